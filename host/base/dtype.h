@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * dtype.h - element types of tensors in files and on devices, and conversion of single values.
+ */
+#ifndef SAENGINE_DTYPE_H
+#define SAENGINE_DTYPE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+enum dtype { DTYPE_F32, DTYPE_F64, DTYPE_BF16, DTYPE_F16, DTYPE_I32, DTYPE_I64 };
+
+/* Bytes of one element. */
+static inline size_t dtype_bytes(enum dtype dtype)
+{
+	static const unsigned char bytes[] = {
+		[DTYPE_F32] = 4, [DTYPE_F64] = 8, [DTYPE_BF16] = 2,
+		[DTYPE_F16] = 2, [DTYPE_I32] = 4, [DTYPE_I64] = 8};
+	return bytes[dtype];
+}
+
+/* "float32", "bfloat16", ...: the names users type and read. */
+static inline const char *dtype_name(enum dtype dtype)
+{
+	static const char *const names[] = {
+		[DTYPE_F32] = "float32", [DTYPE_F64] = "float64", [DTYPE_BF16] = "bfloat16",
+		[DTYPE_F16] = "float16", [DTYPE_I32] = "int32",   [DTYPE_I64] = "int64"};
+	return names[dtype];
+}
+
+static inline float bf16_to_f32(uint16_t h)
+{
+	const uint32_t bits = (uint32_t)h << 16;
+	float f;
+
+	memcpy(&f, &bits, sizeof f);
+	return f;
+}
+
+/* Round to nearest, ties to even; NaN stays NaN. */
+static inline uint16_t f32_to_bf16(float f)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &f, sizeof bits);
+	if ((bits & 0x7fffffffu) > 0x7f800000u)
+		return (uint16_t)(bits >> 16 | 0x40);
+	return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+
+static inline float f16_to_f32(uint16_t h)
+{
+	const uint32_t sign = (uint32_t)(h & 0x8000) << 16;
+	const uint32_t exponent = h >> 10 & 0x1f, mantissa = h & 0x3ff;
+	uint32_t bits;
+	float f;
+
+	if (exponent == 0) { /* zero and subnormals: mantissa * 2^-24 is exact in float32 */
+		f = (float)mantissa * 0x1p-24f;
+		memcpy(&bits, &f, sizeof bits);
+		bits |= sign;
+	} else if (exponent == 31) {
+		bits = sign | 0x7f800000u | mantissa << 13;
+	} else {
+		bits = sign | (exponent + 112) << 23 | mantissa << 13;
+	}
+	memcpy(&f, &bits, sizeof f);
+	return f;
+}
+
+/* Round to nearest, ties to even; overflow becomes infinity. */
+static inline uint16_t f32_to_f16(float f)
+{
+	uint32_t bits, sign, mantissa;
+	int exponent, shift;
+
+	memcpy(&bits, &f, sizeof bits);
+	sign = bits >> 16 & 0x8000;
+	bits &= 0x7fffffffu;
+	if (bits > 0x7f800000u)
+		return (uint16_t)(sign | 0x7e00);
+	if (bits >= 0x477ff000u) /* 65520 and above round to infinity */
+		return (uint16_t)(sign | 0x7c00);
+	exponent = (int)(bits >> 23) - 127;
+	if (exponent < -25)
+		return (uint16_t)sign;
+	mantissa = (bits & 0x7fffff) | 0x800000;
+	shift = exponent < -14 ? -exponent - 1 : 13; /* subnormals lose further bits */
+	mantissa += (1u << (shift - 1)) - 1 + (mantissa >> shift & 1);
+	mantissa >>= shift;
+	if (exponent < -14)
+		return (uint16_t)(sign | mantissa);
+	return (uint16_t)(sign | (((uint32_t)(exponent + 15) << 10) + mantissa - 0x400));
+}
+
+#endif

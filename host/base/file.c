@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * file.c - mapped input files and their SHA-256 (libcrypto). Contract: file.h.
+ * Tests: tests/test_base.c.
+ */
+#include "host/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+int file_map_open(struct file_map *map, const char *path, struct err *err)
+{
+	struct stat st;
+	void *data;
+	int fd;
+
+	*map = (struct file_map){0};
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(err, ERR_INPUT, "%s: %s", path, strerror(errno));
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return err_set(err, ERR_INPUT, "%s: expected a regular file", path);
+	}
+	if (st.st_size > 0) {
+		data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+		if (data == MAP_FAILED) {
+			err_set(err, ERR_INPUT, "%s: cannot map %lld bytes: %s", path,
+				(long long)st.st_size, strerror(errno));
+			close(fd);
+			return err->code;
+		}
+		map->data = data;
+		map->size = (size_t)st.st_size;
+	}
+	close(fd);
+	return 0;
+}
+
+void file_map_close(struct file_map *map)
+{
+	if (map->data)
+		munmap((void *)map->data, map->size);
+	*map = (struct file_map){0};
+}
+
+bool file_exists(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+bool folder_exists(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+char *path_join(const char *folder, const char *name)
+{
+	const size_t n = strlen(folder), m = strlen(name);
+	char *path = malloc(n + m + 2);
+
+	if (!path)
+		return NULL;
+	if (name[0] == '/' || n == 0)
+		memcpy(path, name, m + 1);
+	else
+		sprintf(path, "%s%s%s", folder, folder[n - 1] == '/' ? "" : "/", name);
+	return path;
+}
+
+static void hex_of(const unsigned char *digest, char hex[SHA256_HEX])
+{
+	for (int i = 0; i < 32; i++)
+		sprintf(hex + 2 * i, "%02x", digest[i]);
+}
+
+void sha256_bytes(const void *data, size_t n, char hex[SHA256_HEX])
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+
+	EVP_Digest(data, n, digest, NULL, EVP_sha256(), NULL);
+	hex_of(digest, hex);
+}
+
+int sha256_file(const char *path, char hex[SHA256_HEX], struct err *err)
+{
+	enum { CHUNK = 1 << 20 };
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned char *chunk = malloc(CHUNK);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	FILE *file = fopen(path, "rb");
+	size_t n;
+	int rc = 0;
+
+	if (!chunk || !context) {
+		rc = err_nomem(err, "hashing a file", CHUNK);
+	} else if (!file) {
+		rc = err_set(err, ERR_INPUT, "%s: %s", path, strerror(errno));
+	} else {
+		/* Read, not mapped: the pages of a 30 GB folder should not count as ours. */
+		EVP_DigestInit_ex(context, EVP_sha256(), NULL);
+		while ((n = fread(chunk, 1, CHUNK, file)) > 0)
+			EVP_DigestUpdate(context, chunk, n);
+		if (ferror(file))
+			rc = err_set(err, ERR_INPUT, "%s: read error", path);
+		EVP_DigestFinal_ex(context, digest, NULL);
+		if (rc == 0)
+			hex_of(digest, hex);
+	}
+	if (file)
+		fclose(file);
+	EVP_MD_CTX_free(context);
+	free(chunk);
+	return rc;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * file.h - input files as mapped bytes, and their SHA-256.
+ */
+#ifndef SAENGINE_FILE_H
+#define SAENGINE_FILE_H
+
+#include "host/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A whole file, mapped read-only. */
+struct file_map {
+	const unsigned char *data; /* owned by the map; NULL for an empty file */
+	size_t size;
+};
+
+/* Maps `path`. The size is taken once: a file truncated afterwards by someone else is outside
+ * what a reader of mappings can survive. Errors: ERR_INPUT with the system's reason. */
+int file_map_open(struct file_map *map, const char *path, struct err *err);
+
+/* Accepts a zeroed or already closed map. */
+void file_map_close(struct file_map *map);
+
+bool file_exists(const char *path);
+bool folder_exists(const char *path);
+
+/* Joins two path parts with one '/', into a string to be freed by the caller; NULL when out of
+ * memory. An absolute `name` is returned as is. */
+char *path_join(const char *folder, const char *name);
+
+#define SHA256_HEX 65 /* 64 digits and the final zero */
+
+/* Lower-case hexadecimal SHA-256 of `n` bytes. */
+void sha256_bytes(const void *data, size_t n, char hex[SHA256_HEX]);
+
+/* The same of a file, read once from start to end. Errors: ERR_INPUT. */
+int sha256_file(const char *path, char hex[SHA256_HEX], struct err *err);
+
+#endif

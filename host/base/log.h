@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * log.h - what the program says while it works: one line per message, warnings marked, on the
+ * stream that main chose. Progress lives in host/run/progress.h.
+ */
+#ifndef SAENGINE_LOG_H
+#define SAENGINE_LOG_H
+
+/* One line to standard output. */
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* One line to standard error, "warning: " before it. */
+void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * backend.h - what a backend fills in, and what a device is inside kernels/. Not for host/.
+ *
+ * OP_NAMES is the one list of ops: the table's fields, the prototypes of a backend's functions
+ * and the names in timings are all made from it, and each has the signature that kernels/ops.h
+ * gives to op_NAME. An op that a backend forgot is a link error.
+ */
+#ifndef SAENGINE_BACKEND_H
+#define SAENGINE_BACKEND_H
+
+#include "kernels/ops.h"
+
+#define OP_NAMES(X) \
+	X(axpy) \
+	X(scale) \
+	X(gather_rows) \
+	X(scatter_rows) \
+	X(find_nonfinite) \
+	X(embed) \
+	X(rmsnorm) \
+	X(rmsnorm_backward) \
+	X(linear) \
+	X(linear_backward) \
+	X(rope) \
+	X(attention) \
+	X(attention_backward) \
+	X(gated) \
+	X(gated_backward) \
+	X(softcap) \
+	X(argmax) \
+	X(token_logprob) \
+	X(kl) \
+	X(selected_logits) \
+	X(selected_logits_backward) \
+	X(ablate_direction) \
+	X(add_vector) \
+	X(mix) \
+	X(sae_encode) \
+	X(sae_encode_selected) \
+	X(sae_decode) \
+	X(csr_difference) \
+	X(csr_attribute) \
+	X(row_cosine) \
+	X(clamp_features)
+
+enum op_id {
+#define OP_ID(name) OP_##name,
+	OP_NAMES(OP_ID)
+#undef OP_ID
+	N_OPS
+};
+
+struct backend {
+	const char *name;
+	enum dtype activation;
+	bool is_host;
+	/* Fills dev->state. The state and the memory of a half-opened device go with close. */
+	int (*open)(struct device *dev, struct err *err);
+	void (*close)(struct device *dev);
+	int (*alloc)(struct device *dev, size_t bytes, void **out, struct err *err);
+	void (*release)(struct device *dev, void *memory);
+	int (*upload)(struct device *dev, void *to, const void *from, size_t bytes, struct err *);
+	int (*download)(struct device *dev, void *to, const void *from, size_t bytes, struct err *);
+#define OP_FIELD(name) __typeof__(op_##name) *name;
+	OP_NAMES(OP_FIELD)
+#undef OP_FIELD
+};
+
+struct device {
+	const struct backend *backend;
+	void *state; /* the backend's own */
+	int n_threads;
+	size_t allocated, peak;
+	struct {
+		double seconds, flops;
+		unsigned long long calls;
+	} times[N_OPS];
+	char description[96];
+};
+
+/* Opens a device on a given table; device_open and the tests come through here. */
+int device_open_backend(struct device **out, const struct backend *backend, int n_threads,
+	struct err *err);
+
+/* The memory functions of backends whose device memory is host memory. */
+int host_alloc(struct device *dev, size_t bytes, void **out, struct err *err);
+void host_release(struct device *dev, void *memory);
+int host_copy(struct device *dev, void *to, const void *from, size_t bytes, struct err *err);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rows.c - moving and combining rows. Contract: ops.h. Definition: kernels/ref/rows.c.
+ */
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/simd.h"
+
+#include <math.h>
+
+int CPU(axpy)(struct device *dev, double a, struct tensor x, struct tensor y, struct err *err)
+{
+	(void)dev, (void)err;
+#pragma omp parallel for schedule(static) if (tensor_count(x) > CPU_WORTH_THREADS)
+	for (size_t i = 0; i < x.rows; i++)
+		v_axpy((float)a, row_of(x, i), row_out(y, i), x.cols);
+	return 0;
+}
+
+int CPU(scale)(struct device *dev, double a, struct tensor x, struct err *err)
+{
+	(void)dev, (void)err;
+	if (a == 0) {
+		memset(x.data, 0, tensor_bytes(x));
+		return 0;
+	}
+#pragma omp parallel for schedule(static) if (tensor_count(x) > CPU_WORTH_THREADS)
+	for (size_t i = 0; i < x.rows; i++) {
+		float *row = row_out(x, i);
+
+		for (size_t j = 0; j < x.cols; j++)
+			row[j] *= (float)a;
+	}
+	return 0;
+}
+
+int CPU(gather_rows)(struct device *dev, struct tensor in, const int32_t *index,
+	struct tensor out, struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < out.rows; i++)
+		memcpy(row_out(out, i), row_of(in, (size_t)index[i]), in.cols * sizeof(float));
+	return 0;
+}
+
+int CPU(scatter_rows)(struct device *dev, struct tensor in, const int32_t *index,
+	struct tensor out, struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < in.rows; i++)
+		memcpy(row_out(out, (size_t)index[i]), row_of(in, i), in.cols * sizeof(float));
+	return 0;
+}
+
+/* x - x is 0 for finite x and NaN otherwise, so one sum per row tells. */
+static bool row_is_finite(const float *x, size_t n)
+{
+	vf sum = {0};
+
+	for (size_t j = 0; j < n; j += VW) {
+		const vf v = v_load_n(x + j, n - j);
+
+		sum += v - v;
+	}
+	return v_sum(sum) == 0;
+}
+
+int CPU(find_nonfinite)(struct device *dev, struct tensor x, int32_t *first_bad, struct err *err)
+{
+	(void)dev, (void)err;
+	*first_bad = -1;
+	for (size_t i = 0; i < x.rows; i++) {
+		if (!row_is_finite(row_of(x, i), x.cols)) {
+			*first_bad = (int32_t)i;
+			break;
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * device.c - opening a device by name, and its memory. Contract: ops.h. The only file that knows
+ * which backends a build has. Tests: tests/test_ops.c.
+ */
+#include "kernels/backend.h"
+#include "kernels/cpu/levels.h"
+#include "host/base/size.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <omp.h>
+
+enum { ALIGNMENT = 64 }; /* a cache line, and the widest vector */
+
+int device_open_backend(struct device **out, const struct backend *backend, int n_threads,
+	struct err *err)
+{
+	struct device *dev = calloc(1, sizeof *dev);
+
+	*out = NULL;
+	if (!dev)
+		return err_nomem(err, "a device", sizeof *dev);
+	dev->backend = backend;
+	/* The cores this process may use: omp_get_num_procs honours the affinity mask, so a job
+	 * scheduler's binding is respected. */
+	dev->n_threads = n_threads > 0 ? n_threads : omp_get_num_procs();
+	if (backend->open)
+		TRY(backend->open(dev, err));
+	snprintf(dev->description, sizeof dev->description, "%s, %d thread%s", backend->name,
+		dev->n_threads, dev->n_threads == 1 ? "" : "s");
+	*out = dev;
+	return 0;
+fail:
+	device_close(dev);
+	return err->code;
+}
+
+int device_open(struct device **out, const char *name, int n_threads, struct err *err)
+{
+	const struct backend *backend = NULL;
+
+	*out = NULL;
+	if (strcmp(name, "cpu") == 0) {
+		backend = cpu_backend_best();
+	} else if (strncmp(name, "cpu:", 4) == 0) {
+		bool known = false;
+
+		backend = cpu_backend_level(name + 4, &known);
+		if (known && !backend)
+			return err_set(err, ERR_DEVICE,
+				"device \"%s\": this processor cannot run that level", name);
+	} else if (strncmp(name, "cuda", 4) == 0) {
+		return err_set(err, ERR_DEVICE,
+			"device \"%s\": this build has no CUDA backend; use \"cpu\"", name);
+	}
+	if (!backend)
+		return err_set(err, ERR_CONFIG,
+			"device \"%s\": expected \"cpu\" or \"cpu:LEVEL\" (LEVEL is one of "
+			"x86-64-v2, x86-64-v3, x86-64-v4, generic)", name);
+	return device_open_backend(out, backend, n_threads, err);
+}
+
+void device_close(struct device *dev)
+{
+	if (!dev)
+		return;
+	if (dev->backend->close)
+		dev->backend->close(dev);
+	free(dev);
+}
+
+const char *device_description(const struct device *dev)
+{
+	return dev->description;
+}
+
+enum dtype device_activation(const struct device *dev)
+{
+	return dev->backend->activation;
+}
+
+bool device_is_host(const struct device *dev)
+{
+	return dev->backend->is_host;
+}
+
+int device_alloc(struct device *dev, size_t bytes, void **out, struct err *err)
+{
+	return dev->backend->alloc(dev, bytes, out, err);
+}
+
+void device_free(struct device *dev, void *memory)
+{
+	if (memory)
+		dev->backend->release(dev, memory);
+}
+
+int device_upload(struct device *dev, void *to, const void *from, size_t bytes, struct err *err)
+{
+	return bytes ? dev->backend->upload(dev, to, from, bytes, err) : 0;
+}
+
+int device_download(struct device *dev, void *to, const void *from, size_t bytes, struct err *err)
+{
+	return bytes ? dev->backend->download(dev, to, from, bytes, err) : 0;
+}
+
+size_t device_allocated(const struct device *dev)
+{
+	return dev->allocated;
+}
+
+size_t device_peak(const struct device *dev)
+{
+	return dev->peak;
+}
+
+size_t device_op_times(const struct device *dev, struct op_time *out, size_t capacity)
+{
+	static const char *const names[] = {
+#define OP_NAME(name) #name,
+		OP_NAMES(OP_NAME)
+#undef OP_NAME
+	};
+	size_t n = 0;
+
+	for (int i = 0; i < N_OPS && n < capacity; i++)
+		if (dev->times[i].calls)
+			out[n++] = (struct op_time){names[i], dev->times[i].seconds,
+				dev->times[i].flops, dev->times[i].calls};
+	return n;
+}
+
+/* The size of a block is kept in the cache line before it, for the account. */
+int host_alloc(struct device *dev, size_t bytes, void **out, struct err *err)
+{
+	void *block = NULL;
+	size_t total;
+	char *memory;
+
+	*out = NULL;
+	if (size_add_overflow(bytes, ALIGNMENT, &total) ||
+		posix_memalign(&block, ALIGNMENT, total) != 0)
+		return err_set(err, ERR_DEVICE,
+			"out of memory: cannot allocate %zu bytes beside the %zu in use", bytes,
+			dev->allocated);
+	memory = (char *)block + ALIGNMENT;
+	memcpy(block, &bytes, sizeof bytes);
+#ifdef SAENGINE_STRICT
+	memset(memory, 0xff, bytes); /* NaN in every floating type */
+#endif
+	*out = memory;
+	dev->allocated += bytes;
+	if (dev->allocated > dev->peak)
+		dev->peak = dev->allocated;
+	return 0;
+}
+
+void host_release(struct device *dev, void *memory)
+{
+	char *block = (char *)memory - ALIGNMENT;
+	size_t bytes;
+
+	memcpy(&bytes, block, sizeof bytes);
+	dev->allocated -= bytes;
+#ifdef SAENGINE_STRICT
+	memset(memory, 0xff, bytes);
+#endif
+	free(block);
+}
+
+int host_copy(struct device *dev, void *to, const void *from, size_t bytes, struct err *err)
+{
+	(void)dev;
+	(void)err;
+	memcpy(to, from, bytes);
+	return 0;
+}

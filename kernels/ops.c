@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ops.c - the door to every backend: checks shapes and types once, in the same words for all
+ * backends, keeps the time per op, and calls the backend. Contract: ops.h.
+ * Tests: tests/test_ops.c (results), tests/test_op_errors.c (refusals).
+ */
+#include "kernels/backend.h"
+
+#include <time.h>
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Calls the backend's `name` with the op's own arguments, on the clock. */
+#define DISPATCH(name, op_flops, ...) \
+	do { \
+		const double start = now(); \
+		const int rc = dev->backend->name(__VA_ARGS__); \
+		dev->times[OP_##name].seconds += now() - start; \
+		dev->times[OP_##name].flops += (double)(op_flops); \
+		dev->times[OP_##name].calls++; \
+		return rc; \
+	} while (0)
+
+/* ---- checks ---------------------------------------------------------------------------- */
+
+struct check {
+	const struct device *dev;
+	const char *op;
+	struct err *err;
+};
+
+static int wrong_shape(struct check c, const char *what, struct tensor t, size_t rows, size_t cols)
+{
+	return err_set(c.err, ERR_INTERNAL,
+		"op %s: %s: expected shape [%zu, %zu], found [%zu, %zu]", c.op, what, rows, cols,
+		t.rows, t.cols);
+}
+
+static int wrong_type(struct check c, const char *what, struct tensor t, const char *expected)
+{
+	return err_set(c.err, ERR_INTERNAL, "op %s: %s: expected %s, found %s", c.op, what,
+		expected, dtype_name(t.dtype));
+}
+
+static int activation(struct check c, const char *what, struct tensor t, size_t rows, size_t cols)
+{
+	if (t.rows != rows || t.cols != cols)
+		return wrong_shape(c, what, t, rows, cols);
+	if (t.dtype != device_activation(c.dev))
+		return wrong_type(c, what, t, dtype_name(device_activation(c.dev)));
+	if (!t.data && tensor_count(t) > 0)
+		return err_set(c.err, ERR_INTERNAL, "op %s: %s is absent", c.op, what);
+	return 0;
+}
+
+static int optional_activation(struct check c, const char *what, struct tensor t, size_t rows,
+	size_t cols)
+{
+	return t.data ? activation(c, what, t, rows, cols) : 0;
+}
+
+static int weight(struct check c, const char *what, struct tensor t, size_t rows, size_t cols)
+{
+	if (t.rows != rows || t.cols != cols)
+		return wrong_shape(c, what, t, rows, cols);
+	if (t.dtype != DTYPE_F32 && t.dtype != DTYPE_BF16 && t.dtype != DTYPE_F16)
+		return wrong_type(c, what, t, "float32, bfloat16 or float16");
+	if (!t.data && tensor_count(t) > 0)
+		return err_set(c.err, ERR_INTERNAL, "op %s: %s is absent", c.op, what);
+	return 0;
+}
+
+static int vector(struct check c, const char *what, struct tensor t, size_t n)
+{
+	if (t.rows != 1 || t.cols != n)
+		return wrong_shape(c, what, t, 1, n);
+	if (t.dtype != DTYPE_F32)
+		return wrong_type(c, what, t, "float32");
+	if (!t.data && n > 0)
+		return err_set(c.err, ERR_INTERNAL, "op %s: %s is absent", c.op, what);
+	return 0;
+}
+
+static int condition(struct check c, bool holds, const char *expected)
+{
+	if (holds)
+		return 0;
+	return err_set(c.err, ERR_INTERNAL, "op %s: expected %s", c.op, expected);
+}
+
+static int sae_features(struct check c, const struct sae_weights *sae, size_t d_model)
+{
+	const size_t n = sae->W_enc_t.rows;
+
+	TRY(weight(c, "W_enc_t", sae->W_enc_t, n, d_model));
+	TRY(weight(c, "W_dec", sae->W_dec, n, d_model));
+	TRY(vector(c, "b_enc", sae->b_enc, n));
+	TRY(vector(c, "threshold", sae->threshold, n));
+	return 0;
+fail:
+	return c.err->code;
+}
+
+static int sparse(struct check c, const char *what, const struct csr *f, size_t n_rows)
+{
+	if (f->n_rows != n_rows)
+		return err_set(c.err, ERR_INTERNAL, "op %s: %s: expected %zu rows, found %zu", c.op,
+			what, n_rows, f->n_rows);
+	return activation(c, what, f->values, f->capacity, 1);
+}
+
+static int attention_shapes(struct check c, const struct attention *a, struct tensor q,
+	struct rows rows, const struct keys *keys)
+{
+	const size_t width = a->n_kv_head * a->head_dim;
+
+	TRY(condition(c, a->n_kv_head > 0 && a->n_head % a->n_kv_head == 0,
+		"the number of heads to be a multiple of the number of key-value heads"));
+	TRY(activation(c, "q", q, rows.n, a->n_head * a->head_dim));
+	TRY(activation(c, "prefix_k", keys->prefix_k, keys->prefix_k.rows, width));
+	TRY(activation(c, "prefix_v", keys->prefix_v, keys->prefix_k.rows, width));
+	TRY(activation(c, "k", keys->k, keys->k.rows, width));
+	TRY(activation(c, "v", keys->v, keys->k.rows, width));
+	return 0;
+fail:
+	return c.err->code;
+}
+
+/* ---- moving rows ----------------------------------------------------------------------- */
+
+int op_axpy(struct device *dev, double a, struct tensor x, struct tensor y, struct err *err)
+{
+	const struct check c = {dev, "axpy", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(activation(c, "y", y, x.rows, x.cols));
+	DISPATCH(axpy, 0, dev, a, x, y, err);
+fail:
+	return err->code;
+}
+
+int op_scale(struct device *dev, double a, struct tensor x, struct err *err)
+{
+	const struct check c = {dev, "scale", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	DISPATCH(scale, 0, dev, a, x, err);
+fail:
+	return err->code;
+}
+
+int op_gather_rows(struct device *dev, struct tensor in, const int32_t *index, struct tensor out,
+	struct err *err)
+{
+	const struct check c = {dev, "gather_rows", err};
+
+	TRY(activation(c, "in", in, in.rows, in.cols));
+	TRY(activation(c, "out", out, out.rows, in.cols));
+	DISPATCH(gather_rows, 0, dev, in, index, out, err);
+fail:
+	return err->code;
+}
+
+int op_scatter_rows(struct device *dev, struct tensor in, const int32_t *index, struct tensor out,
+	struct err *err)
+{
+	const struct check c = {dev, "scatter_rows", err};
+
+	TRY(activation(c, "in", in, in.rows, in.cols));
+	TRY(activation(c, "out", out, out.rows, in.cols));
+	TRY(condition(c, out.rows >= in.rows, "an output with room for every row"));
+	DISPATCH(scatter_rows, 0, dev, in, index, out, err);
+fail:
+	return err->code;
+}
+
+int op_find_nonfinite(struct device *dev, struct tensor x, int32_t *first_bad, struct err *err)
+{
+	const struct check c = {dev, "find_nonfinite", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	DISPATCH(find_nonfinite, 0, dev, x, first_bad, err);
+fail:
+	return err->code;
+}
+
+/* ---- transformer ----------------------------------------------------------------------- */
+
+int op_embed(struct device *dev, struct tensor E, const int32_t *token, double scale,
+	struct tensor x, struct err *err)
+{
+	const struct check c = {dev, "embed", err};
+
+	TRY(weight(c, "E", E, E.rows, x.cols));
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	DISPATCH(embed, 0, dev, E, token, scale, x, err);
+fail:
+	return err->code;
+}
+
+int op_rmsnorm(struct device *dev, struct norm norm, struct tensor x, struct tensor w,
+	struct tensor y, struct tensor rstd, struct err *err)
+{
+	const struct check c = {dev, "rmsnorm", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(vector(c, "w", w, x.cols));
+	TRY(activation(c, "y", y, x.rows, x.cols));
+	TRY(optional_activation(c, "rstd", rstd, x.rows, 1));
+	DISPATCH(rmsnorm, 0, dev, norm, x, w, y, rstd, err);
+fail:
+	return err->code;
+}
+
+int op_rmsnorm_backward(struct device *dev, struct norm norm, struct tensor x, struct tensor w,
+	struct tensor rstd, struct tensor dy, struct tensor dx, struct err *err)
+{
+	const struct check c = {dev, "rmsnorm_backward", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(vector(c, "w", w, x.cols));
+	TRY(activation(c, "rstd", rstd, x.rows, 1));
+	TRY(activation(c, "dy", dy, x.rows, x.cols));
+	TRY(activation(c, "dx", dx, x.rows, x.cols));
+	DISPATCH(rmsnorm_backward, 0, dev, norm, x, w, rstd, dy, dx, err);
+fail:
+	return err->code;
+}
+
+int op_linear(struct device *dev, struct tensor x, struct tensor W, struct tensor bias,
+	struct tensor y, struct err *err)
+{
+	const struct check c = {dev, "linear", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(weight(c, "W", W, W.rows, x.cols));
+	if (bias.data)
+		TRY(vector(c, "bias", bias, W.rows));
+	TRY(activation(c, "y", y, x.rows, W.rows));
+	DISPATCH(linear, 2.0 * (double)x.rows * (double)W.rows * (double)W.cols, dev, x, W, bias, y,
+		err);
+fail:
+	return err->code;
+}
+
+int op_linear_backward(struct device *dev, struct tensor dy, struct tensor W, double beta,
+	struct tensor dx, struct err *err)
+{
+	const struct check c = {dev, "linear_backward", err};
+
+	TRY(activation(c, "dy", dy, dy.rows, W.rows));
+	TRY(weight(c, "W", W, W.rows, W.cols));
+	TRY(activation(c, "dx", dx, dy.rows, W.cols));
+	TRY(condition(c, beta == 0 || beta == 1, "beta 0 or 1"));
+	DISPATCH(linear_backward, 2.0 * (double)dy.rows * (double)W.rows * (double)W.cols, dev, dy,
+		W, beta, dx, err);
+fail:
+	return err->code;
+}
+
+int op_rope(struct device *dev, size_t head_dim, int direction, struct tensor cos_table,
+	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *err)
+{
+	const struct check c = {dev, "rope", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(condition(c, head_dim > 0 && head_dim % 2 == 0 && x.cols % head_dim == 0,
+		"an even head_dim that divides the width"));
+	TRY(condition(c, direction == 1 || direction == -1, "direction 1 or -1"));
+	TRY(weight(c, "cos_table", cos_table, cos_table.rows, head_dim / 2));
+	TRY(weight(c, "sin_table", sin_table, cos_table.rows, head_dim / 2));
+	DISPATCH(rope, 0, dev, head_dim, direction, cos_table, sin_table, pos, x, err);
+fail:
+	return err->code;
+}
+
+int op_attention(struct device *dev, const struct attention *a, struct tensor q, struct rows rows,
+	const struct keys *keys, struct tensor out, struct tensor lse, struct err *err)
+{
+	const struct check c = {dev, "attention", err};
+
+	TRY(attention_shapes(c, a, q, rows, keys));
+	TRY(activation(c, "out", out, q.rows, q.cols));
+	TRY(optional_activation(c, "lse", lse, q.rows, a->n_head));
+	DISPATCH(attention, 0, dev, a, q, rows, keys, out, lse, err);
+fail:
+	return err->code;
+}
+
+int op_attention_backward(struct device *dev, const struct attention *a, struct tensor q,
+	struct rows rows, const struct keys *keys, struct tensor out, struct tensor lse,
+	struct tensor dout, struct tensor dq, struct tensor dk, struct tensor dv, struct err *err)
+{
+	const struct check c = {dev, "attention_backward", err};
+
+	TRY(attention_shapes(c, a, q, rows, keys));
+	TRY(activation(c, "out", out, q.rows, q.cols));
+	TRY(activation(c, "lse", lse, q.rows, a->n_head));
+	TRY(activation(c, "dout", dout, q.rows, q.cols));
+	TRY(activation(c, "dq", dq, q.rows, q.cols));
+	TRY(activation(c, "dk", dk, keys->k.rows, keys->k.cols));
+	TRY(activation(c, "dv", dv, keys->k.rows, keys->k.cols));
+	DISPATCH(attention_backward, 0, dev, a, q, rows, keys, out, lse, dout, dq, dk, dv, err);
+fail:
+	return err->code;
+}
+
+int op_gated(struct device *dev, enum activation act, struct tensor gate, struct tensor up,
+	struct tensor out, struct err *err)
+{
+	const struct check c = {dev, "gated", err};
+
+	TRY(activation(c, "gate", gate, gate.rows, gate.cols));
+	TRY(activation(c, "up", up, gate.rows, gate.cols));
+	TRY(activation(c, "out", out, gate.rows, gate.cols));
+	DISPATCH(gated, 0, dev, act, gate, up, out, err);
+fail:
+	return err->code;
+}
+
+int op_gated_backward(struct device *dev, enum activation act, struct tensor gate,
+	struct tensor up, struct tensor dout, struct tensor dgate, struct tensor dup,
+	struct err *err)
+{
+	const struct check c = {dev, "gated_backward", err};
+
+	TRY(activation(c, "gate", gate, gate.rows, gate.cols));
+	TRY(activation(c, "up", up, gate.rows, gate.cols));
+	TRY(activation(c, "dout", dout, gate.rows, gate.cols));
+	TRY(activation(c, "dgate", dgate, gate.rows, gate.cols));
+	TRY(activation(c, "dup", dup, gate.rows, gate.cols));
+	DISPATCH(gated_backward, 0, dev, act, gate, up, dout, dgate, dup, err);
+fail:
+	return err->code;
+}
+
+int op_softcap(struct device *dev, double cap, struct tensor x, struct err *err)
+{
+	const struct check c = {dev, "softcap", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	DISPATCH(softcap, 0, dev, cap, x, err);
+fail:
+	return err->code;
+}
+
+/* ---- readings of logits ---------------------------------------------------------------- */
+
+int op_argmax(struct device *dev, struct tensor logits, int32_t *out, struct err *err)
+{
+	const struct check c = {dev, "argmax", err};
+
+	TRY(activation(c, "logits", logits, logits.rows, logits.cols));
+	TRY(condition(c, logits.cols > 0, "at least one token"));
+	DISPATCH(argmax, 0, dev, logits, out, err);
+fail:
+	return err->code;
+}
+
+int op_token_logprob(struct device *dev, struct tensor logits, const int32_t *token,
+	struct tensor out, struct err *err)
+{
+	const struct check c = {dev, "token_logprob", err};
+
+	TRY(activation(c, "logits", logits, logits.rows, logits.cols));
+	TRY(activation(c, "out", out, logits.rows, 1));
+	DISPATCH(token_logprob, 0, dev, logits, token, out, err);
+fail:
+	return err->code;
+}
+
+int op_kl(struct device *dev, struct tensor p, struct tensor q, struct tensor out, struct err *err)
+{
+	const struct check c = {dev, "kl", err};
+
+	TRY(activation(c, "p", p, p.rows, p.cols));
+	TRY(activation(c, "q", q, p.rows, p.cols));
+	TRY(activation(c, "out", out, p.rows, 1));
+	DISPATCH(kl, 0, dev, p, q, out, err);
+fail:
+	return err->code;
+}
+
+int op_selected_logits(struct device *dev, struct tensor y, struct tensor E, const int32_t *token,
+	double softcap, struct tensor out, struct err *err)
+{
+	const struct check c = {dev, "selected_logits", err};
+
+	TRY(activation(c, "y", y, y.rows, y.cols));
+	TRY(weight(c, "E", E, E.rows, y.cols));
+	TRY(activation(c, "out", out, y.rows, out.cols));
+	DISPATCH(selected_logits, 2.0 * (double)tensor_count(out) * (double)y.cols, dev, y, E, token,
+		softcap, out, err);
+fail:
+	return err->code;
+}
+
+int op_selected_logits_backward(struct device *dev, struct tensor dout, struct tensor out,
+	struct tensor E, const int32_t *token, double softcap, struct tensor dy, struct err *err)
+{
+	const struct check c = {dev, "selected_logits_backward", err};
+
+	TRY(activation(c, "dout", dout, dout.rows, dout.cols));
+	TRY(activation(c, "out", out, dout.rows, dout.cols));
+	TRY(weight(c, "E", E, E.rows, dy.cols));
+	TRY(activation(c, "dy", dy, dout.rows, dy.cols));
+	DISPATCH(selected_logits_backward, 0, dev, dout, out, E, token, softcap, dy, err);
+fail:
+	return err->code;
+}
+
+/* ---- edits ----------------------------------------------------------------------------- */
+
+int op_ablate_direction(struct device *dev, struct tensor u, struct tensor x, struct err *err)
+{
+	const struct check c = {dev, "ablate_direction", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(vector(c, "u", u, x.cols));
+	DISPATCH(ablate_direction, 0, dev, u, x, err);
+fail:
+	return err->code;
+}
+
+int op_add_vector(struct device *dev, double a, struct tensor v, struct tensor x, struct err *err)
+{
+	const struct check c = {dev, "add_vector", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(vector(c, "v", v, x.cols));
+	DISPATCH(add_vector, 0, dev, a, v, x, err);
+fail:
+	return err->code;
+}
+
+int op_mix(struct device *dev, double a, struct tensor target, struct tensor x, struct err *err)
+{
+	const struct check c = {dev, "mix", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(activation(c, "target", target, x.rows, x.cols));
+	DISPATCH(mix, 0, dev, a, target, x, err);
+fail:
+	return err->code;
+}
+
+/* ---- sparse autoencoders --------------------------------------------------------------- */
+
+int op_sae_encode(struct device *dev, const struct sae_weights *sae, struct tensor x,
+	struct csr *out, struct err *err)
+{
+	const struct check c = {dev, "sae_encode", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(sae_features(c, sae, x.cols));
+	TRY(sparse(c, "out", out, x.rows));
+	DISPATCH(sae_encode, 2.0 * (double)tensor_count(sae->W_enc_t) * (double)x.rows, dev, sae, x,
+		out, err);
+fail:
+	return err->code;
+}
+
+int op_sae_encode_selected(struct device *dev, const struct sae_weights *sae, struct tensor x,
+	struct tensor f, struct err *err)
+{
+	const struct check c = {dev, "sae_encode_selected", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(sae_features(c, sae, x.cols));
+	TRY(activation(c, "f", f, x.rows, sae->W_enc_t.rows));
+	DISPATCH(sae_encode_selected, 2.0 * (double)tensor_count(sae->W_enc_t) * (double)x.rows,
+		dev, sae, x, f, err);
+fail:
+	return err->code;
+}
+
+int op_sae_decode(struct device *dev, const struct sae_weights *sae, const struct csr *f,
+	struct tensor x_hat, struct err *err)
+{
+	const struct check c = {dev, "sae_decode", err};
+
+	TRY(sparse(c, "f", f, x_hat.rows));
+	TRY(weight(c, "W_dec", sae->W_dec, sae->W_dec.rows, x_hat.cols));
+	TRY(vector(c, "b_dec", sae->b_dec, x_hat.cols));
+	TRY(activation(c, "x_hat", x_hat, x_hat.rows, x_hat.cols));
+	DISPATCH(sae_decode, 0, dev, sae, f, x_hat, err);
+fail:
+	return err->code;
+}
+
+int op_csr_difference(struct device *dev, const struct csr *a, const struct csr *b,
+	struct csr *out, struct err *err)
+{
+	const struct check c = {dev, "csr_difference", err};
+
+	TRY(sparse(c, "a", a, a->n_rows));
+	TRY(sparse(c, "b", b, a->n_rows));
+	TRY(sparse(c, "out", out, a->n_rows));
+	DISPATCH(csr_difference, 0, dev, a, b, out, err);
+fail:
+	return err->code;
+}
+
+int op_csr_attribute(struct device *dev, struct tensor W_dec, struct tensor g, struct csr *f,
+	struct err *err)
+{
+	const struct check c = {dev, "csr_attribute", err};
+
+	TRY(weight(c, "W_dec", W_dec, W_dec.rows, g.cols));
+	TRY(activation(c, "g", g, g.rows, g.cols));
+	TRY(sparse(c, "f", f, g.rows));
+	DISPATCH(csr_attribute, 0, dev, W_dec, g, f, err);
+fail:
+	return err->code;
+}
+
+int op_row_cosine(struct device *dev, struct tensor W, struct tensor v, struct tensor out,
+	struct err *err)
+{
+	const struct check c = {dev, "row_cosine", err};
+
+	TRY(weight(c, "W", W, W.rows, W.cols));
+	TRY(vector(c, "v", v, W.cols));
+	TRY(activation(c, "out", out, W.rows, 1));
+	DISPATCH(row_cosine, 2.0 * (double)tensor_count(W), dev, W, v, out, err);
+fail:
+	return err->code;
+}
+
+int op_clamp_features(struct device *dev, const struct sae_weights *few,
+	const struct clamp_lists *lists, struct rows rows, struct tensor x, struct err *err)
+{
+	const struct check c = {dev, "clamp_features", err};
+
+	TRY(activation(c, "x", x, rows.n, x.cols));
+	TRY(sae_features(c, few, x.cols));
+	TRY(condition(c, lists->n_lists > 0, "at least one list"));
+	DISPATCH(clamp_features, 0, dev, few, lists, rows, x, err);
+fail:
+	return err->code;
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ops.h - every operation a device can do. Nothing above this header knows which device it is.
+ *
+ * Each op below validates its arguments once (kernels/ops.c) and hands them to the device's
+ * backend: kernels/ref (plain loops, the definition, linked by tests only) or kernels/cpu.
+ * The files of a backend bear the same names: the RMSNorm is kernels/ref/norm.c and
+ * kernels/cpu/norm.c. Tests of all of them: tests/test_ops.c, one table of cases.
+ *
+ * Conventions
+ *   - All pointers are device memory, borrowed for the call. Outputs never alias inputs unless
+ *     the comment says "in place".
+ *   - An "activation" is a tensor of the device's activation type (device_activation): float32
+ *     on the CPU; the reference also runs in float64.
+ *   - A "weight" is a matrix of float32, bfloat16 or float16 in the layout of the checkpoint,
+ *     [out, in]. A "vector" is a float32 tensor [1, n].
+ *   - n is the number of rows (tokens) of a call. n = 0 is allowed and does nothing.
+ *   - Errors: shapes and types that do not fit are ERR_INTERNAL, before anything is written;
+ *     a device failure is ERR_DEVICE.
+ */
+#ifndef SAENGINE_OPS_H
+#define SAENGINE_OPS_H
+
+#include "host/base/err.h"
+#include "kernels/tensor.h"
+
+#include <stdbool.h>
+
+struct device;
+
+/* ---- device ---------------------------------------------------------------------------- */
+
+/* Opens a device by the name users type: "cpu" (the fastest build of the CPU backend that this
+ * processor can run) or "cpu:LEVEL" with LEVEL one of device_cpu_levels(). n_threads = 0 means
+ * one per available core. *out is given to the caller, close with device_close.
+ * Errors: ERR_CONFIG for an unknown name, ERR_DEVICE when the processor lacks the level. */
+int device_open(struct device **out, const char *name, int n_threads, struct err *err);
+
+/* Accepts NULL. Memory still allocated on the device is the caller's leak. */
+void device_close(struct device *dev);
+
+/* NULL-terminated names of the CPU builds this processor can run, slowest first. */
+const char *const *device_cpu_levels(void);
+
+/* "cpu:x86-64-v4, 2 threads": for provenance and the first line of the log. */
+const char *device_description(const struct device *dev);
+
+enum dtype device_activation(const struct device *dev);
+
+/* True when kernels can read host memory directly, so that mapped weights need no copy. */
+bool device_is_host(const struct device *dev);
+
+/* Device memory, 64-byte aligned, contents undefined (NaN patterns under the strict preset).
+ * Errors: ERR_DEVICE with the amount asked for. */
+int device_alloc(struct device *dev, size_t bytes, void **out, struct err *err);
+void device_free(struct device *dev, void *memory);
+
+int device_upload(struct device *dev, void *to, const void *from_host, size_t bytes,
+	struct err *err);
+int device_download(struct device *dev, void *to_host, const void *from, size_t bytes,
+	struct err *err);
+
+/* Bytes now allocated, and the most there ever were since the last device_reset_peak. */
+size_t device_allocated(const struct device *dev);
+size_t device_peak(const struct device *dev);
+
+/* Time spent per op since the device was opened, for `--profile` and `make bench`. */
+struct op_time {
+	const char *name;
+	double seconds;
+	double flops; /* multiply-adds counted as two; 0 for ops that are not matrix products */
+	unsigned long long calls;
+};
+size_t device_op_times(const struct device *dev, struct op_time *out, size_t capacity);
+
+/* ---- rows and keys --------------------------------------------------------------------- */
+
+/* Which token each row of an activation is. Rows of one sequence are adjacent and in order. */
+struct rows {
+	size_t n;
+	const int32_t *seq; /* [n] which sequence */
+	const int32_t *pos; /* [n] position in it, counted from the first token of the prefix */
+};
+
+/* Keys and values of one layer. All sequences share the `prefix` rows (positions 0 to
+ * prefix_k.rows - 1); the key of (seq, pos) beyond it is row start[seq] + pos - prefix_k.rows
+ * of k and v. Widths: n_kv_head * head_dim. */
+struct keys {
+	struct tensor prefix_k, prefix_v;
+	struct tensor k, v;
+	const int32_t *start; /* [n_seq] */
+	size_t n_seq;
+};
+
+struct attention {
+	size_t n_head, n_kv_head, head_dim; /* query head h reads kv head h / (n_head/n_kv_head) */
+	double scale;                       /* of q.k, before the softcap */
+	double softcap;                     /* s -> cap tanh(s/cap); 0 = none */
+	size_t window;                      /* a query sees keys with q - k < window; 0 = all */
+};
+
+/* ---- moving rows ----------------------------------------------------------------------- */
+
+/* y += a x.   x, y: activations of equal shape. */
+int op_axpy(struct device *, double a, struct tensor x, struct tensor y, struct err *);
+
+/* x = a x, in place; a = 0 clears, whatever was there. */
+int op_scale(struct device *, double a, struct tensor x, struct err *);
+
+/* out[i] = in[index[i]].   index [out.rows], each below in.rows. */
+int op_gather_rows(struct device *, struct tensor in, const int32_t *index, struct tensor out,
+	struct err *);
+
+/* out[index[i]] = in[i].   index [in.rows], each below out.rows, no two equal. */
+int op_scatter_rows(struct device *, struct tensor in, const int32_t *index, struct tensor out,
+	struct err *);
+
+/* *first_bad = the first row of x holding a NaN or an infinity, or -1.  first_bad: device. */
+int op_find_nonfinite(struct device *, struct tensor x, int32_t *first_bad, struct err *);
+
+/* ---- transformer ----------------------------------------------------------------------- */
+
+/* x[i] = scale E[token[i]].   E: weight [n_vocab, d]; x [n, d]. */
+int op_embed(struct device *, struct tensor E, const int32_t *token, double scale,
+	struct tensor x, struct err *);
+
+struct norm {
+	double eps;
+	bool plus_one; /* Gemma multiplies by (1 + w), the others by w */
+};
+
+/* RMSNorm:  y = x rstd (w or 1 + w),  rstd = 1/sqrt(mean(x^2) + eps).
+ *   x, y [n, d] may be the same tensor; w vector [1, d]; rstd activation [n, 1] or absent. */
+int op_rmsnorm(struct device *, struct norm, struct tensor x, struct tensor w, struct tensor y,
+	struct tensor rstd, struct err *);
+
+/* dx = d(sum(dy y))/dx, given the x and rstd of the forward call.  dx [n, d] may be dy itself.
+ *   dx_i = rstd (w_i dy_i) - x_i rstd^3 / d  sum_j x_j w_j dy_j */
+int op_rmsnorm_backward(struct device *, struct norm, struct tensor x, struct tensor w,
+	struct tensor rstd, struct tensor dy, struct tensor dx, struct err *);
+
+/* y = x W^T + bias.   x [n, in]; W weight [out, in]; bias vector [1, out] or absent; y [n, out].
+ * The cost is the product's; W is read once per call in its own type. */
+int op_linear(struct device *, struct tensor x, struct tensor W, struct tensor bias,
+	struct tensor y, struct err *);
+
+/* dx = beta dx + dy W.   beta 0 or 1; dy [n, out]; W weight [out, in]; dx [n, in]. */
+int op_linear_backward(struct device *, struct tensor dy, struct tensor W, double beta,
+	struct tensor dx, struct err *);
+
+/* Rotary embedding, half-split, in place, on every head of x [n, heads * head_dim]:
+ *   (x_i, x_{i+h}) -> (x_i c - x_{i+h} s, x_{i+h} c + x_i s),  h = head_dim/2,
+ * with c = cos_table[pos, i], s = sin_table[pos, i] (float32 [n_pos, h]).
+ * direction +1 rotates; -1 applies the inverse, which is also the gradient. */
+int op_rope(struct device *, size_t head_dim, int direction, struct tensor cos_table,
+	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *);
+
+/* Causal attention of packed sequences of any lengths over their own keys and the shared prefix:
+ *   out_q = sum_k softmax_k(cap(scale q.k)) v_k   over keys k <= q, q - k < window.
+ *   q, out [n, n_head * head_dim]; lse activation [n, n_head] (log of the softmax's denominator,
+ *   kept for the backward pass) or absent. */
+int op_attention(struct device *, const struct attention *, struct tensor q, struct rows,
+	const struct keys *, struct tensor out, struct tensor lse, struct err *);
+
+/* Gradients of op_attention for a given dout.  dq [n, ...] and, of the own keys only,
+ * dk and dv (the shape of keys->k) are written in full. The prefix receives none: it lies
+ * before every row whose gradient is wanted. */
+int op_attention_backward(struct device *, const struct attention *, struct tensor q,
+	struct rows, const struct keys *, struct tensor out, struct tensor lse,
+	struct tensor dout, struct tensor dq, struct tensor dk, struct tensor dv, struct err *);
+
+enum activation { ACTIVATION_GELU_TANH, ACTIVATION_SILU };
+
+/* out = act(gate) up.   All [n, d_ff]; out may be gate or up. */
+int op_gated(struct device *, enum activation, struct tensor gate, struct tensor up,
+	struct tensor out, struct err *);
+
+/* dgate = dout up act'(gate),  dup = dout act(gate).   dgate may be gate, dup may be up. */
+int op_gated_backward(struct device *, enum activation, struct tensor gate, struct tensor up,
+	struct tensor dout, struct tensor dgate, struct tensor dup, struct err *);
+
+/* x = cap tanh(x / cap), in place; cap = 0 does nothing. */
+int op_softcap(struct device *, double cap, struct tensor x, struct err *);
+
+/* ---- readings of logits ---------------------------------------------------------------- */
+
+/* out[i] = index of the largest logits[i, :]; the lowest index on ties. */
+int op_argmax(struct device *, struct tensor logits, int32_t *out, struct err *);
+
+/* out[i] = log softmax(logits[i, :])[token[i]], in nats.   out activation [n, 1]. */
+int op_token_logprob(struct device *, struct tensor logits, const int32_t *token,
+	struct tensor out, struct err *);
+
+/* out[i] = KL(softmax(p[i, :]) || softmax(q[i, :])), in nats.   out activation [n, 1]. */
+int op_kl(struct device *, struct tensor p, struct tensor q, struct tensor out, struct err *);
+
+/* Logits of m chosen tokens per row, without the rest of the vocabulary:
+ *   out[i, j] = cap(y[i] . E[token[i * m + j]]).   y [n, d]; E weight; out activation [n, m]. */
+int op_selected_logits(struct device *, struct tensor y, struct tensor E, const int32_t *token,
+	double softcap, struct tensor out, struct err *);
+
+/* dy = sum_j dout[i, j] cap'(.) E[token[i * m + j]], with `out` as the forward call left it. */
+int op_selected_logits_backward(struct device *, struct tensor dout, struct tensor out,
+	struct tensor E, const int32_t *token, double softcap, struct tensor dy, struct err *);
+
+/* ---- edits of the residual stream ------------------------------------------------------ */
+
+/* x = x - (x.u) u, in place: ablation of a unit vector u [1, d]. Its own transpose, so the same
+ * call maps gradients back. */
+int op_ablate_direction(struct device *, struct tensor u, struct tensor x, struct err *);
+
+/* x = x + a v, in place, v vector [1, d]. */
+int op_add_vector(struct device *, double a, struct tensor v, struct tensor x, struct err *);
+
+/* x = (1 - a) x + a target, in place: one point on the straight path of integrated gradients. */
+int op_mix(struct device *, double a, struct tensor target, struct tensor x, struct err *);
+
+/* ---- sparse autoencoders --------------------------------------------------------------- */
+
+/* An SAE, or a few of its features (rows of the first and third tensor are features):
+ *   pre_i = W_enc_t[i] . x + b_enc_i;   f_i = pre_i if pre_i > threshold_i, else 0.
+ * ReLU is threshold 0. The encoder is kept transposed, [feature, d_model], because one feature
+ * is then one contiguous row: encoding a few features reads only those. */
+struct sae_weights {
+	struct tensor W_enc_t;          /* weight [n_feature, d_model] */
+	struct tensor b_enc, threshold; /* vectors [1, n_feature] */
+	struct tensor W_dec;            /* weight [n_feature, d_model] */
+	struct tensor b_dec;            /* vector [1, d_model]; not read for a few features */
+};
+
+/* Rows of non-zero features. Row i holds entries indptr[i] to indptr[i+1] - 1, features
+ * ascending. */
+struct csr {
+	size_t n_rows, capacity; /* capacity in entries */
+	int32_t *indptr;         /* [n_rows + 1] */
+	int32_t *indices;        /* [capacity] feature ids */
+	struct tensor values;    /* activation [capacity, 1] */
+};
+
+/* Sparse encoding of every row of x by all features.  When the entries do not fit, indptr is
+ * still exact (so indptr[n_rows] tells what is needed) and indices and values are undefined. */
+int op_sae_encode(struct device *, const struct sae_weights *, struct tensor x, struct csr *out,
+	struct err *);
+
+/* Dense encoding by a few features: f activation [n, n_feature]. */
+int op_sae_encode_selected(struct device *, const struct sae_weights *, struct tensor x,
+	struct tensor f, struct err *);
+
+/* x_hat = f W_dec + b_dec.   x_hat [f.n_rows, d]. */
+int op_sae_decode(struct device *, const struct sae_weights *, const struct csr *f,
+	struct tensor x_hat, struct err *);
+
+/* out = b - a on the union of both supports, zeros of it included. Same capacity rule as
+ * op_sae_encode. */
+int op_csr_difference(struct device *, const struct csr *a, const struct csr *b,
+	struct csr *out, struct err *);
+
+/* values[e] *= W_dec[feature of e] . g[row of e], in place, for every stored entry e: the
+ * product of attribution patching, sampled where it is not zero. */
+int op_csr_attribute(struct device *, struct tensor W_dec, struct tensor g, struct csr *f,
+	struct err *);
+
+/* out[i] = cosine of W[i] and v; 0 where either is zero.   W weight [n, d]; v vector [1, d];
+ * out activation [n, 1]. */
+int op_row_cosine(struct device *, struct tensor W, struct tensor v, struct tensor out,
+	struct err *);
+
+/* What to do with which features of `few` (an sae_weights of the features concerned):
+ * list l holds entries start[l] to start[l+1] - 1; entry e sets
+ *   f_new = scale[e] f + offset[e]      (scale c: "multiply";  scale 0, offset v: "set")
+ * of feature slot[e]. A row of sequence s uses list s, or list 0 when there is only one. */
+struct clamp_lists {
+	size_t n_lists;
+	const int32_t *start; /* [n_lists + 1] */
+	const int32_t *slot;  /* rows of few->W_enc_t */
+	const float *scale, *offset;
+};
+
+/* x += sum_e (f_new_e - f_e) W_dec[slot_e], in place; every f is read from x before any of the
+ * deltas. Exactly the SAE's decode with the changed features and its error term kept, for
+ * 2 d_model multiply-adds per entry instead of two products of width d_sae. */
+int op_clamp_features(struct device *, const struct sae_weights *few,
+	const struct clamp_lists *, struct rows, struct tensor x, struct err *);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * norm.c - RMSNorm, forward and backward. Contract: ops.h. Twin: kernels/cpu/norm.c.
+ *
+ * Backward: with y_j = x_j r g_j, r = (mean(x^2) + eps)^(-1/2), g = w or 1 + w,
+ *   dL/dx_i = r g_i dy_i  -  x_i r^3 / d  sum_j x_j g_j dy_j.
+ */
+#include "kernels/ref/ref.h"
+
+#include <math.h>
+
+static double gain(struct norm norm, struct tensor w, size_t j)
+{
+	return (norm.plus_one ? 1 : 0) + get(w, 0, j);
+}
+
+int ref_rmsnorm(struct device *dev, struct norm norm, struct tensor x, struct tensor w,
+	struct tensor y, struct tensor rstd, struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < x.rows; i++) {
+		const double r = 1 / sqrt(dot(x, i, x, i) / (double)x.cols + norm.eps);
+
+		for (size_t j = 0; j < x.cols; j++)
+			set(y, i, j, get(x, i, j) * r * gain(norm, w, j));
+		if (rstd.data)
+			set(rstd, i, 0, r);
+	}
+	return 0;
+}
+
+int ref_rmsnorm_backward(struct device *dev, struct norm norm, struct tensor x, struct tensor w,
+	struct tensor rstd, struct tensor dy, struct tensor dx, struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < x.rows; i++) {
+		const double r = get(rstd, i, 0);
+		double sum = 0;
+
+		for (size_t j = 0; j < x.cols; j++)
+			sum += get(x, i, j) * gain(norm, w, j) * get(dy, i, j);
+		for (size_t j = 0; j < x.cols; j++)
+			set(dx, i, j,
+				r * gain(norm, w, j) * get(dy, i, j) -
+					get(x, i, j) * r * r * r / (double)x.cols * sum);
+	}
+	return 0;
+}

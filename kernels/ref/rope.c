@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rope.c - rotary position embedding. Contract: ops.h. Twin: kernels/cpu/rope.c.
+ */
+#include "kernels/ref/ref.h"
+
+int ref_rope(struct device *dev, size_t head_dim, int direction, struct tensor cos_table,
+	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *err)
+{
+	const size_t half = head_dim / 2;
+
+	(void)dev, (void)err;
+	for (size_t i = 0; i < x.rows; i++) {
+		for (size_t head = 0; head < x.cols; head += head_dim) {
+			for (size_t j = 0; j < half; j++) {
+				const double c = get(cos_table, (size_t)pos[i], j);
+				const double s = direction * get(sin_table, (size_t)pos[i], j);
+				const double a = get(x, i, head + j);
+				const double b = get(x, i, head + half + j);
+
+				set(x, i, head + j, a * c - b * s);
+				set(x, i, head + half + j, b * c + a * s);
+			}
+		}
+	}
+	return 0;
+}

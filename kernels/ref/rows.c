@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rows.c - moving and combining rows. Contract: ops.h. Twin: kernels/cpu/rows.c.
+ */
+#include "kernels/ref/ref.h"
+
+#include <math.h>
+
+int ref_axpy(struct device *dev, double a, struct tensor x, struct tensor y, struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < x.rows; i++)
+		for (size_t j = 0; j < x.cols; j++)
+			set(y, i, j, get(y, i, j) + a * get(x, i, j));
+	return 0;
+}
+
+int ref_scale(struct device *dev, double a, struct tensor x, struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < x.rows; i++)
+		for (size_t j = 0; j < x.cols; j++)
+			set(x, i, j, a == 0 ? 0 : a * get(x, i, j));
+	return 0;
+}
+
+int ref_gather_rows(struct device *dev, struct tensor in, const int32_t *index, struct tensor out,
+	struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < out.rows; i++)
+		for (size_t j = 0; j < out.cols; j++)
+			set(out, i, j, get(in, (size_t)index[i], j));
+	return 0;
+}
+
+int ref_scatter_rows(struct device *dev, struct tensor in, const int32_t *index,
+	struct tensor out, struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < in.rows; i++)
+		for (size_t j = 0; j < in.cols; j++)
+			set(out, (size_t)index[i], j, get(in, i, j));
+	return 0;
+}
+
+int ref_find_nonfinite(struct device *dev, struct tensor x, int32_t *first_bad, struct err *err)
+{
+	(void)dev, (void)err;
+	*first_bad = -1;
+	for (size_t i = 0; i < x.rows; i++) {
+		for (size_t j = 0; j < x.cols; j++) {
+			if (!isfinite(get(x, i, j))) {
+				*first_bad = (int32_t)i;
+				return 0;
+			}
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test.h - tests that read as specifications. A test's name is a sentence that is false when the
+ * code is wrong:
+ *
+ *	TEST(clamping_a_feature_to_its_own_value_leaves_the_residual_unchanged)
+ *	{
+ *		...
+ *		CHECK(worst < 1e-6, "worst difference %g", worst);
+ *	}
+ *
+ * A failed CHECK is reported and the test goes on; REQUIRE ends the test. A binary exits 1 when
+ * anything failed, 77 when every test in it was skipped (each prints why), else 0. Arguments name
+ * the tests to run; none runs all.
+ */
+#ifndef SAENGINE_TEST_H
+#define SAENGINE_TEST_H
+
+#include "host/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct test {
+	const char *name;
+	void (*run)(void);
+	struct test *next;
+};
+
+void test_register(struct test *test);
+void test_fail(const char *file, int line, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void test_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#define TEST(test_name) \
+	static void test_name(void); \
+	static struct test test_##test_name = {#test_name, test_name, NULL}; \
+	__attribute__((constructor)) static void register_##test_name(void) \
+	{ \
+		test_register(&test_##test_name); \
+	} \
+	static void test_name(void)
+
+#define CHECK(condition, ...) \
+	do { \
+		if (!(condition)) \
+			test_fail(__FILE__, __LINE__, __VA_ARGS__); \
+	} while (0)
+
+#define REQUIRE(condition, ...) \
+	do { \
+		if (!(condition)) { \
+			test_fail(__FILE__, __LINE__, __VA_ARGS__); \
+			return; \
+		} \
+	} while (0)
+
+/* For calls that must succeed: reports the error's own text. */
+#define REQUIRE_OK(call, err) REQUIRE((call) == 0, "%s: %s", #call, (err)->text)
+
+#define SKIP(...) \
+	do { \
+		test_skip(__VA_ARGS__); \
+		return; \
+	} while (0)
+
+/* Repeatable random numbers: the sequence depends on the seed alone, on every machine. */
+struct test_random {
+	uint64_t state;
+};
+uint64_t test_random_bits(struct test_random *random);
+double test_random_uniform(struct test_random *random); /* [-1, 1) */
+size_t test_random_below(struct test_random *random, size_t n);
+
+/* The repository's root (tests run from anywhere). */
+const char *test_source_root(void);
+
+/* A fresh empty folder, removed when the process ends. */
+const char *test_scratch_folder(void);
+
+#endif

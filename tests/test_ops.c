@@ -1,0 +1,712 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_ops.c - every op on every CPU level this processor can run, and the float32 reference,
+ * against the reference in float64, over one table of cases. A case runs with equal seeded
+ * inputs on each device; its outputs are compared by max |difference| / max |expected|.
+ *
+ * Tolerances, beside each case, are for float32: 2^-24 = 6e-8 per rounding. A sum of n random
+ * terms errs by about sqrt(n) roundings of its largest partial sum; ops built on exp and tanh
+ * add 2 units in the last place, amplified where a large argument is subtracted.
+ */
+#include "tests/device_fixture.h"
+
+#include "kernels/backend.h"
+#include "kernels/ref/ref.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- outputs of a case ----------------------------------------------------------------- */
+
+/* Every emit starts a group, and differences are measured against the largest of their group. */
+struct outputs {
+	double *value;
+	size_t n, cap;
+	size_t group_start[32], n_groups;
+	int rc;
+	struct err err;
+};
+
+static void emit_group(struct outputs *out)
+{
+	out->group_start[out->n_groups++] = out->n;
+}
+
+static void emit_value(struct outputs *out, double value)
+{
+	if (out->n == out->cap) {
+		out->cap = out->cap ? 2 * out->cap : 1024;
+		out->value = realloc(out->value, out->cap * sizeof *out->value);
+	}
+	out->value[out->n++] = value;
+}
+
+static void emit(struct outputs *out, struct tensor t)
+{
+	emit_group(out);
+	for (size_t i = 0; i < tensor_count(t); i++)
+		emit_value(out, fixture_get(t, i));
+}
+
+static void emit_ids(struct outputs *out, const int32_t *ids, size_t n)
+{
+	emit_group(out);
+	for (size_t i = 0; i < n; i++)
+		emit_value(out, ids[i]);
+}
+
+/* ---- the ops, as functions of a case's numbers ------------------------------------------ */
+
+typedef void op_case(struct fixture *f, const int *p, struct outputs *out);
+
+static struct tensor nothing(void)
+{
+	return (struct tensor){0};
+}
+
+static void run_axpy(struct fixture *f, const int *p, struct outputs *out)
+{
+	struct tensor x = fixture_activation(f, (size_t)p[0], (size_t)p[1], 1);
+	struct tensor y = fixture_activation(f, (size_t)p[0], (size_t)p[1], 1);
+
+	out->rc = op_axpy(f->dev, -0.75, x, y, &out->err) || op_scale(f->dev, 3, x, &out->err);
+	emit(out, y);
+	emit(out, x);
+}
+
+static void run_scale_clears(struct fixture *f, const int *p, struct outputs *out)
+{
+	struct tensor x = fixture_activation(f, (size_t)p[0], (size_t)p[1], 1);
+
+	fixture_set(x, 0, NAN);
+	out->rc = op_scale(f->dev, 0, x, &out->err);
+	emit(out, x);
+}
+
+static void run_rows(struct fixture *f, const int *p, struct outputs *out)
+{
+	struct tensor x = fixture_activation(f, (size_t)p[0], (size_t)p[1], 1);
+	struct tensor y = fixture_zeros(f, 2 * (size_t)p[0], (size_t)p[1]);
+	struct tensor z = fixture_zeros(f, (size_t)p[0], (size_t)p[1]);
+	int32_t *spread = fixture_random_ids(f, (size_t)p[0], 1);
+	int32_t *any = fixture_random_ids(f, (size_t)p[0], 2 * (size_t)p[0]);
+
+	for (int i = 0; i < p[0]; i++)
+		spread[i] = 2 * (p[0] - 1 - i) + 1;
+	out->rc = op_scatter_rows(f->dev, x, spread, y, &out->err) ||
+		op_gather_rows(f->dev, y, any, z, &out->err);
+	emit(out, y);
+	emit(out, z);
+}
+
+static void run_find_nonfinite(struct fixture *f, const int *p, struct outputs *out)
+{
+	struct tensor x = fixture_activation(f, (size_t)p[0], (size_t)p[1], 1);
+	int32_t *bad = fixture_random_ids(f, 3, 1);
+
+	fixture_set(x, 0, 3e38); /* large is not infinite */
+	out->rc = op_find_nonfinite(f->dev, x, &bad[0], &out->err);
+	fixture_set(x, tensor_count(x) - 1, NAN);
+	out->rc |= op_find_nonfinite(f->dev, x, &bad[1], &out->err);
+	fixture_set(x, (size_t)p[1] * (size_t)(p[0] / 2), -INFINITY);
+	out->rc |= op_find_nonfinite(f->dev, x, &bad[2], &out->err);
+	emit_ids(out, bad, 3);
+}
+
+static void run_embed(struct fixture *f, const int *p, struct outputs *out)
+{
+	struct tensor E = fixture_weight(f, (enum dtype)p[3], (size_t)p[0], (size_t)p[1], 1);
+	int32_t *token = fixture_random_ids(f, (size_t)p[2], (size_t)p[0]);
+	struct tensor x = fixture_zeros(f, (size_t)p[2], (size_t)p[1]);
+
+	out->rc = op_embed(f->dev, E, token, 11.25, x, &out->err);
+	emit(out, x);
+}
+
+static void run_rmsnorm(struct fixture *f, const int *p, struct outputs *out)
+{
+	const struct norm norm = {1e-6, p[2]};
+	struct tensor x = fixture_activation(f, (size_t)p[0], (size_t)p[1], 3);
+	struct tensor w = fixture_vector(f, (size_t)p[1], 1);
+	struct tensor y = fixture_zeros(f, (size_t)p[0], (size_t)p[1]);
+	struct tensor rstd = fixture_zeros(f, (size_t)p[0], 1);
+	struct tensor dy = fixture_activation(f, (size_t)p[0], (size_t)p[1], 1);
+
+	out->rc = op_rmsnorm(f->dev, norm, x, w, y, rstd, &out->err) ||
+		op_rmsnorm_backward(f->dev, norm, x, w, rstd, dy, dy, &out->err);
+	emit(out, y);
+	emit(out, rstd);
+	emit(out, dy);
+	out->rc |= op_rmsnorm(f->dev, norm, x, w, x, nothing(), &out->err);
+	emit(out, x);
+}
+
+static void run_linear(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], in = (size_t)p[1], n_out = (size_t)p[2];
+	struct tensor x = fixture_activation(f, n, in, 1);
+	struct tensor W = fixture_weight(f, (enum dtype)p[3], n_out, in, 1);
+	struct tensor bias = p[4] ? fixture_vector(f, n_out, 1) : nothing();
+	struct tensor y = fixture_zeros(f, n, n_out);
+
+	out->rc = op_linear(f->dev, x, W, bias, y, &out->err);
+	emit(out, y);
+}
+
+static void run_linear_backward(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], in = (size_t)p[1], n_out = (size_t)p[2];
+	struct tensor dy = fixture_activation(f, n, n_out, 1);
+	struct tensor W = fixture_weight(f, (enum dtype)p[3], n_out, in, 1);
+	struct tensor dx = fixture_activation(f, n, in, 1);
+
+	out->rc = op_linear_backward(f->dev, dy, W, p[4], dx, &out->err);
+	emit(out, dx);
+}
+
+static void run_rope(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], hd = (size_t)p[2], n_pos = 50;
+	struct tensor x = fixture_activation(f, n, (size_t)p[1] * hd, 1);
+	struct tensor c = fixture_weight(f, DTYPE_F32, n_pos, hd / 2, 1);
+	struct tensor s = fixture_weight(f, DTYPE_F32, n_pos, hd / 2, 1);
+	int32_t *pos = fixture_random_ids(f, n, n_pos);
+
+	out->rc = op_rope(f->dev, hd, p[3], c, s, pos, x, &out->err);
+	emit(out, x);
+}
+
+/* Sequences for attention: lengths vary with the seed; each sequence's own keys are stored with
+ * gaps, as in a cache; the queries are its last `n_q` positions (0: all). */
+struct sequences {
+	struct rows rows;
+	struct keys keys;
+};
+
+static struct sequences make_sequences(struct fixture *f, const struct attention *a, size_t n_seq,
+	size_t n_prefix, size_t n_q, size_t longest)
+{
+	int32_t seq[4096], pos[4096], start[64];
+	size_t n = 0, used = 3;
+	struct sequences s = {0};
+
+	for (size_t i = 0; i < n_seq; i++) {
+		const size_t length = 1 + test_random_below(&f->random, longest);
+		const size_t first = n_q && n_q < length ? length - n_q : 0;
+
+		start[i] = (int32_t)used;
+		used += length + 2;
+		for (size_t t = first; t < length; t++) {
+			seq[n] = (int32_t)i;
+			pos[n++] = (int32_t)(n_prefix + t);
+		}
+	}
+	s.rows = (struct rows){n, fixture_ids(f, seq, n), fixture_ids(f, pos, n)};
+	s.keys.start = fixture_ids(f, start, n_seq);
+	s.keys.n_seq = n_seq;
+	s.keys.prefix_k = fixture_activation(f, n_prefix, a->n_kv_head * a->head_dim, 1);
+	s.keys.prefix_v = fixture_activation(f, n_prefix, a->n_kv_head * a->head_dim, 1);
+	s.keys.k = fixture_activation(f, used, a->n_kv_head * a->head_dim, 1);
+	s.keys.v = fixture_activation(f, used, a->n_kv_head * a->head_dim, 1);
+	return s;
+}
+
+/* p: heads, kv heads, head_dim, softcap, window, sequences, prefix, query rows, longest */
+static void run_attention(struct fixture *f, const int *p, struct outputs *out)
+{
+	const struct attention a = {(size_t)p[0], (size_t)p[1], (size_t)p[2],
+		2 / sqrt((double)p[2]), p[3] / 10.0, (size_t)p[4]};
+	struct sequences s = make_sequences(f, &a, (size_t)p[5], (size_t)p[6], (size_t)p[7],
+		(size_t)p[8]);
+	const size_t width = a.n_head * a.head_dim, kv_width = a.n_kv_head * a.head_dim;
+	struct tensor q = fixture_activation(f, s.rows.n, width, 1);
+	struct tensor o = fixture_zeros(f, s.rows.n, width);
+	struct tensor lse = fixture_zeros(f, s.rows.n, a.n_head);
+	struct tensor dout = fixture_activation(f, s.rows.n, width, 1);
+	struct tensor dq = fixture_activation(f, s.rows.n, width, 1);
+	struct tensor dk = fixture_activation(f, s.keys.k.rows, kv_width, 1);
+	struct tensor dv = fixture_activation(f, s.keys.k.rows, kv_width, 1);
+
+	out->rc = op_attention(f->dev, &a, q, s.rows, &s.keys, o, lse, &out->err) ||
+		op_attention_backward(f->dev, &a, q, s.rows, &s.keys, o, lse, dout, dq, dk, dv,
+			&out->err);
+	emit(out, o);
+	emit(out, lse);
+	emit(out, dq);
+	emit(out, dk);
+	emit(out, dv);
+}
+
+static void run_gated(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], d = (size_t)p[1];
+	struct tensor gate = fixture_activation(f, n, d, p[3]);
+	struct tensor up = fixture_activation(f, n, d, 1);
+	struct tensor dout = fixture_activation(f, n, d, 1);
+	struct tensor y = fixture_zeros(f, n, d);
+
+	out->rc = op_gated(f->dev, (enum activation)p[2], gate, up, y, &out->err) ||
+		op_gated_backward(f->dev, (enum activation)p[2], gate, up, dout, gate, up,
+			&out->err);
+	emit(out, y);
+	emit(out, gate);
+	emit(out, up);
+}
+
+static void run_softcap(struct fixture *f, const int *p, struct outputs *out)
+{
+	struct tensor x = fixture_activation(f, (size_t)p[0], (size_t)p[1], p[3]);
+
+	out->rc = op_softcap(f->dev, p[2], x, &out->err);
+	emit(out, x);
+}
+
+static void run_readings(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], V = (size_t)p[1];
+	struct tensor a = fixture_activation(f, n, V, p[2]);
+	struct tensor b = fixture_activation(f, n, V, p[2]);
+	int32_t *token = fixture_random_ids(f, n, V);
+	int32_t *best = fixture_random_ids(f, n, V);
+	struct tensor logprob = fixture_zeros(f, n, 1), kl = fixture_zeros(f, n, 1);
+
+	if (V > 3) { /* a tie: the lower index wins */
+		fixture_set(a, 1, p[2] + 1);
+		fixture_set(a, 3, p[2] + 1);
+	}
+	out->rc = op_argmax(f->dev, a, best, &out->err) ||
+		op_token_logprob(f->dev, a, token, logprob, &out->err) ||
+		op_kl(f->dev, a, b, kl, &out->err);
+	emit_ids(out, best, n);
+	emit(out, logprob);
+	emit(out, kl);
+}
+
+static void run_selected_logits(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], d = (size_t)p[1], V = 40, m = (size_t)p[2];
+	struct tensor y = fixture_activation(f, n, d, 1);
+	struct tensor E = fixture_weight(f, (enum dtype)p[4], V, d, 1);
+	int32_t *token = fixture_random_ids(f, n * m, V);
+	struct tensor z = fixture_zeros(f, n, m), dz = fixture_activation(f, n, m, 1);
+	struct tensor dy = fixture_activation(f, n, d, 1);
+
+	out->rc = op_selected_logits(f->dev, y, E, token, p[3], z, &out->err) ||
+		op_selected_logits_backward(f->dev, dz, z, E, token, p[3], dy, &out->err);
+	emit(out, z);
+	emit(out, dy);
+}
+
+static void run_edits(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], d = (size_t)p[1];
+	struct tensor x = fixture_activation(f, n, d, 1), target = fixture_activation(f, n, d, 1);
+	struct tensor u = fixture_vector(f, d, 0.3);
+
+	out->rc = op_ablate_direction(f->dev, u, x, &out->err);
+	emit(out, x);
+	out->rc |= op_add_vector(f->dev, -1.5, u, x, &out->err);
+	emit(out, x);
+	out->rc |= op_mix(f->dev, 0.3, target, x, &out->err);
+	emit(out, x);
+}
+
+static struct sae_weights make_sae(struct fixture *f, size_t n_feature, size_t d, enum dtype dtype)
+{
+	struct sae_weights sae;
+
+	sae.W_enc_t = fixture_weight(f, dtype, n_feature, d, 1);
+	sae.W_dec = fixture_weight(f, dtype, n_feature, d, 1);
+	sae.b_enc = fixture_vector(f, n_feature, 0.5);
+	sae.b_dec = fixture_vector(f, d, 1);
+	sae.threshold = fixture_vector(f, n_feature, 0.5);
+	for (size_t i = 0; i < n_feature; i++) /* positive, and high enough to be sparse */
+		fixture_set(sae.threshold, i, 0.3 * sqrt((double)d) + 0.1 * (double)(i % 7));
+	return sae;
+}
+
+static struct csr make_csr(struct fixture *f, size_t n_rows, size_t capacity)
+{
+	return (struct csr){n_rows, capacity, fixture_random_ids(f, n_rows + 1, 1),
+		fixture_random_ids(f, capacity, 1), fixture_zeros(f, capacity, 1)};
+}
+
+static void emit_csr(struct outputs *out, const struct csr *f)
+{
+	const size_t n = (size_t)f->indptr[f->n_rows];
+
+	emit_ids(out, f->indptr, f->n_rows + 1);
+	emit_ids(out, f->indices, n);
+	emit(out, tensor_view(f->values, n, 1));
+}
+
+static void run_sae(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], d = (size_t)p[1], n_feature = (size_t)p[2];
+	struct sae_weights sae = make_sae(f, n_feature, d, (enum dtype)p[3]);
+	struct tensor x = fixture_activation(f, n, d, 1), y = fixture_activation(f, n, d, 1);
+	struct tensor g = fixture_activation(f, n, d, 1), x_hat = fixture_zeros(f, n, d);
+	struct tensor dense = fixture_zeros(f, n, n_feature);
+	struct csr a = make_csr(f, n, n * n_feature), b = make_csr(f, n, n * n_feature);
+	struct csr ie = make_csr(f, n, n * n_feature), short_one = make_csr(f, n, 1);
+	struct tensor v = fixture_vector(f, d, 1), cosine = fixture_zeros(f, n_feature, 1);
+
+	out->rc = op_sae_encode(f->dev, &sae, x, &a, &out->err) ||
+		op_sae_encode(f->dev, &sae, y, &b, &out->err) ||
+		op_sae_encode(f->dev, &sae, x, &short_one, &out->err) ||
+		op_sae_encode_selected(f->dev, &sae, x, dense, &out->err) ||
+		op_sae_decode(f->dev, &sae, &a, x_hat, &out->err) ||
+		op_csr_difference(f->dev, &a, &b, &ie, &out->err) ||
+		op_row_cosine(f->dev, sae.W_dec, v, cosine, &out->err);
+	emit_csr(out, &a);
+	emit_csr(out, &ie);
+	out->rc |= op_csr_attribute(f->dev, sae.W_dec, g, &ie, &out->err);
+	emit_csr(out, &ie);
+	emit_ids(out, short_one.indptr, n + 1);
+	emit(out, dense);
+	emit(out, x_hat);
+	emit(out, cosine);
+}
+
+/* p: rows, d, features, lists (1: shared), entries per list, dtype */
+static void run_clamp(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], d = (size_t)p[1], n_lists = (size_t)p[3];
+	const size_t n_entries = n_lists * (size_t)p[4];
+	struct sae_weights few = make_sae(f, (size_t)p[2], d, (enum dtype)p[5]);
+	struct tensor x = fixture_activation(f, n, d, 1);
+	int32_t *start = fixture_random_ids(f, n_lists + 1, 1);
+	int32_t *seq = fixture_random_ids(f, n, 1);
+	float *scale = fixture_vector(f, n_entries + 1, 4).data;
+	float *offset = fixture_vector(f, n_entries + 1, 4).data;
+	const struct clamp_lists lists = {n_lists, start,
+		fixture_random_ids(f, n_entries, (size_t)p[2]), scale, offset};
+
+	for (size_t l = 0; l <= n_lists; l++)
+		start[l] = (int32_t)(l * (size_t)p[4]);
+	for (size_t i = 0; i < n; i++)
+		seq[i] = (int32_t)(i * n_lists / n);
+	out->rc = op_clamp_features(f->dev, &few, &lists, (struct rows){n, seq, NULL}, x, &out->err);
+	emit(out, x);
+}
+
+/* ---- the table ------------------------------------------------------------------------- */
+
+enum { F32 = DTYPE_F32, BF16 = DTYPE_BF16, F16 = DTYPE_F16 };
+
+static const struct {
+	const char *name;
+	op_case *run;
+	int p[10];
+	double tolerance;
+} cases[] = {
+	{"axpy", run_axpy, {7, 33}, 1e-6},
+	{"axpy, wide enough for threads", run_axpy, {64, 1031}, 1e-6},
+	{"scale by zero clears NaN", run_scale_clears, {3, 5}, 0},
+	{"gather and scatter", run_rows, {9, 21}, 0},
+	{"find_nonfinite", run_find_nonfinite, {8, 19}, 0},
+	{"embed, bfloat16", run_embed, {11, 37, 23, BF16}, 1e-6},
+	{"embed, float16", run_embed, {11, 64, 5, F16}, 1e-6},
+	{"embed, float32", run_embed, {3, 16, 4, F32}, 1e-6},
+	{"rmsnorm, w", run_rmsnorm, {5, 48, 0}, 2e-6},
+	{"rmsnorm, 1 + w, odd width", run_rmsnorm, {3, 37, 1}, 2e-6},
+	{"rmsnorm, wide", run_rmsnorm, {40, 2304, 1}, 2e-6},
+	{"linear, one row, float32", run_linear, {1, 40, 24, F32, 0}, 2e-6},
+	{"linear, one row, bfloat16, odd", run_linear, {1, 37, 29, BF16, 1}, 2e-6},
+	{"linear, 3 rows, bfloat16", run_linear, {3, 128, 66, BF16, 0}, 2e-6},
+	{"linear, 17 rows, bfloat16", run_linear, {17, 515, 33, BF16, 1}, 4e-6},
+	{"linear, 32 rows, float16", run_linear, {32, 64, 130, F16, 0}, 2e-6},
+	{"linear, 33 rows", run_linear, {33, 128, 384, BF16, 0}, 2e-6},
+	{"linear, several tiles", run_linear, {300, 96, 270, BF16, 1}, 4e-6},
+	{"linear, deeper than a panel", run_linear, {40, 4101, 9, BF16, 1}, 1e-5},
+	{"linear, float32 panels", run_linear, {290, 70, 140, F32, 0}, 4e-6},
+	{"linear, float16 panels", run_linear, {34, 70, 131, F16, 1}, 4e-6},
+	{"linear_backward, few rows", run_linear_backward, {3, 40, 300, BF16, 0}, 4e-6},
+	{"linear_backward, adds", run_linear_backward, {35, 77, 45, F16, 1}, 4e-6},
+	{"linear_backward, several tiles", run_linear_backward, {270, 530, 140, BF16, 1}, 4e-6},
+	{"linear_backward, float32", run_linear_backward, {64, 100, 130, F32, 0}, 4e-6},
+	{"rope, forward", run_rope, {7, 3, 16, 1}, 1e-6},
+	{"rope, inverse, odd half", run_rope, {5, 2, 10, -1}, 1e-6},
+	{"rope, wide heads", run_rope, {40, 4, 256, 1}, 1e-6},
+	{"attention, plain", run_attention, {4, 4, 16, 0, 0, 3, 0, 0, 9}, 1e-5},
+	{"attention, one or two tokens", run_attention, {2, 1, 8, 0, 0, 6, 0, 0, 2}, 1e-5},
+	{"attention, softcap", run_attention, {4, 2, 24, 15, 0, 4, 0, 0, 20}, 1e-5},
+	{"attention, prefix", run_attention, {4, 2, 32, 0, 0, 5, 7, 0, 12}, 1e-5},
+	{"attention, prefix longer than a block", run_attention, {2, 1, 8, 0, 0, 2, 130, 0, 70}, 1e-5},
+	{"attention, window inside the prefix", run_attention, {4, 2, 16, 20, 5, 3, 9, 0, 14}, 1e-5},
+	{"attention, window over blocks", run_attention, {2, 2, 8, 0, 70, 2, 3, 0, 200}, 1e-5},
+	{"attention, one query each", run_attention, {8, 2, 32, 50, 0, 6, 4, 1, 90}, 1e-5},
+	{"attention, two queries, window", run_attention, {6, 3, 20, 0, 8, 5, 6, 2, 40}, 1e-5},
+	{"attention, wide head", run_attention, {2, 1, 256, 500, 0, 2, 5, 0, 30}, 1e-5},
+	{"gated gelu", run_gated, {5, 37, ACTIVATION_GELU_TANH, 4}, 3e-6},
+	{"gated gelu, large", run_gated, {40, 512, ACTIVATION_GELU_TANH, 30}, 3e-6},
+	{"gated silu", run_gated, {5, 37, ACTIVATION_SILU, 4}, 3e-6},
+	{"gated silu, large", run_gated, {3, 129, ACTIVATION_SILU, 90}, 3e-6},
+	{"softcap, small values", run_softcap, {5, 35, 30, 1}, 1e-6},
+	{"softcap, saturating", run_softcap, {9, 1000, 30, 200}, 1e-6},
+	{"softcap, none", run_softcap, {2, 9, 0, 3}, 0},
+	{"readings of logits", run_readings, {6, 1031, 5}, 1e-5},
+	{"readings of peaked logits", run_readings, {4, 50, 60}, 1e-5},
+	{"readings of a vocabulary of one", run_readings, {2, 1, 3}, 1e-5},
+	{"selected logits, capped", run_selected_logits, {7, 45, 2, 30, BF16}, 3e-6},
+	{"selected logits, plain", run_selected_logits, {3, 512, 3, 0, F32}, 3e-6},
+	{"edits", run_edits, {6, 45}, 3e-6},
+	{"edits, wide", run_edits, {33, 1024}, 3e-6},
+	{"sae, one block", run_sae, {5, 32, 40, F32}, 1e-5},
+	{"sae, ragged blocks, bfloat16", run_sae, {37, 45, 391, BF16}, 1e-5},
+	{"sae, several tiles of rows", run_sae, {300, 24, 200, F32}, 1e-5},
+	{"clamp, shared list", run_clamp, {9, 37, 12, 1, 5, F32}, 1e-5},
+	{"clamp, list per prompt", run_clamp, {40, 64, 30, 8, 6, BF16}, 1e-5},
+	{"clamp, empty lists", run_clamp, {4, 16, 3, 2, 0, F32}, 0},
+};
+enum { N_CASES = sizeof cases / sizeof *cases };
+
+static void run_case(size_t i, struct device *dev, struct outputs *out)
+{
+	struct fixture f;
+
+	fixture_init(&f, dev, 1000 + i);
+	*out = (struct outputs){0};
+	cases[i].run(&f, cases[i].p, out);
+	fixture_free(&f);
+}
+
+static void compare_group(size_t i, const char *name, const struct outputs *got,
+	const struct outputs *expected, size_t from, size_t to)
+{
+	double scale = 0, worst = 0;
+	size_t where = from;
+
+	for (size_t j = from; j < to; j++) {
+		const double difference = fabs(got->value[j] - expected->value[j]);
+
+		scale = fmax(scale, fabs(expected->value[j]));
+		if (difference > worst || isnan(difference)) {
+			worst = isnan(difference) ? INFINITY : difference;
+			where = j;
+		}
+	}
+	CHECK(worst <= cases[i].tolerance * scale,
+		"%s on %s: output %zu is %.9g, expected %.9g: %.3g of the largest, %.1g allowed",
+		cases[i].name, name, where, got->value[where], expected->value[where],
+		worst / scale, cases[i].tolerance);
+}
+
+static void compare(size_t i, const char *name, const struct outputs *got,
+	const struct outputs *expected)
+{
+	REQUIRE(got->rc == 0, "%s on %s: %s", cases[i].name, name, got->err.text);
+	REQUIRE(got->n == expected->n, "%s on %s: expected %zu outputs, found %zu", cases[i].name,
+		name, expected->n, got->n);
+	for (size_t g = 0; g < got->n_groups; g++)
+		compare_group(i, name, got, expected, got->group_start[g],
+			g + 1 < got->n_groups ? got->group_start[g + 1] : got->n);
+}
+
+static void compare_device(struct device *dev)
+{
+	for (size_t i = 0; i < N_CASES; i++) {
+		struct device *oracle;
+		struct outputs got, expected;
+		struct err err;
+
+		REQUIRE_OK(device_open_backend(&oracle, &backend_ref_f64, 1, &err), &err);
+		run_case(i, oracle, &expected);
+		run_case(i, dev, &got);
+		compare(i, device_description(dev), &got, &expected);
+		free(got.value);
+		free(expected.value);
+		device_close(oracle);
+	}
+}
+
+TEST(every_op_of_the_float32_reference_agrees_with_the_float64_reference)
+{
+	struct device *dev;
+	struct err err;
+
+	REQUIRE_OK(device_open_backend(&dev, &backend_ref_f32, 1, &err), &err);
+	compare_device(dev);
+	device_close(dev);
+}
+
+TEST(every_op_of_every_cpu_level_agrees_with_the_float64_reference)
+{
+	for (const char *const *level = device_cpu_levels(); *level; level++) {
+		struct device *dev;
+		struct err err;
+		char name[64];
+
+		snprintf(name, sizeof name, "cpu:%s", *level);
+		REQUIRE_OK(device_open(&dev, name, 2, &err), &err);
+		compare_device(dev);
+		device_close(dev);
+	}
+}
+
+TEST(results_do_not_depend_on_the_number_of_threads)
+{
+	for (size_t i = 0; i < N_CASES; i++) {
+		struct outputs first, other;
+		struct device *dev;
+		struct err err;
+
+		REQUIRE_OK(device_open(&dev, "cpu", 1, &err), &err);
+		run_case(i, dev, &first);
+		device_close(dev);
+		REQUIRE_OK(device_open(&dev, "cpu", 3, &err), &err);
+		run_case(i, dev, &other);
+		device_close(dev);
+		for (size_t j = 0; j < first.n; j++)
+			CHECK(first.value[j] == other.value[j] ||
+					(isnan(first.value[j]) && isnan(other.value[j])),
+				"%s: output %zu is %.9g on 1 thread and %.9g on 3", cases[i].name,
+				j, first.value[j], other.value[j]);
+		free(first.value);
+		free(other.value);
+	}
+}
+
+/* ---- exact cases ----------------------------------------------------------------------- */
+
+static struct device *open_cpu(void)
+{
+	struct device *dev;
+	struct err err;
+
+	if (device_open(&dev, "cpu", 2, &err)) {
+		test_fail(__FILE__, __LINE__, "%s", err.text);
+		exit(1);
+	}
+	return dev;
+}
+
+TEST(a_product_of_small_integers_is_exact)
+{
+	struct device *dev = open_cpu();
+	struct fixture f;
+	struct err err;
+
+	fixture_init(&f, dev, 1);
+	for (size_t n = 1; n <= 40; n += 13) {
+		struct tensor x = fixture_zeros(&f, n, 50), y = fixture_zeros(&f, n, 7);
+		struct tensor W = fixture_weight(&f, DTYPE_BF16, 7, 50, 0);
+
+		for (size_t i = 0; i < n * 50; i++)
+			fixture_set(x, i, (double)(i % 5) - 2);
+		for (size_t i = 0; i < 350; i++)
+			((uint16_t *)W.data)[i] = f32_to_bf16((float)(i % 9) - 4);
+		REQUIRE_OK(op_linear(dev, x, W, nothing(), y, &err), &err);
+		for (size_t i = 0; i < n; i++) {
+			for (size_t j = 0; j < 7; j++) {
+				int expected = 0;
+
+				for (size_t k = 0; k < 50; k++)
+					expected += ((int)((i * 50 + k) % 5) - 2) *
+						((int)((j * 50 + k) % 9) - 4);
+				CHECK(fixture_get(y, i * 7 + j) == expected,
+					"[%zu, %zu]: expected %d, found %g", i, j, expected,
+					fixture_get(y, i * 7 + j));
+			}
+		}
+	}
+	fixture_free(&f);
+	device_close(dev);
+}
+
+TEST(clamping_features_by_scale_one_leaves_the_residual_bit_for_bit)
+{
+	struct device *dev = open_cpu();
+	struct fixture f;
+	struct err err;
+	struct sae_weights few;
+	struct tensor x;
+	double before[8 * 32];
+	const int32_t start[] = {0, 3}, slot[] = {2, 0, 4}, seq[8] = {0};
+	const float scale[] = {1, 1, 1}, offset[] = {0, 0, 0};
+	const struct clamp_lists lists = {1, start, slot, scale, offset};
+
+	fixture_init(&f, dev, 7);
+	few = make_sae(&f, 5, 32, DTYPE_F32);
+	x = fixture_activation(&f, 8, 32, 3);
+	for (size_t i = 0; i < 8 * 32; i++)
+		before[i] = fixture_get(x, i);
+	REQUIRE_OK(op_clamp_features(dev, &few, &lists, (struct rows){8, seq, NULL}, x, &err), &err);
+	for (size_t i = 0; i < 8 * 32; i++)
+		CHECK(before[i] == fixture_get(x, i), "element %zu changed", i);
+	fixture_free(&f);
+	device_close(dev);
+}
+
+TEST(ablating_a_unit_vector_leaves_nothing_along_it)
+{
+	struct device *dev = open_cpu();
+	struct fixture f;
+	struct err err;
+	struct tensor u, x;
+	double norm = 0;
+
+	fixture_init(&f, dev, 3);
+	u = fixture_vector(&f, 100, 1);
+	x = fixture_activation(&f, 4, 100, 10);
+	for (size_t j = 0; j < 100; j++)
+		norm += fixture_get(u, j) * fixture_get(u, j);
+	for (size_t j = 0; j < 100; j++)
+		fixture_set(u, j, fixture_get(u, j) / sqrt(norm));
+	REQUIRE_OK(op_ablate_direction(dev, u, x, &err), &err);
+	for (size_t i = 0; i < 4; i++) {
+		double along = 0;
+
+		for (size_t j = 0; j < 100; j++)
+			along += fixture_get(x, i * 100 + j) * fixture_get(u, j);
+		CHECK(fabs(along) < 1e-5, "row %zu: %g along u", i, along); /* of norm 58 */
+	}
+	fixture_free(&f);
+	device_close(dev);
+}
+
+TEST(attention_over_equal_values_returns_that_value)
+{
+	struct device *dev = open_cpu();
+	const struct attention a = {2, 1, 8, 0.5, 0, 0};
+	struct fixture f;
+	struct err err;
+	struct sequences s;
+	struct tensor q, out;
+
+	fixture_init(&f, dev, 5);
+	s = make_sequences(&f, &a, 3, 4, 0, 80);
+	for (size_t i = 0; i < tensor_count(s.keys.v); i++)
+		fixture_set(s.keys.v, i, 2.5);
+	for (size_t i = 0; i < tensor_count(s.keys.prefix_v); i++)
+		fixture_set(s.keys.prefix_v, i, 2.5);
+	q = fixture_activation(&f, s.rows.n, 16, 3);
+	out = fixture_zeros(&f, s.rows.n, 16);
+	REQUIRE_OK(op_attention(dev, &a, q, s.rows, &s.keys, out, nothing(), &err), &err);
+	for (size_t i = 0; i < tensor_count(out); i++)
+		CHECK(fabs(fixture_get(out, i) - 2.5) < 1e-5, "element %zu is %g", i,
+			fixture_get(out, i));
+	fixture_free(&f);
+	device_close(dev);
+}
+
+TEST(a_nan_in_attention_is_never_hidden)
+{
+	struct device *dev = open_cpu();
+	const struct attention a = {2, 1, 8, 0.5, 30, 0};
+	struct fixture f;
+	struct err err;
+	struct sequences s;
+	struct tensor q, out;
+
+	fixture_init(&f, dev, 5);
+	s = make_sequences(&f, &a, 1, 4, 0, 30);
+	q = fixture_activation(&f, s.rows.n, 16, 3);
+	out = fixture_zeros(&f, s.rows.n, 16);
+	fixture_set(s.keys.prefix_k, 0, NAN);
+	REQUIRE_OK(op_attention(dev, &a, q, s.rows, &s.keys, out, nothing(), &err), &err);
+	CHECK(isnan(fixture_get(out, 0)), "found %g", fixture_get(out, 0));
+	fixture_free(&f);
+	device_close(dev);
+}
