@@ -12,6 +12,7 @@
 #include "kernels/ops.h"
 
 #define OP_NAMES(X) \
+	X(copy) \
 	X(axpy) \
 	X(scale) \
 	X(gather_rows) \

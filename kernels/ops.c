@@ -134,6 +134,17 @@ fail:
 
 /* ---- moving rows ----------------------------------------------------------------------- */
 
+int op_copy(struct device *dev, struct tensor x, struct tensor y, struct err *err)
+{
+	const struct check c = {dev, "copy", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(activation(c, "y", y, x.rows, x.cols));
+	DISPATCH(copy, 0, dev, x, y, err);
+fail:
+	return err->code;
+}
+
 int op_axpy(struct device *dev, double a, struct tensor x, struct tensor y, struct err *err)
 {
 	const struct check c = {dev, "axpy", err};

@@ -101,6 +101,9 @@ struct attention {
 
 /* ---- moving rows ----------------------------------------------------------------------- */
 
+/* y = x.   x, y: activations of equal shape. */
+int op_copy(struct device *, struct tensor x, struct tensor y, struct err *);
+
 /* y += a x.   x, y: activations of equal shape. */
 int op_axpy(struct device *, double a, struct tensor x, struct tensor y, struct err *);
 

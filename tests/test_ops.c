@@ -70,8 +70,12 @@ static void run_axpy(struct fixture *f, const int *p, struct outputs *out)
 	struct tensor x = fixture_activation(f, (size_t)p[0], (size_t)p[1], 1);
 	struct tensor y = fixture_activation(f, (size_t)p[0], (size_t)p[1], 1);
 
-	out->rc = op_axpy(f->dev, -0.75, x, y, &out->err) || op_scale(f->dev, 3, x, &out->err);
+	struct tensor z = fixture_zeros(f, (size_t)p[0], (size_t)p[1]);
+
+	out->rc = op_axpy(f->dev, -0.75, x, y, &out->err) || op_copy(f->dev, y, z, &out->err) ||
+		op_scale(f->dev, 3, x, &out->err);
 	emit(out, y);
+	emit(out, z);
 	emit(out, x);
 }
 

@@ -46,7 +46,7 @@ static inline int vec_grow(void **data, size_t *cap, size_t need, size_t elem, s
 #define vec_append(v, from, count, err) \
 	(vec_reserve(v, (v)->n + (count), err) \
 			? (err)->code \
-			: ((count) ? (void)memcpy((v)->data + (v)->n, from, \
+			: ((size_t)(count) > 0 ? (void)memcpy((v)->data + (v)->n, from, \
 					     (count) * sizeof *(v)->data) \
 				   : (void)0, \
 				  (v)->n += (count), 0))

@@ -7,6 +7,14 @@
 
 #include <math.h>
 
+int CPU(copy)(struct device *dev, struct tensor x, struct tensor y, struct err *err)
+{
+	(void)dev, (void)err;
+	if (tensor_count(x) > 0)
+		memcpy(y.data, x.data, tensor_bytes(x));
+	return 0;
+}
+
 int CPU(axpy)(struct device *dev, double a, struct tensor x, struct tensor y, struct err *err)
 {
 	(void)dev, (void)err;

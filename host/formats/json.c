@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * json.c - Contract: json.h. Tests: tests/test_formats.c.
+ */
+#include "host/formats/json.h"
+
+#include "host/base/file.h"
+
+#include <string.h>
+
+int json_parse(json_t **out, const char *name, const char *bytes, size_t n, struct err *err)
+{
+	json_error_t error;
+
+	*out = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	if (!*out)
+		return err_set(err, ERR_INPUT, "%s:%d:%d: not valid JSON: %s", name, error.line,
+			error.column, error.text);
+	return 0;
+}
+
+int json_read(json_t **out, const char *path, struct err *err)
+{
+	struct file_map map;
+	int rc;
+
+	*out = NULL;
+	if (file_map_open(&map, path, err))
+		return err->code;
+	rc = json_parse(out, path, map.data ? (const char *)map.data : "", map.size, err);
+	file_map_close(&map);
+	return rc;
+}
+
+const char *json_kind(const json_t *value)
+{
+	static const char *const kinds[] = {
+		[JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array",
+		[JSON_STRING] = "a string",  [JSON_INTEGER] = "an integer",
+		[JSON_REAL] = "a real number", [JSON_TRUE] = "true",
+		[JSON_FALSE] = "false",      [JSON_NULL] = "null"};
+
+	return value ? kinds[json_typeof(value)] : "nothing";
+}
+
+static const json_t *lookup(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	return value && !json_is_null(value) ? value : NULL;
+}
+
+static int wrong_kind(struct err *err, const char *file, const char *key, const char *expected,
+	const json_t *value)
+{
+	return err_set(err, ERR_INPUT, "%s: %s: expected %s, found %s", file, key, expected,
+		json_kind(value));
+}
+
+int json_get_int(const json_t *object, const char *file, const char *key, int64_t *out,
+	struct err *err)
+{
+	const json_t *value = lookup(object, key);
+
+	if (!value)
+		return 0;
+	if (!json_is_integer(value))
+		return wrong_kind(err, file, key, "an integer", value);
+	*out = json_integer_value(value);
+	return 0;
+}
+
+int json_get_double(const json_t *object, const char *file, const char *key, double *out,
+	struct err *err)
+{
+	const json_t *value = lookup(object, key);
+
+	if (!value)
+		return 0;
+	if (!json_is_number(value))
+		return wrong_kind(err, file, key, "a number", value);
+	*out = json_number_value(value);
+	return 0;
+}
+
+int json_get_bool(const json_t *object, const char *file, const char *key, bool *out,
+	struct err *err)
+{
+	const json_t *value = lookup(object, key);
+
+	if (!value)
+		return 0;
+	if (!json_is_boolean(value))
+		return wrong_kind(err, file, key, "true or false", value);
+	*out = json_is_true(value);
+	return 0;
+}
+
+int json_get_text(const json_t *object, const char *file, const char *key, const char **out,
+	struct err *err)
+{
+	const json_t *value = lookup(object, key);
+
+	if (!value)
+		return 0;
+	if (!json_is_string(value))
+		return wrong_kind(err, file, key, "a string", value);
+	*out = json_string_value(value);
+	return 0;
+}

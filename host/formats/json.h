@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * json.h - JSON files through Jansson, with errors that say file, line and key. Strict: valid
+ * UTF-8, no duplicate keys. A json_t returned here is owned by its document.
+ */
+#ifndef SAENGINE_JSON_H
+#define SAENGINE_JSON_H
+
+#include "host/base/err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Parses n bytes. `name` is for messages. *out is owned: json_decref it. Errors: ERR_INPUT. */
+int json_parse(json_t **out, const char *name, const char *bytes, size_t n, struct err *err);
+
+/* The same from a file. */
+int json_read(json_t **out, const char *path, struct err *err);
+
+/* The value of `key` in an object. When it is absent (or null), *out keeps the value it had: the
+ * caller puts the default there first. A value of another type is ERR_INPUT naming key, expected
+ * and found. `file` is for messages. */
+int json_get_int(const json_t *object, const char *file, const char *key, int64_t *out,
+	struct err *err);
+int json_get_double(const json_t *object, const char *file, const char *key, double *out,
+	struct err *err);
+int json_get_bool(const json_t *object, const char *file, const char *key, bool *out,
+	struct err *err);
+int json_get_text(const json_t *object, const char *file, const char *key, const char **out,
+	struct err *err);
+
+/* "an integer", "a string", ...: for messages. */
+const char *json_kind(const json_t *value);
+
+#endif

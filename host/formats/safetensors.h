@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * safetensors.h - reading safetensors files: one file, or a model folder of one or many shards.
+ * Knows no model. Layout and the mandatory checks: github.com/huggingface/safetensors.
+ */
+#ifndef SAENGINE_SAFETENSORS_H
+#define SAENGINE_SAFETENSORS_H
+
+#include "host/base/err.h"
+#include "host/formats/file_tensor.h"
+
+struct safetensors;
+
+/* Maps and validates one file: header size, JSON, every dtype, shape and offset, no holes, no
+ * overlaps, nothing after the last tensor. *out is owned, close it. Errors: ERR_INPUT naming the
+ * file and, where it applies, the tensor. */
+int safetensors_open(struct safetensors **out, const char *path, struct err *err);
+
+/* The same over bytes in memory, borrowed until close. */
+int safetensors_parse(struct safetensors **out, const char *name, const void *bytes, size_t n,
+	struct err *err);
+
+/* Accepts NULL. Tensors found in the file are invalid afterwards. */
+void safetensors_close(struct safetensors *file);
+
+size_t safetensors_count(const struct safetensors *file);
+const struct file_tensor *safetensors_at(const struct safetensors *file, size_t i);
+
+/* NULL when there is none of that name. */
+const struct file_tensor *safetensors_find(const struct safetensors *file, const char *name);
+
+/* A folder as `huggingface-cli download` leaves it: model.safetensors.index.json and its shards,
+ * or model.safetensors. */
+struct safetensors_folder;
+
+int safetensors_folder_open(struct safetensors_folder **out, const char *folder, struct err *err);
+void safetensors_folder_close(struct safetensors_folder *folder);
+const struct file_tensor *safetensors_folder_find(const struct safetensors_folder *folder,
+	const char *name);
+
+/* The files read, index first where there is one; paths borrowed until close. */
+size_t safetensors_folder_files(const struct safetensors_folder *folder);
+const char *safetensors_folder_path(const struct safetensors_folder *folder, size_t i);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * safetensors_folder.c - a model folder: model.safetensors.index.json with its shards, or one
+ * model.safetensors. Contract: safetensors.h. Tests: tests/test_formats.c.
+ *
+ * The index is not trusted: shard names must be plain file names, and every tensor it lists must
+ * be in the shard it names.
+ */
+#include "host/formats/safetensors.h"
+
+#include "host/base/file.h"
+#include "host/formats/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct safetensors_folder {
+	struct safetensors **shards;
+	size_t n_shards;
+	char **paths; /* the index first, where there is one, then the shards */
+	size_t n_paths;
+};
+
+/* Shard `name` of the folder: the open one, or opened now. */
+static int open_shard(struct safetensors_folder *f, const char *folder, const char *name,
+	struct safetensors **out, struct err *err)
+{
+	char *path = path_join(folder, name);
+	const size_t first = f->n_paths - f->n_shards;
+
+	if (!path)
+		return err_nomem(err, name, strlen(folder) + strlen(name));
+	for (size_t i = 0; i < f->n_shards; i++) {
+		if (strcmp(f->paths[first + i], path) == 0) {
+			free(path);
+			*out = f->shards[i];
+			return 0;
+		}
+	}
+	if (safetensors_open(out, path, err)) {
+		free(path);
+		return err->code;
+	}
+	f->shards[f->n_shards++] = *out;
+	f->paths[f->n_paths++] = path;
+	return 0;
+}
+
+static int open_index(struct safetensors_folder *f, const char *folder, const char *path,
+	struct err *err)
+{
+	json_t *index = NULL, *map, *value;
+	const char *tensor;
+
+	TRY(json_read(&index, path, err));
+	map = json_object_get(index, "weight_map");
+	if (!json_is_object(map)) {
+		err_set(err, ERR_INPUT, "%s: expected an object \"weight_map\", found %s", path,
+			json_kind(map));
+		goto fail;
+	}
+	f->shards = calloc(json_object_size(map) + 1, sizeof *f->shards);
+	f->paths = calloc(json_object_size(map) + 2, sizeof *f->paths);
+	if (!f->shards || !f->paths || !(f->paths[f->n_paths++] = strdup(path))) {
+		err_nomem(err, path, json_object_size(map) * sizeof *f->paths);
+		goto fail;
+	}
+	json_object_foreach(map, tensor, value) {
+		const char *name = json_string_value(value);
+		struct safetensors *shard;
+
+		if (!name || !*name || strpbrk(name, "/\\") || strstr(name, "..")) {
+			err_set(err, ERR_INPUT,
+				"%s: tensor \"%s\": expected the plain file name of a shard, found %s",
+				path, tensor, name ? name : json_kind(value));
+			goto fail;
+		}
+		TRY(open_shard(f, folder, name, &shard, err));
+		if (!safetensors_find(shard, tensor)) {
+			err_set(err, ERR_INPUT, "%s: tensor \"%s\" is not in %s as listed", path,
+				tensor, name);
+			goto fail;
+		}
+	}
+	json_decref(index);
+	return 0;
+fail:
+	json_decref(index);
+	return err->code;
+}
+
+static int open_single(struct safetensors_folder *f, const char *folder, struct err *err)
+{
+	struct safetensors *file;
+
+	f->shards = calloc(1, sizeof *f->shards);
+	f->paths = calloc(1, sizeof *f->paths);
+	if (!f->shards || !f->paths)
+		return err_nomem(err, folder, sizeof *f->paths);
+	return open_shard(f, folder, "model.safetensors", &file, err);
+}
+
+int safetensors_folder_open(struct safetensors_folder **out, const char *folder, struct err *err)
+{
+	struct safetensors_folder *f = calloc(1, sizeof *f);
+	char *index = path_join(folder, "model.safetensors.index.json");
+
+	*out = NULL;
+	if (!f || !index) {
+		err_nomem(err, folder, sizeof *f);
+		goto fail;
+	}
+	if (!folder_exists(folder)) {
+		err_set(err, ERR_INPUT, "%s: no such folder", folder);
+		goto fail;
+	}
+	if (file_exists(index))
+		TRY(open_index(f, folder, index, err));
+	else
+		TRY(open_single(f, folder, err));
+	free(index);
+	*out = f;
+	return 0;
+fail:
+	free(index);
+	safetensors_folder_close(f);
+	return err->code;
+}
+
+void safetensors_folder_close(struct safetensors_folder *f)
+{
+	if (!f)
+		return;
+	for (size_t i = 0; i < f->n_shards; i++)
+		safetensors_close(f->shards[i]);
+	for (size_t i = 0; i < f->n_paths; i++)
+		free(f->paths[i]);
+	free(f->shards);
+	free(f->paths);
+	free(f);
+}
+
+const struct file_tensor *safetensors_folder_find(const struct safetensors_folder *f,
+	const char *name)
+{
+	for (size_t i = 0; i < f->n_shards; i++) {
+		const struct file_tensor *t = safetensors_find(f->shards[i], name);
+
+		if (t)
+			return t;
+	}
+	return NULL;
+}
+
+size_t safetensors_folder_files(const struct safetensors_folder *f)
+{
+	return f->n_paths;
+}
+
+const char *safetensors_folder_path(const struct safetensors_folder *f, size_t i)
+{
+	return f->paths[i];
+}

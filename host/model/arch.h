@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * arch.h - the facts that distinguish one transformer from another, read from config.json. The
+ * transformer itself (transformer.h) is one piece of code that follows them.
+ */
+#ifndef SAENGINE_ARCH_H
+#define SAENGINE_ARCH_H
+
+#include "host/base/err.h"
+#include "kernels/ops.h"
+
+enum { ARCH_MAX_LAYERS = 128 };
+
+struct arch {
+	char model_type[32]; /* "gemma2", "llama", ... */
+	size_t n_layer, d_model, n_head, n_kv_head, head_dim, d_ff, n_vocab;
+	size_t max_position;
+
+	struct norm norm;          /* eps, and whether the weight is 1 + w */
+	bool post_norms;           /* Gemma: norms also after attention and MLP, before adding */
+	enum activation activation;
+	bool scale_embedding;      /* by sqrt(d_model) */
+	bool tied_embedding;       /* the unembedding is the embedding */
+	double attention_scale;    /* of q.k */
+	double attention_softcap;  /* 0 = none */
+	double final_softcap;      /* 0 = none */
+	size_t window[ARCH_MAX_LAYERS]; /* per layer; 0 = sees everything before it */
+
+	double rope_theta;
+	struct {
+		bool llama3; /* the frequency-dependent stretching of Llama 3.1 and later */
+		double factor, low_factor, high_factor, original_context;
+	} rope_scaling;
+};
+
+/* Reads FOLDER/config.json. `rope_original_context`, when not 0, replaces the value of
+ * rope_scaling (the released code's library computed with 2048). Errors: ERR_INPUT naming file
+ * and key; an architecture that is not supported, with the list of those that are. */
+int arch_read(struct arch *arch, const char *folder, double rope_original_context,
+	struct err *err);
+
+/* Angles per position of the head_dim/2 rotation pairs, in the float32 arithmetic of the
+ * published implementations: inv_freq[i] = theta^(-2i/head_dim), stretched if so configured. */
+void arch_inverse_frequencies(const struct arch *arch, float *inv_freq);
+
+#endif

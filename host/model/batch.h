@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * batch.h - the tokens of one pass: sequences packed end to end, no padding.
+ *
+ * A row is one token. Every row has a sequence and a position; keys and values of a sequence go
+ * to consecutive rows of a cache, beginning at its cache_start. Some rows are "out rows": only
+ * these are carried through the last block and unembedded, because nothing else of the last
+ * block is ever read unless every row is wanted.
+ */
+#ifndef SAENGINE_BATCH_H
+#define SAENGINE_BATCH_H
+
+#include "host/base/err.h"
+#include "kernels/ops.h"
+
+enum batch_out { BATCH_OUT_LAST, BATCH_OUT_ALL, BATCH_OUT_NONE };
+
+struct batch {
+	struct device *dev;
+	size_t max_rows, max_seqs;
+	size_t n_rows, n_out;
+	size_t n_seqs;       /* one more than the largest sequence id */
+	size_t n_prefix;     /* positions below this are the shared prefix's */
+	size_t n_cache_rows; /* rows of cache in use, up to the end of the last sequence */
+	bool packed;         /* row i's key goes to cache row i */
+
+	/* On the host, [max_rows] or [max_seqs]. */
+	int32_t *token, *seq, *pos, *cache_row;
+	int32_t *out_row, *out_seq, *out_pos;
+	int32_t *cache_start; /* by sequence */
+	int32_t *label;       /* by sequence: what messages call it (a prompt's id) */
+
+	/* The same on the device after batch_upload. */
+	struct {
+		int32_t *token, *seq, *pos, *cache_row;
+		int32_t *out_row, *out_seq, *out_pos;
+		int32_t *cache_start;
+	} on_device;
+
+	int32_t *host_memory; /* owned */
+	void *device_memory;  /* owned */
+};
+
+/* Allocates room. Errors: ERR_DEVICE. */
+int batch_init(struct batch *b, struct device *dev, size_t max_rows, size_t max_seqs,
+	struct err *err);
+
+/* Accepts a zeroed batch. */
+void batch_free(struct batch *b);
+
+/* Forgets all rows. Positions below n_prefix belong to a prefix that all sequences share. */
+void batch_clear(struct batch *b, size_t n_prefix);
+
+/* Appends n tokens of sequence `seq` (ids ascending within a batch), at positions first_pos and
+ * on, with keys from cache row cache_start. Out rows: none, the last, or all of them. The caller
+ * keeps within max_rows and max_seqs (asserted). */
+void batch_add(struct batch *b, size_t seq, const int32_t *tokens, size_t n, size_t first_pos,
+	size_t cache_start, enum batch_out out, int32_t label);
+
+/* The whole sequence packed behind the others: position n_prefix on, its cache rows after
+ * theirs. `tokens` are those behind the prefix. Returns the sequence's id. */
+size_t batch_pack(struct batch *b, const int32_t *tokens, size_t n, enum batch_out out,
+	int32_t label);
+
+/* Copies the lists to the device. */
+int batch_upload(struct batch *b, struct err *err);
+
+/* Rows, as ops take them; out rows likewise. */
+struct rows batch_rows(const struct batch *b);
+struct rows batch_out_rows(const struct batch *b);
+
+#endif

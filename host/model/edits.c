@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * edits.c - Contract: edits.h. Tests: tests/test_model.c.
+ */
+#include "host/model/edits.h"
+
+static bool covers(const struct edit *e, size_t layer)
+{
+	return layer >= e->layer_first && layer <= e->layer_last;
+}
+
+int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
+	struct rows rows, struct tensor x, struct err *err)
+{
+	for (const struct edit *e = edits; e < edits + n_edits; e++) {
+		if (!covers(e, layer))
+			continue;
+		switch (e->kind) {
+		case EDIT_ABLATE:
+			TRY(op_ablate_direction(dev, e->vector, x, err));
+			break;
+		case EDIT_ADD:
+			TRY(op_add_vector(dev, e->amount, e->vector, x, err));
+			break;
+		case EDIT_CLAMP:
+			if (e->clamps[layer].n_entries > 0)
+				TRY(op_clamp_features(dev, &e->clamps[layer].few,
+					&e->clamps[layer].lists, rows, x, err));
+			break;
+		case EDIT_MIX:
+			TRY(op_mix(dev, e->amount, e->targets[layer], x, err));
+			break;
+		}
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
+	struct tensor g, struct err *err)
+{
+	for (const struct edit *e = edits + n_edits; e-- > edits;) {
+		if (!covers(e, layer))
+			continue;
+		switch (e->kind) {
+		case EDIT_ABLATE: /* a projection is its own transpose */
+			TRY(op_ablate_direction(dev, e->vector, g, err));
+			break;
+		case EDIT_ADD:
+			break;
+		case EDIT_MIX:
+			TRY(op_scale(dev, 1 - e->amount, g, err));
+			break;
+		case EDIT_CLAMP:
+			return err_set(err, ERR_INTERNAL, "no gradient through clamped features");
+		}
+	}
+	return 0;
+fail:
+	return err->code;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * edits.h - interventions on resid_post and readings of it, as plain data. The transformer
+ * applies a list of edits after each block, in order, and serves a list of taps; it knows nothing
+ * of refusal. Every experiment is a list of edits and a list of taps.
+ */
+#ifndef SAENGINE_EDITS_H
+#define SAENGINE_EDITS_H
+
+#include "host/model/batch.h"
+
+/* Features of one layer to change, and how, for the sequences of a batch (ops.h). */
+struct clamp {
+	struct sae_weights few;
+	struct clamp_lists lists;
+	size_t n_entries; /* of all lists */
+};
+
+enum edit_kind {
+	EDIT_ABLATE, /* x = x - (x.u) u            vector: u, of length 1 */
+	EDIT_ADD,    /* x = x + amount v           vector: v */
+	EDIT_CLAMP,  /* f_i = scale f_i + offset   clamps */
+	EDIT_MIX     /* x = (1 - amount) x + amount target */
+};
+
+struct edit {
+	enum edit_kind kind;
+	size_t layer_first, layer_last; /* both included */
+	struct tensor vector;           /* ABLATE, ADD: vector [1, d_model] on the device */
+	double amount;                  /* ADD, MIX */
+	const struct clamp *clamps;     /* CLAMP: [n_layer]; without entries = nothing there */
+	/* MIX: [n_layer] activations with the rows of the pass: all rows, in the last layer the
+	 * out rows. */
+	const struct tensor *targets;
+};
+
+/* What to keep of resid_post while a pass goes by. out: [n_layer] tensors with the rows of the
+ * pass (all rows; in the last layer, and everywhere under OUT_ROWS, the out rows); a tensor
+ * without memory skips its layer. */
+enum tap_kind {
+	TAP_RESID,         /* resid_post after the edits, [rows, d_model] */
+	TAP_RESID_UNEDITED, /* before the edits */
+	TAP_FEATURES       /* after the edits, encoded by few[layer]: [rows, n_feature] */
+};
+
+struct tap {
+	enum tap_kind kind;
+	bool out_rows_only;
+	struct tensor *out;
+	const struct sae_weights *few; /* FEATURES: [n_layer] */
+};
+
+/* Applies the edits of one layer to x, whose rows are `rows`. */
+int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
+	struct rows rows, struct tensor x, struct err *err);
+
+/* Turns g = dL/d(edited x) into dL/d(x), in place. Errors: ERR_INTERNAL for EDIT_CLAMP, whose
+ * gradient nobody needs yet. */
+int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
+	struct tensor g, struct err *err);
+
+#endif

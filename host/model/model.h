@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * model.h - a transformer's weights on a device. Immutable once open; what changes while it runs
+ * lives in workspaces and caches (transformer.h).
+ */
+#ifndef SAENGINE_MODEL_H
+#define SAENGINE_MODEL_H
+
+#include "host/model/arch.h"
+
+struct safetensors_folder;
+
+/* Matrices are weights in the type of the checkpoint, [out, in]; norms are vectors. */
+struct layer_weights {
+	struct tensor attention_norm, q, k, v, o;
+	struct tensor post_attention_norm; /* Gemma only */
+	struct tensor mlp_norm, gate, up, down;
+	struct tensor post_mlp_norm; /* Gemma only */
+};
+
+struct model {
+	struct device *dev; /* borrowed */
+	struct arch arch;
+	size_t n_ctx; /* longest sequence, prompt and reply together */
+	struct tensor embedding, unembedding, final_norm;
+	struct layer_weights *layers;   /* [n_layer] */
+	struct tensor rope_cos, rope_sin; /* float32 [n_ctx, head_dim/2] */
+	double embedding_scale;
+
+	struct safetensors_folder *files; /* mapped for as long as the model lives */
+	void **owned;                     /* device memory to free */
+	size_t n_owned;
+};
+
+struct model_options {
+	size_t n_ctx;                 /* 0 = the config's maximum, at most 8192 */
+	double rope_original_context; /* arch_read */
+};
+
+/* Opens a checkpoint folder: every tensor's name, type and shape is checked before any is
+ * uploaded. On a device that reads host memory, matrices are used where they are mapped.
+ * *out is owned, close it; `dev` and the folder's files must outlive it.
+ * Errors: ERR_INPUT naming the tensor, expected and found; ERR_DEVICE. */
+int model_open(struct model **out, struct device *dev, const char *folder,
+	const struct model_options *options, struct err *err);
+
+/* Accepts NULL. */
+void model_close(struct model *model);
+
+/* Number of parameters, unembedding counted once when tied. */
+size_t model_parameters(const struct model *model);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * readout.c - Contract: readout.h. Tests: tests/test_model.c.
+ */
+#include "host/model/readout.h"
+
+#include "host/base/size.h"
+#include "host/model/carver.h"
+
+static void layout(void *object, struct carver *c)
+{
+	struct readout *r = object;
+
+	r->logits = carve(c, READOUT_ROWS, r->model->arch.n_vocab);
+	r->logits_2 = carve(c, READOUT_ROWS, r->model->arch.n_vocab);
+	r->value = carve(c, READOUT_ROWS, 1);
+	r->token = carve_ints(c, READOUT_ROWS);
+}
+
+int readout_init(struct readout *r, const struct model *m, struct err *err)
+{
+	*r = (struct readout){.model = m};
+	return carve_allocate(m->dev, layout, r, &r->memory, err);
+}
+
+size_t readout_bytes(const struct model *m)
+{
+	struct readout r = {.model = m};
+
+	return carve_count(m->dev, layout, &r);
+}
+
+void readout_free(struct readout *r)
+{
+	if (r->model)
+		device_free(r->model->dev, r->memory);
+	*r = (struct readout){0};
+}
+
+/* Logits of rows [first, first + n) of y into `to`. */
+static int unembed(const struct model *m, struct tensor y, size_t first, size_t n,
+	struct tensor to, struct tensor *out, struct err *err)
+{
+	*out = tensor_rows(to, 0, n);
+	TRY(op_linear(m->dev, tensor_rows(y, first, n), m->unembedding, (struct tensor){0}, *out,
+		err));
+	return op_softcap(m->dev, m->arch.final_softcap, *out, err);
+fail:
+	return err->code;
+}
+
+/* n values of r->value to host doubles. */
+static int fetch(struct readout *r, size_t n, double *to, struct err *err)
+{
+	struct device *dev = r->model->dev;
+	float single[READOUT_ROWS];
+
+	if (device_activation(dev) == DTYPE_F64)
+		return device_download(dev, to, r->value.data, n * sizeof *to, err);
+	if (device_download(dev, single, r->value.data, n * sizeof *single, err))
+		return err->code;
+	for (size_t i = 0; i < n; i++)
+		to[i] = single[i];
+	return 0;
+}
+
+int readout_argmax(struct readout *r, struct tensor y, int32_t *token, struct err *err)
+{
+	struct device *dev = r->model->dev;
+
+	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
+		const size_t n = size_min(READOUT_ROWS, y.rows - i);
+		struct tensor logits;
+
+		TRY(unembed(r->model, y, i, n, r->logits, &logits, err));
+		TRY(op_argmax(dev, logits, r->token, err));
+		TRY(device_download(dev, token + i, r->token, n * sizeof *token, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+int readout_logprob(struct readout *r, struct tensor y, const int32_t *token, double *logprob,
+	struct err *err)
+{
+	struct device *dev = r->model->dev;
+
+	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
+		const size_t n = size_min(READOUT_ROWS, y.rows - i);
+		struct tensor logits;
+
+		TRY(unembed(r->model, y, i, n, r->logits, &logits, err));
+		TRY(device_upload(dev, r->token, token + i, n * sizeof *token, err));
+		TRY(op_token_logprob(dev, logits, r->token, tensor_rows(r->value, 0, n), err));
+		TRY(fetch(r, n, logprob + i, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+int readout_kl(struct readout *r, struct tensor p, struct tensor q, double *kl, struct err *err)
+{
+	for (size_t i = 0; i < p.rows; i += READOUT_ROWS) {
+		const size_t n = size_min(READOUT_ROWS, p.rows - i);
+		struct tensor logits_p, logits_q;
+
+		TRY(unembed(r->model, p, i, n, r->logits, &logits_p, err));
+		TRY(unembed(r->model, q, i, n, r->logits_2, &logits_q, err));
+		TRY(op_kl(r->model->dev, logits_p, logits_q, tensor_rows(r->value, 0, n), err));
+		TRY(fetch(r, n, kl + i, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * readout.h - what is read off the final norm y [n, d_model] of chosen rows: next tokens,
+ * log-probabilities, divergences, logits of a few tokens. The vocabulary-wide logits exist only
+ * for READOUT_ROWS rows at a time, and only where they are needed.
+ */
+#ifndef SAENGINE_READOUT_H
+#define SAENGINE_READOUT_H
+
+#include "host/model/model.h"
+
+enum { READOUT_ROWS = 32 };
+
+struct readout {
+	const struct model *model;
+	struct tensor logits, logits_2; /* [READOUT_ROWS, n_vocab] */
+	struct tensor value;            /* [READOUT_ROWS, 1] */
+	int32_t *token;                 /* device [READOUT_ROWS] */
+	void *memory;                   /* owned, device */
+};
+
+int readout_init(struct readout *r, const struct model *m, struct err *err);
+size_t readout_bytes(const struct model *m);
+
+/* Accepts a zeroed readout. */
+void readout_free(struct readout *r);
+
+/* token[i] = the most probable next token of row i. token: host [n]. */
+int readout_argmax(struct readout *r, struct tensor y, int32_t *token, struct err *err);
+
+/* logprob[i] = log p(token[i] | row i), in nats. Host arrays [n]. */
+int readout_logprob(struct readout *r, struct tensor y, const int32_t *token, double *logprob,
+	struct err *err);
+
+/* kl[i] = KL(p_i || q_i) of the next-token distributions of the rows of p and q, in nats. */
+int readout_kl(struct readout *r, struct tensor p, struct tensor q, double *kl, struct err *err);
+
+#endif

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * transformer.c - the forward pass. Contract: transformer.h. The backward pass is
+ * transformer_backward.c. Tests: tests/test_model.c (against transformers), tests/
+ * test_invariants.c.
+ *
+ *   x = E[token] (times sqrt(d) for Gemma)
+ *   per block:  a = attention(norm(x)) Wo        x = x + a   (Gemma: x + norm(a))
+ *               m = (act(gate) up) Wdown          x = x + m   (Gemma: x + norm(m))
+ *               x = edits(x)                      <- resid_post
+ *   y = norm(x)
+ *
+ * In the last block only keys and values need every row; the rest is done for the out rows.
+ */
+#include "host/model/transformer_parts.h"
+
+#include <stdlib.h>
+
+/* ---- memory ---------------------------------------------------------------------------- */
+
+struct cache_layout {
+	struct kv_cache *cache;
+	size_t n_layer, width;
+};
+
+static void layout_cache(void *object, struct carver *c)
+{
+	struct cache_layout *l = object;
+
+	for (size_t i = 0; i < l->n_layer; i++) {
+		l->cache->k[i] = carve(c, l->cache->n_rows, l->width);
+		l->cache->v[i] = carve(c, l->cache->n_rows, l->width);
+	}
+}
+
+int kv_cache_init(struct kv_cache *cache, const struct model *m, size_t n_rows, struct err *err)
+{
+	struct cache_layout layout = {cache, m->arch.n_layer, m->arch.n_kv_head * m->arch.head_dim};
+
+	*cache = (struct kv_cache){.dev = m->dev, .n_rows = n_rows};
+	cache->k = calloc(2 * m->arch.n_layer, sizeof *cache->k);
+	if (!cache->k)
+		return err_nomem(err, "a key-value cache", 2 * m->arch.n_layer * sizeof *cache->k);
+	cache->v = cache->k + m->arch.n_layer;
+	return carve_allocate(m->dev, layout_cache, &layout, &cache->memory, err);
+}
+
+size_t kv_cache_bytes(const struct model *m, size_t n_rows)
+{
+	return 2 * m->arch.n_layer * n_rows * m->arch.n_kv_head * m->arch.head_dim *
+		dtype_bytes(device_activation(m->dev));
+}
+
+void kv_cache_free(struct kv_cache *cache)
+{
+	free(cache->k);
+	if (cache->dev)
+		device_free(cache->dev, cache->memory);
+	*cache = (struct kv_cache){0};
+}
+
+/* The buffers of one block; without recording, one set serves all blocks. */
+static void layout_block(const struct workspace *ws, struct block *b, struct carver *c)
+{
+	const struct arch *a = &ws->model->arch;
+	const size_t n = ws->size.rows, d = a->d_model, q = a->n_head * a->head_dim;
+
+	b->x_mid = ws->size.record ? carve(c, n, d) : b->x_in;
+	b->q = carve(c, n, q);
+	b->attended = carve(c, n, q);
+	b->gate = carve(c, n, a->d_ff);
+	b->up = carve(c, n, a->d_ff);
+	b->attention_out = carve(c, n, d);
+	b->mlp_out = carve(c, n, d);
+	if (!ws->size.record)
+		return;
+	b->lse = carve(c, n, a->n_head);
+	b->rstd_attention = carve(c, n, 1);
+	b->rstd_post_attention = carve(c, n, 1);
+	b->rstd_mlp = carve(c, n, 1);
+	b->rstd_post_mlp = carve(c, n, 1);
+}
+
+static void layout_workspace(void *object, struct carver *c)
+{
+	struct workspace *ws = object;
+	const struct arch *a = &ws->model->arch;
+	const size_t n = ws->size.rows, d = a->d_model, kv = a->n_kv_head * a->head_dim;
+
+	for (size_t l = 0; l < a->n_layer; l++) {
+		if (l > 0 && !ws->size.record) {
+			ws->blocks[l] = ws->blocks[0];
+			continue;
+		}
+		ws->blocks[l].x_in = carve(c, n, d);
+		layout_block(ws, &ws->blocks[l], c);
+	}
+	ws->x_last = ws->size.record ? carve(c, n, d) : ws->blocks[0].x_in;
+	ws->h = carve(c, n, d);
+	ws->h_out = carve(c, ws->size.out, d);
+	ws->k = carve(c, n, kv);
+	ws->v = carve(c, n, kv);
+	ws->y = carve(c, ws->size.out, d);
+	ws->bad = carve_ints(c, a->n_layer);
+	if (!ws->size.record)
+		return;
+	ws->rstd_final = carve(c, ws->size.out, 1);
+	ws->act = carve(c, n, a->d_ff);
+	ws->g = carve(c, n, d);
+	ws->dh = carve(c, n, d);
+	ws->dq = carve(c, n, a->n_head * a->head_dim);
+	ws->dattended = carve(c, n, a->n_head * a->head_dim);
+	ws->dgate = carve(c, n, a->d_ff);
+	ws->dup = carve(c, n, a->d_ff);
+}
+
+static int workspace_init(struct workspace *ws, const struct model *m, struct workspace_size size,
+	struct err *err)
+{
+	*ws = (struct workspace){.model = m, .size = size};
+	ws->blocks = calloc(m->arch.n_layer, sizeof *ws->blocks);
+	ws->bad_host = calloc(m->arch.n_layer, sizeof *ws->bad_host);
+	if (!ws->blocks || !ws->bad_host)
+		return err_nomem(err, "a workspace", m->arch.n_layer * sizeof *ws->blocks);
+	return 0;
+}
+
+size_t workspace_bytes(const struct model *m, struct workspace_size size)
+{
+	struct workspace ws;
+	struct err err;
+	size_t bytes = 0;
+
+	if (workspace_init(&ws, m, size, &err) == 0)
+		bytes = carve_count(m->dev, layout_workspace, &ws);
+	free(ws.blocks);
+	free(ws.bad_host);
+	return bytes;
+}
+
+int workspace_create(struct workspace **out, const struct model *m, struct workspace_size size,
+	struct err *err)
+{
+	struct workspace *ws = malloc(sizeof *ws);
+
+	*out = NULL;
+	if (!ws)
+		return err_nomem(err, "a workspace", sizeof *ws);
+	TRY(workspace_init(ws, m, size, err));
+	TRY(carve_allocate(m->dev, layout_workspace, ws, &ws->memory, err));
+	*out = ws;
+	return 0;
+fail:
+	workspace_free(ws);
+	return err->code;
+}
+
+void workspace_free(struct workspace *ws)
+{
+	if (!ws)
+		return;
+	device_free(ws->model->dev, ws->memory);
+	free(ws->blocks);
+	free(ws->bad_host);
+	free(ws);
+}
+
+struct tensor workspace_out(const struct workspace *ws)
+{
+	return tensor_rows(ws->y, 0, ws->n_out);
+}
+
+/* ---- one block ------------------------------------------------------------------------- */
+
+struct attention transformer_attention(const struct arch *a, size_t layer)
+{
+	return (struct attention){a->n_head, a->n_kv_head, a->head_dim, a->attention_scale,
+		a->attention_softcap, a->window[layer]};
+}
+
+struct keys transformer_keys(const struct pass *pass, size_t layer)
+{
+	const struct batch *b = pass->batch;
+	const struct tensor k = pass->cache->k[layer], v = pass->cache->v[layer];
+	struct keys keys = {.k = tensor_rows(k, 0, b->n_cache_rows),
+		.v = tensor_rows(v, 0, b->n_cache_rows), .start = b->on_device.cache_start,
+		.n_seq = b->n_seqs};
+
+	keys.prefix_k = pass->prefix ? pass->prefix->k[layer] : (struct tensor){0};
+	keys.prefix_v = pass->prefix ? pass->prefix->v[layer] : (struct tensor){0};
+	if (!pass->prefix) { /* no rows, but of the right kind */
+		keys.prefix_k = tensor_rows(k, 0, 0);
+		keys.prefix_v = tensor_rows(v, 0, 0);
+	}
+	return keys;
+}
+
+bool transformer_narrows(const struct workspace *ws, const struct batch *b, size_t layer)
+{
+	return layer + 1 == ws->model->arch.n_layer && b->n_out < b->n_rows;
+}
+
+/* The first n rows of a buffer; an absent buffer stays absent. */
+static struct tensor first(struct tensor t, size_t n)
+{
+	return t.data ? tensor_rows(t, 0, n) : t;
+}
+
+static int keys_and_values(struct workspace *ws, const struct pass *pass, size_t layer,
+	struct tensor h, struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct layer_weights *w = &m->layers[layer];
+	const struct batch *b = pass->batch;
+	const struct tensor cache_k = pass->cache->k[layer], cache_v = pass->cache->v[layer];
+	const struct tensor k = tensor_rows(b->packed ? cache_k : ws->k, 0, b->n_rows);
+	const struct tensor v = tensor_rows(b->packed ? cache_v : ws->v, 0, b->n_rows);
+
+	TRY(op_linear(m->dev, h, w->k, (struct tensor){0}, k, err));
+	TRY(op_linear(m->dev, h, w->v, (struct tensor){0}, v, err));
+	TRY(op_rope(m->dev, m->arch.head_dim, 1, m->rope_cos, m->rope_sin, b->on_device.pos, k, err));
+	if (!b->packed) {
+		TRY(op_scatter_rows(m->dev, k, b->on_device.cache_row, cache_k, err));
+		TRY(op_scatter_rows(m->dev, v, b->on_device.cache_row, cache_v, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+/* x += norm(branch) or x += branch; the branch is overwritten by its norm unless recorded. */
+static int add_branch(struct workspace *ws, struct tensor branch, struct tensor norm_weight,
+	struct tensor rstd, struct tensor x, struct err *err)
+{
+	const struct model *m = ws->model;
+
+	if (m->arch.post_norms) {
+		const struct tensor normed =
+			ws->size.record ? tensor_rows(ws->h, 0, branch.rows) : branch;
+
+		TRY(op_rmsnorm(m->dev, m->arch.norm, branch, norm_weight, normed, rstd, err));
+		branch = normed;
+	}
+	return op_axpy(m->dev, 1, branch, x, err);
+fail:
+	return err->code;
+}
+
+static int attention_part(struct workspace *ws, const struct pass *pass, size_t layer,
+	struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct layer_weights *w = &m->layers[layer];
+	const struct attention a = transformer_attention(&m->arch, layer);
+	const struct keys keys = transformer_keys(pass, layer);
+	const struct batch *b = pass->batch;
+	const struct block *block = &ws->blocks[layer];
+	const bool narrows = transformer_narrows(ws, b, layer);
+	const struct rows rows = narrows ? batch_out_rows(b) : batch_rows(b);
+	const struct tensor x = first(block->x_in, b->n_rows), x_mid = first(block->x_mid, rows.n);
+	const struct tensor q = first(block->q, rows.n), out = first(block->attention_out, rows.n);
+	const struct tensor attended = first(block->attended, rows.n);
+	struct tensor h = first(ws->h, b->n_rows);
+
+	TRY(op_rmsnorm(m->dev, m->arch.norm, x, w->attention_norm, h,
+		first(block->rstd_attention, b->n_rows), err));
+	TRY(keys_and_values(ws, pass, layer, h, err));
+	if (narrows) {
+		const struct tensor h_out = tensor_rows(ws->h_out, 0, rows.n);
+
+		TRY(op_gather_rows(m->dev, h, b->on_device.out_row, h_out, err));
+		h = h_out;
+	}
+	TRY(op_linear(m->dev, h, w->q, (struct tensor){0}, q, err));
+	TRY(op_rope(m->dev, m->arch.head_dim, 1, m->rope_cos, m->rope_sin, rows.pos, q, err));
+	TRY(op_attention(m->dev, &a, q, rows, &keys, attended, first(block->lse, rows.n), err));
+	TRY(op_linear(m->dev, attended, w->o, (struct tensor){0}, out, err));
+	if (narrows && ws->size.record) {
+		TRY(op_gather_rows(m->dev, x, b->on_device.out_row, x_mid, err));
+	} else if (narrows) { /* x_mid is x_in: through the free buffer */
+		const struct tensor kept = tensor_rows(ws->h_out, 0, rows.n);
+
+		TRY(op_gather_rows(m->dev, x, b->on_device.out_row, kept, err));
+		TRY(op_copy(m->dev, kept, x_mid, err));
+	} else if (ws->size.record) {
+		TRY(op_copy(m->dev, x, x_mid, err));
+	}
+	return add_branch(ws, out, w->post_attention_norm, first(block->rstd_post_attention, rows.n),
+		x_mid, err);
+fail:
+	return err->code;
+}
+
+/* Leaves resid_post, before its edits, in x_out. */
+static int mlp_part(struct workspace *ws, size_t layer, size_t n, struct tensor x_out,
+	struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct layer_weights *w = &m->layers[layer];
+	const struct block *block = &ws->blocks[layer];
+	const struct tensor x_mid = first(block->x_mid, n), h = first(ws->h, n);
+	const struct tensor gate = first(block->gate, n), up = first(block->up, n);
+	const struct tensor act = ws->size.record ? first(ws->act, n) : gate;
+	const struct tensor out = first(block->mlp_out, n);
+
+	TRY(op_rmsnorm(m->dev, m->arch.norm, x_mid, w->mlp_norm, h, first(block->rstd_mlp, n), err));
+	TRY(op_linear(m->dev, h, w->gate, (struct tensor){0}, gate, err));
+	TRY(op_linear(m->dev, h, w->up, (struct tensor){0}, up, err));
+	TRY(op_gated(m->dev, m->arch.activation, gate, up, act, err));
+	TRY(op_linear(m->dev, act, w->down, (struct tensor){0}, out, err));
+	if (ws->size.record)
+		TRY(op_copy(m->dev, x_mid, x_out, err));
+	return add_branch(ws, out, w->post_mlp_norm, first(block->rstd_post_mlp, n), x_out, err);
+fail:
+	return err->code;
+}
+
+/* ---- taps and checks ------------------------------------------------------------------- */
+
+static int serve_tap(struct workspace *ws, const struct tap *tap, const struct batch *b,
+	size_t layer, struct tensor x, struct err *err)
+{
+	struct device *dev = ws->model->dev;
+	const struct tensor out = tap->out[layer];
+
+	if (!out.data)
+		return 0;
+	if (tap->out_rows_only && x.rows != b->n_out) {
+		const struct tensor gathered =
+			tap->kind == TAP_FEATURES ? tensor_rows(ws->h_out, 0, b->n_out) : out;
+
+		TRY(op_gather_rows(dev, x, b->on_device.out_row, gathered, err));
+		x = gathered;
+	}
+	if (tap->kind == TAP_FEATURES)
+		return op_sae_encode_selected(dev, &tap->few[layer], x, out, err);
+	return x.data == out.data ? 0 : op_copy(dev, x, out, err);
+fail:
+	return err->code;
+}
+
+static int serve_taps(struct workspace *ws, const struct pass *pass, size_t layer, bool edited,
+	struct tensor x, struct err *err)
+{
+	for (size_t i = 0; i < pass->n_taps; i++)
+		if ((pass->taps[i].kind != TAP_RESID_UNEDITED) == edited &&
+			serve_tap(ws, &pass->taps[i], pass->batch, layer, x, err))
+			return err->code;
+	return 0;
+}
+
+static int check_finite(struct workspace *ws, const struct batch *b, struct err *err)
+{
+	const size_t n_layer = ws->model->arch.n_layer;
+
+	if (device_download(ws->model->dev, ws->bad_host, ws->bad, n_layer * sizeof(int32_t), err))
+		return err->code;
+	for (size_t l = 0; l < n_layer; l++) {
+		const bool narrows = transformer_narrows(ws, b, l);
+		const int32_t row = ws->bad_host[l];
+
+		if (row < 0)
+			continue;
+		return err_set(err, ERR_DEVICE,
+			"blocks.%zu.hook_resid_post is not finite for prompt %d at position %d", l,
+			b->label[narrows ? b->out_seq[row] : b->seq[row]],
+			narrows ? b->out_pos[row] : b->pos[row]);
+	}
+	return 0;
+}
+
+/* ---- the pass -------------------------------------------------------------------------- */
+
+/* A batch too large is our bug; a prompt too long, or a token the model lacks, is the user's. */
+static int check_batch(const struct workspace *ws, const struct pass *pass, struct err *err)
+{
+	const struct batch *b = pass->batch;
+	const struct model *m = ws->model;
+
+	if (b->n_rows > ws->size.rows || b->n_out > ws->size.out ||
+		b->n_cache_rows > pass->cache->n_rows ||
+		b->n_prefix != (pass->prefix ? pass->prefix->n_rows : 0))
+		return err_set(err, ERR_INTERNAL,
+			"forward: a batch of %zu rows, %zu out rows, %zu cache rows and a prefix of %zu "
+			"does not fit its workspace (%zu, %zu), cache (%zu) or prefix (%zu)",
+			b->n_rows, b->n_out, b->n_cache_rows, b->n_prefix, ws->size.rows, ws->size.out,
+			pass->cache->n_rows, pass->prefix ? pass->prefix->n_rows : 0);
+	for (size_t i = 0; i < b->n_rows; i++) {
+		if ((size_t)b->pos[i] >= m->n_ctx)
+			return err_set(err, ERR_INPUT,
+				"prompt %d: expected at most %zu tokens (model.n_ctx), found more",
+				b->label[b->seq[i]], m->n_ctx);
+		if (b->token[i] < 0 || (size_t)b->token[i] >= m->arch.n_vocab)
+			return err_set(err, ERR_INPUT,
+				"prompt %d: expected token ids below %zu, the model's vocabulary, found "
+				"%d", b->label[b->seq[i]], m->arch.n_vocab, b->token[i]);
+	}
+	return 0;
+}
+
+int forward(struct workspace *ws, const struct pass *pass, struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct batch *b = pass->batch;
+	const size_t n_layer = m->arch.n_layer;
+	struct tensor x = tensor_rows(ws->blocks[0].x_in, 0, b->n_rows);
+
+	if (check_batch(ws, pass, err))
+		return err->code;
+	ws->n_out = b->n_out;
+	TRY(op_embed(m->dev, m->embedding, b->on_device.token, m->embedding_scale, x, err));
+	for (size_t l = 0; l < n_layer; l++) {
+		const bool narrows = transformer_narrows(ws, b, l);
+		const struct rows rows = narrows ? batch_out_rows(b) : batch_rows(b);
+
+		x = tensor_rows(l + 1 < n_layer ? ws->blocks[l + 1].x_in : ws->x_last, 0, rows.n);
+		TRY(attention_part(ws, pass, l, err));
+		TRY(mlp_part(ws, l, rows.n, x, err));
+		TRY(serve_taps(ws, pass, l, false, x, err));
+		TRY(edits_apply(m->dev, pass->edits, pass->n_edits, l, rows, x, err));
+		TRY(serve_taps(ws, pass, l, true, x, err));
+		TRY(op_find_nonfinite(m->dev, x, ws->bad + l, err));
+	}
+	TRY(op_rmsnorm(m->dev, m->arch.norm, x, m->final_norm, workspace_out(ws),
+		first(ws->rstd_final, b->n_out), err));
+	return check_finite(ws, b, err);
+fail:
+	return err->code;
+}
+
+int prefix_run(struct workspace *ws, const int32_t *tokens, size_t n, const struct edit *edits,
+	size_t n_edits, const struct tap *taps, size_t n_taps, struct kv_cache *prefix,
+	struct err *err)
+{
+	struct batch batch = {0};
+	const struct pass pass = {.batch = &batch, .cache = prefix, .edits = edits,
+		.n_edits = n_edits, .taps = taps, .n_taps = n_taps};
+	int rc;
+
+	if (batch_init(&batch, ws->model->dev, n, 1, err)) {
+		batch_free(&batch);
+		return err->code;
+	}
+	batch_clear(&batch, 0);
+	/* Nothing of the last block beyond its keys is ever read. */
+	batch_pack(&batch, tokens, n, BATCH_OUT_NONE, -1);
+	rc = batch_upload(&batch, err) || forward(ws, &pass, err);
+	batch_free(&batch);
+	return rc ? err->code : 0;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * transformer_backward.c - gradients with respect to activations, down to resid_post of every
+ * layer. Contract: transformer.h. Tests: tests/test_model.c (against autograd),
+ * tests/test_invariants.c (finite differences).
+ *
+ * No weight gradients: per weight one product dy W, as large as the forward one. Walking down,
+ * g is dL/d(residual stream); each branch adds to it what passed through its norm:
+ *   g = g + norm'(x_mid) [ gate, up' ( act' ( Wdown' ( post_norm'(g) ) ) ) ]
+ *   g = g + norm'(x_in)  [ q, k, v' ( attention' ( Wo' ( post_norm'(g) ) ) ) ]
+ */
+#include "host/model/transformer_parts.h"
+
+/* The gradient that enters a branch: g itself, or g taken back through Gemma's post norm. */
+static int enter_branch(struct workspace *ws, struct tensor branch_out, struct tensor norm_weight,
+	struct tensor rstd, struct tensor g, struct tensor *entered, struct err *err)
+{
+	const struct model *m = ws->model;
+
+	*entered = g;
+	if (!m->arch.post_norms)
+		return 0;
+	*entered = tensor_rows(ws->dh, 0, g.rows);
+	return op_rmsnorm_backward(m->dev, m->arch.norm, branch_out, norm_weight,
+		tensor_rows(rstd, 0, g.rows), g, *entered, err);
+}
+
+static int mlp_backward(struct workspace *ws, size_t layer, struct tensor g, struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct layer_weights *w = &m->layers[layer];
+	const struct block *block = &ws->blocks[layer];
+	const size_t n = g.rows;
+	const struct tensor gate = tensor_rows(block->gate, 0, n);
+	const struct tensor up = tensor_rows(block->up, 0, n);
+	const struct tensor dact = tensor_rows(ws->act, 0, n);
+	const struct tensor dgate = tensor_rows(ws->dgate, 0, n);
+	const struct tensor dup = tensor_rows(ws->dup, 0, n);
+	const struct tensor dh = tensor_rows(ws->dh, 0, n);
+	struct tensor dout;
+
+	TRY(enter_branch(ws, tensor_rows(block->mlp_out, 0, n), w->post_mlp_norm,
+		block->rstd_post_mlp, g, &dout, err));
+	TRY(op_linear_backward(m->dev, dout, w->down, 0, dact, err));
+	TRY(op_gated_backward(m->dev, m->arch.activation, gate, up, dact, dgate, dup, err));
+	TRY(op_linear_backward(m->dev, dgate, w->gate, 0, dh, err));
+	TRY(op_linear_backward(m->dev, dup, w->up, 1, dh, err));
+	TRY(op_rmsnorm_backward(m->dev, m->arch.norm, tensor_rows(block->x_mid, 0, n), w->mlp_norm,
+		tensor_rows(block->rstd_mlp, 0, n), dh, dh, err));
+	return op_axpy(m->dev, 1, dh, g, err);
+fail:
+	return err->code;
+}
+
+/* to[out_row[i]] += from[i], by way of `spare`. */
+static int add_out_rows(struct workspace *ws, const struct batch *b, struct tensor from,
+	struct tensor spare, struct tensor to, struct err *err)
+{
+	struct device *dev = ws->model->dev;
+
+	TRY(op_gather_rows(dev, to, b->on_device.out_row, spare, err));
+	TRY(op_axpy(dev, 1, from, spare, err));
+	return op_scatter_rows(dev, spare, b->on_device.out_row, to, err);
+fail:
+	return err->code;
+}
+
+/* dh = dk Wk + dv Wv + dq Wq, all rows; dq may be of the out rows only. */
+static int projections_backward(struct workspace *ws, const struct pass *pass, size_t layer,
+	struct tensor dq, struct tensor dk, struct tensor dv, struct tensor dh, struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct layer_weights *w = &m->layers[layer];
+	const struct batch *b = pass->batch;
+	const bool narrows = transformer_narrows(ws, b, layer);
+	const int32_t *pos = narrows ? b->on_device.out_pos : b->on_device.pos;
+
+	TRY(op_rope(m->dev, m->arch.head_dim, -1, m->rope_cos, m->rope_sin, pos, dq, err));
+	TRY(op_rope(m->dev, m->arch.head_dim, -1, m->rope_cos, m->rope_sin, b->on_device.pos, dk,
+		err));
+	TRY(op_linear_backward(m->dev, dk, w->k, 0, dh, err));
+	TRY(op_linear_backward(m->dev, dv, w->v, 1, dh, err));
+	if (narrows) {
+		const struct tensor dh_out = tensor_rows(ws->h_out, 0, b->n_out);
+
+		TRY(op_linear_backward(m->dev, dq, w->q, 0, dh_out, err));
+		return add_out_rows(ws, b, dh_out, tensor_rows(ws->h, 0, b->n_out), dh, err);
+	}
+	return op_linear_backward(m->dev, dq, w->q, 1, dh, err);
+fail:
+	return err->code;
+}
+
+/* On return *g has all rows of the batch: the gradient before the block. */
+static int attention_part_backward(struct workspace *ws, const struct pass *pass, size_t layer,
+	struct tensor *g, struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct layer_weights *w = &m->layers[layer];
+	const struct attention a = transformer_attention(&m->arch, layer);
+	const struct keys keys = transformer_keys(pass, layer);
+	const struct batch *b = pass->batch;
+	const struct block *block = &ws->blocks[layer];
+	const bool narrows = transformer_narrows(ws, b, layer);
+	const size_t n = g->rows;
+	const struct rows rows = narrows ? batch_out_rows(b) : batch_rows(b);
+	const struct tensor dattended = tensor_rows(ws->dattended, 0, n);
+	const struct tensor dq = tensor_rows(ws->dq, 0, n);
+	const struct tensor dk = tensor_rows(ws->k, 0, b->n_rows);
+	const struct tensor dv = tensor_rows(ws->v, 0, b->n_rows);
+	const struct tensor dh = tensor_rows(ws->dh, 0, b->n_rows);
+	struct tensor dout;
+
+	TRY(enter_branch(ws, tensor_rows(block->attention_out, 0, n), w->post_attention_norm,
+		block->rstd_post_attention, *g, &dout, err));
+	TRY(op_linear_backward(m->dev, dout, w->o, 0, dattended, err));
+	TRY(op_attention_backward(m->dev, &a, tensor_rows(block->q, 0, n), rows, &keys,
+		tensor_rows(block->attended, 0, n), tensor_rows(block->lse, 0, n), dattended, dq, dk,
+		dv, err));
+	TRY(projections_backward(ws, pass, layer, dq, dk, dv, dh, err));
+	TRY(op_rmsnorm_backward(m->dev, m->arch.norm, tensor_rows(block->x_in, 0, b->n_rows),
+		w->attention_norm, tensor_rows(block->rstd_attention, 0, b->n_rows), dh, dh, err));
+	if (narrows) { /* the stream itself continues only through the out rows */
+		TRY(add_out_rows(ws, b, *g, tensor_rows(ws->h, 0, n), dh, err));
+		*g = tensor_rows(ws->g, 0, b->n_rows);
+		return op_copy(m->dev, dh, *g, err);
+	}
+	return op_axpy(m->dev, 1, dh, *g, err);
+fail:
+	return err->code;
+}
+
+int backward(struct workspace *ws, const struct pass *pass, struct tensor dy,
+	const struct tensor *grad, double weight, struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct batch *b = pass->batch;
+	struct tensor g = tensor_rows(ws->g, 0, ws->n_out);
+
+	if (!ws->size.record || !b->packed)
+		return err_set(err, ERR_INTERNAL,
+			"backward: expected a recording workspace and a packed batch");
+	TRY(op_rmsnorm_backward(m->dev, m->arch.norm, tensor_rows(ws->x_last, 0, ws->n_out),
+		m->final_norm, tensor_rows(ws->rstd_final, 0, ws->n_out), dy, g, err));
+	for (size_t l = m->arch.n_layer; l-- > 0;) {
+		TRY(op_axpy(m->dev, weight, g, grad[l], err));
+		if (l == 0)
+			break; /* nothing below the first resid_post is asked for */
+		TRY(edits_backward(m->dev, pass->edits, pass->n_edits, l, g, err));
+		TRY(mlp_backward(ws, l, g, err));
+		TRY(attention_part_backward(ws, pass, l, &g, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * transformer_parts.h - the workspace, shared by transformer.c (forward) and
+ * transformer_backward.c.
+ */
+#ifndef SAENGINE_TRANSFORMER_PARTS_H
+#define SAENGINE_TRANSFORMER_PARTS_H
+
+#include "host/model/carver.h"
+#include "host/model/transformer.h"
+
+/* What a block computes on its way. Every tensor has size.rows rows, of which a pass uses the
+ * first. Those that only backward reads are absent without recording. */
+struct block {
+	struct tensor x_in;           /* the residual stream before the block */
+	struct tensor q, attended;    /* after rope; before Wo */
+	struct tensor lse;
+	struct tensor attention_out;  /* after Wo, before the post norm */
+	struct tensor x_mid;          /* the residual stream between attention and MLP */
+	struct tensor gate, up;
+	struct tensor mlp_out;        /* after Wdown, before the post norm */
+	struct tensor rstd_attention, rstd_post_attention, rstd_mlp, rstd_post_mlp;
+};
+
+struct workspace {
+	const struct model *model;
+	struct workspace_size size;
+	struct block *blocks;  /* [n_layer], all the same without recording */
+	struct tensor x_last;  /* resid_post of the last layer */
+	struct tensor h;       /* a norm's output, all rows */
+	struct tensor h_out;   /* gathered out rows */
+	struct tensor k, v;    /* before they are scattered into a cache */
+	struct tensor y;       /* final norm of the out rows */
+	size_t n_out;          /* of the last forward */
+	int32_t *bad;          /* device [n_layer]: first row that is not finite, or -1 */
+	int32_t *bad_host;
+	/* Recording only. */
+	struct tensor rstd_final, act;
+	struct tensor g;       /* dL/d(residual stream) */
+	struct tensor dh;      /* dL/d(norm output) */
+	struct tensor dq, dattended, dgate, dup;
+	void *memory;          /* owned, device */
+};
+
+struct attention transformer_attention(const struct arch *a, size_t layer);
+
+/* The keys of a layer as a pass's queries see them. */
+struct keys transformer_keys(const struct pass *pass, size_t layer);
+
+/* Whether this layer continues with the out rows only. */
+bool transformer_narrows(const struct workspace *ws, const struct batch *b, size_t layer);
+
+#endif

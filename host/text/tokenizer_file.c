@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * tokenizer_file.c - reads tokenizer.json into the parts of a tokenizer. Contract: tokenizer.h
+ * (tokenizer_parse). What the file asks for is either done exactly or refused by name.
+ * Format: github.com/huggingface/tokenizers. Tests: tests/test_tokenizer.c.
+ */
+#include "host/formats/json.h"
+#include "host/text/tokenizer_parts.h"
+#include "host/text/utf8.h"
+
+#include <stdio.h>
+
+/* The file being read, for messages. */
+struct reader {
+	const char *name;
+	struct tokenizer *tok;
+	struct err *err;
+};
+
+static int refuse(struct reader r, const char *part, const char *what, const char *found)
+{
+	return err_set(r.err, ERR_INPUT, "%s: %s: %s \"%s\" is not supported", r.name, part, what,
+		found ? found : "");
+}
+
+static const char *type_of(const json_t *object)
+{
+	const char *type = json_string_value(json_object_get(object, "type"));
+
+	return type ? type : "";
+}
+
+static int copy_text(struct reader r, const json_t *value, const char *part, char **out)
+{
+	if (!json_is_string(value))
+		return err_set(r.err, ERR_INPUT, "%s: %s: expected a string, found %s", r.name, part,
+			json_kind(value));
+	if (strlen(json_string_value(value)) != json_string_length(value))
+		return err_set(r.err, ERR_INPUT, "%s: %s: a string holds a zero byte", r.name, part);
+	*out = strdup(json_string_value(value));
+	return *out ? 0 : err_nomem(r.err, r.name, json_string_length(value));
+}
+
+/* ---- normalizer ------------------------------------------------------------------------ */
+
+static int read_normalizer(struct reader r, const json_t *n)
+{
+	struct normalizer *step = &r.tok->normalizers[r.tok->n_normalizers];
+	const json_t *pattern = json_object_get(n, "pattern");
+
+	if (!n || json_is_null(n))
+		return 0;
+	if (strcmp(type_of(n), "Sequence") == 0) {
+		const json_t *list = json_object_get(n, "normalizers");
+
+		for (size_t i = 0; i < json_array_size(list); i++)
+			TRY(read_normalizer(r, json_array_get(list, i)));
+		return 0;
+	}
+	if (r.tok->n_normalizers == MAX_STEPS)
+		return refuse(r, "normalizer", "more than 8 steps, among them", type_of(n));
+	r.tok->n_normalizers++;
+	if (strcmp(type_of(n), "Replace") == 0) {
+		step->kind = NORMALIZER_REPLACE;
+		TRY(copy_text(r, json_object_get(pattern, "String"), "normalizer pattern",
+			&step->from));
+		TRY(copy_text(r, json_object_get(n, "content"), "normalizer content", &step->to));
+		if (!step->from[0])
+			return refuse(r, "normalizer", "an empty pattern in", "Replace");
+		return 0;
+	}
+	if (strcmp(type_of(n), "Prepend") == 0) {
+		step->kind = NORMALIZER_PREPEND;
+		return copy_text(r, json_object_get(n, "prepend"), "normalizer", &step->to);
+	}
+	return refuse(r, "normalizer", "type", type_of(n));
+fail:
+	return r.err->code;
+}
+
+/* ---- pre-tokenizer --------------------------------------------------------------------- */
+
+static const char GPT2_PATTERN[] =
+	"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+
+static int add_split(struct reader r, const char *pattern, bool regex,
+	enum split_behavior behavior, bool invert)
+{
+	if (r.tok->n_splits == MAX_STEPS)
+		return refuse(r, "pre_tokenizer", "more than 8 steps, among them", pattern);
+	if (split_compile(&r.tok->splits[r.tok->n_splits], pattern, regex, behavior, invert, r.err))
+		return err_prefix(r.err, "%s: pre_tokenizer", r.name);
+	r.tok->n_splits++;
+	return 0;
+}
+
+static int read_split(struct reader r, const json_t *p)
+{
+	static const struct {
+		const char *name;
+		enum split_behavior behavior;
+	} behaviors[] = {{"Isolated", SPLIT_ISOLATED}, {"Removed", SPLIT_REMOVED},
+		{"MergedWithPrevious", SPLIT_MERGED_WITH_PREVIOUS},
+		{"MergedWithNext", SPLIT_MERGED_WITH_NEXT}};
+	const json_t *pattern = json_object_get(p, "pattern");
+	const char *regex = json_string_value(json_object_get(pattern, "Regex"));
+	const char *literal = json_string_value(json_object_get(pattern, "String"));
+	const char *behavior = json_string_value(json_object_get(p, "behavior"));
+
+	if (!regex && (!literal || !literal[0]))
+		return refuse(r, "pre_tokenizer", "a pattern other than Regex or String in", "Split");
+	for (size_t i = 0; behavior && i < sizeof behaviors / sizeof *behaviors; i++)
+		if (strcmp(behaviors[i].name, behavior) == 0)
+			return add_split(r, regex ? regex : literal, regex != NULL,
+				behaviors[i].behavior, json_is_true(json_object_get(p, "invert")));
+	return refuse(r, "pre_tokenizer", "behavior", behavior);
+}
+
+static int read_pre_tokenizer(struct reader r, const json_t *p)
+{
+	if (!p || json_is_null(p))
+		return 0;
+	if (strcmp(type_of(p), "Sequence") == 0) {
+		const json_t *list = json_object_get(p, "pretokenizers");
+
+		for (size_t i = 0; i < json_array_size(list); i++)
+			TRY(read_pre_tokenizer(r, json_array_get(list, i)));
+		return 0;
+	}
+	if (r.tok->bpe.byte_level)
+		return refuse(r, "pre_tokenizer", "a step after ByteLevel:", type_of(p));
+	if (strcmp(type_of(p), "Split") == 0)
+		return read_split(r, p);
+	if (strcmp(type_of(p), "ByteLevel") == 0) {
+		const json_t *own = json_object_get(p, "use_regex");
+
+		if (json_is_true(json_object_get(p, "add_prefix_space")))
+			return refuse(r, "pre_tokenizer", "add_prefix_space in", "ByteLevel");
+		if (!own || json_is_true(own))
+			TRY(add_split(r, GPT2_PATTERN, true, SPLIT_ISOLATED, false));
+		r.tok->bpe.byte_level = true;
+		return 0;
+	}
+	return refuse(r, "pre_tokenizer", "type", type_of(p));
+fail:
+	return r.err->code;
+}
+
+/* ---- vocabulary and merges ------------------------------------------------------------- */
+
+/* Byte-level vocabularies spell each byte as one printable character: 33-126, 161-172 and
+ * 174-255 as themselves, the other 68 as U+0100 upwards. Writes the bytes that n bytes of such
+ * spelling stand for; false when it is not such a spelling. */
+static bool unspell(const char *s, size_t n, char *out, size_t *n_out)
+{
+	*n_out = 0;
+	for (size_t i = 0, length; i < n; i += length) {
+		uint32_t code;
+
+		length = utf8_length(s + i, n - i);
+		if (length == 0)
+			return false;
+		code = utf8_decode(s + i, length);
+		if (code >= 0x100 && code < 0x100 + 68) {
+			code -= 0x100; /* the code-th byte that has no printable character */
+			code += code < 33 ? 0 : code < 67 ? 127 - 33 : 173 - 67;
+		} else if (code < 33 || (code > 126 && code < 161) || code == 173 || code > 255) {
+			return false;
+		}
+		out[(*n_out)++] = (char)code;
+	}
+	return true;
+}
+
+static int bad_token(struct reader r, const char *token, const char *problem)
+{
+	return err_set(r.err, ERR_INPUT, "%s: token \"%s\": %s", r.name, token, problem);
+}
+
+static int add_spelling(struct reader r, const char *token, size_t n, int32_t id)
+{
+	if (vocab_add(&r.tok->spelling, token, n, id, r.err))
+		return err_prefix(r.err, "%s: token \"%s\"", r.name, token);
+	return 0;
+}
+
+static int read_vocab(struct reader r, const json_t *vocab, const json_t *added)
+{
+	const size_t n = json_object_size(vocab) + json_array_size(added);
+	const char *token;
+	json_t *value;
+	struct text bytes = {0};
+
+	TRY(vocab_init(&r.tok->bpe.vocab, n, r.err));
+	TRY(vocab_init(&r.tok->spelling, n, r.err));
+	json_object_foreach((json_t *)vocab, token, value) {
+		const size_t length = strlen(token);
+		const json_int_t id = json_integer_value(value);
+		const char *s = token;
+		size_t n_bytes = length;
+
+		if (!json_is_integer(value) || id < 0 || id > (1 << 24)) {
+			bad_token(r, token, "expected an id from 0 to 16777216");
+			goto fail;
+		}
+		TRY(add_spelling(r, token, length, (int32_t)id));
+		if (r.tok->bpe.byte_level) {
+			TRY(vec_reserve(&bytes, length + 1, r.err));
+			if (!unspell(token, length, bytes.data, &n_bytes))
+				continue; /* no text can become this token */
+			s = bytes.data;
+		}
+		TRY(vocab_add(&r.tok->bpe.vocab, s, n_bytes, (int32_t)id, r.err));
+	}
+	free(bytes.data);
+	return 0;
+fail:
+	free(bytes.data);
+	return r.err->code;
+}
+
+/* One merge is "left right" in older files, ["left", "right"] in newer ones. */
+static bool merge_parts(const json_t *merge, const char **left, size_t *n_left,
+	const char **right, size_t *n_right)
+{
+	if (json_is_string(merge)) {
+		const char *s = json_string_value(merge), *space = strchr(s, ' ');
+
+		if (!space)
+			return false;
+		*left = s;
+		*n_left = (size_t)(space - s);
+		*right = space + 1;
+		*n_right = json_string_length(merge) - *n_left - 1;
+		return true;
+	}
+	if (json_array_size(merge) != 2 || !json_is_string(json_array_get(merge, 0)) ||
+		!json_is_string(json_array_get(merge, 1)))
+		return false;
+	*left = json_string_value(json_array_get(merge, 0));
+	*n_left = json_string_length(json_array_get(merge, 0));
+	*right = json_string_value(json_array_get(merge, 1));
+	*n_right = json_string_length(json_array_get(merge, 1));
+	return true;
+}
+
+static int read_merge(struct reader r, const json_t *merge, size_t rank, struct text *both)
+{
+	const char *left, *right;
+	size_t n_left, n_right;
+	struct merge m = {.rank = (uint32_t)rank};
+
+	if (!merge_parts(merge, &left, &n_left, &right, &n_right))
+		return err_set(r.err, ERR_INPUT,
+			"%s: merge %zu: expected \"left right\" or [\"left\", \"right\"]", r.name, rank);
+	both->n = 0;
+	TRY(vec_append(both, left, n_left, r.err));
+	TRY(vec_append(both, right, n_right, r.err));
+	m.left = vocab_find(&r.tok->spelling, left, n_left);
+	m.right = vocab_find(&r.tok->spelling, right, n_right);
+	m.merged = vocab_find(&r.tok->spelling, both->data, both->n);
+	if (m.left < 0 || m.right < 0 || m.merged < 0)
+		return err_set(r.err, ERR_INPUT,
+			"%s: merge %zu: \"%.*s\" is not in the vocabulary", r.name, rank,
+			(int)(m.left < 0 ? n_left : m.right < 0 ? n_right : both->n),
+			m.left < 0 ? left : m.right < 0 ? right : both->data);
+	bpe_add_merge(&r.tok->bpe, m);
+	return 0;
+fail:
+	return r.err->code;
+}
+
+static int read_merges(struct reader r, const json_t *merges)
+{
+	struct text both = {0};
+
+	if (!json_is_array(merges))
+		return err_set(r.err, ERR_INPUT, "%s: model.merges: expected an array, found %s",
+			r.name, json_kind(merges));
+	TRY(bpe_init_merges(&r.tok->bpe, json_array_size(merges), r.err));
+	for (size_t i = 0; i < json_array_size(merges); i++)
+		TRY(read_merge(r, json_array_get(merges, i), i, &both));
+	free(both.data);
+	return 0;
+fail:
+	free(both.data);
+	return r.err->code;
+}
+
+static int read_byte_tokens(struct reader r)
+{
+	struct tokenizer *tok = r.tok;
+
+	tok->n_byte_of = vocab_size(&tok->bpe.vocab);
+	tok->byte_of = malloc((tok->n_byte_of + 1) * sizeof *tok->byte_of);
+	if (!tok->byte_of)
+		return err_nomem(r.err, r.name, tok->n_byte_of * sizeof *tok->byte_of);
+	for (size_t i = 0; i < tok->n_byte_of; i++)
+		tok->byte_of[i] = -1;
+	for (int byte = 0; byte < 256; byte++) {
+		char name[8];
+		int32_t id;
+
+		snprintf(name, sizeof name, "<0x%02X>", byte);
+		id = vocab_find(&tok->bpe.vocab, name, 6);
+		tok->bpe.byte_token[byte] = id;
+		if (id >= 0)
+			tok->byte_of[id] = (int16_t)byte;
+	}
+	return 0;
+}
+
+static int read_model(struct reader r, const json_t *model, const json_t *added)
+{
+	struct bpe *bpe = &r.tok->bpe;
+	const char *unk = NULL, *affix = "";
+	const json_t *type = json_object_get(model, "type");
+
+	if (type && strcmp(type_of(model), "BPE") != 0)
+		return refuse(r, "model", "type", type_of(model));
+	TRY(json_get_bool(model, r.name, "ignore_merges", &bpe->ignore_merges, r.err));
+	TRY(json_get_bool(model, r.name, "byte_fallback", &bpe->byte_fallback, r.err));
+	TRY(json_get_bool(model, r.name, "fuse_unk", &bpe->fuse_unk, r.err));
+	TRY(json_get_text(model, r.name, "unk_token", &unk, r.err));
+	TRY(json_get_text(model, r.name, "continuing_subword_prefix", &affix, r.err));
+	if (*affix)
+		return refuse(r, "model", "continuing_subword_prefix", affix);
+	TRY(json_get_text(model, r.name, "end_of_word_suffix", &affix, r.err));
+	if (*affix)
+		return refuse(r, "model", "end_of_word_suffix", affix);
+	if (json_is_number(json_object_get(model, "dropout")) &&
+		json_number_value(json_object_get(model, "dropout")) > 0)
+		return refuse(r, "model", "a positive", "dropout");
+	if (!json_is_object(json_object_get(model, "vocab")))
+		return err_set(r.err, ERR_INPUT, "%s: model.vocab: expected an object, found %s",
+			r.name, json_kind(json_object_get(model, "vocab")));
+	TRY(read_vocab(r, json_object_get(model, "vocab"), added));
+	bpe->unk = unk ? vocab_find(&r.tok->spelling, unk, strlen(unk)) : -1;
+	TRY(read_merges(r, json_object_get(model, "merges")));
+	return read_byte_tokens(r);
+fail:
+	return r.err->code;
+}
+
+/* ---- added tokens ---------------------------------------------------------------------- */
+
+static int read_added_token(struct reader r, const json_t *entry, size_t index)
+{
+	struct added_token *t = &r.tok->added[r.tok->n_added];
+	const char *content = NULL;
+	int64_t id = -1;
+
+	TRY(json_get_text(entry, r.name, "content", &content, r.err));
+	TRY(json_get_int(entry, r.name, "id", &id, r.err));
+	if (!content || !*content || id < 0 || id > (1 << 24))
+		return err_set(r.err, ERR_INPUT,
+			"%s: added token %zu: expected a content and an id from 0 to 16777216", r.name,
+			index);
+	TRY(json_get_bool(entry, r.name, "special", &t->special, r.err));
+	TRY(json_get_bool(entry, r.name, "normalized", &t->normalized, r.err));
+	TRY(json_get_bool(entry, r.name, "lstrip", &t->lstrip, r.err));
+	TRY(json_get_bool(entry, r.name, "rstrip", &t->rstrip, r.err));
+	TRY(json_get_bool(entry, r.name, "single_word", &t->single_word, r.err));
+	t->content = strdup(content);
+	if (!t->content)
+		return err_nomem(r.err, r.name, strlen(content));
+	t->n = strlen(content);
+	t->id = (int32_t)id;
+	r.tok->n_added++;
+	if (!vocab_bytes(&r.tok->spelling, t->id, NULL))
+		TRY(add_spelling(r, content, t->n, t->id));
+	else if (strcmp(vocab_bytes(&r.tok->spelling, t->id, NULL), content) != 0)
+		return bad_token(r, content, "its id belongs to another token of the vocabulary");
+	return added_set_add(t->normalized ? &r.tok->added_normalized : &r.tok->added_raw, content,
+		t->n, (int32_t)r.tok->n_added - 1, r.err);
+fail:
+	return r.err->code;
+}
+
+static int read_added(struct reader r, const json_t *added)
+{
+	const size_t n = json_array_size(added);
+
+	r.tok->added = calloc(n + 1, sizeof *r.tok->added);
+	if (!r.tok->added)
+		return err_nomem(r.err, r.name, n * sizeof *r.tok->added);
+	for (size_t i = 0; i < n; i++)
+		if (read_added_token(r, json_array_get(added, i), i))
+			return r.err->code;
+	return 0;
+}
+
+/* ---- decoder --------------------------------------------------------------------------- */
+
+static int read_decoder(struct reader r, const json_t *d)
+{
+	const char *type = type_of(d);
+
+	if (!d || json_is_null(d))
+		return 0;
+	if (strcmp(type, "Sequence") == 0) {
+		const json_t *list = json_object_get(d, "decoders");
+
+		for (size_t i = 0; i < json_array_size(list); i++)
+			TRY(read_decoder(r, json_array_get(list, i)));
+		return 0;
+	}
+	if (strcmp(type, "ByteLevel") == 0 || strcmp(type, "ByteFallback") == 0 ||
+		strcmp(type, "Fuse") == 0)
+		return 0; /* what the model's own flags already imply */
+	if (strcmp(type, "Replace") == 0 && !r.tok->decode_from) {
+		const json_t *pattern = json_object_get(d, "pattern");
+
+		TRY(copy_text(r, json_object_get(pattern, "String"), "decoder pattern",
+			&r.tok->decode_from));
+		TRY(copy_text(r, json_object_get(d, "content"), "decoder content",
+			&r.tok->decode_to));
+		if (!r.tok->decode_from[0])
+			return refuse(r, "decoder", "an empty pattern in", type);
+		return 0;
+	}
+	if (strcmp(type, "Strip") == 0) {
+		const char *content = json_string_value(json_object_get(d, "content"));
+
+		if (!content || strcmp(content, " ") != 0 ||
+			json_integer_value(json_object_get(d, "start")) != 1 ||
+			json_integer_value(json_object_get(d, "stop")) != 0)
+			return refuse(r, "decoder", "other than one leading space in", type);
+		r.tok->decode_strip = true;
+		return 0;
+	}
+	return refuse(r, "decoder", "type", type);
+fail:
+	return r.err->code;
+}
+
+int tokenizer_parse(struct tokenizer **out, const char *name, const char *bytes, size_t n,
+	struct err *err)
+{
+	struct tokenizer *tok = calloc(1, sizeof *tok);
+	const struct reader r = {name, tok, err};
+	json_t *file = NULL;
+	const json_t *added;
+
+	*out = NULL;
+	if (!tok)
+		return err_nomem(err, name, sizeof *tok);
+	TRY(json_parse(&file, name, bytes, n, err));
+	if (!json_is_object(json_object_get(file, "model"))) {
+		err_set(err, ERR_INPUT, "%s: expected a tokenizer with a \"model\", found %s", name,
+			json_kind(json_object_get(file, "model")));
+		goto fail;
+	}
+	added = json_object_get(file, "added_tokens");
+	TRY(read_normalizer(r, json_object_get(file, "normalizer")));
+	TRY(read_pre_tokenizer(r, json_object_get(file, "pre_tokenizer")));
+	TRY(read_model(r, json_object_get(file, "model"), added));
+	TRY(read_added(r, added));
+	TRY(read_decoder(r, json_object_get(file, "decoder")));
+	json_decref(file);
+	*out = tok;
+	return 0;
+fail:
+	json_decref(file);
+	tokenizer_close(tok);
+	return err->code;
+}

@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_model.c - the transformer against Hugging Face transformers, on random models of awkward
+ * shapes. Golden files: tests/golden/models, made by tests/golden/make_models.py in float64.
+ *
+ * Measure: max |difference| / max |expected| per tensor. Tolerances: 1e-5 forward and 1e-4
+ * backward in float32, from the project's contract; for the engine in float64, 2e-6: what
+ * remains is the golden file's own float32 storage and transformers' float32 norms and rotations.
+ */
+#include "host/formats/safetensors.h"
+#include "host/base/file.h"
+#include "host/model/readout.h"
+#include "host/model/transformer.h"
+#include "kernels/backend.h"
+#include "kernels/ref/ref.h"
+#include "tests/device_fixture.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const models[] = {"gemma2_a", "gemma2_b", "gemma2_c", "llama_a", "llama_b",
+	"llama_c"};
+enum { N_MODELS = sizeof models / sizeof *models, MAX_PROMPTS = 16 };
+
+/* One golden model, open on a device, and a recording pass over all its prompts. */
+struct golden {
+	const char *name;
+	struct device *dev;
+	struct model *model;
+	struct safetensors *expected;
+	const int32_t *tokens, *lengths, *pair;
+	size_t n_prompts, n_tokens;
+	size_t first[MAX_PROMPTS + 1]; /* token index where a prompt starts */
+	struct workspace *ws;
+	struct kv_cache cache;
+	struct batch batch;
+	struct fixture f;
+	struct err err;
+};
+
+static const int32_t *expected_ints(struct golden *g, const char *name)
+{
+	return (const int32_t *)safetensors_find(g->expected, name)->data;
+}
+
+static int golden_open(struct golden *g, const char *name, const struct backend *backend)
+{
+	char path[512];
+
+	*g = (struct golden){.name = name};
+	TRY(backend ? device_open_backend(&g->dev, backend, 1, &g->err)
+		    : device_open(&g->dev, "cpu", 2, &g->err));
+	snprintf(path, sizeof path, "%s/tests/golden/models/%s", test_source_root(), name);
+	TRY(model_open(&g->model, g->dev, path, &(struct model_options){0}, &g->err));
+	strcat(path, "/expected.safetensors");
+	TRY(safetensors_open(&g->expected, path, &g->err));
+	g->tokens = expected_ints(g, "tokens");
+	g->lengths = expected_ints(g, "lengths");
+	g->pair = expected_ints(g, "pair");
+	g->n_prompts = safetensors_find(g->expected, "lengths")->shape[0];
+	g->n_tokens = safetensors_find(g->expected, "tokens")->shape[0];
+	for (size_t p = 0; p < g->n_prompts; p++)
+		g->first[p + 1] = g->first[p] + (size_t)g->lengths[p];
+	TRY(workspace_create(&g->ws, g->model,
+		(struct workspace_size){g->n_tokens, g->n_tokens, true}, &g->err));
+	TRY(kv_cache_init(&g->cache, g->model, g->n_tokens + 200, &g->err));
+	TRY(batch_init(&g->batch, g->dev, g->n_tokens, MAX_PROMPTS, &g->err));
+	fixture_init(&g->f, g->dev, 1);
+	return 0;
+fail:
+	return g->err.code;
+}
+
+static void golden_close(struct golden *g)
+{
+	fixture_free(&g->f);
+	batch_free(&g->batch);
+	kv_cache_free(&g->cache);
+	workspace_free(g->ws);
+	safetensors_close(g->expected);
+	model_close(g->model);
+	device_close(g->dev);
+}
+
+/* All prompts in one packed batch. */
+static int pack_all(struct golden *g, enum batch_out out)
+{
+	batch_clear(&g->batch, 0);
+	for (size_t p = 0; p < g->n_prompts; p++)
+		batch_pack(&g->batch, g->tokens + g->first[p], (size_t)g->lengths[p], out,
+			(int32_t)p);
+	return batch_upload(&g->batch, &g->err);
+}
+
+/* max |got[row_of(i)] - expected[i]| / max |expected| over n rows. */
+static double worst_rows(struct tensor got, const size_t *row_of, const float *expected, size_t n,
+	size_t cols)
+{
+	double scale = 0, worst = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < cols; j++) {
+			const double e = expected[i * cols + j];
+			const double d = fabs(
+				fixture_get(got, (row_of ? row_of[i] : i) * cols + j) - e);
+
+			scale = fmax(scale, fabs(e));
+			worst = isnan(d) ? INFINITY : fmax(worst, d);
+		}
+	}
+	return worst / scale;
+}
+
+static const float *expected_floats(struct golden *g, const char *kind, size_t layer)
+{
+	char name[64];
+
+	snprintf(name, sizeof name, "%s.%zu", kind, layer);
+	return (const float *)safetensors_find(g->expected, name)->data;
+}
+
+/* ---- against transformers -------------------------------------------------------------- */
+
+/* dy of m = logit[j] - logit[r] for every out row. */
+static int metric_gradient(struct golden *g, struct tensor dy)
+{
+	const struct arch *a = &g->model->arch;
+	struct tensor logits = fixture_zeros(&g->f, dy.rows, 2);
+	struct tensor dlogits = fixture_zeros(&g->f, dy.rows, 2);
+	int32_t *pair = fixture_ids(&g->f, g->pair, 2 * g->n_prompts);
+
+	for (size_t p = 0; p < dy.rows; p++) {
+		fixture_set(dlogits, 2 * p, 1);
+		fixture_set(dlogits, 2 * p + 1, -1);
+	}
+	if (op_selected_logits(g->dev, workspace_out(g->ws), g->model->unembedding, pair,
+		    a->final_softcap, logits, &g->err))
+		return g->err.code;
+	return op_selected_logits_backward(g->dev, dlogits, logits, g->model->unembedding, pair,
+		a->final_softcap, dy, &g->err);
+}
+
+static void check_against_transformers(struct golden *g, double forward_tolerance,
+	double backward_tolerance)
+{
+	const struct arch *a = &g->model->arch;
+	struct tensor resid[ARCH_MAX_LAYERS], grad[ARCH_MAX_LAYERS], dy, logits;
+	const struct tap tap = {.kind = TAP_RESID, .out = resid};
+	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .taps = &tap, .n_taps = 1};
+	size_t last[MAX_PROMPTS];
+
+	REQUIRE(pack_all(g, BATCH_OUT_LAST) == 0, "%s", g->err.text);
+	for (size_t l = 0; l < a->n_layer; l++) {
+		const size_t n = l + 1 < a->n_layer ? g->n_tokens : g->n_prompts;
+
+		resid[l] = fixture_zeros(&g->f, n, a->d_model);
+		grad[l] = fixture_zeros(&g->f, n, a->d_model);
+	}
+	REQUIRE(forward(g->ws, &pass, &g->err) == 0, "%s", g->err.text);
+	dy = fixture_zeros(&g->f, g->n_prompts, a->d_model);
+	REQUIRE(metric_gradient(g, dy) == 0, "%s", g->err.text);
+	REQUIRE(backward(g->ws, &pass, dy, grad, 1, &g->err) == 0, "%s", g->err.text);
+
+	for (size_t l = 0; l + 1 < a->n_layer; l++) {
+		const double x = worst_rows(resid[l], NULL, expected_floats(g, "resid_post", l),
+			g->n_tokens, a->d_model);
+		const double d = worst_rows(grad[l], NULL, expected_floats(g, "grad", l),
+			g->n_tokens, a->d_model);
+
+		CHECK(x <= forward_tolerance, "%s: resid_post.%zu differs by %.2g", g->name, l, x);
+		CHECK(d <= backward_tolerance, "%s: grad.%zu differs by %.2g", g->name, l, d);
+	}
+	for (size_t p = 0; p < g->n_prompts; p++) { /* the last layer: out rows only */
+		const size_t l = a->n_layer - 1, row = g->first[p + 1] - 1;
+		const double x = worst_rows(tensor_rows(resid[l], p, 1), NULL,
+			expected_floats(g, "resid_post", l) + row * a->d_model, 1, a->d_model);
+		const double d = worst_rows(tensor_rows(grad[l], p, 1), NULL,
+			expected_floats(g, "grad", l) + row * a->d_model, 1, a->d_model);
+
+		last[p] = p;
+		CHECK(x <= forward_tolerance, "%s: resid_post.%zu of prompt %zu differs by %.2g",
+			g->name, l, p, x);
+		CHECK(d <= backward_tolerance, "%s: grad.%zu of prompt %zu differs by %.2g",
+			g->name, l, p, d);
+	}
+	logits = fixture_zeros(&g->f, g->n_prompts, a->n_vocab);
+	REQUIRE(op_linear(g->dev, workspace_out(g->ws), g->model->unembedding, (struct tensor){0},
+			logits, &g->err) == 0 &&
+			op_softcap(g->dev, a->final_softcap, logits, &g->err) == 0,
+		"%s", g->err.text);
+	CHECK(worst_rows(logits, last, (const float *)safetensors_find(g->expected, "logits")->data,
+		      g->n_prompts, a->n_vocab) <= forward_tolerance,
+		"%s: logits differ by %.2g", g->name,
+		worst_rows(logits, last,
+			(const float *)safetensors_find(g->expected, "logits")->data, g->n_prompts,
+			a->n_vocab));
+}
+
+TEST(logits_resid_post_and_gradients_of_the_cpu_agree_with_transformers)
+{
+	for (size_t i = 0; i < N_MODELS; i++) {
+		struct golden g;
+
+		REQUIRE(golden_open(&g, models[i], NULL) == 0, "%s", g.err.text);
+		check_against_transformers(&g, 1e-5, 1e-4);
+		golden_close(&g);
+	}
+}
+
+TEST(logits_resid_post_and_gradients_of_the_float64_reference_agree_with_transformers)
+{
+	for (size_t i = 0; i < N_MODELS; i++) {
+		struct golden g;
+
+		REQUIRE(golden_open(&g, models[i], &backend_ref_f64) == 0, "%s", g.err.text);
+		check_against_transformers(&g, 2e-6, 2e-6);
+		golden_close(&g);
+	}
+}
+
+/* ---- ways of computing the same --------------------------------------------------------- */
+
+/* resid_post of every layer and the final norm, all rows. */
+struct full {
+	struct tensor resid[ARCH_MAX_LAYERS], y;
+};
+
+static int run_full(struct golden *g, struct full *out)
+{
+	const struct arch *a = &g->model->arch;
+	const struct tap tap = {.kind = TAP_RESID, .out = out->resid};
+	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .taps = &tap, .n_taps = 1};
+
+	for (size_t l = 0; l < a->n_layer; l++)
+		out->resid[l] = fixture_zeros(&g->f, g->n_tokens, a->d_model);
+	out->y = fixture_zeros(&g->f, g->n_tokens, a->d_model);
+	TRY(pack_all(g, BATCH_OUT_ALL));
+	TRY(forward(g->ws, &pass, &g->err));
+	return op_copy(g->dev, workspace_out(g->ws), out->y, &g->err);
+fail:
+	return g->err.code;
+}
+
+static double worst_difference(struct tensor a, size_t row_a, struct tensor b, size_t row_b,
+	size_t n)
+{
+	double worst = 0, scale = 0;
+
+	for (size_t i = 0; i < n * a.cols; i++) {
+		const double x = fixture_get(a, row_a * a.cols + i);
+		const double y = fixture_get(b, row_b * b.cols + i);
+
+		worst = fmax(worst, fabs(x - y));
+		scale = fmax(scale, fabs(y));
+	}
+	return worst / scale;
+}
+
+TEST(a_prompt_alone_gives_what_it_gives_in_a_batch)
+{
+	for (size_t i = 0; i < N_MODELS; i++) {
+		struct golden g;
+		struct full full;
+		struct tensor resid[ARCH_MAX_LAYERS];
+		const struct tap tap = {.kind = TAP_RESID, .out = resid};
+		const struct pass pass = {.batch = &g.batch, .cache = &g.cache, .taps = &tap,
+			.n_taps = 1};
+
+		REQUIRE(golden_open(&g, models[i], NULL) == 0, "%s", g.err.text);
+		REQUIRE(run_full(&g, &full) == 0, "%s", g.err.text);
+		for (size_t p = 0; p < g.n_prompts; p++) {
+			const size_t n = (size_t)g.lengths[p];
+
+			batch_clear(&g.batch, 0);
+			batch_pack(&g.batch, g.tokens + g.first[p], n, BATCH_OUT_ALL, 0);
+			REQUIRE(batch_upload(&g.batch, &g.err) == 0, "%s", g.err.text);
+			for (size_t l = 0; l < g.model->arch.n_layer; l++)
+				resid[l] = tensor_rows(fixture_zeros(&g.f, n, g.model->arch.d_model),
+					0, n);
+			REQUIRE(forward(g.ws, &pass, &g.err) == 0, "%s", g.err.text);
+			for (size_t l = 0; l < g.model->arch.n_layer; l++) {
+				const double d =
+					worst_difference(resid[l], 0, full.resid[l], g.first[p], n);
+
+				CHECK(d < 1e-5, "%s: prompt %zu, layer %zu: %.2g", g.name, p, l, d);
+			}
+		}
+		golden_close(&g);
+	}
+}
+
+TEST(a_shared_prefix_run_once_gives_what_whole_prompts_give)
+{
+	for (size_t i = 0; i < N_MODELS; i++) {
+		enum { PREFIX = 7 };
+		struct golden g;
+		struct kv_cache prefix;
+		struct tensor whole, shared;
+		struct pass pass = {.batch = &g.batch, .cache = &g.cache};
+		double d;
+
+		REQUIRE(golden_open(&g, models[i], NULL) == 0, "%s", g.err.text);
+		/* The longest two prompts, behind the same seven tokens, whole and split. */
+		for (int split = 0; split <= 1; split++) {
+			batch_clear(&g.batch, split ? PREFIX : 0);
+			for (size_t p = g.n_prompts - 2; p < g.n_prompts; p++) {
+				int32_t ids[64];
+				const size_t n = (size_t)g.lengths[p] - 3;
+
+				memcpy(ids, g.tokens + g.first[g.n_prompts - 1],
+					PREFIX * sizeof *ids);
+				memcpy(ids + PREFIX, g.tokens + g.first[p], n * sizeof *ids);
+				batch_pack(&g.batch, ids + (split ? PREFIX : 0),
+					n + (split ? 0 : PREFIX), BATCH_OUT_LAST, (int32_t)p);
+			}
+			REQUIRE(batch_upload(&g.batch, &g.err) == 0, "%s", g.err.text);
+			if (split) {
+				REQUIRE(kv_cache_init(&prefix, g.model, PREFIX, &g.err) == 0 &&
+						prefix_run(g.ws, g.tokens + g.first[g.n_prompts - 1],
+							PREFIX, NULL, 0, NULL, 0, &prefix, &g.err) == 0,
+					"%s", g.err.text);
+				pass.prefix = &prefix;
+			}
+			REQUIRE(forward(g.ws, &pass, &g.err) == 0, "%s", g.err.text);
+			*(split ? &shared : &whole) = fixture_zeros(&g.f, 2, g.model->arch.d_model);
+			REQUIRE(op_copy(g.dev, workspace_out(g.ws), split ? shared : whole, &g.err) ==
+					0,
+				"%s", g.err.text);
+		}
+		d = worst_difference(shared, 0, whole, 0, 2);
+		CHECK(d < 1e-5, "%s: %.2g", g.name, d);
+		kv_cache_free(&prefix);
+		golden_close(&g);
+	}
+}
+
+TEST(decoding_token_by_token_from_the_cache_gives_what_one_pass_gives)
+{
+	for (size_t i = 0; i < N_MODELS; i++) {
+		struct golden g;
+		struct full full;
+		const struct pass pass = {.batch = &g.batch, .cache = &g.cache};
+		const size_t a = 3, b = 4; /* two prompts, 19 and 33 tokens, decoded side by side */
+
+		REQUIRE(golden_open(&g, models[i], NULL) == 0, "%s", g.err.text);
+		REQUIRE(run_full(&g, &full) == 0, "%s", g.err.text);
+		for (size_t pos = 0; pos < (size_t)g.lengths[b]; pos++) {
+			const bool both = pos < (size_t)g.lengths[a];
+			double d;
+
+			batch_clear(&g.batch, 0);
+			if (both)
+				batch_add(&g.batch, 0, g.tokens + g.first[a] + pos, 1, pos, 0,
+					BATCH_OUT_ALL, 0);
+			batch_add(&g.batch, 1, g.tokens + g.first[b] + pos, 1, pos, 40,
+				BATCH_OUT_ALL, 1);
+			REQUIRE(batch_upload(&g.batch, &g.err) == 0, "%s", g.err.text);
+			REQUIRE(forward(g.ws, &pass, &g.err) == 0, "%s", g.err.text);
+			if (both) {
+				d = worst_difference(workspace_out(g.ws), 0, full.y,
+					g.first[a] + pos, 1);
+				CHECK(d < 1e-5, "%s: first, token %zu: %.2g", g.name, pos, d);
+			}
+			d = worst_difference(workspace_out(g.ws), both, full.y, g.first[b] + pos, 1);
+			CHECK(d < 1e-5, "%s: second, token %zu: %.2g", g.name, pos, d);
+		}
+		golden_close(&g);
+	}
+}
+
+TEST(readouts_agree_with_the_logits_of_transformers)
+{
+	for (size_t i = 0; i < N_MODELS; i++) {
+		struct golden g;
+		struct readout r;
+		const struct pass pass = {.batch = &g.batch, .cache = &g.cache};
+		const float *logits;
+		int32_t best[MAX_PROMPTS];
+		double logprob[MAX_PROMPTS], kl[MAX_PROMPTS];
+		size_t V;
+
+		REQUIRE(golden_open(&g, models[i], NULL) == 0, "%s", g.err.text);
+		V = g.model->arch.n_vocab;
+		logits = (const float *)safetensors_find(g.expected, "logits")->data;
+		REQUIRE(pack_all(&g, BATCH_OUT_LAST) == 0 && forward(g.ws, &pass, &g.err) == 0, "%s",
+			g.err.text);
+		REQUIRE(readout_init(&r, g.model, &g.err) == 0, "%s", g.err.text);
+		REQUIRE(readout_argmax(&r, workspace_out(g.ws), best, &g.err) == 0, "%s", g.err.text);
+		REQUIRE(readout_logprob(&r, workspace_out(g.ws), best, logprob, &g.err) == 0, "%s",
+			g.err.text);
+		REQUIRE(readout_kl(&r, workspace_out(g.ws), workspace_out(g.ws), kl, &g.err) == 0,
+			"%s", g.err.text);
+		for (size_t p = 0; p < g.n_prompts; p++) {
+			const float *z = logits + p * V;
+			double sum = 0;
+			size_t top = 0;
+
+			for (size_t t = 0; t < V; t++)
+				top = z[t] > z[top] ? t : top;
+			for (size_t t = 0; t < V; t++)
+				sum += exp(z[t] - z[top]);
+			CHECK(best[p] == (int32_t)top, "%s: prompt %zu: expected token %zu, found %d",
+				g.name, p, top, best[p]);
+			CHECK(fabs(logprob[p] + log(sum)) < 1e-4, "%s: prompt %zu: %g, expected %g",
+				g.name, p, logprob[p], -log(sum));
+			CHECK(fabs(kl[p]) < 1e-6, "%s: KL of a distribution with itself is %g",
+				g.name, kl[p]);
+		}
+		readout_free(&r);
+		golden_close(&g);
+	}
+}
+
+/* ---- edits ----------------------------------------------------------------------------- */
+
+TEST(gradients_through_edits_agree_with_finite_differences)
+{
+	/* L = metric under an ablation and a mix; moving resid_post of layer 0 along r by an
+	 * EDIT_ADD must change L by <grad, r>. The added vector comes last in the list, so the
+	 * gradient "after the edits" is the one that it meets. */
+	for (size_t i = 0; i < N_MODELS; i++) {
+		struct golden g;
+		struct tensor u, r, target[ARCH_MAX_LAYERS], grad[ARCH_MAX_LAYERS], dy, logits;
+		const double h = 1e-5;
+		double m[2], along = 0, slope, norm = 0;
+		int32_t *pair;
+
+		REQUIRE(golden_open(&g, models[i], &backend_ref_f64) == 0, "%s", g.err.text);
+		const struct arch *a = &g.model->arch;
+		const size_t d = a->d_model;
+		u = fixture_vector(&g.f, d, 1);
+		r = fixture_vector(&g.f, d, 1);
+		for (size_t j = 0; j < d; j++)
+			norm += fixture_get(u, j) * fixture_get(u, j);
+		for (size_t j = 0; j < d; j++)
+			fixture_set(u, j, fixture_get(u, j) / sqrt(norm));
+		REQUIRE(pack_all(&g, BATCH_OUT_LAST) == 0, "%s", g.err.text);
+		for (size_t l = 0; l < a->n_layer; l++) {
+			const size_t n = l + 1 < a->n_layer ? g.n_tokens : g.n_prompts;
+
+			target[l] = fixture_activation(&g.f, n, d, 3);
+			grad[l] = fixture_zeros(&g.f, n, d);
+		}
+		struct edit edits[] = {
+			{.kind = EDIT_ABLATE, .layer_last = a->n_layer - 1, .vector = u},
+			{.kind = EDIT_MIX, .layer_last = a->n_layer - 1, .amount = 0.3,
+				.targets = target},
+			{.kind = EDIT_ADD, .vector = r, .amount = 0},
+		};
+		const struct pass pass = {.batch = &g.batch, .cache = &g.cache, .edits = edits,
+			.n_edits = 3};
+		pair = fixture_ids(&g.f, g.pair, 2 * g.n_prompts);
+		logits = fixture_zeros(&g.f, g.n_prompts, 2);
+		for (int side = 0; side < 2; side++) {
+			edits[2].amount = side ? h : -h;
+			REQUIRE(forward(g.ws, &pass, &g.err) == 0, "%s", g.err.text);
+			REQUIRE(op_selected_logits(g.dev, workspace_out(g.ws), g.model->unembedding,
+					pair, a->final_softcap, logits, &g.err) == 0,
+				"%s", g.err.text);
+			m[side] = 0;
+			for (size_t p = 0; p < g.n_prompts; p++)
+				m[side] += fixture_get(logits, 2 * p) - fixture_get(logits, 2 * p + 1);
+		}
+		slope = (m[1] - m[0]) / (2 * h);
+		edits[2].amount = 0;
+		REQUIRE(forward(g.ws, &pass, &g.err) == 0, "%s", g.err.text);
+		dy = fixture_zeros(&g.f, g.n_prompts, d);
+		REQUIRE(metric_gradient(&g, dy) == 0, "%s", g.err.text);
+		REQUIRE(backward(g.ws, &pass, dy, grad, 1, &g.err) == 0, "%s", g.err.text);
+		for (size_t t = 0; t < g.n_tokens; t++)
+			for (size_t j = 0; j < d; j++)
+				along += fixture_get(grad[0], t * d + j) * fixture_get(r, j);
+		CHECK(fabs(slope - along) <= 1e-6 * fabs(slope),
+			"%s: difference quotient %.10g, gradient %.10g", g.name, slope, along);
+		golden_close(&g);
+	}
+}
+
+TEST(a_residual_stream_that_is_not_finite_is_named_by_layer_prompt_and_position)
+{
+	struct golden g;
+	struct tensor v;
+
+	REQUIRE(golden_open(&g, "llama_a", NULL) == 0, "%s", g.err.text);
+	v = fixture_vector(&g.f, g.model->arch.d_model, 1);
+	fixture_set(v, 3, INFINITY);
+	const struct edit edit = {.kind = EDIT_ADD, .layer_first = 1, .layer_last = 1, .vector = v,
+		.amount = 1};
+	const struct pass pass = {.batch = &g.batch, .cache = &g.cache, .edits = &edit,
+		.n_edits = 1};
+	batch_clear(&g.batch, 0);
+	batch_pack(&g.batch, g.tokens, 5, BATCH_OUT_LAST, 42);
+	REQUIRE(batch_upload(&g.batch, &g.err) == 0, "%s", g.err.text);
+	CHECK(forward(g.ws, &pass, &g.err) == ERR_DEVICE, "no error");
+	CHECK(strcmp(g.err.text,
+		      "blocks.1.hook_resid_post is not finite for prompt 42 at position 0") == 0,
+		"%s", g.err.text);
+	golden_close(&g);
+}
+
+TEST(a_prompt_longer_than_the_context_or_a_token_beyond_the_vocabulary_is_an_input_error)
+{
+	struct golden g;
+	int32_t ids[100] = {0};
+	const struct pass pass = {.batch = &g.batch, .cache = &g.cache};
+
+	REQUIRE(golden_open(&g, "llama_c", NULL) == 0, "%s", g.err.text);
+	batch_free(&g.batch);
+	workspace_free(g.ws);
+	REQUIRE(batch_init(&g.batch, g.dev, 100, 2, &g.err) == 0 &&
+			workspace_create(&g.ws, g.model, (struct workspace_size){100, 2, false},
+				&g.err) == 0,
+		"%s", g.err.text);
+	batch_clear(&g.batch, 0);
+	batch_pack(&g.batch, ids, 65, BATCH_OUT_LAST, 3);
+	CHECK(forward(g.ws, &pass, &g.err) == ERR_INPUT &&
+			strcmp(g.err.text, "prompt 3: expected at most 64 tokens (model.n_ctx), "
+					   "found more") == 0,
+		"%s", g.err.text);
+	batch_clear(&g.batch, 0);
+	ids[1] = 50;
+	batch_pack(&g.batch, ids, 4, BATCH_OUT_LAST, 3);
+	CHECK(forward(g.ws, &pass, &g.err) == ERR_INPUT &&
+			strcmp(g.err.text, "prompt 3: expected token ids below 50, the model's "
+					   "vocabulary, found 50") == 0,
+		"%s", g.err.text);
+	golden_close(&g);
+}
