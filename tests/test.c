@@ -4,6 +4,8 @@
  */
 #include "tests/test.h"
 
+#include "host/base/random.h"
+
 #include <ftw.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -51,23 +53,14 @@ void test_skip(const char *format, ...)
 	putchar('\n');
 }
 
-uint64_t test_random_bits(struct test_random *random)
-{
-	uint64_t z = random->state += 0x9e3779b97f4a7c15u; /* splitmix64 */
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
-
 double test_random_uniform(struct test_random *random)
 {
-	return (double)(test_random_bits(random) >> 11) * 0x1p-52 - 1;
+	return (double)(random_next(&random->state) >> 11) * 0x1p-52 - 1;
 }
 
 size_t test_random_below(struct test_random *random, size_t n)
 {
-	return (size_t)(test_random_bits(random) % n);
+	return random_below(&random->state, n);
 }
 
 const char *test_source_root(void)

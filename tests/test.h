@@ -69,7 +69,6 @@ void test_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 struct test_random {
 	uint64_t state;
 };
-uint64_t test_random_bits(struct test_random *random);
 double test_random_uniform(struct test_random *random); /* [-1, 1) */
 size_t test_random_below(struct test_random *random, size_t n);
 

@@ -85,11 +85,11 @@ static void golden_close(struct golden *g)
 }
 
 /* All prompts in one packed batch. */
-static int pack_all(struct golden *g, enum batch_out out)
+static int pack_all(struct golden *g, size_t n_out)
 {
 	batch_clear(&g->batch, 0);
 	for (size_t p = 0; p < g->n_prompts; p++)
-		batch_pack(&g->batch, g->tokens + g->first[p], (size_t)g->lengths[p], out,
+		batch_pack(&g->batch, g->tokens + g->first[p], (size_t)g->lengths[p], n_out,
 			(int32_t)p);
 	return batch_upload(&g->batch, &g->err);
 }

@@ -39,6 +39,12 @@ int err_prefix(struct err *err, const char *format, ...) __attribute__((format(p
 /* Out of host memory, in the words used everywhere. Returns ERR_DEVICE. */
 int err_nomem(struct err *err, const char *what, unsigned long long bytes);
 
+/* For functions whose success runs into the cleanup at `fail:` and returns err->code there. */
+static inline void err_clear(struct err *err)
+{
+	err->code = 0;
+}
+
 /* Jumps to the function's `fail:` label, where the ordinary close runs on the half-built object
  * and `return err->code;` follows. */
 #define TRY(call) \

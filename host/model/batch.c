@@ -54,19 +54,13 @@ void batch_clear(struct batch *b, size_t n_prefix)
 	b->packed = true;
 }
 
-void batch_add(struct batch *b, size_t seq, const int32_t *tokens, size_t n, size_t first_pos,
-	size_t cache_start, enum batch_out out, int32_t label)
+static void add_rows(struct batch *b, size_t seq, const int32_t *tokens, size_t n,
+	size_t first_pos, size_t n_out)
 {
-	assert(b->n_rows + n <= b->max_rows && seq < b->max_seqs && seq >= b->n_seqs);
-	assert(first_pos >= b->n_prefix);
-	while (b->n_seqs < seq)
-		b->cache_start[b->n_seqs++] = 0; /* sequences without rows in this pass */
-	b->cache_start[seq] = (int32_t)cache_start;
-	b->label[seq] = label;
-	b->n_seqs = seq + 1;
+	assert(b->n_rows + n <= b->max_rows && first_pos >= b->n_prefix);
 	for (size_t i = 0; i < n; i++) {
 		const size_t row = b->n_rows++, pos = first_pos + i;
-		const size_t cache_row = cache_start + pos - b->n_prefix;
+		const size_t cache_row = (size_t)b->cache_start[seq] + pos - b->n_prefix;
 
 		b->token[row] = tokens[i];
 		b->seq[row] = (int32_t)seq;
@@ -75,7 +69,7 @@ void batch_add(struct batch *b, size_t seq, const int32_t *tokens, size_t n, siz
 		b->packed &= cache_row == row;
 		if (b->n_cache_rows <= cache_row)
 			b->n_cache_rows = cache_row + 1;
-		if (out == BATCH_OUT_ALL || (out == BATCH_OUT_LAST && i + 1 == n)) {
+		if (n - i <= n_out) {
 			b->out_row[b->n_out] = (int32_t)row;
 			b->out_seq[b->n_out] = (int32_t)seq;
 			b->out_pos[b->n_out++] = (int32_t)pos;
@@ -83,12 +77,30 @@ void batch_add(struct batch *b, size_t seq, const int32_t *tokens, size_t n, siz
 	}
 }
 
-size_t batch_pack(struct batch *b, const int32_t *tokens, size_t n, enum batch_out out,
-	int32_t label)
+void batch_add(struct batch *b, size_t seq, const int32_t *tokens, size_t n, size_t first_pos,
+	size_t cache_start, size_t n_out, int32_t label)
+{
+	assert(seq < b->max_seqs && seq >= b->n_seqs);
+	while (b->n_seqs < seq)
+		b->cache_start[b->n_seqs++] = 0; /* sequences without rows in this pass */
+	b->cache_start[seq] = (int32_t)cache_start;
+	b->label[seq] = label;
+	b->n_seqs = seq + 1;
+	add_rows(b, seq, tokens, n, first_pos, n_out);
+}
+
+void batch_extend(struct batch *b, const int32_t *tokens, size_t n, size_t n_out)
+{
+	const size_t last = b->n_rows - 1;
+
+	add_rows(b, (size_t)b->seq[last], tokens, n, (size_t)b->pos[last] + 1, n_out);
+}
+
+size_t batch_pack(struct batch *b, const int32_t *tokens, size_t n, size_t n_out, int32_t label)
 {
 	const size_t seq = b->n_seqs;
 
-	batch_add(b, seq, tokens, n, b->n_prefix, b->n_rows, out, label);
+	batch_add(b, seq, tokens, n, b->n_prefix, b->n_rows, n_out, label);
 	return seq;
 }
 

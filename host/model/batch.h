@@ -13,7 +13,8 @@
 #include "host/base/err.h"
 #include "kernels/ops.h"
 
-enum batch_out { BATCH_OUT_LAST, BATCH_OUT_ALL, BATCH_OUT_NONE };
+/* How many of a sequence's last rows are out rows. */
+enum { BATCH_OUT_NONE = 0, BATCH_OUT_LAST = 1, BATCH_OUT_ALL = INT32_MAX };
 
 struct batch {
 	struct device *dev;
@@ -52,15 +53,17 @@ void batch_free(struct batch *b);
 void batch_clear(struct batch *b, size_t n_prefix);
 
 /* Appends n tokens of sequence `seq` (ids ascending within a batch), at positions first_pos and
- * on, with keys from cache row cache_start. Out rows: none, the last, or all of them. The caller
- * keeps within max_rows and max_seqs (asserted). */
+ * on, with keys from cache row cache_start; the last n_out of them are out rows. The caller keeps
+ * within max_rows and max_seqs (asserted). */
 void batch_add(struct batch *b, size_t seq, const int32_t *tokens, size_t n, size_t first_pos,
-	size_t cache_start, enum batch_out out, int32_t label);
+	size_t cache_start, size_t n_out, int32_t label);
+
+/* Appends n more tokens to the last sequence, behind its last position. */
+void batch_extend(struct batch *b, const int32_t *tokens, size_t n, size_t n_out);
 
 /* The whole sequence packed behind the others: position n_prefix on, its cache rows after
  * theirs. `tokens` are those behind the prefix. Returns the sequence's id. */
-size_t batch_pack(struct batch *b, const int32_t *tokens, size_t n, enum batch_out out,
-	int32_t label);
+size_t batch_pack(struct batch *b, const int32_t *tokens, size_t n, size_t n_out, int32_t label);
 
 /* Copies the lists to the device. */
 int batch_upload(struct batch *b, struct err *err);

@@ -6,6 +6,7 @@
 
 #include "host/base/size.h"
 #include "host/model/carver.h"
+#include "host/model/transfer.h"
 
 static void layout(void *object, struct carver *c)
 {
@@ -49,21 +50,6 @@ fail:
 	return err->code;
 }
 
-/* n values of r->value to host doubles. */
-static int fetch(struct readout *r, size_t n, double *to, struct err *err)
-{
-	struct device *dev = r->model->dev;
-	float single[READOUT_ROWS];
-
-	if (device_activation(dev) == DTYPE_F64)
-		return device_download(dev, to, r->value.data, n * sizeof *to, err);
-	if (device_download(dev, single, r->value.data, n * sizeof *single, err))
-		return err->code;
-	for (size_t i = 0; i < n; i++)
-		to[i] = single[i];
-	return 0;
-}
-
 int readout_argmax(struct readout *r, struct tensor y, int32_t *token, struct err *err)
 {
 	struct device *dev = r->model->dev;
@@ -93,7 +79,7 @@ int readout_logprob(struct readout *r, struct tensor y, const int32_t *token, do
 		TRY(unembed(r->model, y, i, n, r->logits, &logits, err));
 		TRY(device_upload(dev, r->token, token + i, n * sizeof *token, err));
 		TRY(op_token_logprob(dev, logits, r->token, tensor_rows(r->value, 0, n), err));
-		TRY(fetch(r, n, logprob + i, err));
+		TRY(download_doubles(dev, tensor_rows(r->value, 0, n), logprob + i, err));
 	}
 	return 0;
 fail:
@@ -109,7 +95,7 @@ int readout_kl(struct readout *r, struct tensor p, struct tensor q, double *kl, 
 		TRY(unembed(r->model, p, i, n, r->logits, &logits_p, err));
 		TRY(unembed(r->model, q, i, n, r->logits_2, &logits_q, err));
 		TRY(op_kl(r->model->dev, logits_p, logits_q, tensor_rows(r->value, 0, n), err));
-		TRY(fetch(r, n, kl + i, err));
+		TRY(download_doubles(r->model->dev, tensor_rows(r->value, 0, n), kl + i, err));
 	}
 	return 0;
 fail:

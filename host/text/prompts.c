@@ -4,6 +4,7 @@
  */
 #include "host/text/prompts.h"
 
+#include "host/base/random.h"
 #include "host/formats/json.h"
 #include "host/text/utf8.h"
 
@@ -58,19 +59,10 @@ static void keep_category(struct prompt_set *set, const char *category)
 	set->n = kept;
 }
 
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15u; /* splitmix64 */
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
-
 static void shuffle(struct prompt_set *set, uint64_t seed)
 {
 	for (size_t i = set->n; i > 1; i--) {
-		const size_t j = (size_t)(next_random(&seed) % i);
+		const size_t j = random_below(&seed, i);
 		const struct prompt swap = set->items[i - 1];
 
 		set->items[i - 1] = set->items[j];

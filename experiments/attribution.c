@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * attribution.c - which SAE features carry the effect of the refusal direction (paper sections
+ * 3.2 and 4.1)?
+ *
+ *   F0   per layer, the K0 features with the largest cos(W_dec[i], v)
+ *   IE   indirect effect of every candidate at every token, by integrated gradients between the
+ *        clean run and the run with v ablated; metric m = logit[j] - logit[refusal]
+ *   F*   the K* candidates with the largest mean IE: over all prompts (global), of each (local)
+ *
+ * and the baselines of equal size: ap (all features by IE), cossim (by cosine over all layers),
+ * actdiff (harmful minus harmless, maximum over tokens, mean over prompts), random (as many per
+ * layer as the global F*, among features that occur on these prompts).
+ *
+ * Departs: the released code ends its path at the un-ablated residual stream of the patched run
+ * and takes means from BOS on; attribution.ig_endpoint and attribution.positions give that back.
+ * Writes:  /candidates, /indirect_effect/{cossim_ap,ap}, /feature_sets, and if saved /activations,
+ *          /features.
+ * Cost:    N + 1 passes forward and N back over the prompts; with ap, two full encodings per
+ *          layer; with actdiff, random or saving, one more pass and encoding.
+ */
+#include "experiments/experiments.h"
+
+#include "host/base/log.h"
+#include "host/base/vec.h"
+#include "host/run/activation_stats.h"
+#include "host/run/effects.h"
+#include "host/run/findings.h"
+
+#include <math.h>
+#include <stdio.h>
+
+struct work {
+	struct lab *lab;
+	size_t n_layer, d_sae;
+	struct prompt_ids prompts;
+	float *cosines;                 /* [n_layer, d_sae] */
+	struct feature_set candidates;  /* F0, layer by layer */
+	struct effects effects;
+	struct activation_stats harmful, harmless;
+};
+
+static bool wants(const struct work *w, enum method method)
+{
+	return text_list_holds(&w->lab->config->attribution.methods, method_names[method]);
+}
+
+static float cosine_of(const struct work *w, const struct feature *f)
+{
+	return w->cosines[(size_t)f->layer * w->d_sae + (size_t)f->id];
+}
+
+/* ---- 1. candidates ---------------------------------------------------------------------- */
+
+static int find_candidates(struct work *w, struct err *err)
+{
+	const struct config *c = w->lab->config;
+	struct feature_set *cossim = &w->lab->sets[METHOD_COSSIM].global;
+	struct feature_set best = {0};
+
+	err_clear(err);
+	for (size_t l = 0; l < w->n_layer; l++) {
+		float *cosine = w->cosines + l * w->d_sae;
+
+		TRY(sae_set_cosines(w->lab->saes, l, w->lab->direction.v, cosine, err));
+		best.n = 0;
+		for (size_t i = 0; i < w->d_sae; i++) {
+			const struct feature f = {(int32_t)l, (int32_t)i, cosine[i], cosine[i]};
+
+			TRY(feature_set_offer(&best, (size_t)c->attribution.k0, f, err));
+			TRY(feature_set_offer(cossim, (size_t)c->attribution.k_star, f, err));
+		}
+		TRY(vec_append(&w->candidates, best.data, best.n, err));
+	}
+	if ((size_t)c->attribution.k_star > w->candidates.n)
+		err_set(err, ERR_CONFIG,
+			"attribution.k_star: expected at most %zu, the number of candidates, found %lld",
+			w->candidates.n, (long long)c->attribution.k_star);
+fail:
+	free(best.data);
+	return err->code;
+}
+
+/* ---- 3. sets --------------------------------------------------------------------------- */
+
+static int offer_candidates(struct work *w, const float *mean, struct feature_set *set,
+	struct err *err)
+{
+	for (size_t k = 0; k < w->candidates.n; k++) {
+		struct feature f = w->candidates.data[k];
+
+		f.score = mean[k];
+		if (feature_set_offer(set, (size_t)w->lab->config->attribution.k_star, f, err))
+			return err->code;
+	}
+	return 0;
+}
+
+static int new_local(struct work *w, enum method method, struct err *err)
+{
+	struct method_sets *sets = &w->lab->sets[method];
+
+	sets->local = calloc(w->lab->prompts.n + 1, sizeof *sets->local);
+	return sets->local ? 0 : err_nomem(err, "local sets", w->lab->prompts.n);
+}
+
+static int choose_cossim_ap(struct work *w, struct err *err)
+{
+	struct method_sets *sets = &w->lab->sets[METHOD_COSSIM_AP];
+	const struct effects *e = &w->effects;
+	float *mean = calloc(e->n_candidates + 1, sizeof *mean);
+
+	err_clear(err);
+	if (!mean) {
+		err_nomem(err, "effects", e->n_candidates * sizeof *mean);
+		goto fail;
+	}
+	TRY(new_local(w, METHOD_COSSIM_AP, err));
+	for (size_t k = 0; k < e->n_candidates; k++) {
+		double sum = 0;
+
+		for (size_t p = 0; p < e->n_prompts; p++)
+			sum += e->mean[p * e->n_candidates + k];
+		mean[k] = (float)(sum / (double)e->n_prompts);
+	}
+	TRY(offer_candidates(w, mean, &sets->global, err));
+	for (size_t p = 0; p < e->n_prompts; p++)
+		TRY(offer_candidates(w, e->mean + p * e->n_candidates,
+			&sets->local[w->prompts.data[p]], err));
+	sets->known = true;
+fail:
+	free(mean);
+	return err->code;
+}
+
+/* The K* best of a score over all features; unused features (score 0) are never chosen. */
+static int choose_best(struct work *w, const double *score, struct feature_set *set,
+	struct err *err)
+{
+	for (size_t l = 0; l < w->n_layer; l++) {
+		for (size_t i = 0; i < w->d_sae; i++) {
+			const struct feature f = {(int32_t)l, (int32_t)i, 0,
+				(float)score[l * w->d_sae + i]};
+
+			if (f.score != 0 &&
+				feature_set_offer(set, (size_t)w->lab->config->attribution.k_star, f,
+					err))
+				return err->code;
+		}
+	}
+	return 0;
+}
+
+static int choose_ap(struct work *w, struct err *err)
+{
+	struct method_sets *sets = &w->lab->sets[METHOD_AP];
+
+	TRY(choose_best(w, w->effects.all, &sets->global, err));
+	TRY(new_local(w, METHOD_AP, err));
+	for (size_t p = 0; p < w->prompts.n; p++) {
+		sets->local[w->prompts.data[p]] = w->effects.all_local[p];
+		w->effects.all_local[p] = (struct feature_set){0};
+	}
+	sets->known = true;
+	return 0;
+fail:
+	return err->code;
+}
+
+static int choose_actdiff(struct work *w, struct err *err)
+{
+	struct method_sets *sets = &w->lab->sets[METHOD_ACTDIFF];
+	double *difference = w->harmful.mean_max; /* in place */
+
+	for (size_t i = 0; i < w->n_layer * w->d_sae; i++)
+		difference[i] -= w->harmless.mean_max[i];
+	TRY(choose_best(w, difference, &sets->global, err));
+	sets->known = true;
+	return 0;
+fail:
+	return err->code;
+}
+
+static int choose_random(struct work *w, struct err *err)
+{
+	struct method_sets *sets = &w->lab->sets[METHOD_RANDOM];
+
+	TRY(feature_set_random(&sets->global, &w->lab->sets[METHOD_COSSIM_AP].global,
+		w->harmful.alive, w->n_layer, w->d_sae, (uint64_t)w->lab->config->seed, err));
+	sets->known = true;
+	return 0;
+fail:
+	return err->code;
+}
+
+/* ---- 4. record ------------------------------------------------------------------------- */
+
+static int write_candidates(struct work *w, struct err *err)
+{
+	struct results *results = w->lab->results;
+	const size_t n = w->candidates.n;
+	int32_t *ids = malloc(3 * n * sizeof *ids + 1);
+	float *cosine = malloc(n * sizeof *cosine + 1);
+
+	err_clear(err);
+	if (!ids || !cosine) {
+		err_nomem(err, "candidates", 3 * n * sizeof *ids);
+		goto fail;
+	}
+	for (size_t k = 0; k < n; k++) {
+		ids[k] = (int32_t)k;
+		ids[n + k] = w->candidates.data[k].layer;
+		ids[2 * n + k] = w->candidates.data[k].id;
+		cosine[k] = w->candidates.data[k].cosine;
+	}
+	TRY(results_scale(results, "/candidate", ids, n, "candidate number", err));
+	TRY(results_write(results,
+		&(struct results_dataset){.path = "/candidates/layer", .type = RESULTS_I32,
+			.n_dims = 1, .dims = {n}, .scales = {"/candidate"},
+			.long_name = "layer of the candidate"},
+		ids + n, err));
+	TRY(results_write(results,
+		&(struct results_dataset){.path = "/candidates/feature", .type = RESULTS_I32,
+			.n_dims = 1, .dims = {n}, .scales = {"/candidate"},
+			.long_name = "index of the candidate in its SAE"},
+		ids + 2 * n, err));
+	TRY(results_write(results,
+		&(struct results_dataset){.path = "/candidates/cosine", .type = RESULTS_F32,
+			.n_dims = 1, .dims = {n}, .scales = {"/candidate"},
+			.long_name = "cosine of the decoder row and the direction", .units = "1"},
+		cosine, err));
+fail:
+	free(ids);
+	free(cosine);
+	return err->code;
+}
+
+static int write_effects(struct work *w, struct err *err)
+{
+	static const char scale[] = "/indirect_effect/cossim_ap/prompt";
+	struct results *results = w->lab->results;
+	const struct effects *e = &w->effects;
+	const size_t n = e->n_prompts;
+	int32_t *ids = malloc(n * sizeof *ids + 1);
+	const struct {
+		struct results_dataset d;
+		const void *data;
+	} parts[] = {
+		{{.path = "/indirect_effect/cossim_ap/per_prompt", .type = RESULTS_F32, .n_dims = 2,
+			 .dims = {n, e->n_candidates}, .scales = {scale, "/candidate"},
+			 .long_name = "mean indirect effect over the prompt's tokens", .units = "logit"},
+			e->mean},
+		{{.path = "/indirect_effect/cossim_ap/target", .type = RESULTS_I32, .n_dims = 1,
+			 .dims = {n}, .scales = {scale}, .long_name = "token j of the metric"},
+			e->target},
+		{{.path = "/indirect_effect/cossim_ap/metric_clean", .type = RESULTS_F64, .n_dims = 1,
+			 .dims = {n}, .scales = {scale},
+			 .long_name = "logit[j] - logit[refusal], clean run", .units = "logit"},
+			e->m_clean},
+		{{.path = "/indirect_effect/cossim_ap/metric_patched", .type = RESULTS_F64,
+			 .n_dims = 1, .dims = {n}, .scales = {scale},
+			 .long_name = "logit[j] - logit[refusal], direction ablated", .units = "logit"},
+			e->m_patch},
+	};
+
+	err_clear(err);
+	if (!ids) {
+		err_nomem(err, "effects", n * sizeof *ids);
+		goto fail;
+	}
+	for (size_t p = 0; p < n; p++)
+		ids[p] = (int32_t)w->prompts.data[p];
+	TRY(results_scale(results, scale, ids, n, "prompt id", err));
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		TRY(results_write(results, &parts[i].d, parts[i].data, err));
+	if (e->all) {
+		struct results_dataset d = {.path = "/indirect_effect/ap/mean", .type = RESULTS_F64,
+			.n_dims = 2, .dims = {w->n_layer, w->d_sae}, .scales = {"/layer", "/feature"},
+			.long_name = "indirect effect of every feature, mean over tokens and prompts",
+			.units = "logit", .compress = true};
+
+		TRY(results_write(results, &d, e->all, err));
+	}
+fail:
+	free(ids);
+	return err->code;
+}
+
+static int write_sets(struct work *w, struct err *err)
+{
+	for (int m = 0; m < N_METHODS; m++) {
+		struct method_sets *sets = &w->lab->sets[m];
+
+		sets->known = sets->known && wants(w, (enum method)m);
+		if (!sets->known)
+			continue;
+		for (size_t k = 0; k < sets->global.n; k++)
+			sets->global.data[k].cosine = cosine_of(w, &sets->global.data[k]);
+		if (findings_write_sets(w->lab, (enum method)m, &w->prompts, err))
+			return err->code;
+	}
+	return 0;
+}
+
+int experiment_attribution(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
+		.d_sae = sae_set_width(lab->saes, 0)};
+	const bool saves = c->save.resid_post || c->save.features;
+
+	err_clear(err);
+	w.cosines = malloc(w.n_layer * w.d_sae * sizeof *w.cosines);
+	if (!w.cosines) {
+		err_nomem(err, "cosines", w.n_layer * w.d_sae * sizeof *w.cosines);
+		goto fail;
+	}
+	for (size_t i = 0; i < c->attribution.prompts.n; i++)
+		TRY(lab_set(lab, c->attribution.prompts.items[i], &w.prompts, err));
+
+	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
+	TRY(find_candidates(&w, err));
+	TRY(write_candidates(&w, err));
+
+	/* 2. Their indirect effects; for ap, those of all features. */
+	TRY(effects_run(lab,
+		&(struct effects_request){.prompts = &w.prompts, .candidates = &w.candidates,
+			.all_features = wants(&w, METHOD_AP),
+			.k_star = (size_t)c->attribution.k_star,
+			.save = c->attribution.save_per_token ? "/indirect_effect/cossim_ap" : NULL,
+			.save_gradients = c->save.gradients},
+		&w.effects, err));
+	TRY(write_effects(&w, err));
+
+	/* 3. F*, global and local, and the baselines. */
+	lab->sets[METHOD_COSSIM].known = true;
+	TRY(choose_cossim_ap(&w, err));
+	if (wants(&w, METHOD_AP))
+		TRY(choose_ap(&w, err));
+	if (wants(&w, METHOD_ACTDIFF) || wants(&w, METHOD_RANDOM) || saves)
+		TRY(activation_stats_run(lab, &w.prompts, "attribution: features, harmful", saves,
+			&w.harmful, err));
+	if (wants(&w, METHOD_RANDOM))
+		TRY(choose_random(&w, err));
+	if (wants(&w, METHOD_ACTDIFF)) {
+		struct prompt_ids harmless = {0};
+
+		if (lab_set(lab, c->attribution.harmless, &harmless, err) == 0)
+			activation_stats_run(lab, &harmless, "attribution: features, harmless", false,
+				&w.harmless, err);
+		free(harmless.data);
+		if (err->code)
+			goto fail;
+		TRY(choose_actdiff(&w, err));
+	}
+
+	/* 4. Record. */
+	TRY(write_sets(&w, err));
+fail:
+	activation_stats_free(&w.harmful);
+	activation_stats_free(&w.harmless);
+	effects_free(&w.effects);
+	free(w.prompts.data);
+	free(w.cosines);
+	free(w.candidates.data);
+	return err->code;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * experiments.h - the experiments by the names that configs use. Each is one file that reads like
+ * the method section of the paper, arXiv:2505.23556.
+ */
+#ifndef SAENGINE_EXPERIMENTS_H
+#define SAENGINE_EXPERIMENTS_H
+
+#include "host/run/lab.h"
+
+typedef int experiment(struct lab *lab, struct err *err);
+
+experiment experiment_direction, experiment_attribution, experiment_jailbreak, experiment_induce,
+	experiment_coherence;
+
+#endif

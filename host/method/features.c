@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * features.c - Contract: features.h. Clamping plans: clamp_plan.c. Tests: tests/test_method.c.
+ */
+#include "host/method/features.h"
+
+#include "host/base/random.h"
+#include "host/base/vec.h"
+
+static bool better(struct feature a, struct feature b)
+{
+	if (a.score != b.score)
+		return a.score > b.score;
+	if (a.layer != b.layer)
+		return a.layer < b.layer;
+	return a.id < b.id;
+}
+
+int feature_set_add(struct feature_set *set, struct feature f, struct err *err)
+{
+	return vec_push(set, f, err);
+}
+
+int feature_set_offer(struct feature_set *set, size_t limit, struct feature f, struct err *err)
+{
+	size_t i = set->n;
+
+	if (limit == 0 || (set->n == limit && !better(f, set->data[limit - 1])))
+		return 0;
+	if (set->n < limit) {
+		if (vec_push(set, f, err))
+			return err->code;
+	} else {
+		i = limit - 1;
+	}
+	for (; i > 0 && better(f, set->data[i - 1]); i--)
+		set->data[i] = set->data[i - 1];
+	set->data[i] = f;
+	return 0;
+}
+
+bool feature_set_holds(const struct feature_set *set, int32_t layer, int32_t id)
+{
+	for (size_t i = 0; i < set->n; i++)
+		if (set->data[i].layer == layer && set->data[i].id == id)
+			return true;
+	return false;
+}
+
+int feature_set_random(struct feature_set *set, const struct feature_set *like,
+	const uint8_t *alive, size_t n_layer, size_t d_sae, uint64_t seed, struct err *err)
+{
+	int32_t *pool = malloc(d_sae * sizeof *pool + 1);
+
+	if (!pool)
+		return err_nomem(err, "random features", d_sae * sizeof *pool);
+	for (size_t l = 0; l < n_layer; l++) {
+		size_t wanted = 0, n = 0;
+
+		for (size_t i = 0; i < like->n; i++)
+			wanted += (size_t)like->data[i].layer == l;
+		for (size_t i = 0; i < d_sae; i++)
+			if (alive[l * d_sae + i] &&
+				!feature_set_holds(like, (int32_t)l, (int32_t)i))
+				pool[n++] = (int32_t)i;
+		for (; wanted > 0 && n > 0; wanted--) {
+			const size_t k = random_below(&seed, n);
+
+			TRY(feature_set_add(set,
+				(struct feature){(int32_t)l, pool[k], 0, 0}, err));
+			pool[k] = pool[--n];
+		}
+	}
+	free(pool);
+	return 0;
+fail:
+	free(pool);
+	return err->code;
+}

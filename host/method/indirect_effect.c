@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * indirect_effect.c - Contract and formulas: indirect_effect.h.
+ * Tests: tests/test_method.c, against a literal implementation of the published hook under
+ * autograd in float64 (tools/literal_torch.py).
+ */
+#include "host/method/indirect_effect.h"
+
+#include "host/model/carver.h"
+#include "host/model/transfer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Tensors of one layer. In the last layer rows are the prompts' last tokens. */
+struct layer_state {
+	struct sae_few few;      /* candidates of this layer */
+	int32_t *ids;            /* their feature ids */
+	size_t *column;          /* their places among all candidates */
+	size_t n;                /* how many */
+	struct tensor x_patch;   /* end point of the path */
+	struct tensor x_clean;   /* with all_features */
+	struct tensor gradient;  /* mean over a of dm/dx' */
+	struct tensor f_clean, f_patch;
+	struct tensor prefix_patch; /* x_patch of the prefix; no rows in the last layer */
+};
+
+struct attribution {
+	struct attribution_setup setup;
+	struct attribution_size size;
+	size_t n_layer, d_model, widest; /* most candidates of a layer */
+	struct runner runner;
+	struct layer_state *layers;
+	struct kv_cache prefix_patched, prefix_clean;
+	struct kv_cache *prefix_mixed; /* [steps] */
+	struct sae_weights *few;       /* [n_layer] for taps */
+	struct tensor *x_tap, *clean_tap, *f_patch_tap, *f_clean_tap, *gradient_now, *targets,
+		*prefix_targets;       /* [n_layer] views of the layers' tensors for this call */
+	struct tensor u;               /* vector [1, d_model], unit length */
+	struct tensor logits, dlogits; /* [prompts, 2]: of j and r */
+	struct tensor dy, dots, x_edited;
+	int32_t *pair;                 /* device [prompts, 2] */
+	void *memory;                  /* owned, device */
+	struct sparse sparse_clean, sparse_patch, sparse_effect;
+
+	/* The last run's result. */
+	size_t *token_start;
+	int32_t *target, *pair_host;
+	double *m_clean, *m_patch, *m_host;
+	float *effect, *columns[3];
+};
+
+/* ---- memory ---------------------------------------------------------------------------- */
+
+static void layout(void *object, struct carver *c)
+{
+	struct attribution *a = object;
+	const size_t d = a->d_model, prompts = a->size.prompts;
+
+	for (size_t l = 0; l < a->n_layer; l++) {
+		struct layer_state *s = &a->layers[l];
+		const bool last = l + 1 == a->n_layer;
+		const size_t rows = last ? prompts : a->size.rows;
+
+		s->x_patch = carve(c, rows, d);
+		s->gradient = carve(c, rows, d);
+		s->f_clean = carve(c, rows, s->n);
+		s->f_patch = carve(c, rows, s->n);
+		s->prefix_patch = carve(c, last ? 0 : a->setup.n_prefix, d);
+		if (a->setup.all_features)
+			s->x_clean = carve(c, rows, d);
+	}
+	a->u = (struct tensor){carve_ints(c, d), DTYPE_F32, 1, d};
+	a->logits = carve(c, prompts, 2);
+	a->dlogits = carve(c, prompts, 2);
+	a->dy = carve(c, prompts, d);
+	a->dots = carve(c, a->size.rows, a->widest);
+	a->x_edited = carve(c, a->setup.all_features ? a->size.rows : 0, d);
+	a->pair = carve_ints(c, 2 * prompts);
+}
+
+static struct runner_size runner_size_of(struct attribution_size size, size_t n_prefix)
+{
+	/* Prefix passes go through the same workspace. */
+	return (struct runner_size){size.rows > n_prefix ? size.rows : n_prefix, size.prompts,
+		size.prompts, true};
+}
+
+/* Which candidates lie in which layer. */
+static int distribute(struct attribution *a, struct err *err)
+{
+	const struct feature_set *candidates = a->setup.candidates;
+
+	for (size_t l = 0; l < a->n_layer; l++) {
+		struct layer_state *s = &a->layers[l];
+
+		s->ids = malloc(candidates->n * sizeof *s->ids + 1);
+		s->column = malloc(candidates->n * sizeof *s->column + 1);
+		if (!s->ids || !s->column)
+			return err_nomem(err, "candidates", candidates->n * sizeof *s->column);
+		for (size_t k = 0; k < candidates->n; k++) {
+			if ((size_t)candidates->data[k].layer != l)
+				continue;
+			s->ids[s->n] = candidates->data[k].id;
+			s->column[s->n++] = k;
+		}
+		a->widest = s->n > a->widest ? s->n : a->widest;
+	}
+	return 0;
+}
+
+size_t attribution_bytes(const struct model *m, const struct feature_set *candidates,
+	bool all_features, struct attribution_size size)
+{
+	const struct attribution_setup setup = {.model = m, .candidates = candidates,
+		.all_features = all_features};
+	struct attribution a = {.setup = setup, .size = size, .n_layer = m->arch.n_layer,
+		.d_model = m->arch.d_model};
+	struct err err;
+	size_t bytes = 0;
+
+	a.layers = calloc(a.n_layer, sizeof *a.layers);
+	if (a.layers && distribute(&a, &err) == 0)
+		bytes = carve_count(m->dev, layout, &a) +
+			runner_bytes(m, runner_size_of(size, 0));
+	for (size_t l = 0; a.layers && l < a.n_layer; l++) {
+		free(a.layers[l].ids);
+		free(a.layers[l].column);
+	}
+	free(a.layers);
+	return bytes;
+}
+
+static int allocate_host(struct attribution *a, struct err *err)
+{
+	const size_t prompts = a->size.prompts, rows = a->size.rows;
+	const size_t n_effects = rows * a->setup.candidates->n;
+	struct tensor **views[] = {&a->x_tap, &a->clean_tap, &a->f_patch_tap, &a->f_clean_tap,
+		&a->gradient_now, &a->targets, &a->prefix_targets};
+	bool complete = true;
+
+	for (size_t i = 0; i < sizeof views / sizeof *views; i++)
+		complete &= (*views[i] = calloc(a->n_layer, sizeof **views[i])) != NULL;
+	for (size_t i = 0; i < 3; i++)
+		complete &= (a->columns[i] = malloc(rows * a->widest * sizeof(float) + 1)) != NULL;
+	complete &= (a->few = calloc(a->n_layer, sizeof *a->few)) != NULL;
+	complete &= (a->prefix_mixed = calloc(a->setup.options.steps,
+			     sizeof *a->prefix_mixed)) != NULL;
+	complete &= (a->token_start = malloc((prompts + 1) * sizeof *a->token_start)) != NULL;
+	complete &= (a->target = malloc(prompts * sizeof *a->target)) != NULL;
+	complete &= (a->pair_host = malloc(2 * prompts * sizeof *a->pair_host)) != NULL;
+	complete &= (a->m_clean = malloc(prompts * sizeof *a->m_clean)) != NULL;
+	complete &= (a->m_patch = malloc(prompts * sizeof *a->m_patch)) != NULL;
+	complete &= (a->m_host = malloc(2 * prompts * sizeof *a->m_host)) != NULL;
+	complete &= (a->effect = malloc(n_effects * sizeof *a->effect + 1)) != NULL;
+	return complete ? 0 : err_nomem(err, "attribution", n_effects * sizeof *a->effect);
+}
+
+static int upload_direction(struct attribution *a, struct err *err)
+{
+	float *u = malloc(a->d_model * sizeof *u);
+	double norm = 0;
+	int rc;
+
+	if (!u)
+		return err_nomem(err, "the direction", a->d_model * sizeof *u);
+	for (size_t i = 0; i < a->d_model; i++)
+		norm += (double)a->setup.direction[i] * a->setup.direction[i];
+	for (size_t i = 0; i < a->d_model; i++)
+		u[i] = (float)(a->setup.direction[i] / sqrt(norm));
+	rc = device_upload(a->setup.model->dev, a->u.data, u, a->d_model * sizeof *u, err);
+	free(u);
+	return rc;
+}
+
+/* ---- the path -------------------------------------------------------------------------- */
+
+static double step_position(const struct attribution *a, size_t k)
+{
+	const double shift = a->setup.options.rule == IG_RULE_MIDPOINT ? 0.5 : 0;
+
+	return ((double)k + shift) / (double)a->setup.options.steps;
+}
+
+static struct edit ablation(const struct attribution *a)
+{
+	return (struct edit){.kind = EDIT_ABLATE, .layer_last = a->n_layer - 1, .vector = a->u};
+}
+
+static struct edit mixture(const struct attribution *a, size_t k, const struct tensor *targets)
+{
+	return (struct edit){.kind = EDIT_MIX, .layer_last = a->n_layer - 1,
+		.amount = step_position(a, k), .targets = targets};
+}
+
+static enum tap_kind endpoint_tap(const struct attribution *a)
+{
+	return a->setup.options.endpoint == IG_ENDPOINT_ABLATED ? TAP_RESID : TAP_RESID_UNEDITED;
+}
+
+/* Keys and values of the prefix in the patched run and at every point of the path. */
+static int run_prefixes(struct attribution *a, struct err *err)
+{
+	const struct attribution_setup *s = &a->setup;
+	const struct edit ablate = ablation(a);
+	const struct tap tap = {.kind = endpoint_tap(a), .out = a->prefix_targets};
+
+	for (size_t l = 0; l < a->n_layer; l++)
+		a->prefix_targets[l] = a->layers[l].prefix_patch;
+	a->prefix_targets[a->n_layer - 1].data = NULL;
+	TRY(runner_prefix(&a->runner, s->prefix, s->n_prefix, &ablate, 1, &tap, 1,
+		&a->prefix_patched, err));
+	a->prefix_targets[a->n_layer - 1] = a->layers[a->n_layer - 1].prefix_patch;
+	TRY(runner_prefix(&a->runner, s->prefix, s->n_prefix, NULL, 0, NULL, 0, &a->prefix_clean,
+		err));
+	for (size_t k = 0; k < s->options.steps; k++) {
+		const struct edit mix = mixture(a, k, a->prefix_targets);
+
+		TRY(runner_prefix(&a->runner, s->prefix, s->n_prefix, &mix, 1, NULL, 0,
+			&a->prefix_mixed[k], err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+int attribution_create(struct attribution **out, const struct attribution_setup *setup,
+	struct attribution_size size, struct err *err)
+{
+	const struct model *m = setup->model;
+	struct attribution *a = calloc(1, sizeof *a);
+
+	*out = NULL;
+	if (!a)
+		return err_nomem(err, "attribution", sizeof *a);
+	*a = (struct attribution){.setup = *setup, .size = size, .n_layer = m->arch.n_layer,
+		.d_model = m->arch.d_model, .sparse_clean = {.dev = m->dev},
+		.sparse_patch = {.dev = m->dev}, .sparse_effect = {.dev = m->dev}};
+	a->layers = calloc(a->n_layer, sizeof *a->layers);
+	if (!a->layers) {
+		err_nomem(err, "attribution", a->n_layer * sizeof *a->layers);
+		goto fail;
+	}
+	TRY(distribute(a, err));
+	TRY(allocate_host(a, err));
+	for (size_t l = 0; l < a->n_layer; l++) {
+		struct layer_state *s = &a->layers[l];
+
+		if (s->n > 0)
+			TRY(sae_set_select(setup->saes, l, s->ids, s->n, &s->few, err));
+		a->few[l] = s->few.weights;
+	}
+	TRY(carve_allocate(m->dev, layout, a, &a->memory, err));
+	TRY(runner_init(&a->runner, m, setup->readout, runner_size_of(size, setup->n_prefix), err));
+	TRY(upload_direction(a, err));
+	TRY(run_prefixes(a, err));
+	*out = a;
+	return 0;
+fail:
+	attribution_free(a);
+	return err->code;
+}
+
+void attribution_free(struct attribution *a)
+{
+	if (!a)
+		return;
+	for (size_t l = 0; a->layers && l < a->n_layer; l++) {
+		sae_few_free(&a->layers[l].few);
+		free(a->layers[l].ids);
+		free(a->layers[l].column);
+	}
+	for (size_t k = 0; a->prefix_mixed && k < a->setup.options.steps; k++)
+		kv_cache_free(&a->prefix_mixed[k]);
+	kv_cache_free(&a->prefix_patched);
+	kv_cache_free(&a->prefix_clean);
+	runner_free(&a->runner);
+	sparse_free(&a->sparse_clean);
+	sparse_free(&a->sparse_patch);
+	sparse_free(&a->sparse_effect);
+	device_free(a->setup.model->dev, a->memory);
+	for (size_t i = 0; i < 3; i++)
+		free(a->columns[i]);
+	free(a->x_tap);
+	free(a->clean_tap);
+	free(a->f_patch_tap);
+	free(a->f_clean_tap);
+	free(a->gradient_now);
+	free(a->targets);
+	free(a->prefix_targets);
+	free(a->few);
+	free(a->prefix_mixed);
+	free(a->layers);
+	free(a->token_start);
+	free(a->target);
+	free(a->pair_host);
+	free(a->m_clean);
+	free(a->m_patch);
+	free(a->m_host);
+	free(a->effect);
+	free(a);
+}
+
+/* ---- one run --------------------------------------------------------------------------- */
+
+/* Cuts the layers' tensors to the rows of this call. */
+static void view_layers(struct attribution *a, size_t n_tokens, size_t n_prompts)
+{
+	for (size_t l = 0; l < a->n_layer; l++) {
+		const struct layer_state *s = &a->layers[l];
+		const size_t rows = l + 1 == a->n_layer ? n_prompts : n_tokens;
+
+		a->x_tap[l] = a->targets[l] = tensor_rows(s->x_patch, 0, rows);
+		a->gradient_now[l] = tensor_rows(s->gradient, 0, rows);
+		a->f_patch_tap[l] = tensor_rows(s->f_patch, 0, rows);
+		a->f_clean_tap[l] = tensor_rows(s->f_clean, 0, rows);
+		if (s->n == 0)
+			a->f_patch_tap[l].data = a->f_clean_tap[l].data = NULL;
+		if (a->setup.all_features)
+			a->clean_tap[l] = tensor_rows(s->x_clean, 0, rows);
+	}
+}
+
+static const struct kv_cache *prefix_or_none(const struct attribution *a,
+	const struct kv_cache *prefix)
+{
+	return a->setup.n_prefix > 0 ? prefix : NULL;
+}
+
+/* m = logit[j] - logit[r] of the pass just run. */
+static int read_metric(struct attribution *a, size_t n, double *m, struct err *err)
+{
+	const struct model *model = a->setup.model;
+	const struct tensor logits = tensor_rows(a->logits, 0, n);
+
+	TRY(op_selected_logits(model->dev, workspace_out(a->runner.ws), model->unembedding, a->pair,
+		model->arch.final_softcap, logits, err));
+	TRY(download_doubles(model->dev, logits, a->m_host, err));
+	for (size_t i = 0; i < n; i++)
+		m[i] = a->m_host[2 * i] - a->m_host[2 * i + 1];
+	return 0;
+fail:
+	return err->code;
+}
+
+/* Step 1: the patched run. Keeps the end of the path and f_patch, and settles j. */
+static int run_patched(struct attribution *a, const struct token_span *prompts, size_t n,
+	struct err *err)
+{
+	const struct edit ablate = ablation(a);
+	const struct tap taps[] = {{.kind = endpoint_tap(a), .out = a->x_tap},
+		{.kind = TAP_FEATURES, .out = a->f_patch_tap, .few = a->few}};
+	const struct intervention how = {prefix_or_none(a, &a->prefix_patched), &ablate, 1, taps, 2};
+
+	TRY(runner_run(&a->runner, prompts, n, BATCH_OUT_LAST, &how, err));
+	TRY(readout_argmax(a->setup.readout, workspace_out(a->runner.ws), a->target, err));
+	for (size_t i = 0; i < n; i++) {
+		if (a->setup.options.target_token >= 0)
+			a->target[i] = a->setup.options.target_token;
+		a->pair_host[2 * i] = a->target[i];
+		a->pair_host[2 * i + 1] = a->setup.options.refusal_token;
+	}
+	TRY(device_upload(a->setup.model->dev, a->pair, a->pair_host, 2 * n * sizeof(int32_t), err));
+	return read_metric(a, n, a->m_patch, err);
+fail:
+	return err->code;
+}
+
+/* Step 2: the clean run. Keeps f_clean, and the residual stream if all features are wanted. */
+static int run_clean(struct attribution *a, const struct token_span *prompts, size_t n,
+	struct err *err)
+{
+	const struct tap taps[] = {{.kind = TAP_FEATURES, .out = a->f_clean_tap, .few = a->few},
+		{.kind = TAP_RESID, .out = a->clean_tap}};
+	const struct intervention how = {prefix_or_none(a, &a->prefix_clean), NULL, 0, taps,
+		a->setup.all_features ? 2 : 1};
+
+	TRY(runner_run(&a->runner, prompts, n, BATCH_OUT_LAST, &how, err));
+	return read_metric(a, n, a->m_clean, err);
+fail:
+	return err->code;
+}
+
+/* gradient += (1/N) dm/dx' of the pass just run. */
+static int add_gradient(struct attribution *a, size_t n, struct err *err)
+{
+	const struct model *model = a->setup.model;
+	const struct tensor logits = tensor_rows(a->logits, 0, n);
+	const struct tensor dlogits = tensor_rows(a->dlogits, 0, n);
+	const struct tensor dy = tensor_rows(a->dy, 0, n);
+
+	TRY(op_selected_logits(model->dev, workspace_out(a->runner.ws), model->unembedding, a->pair,
+		model->arch.final_softcap, logits, err));
+	TRY(op_selected_logits_backward(model->dev, dlogits, logits, model->unembedding, a->pair,
+		model->arch.final_softcap, dy, err));
+	return backward(a->runner.ws, &a->runner.pass, dy, a->gradient_now,
+		1.0 / (double)a->setup.options.steps, err);
+fail:
+	return err->code;
+}
+
+/* dm/dlogits: +1 for j, -1 for r. */
+static int upload_seed(struct attribution *a, size_t n, struct err *err)
+{
+	float *seed = malloc(2 * n * sizeof *seed);
+	int rc;
+
+	if (!seed)
+		return err_nomem(err, "attribution", 2 * n * sizeof *seed);
+	for (size_t i = 0; i < n; i++) {
+		seed[2 * i] = 1;
+		seed[2 * i + 1] = -1;
+	}
+	rc = upload_floats(a->setup.model->dev, seed, tensor_rows(a->dlogits, 0, n), err);
+	free(seed);
+	return rc;
+}
+
+/* Step 3: the path. With the left rule its first point is the clean run itself. */
+static int run_path(struct attribution *a, const struct token_span *prompts, size_t n,
+	struct err *err)
+{
+	TRY(upload_seed(a, n, err));
+	for (size_t l = 0; l < a->n_layer; l++)
+		TRY(op_scale(a->setup.model->dev, 0, a->gradient_now[l], err));
+	TRY(run_clean(a, prompts, n, err));
+	for (size_t k = 0; k < a->setup.options.steps; k++) {
+		if (step_position(a, k) > 0) {
+			const struct edit mix = mixture(a, k, a->targets);
+			const struct intervention how = {
+				prefix_or_none(a, &a->prefix_mixed[k]), &mix, 1, NULL, 0};
+
+			TRY(runner_run(&a->runner, prompts, n, BATCH_OUT_LAST, &how, err));
+		}
+		TRY(add_gradient(a, n, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+/* Step 4: IE of the candidates of one layer. */
+static int collect_effects(struct attribution *a, size_t layer, size_t n_tokens, size_t n_prompts,
+	struct err *err)
+{
+	struct device *dev = a->setup.model->dev;
+	const struct layer_state *s = &a->layers[layer];
+	const bool last = layer + 1 == a->n_layer;
+	const size_t rows = last ? n_prompts : n_tokens, all = a->setup.candidates->n;
+	const struct tensor dots = tensor_rows(tensor_view(a->dots, a->size.rows, s->n), 0, rows);
+	float *clean = a->columns[0], *patch = a->columns[1], *dot = a->columns[2];
+
+	if (s->n == 0)
+		return 0;
+	TRY(op_linear(dev, a->gradient_now[layer], s->few.weights.W_dec, (struct tensor){0}, dots,
+		err));
+	TRY(download_floats(dev, a->f_clean_tap[layer], clean, err));
+	TRY(download_floats(dev, a->f_patch_tap[layer], patch, err));
+	TRY(download_floats(dev, dots, dot, err));
+	for (size_t r = 0; r < rows; r++) {
+		const size_t token = last ? a->token_start[r + 1] - 1 : r;
+
+		for (size_t k = 0; k < s->n; k++) {
+			const size_t i = r * s->n + k;
+
+			a->effect[token * all + s->column[k]] = (patch[i] - clean[i]) * dot[i];
+		}
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+int attribution_run(struct attribution *a, const struct token_span *prompts, size_t n,
+	struct attribution_result *result, struct err *err)
+{
+	a->token_start[0] = 0;
+	for (size_t i = 0; i < n; i++)
+		a->token_start[i + 1] = a->token_start[i] + prompts[i].n;
+	view_layers(a, a->token_start[n], n);
+	TRY(run_patched(a, prompts, n, err));
+	TRY(run_path(a, prompts, n, err));
+	memset(a->effect, 0, a->token_start[n] * a->setup.candidates->n * sizeof *a->effect);
+	for (size_t l = 0; l < a->n_layer; l++)
+		TRY(collect_effects(a, l, a->token_start[n], n, err));
+	*result = (struct attribution_result){.n_prompts = n, .n_tokens = a->token_start[n],
+		.n_candidates = a->setup.candidates->n, .token_start = a->token_start,
+		.target = a->target, .m_clean = a->m_clean, .m_patch = a->m_patch,
+		.effect = a->effect};
+	return 0;
+fail:
+	return err->code;
+}
+
+/* ---- all features ---------------------------------------------------------------------- */
+
+int attribution_all(struct attribution *a, size_t layer, struct host_csr *out, struct err *err)
+{
+	struct device *dev = a->setup.model->dev;
+	struct tensor patched = a->x_tap[layer];
+	struct sae_weights sae;
+
+	TRY(sae_set_load(a->setup.saes, layer, &sae, err));
+	if (a->setup.options.endpoint == IG_ENDPOINT_RELEASED) { /* f_patch is of the ablated x */
+		const struct tensor ablated = tensor_rows(a->x_edited, 0, patched.rows);
+
+		TRY(op_copy(dev, patched, ablated, err));
+		TRY(op_ablate_direction(dev, a->u, ablated, err));
+		patched = ablated;
+	}
+	TRY(sparse_encode(&a->sparse_clean, &sae, a->clean_tap[layer], err));
+	TRY(sparse_encode(&a->sparse_patch, &sae, patched, err));
+	TRY(sparse_difference(&a->sparse_effect, &a->sparse_clean, &a->sparse_patch, err));
+	TRY(op_csr_attribute(dev, sae.W_dec, a->gradient_now[layer], &a->sparse_effect.csr, err));
+	return sparse_download(&a->sparse_effect, out, err);
+fail:
+	return err->code;
+}
+
+struct tensor attribution_gradient(const struct attribution *a, size_t layer)
+{
+	return a->gradient_now[layer];
+}

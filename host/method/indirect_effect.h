@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * indirect_effect.h - attribution patching with integrated gradients (method section 3.2 of
+ * arXiv:2505.23556), with the SAE outside the gradient loop.
+ *
+ * Clean run: no edit. Patched run: the unit direction u ablated from resid_post of every layer.
+ * Metric m = logit[j] - logit[r] at the last position; r the refusal token, j given or the argmax
+ * of the patched run. For a = k/N the published hook replaces resid_post of every layer by
+ *   decode((1-a) f(x) + a f_patch) + (1-a) (x - decode(f(x))) + a eps_patch.
+ * decode is affine, so this is exactly
+ *   x' = (1-a) x + a x_patch,   x_patch = decode(f_patch) + eps_patch,
+ *   dm/df_i = <W_dec[i], dm/dx'>,
+ * and the N steps need no SAE at all. Afterwards
+ *   IE_i[t] = (f_patch,i[t] - f_clean,i[t]) <W_dec[i], mean over a of dm/dx'[t]>.
+ *
+ * Positions of the shared prefix carry no effect by definition (they lie before every prompt) and
+ * are run once per a, not once per prompt.
+ */
+#ifndef SAENGINE_INDIRECT_EFFECT_H
+#define SAENGINE_INDIRECT_EFFECT_H
+
+#include "host/method/features.h"
+#include "host/method/runner.h"
+#include "host/model/sparse.h"
+
+enum ig_endpoint {
+	IG_ENDPOINT_ABLATED, /* x_patch = the ablated resid_post, consistent with f_patch */
+	IG_ENDPOINT_RELEASED /* x_patch = resid_post before its own layer's ablation, as in the
+	                      * released code */
+};
+
+enum ig_rule {
+	IG_RULE_LEFT,    /* a = 0, 1/N, ..., (N-1)/N: the published sum */
+	IG_RULE_MIDPOINT /* a = 1/2N, 3/2N, ... */
+};
+
+struct ig_options {
+	size_t steps; /* N */
+	enum ig_rule rule;
+	enum ig_endpoint endpoint;
+	int32_t refusal_token; /* r */
+	int32_t target_token;  /* j for every prompt; -1: the argmax of each patched run */
+};
+
+struct attribution;
+
+struct attribution_size {
+	size_t rows, prompts; /* of one call, prefix apart */
+};
+
+/* `direction` is v (any length), host [d_model]. `candidates`: features whose effects
+ * attribution_run returns, borrowed. `prefix`: n_prefix tokens all prompts begin with.
+ * `all_features` keeps what attribution_all needs. *out is owned, free it. */
+struct attribution_setup {
+	const struct model *model;
+	struct readout *readout;
+	struct sae_set *saes;
+	const float *direction;
+	const struct feature_set *candidates;
+	const int32_t *prefix;
+	size_t n_prefix;
+	struct ig_options options;
+	bool all_features;
+};
+
+int attribution_create(struct attribution **out, const struct attribution_setup *setup,
+	struct attribution_size size, struct err *err);
+size_t attribution_bytes(const struct model *m, const struct feature_set *candidates,
+	bool all_features, struct attribution_size size);
+
+/* Accepts NULL. */
+void attribution_free(struct attribution *a);
+
+/* What attribution_run leaves behind, until the next run. Host memory, borrowed.
+ * Tokens of the prompts lie end to end: prompt p's are rows token_start[p] to
+ * token_start[p+1] - 1, of all arrays over tokens. */
+struct attribution_result {
+	size_t n_prompts, n_tokens, n_candidates;
+	const size_t *token_start;
+	const int32_t *target;   /* [n_prompts] j */
+	const double *m_clean, *m_patch; /* [n_prompts] metric at the two ends, logits */
+	const float *effect;     /* [n_tokens, n_candidates] IE, logits */
+};
+
+/* Runs 1 + N passes forward and N back over the prompts.
+ * Errors: those of forward and backward. */
+int attribution_run(struct attribution *a, const struct token_span *prompts, size_t n,
+	struct attribution_result *result, struct err *err);
+
+/* Effects of all features of one layer for the prompts of the last run, on the union of the two
+ * supports: rows are tokens (in the last layer, where earlier tokens have none, the prompts' last
+ * tokens only). Needs all_features. */
+int attribution_all(struct attribution *a, size_t layer, struct host_csr *out, struct err *err);
+
+/* Mean gradient of the last run, [rows, d_model], rows as for attribution_all. Device memory,
+ * borrowed until the next run. */
+struct tensor attribution_gradient(const struct attribution *a, size_t layer);
+
+#endif

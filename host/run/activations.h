@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * activations.h - resid_post and SAE features of every token and layer of a list of prompts,
+ * handed to a visitor batch by batch. No edits; positions behind the shared prefix.
+ */
+#ifndef SAENGINE_ACTIVATIONS_H
+#define SAENGINE_ACTIVATIONS_H
+
+#include "host/run/scoring.h"
+
+/* The batch being visited. Its rows are its tokens, prompt after prompt: prompt i's are
+ * token_start[i] to token_start[i+1] - 1. */
+struct activation_batch {
+	size_t n_prompts, n_tokens;
+	const size_t *index;       /* [n_prompts] places in the list of prompts */
+	const size_t *token_start; /* [n_prompts + 1] */
+};
+
+struct activation_visitor {
+	void *context;
+	/* Called once per layer and batch, layers ascending; either may be NULL. The tensor is
+	 * device memory [n_tokens, d_model], the features host memory; both for the call only. */
+	int (*resid_post)(void *context, size_t layer, const struct activation_batch *batch,
+		struct tensor x, struct err *err);
+	int (*features)(void *context, size_t layer, const struct activation_batch *batch,
+		const struct host_csr *f, struct err *err);
+};
+
+/* `title` is for the progress line. Features need lab->saes. */
+int activations_visit(struct lab *lab, const struct prompt_ids *prompts, const char *title,
+	const struct activation_visitor *visitor, struct err *err);
+
+#endif

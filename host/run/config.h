@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * config.h - the settings of a run. One table (config_table.c) of key, type, bounds, default and
+ * meaning drives parsing, --help-config, --dry-run and the provenance in result files.
+ */
+#ifndef SAENGINE_CONFIG_H
+#define SAENGINE_CONFIG_H
+
+#include "host/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct text_list {
+	char **items; /* owned */
+	size_t n;
+};
+
+struct real_list {
+	double *items; /* owned */
+	size_t n;
+};
+
+/* One named prompt set: the group prompts.NAME. */
+struct prompts_config {
+	char *name; /* owned, as all text here */
+	char *file;
+	char *category; /* "" = all */
+	int64_t limit;
+	bool shuffle;
+	bool set[4]; /* which of its settings the file gave */
+};
+
+struct config {
+	struct text_list experiment;
+	char *output;
+	char *from; /* an earlier result file to take direction and feature sets from; "" = none */
+	char *device;
+	int64_t threads, seed;
+	bool profile;
+
+	struct {
+		char *path, *published, *template;
+		int64_t n_ctx;
+	} model;
+	struct {
+		char *path, *published, *neuronpedia, *format, *width;
+		double l0, budget_gb;
+	} sae;
+	struct prompts_config *prompts; /* [n_prompts], owned */
+	size_t n_prompts;
+
+	struct {
+		int64_t tokens;
+	} batch;
+	struct {
+		int64_t max_new_tokens, prompts;
+	} generate;
+	struct {
+		char *token;
+		struct text_list substrings;
+	} refusal;
+	struct {
+		char *harmful, *harmless, *harmful_val, *harmless_val;
+		int64_t layer; /* -1 = chosen by score */
+		int64_t positions;
+		bool filter;
+	} direction;
+	struct {
+		struct text_list prompts, methods;
+		int64_t k0, k_star, steps;
+		char *harmless, *ig_rule, *ig_endpoint, *positions, *target;
+		bool save_per_token;
+	} attribution;
+	struct {
+		struct text_list prompts, scopes;
+		struct real_list scale;
+	} jailbreak;
+	struct {
+		char *prompts;
+		struct text_list methods;
+		struct real_list value;
+	} induce;
+	struct {
+		char *prompts;
+		struct text_list methods;
+	} coherence;
+	struct {
+		bool resid_post, features, gradients;
+		char *dtype;
+	} save;
+};
+
+/* `overrides`: "key=value" of --set, applied after the file, the value in the syntax of the file
+ * (text may go without quotes). On error the text lists every fault of file and overrides, one
+ * per line: "file:line: key: expected ..., found ...". Errors: ERR_CONFIG; ERR_INPUT when the
+ * file cannot be read. Accepts overrides NULL when n_overrides is 0. */
+int config_load(struct config *c, const char *path, const char *const *overrides,
+	size_t n_overrides, struct err *err);
+
+/* Accepts a zeroed config. */
+void config_free(struct config *c);
+
+/* NULL when there is no set of that name. */
+const struct prompts_config *config_prompts(const struct config *c, const char *name);
+
+/* Whether a list holds a text. */
+bool text_list_holds(const struct text_list *list, const char *item);
+
+/* Every setting with its value, in the syntax of the file: what was run. */
+void config_print(const struct config *c, FILE *to);
+
+/* The reference of all settings, for --help-config. */
+void config_print_help(FILE *to);
+
+#endif

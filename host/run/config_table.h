@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * config_table.h - the table of settings and what a row of it is.
+ */
+#ifndef SAENGINE_CONFIG_TABLE_H
+#define SAENGINE_CONFIG_TABLE_H
+
+#include "host/run/config.h"
+
+enum setting_type {
+	SETTING_TEXT,
+	SETTING_INTEGER,
+	SETTING_REAL,
+	SETTING_BOOL,
+	SETTING_TEXTS, /* a list, or one text */
+	SETTING_REALS  /* a list, or one number */
+};
+
+struct setting {
+	const char *key; /* dotted path from the root; in prompt sets, the key itself */
+	enum setting_type type;
+	size_t offset; /* of its value in struct config or struct prompts_config */
+	const char *default_value; /* in the syntax of the file; NULL = must be given */
+	double min, max;           /* numbers; both included */
+	const char *const *choices; /* texts; NULL-terminated, NULL = any */
+	const char *meaning;
+};
+
+extern const struct setting config_settings[];
+extern const size_t n_config_settings;
+
+/* Of every group prompts.NAME. */
+extern const struct setting prompts_settings[];
+extern const size_t n_prompts_settings;
+
+#endif

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * continuation.c - generating and scoring under a condition. Contract: continuation.h. Writing:
+ * continuation_write.c; cross-entropy: continuation_ce.c.
+ */
+#include "host/run/continuation.h"
+
+#include "host/base/size.h"
+#include "host/base/vec.h"
+#include "host/model/carver.h"
+#include "host/run/progress.h"
+#include "host/text/refusal.h"
+
+#include <math.h>
+#include <stdint.h>
+
+struct work {
+	struct lab *lab;
+	const struct prompt_ids *prompts;
+	struct continuation *out;
+	struct condition_state condition;
+	size_t skip, max_new;
+	struct schedule schedule;
+	struct generator *generator;
+	struct kv_cache prefix;
+	struct token_span *spans; /* [most_prompts], as the next four */
+	size_t *ids;              /* prompt ids of the batch */
+	int32_t *index;           /* places in the list */
+	size_t *lengths;
+	int32_t *ended_by;
+	int32_t *tokens;          /* [most_prompts, max_new] */
+	int32_t **replies;        /* [n], in list order, until they are joined */
+	size_t *reply_length;     /* [n] */
+	struct tensor batch_y;    /* [most_prompts, d] */
+	int32_t *index_on_device;
+	void *memory;             /* device: batch_y, index */
+};
+
+/* ---- memory ---------------------------------------------------------------------------- */
+
+static void layout_work(void *object, struct carver *c)
+{
+	struct work *w = object;
+
+	w->batch_y = carve(c, w->schedule.most_prompts, w->lab->model->arch.d_model);
+	w->index_on_device = carve_ints(c, w->schedule.most_prompts);
+}
+
+static void layout_out(void *object, struct carver *c)
+{
+	struct work *w = object;
+
+	w->out->first_y = carve(c, w->prompts->n, w->lab->model->arch.d_model);
+}
+
+/* The longest prompt and max_new_tokens must fit the context together. */
+static int settle_length(struct work *w, struct err *err)
+{
+	const struct config *c = w->lab->config;
+	size_t longest = 0;
+
+	for (size_t i = 0; i < w->prompts->n; i++)
+		longest = size_max(longest, lab_tokens(w->lab, w->prompts->data[i], 0).n);
+	w->max_new = (size_t)c->generate.max_new_tokens;
+	if (longest + w->max_new <= w->lab->model->n_ctx)
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"generate.max_new_tokens: expected at most %zu, which with the longest prompt (%zu tokens) "
+		"fills model.n_ctx (%zu), found %zu",
+		w->lab->model->n_ctx - longest, longest, w->lab->model->n_ctx, w->max_new);
+}
+
+static int allocate_out(struct work *w, struct err *err)
+{
+	struct continuation *c = w->out;
+	const size_t n = w->prompts->n;
+
+	*c = (struct continuation){.n = n, .dev = w->lab->dev};
+	c->start = calloc(n + 1, sizeof *c->start);
+	c->ended_by = calloc(n + 1, sizeof *c->ended_by);
+	c->text = calloc(n + 1, sizeof *c->text);
+	c->p_refusal = calloc(n + 1, sizeof *c->p_refusal);
+	c->kl = calloc(n + 1, sizeof *c->kl);
+	c->refused = calloc(n + 1, sizeof *c->refused);
+	if (!c->start || !c->ended_by || !c->text || !c->p_refusal || !c->kl || !c->refused)
+		return err_nomem(err, "replies", n * sizeof *c->text);
+	return carve_allocate(w->lab->dev, layout_out, w, &c->memory, err);
+}
+
+static int allocate_work(struct work *w, struct err *err)
+{
+	const size_t most = w->schedule.most_prompts;
+
+	w->spans = calloc(most + 1, sizeof *w->spans);
+	w->ids = calloc(most + 1, sizeof *w->ids);
+	w->index = calloc(most + 1, sizeof *w->index);
+	w->lengths = calloc(most + 1, sizeof *w->lengths);
+	w->ended_by = calloc(most + 1, sizeof *w->ended_by);
+	w->tokens = malloc((most * w->max_new + 1) * sizeof *w->tokens);
+	w->replies = calloc(w->prompts->n + 1, sizeof *w->replies);
+	w->reply_length = calloc(w->prompts->n + 1, sizeof *w->reply_length);
+	if (!w->spans || !w->ids || !w->index || !w->lengths || !w->ended_by || !w->tokens ||
+		!w->replies || !w->reply_length)
+		return err_nomem(err, "replies", most * w->max_new * sizeof *w->tokens);
+	return carve_allocate(w->lab->dev, layout_work, w, &w->memory, err);
+}
+
+static int open_generator(struct work *w, struct err *err)
+{
+	const struct config *c = w->lab->config;
+	struct generator_size size = {.prompts = w->schedule.most_prompts,
+		.prompt_tokens = w->schedule.most_tokens, .max_new = w->max_new};
+
+	size.pass_rows = size_max(size_min((size_t)c->batch.tokens, w->schedule.most_tokens),
+		w->lab->n_prefix);
+	for (size_t i = 0; i < w->prompts->n; i++)
+		size.pass_rows = size_max(size.pass_rows,
+			lab_tokens(w->lab, w->prompts->data[i], w->skip).n);
+	return generator_create(&w->generator, w->lab->model, &w->lab->readout, size, err);
+}
+
+static int work_open(struct work *w, const struct condition *condition, struct err *err)
+{
+	const struct config *c = w->lab->config;
+
+	TRY(allocate_out(w, err));
+	TRY(settle_length(w, err));
+	TRY(condition_open(&w->condition, w->lab, condition, err));
+	w->skip = condition_is_local(&w->condition) ? 0 : w->lab->n_prefix;
+	TRY(lab_schedule(w->lab, w->prompts, w->skip, SIZE_MAX, (size_t)c->generate.prompts,
+		&w->schedule, err));
+	TRY(allocate_work(w, err));
+	return open_generator(w, err);
+fail:
+	return err->code;
+}
+
+static void work_close(struct work *w)
+{
+	for (size_t i = 0; w->replies && i < w->prompts->n; i++)
+		free(w->replies[i]);
+	kv_cache_free(&w->prefix);
+	generator_free(w->generator);
+	condition_close(&w->condition);
+	schedule_free(&w->schedule);
+	device_free(w->lab->dev, w->memory);
+	free(w->spans);
+	free(w->ids);
+	free(w->index);
+	free(w->lengths);
+	free(w->ended_by);
+	free(w->tokens);
+	free(w->replies);
+	free(w->reply_length);
+}
+
+void continuation_free(struct continuation *c)
+{
+	for (size_t i = 0; c->text && i < c->n; i++)
+		free(c->text[i]);
+	if (c->dev)
+		device_free(c->dev, c->memory);
+	free(c->tokens.data);
+	free(c->start);
+	free(c->ended_by);
+	free(c->text);
+	free(c->p_refusal);
+	free(c->kl);
+	free(c->refused);
+	*c = (struct continuation){0};
+}
+
+/* ---- the loop -------------------------------------------------------------------------- */
+
+static int keep_replies(struct work *w, size_t n, struct err *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		const size_t place = (size_t)w->index[i], length = w->lengths[i];
+
+		w->replies[place] = malloc(length * sizeof **w->replies + 1);
+		if (!w->replies[place])
+			return err_nomem(err, "a reply", length * sizeof **w->replies);
+		memcpy(w->replies[place], w->tokens + i * w->max_new, length * sizeof **w->replies);
+		w->reply_length[place] = length;
+		w->out->ended_by[place] = w->ended_by[i];
+	}
+	return 0;
+}
+
+static int run_batch(struct work *w, size_t b, size_t *n, struct err *err)
+{
+	struct lab *lab = w->lab;
+	const size_t *index = w->schedule.order + w->schedule.cut[b];
+	struct generation g = {.prompts = w->spans, .stop = lab->stop, .n_stop = lab->n_stop,
+		.tokens = w->tokens, .lengths = w->lengths, .ended_by = w->ended_by};
+
+	*n = lab_batch(lab, w->prompts, &w->schedule, b, w->skip, w->spans);
+	for (size_t i = 0; i < *n; i++) {
+		w->index[i] = (int32_t)index[i];
+		w->ids[i] = w->prompts->data[index[i]];
+	}
+	g.n_prompts = *n;
+	g.first_y = tensor_rows(w->batch_y, 0, *n);
+	TRY(condition_edits(&w->condition, w->ids, *n, &g.edits, &g.n_edits, err));
+	if (w->skip > 0 && w->prefix.n_rows == 0) /* the same for all batches */
+		TRY(generator_prefix(w->generator, lab_prefix(lab), w->skip, g.edits, g.n_edits,
+			&w->prefix, err));
+	g.prefix = w->skip > 0 ? &w->prefix : NULL;
+	TRY(generate(w->generator, &g, err));
+	TRY(keep_replies(w, *n, err));
+	TRY(device_upload(lab->dev, w->index_on_device, w->index, *n * sizeof *w->index, err));
+	return op_scatter_rows(lab->dev, g.first_y, w->index_on_device, w->out->first_y, err);
+fail:
+	return err->code;
+}
+
+static int join_replies(struct work *w, struct err *err)
+{
+	struct continuation *c = w->out;
+
+	for (size_t i = 0; i < c->n; i++) {
+		struct text text = {0};
+
+		TRY(vec_append(&c->tokens, w->replies[i], w->reply_length[i], err));
+		c->start[i + 1] = c->tokens.n;
+		if (tokenizer_decode(w->lab->tok, w->replies[i], w->reply_length[i], false, &text,
+			    err) ||
+			vec_push(&text, '\0', err)) {
+			free(text.data);
+			return err->code;
+		}
+		c->text[i] = text.data;
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+static int score(struct work *w, const struct continuation *unedited, struct err *err)
+{
+	struct continuation *c = w->out;
+	const struct text_list *substrings = &w->lab->config->refusal.substrings;
+	int32_t *token = malloc(c->n * sizeof *token + 1);
+	int rc;
+
+	if (!token)
+		return err_nomem(err, "scores", c->n * sizeof *token);
+	for (size_t i = 0; i < c->n; i++) {
+		token[i] = w->lab->refusal_token;
+		c->kl[i] = NAN;
+		c->refused[i] = is_refusal(c->text[i], (const char *const *)substrings->items,
+			substrings->n);
+	}
+	rc = readout_logprob(&w->lab->readout, c->first_y, token, c->p_refusal, err);
+	free(token);
+	for (size_t i = 0; i < c->n; i++)
+		c->p_refusal[i] = exp(c->p_refusal[i]);
+	if (rc == 0 && unedited)
+		rc = readout_kl(&w->lab->readout, unedited->first_y, c->first_y, c->kl, err);
+	return rc;
+}
+
+int continuation_run(struct lab *lab, const struct prompt_ids *prompts,
+	const struct condition *condition, const char *title, const struct continuation *unedited,
+	struct continuation *out, struct err *err)
+{
+	struct work w = {.lab = lab, .prompts = prompts, .out = out};
+	struct progress progress;
+	size_t n;
+
+	err_clear(err);
+	TRY(work_open(&w, condition, err));
+	progress_begin(&progress, title, prompts->n, "prompt");
+	for (size_t b = 0; b < w.schedule.n_batches; b++) {
+		TRY(run_batch(&w, b, &n, err));
+		progress_add(&progress, n);
+	}
+	progress_end(&progress);
+	TRY(join_replies(&w, err));
+	TRY(score(&w, unedited, err));
+fail:
+	work_close(&w);
+	return err->code;
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * continuation_ce.c - cross-entropy of given replies under a condition. Contract:
+ * continuation.h. One forward pass over prompt and reply together; only the rows that predict a
+ * reply's tokens are unembedded.
+ */
+#include "host/run/continuation.h"
+
+#include "host/base/size.h"
+#include "host/base/vec.h"
+#include "host/run/progress.h"
+
+#include <stdlib.h>
+
+struct work {
+	struct lab *lab;
+	const struct prompt_ids *prompts;
+	struct condition_state condition;
+	size_t skip;
+	struct token_ids replies; /* with stop tokens, end to end */
+	size_t *start;            /* [n + 1] */
+	struct schedule schedule;
+	struct runner runner;
+	struct kv_cache prefix;
+	struct token_span *spans, *reply_spans; /* [most_prompts] */
+	size_t *ids;                            /* [most_prompts] */
+	int32_t *targets;                       /* of a batch */
+	double *logprob;
+};
+
+/* Replies as they are predicted: the stop token belongs to them. */
+static int collect_replies(struct work *w, const struct continuation *c, struct err *err)
+{
+	w->start = calloc(c->n + 1, sizeof *w->start);
+	if (!w->start)
+		return err_nomem(err, "replies", c->n * sizeof *w->start);
+	for (size_t i = 0; i < c->n; i++) {
+		TRY(vec_append(&w->replies, c->tokens.data + c->start[i],
+			c->start[i + 1] - c->start[i], err));
+		if (c->ended_by[i] >= 0)
+			TRY(vec_push(&w->replies, c->ended_by[i], err));
+		w->start[i + 1] = w->replies.n;
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+static int make_schedule(struct work *w, struct err *err)
+{
+	const size_t n = w->prompts->n, most = (size_t)w->lab->config->batch.tokens;
+	size_t *lengths = malloc(n * sizeof *lengths + 1);
+	int rc;
+
+	if (!lengths)
+		return err_nomem(err, "a schedule", n * sizeof *lengths);
+	for (size_t i = 0; i < n; i++)
+		lengths[i] = lab_tokens(w->lab, w->prompts->data[i], w->skip).n + w->start[i + 1] -
+			w->start[i];
+	rc = schedule_make(&w->schedule, lengths, n, most, most, err);
+	free(lengths);
+	return rc;
+}
+
+static int work_open(struct work *w, const struct continuation *replies,
+	const struct condition *condition, struct err *err)
+{
+	TRY(condition_open(&w->condition, w->lab, condition, err));
+	w->skip = condition_is_local(&w->condition) ? 0 : w->lab->n_prefix;
+	TRY(collect_replies(w, replies, err));
+	TRY(make_schedule(w, err));
+	w->spans = calloc(w->schedule.most_prompts + 1, sizeof *w->spans);
+	w->reply_spans = calloc(w->schedule.most_prompts + 1, sizeof *w->reply_spans);
+	w->ids = calloc(w->schedule.most_prompts + 1, sizeof *w->ids);
+	w->targets = malloc(w->schedule.most_tokens * sizeof *w->targets + 1);
+	w->logprob = malloc(w->schedule.most_tokens * sizeof *w->logprob + 1);
+	if (!w->spans || !w->reply_spans || !w->ids || !w->targets || !w->logprob)
+		return err_nomem(err, "cross-entropy", w->schedule.most_tokens * sizeof *w->logprob);
+	return runner_init(&w->runner, w->lab->model, &w->lab->readout,
+		(struct runner_size){size_max(w->schedule.most_tokens, w->lab->n_prefix),
+			w->schedule.most_prompts, w->schedule.most_tokens, false},
+		err);
+fail:
+	return err->code;
+}
+
+static void work_close(struct work *w)
+{
+	kv_cache_free(&w->prefix);
+	runner_free(&w->runner);
+	condition_close(&w->condition);
+	schedule_free(&w->schedule);
+	free(w->replies.data);
+	free(w->start);
+	free(w->spans);
+	free(w->reply_spans);
+	free(w->ids);
+	free(w->targets);
+	free(w->logprob);
+}
+
+static int run_batch(struct work *w, size_t b, size_t *n, double *nll, int32_t *count,
+	struct err *err)
+{
+	struct lab *lab = w->lab;
+	const size_t *index = w->schedule.order + w->schedule.cut[b];
+	struct intervention how = {0};
+	size_t n_targets = 0, t = 0;
+
+	*n = lab_batch(lab, w->prompts, &w->schedule, b, w->skip, w->spans);
+	for (size_t i = 0; i < *n; i++) {
+		const size_t from = w->start[index[i]], length = w->start[index[i] + 1] - from;
+
+		w->reply_spans[i] = (struct token_span){w->replies.data + from, length, 0};
+		w->ids[i] = w->prompts->data[index[i]];
+		memcpy(w->targets + n_targets, w->replies.data + from, length * sizeof *w->targets);
+		n_targets += length;
+	}
+	TRY(condition_edits(&w->condition, w->ids, *n, &how.edits, &how.n_edits, err));
+	if (w->skip > 0 && w->prefix.n_rows == 0)
+		TRY(runner_prefix(&w->runner, lab_prefix(lab), w->skip, how.edits, how.n_edits, NULL,
+			0, &w->prefix, err));
+	how.prefix = w->skip > 0 ? &w->prefix : NULL;
+	TRY(runner_run_replies(&w->runner, w->spans, w->reply_spans, *n, &how, err));
+	TRY(readout_logprob(&lab->readout, workspace_out(w->runner.ws), w->targets, w->logprob,
+		err));
+	for (size_t i = 0; i < *n; i++) {
+		nll[index[i]] = 0;
+		count[index[i]] = (int32_t)w->reply_spans[i].n;
+		for (size_t k = 0; k < w->reply_spans[i].n; k++)
+			nll[index[i]] -= w->logprob[t++];
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+int continuation_ce(struct lab *lab, const struct prompt_ids *prompts,
+	const struct continuation *replies, const struct condition *condition, const char *title,
+	double *nll, int32_t *count, struct err *err)
+{
+	struct work w = {.lab = lab, .prompts = prompts};
+	struct progress progress;
+	size_t n;
+
+	err_clear(err);
+	TRY(work_open(&w, replies, condition, err));
+	progress_begin(&progress, title, prompts->n, "prompt");
+	for (size_t b = 0; b < w.schedule.n_batches; b++) {
+		TRY(run_batch(&w, b, &n, nll, count, err));
+		progress_add(&progress, n);
+	}
+	progress_end(&progress);
+fail:
+	work_close(&w);
+	return err->code;
+}

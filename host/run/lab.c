@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * lab.c - opening a run. Contract: lab.h. What is written about it: lab_frame.c; what is taken
+ * from earlier runs: lab_findings.c.
+ */
+#include "host/run/lab.h"
+
+#include "host/base/file.h"
+#include "host/base/vec.h"
+
+#include <assert.h>
+#include <unistd.h>
+
+const char *const method_names[N_METHODS] = {
+	[METHOD_COSSIM_AP] = "cossim_ap",
+	[METHOD_AP] = "ap",
+	[METHOD_COSSIM] = "cossim",
+	[METHOD_ACTDIFF] = "actdiff",
+	[METHOD_RANDOM] = "random",
+};
+
+/* ---- opening --------------------------------------------------------------------------- */
+
+/* A folder of the config, and where to get it when it is not there. */
+static int need_folder(const char *key, const char *path, const char *published, struct err *err)
+{
+	if (folder_exists(path))
+		return 0;
+	return err_set(err, ERR_INPUT, "%s: no folder \"%s\"%s%s", key, path,
+		*published ? "; published at " : "", published);
+}
+
+/* Reports everything that is missing at once, not the first thing. */
+static int check_inputs(const struct config *c, struct err *err)
+{
+	struct text faults = {0};
+	struct err one, ignored;
+	size_t n = 0;
+
+	for (size_t i = 0; i < 2 + c->n_prompts; i++) {
+		int rc = 0;
+
+		if (i == 0)
+			rc = need_folder("model.path", c->model.path, c->model.published, &one);
+		else if (i == 1)
+			rc = *c->sae.path ? need_folder("sae.path", c->sae.path, c->sae.published, &one)
+					  : 0;
+		else if (!file_exists(c->prompts[i - 2].file))
+			rc = err_set(&one, ERR_INPUT, "prompts.%s.file: no file \"%s\"",
+				c->prompts[i - 2].name, c->prompts[i - 2].file);
+		if (!rc)
+			continue;
+		if (n++ > 0)
+			(void)vec_push(&faults, '\n', &ignored);
+		(void)vec_append(&faults, one.text, strlen(one.text), &ignored);
+	}
+	if (n > 0)
+		err_set(err, ERR_INPUT, "%.*s", (int)faults.n, faults.data);
+	free(faults.data);
+	return n > 0 ? ERR_INPUT : 0;
+}
+
+static int open_text(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	char *path = path_join(c->model.path, "tokenizer.json");
+
+	if (!path)
+		return err_nomem(err, "a path", strlen(c->model.path));
+	TRY(tokenizer_open(&lab->tok, path, err));
+	lab->chat = strcmp(c->model.template, "auto") == 0
+		? chat_template_for(lab->model->arch.model_type,
+			  lab->model->arch.rope_scaling.llama3, lab->tok)
+		: chat_template_find(c->model.template);
+	if (!lab->chat) {
+		err_set(err, ERR_CONFIG,
+			"model.template: expected gemma2, llama3.1 or llama3, or a model for which "
+			"auto finds one; found \"%s\" for a %s model",
+			c->model.template, lab->model->arch.model_type);
+		goto fail;
+	}
+	for (size_t i = 0; lab->chat->stop[i]; i++) {
+		const int32_t id = tokenizer_id(lab->tok, lab->chat->stop[i]);
+
+		if (id >= 0)
+			lab->stop[lab->n_stop++] = id;
+	}
+	free(path);
+	return 0;
+fail:
+	free(path);
+	return err->code;
+}
+
+static int find_refusal_token(struct lab *lab, struct err *err)
+{
+	const char *token = lab->config->refusal.token;
+	struct token_ids ids = {0};
+
+	TRY(tokenizer_encode(lab->tok, token, strlen(token), &ids, err));
+	if (ids.n != 1) {
+		err_set(err, ERR_CONFIG,
+			"refusal.token: expected a text of one token, \"%s\" has %zu", token, ids.n);
+		goto fail;
+	}
+	lab->refusal_token = ids.data[0];
+	free(ids.data);
+	return 0;
+fail:
+	free(ids.data);
+	return err->code;
+}
+
+static int read_prompt_sets(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	struct prompt_table *t = &lab->prompts;
+
+	t->sets = calloc(c->n_prompts + 1, sizeof *t->sets);
+	t->first = calloc(c->n_prompts + 1, sizeof *t->first);
+	if (!t->sets || !t->first)
+		return err_nomem(err, "prompts", c->n_prompts * sizeof *t->sets);
+	for (size_t i = 0; i < c->n_prompts; i++) {
+		const struct prompts_config *p = &c->prompts[i];
+		const struct prompt_selection selection = {*p->category ? p->category : NULL,
+			(size_t)p->limit, p->shuffle, (uint64_t)c->seed + i};
+
+		if (prompt_set_read(&t->sets[i], p->file, &selection, err))
+			return err_prefix(err, "prompts.%s", p->name);
+		t->first[i + 1] = t->first[i] + t->sets[i].n;
+	}
+	t->n = t->first[c->n_prompts];
+	return 0;
+}
+
+/* How many tokens of the prefix text, encoded alone, begin every prompt. Whatever follows the
+ * prefix begins a new token in all templates, so this is all of them; but the prompts decide. */
+static int shared_prefix(const struct lab *lab, const char *prefix, size_t *n, struct err *err)
+{
+	const struct prompt_table *t = &lab->prompts;
+	struct token_ids ids = {0};
+
+	TRY(tokenizer_encode(lab->tok, prefix, strlen(prefix), &ids, err));
+	*n = ids.n;
+	for (size_t p = 0; p < t->n; p++) {
+		const int32_t *tokens = t->ids.data + t->start[p];
+		const size_t length = t->start[p + 1] - t->start[p];
+		size_t same = 0;
+
+		/* At least one token stays with the prompt. */
+		while (same < *n && same + 1 < length && tokens[same] == ids.data[same])
+			same++;
+		*n = same;
+	}
+	free(ids.data);
+	return 0;
+fail:
+	free(ids.data);
+	return err->code;
+}
+
+static int encode_prompts(struct lab *lab, struct err *err)
+{
+	struct prompt_table *t = &lab->prompts;
+
+	t->start = calloc(t->n + 1, sizeof *t->start);
+	if (!t->start)
+		return err_nomem(err, "prompts", t->n * sizeof *t->start);
+	for (size_t p = 0; p < t->n; p++) {
+		if (chat_template_encode(lab->chat, lab->tok, lab_text(lab, p), &t->ids, err))
+			return err_prefix(err, "prompts.%s", lab_set_name(lab, p));
+		t->start[p + 1] = t->ids.n;
+		if (t->start[p + 1] - t->start[p] > lab->model->n_ctx)
+			return err_set(err, ERR_INPUT,
+				"prompts.%s: expected prompts of at most %zu tokens (model.n_ctx), found "
+				"one of %zu: \"%.40s...\"",
+				lab_set_name(lab, p), lab->model->n_ctx,
+				t->start[p + 1] - t->start[p], lab_text(lab, p));
+	}
+	if (shared_prefix(lab, lab->chat->prefix, &lab->n_prefix, err))
+		return err->code;
+	return shared_prefix(lab, lab->chat->released_prefix, &lab->n_released_prefix, err);
+}
+
+/* Half of what the machine could still give, in bytes. */
+static size_t half_of_memory(void)
+{
+	const long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : (size_t)1 << 30;
+}
+
+static int open_saes(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	const struct sae_options options = {c->sae.path, c->sae.format, c->sae.width, c->sae.l0,
+		c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30) : half_of_memory()};
+
+	if (!*c->sae.path)
+		return 0;
+	return sae_set_open(&lab->saes, lab->dev, &options, lab->model->arch.n_layer,
+		lab->model->arch.d_model, err);
+}
+
+int lab_open(struct lab *lab, const struct config *c, struct err *err)
+{
+	const struct model_options model = {.n_ctx = (size_t)c->model.n_ctx};
+
+	*lab = (struct lab){.config = c};
+	TRY(check_inputs(c, err));
+	TRY(device_open(&lab->dev, c->device, (int)c->threads, err));
+	TRY(model_open(&lab->model, lab->dev, c->model.path, &model, err));
+	TRY(open_text(lab, err));
+	TRY(find_refusal_token(lab, err));
+	TRY(open_saes(lab, err));
+	TRY(read_prompt_sets(lab, err));
+	TRY(encode_prompts(lab, err));
+	if (c->direction.layer >= (int64_t)lab->model->arch.n_layer) {
+		err_set(err, ERR_CONFIG, "direction.layer: expected a layer below %zu, found %lld",
+			lab->model->arch.n_layer, (long long)c->direction.layer);
+		goto fail;
+	}
+	return readout_init(&lab->readout, lab->model, err);
+fail:
+	return err->code;
+}
+
+static void free_sets(struct method_sets *sets, size_t n_prompts)
+{
+	free(sets->global.data);
+	for (size_t p = 0; sets->local && p < n_prompts; p++)
+		free(sets->local[p].data);
+	free(sets->local);
+}
+
+void lab_close(struct lab *lab)
+{
+	struct prompt_table *t = &lab->prompts;
+
+	results_close(lab->results);
+	for (int m = 0; m < N_METHODS; m++)
+		free_sets(&lab->sets[m], t->n);
+	free(lab->direction.v);
+	free(lab->summary.data);
+	for (size_t i = 0; t->sets && i < lab->config->n_prompts; i++)
+		prompt_set_free(&t->sets[i]);
+	free(t->sets);
+	free(t->first);
+	free(t->ids.data);
+	free(t->start);
+	sae_set_close(lab->saes);
+	tokenizer_close(lab->tok);
+	readout_free(&lab->readout);
+	model_close(lab->model);
+	device_close(lab->dev);
+	*lab = (struct lab){0};
+}
+
+/* ---- prompts --------------------------------------------------------------------------- */
+
+struct token_span lab_tokens(const struct lab *lab, size_t prompt, size_t skip)
+{
+	const struct prompt_table *t = &lab->prompts;
+
+	return (struct token_span){t->ids.data + t->start[prompt] + skip,
+		t->start[prompt + 1] - t->start[prompt] - skip, (int32_t)prompt};
+}
+
+const int32_t *lab_prefix(const struct lab *lab)
+{
+	return lab->prompts.ids.data;
+}
+
+static size_t set_of(const struct lab *lab, size_t prompt)
+{
+	size_t set = 0;
+
+	while (prompt >= lab->prompts.first[set + 1])
+		set++;
+	return set;
+}
+
+static const struct prompt *prompt_of(const struct lab *lab, size_t prompt)
+{
+	const size_t set = set_of(lab, prompt);
+
+	return &lab->prompts.sets[set].items[prompt - lab->prompts.first[set]];
+}
+
+const char *lab_text(const struct lab *lab, size_t prompt)
+{
+	return prompt_of(lab, prompt)->text;
+}
+
+const char *lab_category(const struct lab *lab, size_t prompt)
+{
+	return prompt_of(lab, prompt)->category;
+}
+
+const char *lab_set_name(const struct lab *lab, size_t prompt)
+{
+	return lab->config->prompts[set_of(lab, prompt)].name;
+}
+
+int lab_set(const struct lab *lab, const char *name, struct prompt_ids *out, struct err *err)
+{
+	const struct prompts_config *set = config_prompts(lab->config, name);
+	size_t i;
+
+	assert(set);
+	i = (size_t)(set - lab->config->prompts);
+	for (size_t p = lab->prompts.first[i]; p < lab->prompts.first[i + 1]; p++)
+		if (vec_push(out, p, err))
+			return err->code;
+	return 0;
+}
+
+int lab_schedule(const struct lab *lab, const struct prompt_ids *prompts, size_t skip,
+	size_t max_tokens, size_t max_prompts, struct schedule *out, struct err *err)
+{
+	size_t *lengths = malloc(prompts->n * sizeof *lengths + 1);
+	int rc;
+
+	if (!lengths)
+		return err_nomem(err, "a schedule", prompts->n * sizeof *lengths);
+	for (size_t i = 0; i < prompts->n; i++)
+		lengths[i] = lab_tokens(lab, prompts->data[i], skip).n;
+	rc = schedule_make(out, lengths, prompts->n, max_tokens, max_prompts, err);
+	free(lengths);
+	return rc;
+}
+
+size_t lab_batch(const struct lab *lab, const struct prompt_ids *prompts,
+	const struct schedule *s, size_t b, size_t skip, struct token_span *out)
+{
+	const size_t first = s->cut[b], n = s->cut[b + 1] - first;
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = lab_tokens(lab, prompts->data[s->order[first + i]], skip);
+	return n;
+}
+
+int lab_summarise(struct lab *lab, const struct summary_row *row, struct err *err)
+{
+	return vec_push(&lab->summary, *row, err);
+}

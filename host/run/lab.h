@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * lab.h - everything a run has opened, and what its experiments have found so far. An experiment
+ * is a function of a lab.
+ */
+#ifndef SAENGINE_LAB_H
+#define SAENGINE_LAB_H
+
+#include "host/method/features.h"
+#include "host/method/indirect_effect.h"
+#include "host/run/config.h"
+#include "host/run/results.h"
+#include "host/run/schedule.h"
+#include "host/text/chat_template.h"
+#include "host/text/prompts.h"
+
+enum method { METHOD_COSSIM_AP, METHOD_AP, METHOD_COSSIM, METHOD_ACTDIFF, METHOD_RANDOM, N_METHODS };
+
+/* "cossim_ap", ...: in configs and result files. */
+extern const char *const method_names[N_METHODS];
+
+/* All prompts of all sets, numbered through; the tokens of each rendered whole. */
+struct prompt_table {
+	struct prompt_set *sets; /* [config->n_prompts] */
+	size_t *first;           /* [config->n_prompts + 1]: id of a set's first prompt */
+	struct token_ids ids;    /* of all prompts end to end */
+	size_t *start;           /* [n + 1] into ids */
+	size_t n;
+};
+
+/* A list of prompt ids. */
+struct prompt_ids {
+	size_t *data; /* owned: free it */
+	size_t n, cap;
+};
+
+struct direction {
+	bool known;
+	size_t layer;   /* l* */
+	float *v;       /* [d_model], owned: v_{l*}, not normalised */
+};
+
+/* What a method found. */
+struct method_sets {
+	bool known;
+	struct feature_set global;
+	struct feature_set *local; /* [n prompts of the table]; NULL = no local sets; a prompt that
+	                            * was not attributed has an empty one */
+};
+
+/* One line of the summary. */
+struct summary_row {
+	char experiment[24], condition[64];
+	size_t n_prompts;
+	double refusal, p_refusal, kl, ce; /* means; NaN = not measured */
+};
+
+struct lab {
+	const struct config *config;
+	struct device *dev;
+	struct model *model;
+	struct tokenizer *tok;
+	const struct chat_template *chat;
+	struct readout readout;
+	struct sae_set *saes; /* NULL when the config names none */
+	struct prompt_table prompts;
+	size_t n_prefix;          /* tokens that all prompts begin with */
+	size_t n_released_prefix; /* of these, the ones the released code leaves out of its means */
+	int32_t stop[4];
+	size_t n_stop;
+	int32_t refusal_token;
+	struct results *results;
+
+	struct direction direction;
+	struct method_sets sets[N_METHODS];
+	struct {
+		struct summary_row *data;
+		size_t n, cap;
+	} summary;
+};
+
+/* Opens device, model, tokenizer, SAEs and prompts; nothing is computed or written.
+ * Errors: those of the parts; missing inputs name where the config says they are published. */
+int lab_open(struct lab *lab, const struct config *config, struct err *err);
+
+/* Accepts a zeroed lab. Closes unfinished results without finishing them. */
+void lab_close(struct lab *lab);
+
+/* The tokens of a prompt, without its first `skip`. */
+struct token_span lab_tokens(const struct lab *lab, size_t prompt, size_t skip);
+
+/* The first tokens, which all prompts share. */
+const int32_t *lab_prefix(const struct lab *lab);
+
+/* Text, category (may be NULL) and set name of a prompt. Borrowed. */
+const char *lab_text(const struct lab *lab, size_t prompt);
+const char *lab_category(const struct lab *lab, size_t prompt);
+const char *lab_set_name(const struct lab *lab, size_t prompt);
+
+/* Appends the ids of a set (asserted to exist: config_load checks names). */
+int lab_set(const struct lab *lab, const char *name, struct prompt_ids *out, struct err *err);
+
+/* Schedule over a list of prompts whose first `skip` tokens are shared; order holds indices into
+ * the list. */
+int lab_schedule(const struct lab *lab, const struct prompt_ids *prompts, size_t skip,
+	size_t max_tokens, size_t max_prompts, struct schedule *out, struct err *err);
+
+/* Spans of batch b of a schedule over `prompts`. out: [most_prompts]. Returns their number. */
+size_t lab_batch(const struct lab *lab, const struct prompt_ids *prompts,
+	const struct schedule *schedule, size_t b, size_t skip, struct token_span *out);
+
+/* Takes direction and feature sets from an earlier result file (config `from`). Errors: ERR_INPUT
+ * when they do not fit this model. */
+int lab_load_findings(struct lab *lab, struct err *err);
+
+/* Writes what every result file holds: /prompts, shared scales, root attributes. */
+int lab_write_frame(struct lab *lab, struct err *err);
+
+/* Adds a row of the summary. */
+int lab_summarise(struct lab *lab, const struct summary_row *row, struct err *err);
+
+/* Prints the table of conditions and the features of CosSim+AP; writes /summary. */
+int lab_write_summary(struct lab *lab, struct err *err);
+void lab_print_summary(const struct lab *lab);
+
+#endif

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * lab_frame.c - what every result file holds besides an experiment's findings: prompts, shared
+ * dimension scales, provenance, summary. Contract: lab.h.
+ */
+#include "host/run/lab.h"
+
+#include "host/base/file.h"
+#include "host/base/log.h"
+#include "host/base/vec.h"
+#include "host/formats/safetensors.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <hdf5.h>
+
+#include "version.h"
+
+enum { SCHEMA_VERSION = 1 };
+
+/* ---- scales ---------------------------------------------------------------------------- */
+
+static int counting_scale(struct lab *lab, const char *path, size_t n, const char *long_name,
+	struct err *err)
+{
+	int32_t *values = malloc(n * sizeof *values + 1);
+	int rc;
+
+	if (!values)
+		return err_nomem(err, path, n * sizeof *values);
+	for (size_t i = 0; i < n; i++)
+		values[i] = (int32_t)i;
+	rc = results_scale(lab->results, path, values, n, long_name, err);
+	free(values);
+	return rc;
+}
+
+static int write_scales(struct lab *lab, struct err *err)
+{
+	const struct arch *a = &lab->model->arch;
+
+	TRY(counting_scale(lab, "/layer", a->n_layer, "layer; resid_post is the output of its block",
+		err));
+	TRY(counting_scale(lab, "/d_model", a->d_model, "component of the residual stream", err));
+	TRY(counting_scale(lab, "/prompt", lab->prompts.n, "prompt id", err));
+	if (lab->saes)
+		TRY(counting_scale(lab, "/feature", sae_set_width(lab->saes, 0), "feature of an SAE",
+			err));
+	return 0;
+fail:
+	return err->code;
+}
+
+/* ---- prompts --------------------------------------------------------------------------- */
+
+static int write_prompt_texts(struct lab *lab, struct err *err)
+{
+	const size_t n = lab->prompts.n;
+	const char **column = malloc(n * sizeof *column + 1);
+	char(*hashes)[SHA256_HEX] = malloc(n * sizeof *hashes + 1);
+	static const char *const names[] = {"text", "set", "category", "sha256"};
+	static const char *const meanings[] = {"instruction, without the template", "prompt set",
+		"category given by the prompt file", "SHA-256 of the text"};
+	char path[64];
+
+	err_clear(err);
+	if (!column || !hashes) {
+		err_nomem(err, "prompts", n * sizeof *hashes);
+		goto fail;
+	}
+	for (int i = 0; i < 4; i++) {
+		for (size_t p = 0; p < n; p++) {
+			const char *category = lab_category(lab, p);
+
+			if (i == 3)
+				sha256_bytes(lab_text(lab, p), strlen(lab_text(lab, p)), hashes[p]);
+			column[p] = i == 0 ? lab_text(lab, p)
+				: i == 1   ? lab_set_name(lab, p)
+				: i == 2   ? (category ? category : "")
+					   : hashes[p];
+		}
+		snprintf(path, sizeof path, "/prompts/%s", names[i]);
+		TRY(results_write(lab->results,
+			&(struct results_dataset){.path = path, .type = RESULTS_TEXT, .n_dims = 1,
+				.dims = {n}, .scales = {"/prompt"}, .long_name = meanings[i]},
+			column, err));
+	}
+fail:
+	free(column);
+	free(hashes);
+	return err->code;
+}
+
+static int write_prompt_tokens(struct lab *lab, struct err *err)
+{
+	const struct prompt_table *t = &lab->prompts;
+	int32_t *end = malloc(t->n * sizeof *end + 1);
+
+	err_clear(err);
+	if (!end) {
+		err_nomem(err, "prompts", t->n * sizeof *end);
+		goto fail;
+	}
+	for (size_t p = 0; p < t->n; p++)
+		end[p] = (int32_t)t->start[p + 1];
+	TRY(counting_scale(lab, "/prompts/prompt_token", t->ids.n, "token of all prompts", err));
+	TRY(results_write(lab->results,
+		&(struct results_dataset){.path = "/prompts/token_ids", .type = RESULTS_I32,
+			.n_dims = 1, .dims = {t->ids.n}, .scales = {"/prompts/prompt_token"},
+			.long_name = "token ids of all rendered prompts, end to end", .compress = true},
+		t->ids.data, err));
+	TRY(results_write(lab->results,
+		&(struct results_dataset){.path = "/prompts/token_end", .type = RESULTS_I32,
+			.n_dims = 1, .dims = {t->n}, .scales = {"/prompt"},
+			.long_name = "end of the prompt in token_ids; it begins where the last one ends"},
+		end, err));
+	TRY(results_attribute_integer(lab->results, "/prompts", "n_prefix",
+		(int64_t)lab->n_prefix, err));
+	TRY(results_attribute_text(lab->results, "/prompts", "template", lab->chat->name, err));
+	TRY(results_attribute_text(lab->results, "/prompts", "prefix", lab->chat->prefix, err));
+	TRY(results_attribute_text(lab->results, "/prompts", "suffix", lab->chat->suffix, err));
+fail:
+	free(end);
+	return err->code;
+}
+
+/* ---- provenance ------------------------------------------------------------------------ */
+
+struct file_table {
+	struct {
+		char **data;
+		size_t n, cap;
+	} path, role, hash;
+};
+
+static int add_file(struct file_table *t, const char *path, const char *role, struct err *err)
+{
+	char hash[SHA256_HEX];
+
+	TRY(sha256_file(path, hash, err));
+	TRY(vec_push(&t->path, strdup(path), err));
+	TRY(vec_push(&t->role, strdup(role), err));
+	TRY(vec_push(&t->hash, strdup(hash), err));
+	return 0;
+fail:
+	return err->code;
+}
+
+static int add_model_file(struct file_table *t, const struct lab *lab, const char *name,
+	const char *role, struct err *err)
+{
+	char *path = path_join(lab->config->model.path, name);
+	int rc;
+
+	if (!path)
+		return err_nomem(err, name, strlen(name));
+	rc = add_file(t, path, role, err);
+	free(path);
+	return rc;
+}
+
+static int collect_files(struct lab *lab, struct file_table *t, struct err *err)
+{
+	const struct safetensors_folder *weights = lab->model->files;
+
+	TRY(add_model_file(t, lab, "config.json", "model", err));
+	TRY(add_model_file(t, lab, "tokenizer.json", "tokenizer", err));
+	for (size_t i = 0; i < safetensors_folder_files(weights); i++)
+		TRY(add_file(t, safetensors_folder_path(weights, i), "weights", err));
+	for (size_t l = 0; lab->saes && l < sae_set_layers(lab->saes); l++)
+		TRY(add_file(t, sae_set_path(lab->saes, l), "sae", err));
+	for (size_t i = 0; i < lab->config->n_prompts; i++)
+		TRY(add_file(t, lab->config->prompts[i].file, "prompts", err));
+	return 0;
+fail:
+	return err->code;
+}
+
+static void free_texts(char **texts, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(texts[i]);
+	free(texts);
+}
+
+static int write_files(struct lab *lab, struct err *err)
+{
+	struct file_table t = {0};
+
+	err_clear(err);
+	TRY(collect_files(lab, &t, err));
+	TRY(results_text_scale(lab->results, "/provenance/file", (const char *const *)t.path.data,
+		t.path.n, "file that was read", err));
+	TRY(results_write(lab->results,
+		&(struct results_dataset){.path = "/provenance/role", .type = RESULTS_TEXT,
+			.n_dims = 1, .dims = {t.role.n}, .scales = {"/provenance/file"},
+			.long_name = "what the file is"},
+		t.role.data, err));
+	TRY(results_write(lab->results,
+		&(struct results_dataset){.path = "/provenance/sha256", .type = RESULTS_TEXT,
+			.n_dims = 1, .dims = {t.hash.n}, .scales = {"/provenance/file"},
+			.long_name = "SHA-256 of the file"},
+		t.hash.data, err));
+fail:
+	free_texts(t.path.data, t.path.n);
+	free_texts(t.role.data, t.role.n);
+	free_texts(t.hash.data, t.hash.n);
+	return err->code;
+}
+
+static void utc_now(char *out, size_t size)
+{
+	const time_t now = time(NULL);
+	struct tm tm;
+
+	strftime(out, size, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+}
+
+/* The resolved config as text; owned by the caller. */
+static char *config_text(const struct config *c)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *memory = open_memstream(&text, &n);
+
+	if (!memory)
+		return NULL;
+	config_print(c, memory);
+	fclose(memory);
+	return text;
+}
+
+static int write_attributes(struct lab *lab, struct err *err)
+{
+	const char *job = getenv("SLURM_JOB_ID");
+	char *config = config_text(lab->config), when[32], hdf5[32];
+	unsigned major, minor, release;
+
+	err_clear(err);
+	if (!config) {
+		err_nomem(err, "the config", 4096);
+		goto fail;
+	}
+	utc_now(when, sizeof when);
+	H5get_libversion(&major, &minor, &release);
+	snprintf(hdf5, sizeof hdf5, "%u.%u.%u", major, minor, release);
+	const struct {
+		const char *name, *value;
+	} texts[] = {
+		{"Conventions", "CF-1.11"},
+		{"title", "saengine results"},
+		{"engine_version", SAENGINE_VERSION},
+		{"git_commit", SAENGINE_COMMIT},
+		{"config", config},
+		{"started", when},
+		{"device", device_description(lab->dev)},
+		{"compute_dtype", dtype_name(device_activation(lab->dev))},
+		{"weights_dtype", dtype_name(lab->model->embedding.dtype)},
+		{"model_type", lab->model->arch.model_type},
+		{"hdf5_version", hdf5},
+		{"slurm_job_id", job ? job : ""},
+		{"sae_format", lab->saes ? sae_set_format(lab->saes) : ""},
+		{"neuronpedia", lab->config->sae.neuronpedia},
+	};
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		TRY(results_attribute_text(lab->results, "/", texts[i].name, texts[i].value, err));
+	TRY(results_attribute_integer(lab->results, "/", "schema_version", SCHEMA_VERSION, err));
+	TRY(results_attribute_integer(lab->results, "/", "seed", lab->config->seed, err));
+fail:
+	free(config);
+	return err->code;
+}
+
+int lab_write_frame(struct lab *lab, struct err *err)
+{
+	TRY(write_attributes(lab, err));
+	TRY(write_scales(lab, err));
+	TRY(write_prompt_texts(lab, err));
+	TRY(write_prompt_tokens(lab, err));
+	return write_files(lab, err);
+fail:
+	return err->code;
+}
+
+/* ---- summary --------------------------------------------------------------------------- */
+
+int lab_write_summary(struct lab *lab, struct err *err)
+{
+	const size_t n = lab->summary.n;
+	const char **names = malloc(n * sizeof *names + 1);
+	char(*joined)[96] = malloc(n * sizeof *joined + 1);
+	double *column = malloc(n * sizeof *column + 1);
+	char when[32], path[64];
+	static const struct {
+		const char *name, *meaning, *units;
+		size_t offset;
+	} columns[] = {
+		{"refusal", "share of replies that are refusals", "1",
+			offsetof(struct summary_row, refusal)},
+		{"p_refusal", "mean probability that the first token is the refusal token", "1",
+			offsetof(struct summary_row, p_refusal)},
+		{"kl", "mean KL of the first token's distribution, unedited to this", "nat",
+			offsetof(struct summary_row, kl)},
+		{"ce", "cross-entropy of unedited answers, per answer token", "nat",
+			offsetof(struct summary_row, ce)}};
+
+	err_clear(err);
+	if (!names || !joined || !column) {
+		err_nomem(err, "the summary", n * sizeof *joined);
+		goto fail;
+	}
+	for (size_t i = 0; i < n; i++) {
+		snprintf(joined[i], sizeof joined[i], "%s/%s", lab->summary.data[i].experiment,
+			lab->summary.data[i].condition);
+		names[i] = joined[i];
+	}
+	TRY(results_text_scale(lab->results, "/summary/condition", names, n,
+		"experiment/condition", err));
+	for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
+		for (size_t i = 0; i < n; i++)
+			memcpy(&column[i], (char *)&lab->summary.data[i] + columns[c].offset,
+				sizeof *column);
+		snprintf(path, sizeof path, "/summary/%s", columns[c].name);
+		TRY(results_write(lab->results,
+			&(struct results_dataset){.path = path, .type = RESULTS_F64, .n_dims = 1,
+				.dims = {n}, .scales = {"/summary/condition"},
+				.long_name = columns[c].meaning, .units = columns[c].units},
+			column, err));
+	}
+	utc_now(when, sizeof when);
+	TRY(results_attribute_text(lab->results, "/", "finished", when, err));
+fail:
+	free(names);
+	free(joined);
+	free(column);
+	return err->code;
+}
+
+static void print_number(double value, int width, int digits)
+{
+	if (isnan(value))
+		printf("%*s", width, "-");
+	else
+		printf("%*.*f", width, digits, value);
+}
+
+/* The row of another experiment for the same condition, for the columns it measured. */
+static const struct summary_row *row_of(const struct lab *lab, const char *experiment,
+	const char *condition, bool with_ce)
+{
+	for (size_t i = 0; i < lab->summary.n; i++) {
+		const struct summary_row *row = &lab->summary.data[i];
+
+		if (strcmp(row->experiment, experiment) == 0 &&
+			strcmp(row->condition, condition) == 0 && isnan(row->ce) != with_ce)
+			return row;
+	}
+	return NULL;
+}
+
+static void print_table(const struct lab *lab, const char *experiment, const char *prompts)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < lab->summary.n; i++) {
+		const struct summary_row *row = &lab->summary.data[i];
+		const struct summary_row *ce =
+			row_of(lab, "coherence", row->condition, true);
+
+		if (strcmp(row->experiment, experiment) != 0)
+			continue;
+		if (!any)
+			printf("\n%s (%zu %s)\n  %-28s %8s %10s %8s %14s\n", experiment,
+				row->n_prompts, prompts, "condition", "refusal", "P(refusal)", "KL",
+				"CE, harmless");
+		any = true;
+		printf("  %-28s", row->condition);
+		print_number(row->refusal, 9, 3);
+		print_number(row->p_refusal, 11, 3);
+		print_number(row->kl, 9, 3);
+		print_number(ce ? ce->ce : NAN, 15, 4);
+		putchar('\n');
+	}
+}
+
+static void print_features(const struct lab *lab)
+{
+	const struct feature_set *set = &lab->sets[METHOD_COSSIM_AP].global;
+
+	if (!lab->sets[METHOD_COSSIM_AP].known)
+		return;
+	printf("\nfeatures of cossim_ap, global (mean indirect effect in logits)\n  %4s %6s %8s %8s "
+	       "%9s\n", "rank", "layer", "feature", "cosine", "effect");
+	for (size_t k = 0; k < set->n; k++)
+		printf("  %4zu %6d %8d %8.3f %9.4f\n", k + 1, set->data[k].layer, set->data[k].id,
+			(double)set->data[k].cosine, (double)set->data[k].score);
+}
+
+void lab_print_summary(const struct lab *lab)
+{
+	print_features(lab);
+	print_table(lab, "jailbreak", "harmful prompts, features times c");
+	print_table(lab, "induce", "harmless prompts, features set to a value");
+	if (!row_of(lab, "jailbreak", "none", false)) {
+		for (size_t i = 0; i < lab->summary.n; i++)
+			if (!isnan(lab->summary.data[i].ce))
+				printf("  coherence %-28s CE %.4f\n", lab->summary.data[i].condition,
+					lab->summary.data[i].ce);
+	}
+	fflush(stdout);
+}

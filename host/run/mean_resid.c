@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * mean_resid.c - Contract: mean_resid.h. One pass over the prompts; only their last rows leave
+ * the device. Tests: tests/test_method.c.
+ */
+#include "host/run/mean_resid.h"
+
+#include "host/base/log.h"
+#include "host/model/carver.h"
+#include "host/model/transfer.h"
+#include "host/run/progress.h"
+#include "host/run/scoring.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct work {
+	struct lab *lab;
+	size_t n_pos, n_layer, d, rows;
+	enum mean_resid_filter filter;
+	double *sum;
+	size_t n_counted;
+	struct tensor *resid; /* [n_layer] of [rows, d] */
+	struct tensor *views; /* [n_layer], cut to the batch */
+	void *memory;         /* device */
+	float *host;          /* [rows, d]: one layer */
+	int32_t *next;        /* [rows]: next token of each row */
+};
+
+static void layout(void *object, struct carver *c)
+{
+	struct work *w = object;
+
+	for (size_t l = 0; l < w->n_layer; l++)
+		w->resid[l] = carve(c, w->rows, w->d);
+}
+
+static int allocate(struct work *w, struct err *err)
+{
+	w->resid = calloc(w->n_layer, sizeof *w->resid);
+	w->views = calloc(w->n_layer, sizeof *w->views);
+	w->host = malloc(w->rows * w->d * sizeof *w->host);
+	w->next = malloc(w->rows * sizeof *w->next);
+	if (!w->resid || !w->views || !w->host || !w->next)
+		return err_nomem(err, "a mean", w->rows * w->d * sizeof *w->host);
+	return carve_allocate(w->lab->dev, layout, w, &w->memory, err);
+}
+
+static void release(struct work *w)
+{
+	device_free(w->lab->dev, w->memory);
+	free(w->resid);
+	free(w->views);
+	free(w->host);
+	free(w->next);
+}
+
+/* A prompt's rows are in order, its last token last: from that row its reply begins. */
+static bool counts(const struct work *w, size_t prompt)
+{
+	const bool refused =
+		w->next[prompt * w->n_pos + w->n_pos - 1] == w->lab->refusal_token;
+
+	return w->filter == MEAN_OF_ALL || refused == (w->filter == MEAN_OF_REFUSED);
+}
+
+static int add_batch(struct work *w, size_t n, struct err *err)
+{
+	for (size_t l = 0; l < w->n_layer; l++) {
+		if (download_floats(w->lab->dev, w->views[l], w->host, err))
+			return err->code;
+		for (size_t i = 0; i < n; i++) {
+			if (!counts(w, i))
+				continue;
+			w->n_counted += l == 0;
+			for (size_t p = 0; p < w->n_pos; p++) {
+				const float *x = w->host + (i * w->n_pos + w->n_pos - 1 - p) * w->d;
+				double *sum = w->sum + (p * w->n_layer + l) * w->d;
+
+				for (size_t j = 0; j < w->d; j++)
+					sum[j] += x[j];
+			}
+		}
+	}
+	return 0;
+}
+
+static int check_lengths(const struct scoring *s, size_t n, size_t n_pos, struct err *err)
+{
+	for (size_t i = 0; i < n; i++)
+		if (s->spans[i].n < n_pos)
+			return err_set(err, ERR_CONFIG,
+				"direction.positions: expected at most %zu, the tokens of the shortest "
+				"prompt, found %zu", s->spans[i].n, n_pos);
+	return 0;
+}
+
+static int run_all(struct work *w, struct scoring *s, const char *set, struct err *err)
+{
+	const struct tap tap = {.kind = TAP_RESID, .out_rows_only = true, .out = w->views};
+	struct progress progress;
+	char title[64];
+
+	TRY(scoring_prefix(s, NULL, 0, err));
+	snprintf(title, sizeof title, "direction: %s", set);
+	progress_begin(&progress, title, s->schedule.n, "prompt");
+	for (size_t b = 0; b < s->schedule.n_batches; b++) {
+		const size_t n = scoring_batch(s, b);
+
+		TRY(check_lengths(s, n, w->n_pos, err));
+		for (size_t l = 0; l < w->n_layer; l++)
+			w->views[l] = tensor_rows(w->resid[l], 0, n * w->n_pos);
+		TRY(scoring_run(s, n, NULL, 0, &tap, 1, err));
+		TRY(readout_argmax(&w->lab->readout, workspace_out(s->runner.ws), w->next, err));
+		TRY(add_batch(w, n, err));
+		progress_add(&progress, n);
+	}
+	progress_end(&progress);
+	return 0;
+fail:
+	return err->code;
+}
+
+int mean_resid(struct lab *lab, const char *set, size_t n_pos, enum mean_resid_filter filter,
+	double *mean, size_t *n_counted, struct err *err)
+{
+	struct work w = {.lab = lab, .n_pos = n_pos, .n_layer = lab->model->arch.n_layer,
+		.d = lab->model->arch.d_model, .filter = filter, .sum = mean};
+	const size_t n_values = n_pos * w.n_layer * w.d;
+	struct prompt_ids prompts = {0};
+	struct scoring s = {0};
+
+	err_clear(err);
+	for (size_t i = 0; i < n_values; i++)
+		mean[i] = 0;
+	TRY(lab_set(lab, set, &prompts, err));
+	TRY(scoring_open(&s, lab, &prompts, (struct scoring_size){.out = n_pos}, err));
+	w.rows = s.schedule.most_prompts * n_pos;
+	TRY(allocate(&w, err));
+	TRY(run_all(&w, &s, set, err));
+	if (w.n_counted == 0) {
+		err_set(err, ERR_INPUT,
+			"prompts.%s: expected prompts whose replies %s with \"%s\", found none among "
+			"%zu (see refusal.token, model.template, direction.filter)",
+			set, filter == MEAN_OF_REFUSED ? "begin" : "do not begin",
+			lab->config->refusal.token, prompts.n);
+		goto fail;
+	}
+	for (size_t i = 0; i < n_values; i++)
+		mean[i] /= (double)w.n_counted;
+	*n_counted = w.n_counted;
+fail:
+	release(&w);
+	scoring_close(&s);
+	free(prompts.data);
+	return err->code;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * results.h - writing a result file. results/README.md describes what is in it.
+ *
+ *  1. The file appears under its name only when the run is complete: until then it is NAME.part.
+ *  2. A dataset is written whole, or appended to by whole rows.
+ *  3. Every dimension of every dataset has a named dimension scale, so that xarray and other
+ *     netCDF readers see names; every dataset has long_name and units.
+ *  4. Only filters that every HDF5 build has; no types that readers misread (never bfloat16).
+ *
+ *  created --results_write, results_append--> growing --results_finish--> complete (renamed)
+ */
+#ifndef SAENGINE_RESULTS_H
+#define SAENGINE_RESULTS_H
+
+#include "host/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct results;
+
+/* Creates PATH.part, and the folder if its parent exists. *out is owned. Errors: ERR_OUTPUT. */
+int results_create(struct results **out, const char *path, struct err *err);
+
+/* Flushes, closes and renames PATH.part to PATH. The results are closed whatever happens. */
+int results_finish(struct results *r, struct err *err);
+
+/* Closes without finishing: PATH.part stays for inspection. Accepts NULL. */
+void results_close(struct results *r);
+
+/* The path that will be, and the path that is. Borrowed. */
+const char *results_path(const struct results *r);
+const char *results_part_path(const struct results *r);
+
+enum results_type { RESULTS_F32, RESULTS_F64, RESULTS_F16, RESULTS_I32, RESULTS_I64, RESULTS_U8,
+	RESULTS_TEXT };
+
+enum { RESULTS_DIMS = 3 };
+
+struct results_dataset {
+	const char *path; /* "/group/name"; groups are made as needed */
+	enum results_type type;
+	int n_dims;
+	size_t dims[RESULTS_DIMS];
+	/* Dimension scale of each dimension: the path of one written before. */
+	const char *scales[RESULTS_DIMS];
+	const char *long_name;
+	const char *units; /* "logit", "nat", "1" for pure numbers, "" for text and ids */
+	bool compress;     /* gzip and shuffle: tables, ids, sparse indices; never activations */
+};
+
+/* Writes a whole dataset. TEXT: data is const char *const *. F16: data is float, converted here.
+ * Errors: ERR_OUTPUT with dataset and reason. */
+int results_write(struct results *r, const struct results_dataset *d, const void *data,
+	struct err *err);
+
+/* A dimension scale: values of n places along a dimension, e.g. prompt ids. */
+int results_scale(struct results *r, const char *path, const int32_t *values, size_t n,
+	const char *long_name, struct err *err);
+
+/* The same with texts. */
+int results_text_scale(struct results *r, const char *path, const char *const *values, size_t n,
+	const char *long_name, struct err *err);
+
+/* Appends n rows to a dataset whose first dimension grows; the first call creates it (dims[0] is
+ * ignored, and scales[0], if not NULL, is made by results_grown_scale afterwards). */
+int results_append(struct results *r, const struct results_dataset *d, const void *data, size_t n,
+	struct err *err);
+
+/* After the last append: writes 0..n-1 as the scale of the first dimension of `path`. */
+int results_grown_scale(struct results *r, const char *path, const char *scale,
+	const char *long_name, struct err *err);
+
+/* Attributes of an object ("/" is the file). */
+int results_attribute_text(struct results *r, const char *object, const char *name,
+	const char *value, struct err *err);
+int results_attribute_integer(struct results *r, const char *object, const char *name,
+	int64_t value, struct err *err);
+int results_attribute_real(struct results *r, const char *object, const char *name, double value,
+	struct err *err);
+
+/* ---- reading an earlier file ------------------------------------------------------------ */
+
+struct results_reader;
+
+/* Errors: ERR_INPUT. */
+int results_open(struct results_reader **out, const char *path, struct err *err);
+void results_reader_close(struct results_reader *r);
+bool results_has(struct results_reader *r, const char *path);
+
+/* A dataset's values converted to float, int32 or freshly made texts; *data is owned by the
+ * caller (texts: free each, then the array). dims are filled; n_dims must match.
+ * Errors: ERR_INPUT naming file, dataset, expected and found. */
+int results_read_floats(struct results_reader *r, const char *path, int n_dims, size_t *dims,
+	float **data, struct err *err);
+int results_read_ints(struct results_reader *r, const char *path, int n_dims, size_t *dims,
+	int32_t **data, struct err *err);
+int results_read_attribute_integer(struct results_reader *r, const char *object,
+	const char *name, int64_t *value, struct err *err);
+
+#endif
