@@ -19,7 +19,8 @@ struct file_tensor {
 	enum dtype dtype;
 	int n_dims;       /* a file may hold more dimensions than FILE_TENSOR_DIMS: then -1 */
 	size_t shape[FILE_TENSOR_DIMS];
-	const unsigned char *data; /* borrowed from the reader; little-endian, C order; any alignment */
+	bool column_major; /* first index fastest (.npy in Fortran order); else the last */
+	const unsigned char *data; /* borrowed from the reader; little-endian; any alignment */
 	size_t bytes;
 };
 

@@ -466,10 +466,11 @@ int npz_read(struct npz *npz, const char *name, struct file_tensor *out, struct 
 			"%s: array \"%s\" holds pickled Python objects, which are not read", npz->path,
 			name);
 	*out = (struct file_tensor){.name = m->name, .known = true, .n_dims = npy.n_dims};
-	if (!npy_dtype(npy.type, &out->dtype) || (npy.fortran && npy.n_dims > 1))
+	out->column_major = npy.fortran && npy.n_dims > 1;
+	if (!npy_dtype(npy.type, &out->dtype))
 		return err_set(err, ERR_INPUT,
-			"%s: array \"%s\": expected little-endian numbers in C order, found \"%s\"%s",
-			npz->path, name, npy.type, npy.fortran ? " in Fortran order" : "");
+			"%s: array \"%s\": expected little-endian numbers, found \"%s\"", npz->path,
+			name, npy.type);
 	bytes = dtype_bytes(out->dtype);
 	for (int i = 0; i < npy.n_dims; i++) {
 		out->shape[i] = npy.shape[i];

@@ -67,7 +67,7 @@ static int locate(const struct sae_options *options, size_t layer, char **path, 
 
 /* An array of the archive, its type and shape checked (cols 0: one dimension). */
 static int read_array(struct sae_file *file, const char *name, size_t rows, size_t cols,
-	const unsigned char **data, struct err *err)
+	struct file_tensor *out, struct err *err)
 {
 	struct file_tensor t;
 
@@ -81,7 +81,7 @@ static int read_array(struct sae_file *file, const char *name, size_t rows, size
 			"%s: %s: expected shape [%zu%s%.0zu], found %d dimensions, [%zu, %zu]",
 			file->path, name, rows, cols ? ", " : "", cols, t.n_dims, t.shape[0],
 			t.n_dims > 1 ? t.shape[1] : 0);
-	*data = t.data;
+	*out = t;
 	return 0;
 }
 
@@ -121,22 +121,29 @@ fail:
 	return err->code;
 }
 
-static void copy_vector(const unsigned char *from, const int32_t *ids, size_t n, float *to)
+static void copy_vector(const struct file_tensor *t, const int32_t *ids, size_t n, float *to)
 {
 	for (size_t k = 0; k < n; k++)
-		memcpy(to + k, from + 4 * (ids ? (size_t)ids[k] : k), 4);
+		memcpy(to + k, t->data + 4 * (ids ? (size_t)ids[k] : k), 4);
 }
 
-/* Columns of W_enc as rows, in square blocks so that both sides stay in cache. */
-static void copy_encoder(const unsigned char *from, size_t d_model, size_t d_sae,
-	const int32_t *ids, size_t n, float *to)
+/* Features as rows of `to` from an array that has them along rows or along columns of the file's
+ * memory; columns in square blocks, so that both sides stay in cache. */
+static void copy_features(const struct file_tensor *t, bool along_rows, size_t d_model,
+	size_t d_sae, const int32_t *ids, size_t n, float *to)
 {
 	enum { BLOCK = 64 };
 
+	if (along_rows) {
+		for (size_t k = 0; k < n; k++)
+			memcpy(to + k * d_model, t->data + 4 * d_model * (ids ? (size_t)ids[k] : k),
+				4 * d_model);
+		return;
+	}
 	for (size_t k0 = 0; k0 < n; k0 += BLOCK) {
 		for (size_t j0 = 0; j0 < d_model; j0 += BLOCK) {
 			for (size_t j = j0; j < j0 + BLOCK && j < d_model; j++) {
-				const unsigned char *row = from + 4 * j * d_sae;
+				const unsigned char *row = t->data + 4 * j * d_sae;
 
 				for (size_t k = k0; k < k0 + BLOCK && k < n; k++)
 					memcpy(to + k * d_model + j,
@@ -149,33 +156,31 @@ static void copy_encoder(const unsigned char *from, size_t d_model, size_t d_sae
 static int read_npz(struct sae_file *file, const int32_t *ids, size_t n,
 	const struct sae_arrays *out, struct err *err)
 {
-	const size_t d = file->d_model, row_bytes = 4 * d;
-	const unsigned char *data;
+	const size_t d = file->d_model;
+	struct file_tensor t;
 
 	if (out->b_enc) {
-		TRY(read_array(file, "b_enc", file->d_sae, 0, &data, err));
-		copy_vector(data, ids, n, out->b_enc);
+		TRY(read_array(file, "b_enc", file->d_sae, 0, &t, err));
+		copy_vector(&t, ids, n, out->b_enc);
 	}
 	if (out->b_dec) {
-		TRY(read_array(file, "b_dec", d, 0, &data, err));
-		memcpy(out->b_dec, data, row_bytes);
+		TRY(read_array(file, "b_dec", d, 0, &t, err));
+		copy_vector(&t, NULL, d, out->b_dec);
 	}
 	if (out->threshold) {
-		TRY(read_array(file, "threshold", file->d_sae, 0, &data, err));
-		copy_vector(data, ids, n, out->threshold);
+		TRY(read_array(file, "threshold", file->d_sae, 0, &t, err));
+		copy_vector(&t, ids, n, out->threshold);
 		/* f = relu(pre) 1[pre > threshold]: below 0 the relu is the threshold. */
 		for (size_t k = 0; k < n; k++)
 			out->threshold[k] = out->threshold[k] < 0 ? 0 : out->threshold[k];
 	}
 	if (out->W_dec) {
-		TRY(read_array(file, "W_dec", file->d_sae, d, &data, err));
-		for (size_t k = 0; k < n; k++)
-			memcpy(out->W_dec + k * d, data + (ids ? (size_t)ids[k] : k) * row_bytes,
-				row_bytes);
+		TRY(read_array(file, "W_dec", file->d_sae, d, &t, err));
+		copy_features(&t, !t.column_major, d, file->d_sae, ids, n, out->W_dec);
 	}
 	if (out->W_enc_t) {
-		TRY(read_array(file, "W_enc", d, file->d_sae, &data, err));
-		copy_encoder(data, d, file->d_sae, ids, n, out->W_enc_t);
+		TRY(read_array(file, "W_enc", d, file->d_sae, &t, err));
+		copy_features(&t, t.column_major, d, file->d_sae, ids, n, out->W_enc_t);
 	}
 	npz_release(file->reader);
 	return 0;

@@ -36,6 +36,8 @@ struct work {
 	struct host_csr csr;
 	double *one_prompt;     /* [d_sae] sums of one prompt and layer */
 	struct entries *entries; /* [most_prompts] of the current batch */
+	struct entries joined;   /* the same end to end */
+	int32_t *row_end;        /* [most_prompts] */
 	int32_t n_entries;      /* written so far */
 };
 
@@ -106,6 +108,7 @@ static int work_open(struct work *w, struct err *err)
 	complete &= (e->m_clean = calloc(e->n_prompts + 1, sizeof *e->m_clean)) != NULL;
 	complete &= (e->m_patch = calloc(e->n_prompts + 1, sizeof *e->m_patch)) != NULL;
 	complete &= (w->spans = calloc(w->schedule.most_prompts + 1, sizeof *w->spans)) != NULL;
+	complete &= (w->row_end = calloc(w->schedule.most_prompts + 1, sizeof *w->row_end)) != NULL;
 	complete &= (w->entries = calloc(w->schedule.most_prompts + 1, sizeof *w->entries)) != NULL;
 	if (w->request->all_features) {
 		complete &= (e->all = calloc(e->n_layer * e->d_sae, sizeof *e->all)) != NULL;
@@ -130,6 +133,8 @@ static void work_close(struct work *w)
 {
 	for (size_t i = 0; w->entries && i < w->schedule.most_prompts; i++)
 		free_entries(&w->entries[i]);
+	free_entries(&w->joined);
+	free(w->row_end);
 	attribution_free(w->attribution);
 	schedule_free(&w->schedule);
 	host_csr_free(&w->csr);
@@ -348,18 +353,33 @@ static int save_entries(struct work *w, const struct attribution_result *r, stru
 		{.path = "/indirect_effect/ap/per_prompt/effect", .type = RESULTS_F32, .n_dims = 1,
 			.long_name = "mean indirect effect over the prompt's tokens", .units = "logit"}};
 
+	int32_t *prompts = malloc(r->n_prompts * sizeof *prompts + 1);
+
+	if (!prompts)
+		return err_nomem(err, "effects", r->n_prompts * sizeof *prompts);
+	w->joined.layer.n = w->joined.feature.n = w->joined.effect.n = 0;
 	for (size_t i = 0; i < r->n_prompts; i++) {
 		const struct entries *e = &w->entries[i];
 
-		w->n_entries += (int32_t)e->layer.n;
-		TRY(results_append(results, &datasets[0], &w->spans[i].label, 1, err));
-		TRY(results_append(results, &datasets[1], &w->n_entries, 1, err));
-		TRY(results_append(results, &datasets[2], e->layer.data, e->layer.n, err));
-		TRY(results_append(results, &datasets[3], e->feature.data, e->feature.n, err));
-		TRY(results_append(results, &datasets[4], e->effect.data, e->effect.n, err));
+		prompts[i] = w->spans[i].label;
+		w->row_end[i] = w->n_entries += (int32_t)e->layer.n;
+		TRY(vec_append(&w->joined.layer, e->layer.data, e->layer.n, err));
+		TRY(vec_append(&w->joined.feature, e->feature.data, e->feature.n, err));
+		TRY(vec_append(&w->joined.effect, e->effect.data, e->effect.n, err));
 	}
+	const struct {
+		const void *data;
+		size_t n;
+	} columns[] = {{prompts, r->n_prompts}, {w->row_end, r->n_prompts},
+		{w->joined.layer.data, w->joined.layer.n},
+		{w->joined.feature.data, w->joined.feature.n},
+		{w->joined.effect.data, w->joined.effect.n}};
+	for (size_t i = 0; i < 5; i++)
+		TRY(results_append(results, &datasets[i], columns[i].data, columns[i].n, err));
+	free(prompts);
 	return 0;
 fail:
+	free(prompts);
 	return err->code;
 }
 

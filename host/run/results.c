@@ -23,6 +23,15 @@
 struct results {
 	char *path, *part; /* owned */
 	hid_t file;
+	/* Datasets being appended to stay open: closing one writes out, and compresses, the chunk
+	 * that the next append would continue. */
+	struct {
+		struct grown {
+			char *path; /* owned */
+			hid_t dataset;
+		} *data;
+		size_t n, cap;
+	} grown;
 };
 
 /* ---- errors ---------------------------------------------------------------------------- */
@@ -99,10 +108,25 @@ fail:
 	return err->code;
 }
 
+static int close_grown(struct results *r)
+{
+	int failed = 0;
+
+	for (size_t i = 0; i < r->grown.n; i++) {
+		failed |= H5Dclose(r->grown.data[i].dataset) < 0;
+		free(r->grown.data[i].path);
+	}
+	free(r->grown.data);
+	r->grown.data = NULL;
+	r->grown.n = r->grown.cap = 0;
+	return failed;
+}
+
 void results_close(struct results *r)
 {
 	if (!r)
 		return;
+	close_grown(r);
 	if (r->file >= 0)
 		H5Fclose(r->file);
 	free(r->path);
@@ -125,7 +149,7 @@ static int sync_file(const char *path, struct err *err)
 int results_finish(struct results *r, struct err *err)
 {
 	errno = 0;
-	if (H5Fflush(r->file, H5F_SCOPE_GLOBAL) < 0 || H5Fclose(r->file) < 0) {
+	if (close_grown(r) || H5Fflush(r->file, H5F_SCOPE_GLOBAL) < 0 || H5Fclose(r->file) < 0) {
 		r->file = H5I_INVALID_HID;
 		hdf5_error(r, "the end of the file", err);
 		goto fail;
@@ -381,23 +405,44 @@ int results_text_scale(struct results *r, const char *path, const char *const *v
 	return make_scale(r, path, err);
 }
 
+/* The open dataset of that path, made on the first call. */
+static int grown_dataset(struct results *r, const struct results_dataset *d, hid_t *out,
+	struct err *err)
+{
+	struct grown g;
+
+	for (size_t i = 0; i < r->grown.n; i++) {
+		if (strcmp(r->grown.data[i].path, d->path) == 0) {
+			*out = r->grown.data[i].dataset;
+			return 0;
+		}
+	}
+	g = (struct grown){strdup(d->path), create_dataset(r, d, true)};
+	if (!g.path || g.dataset < 0) {
+		free(g.path);
+		return hdf5_error(r, d->path, err);
+	}
+	TRY(vec_push(&r->grown, g, err));
+	TRY(describe_dataset(r, d, g.dataset, err));
+	for (int i = 1; i < d->n_dims; i++)
+		if (d->scales[i])
+			TRY(attach_scale(r, g.dataset, (unsigned)i, d->scales[i], d->path, err));
+	*out = g.dataset;
+	return 0;
+fail:
+	return err->code;
+}
+
 int results_append(struct results *r, const struct results_dataset *d, const void *data, size_t n,
 	struct err *err)
 {
 	hsize_t dims[RESULTS_DIMS], start[RESULTS_DIMS] = {0}, rows[RESULTS_DIMS];
-	hid_t dataset, space = H5I_INVALID_HID, memory = H5I_INVALID_HID;
-	const bool fresh = H5Lexists(r->file, d->path, H5P_DEFAULT) <= 0;
+	hid_t dataset = H5I_INVALID_HID, space, memory;
+	int rc;
 
 	errno = 0;
-	dataset = fresh ? create_dataset(r, d, true) : H5Dopen2(r->file, d->path, H5P_DEFAULT);
-	if (dataset < 0)
-		return hdf5_error(r, d->path, err);
-	if (fresh) {
-		TRY(describe_dataset(r, d, dataset, err));
-		for (int i = 1; i < d->n_dims; i++)
-			if (d->scales[i])
-				TRY(attach_scale(r, dataset, (unsigned)i, d->scales[i], d->path, err));
-	}
+	if (grown_dataset(r, d, &dataset, err))
+		return err->code;
 	space = H5Dget_space(dataset);
 	H5Sget_simple_extent_dims(space, dims, NULL);
 	H5Sclose(space);
@@ -405,25 +450,17 @@ int results_append(struct results *r, const struct results_dataset *d, const voi
 		rows[i] = i ? dims[i] : n;
 	start[0] = dims[0];
 	dims[0] += n;
-	if (H5Dset_extent(dataset, dims) < 0) {
-		space = H5I_INVALID_HID;
-		hdf5_error(r, d->path, err);
-		goto fail;
-	}
+	if (n == 0)
+		return 0;
+	if (H5Dset_extent(dataset, dims) < 0)
+		return hdf5_error(r, d->path, err);
 	space = H5Dget_space(dataset);
 	memory = H5Screate_simple(d->n_dims, rows, NULL);
 	H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, rows, NULL);
-	if (n > 0)
-		TRY(write_rows(r, d, dataset, memory, space, data, count(d, n), err));
+	rc = write_rows(r, d, dataset, memory, space, data, count(d, n), err);
 	H5Sclose(memory);
 	H5Sclose(space);
-	H5Dclose(dataset);
-	return 0;
-fail:
-	H5Sclose(memory);
-	H5Sclose(space);
-	H5Dclose(dataset);
-	return err->code;
+	return rc;
 }
 
 int results_grown_scale(struct results *r, const char *path, const char *scale,

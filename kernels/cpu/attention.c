@@ -304,37 +304,69 @@ static int check_scratch(const struct attention *a, struct rows rows, struct err
 	return 0;
 }
 
+struct call {
+	struct device *dev;
+	const struct attention *a;
+	struct rows rows;
+	const struct keys *keys;
+	struct tensor q, out, lse, dout, dq, dk, dv;
+};
+
+/* Cost of a unit, for the size of chunks: every row against as many keys as its position. */
+static size_t unit_cost(const struct attention *a, struct rows rows)
+{
+	return rows.n > 0 ? 2 * a->head_dim * (size_t)rows.pos[rows.n - 1] : 1;
+}
+
+static void forward_units(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+
+	for (size_t i = first; i < end; i++) {
+		struct unit u;
+
+		if (unit_at(c->a, c->rows, c->keys, i, &u))
+			unit_forward(&u, cpu_scratch(c->dev, thread), c->q, c->out, c->lse);
+	}
+}
+
 int CPU(attention)(struct device *dev, const struct attention *a, struct tensor q,
 	struct rows rows, const struct keys *keys, struct tensor out, struct tensor lse,
 	struct err *err)
 {
+	struct call c = {.dev = dev, .a = a, .rows = rows, .keys = keys, .q = q, .out = out,
+		.lse = lse};
+
 	if (check_scratch(a, rows, err))
 		return err->code;
-#pragma omp parallel for schedule(dynamic, 8) if (tensor_count(q) > CPU_WORTH_THREADS / 16)
-	for (size_t i = 0; i < rows.n * a->n_kv_head; i++) {
+	cpu_run(dev, rows.n * a->n_kv_head, unit_cost(a, rows), forward_units, &c);
+	return 0;
+}
+
+static void backward_units(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+
+	for (size_t i = first; i < end; i++) {
 		struct unit u;
 
-		if (unit_at(a, rows, keys, i, &u))
-			unit_forward(&u, CPU(scratch)(dev), q, out, lse);
+		if (unit_at(c->a, c->rows, c->keys, i, &u))
+			unit_backward(&u, cpu_scratch(c->dev, thread), c->q, c->out, c->lse,
+				c->dout, c->dq, c->dk, c->dv);
 	}
-	return 0;
 }
 
 int CPU(attention_backward)(struct device *dev, const struct attention *a, struct tensor q,
 	struct rows rows, const struct keys *keys, struct tensor out, struct tensor lse,
 	struct tensor dout, struct tensor dq, struct tensor dk, struct tensor dv, struct err *err)
 {
+	struct call c = {dev, a, rows, keys, q, out, lse, dout, dq, dk, dv};
+
 	if (check_scratch(a, rows, err))
 		return err->code;
 	memset(dq.data, 0, tensor_bytes(dq));
 	memset(dk.data, 0, tensor_bytes(dk));
 	memset(dv.data, 0, tensor_bytes(dv));
-#pragma omp parallel for schedule(dynamic, 8) if (tensor_count(q) > CPU_WORTH_THREADS / 16)
-	for (size_t i = 0; i < rows.n * a->n_kv_head; i++) {
-		struct unit u;
-
-		if (unit_at(a, rows, keys, i, &u))
-			unit_backward(&u, CPU(scratch)(dev), q, out, lse, dout, dq, dk, dv);
-	}
+	cpu_run(dev, rows.n * a->n_kv_head, 2 * unit_cost(a, rows), backward_units, &c);
 	return 0;
 }

@@ -40,22 +40,36 @@ int CPU(csr_difference)(struct device *dev, const struct csr *a, const struct cs
 	return 0;
 }
 
+struct call {
+	struct device *dev;
+	struct tensor W_dec, g;
+	struct csr *f;
+};
+
+static void attribute_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+	const size_t d = c->g.cols;
+	float *value = c->f->values.data;
+
+	for (size_t row = first; row < end; row++) {
+		for (int32_t e = c->f->indptr[row]; e < c->f->indptr[row + 1]; e++) {
+			const float *w = CPU(weight_floats)(c->W_dec, (size_t)c->f->indices[e] * d,
+				d, cpu_scratch(c->dev, thread));
+
+			value[e] *= v_dot(w, row_of(c->g, row), d);
+		}
+	}
+}
+
 int CPU(csr_attribute)(struct device *dev, struct tensor W_dec, struct tensor g, struct csr *f,
 	struct err *err)
 {
-	const size_t d = g.cols;
-	float *value = f->values.data;
+	struct call c = {dev, W_dec, g, f};
 
 	(void)err;
-#pragma omp parallel for schedule(dynamic, 8) \
-	if ((size_t)f->indptr[g.rows] * d > CPU_WORTH_THREADS)
-	for (size_t row = 0; row < g.rows; row++) {
-		for (int32_t e = f->indptr[row]; e < f->indptr[row + 1]; e++) {
-			const float *w = CPU(weight_floats)(W_dec, (size_t)f->indices[e] * d, d,
-				CPU(scratch)(dev));
-
-			value[e] *= v_dot(w, row_of(g, row), d);
-		}
-	}
+	if (g.rows > 0)
+		cpu_run(dev, g.rows, (size_t)f->indptr[g.rows] / g.rows * g.cols, attribute_rows,
+			&c);
 	return 0;
 }

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 #include <dnnl.h>
-#include <omp.h>
 
 static int open_state(struct device *dev, struct err *err)
 {
@@ -23,24 +22,18 @@ static int open_state(struct device *dev, struct err *err)
 		state->scratch = NULL;
 		return err_nomem(err, "scratch memory of the CPU device", bytes);
 	}
-	omp_set_num_threads(dev->n_threads);
-	return 0;
+	return pool_open(&state->pool, dev->n_threads, err);
 }
 
 static void close_state(struct device *dev)
 {
 	struct cpu_state *state = dev->state;
 
-	if (state)
+	if (state) {
+		pool_close(state->pool);
 		free(state->scratch);
+	}
 	free(state);
-}
-
-float *CPU(scratch)(struct device *dev)
-{
-	const struct cpu_state *state = dev->state;
-
-	return state->scratch + (size_t)omp_get_thread_num() * CPU_SCRATCH;
 }
 
 const float *CPU(weight_floats)(struct tensor W, size_t first, size_t n, float *to)

@@ -3,13 +3,16 @@
  * cpu.h - the CPU backend's own declarations. Its sources are compiled once per instruction-set
  * level (levels.h); CPU(name) gives each build's functions their own names.
  *
- * Threads: OpenMP, over blocks whose bounds depend on the shapes alone. Every output element is
- * computed by one thread in one order, so results do not depend on the number of threads.
+ * Threads: chunks of rows or tiles whose bounds depend on the shapes alone (pool.h). Every output
+ * element is computed by one thread in one order, so results do not depend on their number.
  */
 #ifndef SAENGINE_CPU_H
 #define SAENGINE_CPU_H
 
 #include "kernels/backend.h"
+#include "kernels/cpu/pool.h"
+
+#include <stdatomic.h>
 
 #define CPU_PASTE_(level, name) cpu_##level##_##name
 #define CPU_PASTE(level, name) CPU_PASTE_(level, name)
@@ -19,9 +22,10 @@
 OP_NAMES(CPU_DECLARE)
 #undef CPU_DECLARE
 
-/* What each thread may write: dev->state. */
+/* dev->state. */
 struct cpu_state {
-	float *scratch; /* [n_threads][CPU_SCRATCH] */
+	struct pool *pool;
+	float *scratch; /* [n_threads][CPU_SCRATCH]: what each thread may write */
 };
 
 /* Floats of scratch per thread: one panel of weights in float32 (linear.c), and beyond it one
@@ -34,11 +38,21 @@ enum {
 	CPU_SCRATCH = CPU_PANEL + CPU_TILE_ROWS * CPU_PANEL_ROWS
 };
 
-/* The calling thread's scratch. */
-float *CPU(scratch)(struct device *dev);
+static inline float *cpu_scratch(struct device *dev, int thread)
+{
+	return ((struct cpu_state *)dev->state)->scratch + (size_t)thread * CPU_SCRATCH;
+}
 
-/* Below this many scalar operations a parallel region costs more than it saves. */
-enum { CPU_WORTH_THREADS = 1 << 15 };
+/* Runs `task` over n items of about `cost` scalar operations each, in chunks worth handing to
+ * another thread (some ten microseconds); little work stays with the caller. */
+static inline void cpu_run(struct device *dev, size_t n, size_t cost, pool_task *task,
+	void *context)
+{
+	enum { CHUNK = 1 << 15 };
+	const size_t items = CHUNK / (cost + 1) + 1;
+
+	pool_run(((struct cpu_state *)dev->state)->pool, n, items, task, context);
+}
 
 /* Elements [first, first + n) of a weight as float32, converted into `to` unless they already
  * are. */
@@ -50,9 +64,23 @@ int CPU(sgemm)(bool transpose_b, size_t m, size_t n, size_t k, const float *A, s
 	const float *B, size_t ldb, float beta, float *C, size_t ldc, struct err *err);
 
 /* C [m, n] = rows [i, i + m) of x times rows [j, j + n) of W, transposed; n at most
- * CPU_PANEL_ROWS. One thread; uses the first CPU_PANEL floats of its scratch. */
-int CPU(tile_product)(struct device *dev, struct tensor x, size_t i, size_t m, struct tensor W,
-	size_t j, size_t n, float *C, size_t ldc, struct err *err);
+ * CPU_PANEL_ROWS. One thread; `panel` is CPU_PANEL floats of its scratch. */
+int CPU(tile_product)(float *panel, struct tensor x, size_t i, size_t m, struct tensor W, size_t j,
+	size_t n, float *C, size_t ldc, struct err *err);
+
+/* The first error of the tiles of a loop, whichever thread met it. */
+struct cpu_failure {
+	_Atomic int taken;
+	struct err err;
+};
+
+static inline void cpu_fail(struct cpu_failure *f, const struct err *err)
+{
+	int free_place = 0;
+
+	if (atomic_compare_exchange_strong(&f->taken, &free_place, 1))
+		f->err = *err;
+}
 
 static inline const float *row_of(struct tensor t, size_t i)
 {

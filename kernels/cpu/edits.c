@@ -6,39 +6,69 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 
+struct call {
+	float a;
+	const float *v;
+	struct tensor target, x;
+};
+
+static void ablate_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+	const size_t d = c->x.cols;
+
+	(void)thread;
+	for (size_t i = first; i < end; i++)
+		v_axpy(-v_dot(row_of(c->x, i), c->v, d), c->v, row_out(c->x, i), d);
+}
+
 int CPU(ablate_direction)(struct device *dev, struct tensor u, struct tensor x, struct err *err)
 {
-	(void)dev, (void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(x) > CPU_WORTH_THREADS)
-	for (size_t i = 0; i < x.rows; i++)
-		v_axpy(-v_dot(row_of(x, i), u.data, x.cols), u.data, row_out(x, i), x.cols);
+	struct call c = {.v = u.data, .x = x};
+
+	(void)err;
+	cpu_run(dev, x.rows, 2 * x.cols, ablate_rows, &c);
 	return 0;
+}
+
+static void add_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+
+	(void)thread;
+	for (size_t i = first; i < end; i++)
+		v_axpy(c->a, c->v, row_out(c->x, i), c->x.cols);
 }
 
 int CPU(add_vector)(struct device *dev, double a, struct tensor v, struct tensor x,
 	struct err *err)
 {
-	(void)dev, (void)err;
-	for (size_t i = 0; i < x.rows; i++)
-		v_axpy((float)a, v.data, row_out(x, i), x.cols);
+	struct call c = {.a = (float)a, .v = v.data, .x = x};
+
+	(void)err;
+	cpu_run(dev, x.rows, x.cols, add_rows, &c);
 	return 0;
+}
+
+static void mix_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+	const vf keep = v_set(1 - c->a), take = v_set(c->a);
+	const size_t n = (end - first) * c->x.cols;
+	const float *target = row_of(c->target, first);
+	float *x = row_out(c->x, first);
+
+	(void)thread;
+	for (size_t j = 0; j < n; j += VW)
+		v_store_n(x + j, keep * v_load_n(x + j, n - j) + take * v_load_n(target + j, n - j),
+			n - j);
 }
 
 int CPU(mix)(struct device *dev, double a, struct tensor target, struct tensor x, struct err *err)
 {
-	const vf keep = v_set((float)(1 - a)), take = v_set((float)a);
-	const size_t d = x.cols;
+	struct call c = {.a = (float)a, .target = target, .x = x};
 
-	(void)dev, (void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(x) > CPU_WORTH_THREADS)
-	for (size_t i = 0; i < x.rows; i++) {
-		const float *to = row_of(target, i);
-		float *row = row_out(x, i);
-
-		for (size_t j = 0; j < d; j += VW)
-			v_store_n(row + j,
-				keep * v_load_n(row + j, d - j) + take * v_load_n(to + j, d - j),
-				d - j);
-	}
+	(void)err;
+	cpu_run(dev, x.rows, x.cols, mix_rows, &c);
 	return 0;
 }

@@ -12,6 +12,14 @@
 static const float TWICE_ROOT = 1.5957691216f; /* 2 sqrt(2/pi) */
 static const float CUBIC = 0.044715f;
 
+enum { COST = 16 }; /* of one element, in units of a multiply-add */
+
+struct call {
+	enum activation activation;
+	struct tensor gate, up, out;    /* forward */
+	struct tensor dout, dgate, dup; /* backward */
+};
+
 /* S, and t' when `slope` is given. */
 static inline vf sigmoid_of(enum activation activation, vf z, vf *slope)
 {
@@ -29,49 +37,60 @@ static inline vf sigmoid_of(enum activation activation, vf z, vf *slope)
 	return v_set(1.0f) / (v_set(1.0f) + v_exp(-t));
 }
 
+static void forward_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+	const size_t n = (end - first) * c->gate.cols;
+	const float *gate = row_of(c->gate, first), *up = row_of(c->up, first);
+	float *out = row_out(c->out, first);
+
+	(void)thread;
+	for (size_t j = 0; j < n; j += VW) {
+		const vf z = v_load_n(gate + j, n - j);
+
+		v_store_n(out + j,
+			z * sigmoid_of(c->activation, z, NULL) * v_load_n(up + j, n - j), n - j);
+	}
+}
+
 int CPU(gated)(struct device *dev, enum activation activation, struct tensor gate,
 	struct tensor up, struct tensor out, struct err *err)
 {
-	const size_t n = gate.cols;
+	struct call c = {.activation = activation, .gate = gate, .up = up, .out = out};
 
-	(void)dev, (void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(gate) > CPU_WORTH_THREADS / 8)
-	for (size_t i = 0; i < gate.rows; i++) {
-		const float *g = row_of(gate, i), *u = row_of(up, i);
-		float *o = row_out(out, i);
-
-		for (size_t j = 0; j < n; j += VW) {
-			const vf z = v_load_n(g + j, n - j);
-
-			v_store_n(o + j,
-				z * sigmoid_of(activation, z, NULL) * v_load_n(u + j, n - j),
-				n - j);
-		}
-	}
+	(void)err;
+	cpu_run(dev, gate.rows, COST * gate.cols, forward_rows, &c);
 	return 0;
+}
+
+static void backward_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+	const size_t n = (end - first) * c->gate.cols;
+	const float *gate = row_of(c->gate, first), *up = row_of(c->up, first);
+	const float *dout = row_of(c->dout, first);
+	float *dgate = row_out(c->dgate, first), *dup = row_out(c->dup, first);
+
+	(void)thread;
+	for (size_t j = 0; j < n; j += VW) {
+		const vf z = v_load_n(gate + j, n - j), u = v_load_n(up + j, n - j);
+		const vf d = v_load_n(dout + j, n - j);
+		vf slope;
+		const vf S = sigmoid_of(c->activation, z, &slope);
+
+		v_store_n(dgate + j, d * u * (S + z * S * (v_set(1.0f) - S) * slope), n - j);
+		v_store_n(dup + j, d * z * S, n - j);
+	}
 }
 
 int CPU(gated_backward)(struct device *dev, enum activation activation, struct tensor gate,
 	struct tensor up, struct tensor dout, struct tensor dgate, struct tensor dup,
 	struct err *err)
 {
-	const size_t n = gate.cols;
+	struct call c = {.activation = activation, .gate = gate, .up = up, .dout = dout,
+		.dgate = dgate, .dup = dup};
 
-	(void)dev, (void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(gate) > CPU_WORTH_THREADS / 8)
-	for (size_t i = 0; i < gate.rows; i++) {
-		const float *g = row_of(gate, i), *u = row_of(up, i), *d = row_of(dout, i);
-		float *dg = row_out(dgate, i), *du = row_out(dup, i);
-
-		for (size_t j = 0; j < n; j += VW) {
-			const vf z = v_load_n(g + j, n - j), w = v_load_n(u + j, n - j);
-			const vf dz = v_load_n(d + j, n - j);
-			vf slope;
-			const vf S = sigmoid_of(activation, z, &slope);
-
-			v_store_n(dg + j, dz * w * (S + z * S * (v_set(1.0f) - S) * slope), n - j);
-			v_store_n(du + j, dz * z * S, n - j);
-		}
-	}
+	(void)err;
+	cpu_run(dev, gate.rows, COST * gate.cols, backward_rows, &c);
 	return 0;
 }

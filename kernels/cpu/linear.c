@@ -84,32 +84,50 @@ static void dot_rows(struct tensor x, const void *const w[ROWS_W], int n_w, bool
 	}
 }
 
-static void linear_few(struct device *dev, struct tensor x, struct tensor W, const float *bias,
-	struct tensor y)
-{
-	const size_t in = W.cols, out = W.rows, bytes = dtype_bytes(W.dtype);
-	/* Widened once into scratch when several tiles of x will read the same rows. */
-	const bool widen = W.dtype == DTYPE_F16 ||
-		(W.dtype == DTYPE_BF16 && x.rows > ROWS_X && ROWS_W * in <= CPU_SCRATCH);
-	const bool bf16 = W.dtype == DTYPE_BF16 && !widen;
+struct call {
+	struct device *dev;
+	struct tensor x, W, y; /* backward: dy, W, dx */
+	const float *bias;
+	bool widen;  /* few rows: convert rows of W to float32 in scratch first */
+	double beta; /* backward */
+	size_t tiles_x;
+	struct cpu_failure failure;
+};
 
-#pragma omp parallel for schedule(static) if (x.rows * in * out > CPU_WORTH_THREADS)
-	for (size_t j = 0; j < out; j += ROWS_W) {
+/* Groups of ROWS_W rows of W. */
+static void few_groups(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+	const size_t in = c->W.cols, out = c->W.rows, bytes = dtype_bytes(c->W.dtype);
+	float *scratch = cpu_scratch(c->dev, thread);
+
+	for (size_t j = first * ROWS_W; j < end * ROWS_W && j < out; j += ROWS_W) {
 		const int n_w = (int)(out - j < ROWS_W ? out - j : ROWS_W);
 		const void *w[ROWS_W] = {0};
 
 		for (int r = 0; r < ROWS_W; r++) {
 			const size_t row = j + (size_t)(r < n_w ? r : 0);
 
-			if (widen)
-				w[r] = r < n_w ? CPU(weight_floats)(W, row * in, in,
-							 CPU(scratch)(dev) + (size_t)r * in)
-					       : w[0];
+			if (!c->widen)
+				w[r] = (const char *)c->W.data + row * in * bytes;
 			else
-				w[r] = (const char *)W.data + row * in * bytes;
+				w[r] = r < n_w ? CPU(weight_floats)(c->W, row * in, in,
+							 scratch + (size_t)r * in)
+					       : w[0];
 		}
-		dot_rows(x, w, n_w, bf16, bias ? bias + j : NULL, row_out(y, 0) + j, out);
+		dot_rows(c->x, w, n_w, c->W.dtype == DTYPE_BF16 && !c->widen,
+			c->bias ? c->bias + j : NULL, row_out(c->y, 0) + j, out);
 	}
+}
+
+static void linear_few(struct call *c)
+{
+	const size_t in = c->W.cols, groups = (c->W.rows + ROWS_W - 1) / ROWS_W;
+
+	/* Once into scratch when several tiles of x will read the same rows. */
+	c->widen = c->W.dtype == DTYPE_F16 ||
+		(c->W.dtype == DTYPE_BF16 && c->x.rows > ROWS_X && ROWS_W * in <= CPU_SCRATCH);
+	cpu_run(c->dev, groups, c->x.rows * ROWS_W * in / VW * 4, few_groups, c);
 }
 
 /* ---- many rows ------------------------------------------------------------------------- */
@@ -122,11 +140,10 @@ static void add_bias(struct tensor y, size_t first_row, size_t n_rows, size_t fi
 			row_out(y, i)[j] += bias[j];
 }
 
-int CPU(tile_product)(struct device *dev, struct tensor x, size_t i, size_t m, struct tensor W,
-	size_t j, size_t n, float *C, size_t ldc, struct err *err)
+int CPU(tile_product)(float *panel, struct tensor x, size_t i, size_t m, struct tensor W, size_t j,
+	size_t n, float *C, size_t ldc, struct err *err)
 {
 	const size_t in = W.cols;
-	float *panel = CPU(scratch)(dev);
 
 	for (size_t k = 0; k < in; k += CPU_PANEL_COLS) {
 		const size_t depth = in - k < CPU_PANEL_COLS ? in - k : CPU_PANEL_COLS;
@@ -140,99 +157,109 @@ int CPU(tile_product)(struct device *dev, struct tensor x, size_t i, size_t m, s
 			for (size_t r = 0; r < n; r++)
 				CPU(weight_floats)(W, (j + r) * in + k, depth, panel + r * depth);
 		}
-		if (CPU(sgemm)(true, m, n, depth, row_of(x, i) + k, in, w, stride, k > 0 ? 1 : 0,
-			    C, ldc, err))
+		if (CPU(sgemm)(true, m, n, depth, row_of(x, i) + k, in, w, stride, k > 0 ? 1 : 0, C,
+			    ldc, err))
 			return err->code;
 	}
 	return 0;
 }
 
-static int linear_many(struct device *dev, struct tensor x, struct tensor W, const float *bias,
-	struct tensor y, struct err *err)
+/* Tile number t: BLOCK_X rows of x by CPU_PANEL_ROWS rows of W. */
+static void many_tiles(void *context, size_t first, size_t end, int thread)
 {
-	const size_t in = W.cols, out = W.rows;
-	const size_t tiles_x = (x.rows + BLOCK_X - 1) / BLOCK_X;
-	const size_t tiles_w = (out + CPU_PANEL_ROWS - 1) / CPU_PANEL_ROWS;
-	struct err failed = {0};
+	struct call *c = context;
+	const size_t out = c->W.rows;
+	struct err err;
 
-#pragma omp parallel for schedule(dynamic) if (x.rows * in * out > CPU_WORTH_THREADS)
-	for (size_t tile = 0; tile < tiles_x * tiles_w; tile++) {
-		const size_t i = tile % tiles_x * BLOCK_X, j = tile / tiles_x * CPU_PANEL_ROWS;
-		const size_t m = x.rows - i < BLOCK_X ? x.rows - i : BLOCK_X;
+	for (size_t t = first; t < end; t++) {
+		const size_t i = t % c->tiles_x * BLOCK_X, j = t / c->tiles_x * CPU_PANEL_ROWS;
+		const size_t m = c->x.rows - i < BLOCK_X ? c->x.rows - i : BLOCK_X;
 		const size_t n = out - j < CPU_PANEL_ROWS ? out - j : CPU_PANEL_ROWS;
-		struct err own;
 
-		if (CPU(tile_product)(dev, x, i, m, W, j, n, row_out(y, i) + j, out, &own))
-#pragma omp critical
-			failed = own;
-		if (bias)
-			add_bias(y, i, m, j, n, bias);
+		if (CPU(tile_product)(cpu_scratch(c->dev, thread), c->x, i, m, c->W, j, n,
+			    row_out(c->y, i) + j, out, &err))
+			cpu_fail(&c->failure, &err);
+		if (c->bias)
+			add_bias(c->y, i, m, j, n, c->bias);
 	}
-	if (failed.code)
-		*err = failed;
-	return failed.code;
+}
+
+/* The cost of a tile counts vectors, not scalars: these loops run at the speed of the units. */
+static int run_tiles(struct call *c, size_t tiles_w, size_t cost, pool_task *task,
+	struct err *err)
+{
+	c->tiles_x = (c->x.rows + BLOCK_X - 1) / BLOCK_X;
+	cpu_run(c->dev, c->tiles_x * tiles_w, cost, task, c);
+	if (c->failure.taken)
+		*err = c->failure.err;
+	return c->failure.taken ? err->code : 0;
 }
 
 int CPU(linear)(struct device *dev, struct tensor x, struct tensor W, struct tensor bias,
 	struct tensor y, struct err *err)
 {
+	struct call c = {.dev = dev, .x = x, .W = W, .y = y, .bias = bias.data};
+	const size_t rows = x.rows < BLOCK_X ? x.rows : BLOCK_X;
+
 	if (tensor_count(y) == 0)
 		return 0;
 	if (x.rows > SMALL_ROWS)
-		return linear_many(dev, x, W, bias.data, y, err);
-	linear_few(dev, x, W, bias.data, y);
+		return run_tiles(&c, (W.rows + CPU_PANEL_ROWS - 1) / CPU_PANEL_ROWS,
+			rows * CPU_PANEL_ROWS * W.cols / VW, many_tiles, err);
+	linear_few(&c);
 	return 0;
 }
 
 /* ---- backward -------------------------------------------------------------------------- */
 
 /* One tile of dx = beta dx + dy W: rows [i, i + m), columns [k, k + n). */
-static int backward_tile(struct device *dev, struct tensor dy, struct tensor W, double beta,
-	struct tensor dx, size_t i, size_t m, size_t k, size_t n, struct err *err)
+static int backward_tile(const struct call *c, float *panel, size_t i, size_t m, size_t k,
+	size_t n, struct err *err)
 {
-	const size_t in = W.cols, out = W.rows;
-	float *panel = CPU(scratch)(dev);
+	const size_t in = c->W.cols, out = c->W.rows;
 
 	for (size_t j = 0; j < out; j += CPU_PANEL_ROWS) {
 		const size_t depth = out - j < CPU_PANEL_ROWS ? out - j : CPU_PANEL_ROWS;
 		const float *w = panel;
 		size_t stride = n;
 
-		if (W.dtype == DTYPE_F32) {
-			w = (const float *)W.data + j * in + k;
+		if (c->W.dtype == DTYPE_F32) {
+			w = (const float *)c->W.data + j * in + k;
 			stride = in;
 		} else {
 			for (size_t r = 0; r < depth; r++)
-				CPU(weight_floats)(W, (j + r) * in + k, n, panel + r * n);
+				CPU(weight_floats)(c->W, (j + r) * in + k, n, panel + r * n);
 		}
-		if (CPU(sgemm)(false, m, n, depth, row_of(dy, i) + j, out, w, stride,
-			    j > 0 ? 1 : (float)beta, row_out(dx, i) + k, in, err))
+		if (CPU(sgemm)(false, m, n, depth, row_of(c->x, i) + j, out, w, stride,
+			    j > 0 ? 1 : (float)c->beta, row_out(c->y, i) + k, in, err))
 			return err->code;
 	}
 	return 0;
 }
 
+static void backward_tiles(void *context, size_t first, size_t end, int thread)
+{
+	struct call *c = context;
+	struct err err;
+
+	for (size_t t = first; t < end; t++) {
+		const size_t i = t % c->tiles_x * BLOCK_X, k = t / c->tiles_x * BLOCK_IN;
+		const size_t m = c->x.rows - i < BLOCK_X ? c->x.rows - i : BLOCK_X;
+		const size_t n = c->W.cols - k < BLOCK_IN ? c->W.cols - k : BLOCK_IN;
+
+		if (backward_tile(c, cpu_scratch(c->dev, thread), i, m, k, n, &err))
+			cpu_fail(&c->failure, &err);
+	}
+}
+
 int CPU(linear_backward)(struct device *dev, struct tensor dy, struct tensor W, double beta,
 	struct tensor dx, struct err *err)
 {
-	const size_t tiles_x = (dy.rows + BLOCK_X - 1) / BLOCK_X;
-	const size_t tiles_w = (W.cols + BLOCK_IN - 1) / BLOCK_IN;
-	struct err failed = {0};
+	struct call c = {.dev = dev, .x = dy, .W = W, .y = dx, .beta = beta};
+	const size_t rows = dy.rows < BLOCK_X ? dy.rows : BLOCK_X;
 
 	if (W.rows == 0)
 		return beta == 0 ? CPU(scale)(dev, 0, dx, err) : 0;
-#pragma omp parallel for schedule(dynamic) if (dy.rows * tensor_count(W) > CPU_WORTH_THREADS)
-	for (size_t tile = 0; tile < tiles_x * tiles_w; tile++) {
-		const size_t i = tile % tiles_x * BLOCK_X, k = tile / tiles_x * BLOCK_IN;
-		const size_t m = dy.rows - i < BLOCK_X ? dy.rows - i : BLOCK_X;
-		const size_t n = W.cols - k < BLOCK_IN ? W.cols - k : BLOCK_IN;
-		struct err own;
-
-		if (backward_tile(dev, dy, W, beta, dx, i, m, k, n, &own))
-#pragma omp critical
-			failed = own;
-	}
-	if (failed.code)
-		*err = failed;
-	return failed.code;
+	return run_tiles(&c, (W.cols + BLOCK_IN - 1) / BLOCK_IN, rows * tensor_count(W) / VW,
+		backward_tiles, err);
 }

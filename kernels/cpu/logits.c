@@ -8,37 +8,67 @@
 
 #include <math.h>
 
+enum { EXP_COST = 8 }; /* of one exp or tanh, in units of a multiply-add */
+
+struct call {
+	struct device *dev;
+	struct tensor a, b, out;
+	const int32_t *token;
+	int32_t *ids;
+	float cap;
+};
+
+static void softcap_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+	const vf up = v_set(c->cap), down = v_set(1 / c->cap);
+	const size_t n = (end - first) * c->a.cols;
+	float *x = row_out(c->a, first);
+
+	(void)thread;
+	for (size_t j = 0; j < n; j += VW)
+		v_store_n(x + j, up * v_tanh(v_load_n(x + j, n - j) * down), n - j);
+}
+
 int CPU(softcap)(struct device *dev, double cap, struct tensor x, struct err *err)
 {
-	const vf up = v_set((float)cap), down = v_set((float)(1 / cap));
-	const size_t n = x.cols;
+	struct call c = {.a = x, .cap = (float)cap};
 
-	(void)dev, (void)err;
-	if (cap == 0)
-		return 0;
-#pragma omp parallel for schedule(static) if (tensor_count(x) > CPU_WORTH_THREADS / 8)
-	for (size_t i = 0; i < x.rows; i++) {
-		float *row = row_out(x, i);
-
-		for (size_t j = 0; j < n; j += VW)
-			v_store_n(row + j, up * v_tanh(v_load_n(row + j, n - j) * down), n - j);
-	}
+	(void)err;
+	if (cap != 0)
+		cpu_run(dev, x.rows, EXP_COST * x.cols, softcap_rows, &c);
 	return 0;
+}
+
+static void argmax_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+
+	(void)thread;
+	for (size_t i = first; i < end; i++) {
+		const float *row = row_of(c->a, i);
+		const size_t n = c->a.cols;
+		vf top = v_set(row[0]);
+		float max;
+		size_t at = 0;
+
+		for (size_t j = 0; j + VW <= n; j += VW)
+			top = v_max(v_load(row + j), top);
+		max = v_max_of(top);
+		for (size_t j = n / VW * VW; j < n; j++)
+			max = row[j] > max ? row[j] : max;
+		while (at + 1 < n && row[at] != max) /* NaN everywhere: the last */
+			at++;
+		c->ids[i] = (int32_t)at;
+	}
 }
 
 int CPU(argmax)(struct device *dev, struct tensor logits, int32_t *out, struct err *err)
 {
-	(void)dev, (void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(logits) > CPU_WORTH_THREADS)
-	for (size_t i = 0; i < logits.rows; i++) {
-		const float *row = row_of(logits, i);
-		size_t best = 0;
+	struct call c = {.a = logits, .ids = out};
 
-		for (size_t j = 1; j < logits.cols; j++)
-			if (row[j] > row[best])
-				best = j;
-		out[i] = (int32_t)best;
-	}
+	(void)err;
+	cpu_run(dev, logits.rows, 2 * logits.cols, argmax_rows, &c);
 	return 0;
 }
 
@@ -63,26 +93,34 @@ static float log_sum_exp(const float *x, size_t n)
 	return top + logf(v_sum(sum));
 }
 
+static void logprob_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+
+	(void)thread;
+	for (size_t i = first; i < end; i++)
+		*row_out(c->out, i) =
+			row_of(c->a, i)[c->token[i]] - log_sum_exp(row_of(c->a, i), c->a.cols);
+}
+
 int CPU(token_logprob)(struct device *dev, struct tensor logits, const int32_t *token,
 	struct tensor out, struct err *err)
 {
-	(void)dev, (void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(logits) > CPU_WORTH_THREADS / 8)
-	for (size_t i = 0; i < logits.rows; i++)
-		*row_out(out, i) =
-			row_of(logits, i)[token[i]] - log_sum_exp(row_of(logits, i), logits.cols);
+	struct call c = {.a = logits, .token = token, .out = out};
+
+	(void)err;
+	cpu_run(dev, logits.rows, EXP_COST * logits.cols, logprob_rows, &c);
 	return 0;
 }
 
-int CPU(kl)(struct device *dev, struct tensor p, struct tensor q, struct tensor out,
-	struct err *err)
+static void kl_rows(void *context, size_t first, size_t end, int thread)
 {
-	const size_t n = p.cols;
+	const struct call *c = context;
+	const size_t n = c->a.cols;
 
-	(void)dev, (void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(p) > CPU_WORTH_THREADS / 8)
-	for (size_t i = 0; i < p.rows; i++) {
-		const float *a = row_of(p, i), *b = row_of(q, i);
+	(void)thread;
+	for (size_t i = first; i < end; i++) {
+		const float *a = row_of(c->a, i), *b = row_of(c->b, i);
 		const float log_p = log_sum_exp(a, n), log_q = log_sum_exp(b, n);
 		vf sum = {0};
 
@@ -95,47 +133,76 @@ int CPU(kl)(struct device *dev, struct tensor p, struct tensor q, struct tensor 
 				term[k] = 0;
 			sum += term;
 		}
-		*row_out(out, i) = v_sum(sum);
+		*row_out(c->out, i) = v_sum(sum);
 	}
+}
+
+int CPU(kl)(struct device *dev, struct tensor p, struct tensor q, struct tensor out,
+	struct err *err)
+{
+	struct call c = {.a = p, .b = q, .out = out};
+
+	(void)err;
+	cpu_run(dev, p.rows, 3 * EXP_COST * p.cols, kl_rows, &c);
 	return 0;
+}
+
+/* a = y or dout, b = E, out = logits or dy. */
+static void selected_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+	const size_t d = c->a.cols, m = c->out.cols;
+
+	for (size_t i = first; i < end; i++) {
+		for (size_t j = 0; j < m; j++) {
+			const float *e = CPU(weight_floats)(c->b, (size_t)c->token[i * m + j] * d, d,
+				cpu_scratch(c->dev, thread));
+			const float z = v_dot(row_of(c->a, i), e, d);
+
+			row_out(c->out, i)[j] = c->cap != 0 ? c->cap * tanhf(z / c->cap) : z;
+		}
+	}
 }
 
 int CPU(selected_logits)(struct device *dev, struct tensor y, struct tensor E,
 	const int32_t *token, double softcap, struct tensor out, struct err *err)
 {
-	const size_t d = y.cols, m = out.cols;
+	struct call c = {dev, y, E, out, token, NULL, (float)softcap};
 
 	(void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(y) > CPU_WORTH_THREADS)
-	for (size_t i = 0; i < y.rows; i++) {
-		for (size_t j = 0; j < m; j++) {
-			const size_t t = (size_t)token[i * m + j];
-			const float *e = CPU(weight_floats)(E, t * d, d, CPU(scratch)(dev));
-			const float z = v_dot(row_of(y, i), e, d);
+	cpu_run(dev, y.rows, y.cols * out.cols, selected_rows, &c);
+	return 0;
+}
 
-			row_out(out, i)[j] =
-				softcap != 0 ? (float)softcap * tanhf(z / (float)softcap) : z;
+struct selected_backward {
+	struct call call;
+	struct tensor logits;
+};
+
+static void selected_backward_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct selected_backward *s = context;
+	const struct call *c = &s->call;
+	const size_t d = c->out.cols, m = c->a.cols;
+
+	for (size_t i = first; i < end; i++) {
+		memset(row_out(c->out, i), 0, d * sizeof(float));
+		for (size_t j = 0; j < m; j++) {
+			const float *e = CPU(weight_floats)(c->b, (size_t)c->token[i * m + j] * d, d,
+				cpu_scratch(c->dev, thread));
+			const float t = c->cap != 0 ? row_of(s->logits, i)[j] / c->cap : 0;
+
+			v_axpy(row_of(c->a, i)[j] * (1 - t * t), e, row_out(c->out, i), d);
 		}
 	}
-	return 0;
 }
 
 int CPU(selected_logits_backward)(struct device *dev, struct tensor dout, struct tensor out,
 	struct tensor E, const int32_t *token, double softcap, struct tensor dy, struct err *err)
 {
-	const size_t d = dy.cols, m = dout.cols;
+	struct selected_backward s = {{dev, dout, E, dy, token, NULL, (float)softcap}, out};
 
 	(void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(dy) > CPU_WORTH_THREADS)
-	for (size_t i = 0; i < dy.rows; i++) {
-		memset(row_out(dy, i), 0, d * sizeof(float));
-		for (size_t j = 0; j < m; j++) {
-			const size_t t = (size_t)token[i * m + j];
-			const float *e = CPU(weight_floats)(E, t * d, d, CPU(scratch)(dev));
-			const float tanh_z = softcap != 0 ? row_of(out, i)[j] / (float)softcap : 0;
-
-			v_axpy(row_of(dout, i)[j] * (1 - tanh_z * tanh_z), e, row_out(dy, i), d);
-		}
-	}
+	cpu_run(dev, dy.rows, dy.cols * dout.cols, selected_backward_rows, &s);
 	return 0;
 }

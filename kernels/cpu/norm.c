@@ -8,57 +8,78 @@
 
 #include <math.h>
 
+struct call {
+	float eps;
+	vf one; /* 1 where the gain is 1 + w, else 0 */
+	const float *w;
+	struct tensor x, rstd, in, out; /* in: dy, backward only */
+};
+
+static void forward_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+	const size_t d = c->x.cols;
+
+	(void)thread;
+	for (size_t i = first; i < end; i++) {
+		const float *x = row_of(c->x, i);
+		float *y = row_out(c->out, i);
+		const float r = 1 / sqrtf(v_dot(x, x, d) / (float)d + c->eps);
+
+		for (size_t j = 0; j < d; j += VW)
+			v_store_n(y + j,
+				v_load_n(x + j, d - j) * v_set(r) *
+					(c->one + v_load_n(c->w + j, d - j)),
+				d - j);
+		if (c->rstd.data)
+			*row_out(c->rstd, i) = r;
+	}
+}
+
 int CPU(rmsnorm)(struct device *dev, struct norm norm, struct tensor x, struct tensor w,
 	struct tensor y, struct tensor rstd, struct err *err)
 {
-	const vf one = v_set(norm.plus_one ? 1.0f : 0.0f);
-	const float *gain = w.data;
-	const size_t d = x.cols;
+	struct call c = {(float)norm.eps, v_set(norm.plus_one ? 1.0f : 0.0f), w.data, x, rstd,
+		{0}, y};
 
-	(void)dev, (void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(x) > CPU_WORTH_THREADS)
-	for (size_t i = 0; i < x.rows; i++) {
-		const float *in = row_of(x, i);
-		float *out = row_out(y, i);
-		const float r = 1 / sqrtf(v_dot(in, in, d) / (float)d + (float)norm.eps);
+	(void)err;
+	cpu_run(dev, x.rows, 2 * x.cols, forward_rows, &c);
+	return 0;
+}
+
+static void backward_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+	const size_t d = c->x.cols;
+
+	(void)thread;
+	for (size_t i = first; i < end; i++) {
+		const float *x = row_of(c->x, i), *dy = row_of(c->in, i);
+		float *dx = row_out(c->out, i);
+		const float r = *row_of(c->rstd, i);
+		vf sum = {0};
+		float pull;
 
 		for (size_t j = 0; j < d; j += VW)
-			v_store_n(out + j,
-				v_load_n(in + j, d - j) * v_set(r) *
-					(one + v_load_n(gain + j, d - j)),
+			sum += v_load_n(x + j, d - j) * v_load_n(dy + j, d - j) *
+				(c->one + v_load_n(c->w + j, d - j));
+		pull = v_sum(sum) * r * r * r / (float)d;
+		for (size_t j = 0; j < d; j += VW)
+			v_store_n(dx + j,
+				v_set(r) * (c->one + v_load_n(c->w + j, d - j)) *
+						v_load_n(dy + j, d - j) -
+					v_load_n(x + j, d - j) * v_set(pull),
 				d - j);
-		if (rstd.data)
-			*row_out(rstd, i) = r;
 	}
-	return 0;
 }
 
 int CPU(rmsnorm_backward)(struct device *dev, struct norm norm, struct tensor x, struct tensor w,
 	struct tensor rstd, struct tensor dy, struct tensor dx, struct err *err)
 {
-	const vf one = v_set(norm.plus_one ? 1.0f : 0.0f);
-	const float *gain = w.data;
-	const size_t d = x.cols;
+	struct call c = {(float)norm.eps, v_set(norm.plus_one ? 1.0f : 0.0f), w.data, x, rstd, dy,
+		dx};
 
-	(void)dev, (void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(x) > CPU_WORTH_THREADS)
-	for (size_t i = 0; i < x.rows; i++) {
-		const float *in = row_of(x, i), *g = row_of(dy, i);
-		float *out = row_out(dx, i);
-		const float r = *row_of(rstd, i);
-		vf sum = {0};
-		float pull;
-
-		for (size_t j = 0; j < d; j += VW)
-			sum += v_load_n(in + j, d - j) * v_load_n(g + j, d - j) *
-				(one + v_load_n(gain + j, d - j));
-		pull = v_sum(sum) * r * r * r / (float)d;
-		for (size_t j = 0; j < d; j += VW)
-			v_store_n(out + j,
-				v_set(r) * (one + v_load_n(gain + j, d - j)) *
-						v_load_n(g + j, d - j) -
-					v_load_n(in + j, d - j) * v_set(pull),
-				d - j);
-	}
+	(void)err;
+	cpu_run(dev, x.rows, 4 * x.cols, backward_rows, &c);
 	return 0;
 }

@@ -5,31 +5,46 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 
-int CPU(rope)(struct device *dev, size_t head_dim, int direction, struct tensor cos_table,
-	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *err)
+struct call {
+	size_t head_dim;
+	vf sign;
+	struct tensor cosines, sines, x;
+	const int32_t *pos;
+};
+
+static void rotate_rows(void *context, size_t first, size_t end, int thread)
 {
-	const size_t half = head_dim / 2;
-	const vf sign = v_set((float)direction);
+	const struct call *c = context;
+	const size_t half = c->head_dim / 2;
 
-	(void)dev, (void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(x) > CPU_WORTH_THREADS)
-	for (size_t i = 0; i < x.rows; i++) {
-		const float *cosine = row_of(cos_table, (size_t)pos[i]);
-		const float *sine = row_of(sin_table, (size_t)pos[i]);
+	(void)thread;
+	for (size_t i = first; i < end; i++) {
+		const float *cosine = row_of(c->cosines, (size_t)c->pos[i]);
+		const float *sine = row_of(c->sines, (size_t)c->pos[i]);
+		float *row = row_out(c->x, i);
 
-		for (float *a = row_out(x, i), *end = a + x.cols; a < end; a += head_dim) {
-			float *b = a + half;
+		for (size_t head = 0; head < c->x.cols; head += c->head_dim) {
+			float *a = row + head, *b = a + half;
 
 			for (size_t j = 0; j < half; j += VW) {
-				const vf c = v_load_n(cosine + j, half - j);
-				const vf s = v_load_n(sine + j, half - j) * sign;
+				const vf co = v_load_n(cosine + j, half - j);
+				const vf si = v_load_n(sine + j, half - j) * c->sign;
 				const vf u = v_load_n(a + j, half - j);
 				const vf v = v_load_n(b + j, half - j);
 
-				v_store_n(a + j, u * c - v * s, half - j);
-				v_store_n(b + j, v * c + u * s, half - j);
+				v_store_n(a + j, u * co - v * si, half - j);
+				v_store_n(b + j, v * co + u * si, half - j);
 			}
 		}
 	}
+}
+
+int CPU(rope)(struct device *dev, size_t head_dim, int direction, struct tensor cos_table,
+	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *err)
+{
+	struct call c = {head_dim, v_set((float)direction), cos_table, sin_table, x, pos};
+
+	(void)err;
+	cpu_run(dev, x.rows, 2 * x.cols, rotate_rows, &c);
 	return 0;
 }

@@ -5,8 +5,6 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 
-#include <math.h>
-
 int CPU(copy)(struct device *dev, struct tensor x, struct tensor y, struct err *err)
 {
 	(void)dev, (void)err;
@@ -15,29 +13,47 @@ int CPU(copy)(struct device *dev, struct tensor x, struct tensor y, struct err *
 	return 0;
 }
 
+struct axpy {
+	float a;
+	struct tensor x, y;
+};
+
+static void axpy_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct axpy *c = context;
+
+	(void)thread;
+	v_axpy(c->a, row_of(c->x, first), row_out(c->y, first), (end - first) * c->x.cols);
+}
+
 int CPU(axpy)(struct device *dev, double a, struct tensor x, struct tensor y, struct err *err)
 {
-	(void)dev, (void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(x) > CPU_WORTH_THREADS)
-	for (size_t i = 0; i < x.rows; i++)
-		v_axpy((float)a, row_of(x, i), row_out(y, i), x.cols);
+	struct axpy c = {(float)a, x, y};
+
+	(void)err;
+	cpu_run(dev, x.rows, x.cols, axpy_rows, &c);
 	return 0;
+}
+
+static void scale_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct axpy *c = context;
+	float *x = row_out(c->x, first);
+
+	(void)thread;
+	for (size_t i = 0; i < (end - first) * c->x.cols; i++)
+		x[i] *= c->a;
 }
 
 int CPU(scale)(struct device *dev, double a, struct tensor x, struct err *err)
 {
-	(void)dev, (void)err;
-	if (a == 0) {
-		memset(x.data, 0, tensor_bytes(x));
-		return 0;
-	}
-#pragma omp parallel for schedule(static) if (tensor_count(x) > CPU_WORTH_THREADS)
-	for (size_t i = 0; i < x.rows; i++) {
-		float *row = row_out(x, i);
+	struct axpy c = {(float)a, x, x};
 
-		for (size_t j = 0; j < x.cols; j++)
-			row[j] *= (float)a;
-	}
+	(void)err;
+	if (a != 0)
+		cpu_run(dev, x.rows, x.cols, scale_rows, &c);
+	else if (tensor_count(x) > 0)
+		memset(x.data, 0, tensor_bytes(x));
 	return 0;
 }
 

@@ -62,19 +62,39 @@ fail:
 	return err->code;
 }
 
-static int encode_block(struct device *dev, const struct sae_weights *sae, struct tensor x,
-	size_t i, size_t m, size_t block, struct survivors *list, struct err *err)
+struct encode {
+	struct device *dev;
+	const struct sae_weights *sae;
+	struct tensor x;
+	size_t row, n_rows; /* the tile of rows */
+	struct survivors *lists;
+	struct cpu_failure failure;
+};
+
+static int encode_block(const struct encode *c, size_t block, int thread, struct err *err)
 {
-	const size_t first = block * CPU_PANEL_ROWS, n_all = sae->W_enc_t.rows;
+	const size_t first = block * CPU_PANEL_ROWS, n_all = c->sae->W_enc_t.rows;
 	const size_t n = n_all - first < CPU_PANEL_ROWS ? n_all - first : CPU_PANEL_ROWS;
-	float *pre = CPU(scratch)(dev) + CPU_PANEL;
+	struct survivors *list = &c->lists[block];
+	float *panel = cpu_scratch(c->dev, thread), *pre = panel + CPU_PANEL;
 
 	list->index.n = list->value.n = list->taken = 0;
-	TRY(CPU(tile_product)(dev, x, i, m, sae->W_enc_t, first, n, pre, n, err));
-	TRY(keep_survivors(sae, pre, m, first, n, list, err));
+	TRY(CPU(tile_product)(panel, c->x, c->row, c->n_rows, c->sae->W_enc_t, first, n, pre, n,
+		err));
+	TRY(keep_survivors(c->sae, pre, c->n_rows, first, n, list, err));
 	return 0;
 fail:
 	return err->code;
+}
+
+static void encode_blocks(void *context, size_t first, size_t end, int thread)
+{
+	struct encode *c = context;
+	struct err err;
+
+	for (size_t block = first; block < end; block++)
+		if (encode_block(c, block, thread, &err))
+			cpu_fail(&c->failure, &err);
 }
 
 /* Appends row i's entries of every block, features ascending. */
@@ -100,41 +120,35 @@ int CPU(sae_encode)(struct device *dev, const struct sae_weights *sae, struct te
 	struct csr *out, struct err *err)
 {
 	const size_t n_blocks = (sae->W_enc_t.rows + CPU_PANEL_ROWS - 1) / CPU_PANEL_ROWS;
-	struct survivors *lists = calloc(n_blocks + 1, sizeof *lists);
-	struct err failed = {0};
+	struct encode c = {.dev = dev, .sae = sae, .x = x};
 	size_t n = 0;
 
-	if (!lists)
-		return err_nomem(err, "sparse encoding", n_blocks * sizeof *lists);
+	c.lists = calloc(n_blocks + 1, sizeof *c.lists);
+	if (!c.lists)
+		return err_nomem(err, "sparse encoding", n_blocks * sizeof *c.lists);
 	out->indptr[0] = 0;
-	for (size_t i = 0; i < x.rows && !failed.code; i += CPU_TILE_ROWS) {
-		const size_t m = x.rows - i < CPU_TILE_ROWS ? x.rows - i : CPU_TILE_ROWS;
-
-#pragma omp parallel for schedule(dynamic)
-		for (size_t b = 0; b < n_blocks; b++) {
-			struct err own;
-
-			if (encode_block(dev, sae, x, i, m, b, &lists[b], &own))
-#pragma omp critical
-				failed = own;
+	for (; c.row < x.rows && !c.failure.taken; c.row += CPU_TILE_ROWS) {
+		c.n_rows = x.rows - c.row < CPU_TILE_ROWS ? x.rows - c.row : CPU_TILE_ROWS;
+		cpu_run(dev, n_blocks, c.n_rows * CPU_PANEL_ROWS * x.cols / VW, encode_blocks, &c);
+		for (size_t r = 0; r < c.n_rows && !c.failure.taken; r++) {
+			join_row(c.lists, n_blocks, r, out, &n);
+			out->indptr[c.row + r + 1] = (int32_t)n;
 		}
-		for (size_t r = 0; r < m && !failed.code; r++) {
-			join_row(lists, n_blocks, r, out, &n);
-			out->indptr[i + r + 1] = (int32_t)n;
-		}
-		if (n > INT32_MAX)
-			err_set(&failed, ERR_DEVICE,
+		if (n > INT32_MAX) {
+			err_set(&c.failure.err, ERR_DEVICE,
 				"op sae_encode: expected at most %d active features in a batch, "
 				"found more; use a smaller batch", INT32_MAX);
+			c.failure.taken = 1;
+		}
 	}
 	for (size_t b = 0; b < n_blocks; b++) {
-		free(lists[b].index.data);
-		free(lists[b].value.data);
+		free(c.lists[b].index.data);
+		free(c.lists[b].value.data);
 	}
-	free(lists);
-	if (failed.code)
-		*err = failed;
-	return failed.code;
+	free(c.lists);
+	if (c.failure.taken)
+		*err = c.failure.err;
+	return c.failure.taken ? err->code : 0;
 }
 
 int CPU(sae_encode_selected)(struct device *dev, const struct sae_weights *sae, struct tensor x,
@@ -153,38 +167,63 @@ int CPU(sae_encode_selected)(struct device *dev, const struct sae_weights *sae, 
 	return 0;
 }
 
+struct rows_call {
+	struct device *dev;
+	const struct sae_weights *sae;
+	const struct csr *f;
+	struct tensor W, out;
+	const float *v;
+	float norm_v;
+};
+
+static void decode_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct rows_call *c = context;
+	const size_t d = c->out.cols;
+
+	for (size_t row = first; row < end; row++) {
+		memcpy(row_out(c->out, row), c->sae->b_dec.data, d * sizeof(float));
+		for (int32_t e = c->f->indptr[row]; e < c->f->indptr[row + 1]; e++)
+			v_axpy(row_of(c->f->values, 0)[e],
+				CPU(weight_floats)(c->sae->W_dec, (size_t)c->f->indices[e] * d, d,
+					cpu_scratch(c->dev, thread)),
+				row_out(c->out, row), d);
+	}
+}
+
 int CPU(sae_decode)(struct device *dev, const struct sae_weights *sae, const struct csr *f,
 	struct tensor x_hat, struct err *err)
 {
-	const size_t d = x_hat.cols;
+	struct rows_call c = {.dev = dev, .sae = sae, .f = f, .out = x_hat};
 
 	(void)err;
-#pragma omp parallel for schedule(dynamic, 8) if (tensor_count(x_hat) > CPU_WORTH_THREADS)
-	for (size_t row = 0; row < x_hat.rows; row++) {
-		memcpy(row_out(x_hat, row), sae->b_dec.data, d * sizeof(float));
-		for (int32_t e = f->indptr[row]; e < f->indptr[row + 1]; e++)
-			v_axpy(row_of(f->values, 0)[e],
-				CPU(weight_floats)(sae->W_dec, (size_t)f->indices[e] * d, d,
-					CPU(scratch)(dev)),
-				row_out(x_hat, row), d);
-	}
+	if (x_hat.rows > 0)
+		cpu_run(dev, x_hat.rows,
+			((size_t)f->indptr[x_hat.rows] / x_hat.rows + 1) * x_hat.cols, decode_rows,
+			&c);
 	return 0;
+}
+
+static void cosine_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct rows_call *c = context;
+	const size_t d = c->W.cols;
+
+	for (size_t i = first; i < end; i++) {
+		const float *w = CPU(weight_floats)(c->W, i * d, d, cpu_scratch(c->dev, thread));
+		const float norms = sqrtf(v_dot(w, w, d)) * c->norm_v;
+
+		*row_out(c->out, i) = norms > 0 ? v_dot(w, c->v, d) / norms : 0;
+	}
 }
 
 int CPU(row_cosine)(struct device *dev, struct tensor W, struct tensor v, struct tensor out,
 	struct err *err)
 {
-	const size_t d = W.cols;
-	const float *direction = v.data;
-	const float norm_v = sqrtf(v_dot(direction, direction, d));
+	struct rows_call c = {.dev = dev, .W = W, .out = out, .v = v.data};
 
 	(void)err;
-#pragma omp parallel for schedule(static) if (tensor_count(W) > CPU_WORTH_THREADS)
-	for (size_t i = 0; i < W.rows; i++) {
-		const float *w = CPU(weight_floats)(W, i * d, d, CPU(scratch)(dev));
-		const float norms = sqrtf(v_dot(w, w, d)) * norm_v;
-
-		*row_out(out, i) = norms > 0 ? v_dot(w, direction, d) / norms : 0;
-	}
+	c.norm_v = sqrtf(v_dot(c.v, c.v, W.cols));
+	cpu_run(dev, W.rows, 2 * W.cols, cosine_rows, &c);
 	return 0;
 }
