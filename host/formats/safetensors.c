@@ -117,7 +117,9 @@ static int read_tensor(struct file_tensor *t, const char *file, const json_t *en
 	if (json_array_size(offsets) != 2 || !unsigned_value(json_array_get(offsets, 0), &begin) ||
 		!unsigned_value(json_array_get(offsets, 1), &end))
 		return bad_tensor(err, file, t->name, "expected two integers as data_offsets");
-	if (begin > end || end > data_bytes)
+	if (begin > end)
+		return bad_tensor(err, file, t->name, "its data_offsets run backwards");
+	if (end > data_bytes)
 		return err_set(err, ERR_INPUT,
 			"%s: tensor \"%s\": its data ends at byte %zu, but the file holds %zu bytes "
 			"of data (truncated download?)",

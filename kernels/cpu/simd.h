@@ -121,12 +121,12 @@ static inline vf v_exp(vf x)
 {
 	const vf shift = v_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
 	vf n, r, p, scale;
-	vi bits;
+	vu bits; /* unsigned: for x far below 0 the exponent wraps, and the result is not used */
 
 	x = v_pick(x > v_set(88.0f), v_set(88.0f), x);
 	n = x * v_set(1.44269504088896f) + shift;
 	memcpy(&bits, &n, sizeof bits);
-	bits = (bits << 23) + (127 << 23);
+	bits = (bits << 23) + (127u << 23);
 	memcpy(&scale, &bits, sizeof scale);
 	n = n - shift;
 	r = x - n * v_set(0.693359375f);
