@@ -417,7 +417,21 @@ static int upload_seed(struct attribution *a, size_t n, struct err *err)
 	return rc;
 }
 
-/* Step 3: the path. With the left rule its first point is the clean run itself. */
+/* One point of the path, forward and back. With the left rule the first point is the clean run
+ * itself, which has just been passed. */
+static int run_point(struct attribution *a, const struct token_span *prompts, size_t n, size_t k,
+	struct err *err)
+{
+	const struct edit mix = mixture(a, k, a->targets); /* lives until after the way back */
+	const struct intervention how = {prefix_or_none(a, &a->prefix_mixed[k]), &mix, 1, NULL, 0};
+
+	if (step_position(a, k) > 0 &&
+		runner_run(&a->runner, prompts, n, BATCH_OUT_LAST, &how, err))
+		return err->code;
+	return add_gradient(a, n, err);
+}
+
+/* Step 3: the path. */
 static int run_path(struct attribution *a, const struct token_span *prompts, size_t n,
 	struct err *err)
 {
@@ -425,16 +439,8 @@ static int run_path(struct attribution *a, const struct token_span *prompts, siz
 	for (size_t l = 0; l < a->n_layer; l++)
 		TRY(op_scale(a->setup.model->dev, 0, a->gradient_now[l], err));
 	TRY(run_clean(a, prompts, n, err));
-	for (size_t k = 0; k < a->setup.options.steps; k++) {
-		if (step_position(a, k) > 0) {
-			const struct edit mix = mixture(a, k, a->targets);
-			const struct intervention how = {
-				prefix_or_none(a, &a->prefix_mixed[k]), &mix, 1, NULL, 0};
-
-			TRY(runner_run(&a->runner, prompts, n, BATCH_OUT_LAST, &how, err));
-		}
-		TRY(add_gradient(a, n, err));
-	}
+	for (size_t k = 0; k < a->setup.options.steps; k++)
+		TRY(run_point(a, prompts, n, k, err));
 	return 0;
 fail:
 	return err->code;

@@ -22,7 +22,7 @@ struct runner {
 	struct workspace *ws;
 	struct kv_cache cache;
 	struct batch batch;
-	struct pass pass; /* the last call's, for backward */
+	struct pass pass; /* the last call's, for backward; refers to that call's edits */
 };
 
 /* Errors: ERR_DEVICE. */

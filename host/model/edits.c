@@ -12,7 +12,9 @@ static bool covers(const struct edit *e, size_t layer)
 int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
 	struct rows rows, struct tensor x, struct err *err)
 {
-	for (const struct edit *e = edits; e < edits + n_edits; e++) {
+	for (size_t i = 0; i < n_edits; i++) {
+		const struct edit *e = &edits[i];
+
 		if (!covers(e, layer))
 			continue;
 		switch (e->kind) {
@@ -40,7 +42,9 @@ fail:
 int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
 	struct tensor g, struct err *err)
 {
-	for (const struct edit *e = edits + n_edits; e-- > edits;) {
+	for (size_t i = n_edits; i-- > 0;) {
+		const struct edit *e = &edits[i];
+
 		if (!covers(e, layer))
 			continue;
 		switch (e->kind) {
