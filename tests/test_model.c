@@ -7,92 +7,14 @@
  * backward in float32, from the project's contract; for the engine in float64, 2e-6: what
  * remains is the golden file's own float32 storage and transformers' float32 norms and rotations.
  */
-#include "host/formats/safetensors.h"
-#include "host/base/file.h"
 #include "host/model/readout.h"
-#include "host/model/transformer.h"
-#include "kernels/backend.h"
 #include "kernels/ref/ref.h"
-#include "tests/device_fixture.h"
+#include "tests/golden_model.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char *const models[] = {"gemma2_a", "gemma2_b", "gemma2_c", "llama_a", "llama_b",
-	"llama_c"};
-enum { N_MODELS = sizeof models / sizeof *models, MAX_PROMPTS = 16 };
-
-/* One golden model, open on a device, and a recording pass over all its prompts. */
-struct golden {
-	const char *name;
-	struct device *dev;
-	struct model *model;
-	struct safetensors *expected;
-	const int32_t *tokens, *lengths, *pair;
-	size_t n_prompts, n_tokens;
-	size_t first[MAX_PROMPTS + 1]; /* token index where a prompt starts */
-	struct workspace *ws;
-	struct kv_cache cache;
-	struct batch batch;
-	struct fixture f;
-	struct err err;
-};
-
-static const int32_t *expected_ints(struct golden *g, const char *name)
-{
-	return (const int32_t *)safetensors_find(g->expected, name)->data;
-}
-
-static int golden_open(struct golden *g, const char *name, const struct backend *backend)
-{
-	char path[512];
-
-	*g = (struct golden){.name = name};
-	TRY(backend ? device_open_backend(&g->dev, backend, 1, &g->err)
-		    : device_open(&g->dev, "cpu", 2, &g->err));
-	snprintf(path, sizeof path, "%s/tests/golden/models/%s", test_source_root(), name);
-	TRY(model_open(&g->model, g->dev, path, &(struct model_options){0}, &g->err));
-	strcat(path, "/expected.safetensors");
-	TRY(safetensors_open(&g->expected, path, &g->err));
-	g->tokens = expected_ints(g, "tokens");
-	g->lengths = expected_ints(g, "lengths");
-	g->pair = expected_ints(g, "pair");
-	g->n_prompts = safetensors_find(g->expected, "lengths")->shape[0];
-	g->n_tokens = safetensors_find(g->expected, "tokens")->shape[0];
-	for (size_t p = 0; p < g->n_prompts; p++)
-		g->first[p + 1] = g->first[p] + (size_t)g->lengths[p];
-	TRY(workspace_create(&g->ws, g->model,
-		(struct workspace_size){g->n_tokens, g->n_tokens, true}, &g->err));
-	TRY(kv_cache_init(&g->cache, g->model, g->n_tokens + 200, &g->err));
-	TRY(batch_init(&g->batch, g->dev, g->n_tokens, MAX_PROMPTS, &g->err));
-	fixture_init(&g->f, g->dev, 1);
-	return 0;
-fail:
-	return g->err.code;
-}
-
-static void golden_close(struct golden *g)
-{
-	fixture_free(&g->f);
-	batch_free(&g->batch);
-	kv_cache_free(&g->cache);
-	workspace_free(g->ws);
-	safetensors_close(g->expected);
-	model_close(g->model);
-	device_close(g->dev);
-}
-
-/* All prompts in one packed batch. */
-static int pack_all(struct golden *g, size_t n_out)
-{
-	batch_clear(&g->batch, 0);
-	for (size_t p = 0; p < g->n_prompts; p++)
-		batch_pack(&g->batch, g->tokens + g->first[p], (size_t)g->lengths[p], n_out,
-			(int32_t)p);
-	return batch_upload(&g->batch, &g->err);
-}
 
 /* max |got[row_of(i)] - expected[i]| / max |expected| over n rows. */
 static double worst_rows(struct tensor got, const size_t *row_of, const float *expected, size_t n,
@@ -111,14 +33,6 @@ static double worst_rows(struct tensor got, const size_t *row_of, const float *e
 		}
 	}
 	return worst / scale;
-}
-
-static const float *expected_floats(struct golden *g, const char *kind, size_t layer)
-{
-	char name[64];
-
-	snprintf(name, sizeof name, "%s.%zu", kind, layer);
-	return (const float *)safetensors_find(g->expected, name)->data;
 }
 
 /* ---- against transformers -------------------------------------------------------------- */
@@ -164,9 +78,9 @@ static void check_against_transformers(struct golden *g, double forward_toleranc
 	REQUIRE(backward(g->ws, &pass, dy, grad, 1, &g->err) == 0, "%s", g->err.text);
 
 	for (size_t l = 0; l + 1 < a->n_layer; l++) {
-		const double x = worst_rows(resid[l], NULL, expected_floats(g, "resid_post", l),
+		const double x = worst_rows(resid[l], NULL, golden_layer(g, "resid_post", l),
 			g->n_tokens, a->d_model);
-		const double d = worst_rows(grad[l], NULL, expected_floats(g, "grad", l),
+		const double d = worst_rows(grad[l], NULL, golden_layer(g, "grad", l),
 			g->n_tokens, a->d_model);
 
 		CHECK(x <= forward_tolerance, "%s: resid_post.%zu differs by %.2g", g->name, l, x);
@@ -175,9 +89,9 @@ static void check_against_transformers(struct golden *g, double forward_toleranc
 	for (size_t p = 0; p < g->n_prompts; p++) { /* the last layer: out rows only */
 		const size_t l = a->n_layer - 1, row = g->first[p + 1] - 1;
 		const double x = worst_rows(tensor_rows(resid[l], p, 1), NULL,
-			expected_floats(g, "resid_post", l) + row * a->d_model, 1, a->d_model);
+			golden_layer(g, "resid_post", l) + row * a->d_model, 1, a->d_model);
 		const double d = worst_rows(tensor_rows(grad[l], p, 1), NULL,
-			expected_floats(g, "grad", l) + row * a->d_model, 1, a->d_model);
+			golden_layer(g, "grad", l) + row * a->d_model, 1, a->d_model);
 
 		last[p] = p;
 		CHECK(x <= forward_tolerance, "%s: resid_post.%zu of prompt %zu differs by %.2g",
@@ -190,20 +104,20 @@ static void check_against_transformers(struct golden *g, double forward_toleranc
 			logits, &g->err) == 0 &&
 			op_softcap(g->dev, a->final_softcap, logits, &g->err) == 0,
 		"%s", g->err.text);
-	CHECK(worst_rows(logits, last, (const float *)safetensors_find(g->expected, "logits")->data,
+	CHECK(worst_rows(logits, last, golden_floats(g, "logits"),
 		      g->n_prompts, a->n_vocab) <= forward_tolerance,
 		"%s: logits differ by %.2g", g->name,
 		worst_rows(logits, last,
-			(const float *)safetensors_find(g->expected, "logits")->data, g->n_prompts,
+			golden_floats(g, "logits"), g->n_prompts,
 			a->n_vocab));
 }
 
 TEST(logits_resid_post_and_gradients_of_the_cpu_agree_with_transformers)
 {
-	for (size_t i = 0; i < N_MODELS; i++) {
+	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
 		struct golden g;
 
-		REQUIRE(golden_open(&g, models[i], NULL) == 0, "%s", g.err.text);
+		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
 		check_against_transformers(&g, 1e-5, 1e-4);
 		golden_close(&g);
 	}
@@ -211,10 +125,10 @@ TEST(logits_resid_post_and_gradients_of_the_cpu_agree_with_transformers)
 
 TEST(logits_resid_post_and_gradients_of_the_float64_reference_agree_with_transformers)
 {
-	for (size_t i = 0; i < N_MODELS; i++) {
+	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
 		struct golden g;
 
-		REQUIRE(golden_open(&g, models[i], &backend_ref_f64) == 0, "%s", g.err.text);
+		REQUIRE(golden_open(&g, golden_models[i], &backend_ref_f64) == 0, "%s", g.err.text);
 		check_against_transformers(&g, 2e-6, 2e-6);
 		golden_close(&g);
 	}
@@ -260,7 +174,7 @@ static double worst_difference(struct tensor a, size_t row_a, struct tensor b, s
 
 TEST(a_prompt_alone_gives_what_it_gives_in_a_batch)
 {
-	for (size_t i = 0; i < N_MODELS; i++) {
+	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
 		struct golden g;
 		struct full full;
 		struct tensor resid[ARCH_MAX_LAYERS];
@@ -268,7 +182,7 @@ TEST(a_prompt_alone_gives_what_it_gives_in_a_batch)
 		const struct pass pass = {.batch = &g.batch, .cache = &g.cache, .taps = &tap,
 			.n_taps = 1};
 
-		REQUIRE(golden_open(&g, models[i], NULL) == 0, "%s", g.err.text);
+		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
 		REQUIRE(run_full(&g, &full) == 0, "%s", g.err.text);
 		for (size_t p = 0; p < g.n_prompts; p++) {
 			const size_t n = (size_t)g.lengths[p];
@@ -293,7 +207,7 @@ TEST(a_prompt_alone_gives_what_it_gives_in_a_batch)
 
 TEST(a_shared_prefix_run_once_gives_what_whole_prompts_give)
 {
-	for (size_t i = 0; i < N_MODELS; i++) {
+	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
 		enum { PREFIX = 7 };
 		struct golden g;
 		struct kv_cache prefix;
@@ -301,7 +215,7 @@ TEST(a_shared_prefix_run_once_gives_what_whole_prompts_give)
 		struct pass pass = {.batch = &g.batch, .cache = &g.cache};
 		double d;
 
-		REQUIRE(golden_open(&g, models[i], NULL) == 0, "%s", g.err.text);
+		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
 		/* The longest two prompts, behind the same seven tokens, whole and split. */
 		for (int split = 0; split <= 1; split++) {
 			batch_clear(&g.batch, split ? PREFIX : 0);
@@ -338,13 +252,13 @@ TEST(a_shared_prefix_run_once_gives_what_whole_prompts_give)
 
 TEST(decoding_token_by_token_from_the_cache_gives_what_one_pass_gives)
 {
-	for (size_t i = 0; i < N_MODELS; i++) {
+	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
 		struct golden g;
 		struct full full;
 		const struct pass pass = {.batch = &g.batch, .cache = &g.cache};
 		const size_t a = 3, b = 4; /* two prompts, 19 and 33 tokens, decoded side by side */
 
-		REQUIRE(golden_open(&g, models[i], NULL) == 0, "%s", g.err.text);
+		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
 		REQUIRE(run_full(&g, &full) == 0, "%s", g.err.text);
 		for (size_t pos = 0; pos < (size_t)g.lengths[b]; pos++) {
 			const bool both = pos < (size_t)g.lengths[a];
@@ -372,7 +286,7 @@ TEST(decoding_token_by_token_from_the_cache_gives_what_one_pass_gives)
 
 TEST(readouts_agree_with_the_logits_of_transformers)
 {
-	for (size_t i = 0; i < N_MODELS; i++) {
+	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
 		struct golden g;
 		struct readout r;
 		const struct pass pass = {.batch = &g.batch, .cache = &g.cache};
@@ -381,9 +295,9 @@ TEST(readouts_agree_with_the_logits_of_transformers)
 		double logprob[MAX_PROMPTS], kl[MAX_PROMPTS];
 		size_t V;
 
-		REQUIRE(golden_open(&g, models[i], NULL) == 0, "%s", g.err.text);
+		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
 		V = g.model->arch.n_vocab;
-		logits = (const float *)safetensors_find(g.expected, "logits")->data;
+		logits = golden_floats(&g, "logits");
 		REQUIRE(pack_all(&g, BATCH_OUT_LAST) == 0 && forward(g.ws, &pass, &g.err) == 0, "%s",
 			g.err.text);
 		REQUIRE(readout_init(&r, g.model, &g.err) == 0, "%s", g.err.text);
@@ -420,14 +334,14 @@ TEST(gradients_through_edits_agree_with_finite_differences)
 	/* L = metric under an ablation and a mix; moving resid_post of layer 0 along r by an
 	 * EDIT_ADD must change L by <grad, r>. The added vector comes last in the list, so the
 	 * gradient "after the edits" is the one that it meets. */
-	for (size_t i = 0; i < N_MODELS; i++) {
+	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
 		struct golden g;
 		struct tensor u, r, target[ARCH_MAX_LAYERS], grad[ARCH_MAX_LAYERS], dy, logits;
 		const double h = 1e-5;
 		double m[2], along = 0, slope, norm = 0;
 		int32_t *pair;
 
-		REQUIRE(golden_open(&g, models[i], &backend_ref_f64) == 0, "%s", g.err.text);
+		REQUIRE(golden_open(&g, golden_models[i], &backend_ref_f64) == 0, "%s", g.err.text);
 		const struct arch *a = &g.model->arch;
 		const size_t d = a->d_model;
 		u = fixture_vector(&g.f, d, 1);

@@ -63,9 +63,16 @@ static struct place place_of(const config_setting_t *s, const char *override)
 
 /* ---- looking rows up ------------------------------------------------------------------- */
 
+static bool is_list(const config_setting_t *s)
+{
+	return config_setting_is_array(s) || config_setting_is_list(s);
+}
+
 /* What a setting of the file is, for "found ...". */
 static const char *describe(const config_setting_t *s, char *buffer, size_t size)
 {
+	size_t n = 0;
+
 	switch (config_setting_type(s)) {
 	case CONFIG_TYPE_INT:
 	case CONFIG_TYPE_INT64:
@@ -84,14 +91,16 @@ static const char *describe(const config_setting_t *s, char *buffer, size_t size
 		snprintf(buffer, size, "a group");
 		break;
 	default:
-		snprintf(buffer, size, "a list");
+		snprintf(buffer, size, "[");
+		for (int i = 0; i < config_setting_length(s) && (n = strlen(buffer)) + 2 < size; i++) {
+			snprintf(buffer + n, size - n, "%s", i ? ", " : "");
+			n = strlen(buffer);
+			describe(config_setting_get_elem(s, (unsigned)i), buffer + n, size - n);
+		}
+		n = strlen(buffer);
+		snprintf(buffer + n, size - n, "]");
 	}
 	return buffer;
-}
-
-static bool is_list(const config_setting_t *s)
-{
-	return config_setting_is_array(s) || config_setting_is_list(s);
 }
 
 static void expected(const struct setting *row, char *buffer, size_t size)
@@ -277,11 +286,12 @@ static const struct setting *find_row(const struct setting *rows, size_t n, cons
 	return NULL;
 }
 
-static void unknown(struct faults *f, struct place place, const char *key,
+/* `full` is the key as the message gives it, `key` as the rows spell theirs. */
+static void unknown(struct faults *f, struct place place, const char *full, const char *key,
 	const struct setting *rows, size_t n)
 {
 	const char *nearest = NULL;
-	size_t best = 4; /* farther than three letters is no misspelling */
+	size_t best = strlen(key) / 3 + 2; /* farther apart is no misspelling */
 
 	for (size_t i = 0; i < n; i++) {
 		const size_t d = distance(key, rows[i].key);
@@ -292,9 +302,9 @@ static void unknown(struct faults *f, struct place place, const char *key,
 		}
 	}
 	if (nearest)
-		fault(f, place, "unknown key %s; did you mean %s?", key, nearest);
+		fault(f, place, "unknown key %s; did you mean %s?", full, nearest);
 	else
-		fault(f, place, "unknown key %s (see --help-config)", key);
+		fault(f, place, "unknown key %s (see --help-config)", full);
 }
 
 /* ---- the walk -------------------------------------------------------------------------- */
@@ -359,7 +369,7 @@ static void walk_prompt_set(struct walk w, const config_setting_t *group)
 
 		snprintf(key, sizeof key, "prompts.%s.%s", name, config_setting_name(s));
 		if (!row)
-			unknown(w.faults, place_of(s, w.override), config_setting_name(s),
+			unknown(w.faults, place_of(s, w.override), key, config_setting_name(s),
 				prompts_settings, n_prompts_settings);
 		else if (!take(row, s, p))
 			wrong(w.faults, row, key, s, w.override);
@@ -398,7 +408,7 @@ static void walk_group(struct walk w, const config_setting_t *group, const char 
 		} else if (config_setting_is_group(s) && is_group_prefix(key)) {
 			walk_group(w, s, key);
 		} else {
-			unknown(w.faults, place_of(s, w.override), key, config_settings,
+			unknown(w.faults, place_of(s, w.override), key, key, config_settings,
 				n_config_settings);
 		}
 	}

@@ -26,11 +26,11 @@ struct real_list {
 /* One named prompt set: the group prompts.NAME. */
 struct prompts_config {
 	char *name; /* owned, as all text here */
-	char *file;
+	char *file, *published;
 	char *category; /* "" = all */
 	int64_t limit;
 	bool shuffle;
-	bool set[4]; /* which of its settings the file gave */
+	bool set[5]; /* which of its settings the file gave */
 };
 
 struct config {

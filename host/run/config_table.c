@@ -155,6 +155,8 @@ const size_t n_config_settings = sizeof config_settings / sizeof *config_setting
 const struct setting prompts_settings[] = {
 	TEXT("file", file, NULL, NULL,
 		"JSON array of {\"instruction\": text, \"category\": text or null}"),
+	TEXT("published", published, "\"\"", NULL,
+		"where the file is published, for the message when it is missing"),
 	TEXT("category", category, "\"\"", NULL, "only prompts of this category"),
 	INTEGER("limit", limit, "0", 0, 1 << 30, "at most so many; 0 = all"),
 	BOOL("shuffle", shuffle, "false", "in an order drawn with the seed, before the limit"),

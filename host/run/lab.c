@@ -30,6 +30,14 @@ static int need_folder(const char *key, const char *path, const char *published,
 		*published ? "; published at " : "", published);
 }
 
+static int need_prompts(const struct prompts_config *p, struct err *err)
+{
+	if (file_exists(p->file))
+		return 0;
+	return err_set(err, ERR_INPUT, "prompts.%s.file: no file \"%s\"%s%s", p->name, p->file,
+		*p->published ? "; published at " : "", p->published);
+}
+
 /* Reports everything that is missing at once, not the first thing. */
 static int check_inputs(const struct config *c, struct err *err)
 {
@@ -45,9 +53,8 @@ static int check_inputs(const struct config *c, struct err *err)
 		else if (i == 1)
 			rc = *c->sae.path ? need_folder("sae.path", c->sae.path, c->sae.published, &one)
 					  : 0;
-		else if (!file_exists(c->prompts[i - 2].file))
-			rc = err_set(&one, ERR_INPUT, "prompts.%s.file: no file \"%s\"",
-				c->prompts[i - 2].name, c->prompts[i - 2].file);
+		else
+			rc = need_prompts(&c->prompts[i - 2], &one);
 		if (!rc)
 			continue;
 		if (n++ > 0)

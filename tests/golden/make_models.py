@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Golden files of the transformer: random models of awkward shapes, and what Hugging Face
-transformers computes with them.
+"""Golden files of the transformer, the SAEs and the method: random models of awkward shapes with
+random SAEs, and what Hugging Face transformers and a literal implementation of the published hook
+compute with them.
 
 For every model in MODELS a folder tests/golden/models/NAME is written:
   config.json, model.safetensors (or shards with an index)   what the engine reads
@@ -10,6 +11,16 @@ For every model in MODELS a folder tests/golden/models/NAME is written:
     logits   [n_prompt, n_vocab]     at each prompt's last position
     pair     [n_prompt, 2] i32       tokens (j, r) of the metric m = logit[j] - logit[r]
     grad.L   [n_token, d_model]      dm/d(resid_post.L), summed over prompts' own metrics
+  saes/                              an SAE per layer: Gemma Scope layout for the Gemma models,
+                                     Llama Scope layout for the others
+    direction [n_layer, d_model]     v of each layer; layer 1's is ablated below
+    feature.L [n_token, d_sae]       features of the clean run
+    target   [n_prompt] i32          argmax of each prompt's ablated run
+    effect_{ablated,released}.L [n_token, d_sae]   indirect effects by integrated gradients, N = 4,
+                                     the SAE encoded and decoded inside the autograd loop as the
+                                     published code does; r = token 0
+    clamped_{scale,set} [n_prompt, n_vocab]   logits with features 1, 5, 9 of every layer times -2,
+                                     or set to 3, by full encode and decode, error term kept
 
 transformers runs in float64 with eager attention (its Gemma norms and rotary tables stay
 float32 inside), one prompt at a time, without padding.
@@ -17,14 +28,17 @@ float32 inside), one prompt at a time, without padding.
 Run: python3 tests/golden/make_models.py      (needs torch, transformers, safetensors; seconds)
 """
 import json
+import math
 import pathlib
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoConfig
 
 HERE = pathlib.Path(__file__).parent / "models"
 LENGTHS = [1, 2, 7, 19, 33]
+D_SAE, IG_STEPS, CLAMPED = 24, 4, [1, 5, 9]
 
 LLAMA3_ROPE = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0,
                "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
@@ -116,6 +130,166 @@ def run_prompt(model, ids, pair):
     return [x[0].detach() for x in kept], [x.grad[0] for x in kept], logits.detach()
 
 
+class Sae:
+    """f = pre if pre > threshold else 0, pre = x W_enc + b_enc;  x_hat = f W_dec + b_dec."""
+
+    def __init__(self, d_model, scale):
+        self.W_dec = torch.nn.functional.normalize(torch.randn(D_SAE, d_model), dim=1)
+        self.W_enc = self.W_dec.T + 0.2 * torch.randn(d_model, D_SAE) / d_model ** 0.5
+        self.b_enc, self.b_dec = 0.1 * scale * torch.randn(D_SAE), 0.1 * scale * torch.randn(d_model)
+        self.threshold = scale * (0.3 + 0.4 * torch.rand(D_SAE))
+
+    def double(self):
+        for k in vars(self):
+            setattr(self, k, getattr(self, k).double())
+        return self
+
+    def encode(self, x):
+        pre = x @ self.W_enc + self.b_enc
+        return pre * (pre > self.threshold)
+
+    def decode(self, f):
+        return f @ self.W_dec + self.b_dec
+
+
+def write_gemma_scope(folder, layer, sae):
+    path = folder / "saes" / f"layer_{layer}" / "width_24" / "average_l0_7"
+    path.mkdir(parents=True, exist_ok=True)
+    save = np.savez if layer % 2 else np.savez_compressed
+    save(path / "params.npz", **{k: v.numpy() for k, v in vars(sae).items()})
+
+
+def write_llama_scope(folder, layer, sae, d_model):
+    """As published: of activations scaled to norm sqrt(d), decoder columns of any length, bf16.
+    Returns the SAE that the authors' inference makes of what was written."""
+    path = folder / "saes" / f"Random-L{layer}R-1x"
+    (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+    norm_in, norm_out, threshold = 3.5 + layer, 4.25 + layer, float(sae.threshold.mean())
+    s_in, s_out = math.sqrt(d_model) / norm_in, math.sqrt(d_model) / norm_out
+    length = 0.5 + torch.rand(D_SAE)
+    stored = {"encoder.weight": (sae.W_enc / length).T, "encoder.bias": sae.b_enc / length * s_in,
+              "decoder.weight": (sae.W_dec * length[:, None]).T * s_out / s_in,
+              "decoder.bias": sae.b_dec * s_out}
+    stored = {k: v.to(torch.bfloat16).contiguous() for k, v in stored.items()}
+    save_file(stored, path / "checkpoints" / "final.safetensors")
+    (path / "hyperparams.json").write_text(json.dumps({
+        "hook_point_in": f"blocks.{layer}.hook_resid_post", "d_model": d_model, "d_sae": D_SAE,
+        "act_fn": "jumprelu", "jump_relu_threshold": threshold, "norm_activation": "dataset-wise",
+        "dataset_average_activation_norm": {"in": norm_in, "out": norm_out},
+        "sparsity_include_decoder_norm": True, "top_k": 7}, indent=1) + "\n")
+    stored = {k: v.double() for k, v in stored.items()}
+    sae.W_dec = stored["decoder.weight"].T * s_in / s_out
+    n = sae.W_dec.norm(dim=1)
+    sae.W_dec = sae.W_dec / n[:, None]
+    sae.W_enc = stored["encoder.weight"].T * n
+    sae.b_enc, sae.b_dec = stored["encoder.bias"] / s_in * n, stored["decoder.bias"] / s_out
+    sae.threshold = torch.full((D_SAE,), threshold, dtype=torch.float64)
+    return sae
+
+
+def run_edited(model, ids, edit):
+    """Logits at the last position with edit(layer, x) replacing every block's output."""
+    def hook(layer):
+        def replace(_module, _inputs, output):
+            x = output[0] if isinstance(output, tuple) else output
+            x = edit(layer, x)
+            return (x, *output[1:]) if isinstance(output, tuple) else x
+        return replace
+
+    handles = [block.register_forward_hook(hook(l)) for l, block in enumerate(model.model.layers)]
+    logits = model(input_ids=ids[None]).logits[0, -1]
+    for h in handles:
+        h.remove()
+    return logits
+
+
+def indirect_effects(model, saes, u, ids, endpoint):
+    """The published hook, literally. Returns IE per layer [n_token, d_sae] and the target j."""
+    before, after, clean = {}, {}, {}
+
+    def ablate(layer, x):
+        before[layer] = x
+        after[layer] = x - (x @ u)[..., None] * u
+        return after[layer]
+
+    def keep(layer, x):
+        clean[layer] = x
+        return x
+
+    with torch.no_grad():
+        j = int(run_edited(model, ids, ablate).argmax())
+        run_edited(model, ids, keep)
+    f_clean = [sae.encode(clean[l]) for l, sae in enumerate(saes)]
+    f_patch = [sae.encode(after[l]) for l, sae in enumerate(saes)]
+    ends = after if endpoint == "ablated" else before
+    eps_patch = [ends[l] - sae.decode(f) for (l, sae), f in zip(enumerate(saes), f_patch)]
+    gradient = [torch.zeros_like(f) for f in f_clean]
+    for k in range(IG_STEPS):
+        a, mixed = k / IG_STEPS, {}
+
+        def mix(layer, x):
+            sae = saes[layer]
+            f = sae.encode(x)
+            eps = x - sae.decode(f)
+            f = (1 - a) * f + a * f_patch[layer]
+            f.retain_grad()
+            mixed[layer] = f
+            return sae.decode(f) + (1 - a) * eps + a * eps_patch[layer]
+
+        logits = run_edited(model, ids, mix)
+        (logits[j] - logits[0]).backward()
+        for layer in range(len(saes)):
+            gradient[layer] += mixed[layer].grad / IG_STEPS
+    return [((p - c) * g)[0].detach() for p, c, g in zip(f_patch, f_clean, gradient)], j
+
+
+def clamped_logits(model, saes, ids, mode):
+    def clamp(layer, x):
+        sae = saes[layer]
+        f = sae.encode(x)
+        eps = x - sae.decode(f)
+        f = f.clone()
+        f[..., CLAMPED] = -2 * f[..., CLAMPED] if mode == "scale" else 3.0
+        return sae.decode(f) + eps
+
+    with torch.no_grad():
+        return run_edited(model, ids, clamp)
+
+
+def method(folder, config, model, tokens, resid):
+    """SAEs on disk and everything computed with them."""
+    d, n_layer = config["hidden_size"], config["num_hidden_layers"]
+    saes = []
+    for layer in range(n_layer):
+        x = torch.cat([r[layer] for r in resid])
+        while True:
+            sae = Sae(d, float(x.norm(dim=1).mean()) / d ** 0.5)
+            if config["model_type"] == "gemma2":
+                write_gemma_scope(folder, layer, sae)
+                sae = sae.double()
+            else:
+                sae = write_llama_scope(folder, layer, sae, d)
+            pre = x @ sae.W_enc + sae.b_enc
+            # float32 must not fall on the other side of a threshold
+            if (pre - sae.threshold).abs().min() > 2e-5 * pre.abs().max():
+                break
+        saes.append(sae)
+    v = torch.randn(n_layer, d).double()
+    u = torch.nn.functional.normalize(v[1], dim=0)
+    out = {"direction": v.float()}
+    for layer, sae in enumerate(saes):
+        x = torch.cat([r[layer] for r in resid])
+        out[f"feature.{layer}"] = sae.encode(x).float()
+    for endpoint in ("ablated", "released"):
+        effects, targets = zip(*(indirect_effects(model, saes, u, ids, endpoint) for ids in tokens))
+        for layer in range(n_layer):
+            out[f"effect_{endpoint}.{layer}"] = torch.cat([e[layer] for e in effects]).float()
+        out["target"] = torch.tensor(targets).int()
+    for mode in ("scale", "set"):
+        out[f"clamped_{mode}"] = torch.stack([clamped_logits(model, saes, ids, mode) for ids in tokens]).float()
+    return out
+
+
 def make(name, config, dtype, shards):
     folder = HERE / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +312,8 @@ def make(name, config, dtype, shards):
     for layer in range(config["num_hidden_layers"]):
         out[f"resid_post.{layer}"] = torch.cat([x[layer] for x in resid]).float().contiguous()
         out[f"grad.{layer}"] = torch.cat([g[layer] for g in grads]).float().contiguous()
-    save_file(out, folder / "expected.safetensors")
+    out.update(method(folder, config, model, tokens, resid))
+    save_file({k: v.contiguous() for k, v in out.items()}, folder / "expected.safetensors")
     spread = torch.stack(logits).std().item()
     print(f"{name}: {sum(p.numel() for p in model.parameters())} parameters, "
           f"logits spread {spread:.2f}, |resid| {out['resid_post.0'].abs().max():.1f}")

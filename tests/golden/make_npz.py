@@ -6,6 +6,7 @@ fortran.npz                a in Fortran order
 pickled.npz                an array of Python objects, which readers must refuse
 truncated.npz              deflated.npz without its last 40 bytes
 damaged.npz                deflated.npz with one byte of array a changed
+narrow_sae.npz             an SAE of d_model 5, for a model of another width
 
 Run: python3 tests/golden/make_npz.py      (needs numpy)
 """
@@ -25,6 +26,9 @@ def main():
     np.savez_compressed(OUT / "deflated.npz", **arrays)
     np.savez(OUT / "fortran.npz", a=np.asfortranarray(a))
     np.savez(OUT / "pickled.npz", a=np.array([{"x": 1}], dtype=object))
+    zeros = lambda *shape: np.zeros(shape, np.float32)
+    np.savez(OUT / "narrow_sae.npz", W_enc=zeros(5, 7), W_dec=zeros(7, 5), b_enc=zeros(7), b_dec=zeros(5),
+             threshold=zeros(7))
     raw = (OUT / "deflated.npz").read_bytes()
     (OUT / "truncated.npz").write_bytes(raw[:-40])
     start = raw.index(b"a.npy") + 5 + 20 + 30      # inside the deflated bytes of array a

@@ -1,0 +1,68 @@
+# A thin front to CMake; the presets are in CMakePresets.json.
+#
+#   make run     install what is missing, build, run the small main job, write its report
+#   make test    install what is missing, build, run all tests
+#   make         build only
+#
+# Debian packages are installed with apt when one is missing and apt is there (as root, or with
+# sudo); elsewhere install what CMake names.
+
+JOBS := $(shell nproc)
+
+BUILD_PACKAGES := gcc g++ make cmake pkg-config git libhdf5-dev libconfig-dev libdnnl-dev \
+	libjansson-dev libpcre2-dev zlib1g-dev libssl-dev
+REPORT_PACKAGES := python3 python3-h5py python3-numpy python3-matplotlib
+TEST_PACKAGES := hdf5-tools
+
+.PHONY: all run test test-asan test-strict bench deps deps-report deps-test parity clean
+
+all: engine
+
+engine: build/cpu/CMakeCache.txt
+	cmake --build --preset cpu -j $(JOBS)
+
+build/cpu/CMakeCache.txt: | deps
+	cmake --preset cpu
+
+# Installs the packages of a list that are not there; does nothing where there is no dpkg.
+define install
+	@missing=""; \
+	command -v dpkg-query >/dev/null || exit 0; \
+	for p in $(1); do \
+		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q "ok installed" || missing="$$missing $$p"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	echo "installing:$$missing"; \
+	sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	$$sudo apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+endef
+
+deps:
+	$(call install,$(BUILD_PACKAGES))
+
+deps-report:
+	$(call install,$(REPORT_PACKAGES))
+
+deps-test:
+	$(call install,$(TEST_PACKAGES) $(REPORT_PACKAGES))
+
+run: engine deps-report
+	./engine configs/tiny_gemma2_ap.cfg
+	python3 results/report.py results/tiny_gemma2_ap.h5
+
+test: engine deps-test
+	ctest --preset cpu -j $(JOBS)
+
+test-asan: deps deps-test
+	cmake --preset cpu-asan
+	cmake --build --preset cpu-asan -j $(JOBS)
+	ctest --preset cpu-asan -j $(JOBS)
+
+test-strict: deps deps-test
+	cmake --preset cpu-strict
+	cmake --build --preset cpu-strict -j $(JOBS)
+	ctest --preset cpu-strict -j $(JOBS)
+
+clean:
+	rm -rf build engine

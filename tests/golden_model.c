@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * golden_model.c - Contract: golden_model.h.
+ */
+#include "tests/golden_model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+const char *const golden_models[N_GOLDEN_MODELS] = {"gemma2_a", "gemma2_b", "gemma2_c", "llama_a",
+	"llama_b", "llama_c"};
+
+static const void *golden_tensor(struct golden *g, const char *name)
+{
+	const struct file_tensor *t = safetensors_find(g->expected, name);
+
+	if (!t) {
+		fprintf(stderr, "%s/expected.safetensors has no %s\n", g->folder, name);
+		exit(1);
+	}
+	return t->data;
+}
+
+const int32_t *golden_ints(struct golden *g, const char *name)
+{
+	return golden_tensor(g, name);
+}
+
+const float *golden_floats(struct golden *g, const char *name)
+{
+	return golden_tensor(g, name);
+}
+
+const float *golden_layer(struct golden *g, const char *kind, size_t layer)
+{
+	char name[64];
+
+	snprintf(name, sizeof name, "%s.%zu", kind, layer);
+	return golden_tensor(g, name);
+}
+
+int golden_open(struct golden *g, const char *name, const struct backend *backend)
+{
+	char path[600];
+
+	*g = (struct golden){.name = name};
+	TRY(backend ? device_open_backend(&g->dev, backend, 1, &g->err)
+		    : device_open(&g->dev, "cpu", 2, &g->err));
+	snprintf(g->folder, sizeof g->folder, "%s/tests/golden/models/%s", test_source_root(), name);
+	TRY(model_open(&g->model, g->dev, g->folder, &(struct model_options){0}, &g->err));
+	snprintf(path, sizeof path, "%s/expected.safetensors", g->folder);
+	TRY(safetensors_open(&g->expected, path, &g->err));
+	g->tokens = golden_ints(g, "tokens");
+	g->lengths = golden_ints(g, "lengths");
+	g->pair = golden_ints(g, "pair");
+	g->n_prompts = safetensors_find(g->expected, "lengths")->shape[0];
+	g->n_tokens = safetensors_find(g->expected, "tokens")->shape[0];
+	for (size_t p = 0; p < g->n_prompts; p++)
+		g->first[p + 1] = g->first[p] + (size_t)g->lengths[p];
+	TRY(workspace_create(&g->ws, g->model,
+		(struct workspace_size){g->n_tokens, g->n_tokens, true}, &g->err));
+	TRY(kv_cache_init(&g->cache, g->model, g->n_tokens + 200, &g->err));
+	TRY(batch_init(&g->batch, g->dev, g->n_tokens, MAX_PROMPTS, &g->err));
+	fixture_init(&g->f, g->dev, 1);
+	return 0;
+fail:
+	return g->err.code;
+}
+
+void golden_close(struct golden *g)
+{
+	fixture_free(&g->f);
+	batch_free(&g->batch);
+	kv_cache_free(&g->cache);
+	workspace_free(g->ws);
+	safetensors_close(g->expected);
+	model_close(g->model);
+	device_close(g->dev);
+}
+
+int pack_all(struct golden *g, size_t n_out)
+{
+	batch_clear(&g->batch, 0);
+	for (size_t p = 0; p < g->n_prompts; p++)
+		batch_pack(&g->batch, g->tokens + g->first[p], (size_t)g->lengths[p], n_out,
+			(int32_t)p);
+	return batch_upload(&g->batch, &g->err);
+}

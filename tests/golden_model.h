@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * golden_model.h - the random models of tests/golden/models, open on a device, with what
+ * transformers and a literal implementation of the method compute with them. The files' contents:
+ * tests/golden/make_models.py.
+ */
+#ifndef SAENGINE_GOLDEN_MODEL_H
+#define SAENGINE_GOLDEN_MODEL_H
+
+#include "host/formats/safetensors.h"
+#include "host/model/transformer.h"
+#include "kernels/backend.h"
+#include "tests/device_fixture.h"
+
+enum { N_GOLDEN_MODELS = 6, MAX_PROMPTS = 16 };
+
+extern const char *const golden_models[N_GOLDEN_MODELS];
+
+struct golden {
+	const char *name;
+	char folder[512];
+	struct device *dev;
+	struct model *model;
+	struct safetensors *expected;
+	const int32_t *tokens, *lengths, *pair;
+	size_t n_prompts, n_tokens;
+	size_t first[MAX_PROMPTS + 1]; /* token index where a prompt starts */
+	struct workspace *ws;          /* recording, for all prompts at once */
+	struct kv_cache cache;
+	struct batch batch;
+	struct fixture f;
+	struct err err;
+};
+
+/* backend NULL: the CPU device. Closes nothing on failure; the test ends anyway. */
+int golden_open(struct golden *g, const char *name, const struct backend *backend);
+void golden_close(struct golden *g);
+
+/* A tensor of expected.safetensors; fails the test when it is not there. */
+const int32_t *golden_ints(struct golden *g, const char *name);
+const float *golden_floats(struct golden *g, const char *name);
+const float *golden_layer(struct golden *g, const char *kind, size_t layer);
+
+/* All prompts in one packed batch, uploaded. */
+int pack_all(struct golden *g, size_t n_out);
+
+#endif

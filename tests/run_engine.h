@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * run_engine.h - running ./engine as a user does, from the repository's root.
+ */
+#ifndef SAENGINE_RUN_ENGINE_H
+#define SAENGINE_RUN_ENGINE_H
+
+#include <stddef.h>
+
+struct engine_run {
+	int status;        /* exit status; -1 when it did not end by itself */
+	char out[65536];   /* standard output, cut there */
+	char err[16384];   /* standard error */
+};
+
+/* Runs the engine of this build with arguments as a shell would split them. */
+void engine_run(struct engine_run *run, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Writes a file of the scratch folder; returns its path in static storage. */
+const char *write_scratch(const char *name, const char *content);
+
+/* Copies a file, then overwrites `n` bytes at `offset` (n may be 0) and cuts it to `size` bytes
+ * (0 = all). */
+void copy_file(const char *from, const char *to, size_t offset, const void *bytes, size_t n,
+	size_t size);
+
+#endif

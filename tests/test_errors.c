@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_errors.c - bad input, as a user gives it: one clear message, the exit status of its kind,
+ * nothing left half-written. The texts are golden: a change of wording shows here.
+ */
+#include "host/base/file.h"
+#include "tests/run_engine.h"
+#include "tests/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct engine_run run;
+
+/* A config that works, with places for what a test spoils. */
+static const char *write_config(const char *model, const char *saes, const char *prompts)
+{
+	static char text[4096];
+
+	snprintf(text, sizeof text,
+		"experiment = [\"direction\", \"attribution\"];\n"
+		"output = \"%s/out.h5\";\n"
+		"model = { path = \"%s\"; };\n"
+		"sae = { path = \"%s\"; width = \"1k\"; };\n"
+		"prompts = {\n"
+		"  harmful_train = { file = \"%s\"; limit = 8; };\n"
+		"  harmless_train = { file = \"models/small-world/harmless_train.json\"; limit = 8; };\n"
+		"  harmful_test = { file = \"models/small-world/harmful_test.json\"; limit = 4; };\n"
+		"};\n"
+		"direction = { layer = 3; };\n",
+		test_scratch_folder(), model, saes, prompts);
+	return write_scratch("run.cfg", text);
+}
+
+static const char *const MODEL = "models/tiny-gemma2", *const SAES = "models/tiny-gemma2-scope",
+		  *const PROMPTS = "models/small-world/harmful_train.json";
+
+static void expect(int status, const char *message)
+{
+	char path[512];
+
+	CHECK(run.status == status, "exit status %d, expected %d: %s", run.status, status, run.err);
+	CHECK(strcmp(run.err, message) == 0, "message is\n%s\nexpected\n%s", run.err, message);
+	snprintf(path, sizeof path, "%s/out.h5", test_scratch_folder());
+	CHECK(!file_exists(path), "%s was written", path);
+}
+
+/* The message with the scratch folder in place of %s. */
+static const char *with_folder(const char *format)
+{
+	static char text[4096];
+	const char *at = strstr(format, "%s");
+	size_t n = 0;
+
+	for (; at; at = strstr(format, "%s")) {
+		n += (size_t)snprintf(text + n, sizeof text - n, "%.*s%s", (int)(at - format), format,
+			test_scratch_folder());
+		format = at + 2;
+	}
+	snprintf(text + n, sizeof text - n, "%s", format);
+	return text;
+}
+
+/* A copy of the shipped model in the scratch folder, one of its files to be spoiled after. */
+static const char *copy_model(void)
+{
+	static char folder[256];
+	static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json"};
+
+	snprintf(folder, sizeof folder, "%s/model", test_scratch_folder());
+	mkdir(folder, 0777);
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		char from[512], to[512];
+
+		snprintf(from, sizeof from, "%s/%s/%s", test_source_root(), MODEL, files[i]);
+		snprintf(to, sizeof to, "%s/%s", folder, files[i]);
+		copy_file(from, to, 0, NULL, 0, 0);
+	}
+	return folder;
+}
+
+TEST(every_fault_of_a_config_is_reported_in_one_run_with_file_and_line)
+{
+	write_scratch("bad.cfg",
+		"experiment = [\"direction\", \"atribution\"];\n"
+		"ouput = \"x\";\n"
+		"model = { path = 3; n_ctx = -4; };\n"
+		"sae = {\n"
+		"\tl0 = \"many\";\n"
+		"};\n"
+		"direction = { layer = 200; };\n"
+		"attribution = { k_star = 2.5; methds = [\"ap\"]; };\n"
+		"prompts = { harmful_train = { limit = 3; fil = \"x\"; }; a = 3; };\n");
+	engine_run(&run, "%s/bad.cfg --set generate.prompts=zero --set refusal=1",
+		test_scratch_folder());
+	expect(2, with_folder(
+		"%s/bad.cfg:1: experiment: expected a list of direction, attribution, jailbreak, "
+		"induce, coherence, found [\"direction\", \"atribution\"]\n"
+		"%s/bad.cfg:2: unknown key ouput; did you mean output?\n"
+		"%s/bad.cfg:3: model.path: expected a text, found 3\n"
+		"%s/bad.cfg:3: model.n_ctx: expected an integer from 0 to 1048576, found -4\n"
+		"%s/bad.cfg:5: sae.l0: expected a number from 0 to 1e+09, found \"many\"\n"
+		"%s/bad.cfg:7: direction.layer: expected an integer from -1 to 127, found 200\n"
+		"%s/bad.cfg:8: attribution.k_star: expected an integer from 1 to 1048576, found 2.5\n"
+		"%s/bad.cfg:8: unknown key attribution.methds; did you mean attribution.methods?\n"
+		"%s/bad.cfg:9: unknown key prompts.harmful_train.fil; did you mean file?\n"
+		"%s/bad.cfg:9: prompts.a: expected a group, { file = \"...\"; }\n"
+		"--set generate.prompts=zero: generate.prompts: expected an integer from 1 to 65536, "
+		"found \"zero\"\n"
+		"--set refusal=1: unknown key refusal (see --help-config)\n"
+		"%s/bad.cfg: missing key output: the result file, HDF5; appears when the run is "
+		"complete\n"
+		"%s/bad.cfg:9: missing key prompts.harmful_train.file: JSON array of {\"instruction\": "
+		"text, \"category\": text or null}\n"));
+}
+
+TEST(a_config_with_a_syntax_error_names_the_line)
+{
+	write_scratch("bad.cfg", "output = \"x\";\nmodel = { path = ;\n");
+	engine_run(&run, "%s/bad.cfg", test_scratch_folder());
+	expect(2, with_folder("%s/bad.cfg:2: syntax error\n"));
+}
+
+TEST(a_prompt_set_that_an_experiment_needs_is_asked_for_by_name)
+{
+	write_scratch("bad.cfg", "experiment = \"jailbreak\";\noutput = \"x\";\n"
+				 "model = { path = \"m\"; };\n"
+				 "jailbreak = { prompts = [\"mine\"]; };\n");
+	engine_run(&run, "%s/bad.cfg", test_scratch_folder());
+	expect(2, with_folder("%s/bad.cfg:4: jailbreak.prompts: there is no prompt set \"mine\"; add "
+			      "prompts.mine = { file = \"...\"; }\n"));
+}
+
+TEST(usage_errors_print_the_usage)
+{
+	engine_run(&run, "--no-such-option");
+	CHECK(run.status == 2 && strncmp(run.err, "unexpected argument \"--no-such-option\"", 38) == 0 &&
+			strstr(run.err, "usage: engine CONFIG"),
+		"%d: %s", run.status, run.err);
+	engine_run(&run, "%s", "");
+	CHECK(run.status == 2 && strncmp(run.err, "expected a config file", 22) == 0, "%d: %s",
+		run.status, run.err);
+	engine_run(&run, "no-such.cfg");
+	expect(3, "no-such.cfg: no such config file\n");
+}
+
+TEST(everything_missing_is_listed_at_once_with_where_it_is_published)
+{
+	write_config("no/model", "no/saes", "no/prompts.json");
+	engine_run(&run, "%s/run.cfg --set model.published=https://example.org/model",
+		test_scratch_folder());
+	expect(3, "model.path: no folder \"no/model\"; published at https://example.org/model\n"
+		  "sae.path: no folder \"no/saes\"\n"
+		  "prompts.harmful_train.file: no file \"no/prompts.json\"\n");
+}
+
+TEST(a_truncated_weight_file_is_named_with_the_tensor)
+{
+	char path[512];
+	const char *folder = copy_model();
+
+	snprintf(path, sizeof path, "%s/%s/model.safetensors", test_source_root(), MODEL);
+	{
+		char to[512];
+
+		snprintf(to, sizeof to, "%s/model.safetensors", folder);
+		copy_file(path, to, 0, NULL, 0, 100000);
+	}
+	write_config(folder, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg", test_scratch_folder());
+	CHECK(run.status == 3 && strstr(run.err, "/model/model.safetensors: tensor \"") &&
+			strstr(run.err, "(truncated download?)\n"),
+		"%d: %s", run.status, run.err);
+}
+
+TEST(a_tensor_of_the_wrong_shape_is_named_with_both_shapes)
+{
+	char path[512];
+	const char *folder = copy_model();
+
+	/* A config that asks for one more feed-forward unit than the weights have. */
+	snprintf(path, sizeof path, "sed -i 's/\"intermediate_size\": [0-9]*/\"intermediate_size\": 7/' "
+				    "%s/config.json", folder);
+	CHECK(system(path) == 0, "sed failed");
+	write_config(folder, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg", test_scratch_folder());
+	expect(3, with_folder("%s/model: tensor \"model.layers.0.mlp.gate_proj.weight\": expected shape "
+			      "[7, 128], found 2 dimensions, [384, 128]\n"));
+}
+
+TEST(an_sae_of_another_width_is_refused)
+{
+	char folder[256], layer[1024];
+
+	snprintf(folder, sizeof folder, "%s/saes", test_scratch_folder());
+	snprintf(layer, sizeof layer, "mkdir -p %s/layer_0/width_1k/average_l0_9 && cp "
+				      "%s/tests/golden/npz/narrow_sae.npz "
+				      "%s/layer_0/width_1k/average_l0_9/params.npz",
+		folder, test_source_root(), folder);
+	REQUIRE(system(layer) == 0, "cannot make %s", folder);
+	write_config(MODEL, folder, PROMPTS);
+	engine_run(&run, "%s/run.cfg", test_scratch_folder());
+	expect(3, with_folder("%s/saes/layer_0/width_1k/average_l0_9/params.npz: expected an SAE of "
+			      "width 128, the model's d_model, found 5\n"));
+}
+
+TEST(a_missing_layer_of_saes_is_named_by_its_folder)
+{
+	char command[512];
+
+	snprintf(command, sizeof command, "mkdir -p %s/no_saes/layer_0", test_scratch_folder());
+	REQUIRE(system(command) == 0, "mkdir failed");
+	snprintf(command, sizeof command, "%s/no_saes", test_scratch_folder());
+	write_config(MODEL, command, PROMPTS);
+	engine_run(&run, "%s/run.cfg", test_scratch_folder());
+	expect(3, with_folder("%s/no_saes/layer_0/width_1k: No such file or directory\n"));
+}
+
+TEST(prompt_files_with_empty_or_ill_formed_instructions_are_refused_by_record)
+{
+	static const struct {
+		const char *file, *message;
+	} cases[] = {
+		{"[{\"instruction\": \"a\"}, {\"instruction\": \"  \"}]",
+			"prompts.harmful_train: %s/p.json: record 1: its instruction is empty\n"},
+		{"[{\"instruction\": \"a\xff\"}]",
+			"prompts.harmful_train: %s/p.json:1:19: not valid JSON: unable to decode byte 0xff "
+			"near '\"a'\n"},
+		{"[{\"text\": \"a\"}]",
+			"prompts.harmful_train: %s/p.json: record 0: expected a string \"instruction\", "
+			"found nothing\n"},
+		{"{}", "prompts.harmful_train: %s/p.json: expected an array of {\"instruction\": ...}, "
+		       "found an object\n"},
+		{"[]", "prompts.harmful_train: %s/p.json: no prompt\n"},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char path[512];
+
+		snprintf(path, sizeof path, "%s", write_scratch("p.json", cases[i].file));
+		write_config(MODEL, SAES, path);
+		engine_run(&run, "%s/run.cfg", test_scratch_folder());
+		expect(3, with_folder(cases[i].message));
+	}
+}
+
+TEST(an_output_folder_that_cannot_be_written_stops_the_run_before_it_computes)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg --set output=/proc/nowhere/out.h5", test_scratch_folder());
+	CHECK(run.status == 5 && strcmp(run.err, "/proc/nowhere: cannot create the folder: No such "
+						 "file or directory\n") == 0,
+		"%d: %s", run.status, run.err);
+	CHECK(!strstr(run.out, "prompt  "), "it had begun: %s", run.out);
+}
+
+TEST(an_unknown_device_and_one_that_is_not_built_in_are_told_apart)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg --device tpu", test_scratch_folder());
+	CHECK(run.status == 2 && strstr(run.err, "device \"tpu\": expected \"cpu\""), "%d: %s",
+		run.status, run.err);
+	engine_run(&run, "%s/run.cfg --device cuda:0", test_scratch_folder());
+	CHECK(run.status == 4 && strstr(run.err, "this build has no CUDA backend"), "%d: %s",
+		run.status, run.err);
+}
+
+TEST(settings_that_do_not_fit_the_model_are_refused_with_the_bound)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg --set direction.layer=6", test_scratch_folder());
+	expect(2, "direction.layer: expected a layer below 6, found 6\n");
+	engine_run(&run, "%s/run.cfg --set refusal.token='I cannot'", test_scratch_folder());
+	CHECK(run.status == 2 && strstr(run.err, "refusal.token: expected a text of one token"),
+		"%d: %s", run.status, run.err);
+	engine_run(&run, "%s/run.cfg --set model.template=llama9", test_scratch_folder());
+	CHECK(run.status == 2 && strstr(run.err, "model.template: expected"), "%d: %s", run.status,
+		run.err);
+	engine_run(&run, "%s/run.cfg --set attribution.k_star=1000", test_scratch_folder());
+	expect(2, "attribution.k_star: expected at most 60, the number of candidates, found 1000\n");
+}
+
+TEST(help_version_and_dry_run_succeed)
+{
+	engine_run(&run, "--help");
+	CHECK(run.status == 0 && strstr(run.out, "usage: engine CONFIG"), "%s", run.out);
+	engine_run(&run, "--help-config");
+	CHECK(run.status == 0 && strstr(run.out, "attribution.k_star"), "%s", run.out);
+	engine_run(&run, "--version");
+	CHECK(run.status == 0 && strncmp(run.out, "saengine ", 9) == 0, "%s", run.out);
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg --dry-run", test_scratch_folder());
+	CHECK(run.status == 0 && strstr(run.out, "integrated gradients"), "%s%s", run.out, run.err);
+}
