@@ -126,6 +126,20 @@ static void print_profile(const struct lab *lab)
 		(double)device_peak(lab->dev) / 0x1p20);
 }
 
+/* A run that failed by its inputs leaves nothing; any other keeps what it had finished. */
+static void leave_results(struct lab *lab, struct err *err)
+{
+	const size_t n = strlen(err->text);
+
+	if (err->code == ERR_CONFIG || err->code == ERR_INPUT) {
+		results_discard(lab->results);
+		lab->results = NULL;
+	} else {
+		snprintf(err->text + n, sizeof err->text - n,
+			"\nwhat was finished before is in %s", results_part_path(lab->results));
+	}
+}
+
 static int run(const struct config *c, bool dry_run, struct err *err)
 {
 	const double started = clock_seconds();
@@ -153,6 +167,8 @@ static int run(const struct config *c, bool dry_run, struct err *err)
 		print_profile(&lab);
 	log_info("\n%s written in %.1f s", c->output, clock_seconds() - started);
 fail:
+	if (err->code && lab.results)
+		leave_results(&lab, err);
 	if (lab.config)
 		lab_close(&lab);
 	return err->code;

@@ -46,6 +46,8 @@ static void expect(int status, const char *message)
 	CHECK(strcmp(run.err, message) == 0, "message is\n%s\nexpected\n%s", run.err, message);
 	snprintf(path, sizeof path, "%s/out.h5", test_scratch_folder());
 	CHECK(!file_exists(path), "%s was written", path);
+	strcat(path, ".part");
+	CHECK(!file_exists(path), "%s was left", path);
 }
 
 /* The message with the scratch folder in place of %s. */

@@ -52,6 +52,12 @@ void file_map_close(struct file_map *map)
 	*map = (struct file_map){0};
 }
 
+void file_map_forget(const struct file_map *map)
+{
+	if (map->data)
+		madvise((void *)map->data, map->size, MADV_DONTNEED);
+}
+
 bool file_exists(const char *path)
 {
 	struct stat st;

@@ -23,6 +23,10 @@ int file_map_open(struct file_map *map, const char *path, struct err *err);
 /* Accepts a zeroed or already closed map. */
 void file_map_close(struct file_map *map);
 
+/* Lets go of the pages read so far; they come back from the file when they are needed again. For
+ * large files that are read once, so that they do not stay counted as the process's memory. */
+void file_map_forget(const struct file_map *map);
+
 bool file_exists(const char *path);
 bool folder_exists(const char *path);
 

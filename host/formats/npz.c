@@ -250,6 +250,7 @@ void npz_release(struct npz *npz)
 		free(npz->members[i].inflated);
 		npz->members[i].inflated = NULL;
 	}
+	file_map_forget(&npz->map);
 }
 
 void npz_close(struct npz *npz)

@@ -30,7 +30,8 @@ const char *npz_name(const struct npz *npz, size_t i); /* without ".npy" */
  * damaged member. */
 int npz_read(struct npz *npz, const char *name, struct file_tensor *out, struct err *err);
 
-/* Gives back the memory of inflated members; arrays read before are invalid. */
+/* Gives back the memory of inflated members and of mapped pages; arrays read before are
+ * invalid. */
 void npz_release(struct npz *npz);
 
 #endif

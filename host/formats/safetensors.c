@@ -248,6 +248,11 @@ void safetensors_close(struct safetensors *st)
 	free(st);
 }
 
+void safetensors_release(const struct safetensors *st)
+{
+	file_map_forget(&st->map);
+}
+
 size_t safetensors_count(const struct safetensors *st)
 {
 	return st->n_tensors;

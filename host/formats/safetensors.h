@@ -23,6 +23,9 @@ int safetensors_parse(struct safetensors **out, const char *name, const void *by
 /* Accepts NULL. Tensors found in the file are invalid afterwards. */
 void safetensors_close(struct safetensors *file);
 
+/* Lets go of the mapped pages read so far (file_map_forget). */
+void safetensors_release(const struct safetensors *file);
+
 size_t safetensors_count(const struct safetensors *file);
 const struct file_tensor *safetensors_at(const struct safetensors *file, size_t i);
 

@@ -246,6 +246,7 @@ static int read_folded(struct sae_file *file, const int32_t *ids, size_t n,
 	for (size_t j = 0; j < d && out->b_dec; j++)
 		out->b_dec[j] = (float)(element(b_dec, j) / r->s_out);
 	free(norm);
+	safetensors_release(r->weights);
 	return 0;
 }
 

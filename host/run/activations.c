@@ -105,7 +105,7 @@ int activations_visit(struct lab *lab, const struct prompt_ids *prompts, const c
 	err_clear(err);
 	TRY(work_open(&w, lab, prompts, err));
 	TRY(scoring_prefix(&w.scoring, NULL, 0, err));
-	progress_begin(&progress, title, prompts->n, "prompt");
+	progress_begin(&progress, &lab->stages, title, prompts->n, "prompt");
 	for (size_t b = 0; b < w.scoring.schedule.n_batches; b++) {
 		const size_t n = scoring_batch(&w.scoring, b);
 

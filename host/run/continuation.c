@@ -270,7 +270,7 @@ int continuation_run(struct lab *lab, const struct prompt_ids *prompts,
 
 	err_clear(err);
 	TRY(work_open(&w, condition, err));
-	progress_begin(&progress, title, prompts->n, "prompt");
+	progress_begin(&progress, &lab->stages, title, prompts->n, "prompt");
 	for (size_t b = 0; b < w.schedule.n_batches; b++) {
 		TRY(run_batch(&w, b, &n, err));
 		progress_add(&progress, n);

@@ -145,7 +145,7 @@ int continuation_ce(struct lab *lab, const struct prompt_ids *prompts,
 
 	err_clear(err);
 	TRY(work_open(&w, replies, condition, err));
-	progress_begin(&progress, title, prompts->n, "prompt");
+	progress_begin(&progress, &lab->stages, title, prompts->n, "prompt");
 	for (size_t b = 0; b < w.schedule.n_batches; b++) {
 		TRY(run_batch(&w, b, &n, nll, count, err));
 		progress_add(&progress, n);

@@ -149,7 +149,7 @@ static int judge_set(struct lab *lab, const char *set, bool harmful, const float
 	TRY(lab_set(lab, set, &prompts, err));
 	TRY(trial_open(&t, lab, v, &prompts, err));
 	snprintf(title, sizeof title, "direction: layers on %s", set);
-	progress_begin(&progress, title, prompts.n * n_candidates, "trial");
+	progress_begin(&progress, &lab->stages, title, prompts.n * n_candidates, "trial");
 	for (size_t b = 0; b < t.scoring.schedule.n_batches; b++) {
 		const size_t n = scoring_batch(&t.scoring, b);
 

@@ -418,7 +418,7 @@ int effects_run(struct lab *lab, const struct effects_request *request, struct e
 		.n_candidates = request->candidates->n, .n_layer = lab->model->arch.n_layer,
 		.d_sae = sae_set_width(lab->saes, 0)};
 	TRY(work_open(&w, err));
-	progress_begin(&progress, "attribution: integrated gradients", request->prompts->n, "prompt");
+	progress_begin(&progress, &lab->stages, "attribution: integrated gradients", request->prompts->n, "prompt");
 	for (size_t b = 0; b < w.schedule.n_batches; b++) {
 		TRY(run_batch(&w, b, &n, err));
 		progress_add(&progress, n);

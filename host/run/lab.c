@@ -249,6 +249,7 @@ void lab_close(struct lab *lab)
 		free_sets(&lab->sets[m], t->n);
 	free(lab->direction.v);
 	free(lab->summary.data);
+	free(lab->stages.data);
 	for (size_t i = 0; t->sets && i < lab->config->n_prompts; i++)
 		prompt_set_free(&t->sets[i]);
 	free(t->sets);

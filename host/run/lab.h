@@ -9,6 +9,7 @@
 #include "host/method/features.h"
 #include "host/method/indirect_effect.h"
 #include "host/run/config.h"
+#include "host/run/progress.h"
 #include "host/run/results.h"
 #include "host/run/schedule.h"
 #include "host/text/chat_template.h"
@@ -70,6 +71,7 @@ struct lab {
 	size_t n_stop;
 	int32_t refusal_token;
 	struct results *results;
+	struct stage_log stages; /* what each stage took */
 
 	struct direction direction;
 	struct method_sets sets[N_METHODS];
@@ -119,8 +121,10 @@ int lab_write_frame(struct lab *lab, struct err *err);
 /* Adds a row of the summary. */
 int lab_summarise(struct lab *lab, const struct summary_row *row, struct err *err);
 
-/* Prints the table of conditions and the features of CosSim+AP; writes /summary. */
+/* Writes /summary and /provenance/stages, at the end of a run. */
 int lab_write_summary(struct lab *lab, struct err *err);
+
+/* Prints the table of conditions and the features of CosSim+AP. */
 void lab_print_summary(const struct lab *lab);
 
 #endif

@@ -287,6 +287,50 @@ fail:
 
 /* ---- summary --------------------------------------------------------------------------- */
 
+static int write_stages(struct lab *lab, struct err *err)
+{
+	const size_t n = lab->stages.n;
+	const char **names = malloc(n * sizeof *names + 1), **units = malloc(n * sizeof *units + 1);
+	double *seconds = malloc(n * sizeof *seconds + 1);
+	int64_t *counts = malloc(n * sizeof *counts + 1);
+	const struct results_dataset d = {.type = RESULTS_F64, .n_dims = 1, .dims = {n},
+		.scales = {"/provenance/stages/stage"}};
+	struct results_dataset columns[] = {d, d, d};
+
+	err_clear(err);
+	if (!names || !units || !seconds || !counts) {
+		err_nomem(err, "the stages", n * sizeof *names);
+		goto fail;
+	}
+	for (size_t i = 0; i < n; i++) {
+		names[i] = lab->stages.data[i].name;
+		units[i] = lab->stages.data[i].unit;
+		seconds[i] = lab->stages.data[i].seconds;
+		counts[i] = (int64_t)lab->stages.data[i].n;
+	}
+	columns[0].path = "/provenance/stages/seconds";
+	columns[0].long_name = "wall time of the stage";
+	columns[0].units = "s";
+	columns[1].path = "/provenance/stages/n";
+	columns[1].long_name = "units of work done in it";
+	columns[1].units = "1";
+	columns[1].type = RESULTS_I64;
+	columns[2].path = "/provenance/stages/unit";
+	columns[2].long_name = "what a unit of work is";
+	columns[2].type = RESULTS_TEXT;
+	TRY(results_text_scale(lab->results, "/provenance/stages/stage", names, n,
+		"stage, in the order they ran", err));
+	TRY(results_write(lab->results, &columns[0], seconds, err));
+	TRY(results_write(lab->results, &columns[1], counts, err));
+	TRY(results_write(lab->results, &columns[2], units, err));
+fail:
+	free(names);
+	free(units);
+	free(seconds);
+	free(counts);
+	return err->code;
+}
+
 int lab_write_summary(struct lab *lab, struct err *err)
 {
 	const size_t n = lab->summary.n;
@@ -330,6 +374,7 @@ int lab_write_summary(struct lab *lab, struct err *err)
 				.long_name = columns[c].meaning, .units = columns[c].units},
 			column, err));
 	}
+	TRY(write_stages(lab, err));
 	utc_now(when, sizeof when);
 	TRY(results_attribute_text(lab->results, "/", "finished", when, err));
 fail:

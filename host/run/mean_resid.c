@@ -103,7 +103,7 @@ static int run_all(struct work *w, struct scoring *s, const char *set, struct er
 
 	TRY(scoring_prefix(s, NULL, 0, err));
 	snprintf(title, sizeof title, "direction: %s", set);
-	progress_begin(&progress, title, s->schedule.n, "prompt");
+	progress_begin(&progress, &w->lab->stages, title, s->schedule.n, "prompt");
 	for (size_t b = 0; b < s->schedule.n_batches; b++) {
 		const size_t n = scoring_batch(s, b);
 

@@ -4,6 +4,8 @@
  */
 #include "host/run/progress.h"
 
+#include "host/base/vec.h"
+
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,11 +21,12 @@ double clock_seconds(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-void progress_begin(struct progress *p, const char *stage, size_t total, const char *unit)
+void progress_begin(struct progress *p, struct stage_log *log, const char *stage, size_t total,
+	const char *unit)
 {
 	const double now = clock_seconds();
 
-	*p = (struct progress){stage, unit, 0, total, now, now, isatty(STDOUT_FILENO)};
+	*p = (struct progress){log, stage, unit, 0, total, now, now, isatty(STDOUT_FILENO)};
 }
 
 static void format_time(double seconds, char *out, size_t size)
@@ -59,8 +62,13 @@ void progress_add(struct progress *p, size_t n)
 void progress_end(struct progress *p)
 {
 	const double elapsed = clock_seconds() - p->started;
+	struct stage stage = {.n = p->done, .seconds = elapsed};
+	struct err ignored; /* a log without its last line is no reason to stop */
 	char took[32];
 
+	snprintf(stage.name, sizeof stage.name, "%s", p->stage);
+	snprintf(stage.unit, sizeof stage.unit, "%s", p->unit);
+	(void)vec_push(p->log, stage, &ignored);
 	format_time(elapsed, took, sizeof took);
 	printf("%s%-34s %5zu %ss  %.1f/s  in %s%s\n", p->terminal ? "\r" : "", p->stage, p->done,
 		p->unit, rate_of(p, elapsed), took, p->terminal ? "          " : "");

@@ -9,19 +9,31 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* What each finished stage took. */
+struct stage_log {
+	struct stage {
+		char name[96], unit[16];
+		size_t n; /* units */
+		double seconds;
+	} *data; /* owned: free it */
+	size_t n, cap;
+};
+
 struct progress {
+	struct stage_log *log;    /* borrowed */
 	const char *stage, *unit; /* borrowed: "attribution", "prompt" */
 	size_t done, total;
 	double started, printed; /* seconds */
 	bool terminal;
 };
 
-void progress_begin(struct progress *p, const char *stage, size_t total, const char *unit);
+void progress_begin(struct progress *p, struct stage_log *log, const char *stage, size_t total,
+	const char *unit);
 
 /* n more units are done. */
 void progress_add(struct progress *p, size_t n);
 
-/* The last line of the stage: what it took. */
+/* The last line of the stage: what it took; also kept in the log. */
 void progress_end(struct progress *p);
 
 /* Seconds on a clock that only goes forward. */

@@ -134,6 +134,16 @@ void results_close(struct results *r)
 	free(r);
 }
 
+void results_discard(struct results *r)
+{
+	char *part = strdup(r->part);
+
+	results_close(r);
+	if (part)
+		unlink(part);
+	free(part);
+}
+
 static int sync_file(const char *path, struct err *err)
 {
 	FILE *file = fopen(path, "rb");

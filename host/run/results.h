@@ -27,8 +27,11 @@ int results_create(struct results **out, const char *path, struct err *err);
 /* Flushes, closes and renames PATH.part to PATH. The results are closed whatever happens. */
 int results_finish(struct results *r, struct err *err);
 
-/* Closes without finishing: PATH.part stays for inspection. Accepts NULL. */
+/* Closes without finishing: PATH.part stays, readable, with what was written. Accepts NULL. */
 void results_close(struct results *r);
+
+/* Closes and removes PATH.part. */
+void results_discard(struct results *r);
 
 /* The path that will be, and the path that is. Borrowed. */
 const char *results_path(const struct results *r);
