@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test.c - the runner behind test.h, and its main.
+ * test.c - the runner behind test.h.
  */
 #include "tests/test.h"
 
@@ -102,7 +102,7 @@ static bool wanted(const struct test *test, int argc, char **argv)
 	return argc == 1;
 }
 
-int main(int argc, char **argv)
+int test_run_all(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (running = tests; running; running = running->next) {

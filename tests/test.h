@@ -28,6 +28,9 @@ struct test {
 	struct test *next;
 };
 
+/* Runs the registered tests; returns the exit status. */
+int test_run_all(int argc, char **argv);
+
 void test_register(struct test *test);
 void test_fail(const char *file, int line, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -20,67 +20,134 @@
 enum {
 	SMALL_ROWS = 32, /* above, oneDNN is faster (make bench prints both) */
 	ROWS_W = 4,
-	ROWS_X = VW == 16 ? 4 : 2, /* ROWS_W * ROWS_X accumulators in 32 or 16 registers */
+	ROWS_X = VW == 16 ? 6 : 2, /* ROWS_W * ROWS_X accumulators in 32 or 16 registers */
 	BLOCK_X = CPU_TILE_ROWS,   /* rows of x per tile */
 	BLOCK_IN = 512             /* columns of W per tile of the backward product */
 };
 
 /* ---- few rows -------------------------------------------------------------------------- */
 
-static inline __attribute__((always_inline)) vf load_weight(const void *w, size_t k, size_t n,
+/* bfloat16 is read two at a time: of a pair in one 32-bit lane, the first element is the lane
+ * shifted up, the second the lane with its lower half cleared. So a block of 2 VW weights gives
+ * the vector of its even elements and that of its odd ones for two operations, and the rows of x
+ * are laid out alike beforehand: per block of 2 VW, the even elements, then the odd. What is left
+ * at the end of a row stays as it is. */
+static void split_pairs(const float *x, size_t in, float *to)
+{
+	size_t k = 0;
+
+	for (; k + 2 * VW <= in; k += 2 * VW) {
+		for (size_t i = 0; i < VW; i++) {
+			to[k + i] = x[k + 2 * i];
+			to[k + VW + i] = x[k + 2 * i + 1];
+		}
+	}
+	memcpy(to + k, x + k, (in - k) * sizeof *x);
+}
+
+/* The even and the odd elements of the 2 VW weights at w, or simply 2 VW float32 in order. */
+static inline __attribute__((always_inline)) void load_block(const void *w, size_t k,
+	const bool bf16, vf *even, vf *odd)
+{
+	vu pairs, low;
+
+	if (!bf16) {
+		*even = v_load((const float *)w + k);
+		*odd = v_load((const float *)w + k + VW);
+		return;
+	}
+	memcpy(&pairs, (const uint16_t *)w + k, sizeof pairs);
+	low = pairs << 16;
+	pairs &= 0xffff0000u;
+	memcpy(even, &low, sizeof low);
+	memcpy(odd, &pairs, sizeof pairs);
+}
+
+/* The n <= VW weights from element k on, zeros beyond. */
+static inline __attribute__((always_inline)) vf load_last(const void *w, size_t k, size_t n,
 	const bool bf16)
 {
+	uint16_t padded[VW] = {0};
+
 	if (!bf16)
 		return v_load_n((const float *)w + k, n);
-	if (n >= VW)
-		return v_load_bf16((const uint16_t *)w + k);
-	uint16_t padded[VW] = {0};
-	memcpy(padded, (const uint16_t *)w + k, n * sizeof *padded);
+	memcpy(padded, (const uint16_t *)w + k, (n < VW ? n : VW) * sizeof *padded);
 	return v_load_bf16(padded);
 }
 
-/* y[i][j] = x[i] . w[j] + bias[j] for i < rows_x, j < ROWS_W; all rows of w are readable, only
- * the first n_w results are stored. */
-static inline __attribute__((always_inline)) void dot_tile(const int rows_x, const bool bf16,
-	const float *x, size_t in, const void *const w[ROWS_W], int n_w, const float *bias,
-	float *y, size_t out)
-{
-	vf sum[ROWS_X][ROWS_W] = {0};
-
-	for (size_t k = 0; k < in; k += VW) {
-		vf b[ROWS_W];
-
-		for (int j = 0; j < ROWS_W; j++)
-			b[j] = load_weight(w[j], k, in - k, bf16);
-		for (int i = 0; i < rows_x; i++) {
-			const vf a = v_load_n(x + (size_t)i * in + k, in - k);
-
-			for (int j = 0; j < ROWS_W; j++)
-				sum[i][j] += a * b[j];
-		}
-	}
-	for (int i = 0; i < rows_x; i++)
-		for (int j = 0; j < n_w; j++)
-			y[(size_t)i * out + (size_t)j] = v_sum(sum[i][j]) + (bias ? bias[j] : 0);
-}
-
-static void dot_rows(struct tensor x, const void *const w[ROWS_W], int n_w, bool bf16,
+/* y[i][j] = x[i] . w[j] + bias[j] for i < rows_x, j < n_w. The n_w rows of w are taken `rows_w` at
+ * a time: ROWS_W at once when each load of them serves several rows of x, one after the other
+ * when there is a single row and the time is that of reading W in order. */
+static inline __attribute__((always_inline)) void dot_tile(const int rows_x, const int rows_w,
+	const bool bf16, const float *x, size_t in, const void *const w[ROWS_W], int n_w,
 	const float *bias, float *y, size_t out)
 {
-	const size_t in = x.cols;
-	size_t i = 0;
+	for (int j0 = 0; j0 < n_w; j0 += rows_w) {
+		vf sum[ROWS_X][ROWS_W] = {0}, more[ROWS_X][ROWS_W] = {0};
+		size_t k = 0;
 
-	for (; i + ROWS_X <= x.rows; i += ROWS_X) {
-		if (bf16)
-			dot_tile(ROWS_X, true, row_of(x, i), in, w, n_w, bias, y + i * out, out);
-		else
-			dot_tile(ROWS_X, false, row_of(x, i), in, w, n_w, bias, y + i * out, out);
+		for (; k + 2 * VW <= in; k += 2 * VW) {
+			vf even[ROWS_W], odd[ROWS_W];
+
+			for (int j = 0; j < rows_w; j++)
+				load_block(w[j0 + j], k, bf16, &even[j], &odd[j]);
+			for (int i = 0; i < rows_x; i++) {
+				const vf a = v_load(x + (size_t)i * in + k);
+				const vf b = v_load(x + (size_t)i * in + k + VW);
+
+				for (int j = 0; j < rows_w; j++) {
+					sum[i][j] += a * even[j];
+					/* A second chain where there are registers to spare. */
+					if (rows_x == 1)
+						more[i][j] += b * odd[j];
+					else
+						sum[i][j] += b * odd[j];
+				}
+			}
+		}
+		for (; k < in; k += VW)
+			for (int j = 0; j < rows_w; j++)
+				for (int i = 0; i < rows_x; i++)
+					sum[i][j] += v_load_n(x + (size_t)i * in + k, in - k) *
+						load_last(w[j0 + j], k, in - k, bf16);
+		for (int i = 0; i < rows_x; i++)
+			for (int j = 0; j < rows_w && j0 + j < n_w; j++)
+				y[(size_t)i * out + (size_t)(j0 + j)] =
+					v_sum(sum[i][j] + more[i][j]) + (bias ? bias[j0 + j] : 0);
 	}
-	for (; i < x.rows; i++) {
-		if (bf16)
-			dot_tile(1, true, row_of(x, i), in, w, n_w, bias, y + i * out, out);
-		else
-			dot_tile(1, false, row_of(x, i), in, w, n_w, bias, y + i * out, out);
+}
+
+/* dot_tile for a number of rows known only now; each case is a loop of its own. */
+static void dot_some(size_t rows_x, bool bf16, const float *x, size_t in,
+	const void *const w[ROWS_W], int n_w, const float *bias, float *y, size_t out)
+{
+	switch (rows_x) {
+#define CASE(n, rows_w) \
+	case n: \
+		if (bf16) \
+			dot_tile(n, rows_w, true, x, in, w, n_w, bias, y, out); \
+		else \
+			dot_tile(n, rows_w, false, x, in, w, n_w, bias, y, out); \
+		break;
+		CASE(1, 1)
+		CASE(2, ROWS_W)
+#if defined(__AVX512F__)
+		CASE(3, ROWS_W)
+		CASE(4, ROWS_W)
+		CASE(5, ROWS_W)
+		CASE(6, ROWS_W)
+#endif
+#undef CASE
+	}
+}
+
+/* x: rows of `in` floats. */
+static void dot_rows(const float *x, size_t rows, size_t in, const void *const w[ROWS_W], int n_w,
+	bool bf16, const float *bias, float *y, size_t out)
+{
+	for (size_t i = 0, n; i < rows; i += n) {
+		n = rows - i < ROWS_X ? rows - i : ROWS_X;
+		dot_some(n, bf16, x + i * in, in, w, n_w, bias, y + i * out, out);
 	}
 }
 
@@ -99,8 +166,15 @@ static void few_groups(void *context, size_t first, size_t end, int thread)
 {
 	const struct call *c = context;
 	const size_t in = c->W.cols, out = c->W.rows, bytes = dtype_bytes(c->W.dtype);
+	const bool bf16 = c->W.dtype == DTYPE_BF16 && !c->widen;
 	float *scratch = cpu_scratch(c->dev, thread);
+	const float *x = row_of(c->x, 0);
 
+	if (bf16) { /* x as load_block has the weights; a chunk is hundreds of rows of W */
+		for (size_t i = 0; i < c->x.rows; i++)
+			split_pairs(row_of(c->x, i), in, scratch + i * in);
+		x = scratch;
+	}
 	for (size_t j = first * ROWS_W; j < end * ROWS_W && j < out; j += ROWS_W) {
 		const int n_w = (int)(out - j < ROWS_W ? out - j : ROWS_W);
 		const void *w[ROWS_W] = {0};
@@ -115,8 +189,8 @@ static void few_groups(void *context, size_t first, size_t end, int thread)
 							 scratch + (size_t)r * in)
 					       : w[0];
 		}
-		dot_rows(c->x, w, n_w, c->W.dtype == DTYPE_BF16 && !c->widen,
-			c->bias ? c->bias + j : NULL, row_out(c->y, 0) + j, out);
+		dot_rows(x, c->x.rows, in, w, n_w, bf16, c->bias ? c->bias + j : NULL,
+			row_out(c->y, 0) + j, out);
 	}
 }
 
@@ -126,7 +200,7 @@ static void linear_few(struct call *c)
 
 	/* Once into scratch when several tiles of x will read the same rows. */
 	c->widen = c->W.dtype == DTYPE_F16 ||
-		(c->W.dtype == DTYPE_BF16 && c->x.rows > ROWS_X && ROWS_W * in <= CPU_SCRATCH);
+		(c->W.dtype == DTYPE_BF16 && c->x.rows > ROWS_X);
 	cpu_run(c->dev, groups, c->x.rows * ROWS_W * in / VW * 4, few_groups, c);
 }
 
@@ -203,7 +277,7 @@ int CPU(linear)(struct device *dev, struct tensor x, struct tensor W, struct ten
 
 	if (tensor_count(y) == 0)
 		return 0;
-	if (x.rows > SMALL_ROWS)
+	if (x.rows > SMALL_ROWS || ROWS_X * W.cols > CPU_SCRATCH)
 		return run_tiles(&c, (W.rows + CPU_PANEL_ROWS - 1) / CPU_PANEL_ROWS,
 			rows * CPU_PANEL_ROWS * W.cols / VW, many_tiles, err);
 	linear_few(&c);
