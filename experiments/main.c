@@ -11,6 +11,7 @@
 #include "host/run/progress.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "version.h"
 
@@ -108,6 +109,7 @@ static void print_profile(const struct lab *lab)
 	struct op_time times[64];
 	const size_t n = device_op_times(lab->dev, times, 64);
 	double total = 0, gemm = 0;
+	struct rusage usage;
 
 	for (size_t i = 0; i < n; i++) {
 		total += times[i].seconds;
@@ -122,8 +124,10 @@ static void print_profile(const struct lab *lab)
 			printf(" %9.1f", times[i].flops / times[i].seconds * 1e-9);
 		putchar('\n');
 	}
-	printf("device memory: at most %.1f MiB beside the weights\n",
-		(double)device_peak(lab->dev) / 0x1p20);
+	getrusage(RUSAGE_SELF, &usage);
+	printf("device memory: at most %.1f MiB beside the weights\n"
+	       "peak memory of the process: %.1f MiB\n",
+		(double)device_peak(lab->dev) / 0x1p20, (double)usage.ru_maxrss / 1024);
 }
 
 /* A run that failed by its inputs leaves nothing; any other keeps what it had finished. */

@@ -57,6 +57,7 @@ struct config {
 	} batch;
 	struct {
 		int64_t max_new_tokens, prompts;
+		char *stop;
 	} generate;
 	struct {
 		char *token;

@@ -14,6 +14,7 @@ static const char *const formats[] = {"auto", "gemma_scope", "llama_scope", NULL
 static const char *const rules[] = {"left", "midpoint", NULL};
 static const char *const endpoints[] = {"ablated", "released", NULL};
 static const char *const positions[] = {"prompt", "released", NULL};
+static const char *const stops[] = {"template", "eos", "none", NULL};
 static const char *const save_types[] = {"float32", "float16", NULL};
 
 static const double BIG = DBL_MAX;
@@ -66,6 +67,9 @@ const struct setting config_settings[] = {
 		"most tokens of a scoring pass, the shared template prefix apart"),
 	INTEGER("generate.max_new_tokens", generate.max_new_tokens, "256", 1, 1 << 20,
 		"longest reply, in tokens"),
+	TEXT("generate.stop", generate.stop, "\"template\"", stops,
+		"what ends a reply: the template's stop tokens; eos, only the end-of-text token, as in "
+		"the released code; or none, so that all are max_new_tokens long"),
 	INTEGER("generate.prompts", generate.prompts, "32", 1, 1 << 16,
 		"most prompts continued side by side"),
 

@@ -67,6 +67,19 @@ static int check_inputs(const struct config *c, struct err *err)
 	return n > 0 ? ERR_INPUT : 0;
 }
 
+static void find_stop_tokens(struct lab *lab)
+{
+	const char *which = lab->config->generate.stop;
+
+	for (size_t i = 0; lab->chat->stop[i] && strcmp(which, "none") != 0; i++) {
+		const char *token = lab->chat->stop[i];
+		const int32_t id = tokenizer_id(lab->tok, token);
+
+		if (id >= 0 && (strcmp(which, "eos") != 0 || strcmp(token, lab->chat->eos) == 0))
+			lab->stop[lab->n_stop++] = id;
+	}
+}
+
 static int open_text(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -86,12 +99,7 @@ static int open_text(struct lab *lab, struct err *err)
 			c->model.template, lab->model->arch.model_type);
 		goto fail;
 	}
-	for (size_t i = 0; lab->chat->stop[i]; i++) {
-		const int32_t id = tokenizer_id(lab->tok, lab->chat->stop[i]);
-
-		if (id >= 0)
-			lab->stop[lab->n_stop++] = id;
-	}
+	find_stop_tokens(lab);
 	free(path);
 	return 0;
 fail:

@@ -15,6 +15,7 @@ struct chat_template {
 	const char *released_prefix;
 	bool trim;              /* strip white space around the message */
 	const char *stop[4];    /* tokens that end a reply, NULL-terminated */
+	const char *eos;        /* the one of them that ends any text */
 };
 
 /* NULL when there is none of that name. */
