@@ -93,13 +93,15 @@ int results_open(struct results_reader **out, const char *path, struct err *err)
 void results_reader_close(struct results_reader *r);
 bool results_has(struct results_reader *r, const char *path);
 
-/* A dataset's values converted to float, int32 or freshly made texts; *data is owned by the
- * caller (texts: free each, then the array). dims are filled; n_dims must match.
+/* A dataset's values converted to float or int32; *data is owned by the caller. dims are filled;
+ * n_dims must match. Texts: one dimension of n, each text and the array owned by the caller.
  * Errors: ERR_INPUT naming file, dataset, expected and found. */
 int results_read_floats(struct results_reader *r, const char *path, int n_dims, size_t *dims,
 	float **data, struct err *err);
 int results_read_ints(struct results_reader *r, const char *path, int n_dims, size_t *dims,
 	int32_t **data, struct err *err);
+int results_read_texts(struct results_reader *r, const char *path, size_t *n, char ***data,
+	struct err *err);
 int results_read_attribute_integer(struct results_reader *r, const char *object,
 	const char *name, int64_t *value, struct err *err);
 

@@ -123,6 +123,35 @@ int results_read_ints(struct results_reader *r, const char *path, int n_dims, si
 		err);
 }
 
+int results_read_texts(struct results_reader *r, const char *path, size_t *n, char ***data,
+	struct err *err)
+{
+	const hid_t type = H5Tcopy(H5T_C_S1);
+	char **texts = NULL;
+	hid_t dataset, space;
+
+	*data = NULL;
+	*n = 0;
+	H5Tset_size(type, H5T_VARIABLE);
+	H5Tset_cset(type, H5T_CSET_UTF8);
+	if (read_values(r, path, 1, n, type, sizeof *texts, (void **)&texts, err)) {
+		H5Tclose(type);
+		return err->code;
+	}
+	*data = calloc(*n + 1, sizeof **data);
+	for (size_t i = 0; *data && i < *n; i++) /* copies: HDF5's own are given back below */
+		(*data)[i] = strdup(texts[i] ? texts[i] : "");
+	dataset = H5Dopen2(r->file, path, H5P_DEFAULT);
+	space = H5Dget_space(dataset);
+	if (*n > 0)
+		H5Dvlen_reclaim(type, space, H5P_DEFAULT, texts);
+	H5Sclose(space);
+	H5Dclose(dataset);
+	H5Tclose(type);
+	free(texts);
+	return *data ? 0 : err_nomem(err, path, *n * sizeof **data);
+}
+
 int results_read_attribute_integer(struct results_reader *r, const char *object,
 	const char *name, int64_t *value, struct err *err)
 {

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_results.c - writing a result file and reading it back; the invariants at the top of
+ * host/run/results.h, one by one. How other tools see the file: test_result_file.py and .R.
+ */
+#include "host/base/file.h"
+#include "host/run/results.h"
+#include "tests/test.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char *path_of(const char *name)
+{
+	static char path[256];
+
+	snprintf(path, sizeof path, "%s/%s", test_scratch_folder(), name);
+	return path;
+}
+
+TEST(the_file_has_its_name_only_when_it_is_complete)
+{
+	struct results *r;
+	struct err err;
+	const char *path = path_of("a/whole.h5");
+	const int32_t values[] = {3, 1, 2};
+
+	REQUIRE_OK(results_create(&r, path, &err), &err);
+	REQUIRE_OK(results_scale(r, "/x", values, 3, "x", &err), &err);
+	CHECK(!file_exists(path) && file_exists(results_part_path(r)), "it appeared too early");
+	REQUIRE_OK(results_finish(r, &err), &err);
+	CHECK(file_exists(path), "it did not appear");
+	CHECK(!file_exists(path_of("a/whole.h5.part")), "its .part stayed");
+}
+
+TEST(an_unfinished_file_stays_beside_the_old_one_and_can_be_read)
+{
+	struct results *r;
+	struct results_reader *reader;
+	struct err err;
+	const int32_t old[] = {7}, newer[] = {8, 9};
+	int32_t *read;
+	size_t n;
+
+	REQUIRE_OK(results_create(&r, path_of("twice.h5"), &err), &err);
+	REQUIRE_OK(results_scale(r, "/x", old, 1, "x", &err), &err);
+	REQUIRE_OK(results_finish(r, &err), &err);
+	REQUIRE_OK(results_create(&r, path_of("twice.h5"), &err), &err);
+	REQUIRE_OK(results_scale(r, "/x", newer, 2, "x", &err), &err);
+	results_close(r);
+	REQUIRE_OK(results_open(&reader, path_of("twice.h5"), &err), &err);
+	REQUIRE_OK(results_read_ints(reader, "/x", 1, &n, &read, &err), &err);
+	CHECK(n == 1 && read[0] == 7, "the finished file was touched");
+	free(read);
+	results_reader_close(reader);
+	REQUIRE_OK(results_open(&reader, path_of("twice.h5.part"), &err), &err);
+	REQUIRE_OK(results_read_ints(reader, "/x", 1, &n, &read, &err), &err);
+	CHECK(n == 2 && read[1] == 9, "the unfinished file does not hold what was written");
+	free(read);
+	results_reader_close(reader);
+}
+
+TEST(rows_appended_in_pieces_are_the_rows_written)
+{
+	struct results *r;
+	struct results_reader *reader;
+	struct err err;
+	const struct results_dataset d = {.path = "/g/rows", .type = RESULTS_F32, .n_dims = 2,
+		.dims = {0, 3}, .scales = {NULL, "/column"}, .long_name = "rows", .units = "1",
+		.compress = true};
+	const int32_t columns[] = {0, 1, 2};
+	float *read, rows[300];
+	size_t dims[2];
+
+	for (int i = 0; i < 300; i++)
+		rows[i] = (float)i;
+	REQUIRE_OK(results_create(&r, path_of("rows.h5"), &err), &err);
+	REQUIRE_OK(results_scale(r, "/column", columns, 3, "column", &err), &err);
+	REQUIRE_OK(results_append(r, &d, rows, 1, &err), &err);
+	REQUIRE_OK(results_append(r, &d, rows + 3, 0, &err), &err);
+	REQUIRE_OK(results_append(r, &d, rows + 3, 99, &err), &err);
+	REQUIRE_OK(results_grown_scale(r, "/g/rows", "/g/row", "row", &err), &err);
+	REQUIRE_OK(results_finish(r, &err), &err);
+	REQUIRE_OK(results_open(&reader, path_of("rows.h5"), &err), &err);
+	REQUIRE_OK(results_read_floats(reader, "/g/rows", 2, dims, &read, &err), &err);
+	REQUIRE(dims[0] == 100 && dims[1] == 3, "shape [%zu, %zu]", dims[0], dims[1]);
+	for (int i = 0; i < 300; i++)
+		CHECK(read[i] == rows[i], "element %d is %g", i, (double)read[i]);
+	free(read);
+	results_reader_close(reader);
+}
+
+TEST(half_precision_holds_the_nearest_halves)
+{
+	struct results *r;
+	struct results_reader *reader;
+	struct err err;
+	const float values[] = {0.1f, -70000, 1e-8f, 3};
+	const struct results_dataset d = {.path = "/half", .type = RESULTS_F16, .n_dims = 1,
+		.dims = {4}, .scales = {"/n"}, .long_name = "half", .units = "1"};
+	const int32_t n_values[] = {0, 1, 2, 3};
+	float *read;
+	size_t n;
+
+	REQUIRE_OK(results_create(&r, path_of("half.h5"), &err), &err);
+	REQUIRE_OK(results_scale(r, "/n", n_values, 4, "n", &err), &err);
+	REQUIRE_OK(results_write(r, &d, values, &err), &err);
+	REQUIRE_OK(results_finish(r, &err), &err);
+	REQUIRE_OK(results_open(&reader, path_of("half.h5"), &err), &err);
+	REQUIRE_OK(results_read_floats(reader, "/half", 1, &n, &read, &err), &err);
+	CHECK(read[0] == 0.0999755859375f && isinf(read[1]) && read[2] == 0 && read[3] == 3,
+		"%g %g %g %g", (double)read[0], (double)read[1], (double)read[2], (double)read[3]);
+	free(read);
+	results_reader_close(reader);
+}
+
+TEST(texts_of_any_length_and_script_come_back_as_written)
+{
+	struct results *r;
+	struct results_reader *reader;
+	struct err err;
+	const char *const values[] = {"", "na\xc3\xafve \xe6\x97\xa5\xe6\x9c\xac", "a\nb\t\"c\""};
+	char **read;
+	size_t n;
+
+	REQUIRE_OK(results_create(&r, path_of("texts.h5"), &err), &err);
+	REQUIRE_OK(results_text_scale(r, "/t", values, 3, "texts", &err), &err);
+	REQUIRE_OK(results_attribute_text(r, "/", "title", "x", &err), &err);
+	REQUIRE_OK(results_attribute_text(r, "/", "title", "y", &err), &err);
+	REQUIRE_OK(results_finish(r, &err), &err);
+	REQUIRE_OK(results_open(&reader, path_of("texts.h5"), &err), &err);
+	REQUIRE_OK(results_read_texts(reader, "/t", &n, &read, &err), &err);
+	REQUIRE(n == 3, "%zu texts", n);
+	for (size_t i = 0; i < 3; i++) {
+		CHECK(strcmp(read[i], values[i]) == 0, "text %zu is \"%s\"", i, read[i]);
+		free(read[i]);
+	}
+	free(read);
+	results_reader_close(reader);
+}
+
+TEST(reading_what_is_not_there_or_not_so_is_an_input_error)
+{
+	struct results *r;
+	struct results_reader *reader;
+	struct err err;
+	const int32_t values[] = {1};
+	int32_t *read;
+	size_t dims[3];
+	char expected[512];
+
+	CHECK(results_open(&reader, path_of("none.h5"), &err) == ERR_INPUT, "opened");
+	REQUIRE_OK(results_create(&r, path_of("few.h5"), &err), &err);
+	REQUIRE_OK(results_scale(r, "/g/x", values, 1, "x", &err), &err);
+	REQUIRE_OK(results_finish(r, &err), &err);
+	REQUIRE_OK(results_open(&reader, path_of("few.h5"), &err), &err);
+	CHECK(results_has(reader, "/g/x") && !results_has(reader, "/h/x"), "has is wrong");
+	CHECK(results_read_ints(reader, "/h/x", 1, dims, &read, &err) == ERR_INPUT, "read");
+	snprintf(expected, sizeof expected, "%s: expected a dataset /h/x, found none",
+		path_of("few.h5"));
+	CHECK(strcmp(err.text, expected) == 0, "%s", err.text);
+	CHECK(results_read_ints(reader, "/g/x", 2, dims, &read, &err) == ERR_INPUT, "read");
+	snprintf(expected, sizeof expected, "%s: /g/x: expected 2 dimensions, found 1",
+		path_of("few.h5"));
+	CHECK(strcmp(err.text, expected) == 0, "%s", err.text);
+	results_reader_close(reader);
+}
+
+TEST(a_folder_that_cannot_be_made_or_written_is_an_output_error)
+{
+	struct results *r;
+	struct err err;
+
+	CHECK(results_create(&r, "/proc/none/x.h5", &err) == ERR_OUTPUT && !r, "%s", err.text);
+	CHECK(results_create(&r, path_of("no/such/deep/x.h5"), &err) == ERR_OUTPUT && !r, "%s",
+		err.text);
+}
