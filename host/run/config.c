@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * config.c - reading settings with libconfig. Contract: config.h. Tests: tests/test_config.c.
+ * config.c - reading settings with libconfig. Contract: config.h. Tests: tests/test_errors.c.
  *
  * libconfig accepts unknown keys and gives the same answer for a missing key and one of the wrong
  * type, so the tree is walked against the table: every setting of the file must be in the table,
@@ -512,6 +512,23 @@ static void need_prompt_lists(struct walk w, const char *key, const struct text_
 		need_prompts(w, key, names->items[i]);
 }
 
+/* Prompts continued under their own features are attributed in the same run, if any are. */
+static void need_local_sets(struct walk w)
+{
+	const struct config *c = w.config;
+	const config_setting_t *s = config_lookup(w.tree, "jailbreak.prompts");
+
+	if (!text_list_holds(&c->experiment, "attribution") ||
+		!text_list_holds(&c->jailbreak.scopes, "local"))
+		return;
+	for (size_t i = 0; i < c->jailbreak.prompts.n; i++)
+		if (!text_list_holds(&c->attribution.prompts, c->jailbreak.prompts.items[i]))
+			fault(w.faults, s ? place_of(s, NULL) : place_of_missing(w, "jailbreak.prompts"),
+				"jailbreak.prompts: \"%s\" has no local features; add it to "
+				"attribution.prompts, or leave \"local\" out of jailbreak.scopes",
+				c->jailbreak.prompts.items[i]);
+}
+
 /* The prompt sets that the experiments of this run read. */
 static void check_prompt_sets(struct walk w)
 {
@@ -532,8 +549,10 @@ static void check_prompt_sets(struct walk w)
 		if (text_list_holds(&c->attribution.methods, "actdiff"))
 			need_prompts(w, "attribution.harmless", c->attribution.harmless);
 	}
-	if (text_list_holds(&c->experiment, "jailbreak"))
+	if (text_list_holds(&c->experiment, "jailbreak")) {
 		need_prompt_lists(w, "jailbreak.prompts", &c->jailbreak.prompts);
+		need_local_sets(w);
+	}
 	if (text_list_holds(&c->experiment, "induce"))
 		need_prompts(w, "induce.prompts", c->induce.prompts);
 	if (text_list_holds(&c->experiment, "coherence"))

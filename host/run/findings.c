@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * findings.c - Contract: findings.h and lab.h (lab_load_findings). Tests: tests/test_run.c.
+ * findings.c - Contract: findings.h. Tests: tests/test_run.c.
  */
 #include "host/run/findings.h"
 
@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- writing --------------------------------------------------------------------------- */
 
 /* Columns of sets padded to `rank` features each. */
 struct columns {
@@ -159,105 +157,5 @@ int findings_write_sets(struct lab *lab, enum method method, const struct prompt
 	}
 fail:
 	free_columns(&c);
-	return err->code;
-}
-
-/* ---- reading --------------------------------------------------------------------------- */
-
-static int check_feature(const struct lab *lab, const char *path, int32_t layer, int32_t id,
-	struct err *err)
-{
-	if (layer < 0 || (size_t)layer >= lab->model->arch.n_layer || id < 0 ||
-		(size_t)id >= sae_set_width(lab->saes, (size_t)layer))
-		return err_set(err, ERR_INPUT,
-			"from: %s: expected features of this model's SAEs (%zu layers of %zu), found "
-			"layer %d, feature %d",
-			path, lab->model->arch.n_layer, sae_set_width(lab->saes, 0), layer, id);
-	return 0;
-}
-
-static int read_global(struct lab *lab, struct results_reader *r, enum method method,
-	struct err *err)
-{
-	struct feature_set *set = &lab->sets[method].global;
-	int32_t *layer = NULL, *feature = NULL;
-	float *score = NULL, *cosine = NULL;
-	size_t n[4] = {0};
-	char path[4][128];
-
-	err_clear(err);
-	for (int i = 0; i < 4; i++)
-		snprintf(path[i], sizeof path[i], "/feature_sets/%s/global/%s", method_names[method],
-			(const char *const[]){"layer", "feature", "score", "cosine"}[i]);
-	if (!results_has(r, path[0]))
-		return 0;
-	TRY(results_read_ints(r, path[0], 1, &n[0], &layer, err));
-	TRY(results_read_ints(r, path[1], 1, &n[1], &feature, err));
-	TRY(results_read_floats(r, path[2], 1, &n[2], &score, err));
-	TRY(results_read_floats(r, path[3], 1, &n[3], &cosine, err));
-	for (size_t k = 0; k < n[0] && k < n[1] && k < n[2] && k < n[3]; k++) {
-		TRY(check_feature(lab, path[0], layer[k], feature[k], err));
-		TRY(feature_set_add(set, (struct feature){layer[k], feature[k], cosine[k], score[k]},
-			err));
-	}
-	lab->sets[method].known = true;
-fail:
-	free(layer);
-	free(feature);
-	free(score);
-	free(cosine);
-	return err->code;
-}
-
-static int read_direction(struct lab *lab, struct results_reader *r, struct err *err)
-{
-	struct direction *d = &lab->direction;
-	size_t dims[3];
-	int64_t layer = 0, position = 0;
-	float *v = NULL;
-
-	err_clear(err);
-	TRY(results_read_floats(r, "/direction/v", 3, dims, &v, err));
-	TRY(results_read_attribute_integer(r, "/direction", "layer", &layer, err));
-	TRY(results_read_attribute_integer(r, "/direction", "position", &position, err));
-	if (dims[1] != lab->model->arch.n_layer || dims[2] != lab->model->arch.d_model ||
-		layer < 0 || (size_t)layer >= dims[1] || position > -1 ||
-		(size_t)-position > dims[0]) {
-		err_set(err, ERR_INPUT,
-			"from: %s: /direction/v: expected %zu layers of width %zu, found %zu of %zu",
-			lab->config->from, lab->model->arch.n_layer, lab->model->arch.d_model, dims[1],
-			dims[2]);
-		goto fail;
-	}
-	d->v = malloc(dims[2] * sizeof *d->v);
-	if (!d->v) {
-		err_nomem(err, "the direction", dims[2] * sizeof *d->v);
-		goto fail;
-	}
-	memcpy(d->v, v + ((size_t)(-position - 1) * dims[1] + (size_t)layer) * dims[2],
-		dims[2] * sizeof *v);
-	d->layer = (size_t)layer;
-	d->known = true;
-fail:
-	free(v);
-	return err->code;
-}
-
-int lab_load_findings(struct lab *lab, struct err *err)
-{
-	const struct config *c = lab->config;
-	struct results_reader *r = NULL;
-
-	err_clear(err);
-	if (!*c->from)
-		return 0;
-	TRY(results_open(&r, c->from, err));
-	if (!text_list_holds(&c->experiment, "direction"))
-		TRY(read_direction(lab, r, err));
-	for (int m = 0; m < N_METHODS && lab->saes; m++)
-		if (!text_list_holds(&c->experiment, "attribution"))
-			TRY(read_global(lab, r, (enum method)m, err));
-fail:
-	results_reader_close(r);
 	return err->code;
 }

@@ -19,6 +19,10 @@ static void print_inputs(const struct lab *lab)
 	const struct arch *a = &lab->model->arch;
 	const struct config *c = lab->config;
 
+	printf("experiments");
+	for (size_t i = 0; i < c->experiment.n; i++)
+		printf("%s %s", i ? "," : "", c->experiment.items[i]);
+	putchar('\n');
 	printf("model      %s: %s, %zu layers, d_model %zu, %zu heads (%zu kv) of %zu, d_ff %zu, "
 	       "vocabulary %zu, %.1f M parameters in %s\n",
 		c->model.path, a->model_type, a->n_layer, a->d_model, a->n_head, a->n_kv_head,

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * findings_read.c - the direction and the feature sets of an earlier result file. Contract: lab.h
+ * (lab_load_findings). Tests: tests/test_run.c.
+ */
+#include "host/run/findings.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int check_feature(const struct lab *lab, const char *path, int32_t layer, int32_t id,
+	struct err *err)
+{
+	if (layer < 0 || (size_t)layer >= lab->model->arch.n_layer || id < 0 ||
+		(size_t)id >= sae_set_width(lab->saes, (size_t)layer))
+		return err_set(err, ERR_INPUT,
+			"from: %s: expected features of this model's SAEs (%zu layers of %zu), found "
+			"layer %d, feature %d",
+			path, lab->model->arch.n_layer, sae_set_width(lab->saes, 0), layer, id);
+	return 0;
+}
+
+static int read_global(struct lab *lab, struct results_reader *r, enum method method,
+	struct err *err)
+{
+	struct feature_set *set = &lab->sets[method].global;
+	int32_t *layer = NULL, *feature = NULL;
+	float *score = NULL, *cosine = NULL;
+	size_t n[4] = {0};
+	char path[4][128];
+
+	err_clear(err);
+	for (int i = 0; i < 4; i++)
+		snprintf(path[i], sizeof path[i], "/feature_sets/%s/global/%s", method_names[method],
+			(const char *const[]){"layer", "feature", "score", "cosine"}[i]);
+	if (!results_has(r, path[0]))
+		return 0;
+	TRY(results_read_ints(r, path[0], 1, &n[0], &layer, err));
+	TRY(results_read_ints(r, path[1], 1, &n[1], &feature, err));
+	TRY(results_read_floats(r, path[2], 1, &n[2], &score, err));
+	TRY(results_read_floats(r, path[3], 1, &n[3], &cosine, err));
+	for (size_t k = 0; k < n[0] && k < n[1] && k < n[2] && k < n[3]; k++) {
+		TRY(check_feature(lab, path[0], layer[k], feature[k], err));
+		TRY(feature_set_add(set, (struct feature){layer[k], feature[k], cosine[k], score[k]},
+			err));
+	}
+	lab->sets[method].known = true;
+fail:
+	free(layer);
+	free(feature);
+	free(score);
+	free(cosine);
+	return err->code;
+}
+
+/* The local sets of an earlier file: row i belongs to the prompt with text texts[prompt[i]]. */
+struct local_columns {
+	size_t n_rows, rank, n_texts;
+	int32_t *prompt, *layer, *feature;
+	float *score;
+	char **texts;
+};
+
+static void free_local(struct local_columns *c)
+{
+	for (size_t i = 0; i < c->n_texts; i++)
+		free(c->texts[i]);
+	free(c->texts);
+	free(c->prompt);
+	free(c->layer);
+	free(c->feature);
+	free(c->score);
+}
+
+static int read_local_columns(struct results_reader *r, const char *group,
+	struct local_columns *c, struct err *err)
+{
+	size_t dims[3][2];
+	char path[4][192];
+
+	for (int i = 0; i < 4; i++)
+		snprintf(path[i], sizeof path[i], "%s/%s", group,
+			(const char *const[]){"prompt", "layer", "feature", "score"}[i]);
+	TRY(results_read_ints(r, path[0], 1, &c->n_rows, &c->prompt, err));
+	TRY(results_read_ints(r, path[1], 2, dims[0], &c->layer, err));
+	TRY(results_read_ints(r, path[2], 2, dims[1], &c->feature, err));
+	TRY(results_read_floats(r, path[3], 2, dims[2], &c->score, err));
+	TRY(results_read_texts(r, "/prompts/text", &c->n_texts, &c->texts, err));
+	for (int i = 0; i < 3; i++)
+		if (dims[i][0] != c->n_rows || dims[i][1] != dims[0][1])
+			return err_set(err, ERR_INPUT, "from: %s: expected %zu x %zu, found %zu x %zu",
+				path[i + 1], c->n_rows, dims[0][1], dims[i][0], dims[i][1]);
+	c->rank = dims[0][1];
+fail:
+	return err->code;
+}
+
+static int fill_local(struct lab *lab, const struct local_columns *c, size_t row,
+	struct feature_set *set, const char *group, struct err *err)
+{
+	for (size_t k = row * c->rank; k < (row + 1) * c->rank && c->layer[k] >= 0; k++) {
+		TRY(check_feature(lab, group, c->layer[k], c->feature[k], err));
+		TRY(feature_set_add(set,
+			(struct feature){c->layer[k], c->feature[k], NAN, c->score[k]}, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+/* Every prompt to be continued under its own features must have some. */
+static int check_local(const struct lab *lab, enum method method, struct err *err)
+{
+	const struct config *c = lab->config;
+	struct prompt_ids prompts = {0};
+	size_t n_without = 0;
+
+	err_clear(err);
+	if (!text_list_holds(&c->experiment, "jailbreak") ||
+		!text_list_holds(&c->jailbreak.scopes, "local"))
+		return 0;
+	for (size_t i = 0; i < c->jailbreak.prompts.n; i++)
+		TRY(lab_set(lab, c->jailbreak.prompts.items[i], &prompts, err));
+	for (size_t i = 0; i < prompts.n; i++)
+		n_without += lab->sets[method].local[prompts.data[i]].n == 0;
+	if (n_without > 0)
+		err_set(err, ERR_CONFIG,
+			"from: %s has no local %s features for %zu of the %zu prompts of "
+			"jailbreak.prompts; set jailbreak.scopes = [\"global\"], or attribute these "
+			"prompts first",
+			c->from, method_names[method], n_without, prompts.n);
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
+/* Prompts are matched by their text: their numbers differ from run to run. */
+static int read_local(struct lab *lab, struct results_reader *r, enum method method,
+	struct err *err)
+{
+	struct method_sets *sets = &lab->sets[method];
+	struct local_columns c = {0};
+	char group[128];
+
+	err_clear(err);
+	snprintf(group, sizeof group, "/feature_sets/%s/local", method_names[method]);
+	if (!results_has(r, group))
+		return 0;
+	sets->local = calloc(lab->prompts.n + 1, sizeof *sets->local);
+	if (!sets->local)
+		return err_nomem(err, "local sets", lab->prompts.n * sizeof *sets->local);
+	TRY(read_local_columns(r, group, &c, err));
+	for (size_t row = 0; row < c.n_rows; row++) {
+		if (c.prompt[row] < 0 || (size_t)c.prompt[row] >= c.n_texts) {
+			err_set(err, ERR_INPUT, "from: %s/prompt: expected ids below %zu, found %d", group,
+				c.n_texts, c.prompt[row]);
+			goto fail;
+		}
+		for (size_t p = 0; p < lab->prompts.n; p++)
+			if (sets->local[p].n == 0 &&
+				strcmp(lab_text(lab, p), c.texts[c.prompt[row]]) == 0)
+				TRY(fill_local(lab, &c, row, &sets->local[p], group, err));
+	}
+	TRY(check_local(lab, method, err));
+fail:
+	free_local(&c);
+	return err->code;
+}
+
+static int read_direction(struct lab *lab, struct results_reader *r, struct err *err)
+{
+	struct direction *d = &lab->direction;
+	size_t dims[3];
+	int64_t layer = 0, position = 0;
+	float *v = NULL;
+
+	err_clear(err);
+	TRY(results_read_floats(r, "/direction/v", 3, dims, &v, err));
+	TRY(results_read_attribute_integer(r, "/direction", "layer", &layer, err));
+	TRY(results_read_attribute_integer(r, "/direction", "position", &position, err));
+	if (dims[1] != lab->model->arch.n_layer || dims[2] != lab->model->arch.d_model ||
+		layer < 0 || (size_t)layer >= dims[1] || position > -1 ||
+		(size_t)-position > dims[0]) {
+		err_set(err, ERR_INPUT,
+			"from: %s: /direction/v: expected %zu layers of width %zu, found %zu of %zu",
+			lab->config->from, lab->model->arch.n_layer, lab->model->arch.d_model, dims[1],
+			dims[2]);
+		goto fail;
+	}
+	d->v = malloc(dims[2] * sizeof *d->v);
+	if (!d->v) {
+		err_nomem(err, "the direction", dims[2] * sizeof *d->v);
+		goto fail;
+	}
+	memcpy(d->v, v + ((size_t)(-position - 1) * dims[1] + (size_t)layer) * dims[2],
+		dims[2] * sizeof *v);
+	d->layer = (size_t)layer;
+	d->known = true;
+fail:
+	free(v);
+	return err->code;
+}
+
+int lab_load_findings(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	struct results_reader *r = NULL;
+
+	err_clear(err);
+	if (!*c->from)
+		return 0;
+	TRY(results_open(&r, c->from, err));
+	if (!text_list_holds(&c->experiment, "direction"))
+		TRY(read_direction(lab, r, err));
+	for (int m = 0; m < N_METHODS && lab->saes; m++)
+		if (!text_list_holds(&c->experiment, "attribution"))
+			if (read_global(lab, r, (enum method)m, err) ||
+				read_local(lab, r, (enum method)m, err))
+				goto fail;
+fail:
+	results_reader_close(r);
+	return err->code;
+}
