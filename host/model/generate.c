@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * generate.c - Contract: generate.h. Tests: tests/test_invariants.c.
+ * generate.c - Contract: generate.h. Tests: tests/test_model.c.
  *
  * Prompts are read in passes of up to pass_rows tokens; then every pass carries one token of each
  * reply that has not ended, so the work shrinks as replies end. Keys of prompt i live in cache

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * sae.c - Contract: sae.h. The formats are sae_gemma_scope.c and sae_llama_scope.c.
- * Tests: tests/test_sae.c.
+ * Tests: tests/test_method.c.
  */
 #include "host/model/sae.h"
 

@@ -3,7 +3,7 @@
  * sae_gemma_scope.c - Gemma Scope: FOLDER/layer_L/width_W/average_l0_N/params.npz with float32
  * W_enc [d_model, d_sae], W_dec [d_sae, d_model], b_enc, b_dec, threshold. JumpReLU on the raw
  * residual stream. Interface: sae_file.h. Published as google/gemma-scope-*; arXiv:2408.05147.
- * Tests: tests/test_sae.c.
+ * Tests: tests/test_method.c.
  */
 #include "host/model/sae_file.h"
 

@@ -3,7 +3,7 @@
  * sae_llama_scope.c - Llama Scope: FOLDER/NAME-L{l}R-{W}/ with hyperparams.json and
  * checkpoints/final.safetensors: encoder.weight [d_sae, d_model], encoder.bias, decoder.weight
  * [d_model, d_sae], decoder.bias. Interface: sae_file.h. Published as
- * fnlp/Llama3_1-8B-Base-LXR-*; arXiv:2410.20526. Tests: tests/test_sae.c.
+ * fnlp/Llama3_1-8B-Base-LXR-*; arXiv:2410.20526. Tests: tests/test_method.c.
  *
  * The file holds the SAE of activations scaled to norm sqrt(d_model), with decoder columns of
  * any length; the scalar jump_relu_threshold is in raw units with columns of length 1. Folded as

@@ -2,7 +2,7 @@
  *
  * transformer_backward.c - gradients with respect to activations, down to resid_post of every
  * layer. Contract: transformer.h. Tests: tests/test_model.c (against autograd),
- * tests/test_invariants.c (finite differences).
+ * tests/test_model.c (finite differences).
  *
  * No weight gradients: per weight one product dy W, as large as the forward one. Walking down,
  * g is dL/d(residual stream); each branch adds to it what passed through its norm:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * prompts.c - Contract: prompts.h. Tests: tests/test_prompts.c.
+ * prompts.c - Contract: prompts.h. Tests: tests/test_text.c.
  */
 #include "host/text/prompts.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * refusal.c - Contract: refusal.h. Tests: tests/test_prompts.c.
+ * refusal.c - Contract: refusal.h. Tests: tests/test_text.c.
  */
 #include "host/text/refusal.h"
 

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_base.c - errors, files, sizes, growing arrays.
+ */
+#include "host/base/file.h"
+#include "host/base/size.h"
+#include "host/base/vec.h"
+#include "tests/test.h"
+
+#include <stdio.h>
+#include <string.h>
+
+TEST(an_error_text_that_is_too_long_is_cut_and_stays_a_text)
+{
+	struct err err;
+	char text[2 * sizeof err.text];
+
+	memset(text, 'x', sizeof text);
+	text[sizeof text - 1] = '\0';
+	CHECK(err_set(&err, ERR_INPUT, "%s", text) == ERR_INPUT, "code is not returned");
+	CHECK(strlen(err.text) == sizeof err.text - 1, "length %zu", strlen(err.text));
+	CHECK(err_prefix(&err, "where") == ERR_INPUT, "code is lost");
+	CHECK(strncmp(err.text, "where: xxx", 10) == 0 && strlen(err.text) == sizeof err.text - 1,
+		"begins with %.12s", err.text);
+}
+
+TEST(a_prefix_says_where_and_keeps_what)
+{
+	struct err err;
+
+	err_set(&err, ERR_OUTPUT, "no room");
+	err_prefix(&err, "layer %d", 3);
+	CHECK(strcmp(err.text, "layer 3: no room") == 0, "%s", err.text);
+}
+
+TEST(sha256_of_bytes_and_of_a_file_agree_with_the_published_value)
+{
+	/* FIPS 180-2, appendix B.1 */
+	static const char expected[] =
+		"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+	char hex[SHA256_HEX], path[512];
+	struct err err = {0};
+	FILE *file;
+
+	sha256_bytes("abc", 3, hex);
+	CHECK(strcmp(hex, expected) == 0, "%s", hex);
+	snprintf(path, sizeof path, "%s/abc", test_scratch_folder());
+	file = fopen(path, "wb");
+	REQUIRE(file && fputs("abc", file) >= 0, "%s: cannot write", path);
+	fclose(file);
+	REQUIRE_OK(sha256_file(path, hex, &err), &err);
+	CHECK(strcmp(hex, expected) == 0, "%s", hex);
+}
+
+TEST(an_empty_file_maps_to_no_bytes_and_a_missing_one_is_an_error)
+{
+	struct file_map map = {0};
+	struct err err = {0};
+	char path[512];
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/empty", test_scratch_folder());
+	file = fopen(path, "wb");
+	REQUIRE(file, "%s: cannot write", path);
+	fclose(file);
+	REQUIRE_OK(file_map_open(&map, path, &err), &err);
+	CHECK(map.size == 0, "size %zu", map.size);
+	file_map_close(&map);
+	snprintf(path, sizeof path, "%s/none", test_scratch_folder());
+	CHECK(file_map_open(&map, path, &err) == ERR_INPUT, "code %d", err.code);
+	CHECK(strstr(err.text, path), "the message does not name the file: %s", err.text);
+	file_map_close(&map);
+}
+
+TEST(joined_paths_have_one_slash_and_an_absolute_name_stays)
+{
+	static const struct {
+		const char *folder, *name, *joined;
+	} cases[] = {{"a", "b", "a/b"}, {"a/", "b", "a/b"}, {"a", "/b", "/b"}};
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		char *path = path_join(cases[i].folder, cases[i].name);
+
+		CHECK(path && strcmp(path, cases[i].joined) == 0, "%s", path);
+		free(path);
+	}
+}
+
+TEST(sizes_that_overflow_are_seen)
+{
+	size_t out;
+
+	CHECK(size_mul_overflow(SIZE_MAX / 2, 3, &out), "a product overflowed unseen");
+	CHECK(size_add_overflow(SIZE_MAX, 1, &out), "a sum overflowed unseen");
+	CHECK(!size_mul_overflow(3, 4, &out) && out == 12, "3 x 4 = %zu", out);
+}
+
+TEST(a_growing_array_keeps_what_was_pushed)
+{
+	struct {
+		int *data;
+		size_t n, cap;
+	} v = {0};
+	struct err err = {0};
+
+	for (int i = 0; i < 1000; i++)
+		REQUIRE_OK(vec_push(&v, i, &err), &err);
+	for (int i = 0; i < 1000; i++)
+		CHECK(v.data[i] == i, "element %d is %d", i, v.data[i]);
+	free(v.data);
+}
