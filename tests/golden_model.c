@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const golden_models[N_GOLDEN_MODELS] = {"gemma2_a", "gemma2_b", "gemma2_c", "llama_a",
-	"llama_b", "llama_c"};
+const char *const golden_models[N_GOLDEN_MODELS] = {"gemma2_a", "gemma2_b", "gemma2_c",
+	"gemma3_a", "gemma3_b", "gemma3_c", "llama_a", "llama_b", "llama_c", "llama_d", "mistral_a",
+	"mistral_b", "mistral_c", "qwen2_a", "qwen2_b", "qwen2_c", "qwen3_a", "qwen3_b", "qwen3_c"};
 
 static const void *golden_tensor(struct golden *g, const char *name)
 {

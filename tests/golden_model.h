@@ -12,7 +12,7 @@
 #include "kernels/backend.h"
 #include "tests/device_fixture.h"
 
-enum { N_GOLDEN_MODELS = 6, MAX_PROMPTS = 16 };
+enum { N_GOLDEN_MODELS = 19, MAX_PROMPTS = 16 };
 
 extern const char *const golden_models[N_GOLDEN_MODELS];
 

@@ -7,9 +7,13 @@
 #define SAENGINE_ARCH_H
 
 #include "host/base/err.h"
+#include "host/model/rope.h"
 #include "kernels/ops.h"
 
 enum { ARCH_MAX_LAYERS = 128 };
+
+/* Gemma 3 turns the heads of its windowed layers by other angles. */
+enum arch_rope { ARCH_ROPE_GLOBAL, ARCH_ROPE_LOCAL, ARCH_N_ROPES };
 
 struct arch {
 	char model_type[32]; /* "gemma2", "llama", ... */
@@ -18,6 +22,8 @@ struct arch {
 
 	struct norm norm;          /* eps, and whether the weight is 1 + w */
 	bool post_norms;           /* Gemma: norms also after attention and MLP, before adding */
+	bool qk_norm;              /* each head's q and k normalised before rope */
+	bool qkv_bias, o_bias;
 	enum activation activation;
 	bool scale_embedding;      /* by sqrt(d_model) */
 	bool tied_embedding;       /* the unembedding is the embedding */
@@ -25,22 +31,14 @@ struct arch {
 	double attention_softcap;  /* 0 = none */
 	double final_softcap;      /* 0 = none */
 	size_t window[ARCH_MAX_LAYERS]; /* per layer; 0 = sees everything before it */
-
-	double rope_theta;
-	struct {
-		bool llama3; /* the frequency-dependent stretching of Llama 3.1 and later */
-		double factor, low_factor, high_factor, original_context;
-	} rope_scaling;
+	struct rope rope[ARCH_N_ROPES];
+	enum arch_rope rope_of[ARCH_MAX_LAYERS];
 };
 
-/* Reads FOLDER/config.json. `rope_original_context`, when not 0, replaces the value of
- * rope_scaling (the released code's library computed with 2048). Errors: ERR_INPUT naming file
- * and key; an architecture that is not supported, with the list of those that are. */
+/* Reads FOLDER/config.json. `rope_original_context`, when not 0, replaces the value of a llama3
+ * scaling (the released code's library computed with 2048). Errors: ERR_INPUT naming file and
+ * key; an architecture that is not supported, with the list of those that are. */
 int arch_read(struct arch *arch, const char *folder, double rope_original_context,
 	struct err *err);
-
-/* Angles per position of the head_dim/2 rotation pairs, in the float32 arithmetic of the
- * published implementations: inv_freq[i] = theta^(-2i/head_dim), stretched if so configured. */
-void arch_inverse_frequencies(const struct arch *arch, float *inv_freq);
 
 #endif

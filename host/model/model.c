@@ -24,7 +24,7 @@ struct binding {
 	size_t rows, cols; /* VECTOR: rows 1 */
 };
 
-enum { MAX_BINDINGS = 16 };
+enum { MAX_BINDINGS = 24 };
 
 static size_t layer_bindings(const struct arch *a, struct binding out[MAX_BINDINGS])
 {
@@ -48,6 +48,17 @@ static size_t layer_bindings(const struct arch *a, struct binding out[MAX_BINDIN
 	} else {
 		BIND("post_attention_layernorm.weight", mlp_norm, VECTOR, 1, d);
 	}
+	if (a->qk_norm) {
+		BIND("self_attn.q_norm.weight", q_norm, VECTOR, 1, a->head_dim);
+		BIND("self_attn.k_norm.weight", k_norm, VECTOR, 1, a->head_dim);
+	}
+	if (a->qkv_bias) {
+		BIND("self_attn.q_proj.bias", q_bias, VECTOR, 1, q);
+		BIND("self_attn.k_proj.bias", k_bias, VECTOR, 1, kv);
+		BIND("self_attn.v_proj.bias", v_bias, VECTOR, 1, kv);
+	}
+	if (a->o_bias)
+		BIND("self_attn.o_proj.bias", o_bias, VECTOR, 1, d);
 #undef BIND
 	return n;
 }
@@ -160,35 +171,63 @@ static int place(struct model *m, const char *name, enum part part, size_t rows,
 	return part == VECTOR ? place_vector(m, t, out, err) : place_matrix(m, t, out, err);
 }
 
+/* What stands before "embed_tokens.weight" and the like: multimodal exports put more there. */
+static const char *const prefixes[] = {"model.", "language_model.model.", "model.language_model.",
+	""};
+
+static const char *find_prefix(const struct model *m)
+{
+	char name[128];
+
+	for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+		snprintf(name, sizeof name, "%sembed_tokens.weight", prefixes[i]);
+		if (safetensors_folder_find(m->files, name))
+			return prefixes[i];
+	}
+	return prefixes[0]; /* for the message that the tensor is missing */
+}
+
+/* The unembedding is beside the model, not in it. */
+static const char *unembedding_name(const struct model *m)
+{
+	static const char inner[] = "language_model.lm_head.weight";
+
+	return safetensors_folder_find(m->files, inner) ? inner : "lm_head.weight";
+}
+
 static int visit_all(struct model *m, visitor *visit, struct err *err)
 {
 	const struct arch *a = &m->arch;
+	const char *prefix = find_prefix(m);
 	struct binding bindings[MAX_BINDINGS];
 	const size_t n = layer_bindings(a, bindings);
-	char name[128];
+	char name[192];
 
-	TRY(visit(m, "model.embed_tokens.weight", MATRIX, a->n_vocab, a->d_model, &m->embedding,
-		err));
+	snprintf(name, sizeof name, "%sembed_tokens.weight", prefix);
+	TRY(visit(m, name, MATRIX, a->n_vocab, a->d_model, &m->embedding, err));
 	m->unembedding = m->embedding;
 	if (!a->tied_embedding)
-		TRY(visit(m, "lm_head.weight", MATRIX, a->n_vocab, a->d_model, &m->unembedding, err));
+		TRY(visit(m, unembedding_name(m), MATRIX, a->n_vocab, a->d_model, &m->unembedding,
+			err));
 	for (size_t l = 0; l < a->n_layer; l++) {
 		for (size_t i = 0; i < n; i++) {
 			const struct binding *b = &bindings[i];
 
-			snprintf(name, sizeof name, "model.layers.%zu.%s", l, b->name);
+			snprintf(name, sizeof name, "%slayers.%zu.%s", prefix, l, b->name);
 			TRY(visit(m, name, b->part, b->rows, b->cols,
 				(struct tensor *)((char *)&m->layers[l] + b->field), err));
 		}
 	}
-	TRY(visit(m, "model.norm.weight", VECTOR, 1, a->d_model, &m->final_norm, err));
+	snprintf(name, sizeof name, "%snorm.weight", prefix);
+	TRY(visit(m, name, VECTOR, 1, a->d_model, &m->final_norm, err));
 	return 0;
 fail:
 	return err->code;
 }
 
-/* cos and sin of position times frequency, in float32 as the published implementations. */
-static int place_rope(struct model *m, struct err *err)
+/* In float32, as the published implementations. */
+static int place_rope(struct model *m, const struct rope *rope, struct rope_table *out,
+	struct err *err)
 {
 	const size_t half = m->arch.head_dim / 2, n = m->n_ctx * half;
 	float *inv_freq = malloc((half + 2 * n) * sizeof *inv_freq);
@@ -197,7 +236,7 @@ static int place_rope(struct model *m, struct err *err)
 
 	if (!inv_freq)
 		return err_nomem(err, "the rotary table", (half + 2 * n) * sizeof *inv_freq);
-	arch_inverse_frequencies(&m->arch, inv_freq);
+	rope_inverse_frequencies(rope, m->arch.head_dim, inv_freq);
 	for (size_t pos = 0; pos < m->n_ctx; pos++) {
 		for (size_t i = 0; i < half; i++) {
 			const float angle = (float)pos * inv_freq[i];
@@ -206,10 +245,15 @@ static int place_rope(struct model *m, struct err *err)
 			sines[pos * half + i] = sinf(angle);
 		}
 	}
-	rc = place_floats(m, cosines, m->n_ctx, half, &m->rope_cos, err) ||
-		place_floats(m, sines, m->n_ctx, half, &m->rope_sin, err);
+	rc = place_floats(m, cosines, m->n_ctx, half, &out->cosines, err) ||
+		place_floats(m, sines, m->n_ctx, half, &out->sines, err);
 	free(inv_freq);
 	return rc ? err->code : 0;
+}
+
+const struct rope_table *model_rope(const struct model *m, size_t layer)
+{
+	return &m->rope[m->arch.rope_of[layer]];
 }
 
 int model_open(struct model **out, struct device *dev, const char *folder,
@@ -236,7 +280,9 @@ int model_open(struct model **out, struct device *dev, const char *folder,
 		err_prefix(err, "%s", folder);
 		goto fail;
 	}
-	TRY(place_rope(m, err));
+	for (int i = 0; i < ARCH_N_ROPES; i++)
+		if (m->arch.rope[i].theta > 0)
+			TRY(place_rope(m, &m->arch.rope[i], &m->rope[i], err));
 	*out = m;
 	return 0;
 fail:

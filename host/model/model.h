@@ -13,9 +13,16 @@ struct safetensors_folder;
 /* Matrices are weights in the type of the checkpoint, [out, in]; norms are vectors. */
 struct layer_weights {
 	struct tensor attention_norm, q, k, v, o;
+	struct tensor q_bias, k_bias, v_bias, o_bias; /* vectors; absent unless the family has them */
+	struct tensor q_norm, k_norm;                 /* [head_dim]; absent likewise */
 	struct tensor post_attention_norm; /* Gemma only */
 	struct tensor mlp_norm, gate, up, down;
 	struct tensor post_mlp_norm; /* Gemma only */
+};
+
+/* cos and sin of position times frequency, float32 [n_ctx, head_dim/2]. */
+struct rope_table {
+	struct tensor cosines, sines;
 };
 
 struct model {
@@ -23,8 +30,8 @@ struct model {
 	struct arch arch;
 	size_t n_ctx; /* longest sequence, prompt and reply together */
 	struct tensor embedding, unembedding, final_norm;
-	struct layer_weights *layers;   /* [n_layer] */
-	struct tensor rope_cos, rope_sin; /* float32 [n_ctx, head_dim/2] */
+	struct layer_weights *layers; /* [n_layer] */
+	struct rope_table rope[ARCH_N_ROPES];
 	double embedding_scale;
 
 	struct safetensors_folder *files; /* mapped for as long as the model lives */
@@ -49,5 +56,8 @@ void model_close(struct model *model);
 
 /* Number of parameters, unembedding counted once when tied. */
 size_t model_parameters(const struct model *model);
+
+/* The rotary table of a layer. */
+const struct rope_table *model_rope(const struct model *model, size_t layer);
 
 #endif

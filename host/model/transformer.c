@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * transformer.c - the forward pass. Contract: transformer.h. The backward pass is
- * transformer_backward.c. Tests: tests/test_model.c (against transformers), tests/
- * test_invariants.c.
+ * transformer_backward.c. Tests: tests/test_model.c (against transformers).
  *
  *   x = E[token] (times sqrt(d) for Gemma)
- *   per block:  a = attention(norm(x)) Wo        x = x + a   (Gemma: x + norm(a))
+ *   per block:  q, k, v = norm(x) Wq, Wk, Wv      (Gemma 3, Qwen 3: q, k = norm of each head)
+ *               a = attention(q, k, v) Wo         x = x + a   (Gemma: x + norm(a))
  *               m = (act(gate) up) Wdown          x = x + m   (Gemma: x + norm(m))
  *               x = edits(x)                      <- resid_post
  *   y = norm(x)
@@ -79,6 +79,12 @@ static void layout_block(const struct workspace *ws, struct block *b, struct car
 	b->rstd_post_attention = carve(c, n, 1);
 	b->rstd_mlp = carve(c, n, 1);
 	b->rstd_post_mlp = carve(c, n, 1);
+	if (!a->qk_norm)
+		return;
+	b->q_raw = carve(c, n, q);
+	b->k_raw = carve(c, n, a->n_kv_head * a->head_dim);
+	b->rstd_q = carve(c, n * a->n_head, 1);
+	b->rstd_k = carve(c, n * a->n_kv_head, 1);
 }
 
 static void layout_workspace(void *object, struct carver *c)
@@ -206,19 +212,45 @@ static struct tensor first(struct tensor t, size_t n)
 	return t.data ? tensor_rows(t, 0, n) : t;
 }
 
+/* Queries or keys: out = rope(norm(h W + bias)), the norm of each head and only where the model
+ * has one; `raw` and `rstd` keep what backward needs (absent: out serves). */
+struct projection {
+	struct tensor W, bias, norm;
+	struct tensor raw, rstd;
+};
+
+static int project(const struct workspace *ws, size_t layer, const struct projection *p,
+	struct tensor h, const int32_t *pos, struct tensor out, struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct rope_table *rope = model_rope(m, layer);
+	const size_t hd = m->arch.head_dim, n = out.rows * (out.cols / hd);
+	const struct tensor raw = p->raw.data ? tensor_rows(p->raw, 0, out.rows) : out;
+
+	TRY(op_linear(m->dev, h, p->W, p->bias, raw, err));
+	if (m->arch.qk_norm)
+		TRY(op_rmsnorm(m->dev, m->arch.norm, tensor_view(raw, n, hd), p->norm,
+			tensor_view(out, n, hd), first(p->rstd, n), err));
+	return op_rope(m->dev, hd, 1, rope->cosines, rope->sines, pos, out, err);
+fail:
+	return err->code;
+}
+
 static int keys_and_values(struct workspace *ws, const struct pass *pass, size_t layer,
 	struct tensor h, struct err *err)
 {
 	const struct model *m = ws->model;
 	const struct layer_weights *w = &m->layers[layer];
+	const struct block *block = &ws->blocks[layer];
 	const struct batch *b = pass->batch;
 	const struct tensor cache_k = pass->cache->k[layer], cache_v = pass->cache->v[layer];
 	const struct tensor k = tensor_rows(b->packed ? cache_k : ws->k, 0, b->n_rows);
 	const struct tensor v = tensor_rows(b->packed ? cache_v : ws->v, 0, b->n_rows);
 
-	TRY(op_linear(m->dev, h, w->k, (struct tensor){0}, k, err));
-	TRY(op_linear(m->dev, h, w->v, (struct tensor){0}, v, err));
-	TRY(op_rope(m->dev, m->arch.head_dim, 1, m->rope_cos, m->rope_sin, b->on_device.pos, k, err));
+	TRY(project(ws, layer,
+		&(struct projection){w->k, w->k_bias, w->k_norm, block->k_raw, block->rstd_k}, h,
+		b->on_device.pos, k, err));
+	TRY(op_linear(m->dev, h, w->v, w->v_bias, v, err));
 	if (!b->packed) {
 		TRY(op_scatter_rows(m->dev, k, b->on_device.cache_row, cache_k, err));
 		TRY(op_scatter_rows(m->dev, v, b->on_device.cache_row, cache_v, err));
@@ -271,10 +303,11 @@ static int attention_part(struct workspace *ws, const struct pass *pass, size_t 
 		TRY(op_gather_rows(m->dev, h, b->on_device.out_row, h_out, err));
 		h = h_out;
 	}
-	TRY(op_linear(m->dev, h, w->q, (struct tensor){0}, q, err));
-	TRY(op_rope(m->dev, m->arch.head_dim, 1, m->rope_cos, m->rope_sin, rows.pos, q, err));
+	TRY(project(ws, layer,
+		&(struct projection){w->q, w->q_bias, w->q_norm, block->q_raw, block->rstd_q}, h,
+		rows.pos, q, err));
 	TRY(op_attention(m->dev, &a, q, rows, &keys, attended, first(block->lse, rows.n), err));
-	TRY(op_linear(m->dev, attended, w->o, (struct tensor){0}, out, err));
+	TRY(op_linear(m->dev, attended, w->o, w->o_bias, out, err));
 	if (narrows && ws->size.record) {
 		TRY(op_gather_rows(m->dev, x, b->on_device.out_row, x_mid, err));
 	} else if (narrows) { /* x_mid is x_in: through the free buffer */

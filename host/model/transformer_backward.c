@@ -8,6 +8,7 @@
  * g is dL/d(residual stream); each branch adds to it what passed through its norm:
  *   g = g + norm'(x_mid) [ gate, up' ( act' ( Wdown' ( post_norm'(g) ) ) ) ]
  *   g = g + norm'(x_in)  [ q, k, v' ( attention' ( Wo' ( post_norm'(g) ) ) ) ]
+ * where q' and k' undo rope, then the norm of each head if the model has one, then W.
  */
 #include "host/model/transformer_parts.h"
 
@@ -65,19 +66,37 @@ fail:
 	return err->code;
 }
 
+/* From the gradient of queries or keys to the gradient of h W, in place: rope's, then the norm's. */
+static int unproject(const struct workspace *ws, size_t layer, struct tensor raw,
+	struct tensor norm_weight, struct tensor rstd, const int32_t *pos, struct tensor d,
+	struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct rope_table *rope = model_rope(m, layer);
+	const size_t hd = m->arch.head_dim, n = d.rows * (d.cols / hd);
+
+	TRY(op_rope(m->dev, hd, -1, rope->cosines, rope->sines, pos, d, err));
+	if (m->arch.qk_norm)
+		TRY(op_rmsnorm_backward(m->dev, m->arch.norm, tensor_view(raw, n, hd), norm_weight,
+			tensor_rows(rstd, 0, n), tensor_view(d, n, hd), tensor_view(d, n, hd), err));
+	return 0;
+fail:
+	return err->code;
+}
+
 /* dh = dk Wk + dv Wv + dq Wq, all rows; dq may be of the out rows only. */
 static int projections_backward(struct workspace *ws, const struct pass *pass, size_t layer,
 	struct tensor dq, struct tensor dk, struct tensor dv, struct tensor dh, struct err *err)
 {
 	const struct model *m = ws->model;
 	const struct layer_weights *w = &m->layers[layer];
+	const struct block *block = &ws->blocks[layer];
 	const struct batch *b = pass->batch;
 	const bool narrows = transformer_narrows(ws, b, layer);
 	const int32_t *pos = narrows ? b->on_device.out_pos : b->on_device.pos;
 
-	TRY(op_rope(m->dev, m->arch.head_dim, -1, m->rope_cos, m->rope_sin, pos, dq, err));
-	TRY(op_rope(m->dev, m->arch.head_dim, -1, m->rope_cos, m->rope_sin, b->on_device.pos, dk,
-		err));
+	TRY(unproject(ws, layer, block->q_raw, w->q_norm, block->rstd_q, pos, dq, err));
+	TRY(unproject(ws, layer, block->k_raw, w->k_norm, block->rstd_k, b->on_device.pos, dk, err));
 	TRY(op_linear_backward(m->dev, dk, w->k, 0, dh, err));
 	TRY(op_linear_backward(m->dev, dv, w->v, 1, dh, err));
 	if (narrows) {

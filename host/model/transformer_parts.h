@@ -20,6 +20,8 @@ struct block {
 	struct tensor gate, up;
 	struct tensor mlp_out;        /* after Wdown, before the post norm */
 	struct tensor rstd_attention, rstd_post_attention, rstd_mlp, rstd_post_mlp;
+	struct tensor q_raw, k_raw;   /* before their norm, for models that have one */
+	struct tensor rstd_q, rstd_k; /* of each head */
 };
 
 struct workspace {

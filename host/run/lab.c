@@ -90,7 +90,7 @@ static int open_text(struct lab *lab, struct err *err)
 	TRY(tokenizer_open(&lab->tok, path, err));
 	lab->chat = strcmp(c->model.template, "auto") == 0
 		? chat_template_for(lab->model->arch.model_type,
-			  lab->model->arch.rope_scaling.llama3, lab->tok)
+			  lab->model->arch.rope[ARCH_ROPE_GLOBAL].scaling == ROPE_LLAMA3, lab->tok)
 		: chat_template_find(c->model.template);
 	if (!lab->chat) {
 		err_set(err, ERR_CONFIG,

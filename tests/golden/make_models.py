@@ -25,11 +25,14 @@ For every model in MODELS a folder tests/golden/models/NAME is written:
 transformers runs in float64 with eager attention (its Gemma norms and rotary tables stay
 float32 inside), one prompt at a time, without padding.
 
-Run: python3 tests/golden/make_models.py      (needs torch, transformers, safetensors; seconds)
+Run: python3 tests/golden/make_models.py [NAME...]   (needs torch, transformers, safetensors; seconds)
 """
+import copy
+import dataclasses
 import json
 import math
 import pathlib
+import sys
 
 import numpy as np
 import torch
@@ -43,43 +46,135 @@ D_SAE, IG_STEPS, CLAMPED = 24, 4, [1, 5, 9]
 LLAMA3_ROPE = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0,
                "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
 
-# name -> (config as a checkpoint's config.json has it, stored type, number of shards)
+BF16, F16, F32 = torch.bfloat16, torch.float16, torch.float32
+
+
+@dataclasses.dataclass
+class Spec:
+    config: dict          # what config.json holds
+    dtype: torch.dtype    # of the stored weights
+    shards: int = 1
+    prefix: str = "model."    # of tensor names; multimodal exports put more there
+    multimodal: bool = False  # config.json and weights hold a vision tower as well
+
+
 MODELS = {
     # head_dim is not d/H; the window is shorter than the prompts; scale is not head_dim
-    "gemma2_a": (dict(model_type="gemma2", hidden_size=40, num_hidden_layers=3,
+    "gemma2_a": Spec(dict(model_type="gemma2", hidden_size=40, num_hidden_layers=3,
                       num_attention_heads=4, num_key_value_heads=2, head_dim=12,
                       intermediate_size=72, vocab_size=97, sliding_window=5,
                       query_pre_attn_scalar=20, attn_logit_softcapping=5.0,
-                      final_logit_softcapping=3.0), torch.float32, 1),
+                      final_logit_softcapping=3.0), F32),
     # one kv head, odd sizes, bfloat16, two shards
-    "gemma2_b": (dict(model_type="gemma2", hidden_size=39, num_hidden_layers=4,
+    "gemma2_b": Spec(dict(model_type="gemma2", hidden_size=39, num_hidden_layers=4,
                       num_attention_heads=3, num_key_value_heads=1, head_dim=16,
                       intermediate_size=51, vocab_size=131, sliding_window=3,
-                      query_pre_attn_scalar=16), torch.bfloat16, 2),
+                      query_pre_attn_scalar=16), BF16, 2),
     # no softcaps
-    "gemma2_c": (dict(model_type="gemma2", hidden_size=48, num_hidden_layers=2,
+    "gemma2_c": Spec(dict(model_type="gemma2", hidden_size=48, num_hidden_layers=2,
                       num_attention_heads=6, num_key_value_heads=3, head_dim=10,
                       intermediate_size=64, vocab_size=64, sliding_window=16,
                       query_pre_attn_scalar=8, attn_logit_softcapping=None,
-                      final_logit_softcapping=None), torch.bfloat16, 1),
+                      final_logit_softcapping=None), BF16),
     # llama3 rope scaling whose three regimes all occur
-    "llama_a": (dict(model_type="llama", hidden_size=48, num_hidden_layers=3,
+    "llama_a": Spec(dict(model_type="llama", hidden_size=48, num_hidden_layers=3,
                      num_attention_heads=4, num_key_value_heads=2, intermediate_size=80,
                      vocab_size=101, rms_norm_eps=1e-5, rope_theta=10000.0,
                      rope_scaling=LLAMA3_ROPE, max_position_embeddings=128,
-                     tie_word_embeddings=False), torch.float32, 2),
+                     tie_word_embeddings=False), F32, 2),
     # head_dim is not d/H, one kv head, tied
-    "llama_b": (dict(model_type="llama", hidden_size=36, num_hidden_layers=2,
+    "llama_b": Spec(dict(model_type="llama", hidden_size=36, num_hidden_layers=2,
                      num_attention_heads=3, num_key_value_heads=1, head_dim=20,
                      intermediate_size=50, vocab_size=77, rms_norm_eps=1e-6,
                      rope_theta=500.0, max_position_embeddings=128,
-                     tie_word_embeddings=True), torch.bfloat16, 1),
+                     tie_word_embeddings=True), BF16),
     # as many kv heads as heads, float16
-    "llama_c": (dict(model_type="llama", hidden_size=32, num_hidden_layers=4,
+    "llama_c": Spec(dict(model_type="llama", hidden_size=32, num_hidden_layers=4,
                      num_attention_heads=2, num_key_value_heads=2, intermediate_size=40,
                      vocab_size=50, rms_norm_eps=1e-5, rope_theta=10000.0,
-                     max_position_embeddings=64, tie_word_embeddings=False),
-                torch.float16, 1),
+                     max_position_embeddings=64, tie_word_embeddings=False), F16),
+    # q, k, v and o with biases
+    "llama_d": Spec(dict(model_type="llama", hidden_size=24, num_hidden_layers=2,
+                         num_attention_heads=4, num_key_value_heads=2, intermediate_size=36,
+                         vocab_size=41, rms_norm_eps=1e-5, rope_theta=10000.0,
+                         attention_bias=True, max_position_embeddings=64,
+                         tie_word_embeddings=False), F32),
+    # the older form of config.json; the third layer sees everything, by other angles
+    "gemma3_a": Spec(dict(model_type="gemma3_text", hidden_size=32, num_hidden_layers=4,
+                          num_attention_heads=4, num_key_value_heads=2, head_dim=12,
+                          intermediate_size=48, vocab_size=61, sliding_window=5,
+                          sliding_window_pattern=3, query_pre_attn_scalar=20,
+                          rope_theta=1e6, rope_local_base_freq=10000.0,
+                          rope_scaling={"rope_type": "linear", "factor": 8.0},
+                          max_position_embeddings=128), F32),
+    # the language model of a multimodal export, one kv head, six layers by the usual pattern
+    "gemma3_b": Spec(dict(model_type="gemma3_text", hidden_size=27, num_hidden_layers=6,
+                          num_attention_heads=3, num_key_value_heads=1, head_dim=16,
+                          intermediate_size=35, vocab_size=53, sliding_window=3,
+                          query_pre_attn_scalar=16, max_position_embeddings=128), BF16, 2,
+                     "language_model.model.", True),
+    # the newer form of config.json
+    "gemma3_c": Spec(dict(model_type="gemma3_text", hidden_size=24, num_hidden_layers=3,
+                          num_attention_heads=2, num_key_value_heads=2, head_dim=10,
+                          intermediate_size=32, vocab_size=47, sliding_window=4,
+                          layer_types=["full_attention", "sliding_attention", "full_attention"],
+                          rope_parameters={
+                              "full_attention": {"rope_type": "linear", "factor": 2.0,
+                                                 "rope_theta": 50000.0},
+                              "sliding_attention": {"rope_type": "default",
+                                                    "rope_theta": 100.0}},
+                          query_pre_attn_scalar=10, max_position_embeddings=128), BF16, 1,
+                     "model.language_model.", True),
+    # windows in every layer, shorter than the prompts
+    "mistral_a": Spec(dict(model_type="mistral", hidden_size=32, num_hidden_layers=3,
+                           num_attention_heads=4, num_key_value_heads=2, intermediate_size=48,
+                           vocab_size=59, rms_norm_eps=1e-5, rope_theta=10000.0,
+                           sliding_window=6, max_position_embeddings=128), BF16),
+    # no window; head_dim is not d/H
+    "mistral_b": Spec(dict(model_type="mistral", hidden_size=30, num_hidden_layers=2,
+                           num_attention_heads=3, num_key_value_heads=1, head_dim=14,
+                           intermediate_size=40, vocab_size=43, rms_norm_eps=1e-5,
+                           rope_theta=1e6, sliding_window=None,
+                           max_position_embeddings=128), F32, 2),
+    "mistral_c": Spec(dict(model_type="mistral", hidden_size=24, num_hidden_layers=2,
+                           num_attention_heads=6, num_key_value_heads=3, intermediate_size=32,
+                           vocab_size=37, rms_norm_eps=1e-6, sliding_window=16,
+                           rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
+                           max_position_embeddings=128), F16),
+    # biases of q, k and v; the window is there but not in use
+    "qwen2_a": Spec(dict(model_type="qwen2", hidden_size=32, num_hidden_layers=3,
+                         num_attention_heads=4, num_key_value_heads=2, intermediate_size=48,
+                         vocab_size=59, rms_norm_eps=1e-6, rope_theta=1e6, sliding_window=4,
+                         use_sliding_window=False, max_window_layers=1,
+                         max_position_embeddings=128, tie_word_embeddings=True), BF16),
+    # the upper layers with windows
+    "qwen2_b": Spec(dict(model_type="qwen2", hidden_size=30, num_hidden_layers=4,
+                         num_attention_heads=3, num_key_value_heads=1, intermediate_size=44,
+                         vocab_size=51, rms_norm_eps=1e-5, rope_theta=10000.0, sliding_window=5,
+                         use_sliding_window=True, max_window_layers=2,
+                         max_position_embeddings=128, tie_word_embeddings=False), F32, 3),
+    "qwen2_c": Spec(dict(model_type="qwen2", hidden_size=28, num_hidden_layers=2,
+                         num_attention_heads=7, num_key_value_heads=7, intermediate_size=36,
+                         vocab_size=49, rms_norm_eps=1e-6,
+                         rope_parameters={"rope_type": "default", "rope_theta": 5000.0},
+                         max_position_embeddings=128, tie_word_embeddings=False), F16),
+    # q and k of each head normalised; head_dim is not d/H
+    "qwen3_a": Spec(dict(model_type="qwen3", hidden_size=32, num_hidden_layers=3,
+                         num_attention_heads=4, num_key_value_heads=2, head_dim=12,
+                         intermediate_size=48, vocab_size=59, rms_norm_eps=1e-6,
+                         rope_theta=1e6, max_position_embeddings=128,
+                         tie_word_embeddings=True), BF16),
+    "qwen3_b": Spec(dict(model_type="qwen3", hidden_size=30, num_hidden_layers=4,
+                         num_attention_heads=3, num_key_value_heads=1, head_dim=16,
+                         intermediate_size=44, vocab_size=51, rms_norm_eps=1e-6,
+                         rope_theta=10000.0, max_position_embeddings=128, attention_bias=True,
+                         tie_word_embeddings=False), F32, 2),
+    "qwen3_c": Spec(dict(model_type="qwen3", hidden_size=28, num_hidden_layers=2,
+                         num_attention_heads=2, num_key_value_heads=2, head_dim=20,
+                         intermediate_size=36, vocab_size=49, rms_norm_eps=1e-6,
+                         rope_theta=1e6, use_sliding_window=True, sliding_window=7,
+                         max_window_layers=1, max_position_embeddings=128,
+                         tie_word_embeddings=False), F16),
 }
 
 
@@ -94,19 +189,24 @@ def randomise(model, dtype):
             p.copy_(p.to(dtype).to(p.dtype))
 
 
-def write_checkpoint(folder, config, model, dtype, shards):
-    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    tensors = {k: v.to(dtype).contiguous() for k, v in model.state_dict().items()}
-    if config.get("tie_word_embeddings", config["model_type"] == "gemma2"):
+def write_checkpoint(folder, spec, model):
+    config = spec.config
+    tensors = {k: v.to(spec.dtype).contiguous() for k, v in model.state_dict().items()}
+    if config.get("tie_word_embeddings", config["model_type"].startswith("gemma")):
         tensors.pop("lm_head.weight", None)
-    if shards == 1:
+    tensors = {k.replace("model.", spec.prefix, 1): v for k, v in tensors.items()}
+    if spec.multimodal:
+        config = {"model_type": "gemma3", "vision_config": {"hidden_size": 4}, "text_config": config}
+        tensors["vision_tower.embeddings.weight"] = torch.zeros(2, 4)
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    if spec.shards == 1:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         return
     names = sorted(tensors)
     weight_map = {}
-    for i in range(shards):
-        part = names[i::shards]
-        file = f"model-{i + 1:05d}-of-{shards:05d}.safetensors"
+    for i in range(spec.shards):
+        part = names[i::spec.shards]
+        file = f"model-{i + 1:05d}-of-{spec.shards:05d}.safetensors"
         save_file({n: tensors[n] for n in part}, folder / file, metadata={"format": "pt"})
         weight_map.update({n: file for n in part})
     index = {"metadata": {}, "weight_map": dict(sorted(weight_map.items()))}
@@ -264,7 +364,7 @@ def method(folder, config, model, tokens, resid):
         x = torch.cat([r[layer] for r in resid])
         while True:
             sae = Sae(d, float(x.norm(dim=1).mean()) / d ** 0.5)
-            if config["model_type"] == "gemma2":
+            if config["model_type"].startswith("gemma"):
                 write_gemma_scope(folder, layer, sae)
                 sae = sae.double()
             else:
@@ -290,16 +390,17 @@ def method(folder, config, model, tokens, resid):
     return out
 
 
-def make(name, config, dtype, shards):
+def make(name, spec):
+    config = spec.config
     folder = HERE / name
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(sum(map(ord, name)))
-    hf_config = AutoConfig.for_model(**config)
+    hf_config = AutoConfig.for_model(**copy.deepcopy(config))
     hf_config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(hf_config).double().eval()
-    randomise(model, dtype)
+    randomise(model, spec.dtype)
     model.tie_weights()
-    write_checkpoint(folder, config, model, dtype, shards)
+    write_checkpoint(folder, spec, model)
 
     resid, grads, logits, tokens, pairs = [], [], [], [], []
     for n in LENGTHS:
@@ -320,5 +421,6 @@ def make(name, config, dtype, shards):
 
 
 if __name__ == "__main__":
-    for name, (config, dtype, shards) in MODELS.items():
-        make(name, config, dtype, shards)
+    for name, spec in MODELS.items():
+        if len(sys.argv) == 1 or name in sys.argv[1:]:
+            make(name, spec)
