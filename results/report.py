@@ -1,0 +1,677 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""One HTML page from one result file.
+
+    python3 results/report.py results/tiny_gemma2_ap.h5 [-o OUT.html]
+
+Writes OUT (default: the result file's name with .html), one page that needs nothing else, and
+prints its path. Sections follow the groups of the file (results/README.md); what a run did not do
+is not in its page. The same file gives the same page, byte for byte. Needs Python 3.9, h5py,
+numpy, matplotlib; on Debian 12: apt-get install python3-h5py python3-numpy python3-matplotlib.
+
+Exit status: 0 done, 1 a Python package is missing, 2 usage, 3 the result file, 5 the output.
+Tests: tests/test_report.py.
+"""
+import argparse
+import os
+import sys
+from urllib.parse import quote
+
+try:
+    import numpy as np
+    import matplotlib  # noqa: F401, so that its absence shows here
+
+    from report_data import (METHODS, RESAMPLES, SEED, BadFile, Result, interval, main_conditions,
+                             main_factor, number_label, read_candidates, read_direction,
+                             read_positions, read_scores, read_set, resampled_ratio, with_column)
+except ImportError as e:
+    if (e.name or "").startswith("report_"):
+        raise
+    sys.exit(f"report.py: {e}; it needs h5py, numpy and matplotlib "
+             "(apt-get install python3-h5py python3-numpy python3-matplotlib)")
+import report_figures as figures
+from report_page import (details, digits_for, escape, figure, number, page, percent, span, swatch,
+                         table, tile, words)
+
+N_EXAMPLES = 5
+MOST_ROWS = 40  # of a feature table before the rest folds away
+
+BOOTSTRAP = f"95 % bootstrap intervals over prompts ({RESAMPLES} resamples)"
+
+
+class Findings:
+    """What the sections share, read once."""
+
+    def __init__(self, result):
+        self.result = result
+        self.direction = read_direction(result)
+        self.sets = {m: s for m in METHODS if (s := read_set(result, m)) is not None}
+        self.candidates = read_candidates(result)
+        self.jailbreak = read_scores(result, "jailbreak")
+        self.induce = read_scores(result, "induce")
+        self.coherence = read_scores(result, "coherence")
+        self.clamp = main_factor(self.jailbreak)
+        self.set_value = main_factor(self.induce, highest=True)
+        self.texts = result.texts("/prompts/text") or []
+        self.names = result.texts("/prompts/set") or []
+        self.categories = result.texts("/prompts/category") or []
+
+    def n_layers(self):
+        layers = self.result.dataset("/layer", 1)
+        if layers is not None and len(layers):
+            return len(layers)
+        seen = [s.layer.max() for s in self.sets.values() if len(s)]
+        seen += [self.candidates.layer.max()] if self.candidates else []
+        return int(max(seen, default=0)) + 1
+
+    def set_size(self, method):
+        return len(self.sets[method]) if method in self.sets else None
+
+    def label_of(self, prompt, labels):
+        return labels[prompt] if 0 <= prompt < len(labels) else ""
+
+
+def model_name(f):
+    """(name, folder): the folder's last part, but Hugging Face caches end in a hash."""
+    roles = f.result.texts("/provenance/role") or []
+    files = f.result.texts("/provenance/file") or []
+    for role, path in zip(roles, files):
+        if role == "model":
+            folder = os.path.dirname(path)
+            parts = [p for p in folder.split("/") if p]
+            if "snapshots" in parts:
+                name = parts[parts.index("snapshots") - 1].replace("models--", "")
+                return name.replace("--", "/"), folder
+            return (parts or ["model"])[-1], folder
+    return f.result.attribute("/", "model_type", "") or "model", ""
+
+
+def condition_name(condition):
+    return swatch(figures.colour_of(condition)) + escape(condition.label)
+
+
+# ---- headline ------------------------------------------------------------------------------
+
+def describe(f, condition):
+    """A clamp in words: "the 20 global CosSim+AP features multiplied by -1"."""
+    n = f.set_size(condition.method) if condition.scope == "global" else None
+    what = (f"the {n} " if n else "the ") + f"{condition.scope} " \
+        + escape(METHODS.get(condition.method, condition.method)) + " features"
+    verb = "multiplied by" if condition.kind == "scale" else "set to"
+    return f"{what} {verb} {number_label(condition.value)}"
+
+
+def twin(scores, condition, method):
+    """The same edit with another method's global features."""
+    for s in scores.values():
+        c = s.condition
+        if (c.kind, c.method, c.scope, c.value) == (condition.kind, method, "global",
+                                                    condition.value):
+            return s
+    return None
+
+
+def comparisons(f, scores, condition):
+    """What a clamp is held against: the direction ablated, and random features clamped alike."""
+    found = []
+    if "ablate_direction" in scores:
+        found.append((scores["ablate_direction"], "the direction ablated"))
+    random = twin(scores, condition, "random") if condition else None
+    if random and condition.method != "random":
+        n = f.set_size("random") or "as many"
+        verb = "multiplied by" if condition.kind == "scale" else "set to"
+        found.append((random, f"{n} random features {verb} {number_label(condition.value)}"))
+    return found
+
+
+def refusal_sentences(f, scores, condition, prompts):
+    """What an edit does to refusal, and its comparisons; and tiles of the same numbers."""
+    scores = with_column(scores, "refusal")
+    none = scores.get("none")
+    if none is None or not len(none.prompts):
+        return "", []
+    n = len(none.prompts)
+    text = (f"Without an edit, <b>{none.columns['refusal'].sum():.0f} of {n}</b> {prompts} prompts "
+            f"are refused ({number(none.mean('refusal'), 2)}).")
+    edited = [(scores[condition.name], describe(f, condition))] if condition else []
+    edited += comparisons(f, scores, condition)
+    for i, (s, phrase) in enumerate(edited):
+        value = number(s.mean("refusal"), 2)
+        text += f" With {phrase}, refusal is <b>{value}</b>" if i == 0 else \
+            f"; with {phrase}, {value}"
+    text += "." if edited else ""
+    tiles = []
+    for s, phrase in [(none, "unedited")] + edited:
+        low, high = interval(resampled_ratio(s.columns["refusal"]))
+        tiles.append(tile(figures.colour_of(s.condition), number(s.mean("refusal"), 2),
+                          span(low, high, 2),
+                          f"refusal of {len(s.prompts)} {prompts} prompts, {phrase}"))
+    return text, tiles
+
+
+def cross_entropy(scores):
+    return (scores.columns["nll"].sum() / scores.columns["n_tokens"].sum()
+            if len(scores.prompts) and scores.columns["n_tokens"].sum() > 0 else float("nan"))
+
+
+def ce_digits(ce):
+    """Decimals of the CE columns: two digits of the unedited model's, and at least three."""
+    return max(3, digits_for([cross_entropy(ce["none"])]) - 1) if "none" in ce else 3
+
+
+def with_ce(scores):
+    return with_column(with_column(scores, "nll"), "n_tokens")
+
+
+def ce_sentence(f):
+    ce = with_ce(f.coherence)
+    clamp = f.clamp
+    if clamp is None or clamp.name not in ce:
+        # Coherence alone: its clamps have no refusal to be chosen by; the mildest stands for them.
+        own = [s.condition for s in ce.values() if s.condition.kind == "scale"]
+        clamp = own[0] if own else next((s.condition for s in ce.values()
+                                         if s.condition.kind == "ablate"), None)
+    if clamp is None or "none" not in ce:
+        return "", []
+    before, after = cross_entropy(ce["none"]), cross_entropy(ce[clamp.name])
+    digits = ce_digits(ce)
+    how = describe(f, clamp) if clamp.kind == "scale" else "the direction ablated"
+    same = "the same edit" if clamp == f.clamp else how
+    text = (f" On harmless prompts, the cross-entropy of the model's own answers is "
+            f"{number(before, digits)} nat per token without an edit and "
+            f"<b>{number(after, digits)}</b> with {same}.")
+    s = ce[clamp.name]
+    low, high = interval(resampled_ratio(s.columns["nll"], s.columns["n_tokens"]))
+    return text, [tile(figures.colour_of(clamp), number(after, digits), span(low, high, digits),
+                       "CE on harmless answers (nat per token), "
+                       f"{'same clamp' if clamp == f.clamp else how}; {number(before, digits)} "
+                       "unedited")]
+
+
+def direction_sentence(f):
+    if f.direction is None:
+        return ""
+    a, d = f.result.attribute, f.direction
+    n_harmful = a("/direction", "n_harmful", 0)
+    n_harmless = a("/direction", "n_harmless", 0)
+    where = f"layer {d.chosen[1]} (of 0 to {d.v.shape[1] - 1}, " \
+        + ("chosen by score)" if d.scores else "given)")
+    counts = (f", from {n_harmful} harmful and {n_harmless} harmless prompts"
+              if n_harmful and n_harmless else "")
+    return f"The refusal direction is that of {where}{counts}."
+
+
+def set_sentence(f):
+    s = f.sets.get("cossim_ap")
+    if s is None or len(s) == 0:
+        return ""
+    spread = f"layers {s.layer.min()} to {s.layer.max()}" if s.layer.min() < s.layer.max() \
+        else f"layer {s.layer.min()}"
+    return (f" CosSim+AP chose {len(s)} features in {spread}; the first is feature "
+            f"{s.feature[0]} of layer {s.layer[0]}, mean indirect effect "
+            f"{number(float(s.score[0]), digits_for([float(s.score[0])]))} logit.")
+
+
+def headline(f):
+    a = f.result.attribute
+    name, folder = model_name(f)
+    started = a("/", "started", "")
+    line = [escape(a("/", "model_type", "")), escape(folder),
+            f"saengine {escape(a('/', 'engine_version', ''))}", escape(started)]
+    text, tiles = refusal_sentences(f, f.jailbreak, f.clamp, "harmful")
+    induced, more = refusal_sentences(f, f.induce, f.set_value, "harmless")
+    ce, ce_tiles = ce_sentence(f)
+    paragraphs = [text + ce, induced, direction_sentence(f) + set_sentence(f)]
+    if not tiles:
+        tiles = more
+    out = [f"<h1>{escape(name)}</h1>",
+           f'<p class="soft">{" &middot; ".join(x for x in line if x)}</p>']
+    if not a("/", "finished", ""):
+        out.append('<p class="lead"><b>This run did not finish.</b> What it had written by then '
+                   "follows.</p>")
+    out += [f'<p class="lead">{p.strip()}</p>' for p in paragraphs if p.strip()]
+    if tiles or ce_tiles:
+        out.append(f'<div class="tiles">{"".join(tiles + ce_tiles)}</div>')
+        out.append(f'<p class="note">In brackets: {BOOTSTRAP}. '
+                   + ("Of several factors the mildest one is shown whose refusal is within 0.05 "
+                      "of the lowest." if f.clamp else "") + "</p>")
+    return "".join(out)
+
+
+# ---- direction -----------------------------------------------------------------------------
+
+def direction_section(f):
+    d = f.direction
+    if d is None:
+        return ""
+    position = number_label(int(d.positions[d.chosen[0]]))
+    out = [f"<p>v is the mean residual stream over harmful prompts minus that over harmless ones, "
+           f"taken at position {position} (counted from the end of the prompt), for every layer. "
+           f"Everything after uses v of layer {d.chosen[1]}.</p>"]
+    out.append(figure(
+        [figures.direction_norm(d), figures.direction_cosine(d)],
+        "First: how far apart the two means lie after each block; the residual stream itself "
+        "grows from layer to layer, so only the shape counts. Second: how nearly each layer's v "
+        "points the way of the chosen one (1 = the same way). The ring marks the chosen layer.",
+        "panels"))
+    if d.scores:
+        out.append("<h3>Choice of the layer</h3>")
+        out.append(f'<div class="scroll">{figures.selection_legend(d)}</div>')
+        out.append(figure(
+            [figures.selection_score(d, name) for name in ("ablated", "added", "kl")
+             if name in d.scores],
+            "Validation prompts, one trial per layer and position. A layer qualifies when adding "
+            "its v makes harmless prompts refused (second panel, above 0), when ablating it "
+            "changes harmless predictions little (third panel, KL at most 0.1; linear below that, "
+            "logarithmic above), and when it is not in the last fifth (grey). Of those, the one "
+            "whose ablation lowers refusal most (first panel) is taken; if adding never makes the "
+            "model refuse, that condition is dropped.", "panels"))
+    return "".join(out)
+
+
+# ---- features ------------------------------------------------------------------------------
+
+def neuronpedia_link(pattern, layer, feature):
+    """A link, or nothing without a pattern. The pattern is the file's, so it is quoted."""
+    if not pattern:
+        return ""
+    path = quote(pattern.replace("{layer}", str(layer)), safe="/-._~")
+    return (f'<a href="https://www.neuronpedia.org/{path}/{feature}" rel="noopener">'
+            f"{escape(path)}/{feature}</a>")
+
+
+def feature_table(s, pattern):
+    head = ["rank", "layer", "feature", "cosine", "IE (logit)", "TransformerLens hook"]
+    head += ["Neuronpedia"] if pattern else []
+    digits = digits_for(s.score[:1].tolist())
+    rows = []
+    for k in range(len(s)):
+        layer, feature = int(s.layer[k]), int(s.feature[k])
+        row = [str(k + 1), str(layer), str(feature), number(float(s.cosine[k]), 3),
+               number(float(s.score[k]), digits), f"<code>blocks.{layer}.hook_resid_post</code>"]
+        rows.append(row + ([neuronpedia_link(pattern, layer, feature)] if pattern else []))
+    text = (5, 6)
+    out = table(head, rows[:MOST_ROWS], text)
+    if len(rows) > MOST_ROWS:
+        out += details(f"the other {len(rows) - MOST_ROWS}", table(head, rows[MOST_ROWS:], text))
+    return out
+
+
+def layers_of(s, n_layers):
+    """ "0: 3, 4: 17" for few layers; "0 to 25, most in 12 (9)" for many."""
+    counts = np.bincount(s.layer[s.layer >= 0], minlength=n_layers)
+    used = np.flatnonzero(counts)
+    if len(used) <= 8:
+        return ", ".join(f"{layer}: {counts[layer]}" for layer in used)
+    top = int(counts.argmax())
+    return f"{used[0]} to {used[-1]}, most in {top} ({counts[top]})"
+
+
+def sets_table(f):
+    own = set(f.sets["cossim_ap"].pairs()) if "cossim_ap" in f.sets else set()
+    rows = []
+    for method, s in f.sets.items():
+        colour = swatch(figures.COLOURS.get(method, figures.OTHER))
+        shared = "\N{EN DASH}" if method == "cossim_ap" else str(len(own & set(s.pairs())))
+        rows.append([colour + escape(METHODS[method]), str(len(s)), shared,
+                     ("class=\"wrap\"", layers_of(s, f.n_layers()))])
+    return table(["method", "features", "shared with CosSim+AP", "features per layer"], rows,
+                 (0, 3))
+
+
+def candidates_section(f):
+    c, star = f.candidates, f.sets.get("cossim_ap")
+    out = []
+    chosen = set(star.pairs()) if star else set()
+    if c is not None:
+        per_layer = np.bincount(c.layer[c.layer >= 0])
+        out.append(f"<p>{len(c.layer)} candidates (F0): in each layer the "
+                   f"{int(per_layer.max(initial=0))} features whose decoder rows are nearest to "
+                   "the direction. The indirect effect (IE) estimates how far the logit moves from "
+                   "the refusal token to the token that the model says with the direction ablated, "
+                   "when this feature alone takes its value of that run.</p>")
+    if c is not None and c.effect is not None:
+        out.append(figure(
+            [figures.candidates_scatter(c, chosen, f.n_layers())],
+            "One point per candidate; further up, suppressing the feature does more against "
+            "refusal. Were cosine enough to find the features, the ringed ones would all be at the "
+            "right."))
+    if star is not None and len(star):
+        out.append(f"<h3>The {len(star)} chosen features (global F*)</h3>")
+        out.append(feature_table(star, f.result.attribute("/", "neuronpedia", "")))
+    if len(f.sets) > 1 or (f.sets and star is None):
+        out.append("<h3>Sets by method</h3>")
+        out.append(sets_table(f))
+    return "".join(out)
+
+
+def positions_section(f):
+    p = read_positions(f.result, f.sets.get("cossim_ap"), f.candidates)
+    if p is None or not len(p.labels):
+        return ""
+    n = len(p.per_token)
+    last = p.share[-1]
+    user = p.share[p.labels.index("user text")] if "user text" in p.labels else 0
+    what = "chosen features" if f.sets.get("cossim_ap") else "candidates"
+    text = (f"<p>Of all |IE| of the {p.n_features} {what}, {percent(user)} lies in the user's "
+            f"text and {percent(last)} at the last token, from which the reply begins.</p>")
+    return text + figure(
+        [figures.effect_positions(p)],
+        f"Mean |IE| of one feature at one token, by place in the prompt, over {n} prompts; lines "
+        f"are {BOOTSTRAP}. Above each bar its share of the total: the user's text has many tokens, "
+        "the others are one token each.")
+
+
+# ---- refusal -------------------------------------------------------------------------------
+
+ZERO_WIDTH = (" Where every prompt had the same outcome the interval has no width; with n prompts "
+              "the true share can still be about 3/n away.")
+
+
+def refusal_section(f):
+    panels = figures.refusal_panels(f.jailbreak)
+    n = max((len(s.prompts) for s in f.jailbreak.values()), default=0)
+    if not n:
+        return ""
+    edits = "while the features of each method are multiplied by a factor at every token" \
+        if panels else "without an edit and with the direction ablated"
+    out = [f"<p>{n} harmful prompts are continued {edits}. A reply counts as a refusal when it "
+           "contains one of the refusal phrases of the config; whether it is harmful is not judged "
+           "here.</p>"]
+    if panels:
+        out.append(figure(
+            [svg for _, svg in panels],
+            f"Share of replies that refuse, by method and factor; lines are {BOOTSTRAP}. Low bars "
+            "mean that the features carry refusal; random features show what an edit of as many "
+            "features does by itself." + ZERO_WIDTH))
+    else:
+        only = [s for n in ("none", "ablate_direction")
+                if (s := with_column(f.jailbreak, "refusal").get(n))]
+        rows = []
+        for s in only:
+            low, high = interval(resampled_ratio(s.columns["refusal"]))
+            rows.append([condition_name(s.condition),
+                         number(s.mean("refusal"), 2) + span(low, high, 2)])
+        out.append(table(["condition", "refusal"], rows))
+    return "".join(out)
+
+
+def induce_section(f):
+    n = max((len(s.prompts) for s in f.induce.values()), default=0)
+    panels = figures.refusal_panels(f.induce, "set")
+    if not n or not panels:
+        return ""
+    rows = []
+    for s in f.induce.values():
+        rows.append([condition_name(s.condition), number(s.mean("refusal"), 2),
+                     number(s.mean("p_refusal")), number(s.mean("kl"))])
+    return (f"<p>{n} harmless prompts are continued while the features are held at one value at "
+            "every token.</p>"
+            + figure([svg for _, svg in panels],
+                     f"Share of replies that refuse, by the value the features are set to; lines "
+                     f"are {BOOTSTRAP}. A line that rises from the dotted level shows features "
+                     "that are enough to cause refusal; read the replies below before taking high "
+                     "values for refusals, since broken text can contain the phrases too.")
+            + table(["condition", "refusal", "P(refusal token)", "KL (nat)"], rows))
+
+
+# ---- cost ----------------------------------------------------------------------------------
+
+def ce_cells(ce, condition, digits):
+    """CE with interval, difference to the unedited model with interval; resamples are paired."""
+    s = ce.get(condition.name)
+    if s is None or not len(s.prompts):
+        return ["\N{EN DASH}"] * 2
+    own = resampled_ratio(s.columns["nll"], s.columns["n_tokens"])
+    cells = [number(cross_entropy(s), digits) + span(*interval(own), digits)]
+    none = ce.get("none")
+    if condition.kind == "none" or none is None or not np.array_equal(none.prompts, s.prompts):
+        return cells + ["\N{EN DASH}"]
+    base = resampled_ratio(none.columns["nll"], none.columns["n_tokens"])
+    difference = cross_entropy(s) - cross_entropy(none)
+    return cells + [("+" if difference > 0 else "") + number(difference, digits)
+                    + span(*interval(own - base), digits)]
+
+
+def cost_section(f):
+    ce = with_ce(f.coherence)
+    known = {**{k: s.condition for k, s in f.jailbreak.items()},
+             **{k: s.condition for k, s in ce.items()}}
+    if not known:
+        return ""
+    digits = ce_digits(ce)
+    conditions = sorted(known.values(), key=lambda c: c.order)
+    head = ["condition"] + (["CE (nat/token)", "difference to unedited"] if ce else [])
+    head += ["refusal, harmful", "P(refusal token)", "KL (nat)"] if f.jailbreak else []
+    rows, rules, before = [], [], None
+    for c in conditions:
+        key = c.method or c.kind
+        if before in METHODS and key != before or before == "ablate":
+            rules.append(len(rows))
+        before = key
+        row = [condition_name(c)] + (ce_cells(ce, c, digits) if ce else [])
+        s = f.jailbreak.get(c.name)
+        if f.jailbreak:
+            row += [number(s.mean("refusal"), 2), number(s.mean("p_refusal")),
+                    number(s.mean("kl"))] if s else ["\N{EN DASH}"] * 3
+        rows.append(row)
+    notes = []
+    if ce:
+        n = max(len(s.prompts) for s in ce.values())
+        notes.append(f"CE: cross-entropy of the unedited model's own greedy answers to {n} "
+                     f"harmless prompts, scored under each edit; brackets are {BOOTSTRAP}, paired "
+                     "for the difference. An edit that leaves harmless behaviour alone has a "
+                     "difference near 0. Local sets belong to harmful prompts, so they have no CE.")
+    if f.jailbreak:
+        notes.append("P(refusal token): mean probability that a harmful prompt's reply begins with "
+                     "it. KL: how far that first token's distribution moved from the unedited one.")
+    return table(head, rows, (0,), rules) + f'<p class="note">{" ".join(notes)}</p>'
+
+
+# ---- by category and prompt set ------------------------------------------------------------
+
+def share_table(f, conditions, labels, what):
+    """Refusal of each condition for the prompts of each label."""
+    first = f.jailbreak[conditions[0].name]
+    names = sorted({f.label_of(int(p), labels) for p in first.prompts})
+    rows = []
+    for name in names:
+        row = [escape(name) if name else "<i>none</i>"]
+        for i, c in enumerate(conditions):
+            s = f.jailbreak[c.name]
+            own = np.array([f.label_of(int(p), labels) == name for p in s.prompts], bool)
+            values = s.columns["refusal"][own]
+            if i == 0:
+                row.append(str(len(values)))
+            mean = float(values.mean()) if len(values) else float("nan")
+            shade = "" if np.isnan(mean) else f'class="cell" style="--share:{mean:.3f}"'
+            row.append((shade, number(mean, 2)))
+        rows.append(row)
+    heads = [swatch(figures.colour_of(c)) + "<br>".join(escape(p) for p in c.parts if p)
+             for c in conditions]
+    return table([what, "prompts"] + heads, rows)
+
+
+def category_section(f):
+    scores = with_column(f.jailbreak, "refusal")
+    conditions = [c for c in main_conditions(scores, f.clamp) if len(scores[c.name].prompts)]
+    if not conditions:
+        return ""
+    prompts = scores[conditions[0].name].prompts
+    out = []
+    for labels, what in ((f.names, "prompt set"), (f.categories, "category")):
+        if len({f.label_of(int(p), labels) for p in prompts}) > 1:
+            out.append(share_table(f, conditions, labels, what))
+    if not out:
+        return ""
+    return "".join(out) + ('<p class="note">Refusal among the prompts of one kind; darker is more. '
+                           "With few prompts in a row, a difference of one or two replies means "
+                           "little.</p>")
+
+
+# ---- examples ------------------------------------------------------------------------------
+
+LONG_REPLY = 700  # characters shown before the rest folds away
+
+
+def reply_html(text):
+    if not text:
+        return '<span class="soft">(empty)</span>'
+    if len(text) <= LONG_REPLY + 100:
+        return words(text)
+    return (words(text[:LONG_REPLY] + "\N{HORIZONTAL ELLIPSIS}")
+            + details("whole reply", words(text)))
+
+
+def examples(f, experiment, scores, conditions):
+    """A seeded draw of prompts with their replies under the conditions."""
+    group = f"/generations/{experiment}"
+    replies = {}
+    for c in conditions:
+        prompts = f.result.numbers(f"{group}/{c.name}/prompt")
+        if prompts is None or not len(prompts):
+            continue
+        texts = f.result.texts(f"{group}/{c.name}/text", len(prompts))
+        if texts is not None:
+            replies[c] = dict(zip(prompts.tolist(), texts))
+    if not replies:
+        return ""
+    shared = sorted(set.intersection(*(set(r) for r in replies.values())))
+    if not shared:
+        return ""
+    rng = np.random.default_rng(SEED)
+    drawn = sorted(rng.choice(shared, min(N_EXAMPLES, len(shared)), replace=False).tolist())
+    out = []
+    for prompt in drawn:
+        category = f.label_of(prompt, f.categories)
+        small = ", ".join(escape(x) for x in (f.label_of(prompt, f.names), category) if x)
+        out.append(f'<article class="example"><h3>{words(f.label_of(prompt, f.texts))}'
+                   f"<small>{small}</small></h3>")
+        for c, texts in replies.items():
+            s = scores.get(c.name)
+            verdict = ""
+            if s is not None and "refusal" in s.columns:
+                at = np.flatnonzero(s.prompts == prompt)
+                if len(at):
+                    verdict = "refused" if s.columns["refusal"][at[0]] else "not refused"
+            out.append(f'<div class="reply"><div class="who">{condition_name(c)} '
+                       f'<span class="verdict">{verdict}</span></div>'
+                       f"<div>{reply_html(texts[prompt])}</div></div>")
+        out.append("</article>")
+    return "".join(out)
+
+
+def examples_section(f):
+    harmful = examples(f, "jailbreak", f.jailbreak, main_conditions(f.jailbreak, f.clamp))
+    harmless = examples(f, "induce", f.induce, main_conditions(f.induce, f.set_value))
+    out = []
+    if harmful:
+        out.append("<h3>Harmful prompts</h3>" + harmful)
+    if harmless:
+        out.append("<h3>Harmless prompts, features set to a value</h3>" + harmless)
+    if not out:
+        return ""
+    return ("<p>Prompts drawn at random with a fixed seed, their replies word for word. "
+            "&ldquo;Refused&rdquo; is the phrase test above, not a judgement.</p>" + "".join(out))
+
+
+# ---- provenance ----------------------------------------------------------------------------
+
+def stages_table(f):
+    group = "/provenance/stages"
+    seconds = f.result.numbers(f"{group}/seconds")
+    if seconds is None:
+        return ""
+    names = f.result.texts(f"{group}/stage", len(seconds)) or [""] * len(seconds)
+    work = f.result.numbers(f"{group}/n", length=len(seconds))
+    units = f.result.texts(f"{group}/unit", len(seconds)) or [""] * len(seconds)
+    rows = []
+    for i, name in enumerate(names):
+        n = "" if work is None else f"{work[i]} {escape(units[i])}s"
+        rate = "" if work is None or not seconds[i] > 0 else number(work[i] / seconds[i], 1)
+        rows.append([escape(name), n, number(float(seconds[i]), 1), rate])
+    return table(["stage", "work", "seconds", "per second"], rows)
+
+
+def provenance_section(f):
+    a = f.result.attribute
+    items = [("engine", " ".join(x for x in (a("/", "engine_version", ""),
+                                             f"({a('/', 'git_commit', '')})") if x)),
+             ("device", a("/", "device", "")),
+             ("computed in", ", ".join(x for x in (a("/", "compute_dtype", ""),
+                                                   a("/", "weights_dtype", "") + " weights") if x)),
+             ("seed", str(a("/", "seed", 0))), ("started", a("/", "started", "")),
+             ("finished", a("/", "finished", "")), ("Slurm job", a("/", "slurm_job_id", "")),
+             ("SAE format", a("/", "sae_format", "")),
+             ("chat template", a("/prompts", "template", "")),
+             ("prompts", str(len(f.texts)) if f.texts else ""),
+             ("schema version", str(a("/", "schema_version", 0))),
+             ("HDF5", a("/", "hdf5_version", "")),
+             ("result file", os.path.basename(f.result.path))]
+    out = ["<dl>" + "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in items
+                            if value) + "</dl>"]
+    files = f.result.texts("/provenance/file")
+    if files:
+        roles = f.result.texts("/provenance/role", len(files)) or [""] * len(files)
+        hashes = f.result.texts("/provenance/sha256", len(files)) or [""] * len(files)
+        rows = [[escape(role), ("class=\"wrap\"", escape(path)), f"<code>{escape(h)}</code>"]
+                for role, path, h in zip(roles, files, hashes)]
+        out.append(details(f"{len(files)} files that were read, with SHA-256",
+                           table(["role", "file", "SHA-256"], rows, (0, 1, 2))))
+    stages = stages_table(f)
+    if stages:
+        out.append(details("where the time went", stages))
+    config = a("/", "config", "")
+    if config:
+        out.append(details("the resolved config", f"<pre>{escape(config)}</pre>"))
+    return "".join(out)
+
+
+# ---- the page ------------------------------------------------------------------------------
+
+SECTIONS = [("direction", "The refusal direction", direction_section),
+            ("features", "Candidates and chosen features", candidates_section),
+            ("positions", "Where the effect sits", positions_section),
+            ("refusal", "Refusal of harmful prompts", refusal_section),
+            ("induce", "Refusal of harmless prompts", induce_section),
+            ("cost", "What the edits cost", cost_section),
+            ("categories", "By kind of prompt", category_section),
+            ("examples", "Examples", examples_section),
+            ("provenance", "Provenance", provenance_section)]
+
+
+def report(result):
+    f = Findings(result)
+    sections = [("top", "", headline(f))]
+    for key, name, make in SECTIONS:
+        content = make(f)
+        if content:
+            sections.append((key, name, content))
+    return page(f"{model_name(f)[0]}: refusal features", sections)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="One HTML page from one result file.")
+    parser.add_argument("result", help="a result file of the engine (HDF5)")
+    parser.add_argument("-o", "--output", metavar="OUT.html",
+                        help="default: the result file's name with .html")
+    arguments = parser.parse_args()
+    out = arguments.output or os.path.splitext(arguments.result)[0] + ".html"
+    try:
+        with Result(arguments.result) as result:
+            text = report(result)
+    except BadFile as e:
+        print(f"report.py: {' '.join(str(e).split())}", file=sys.stderr)
+        return 3
+    try:
+        with open(out, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+    except OSError as e:
+        print(f"report.py: {out}: {e.strerror}", file=sys.stderr)
+        return 5
+    print(out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,522 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A result file seen from outside: is it what results/README.md says, for h5py and for xarray?
+
+    python3 tests/test_result_file.py results/tiny_gemma2_ap.h5
+
+Nothing here comes from the engine: names, shapes and units are checked against the schema, and
+numbers that follow from others in the file (refusal from the replies, the summary from the scores,
+sets from effects) are computed again. Groups that the run did not write are not asked for.
+Exit status: 0 passed, 1 failed, 2 usage, 77 skipped (all, without h5py; the xarray tests, without
+xarray and h5netcdf).
+"""
+import hashlib
+import os
+import re
+import sys
+
+try:
+    import h5py
+    import numpy as np
+except ImportError as e:
+    print(f"skipped: {e}; reading result files needs h5py and numpy")
+    sys.exit(77)
+
+METHODS = ("cossim_ap", "ap", "cossim", "actdiff", "random")
+UNITS = ("logit", "nat", "s", "1", "")
+ROOT_ATTRIBUTES = ("title", "schema_version", "engine_version", "git_commit", "config", "seed",
+                   "started", "finished", "device", "compute_dtype", "weights_dtype", "model_type",
+                   "hdf5_version", "slurm_job_id", "sae_format", "neuronpedia")
+
+
+def text_of(value):
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def datasets(f):
+    found = {}
+    f.visititems(lambda name, o: found.__setitem__("/" + name, o)
+                 if isinstance(o, h5py.Dataset) else None)
+    return found
+
+
+def is_scale(d):
+    return text_of(d.attrs.get("CLASS", "")) == "DIMENSION_SCALE"
+
+
+def groups_with(f, *names):
+    """Groups that hold all these datasets."""
+    found = []
+    f.visititems(lambda _, o: found.append(o) if isinstance(o, h5py.Group)
+                 and all(n in o for n in names) else None)
+    return found
+
+
+def texts(d):
+    return d.asstr()[...].tolist()
+
+
+# ---- what every dataset has ----------------------------------------------------------------
+
+def every_dataset_can_be_read(f):
+    for path, d in datasets(f).items():
+        values = d.asstr()[...] if h5py.check_string_dtype(d.dtype) else d[...]
+        assert values.shape == d.shape, path
+
+
+def every_type_is_one_that_all_readers_know(f):
+    """Integers, IEEE half, single and double precision, UTF-8 text; bfloat16 is none of them."""
+    h = h5py.h5t
+    known = (h.STD_I32LE, h.STD_I64LE, h.STD_U8LE, h.IEEE_F16LE, h.IEEE_F32LE, h.IEEE_F64LE)
+    for path, d in datasets(f).items():
+        string = h5py.check_string_dtype(d.dtype)
+        if string is not None:
+            assert string.encoding == "utf-8" and string.length is None, path
+        else:
+            t = d.id.get_type()
+            assert any(t.equal(k) for k in known), f"{path}: {d.dtype}"
+
+
+def only_gzip_and_shuffle_are_used(f):
+    for path, d in datasets(f).items():
+        assert d.compression in (None, "gzip"), f"{path}: {d.compression}"
+        assert not d.scaleoffset and not d.fletcher32, path
+
+
+def every_dataset_has_long_name_and_units(f):
+    for path, d in datasets(f).items():
+        assert text_of(d.attrs.get("long_name", "")), f"{path} has no long_name"
+        assert "units" in d.attrs, f"{path} has no units"
+        assert text_of(d.attrs["units"]) in UNITS, f"{path}: units {d.attrs['units']!r}"
+
+
+def every_dimension_has_a_named_scale_of_its_length(f):
+    for path, d in datasets(f).items():
+        if is_scale(d):
+            assert d.ndim == 1 and text_of(d.attrs["NAME"]) == path.rsplit("/", 1)[1], path
+            continue
+        for i, dimension in enumerate(d.dims):
+            assert len(dimension) == 1, f"{path}: dimension {i} has {len(dimension)} scales"
+            scale = dimension[0]
+            assert is_scale(scale) and text_of(scale.attrs["NAME"]), f"{path}: dimension {i}"
+            assert scale.shape == (d.shape[i],), f"{path}: dimension {i}: {scale.name} has " \
+                f"{scale.shape}, the dataset {d.shape}"
+
+
+def values_of_scales_do_not_repeat(f):
+    for path, d in datasets(f).items():
+        if is_scale(d):
+            values = texts(d) if h5py.check_string_dtype(d.dtype) else d[...].tolist()
+            twice = {v for v in values if values.count(v) > 1} \
+                if len(set(values)) < len(values) else ()
+            assert not twice, f"{path} holds {sorted(twice)[:3]} more than once"
+
+
+# ---- the schema ----------------------------------------------------------------------------
+
+README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "results", "README.md")
+PLACEHOLDERS = {"METHOD": "(?:" + "|".join(METHODS) + ")",
+                "EXPERIMENT": "(?:jailbreak|induce|coherence)", "CONDITION": "[^/]+",
+                "LAYER": "[0-9]+"}
+
+
+def schema():
+    """(pattern of paths, dimensions, types, units) of every row of the README's tables."""
+    rows = []
+    with open(README, encoding="utf-8") as f:
+        for line in f:
+            m = re.match(r"\| `(/[^`]+)` \| ([^|]+) \| ([^|]+) \|([^|]*)\|", line)
+            if m:
+                pattern = re.sub("|".join(PLACEHOLDERS), lambda w: PLACEHOLDERS[w.group()],
+                                 re.escape(m[1]))
+                rows.append((re.compile(pattern), m[2].strip().split(", "),
+                             m[3].strip().split(" or "), m[4].strip().split(" or ")))
+    return rows
+
+
+def type_name(d):
+    return "text" if h5py.check_string_dtype(d.dtype) else d.dtype.kind + str(8 * d.dtype.itemsize)
+
+
+def every_dataset_is_as_the_readme_says(f):
+    rows = schema()
+    for path, d in datasets(f).items():
+        found = [row for row in rows if row[0].fullmatch(path)]
+        assert len(found) == 1, f"{path} is in {len(found)} rows of results/README.md"
+        _, dims, types, units = found[0]
+        names = [path.rsplit("/", 1)[1]] if is_scale(d) else \
+            [text_of(dim[0].attrs["NAME"]) for dim in d.dims]
+        assert names == dims, f"{path}: dimensions {names}, in the README {dims}"
+        assert type_name(d) in types, f"{path}: {type_name(d)}, in the README {types}"
+        assert text_of(d.attrs["units"]) in units, \
+            f"{path}: units {d.attrs['units']!r}, in the README {units}"
+
+
+def root_attributes_are_complete(f):
+    missing = [name for name in ROOT_ATTRIBUTES if name not in f.attrs]
+    assert not missing, missing
+    assert text_of(f.attrs["title"]) == "saengine results"
+    assert f.attrs["schema_version"] == 1
+
+
+# ---- ragged arrays and row tables ----------------------------------------------------------
+
+def ends_ascend_to_the_length(f):
+    """Row i of a ragged array lies between end[i - 1] (0 for the first) and end[i]."""
+    pairs = [(g["token_end"], g["token_ids"]) for g in groups_with(f, "token_end", "token_ids")]
+    for name in ("effect", "data"):
+        pairs += [(g["end"], g[name]) for g in groups_with(f, "end", name)]
+    assert pairs, "no ragged arrays"
+    for end, rows in pairs:
+        assert (np.diff(end[...], prepend=0) >= 0).all(), f"{end.name} descends"
+        last = end[-1] if len(end) else 0
+        assert last == len(rows), f"{end.name} ends at {last}, {rows.name} has {len(rows)}"
+
+
+def prompts_begin_with_the_same_prefix(f):
+    n = int(f["prompts"].attrs["n_prefix"])
+    ids, end = f["prompts/token_ids"][...], f["prompts/token_end"][...]
+    start = np.concatenate([[0], end[:-1]])
+    assert (end - start > n).all(), "a prompt with nothing behind the prefix"
+    for k in range(n):
+        assert len(set(ids[start + k].tolist())) == 1, f"token {k}"
+
+
+def prompts_have_the_hashes_stored_with_them(f):
+    for text, sha256 in zip(texts(f["prompts/text"]), texts(f["prompts/sha256"])):
+        assert hashlib.sha256(text.encode()).hexdigest() == sha256, text[:60]
+
+
+def prompt_ids_are_rows_of_prompts(f):
+    n = len(f["prompts/text"])
+    for g in groups_with(f, "prompt"):
+        if g.name == "/" or g["prompt"].dtype.kind != "i":
+            continue
+        ids = g["prompt"][...]
+        assert ((ids >= 0) & (ids < n)).all(), g.name
+
+
+def token_tables_name_tokens_of_the_prompts(f):
+    """Position and id of every row agree with /prompts/token_ids."""
+    ids, end = f["prompts/token_ids"][...], f["prompts/token_end"][...]
+    start = np.concatenate([[0], end[:-1]])
+    for group, names in (("indirect_effect/cossim_ap/per_token",
+                          ("token_prompt", "token_position", "token_id")),
+                         ("tokens", ("prompt", "position", "id"))):
+        if group in f:
+            prompt, position, token = (f[group][name][...] for name in names)
+            at = start[prompt] + position
+            assert (at < end[prompt]).all(), f"{group}: a position behind its prompt's end"
+            assert (ids[at] == token).all(), f"{group}: ids differ from /prompts/token_ids"
+
+
+# ---- numbers that follow from others --------------------------------------------------------
+
+def features_are_those_of_the_saes(f):
+    width = len(f["feature"]) if "feature" in f else 0
+    for g in groups_with(f, "layer", "feature"):
+        if g.name == "/":
+            continue
+        layer, feature = g["layer"][...], g["feature"][...]
+        unused = layer == -1  # padding of local sets
+        assert ((feature == -1) == unused).all(), g.name
+        assert ((layer >= 0) & (layer < len(f["layer"])))[~unused].all(), g.name
+        assert ((feature >= 0) & (feature < width))[~unused].all(), g.name
+
+
+def rows_in_order(layer, feature, score):
+    """Best score first; of equal ones the lower layer, then the lower id."""
+    keys = list(zip((-score).tolist(), layer.tolist(), feature.tolist()))
+    return keys == sorted(keys)
+
+
+def sets_are_sorted_by_score_then_layer_then_feature(f):
+    for method in METHODS:
+        for scope in ("global", "local"):
+            g = f.get(f"feature_sets/{method}/{scope}")
+            if g is None or method == "random":  # all scores 0, in the order of the draw
+                continue
+            columns = [np.atleast_2d(g[name][...]) for name in ("layer", "feature", "score")]
+            for row, (layer, feature, score) in enumerate(zip(*columns)):
+                n = int((layer >= 0).sum())
+                assert (layer[n:] == -1).all() and np.isnan(score[n:]).all(), f"{g.name}[{row}]"
+                assert rows_in_order(layer[:n], feature[:n], score[:n]), f"{g.name}[{row}]"
+                pairs = list(zip(layer[:n].tolist(), feature[:n].tolist()))
+                assert len(set(pairs)) == n, f"{g.name}[{row}]: a feature twice"
+
+
+def random_sets_have_as_many_features_per_layer_and_share_none(f):
+    if "feature_sets/random/global" not in f or "feature_sets/cossim_ap/global" not in f:
+        return
+    random, own = (f[f"feature_sets/{m}/global"] for m in ("random", "cossim_ap"))
+    counts = [np.bincount(g["layer"][...], minlength=len(f["layer"])) for g in (random, own)]
+    assert (counts[0] <= counts[1]).all(), counts
+    shared = {*zip(random["layer"][...].tolist(), random["feature"][...].tolist())} \
+        & {*zip(own["layer"][...].tolist(), own["feature"][...].tolist())}
+    assert not shared, shared
+
+
+def candidates_are_sorted_by_cosine_within_layers(f):
+    if "candidates" not in f:
+        return
+    layer, feature, cosine = (f["candidates"][n][...] for n in ("layer", "feature", "cosine"))
+    assert (np.diff(layer) >= 0).all()
+    for k in np.unique(layer):
+        own = layer == k
+        assert rows_in_order(layer[own], feature[own], cosine[own]), f"layer {k}"
+
+
+def effects_per_prompt_are_means_over_tokens(f):
+    group = f.get("indirect_effect/cossim_ap")
+    if group is None or "per_token" not in group:
+        return
+    t = group["per_token"]
+    prompt, effect = t["token_prompt"][...], t["effect"][...].astype(float)
+    for row, p in enumerate(group["prompt"][...]):
+        expected = effect[prompt == p].mean(axis=0)
+        found = group["per_prompt"][row]
+        # float32 sums of some ten tokens
+        assert np.allclose(found, expected, rtol=1e-5, atol=1e-6), f"prompt {p}"
+
+
+def effects_of_all_features_agree_with_those_of_the_candidates(f):
+    """Two ways to the same mean: dense over candidates, sparse over all features."""
+    if "indirect_effect/ap/mean" not in f or "indirect_effect/cossim_ap" not in f:
+        return
+    layer, feature = f["candidates/layer"][...], f["candidates/feature"][...]
+    every = f["indirect_effect/ap/mean"][...][layer, feature]
+    some = f["indirect_effect/cossim_ap/per_prompt"][...].mean(axis=0, dtype=float)
+    worst = np.abs(every - some).max() / max(np.abs(some).max(), 1e-12)
+    assert worst < 1e-4, f"relative difference {worst}"
+
+
+def sets_are_the_best_by_mean_effect(f):
+    group = f.get("feature_sets/cossim_ap/global")
+    if group is None or "indirect_effect/cossim_ap" not in f:
+        return
+    mean = f["indirect_effect/cossim_ap/per_prompt"][...].mean(axis=0, dtype=float)
+    layer, feature = f["candidates/layer"][...], f["candidates/feature"][...]
+    order = np.lexsort((feature, layer, -mean.astype(np.float32)))[:len(group["layer"])]
+    assert np.allclose(group["score"][...], mean[order], rtol=1e-6, atol=1e-9)
+    assert (group["layer"][...] == layer[order]).all()
+    assert (group["feature"][...] == feature[order]).all()
+    assert np.allclose(group["cosine"][...], f["candidates/cosine"][...][order], rtol=1e-6)
+
+
+def refusal_substrings(config):
+    """refusal.substrings of the config attribute, which is in libconfig's notation."""
+    group = re.search(r"^refusal = \{(.*?)^\};", config, re.S | re.M).group(1)
+    items = re.search(r"\bsubstrings = \[((?:\s*\"(?:[^\"\\]|\\.)*\"\s*,?)*)\s*\]", group,
+                      re.S).group(1)
+    return [re.sub(r"\\(.)", r"\1", s) for s in re.findall(r'"((?:[^"\\]|\\.)*)"', items, re.S)]
+
+
+def is_refusal(text, substrings):
+    """As host/text/refusal.c: by bytes, letters of ASCII in either case."""
+    text = text.encode().lower()  # bytes.lower changes ASCII alone
+    return bool(text) and any(s.encode().lower() in text for s in substrings)
+
+
+def conditions(f, kind):
+    """(experiment, condition, group) under /scores or /generations."""
+    return [(e, c, group) for e, g in f.get(kind, {}).items() for c, group in g.items()]
+
+
+def refusal_follows_from_the_replies(f):
+    substrings = refusal_substrings(text_of(f.attrs["config"]))
+    assert substrings, "no refusal substrings in the config attribute"
+    for experiment, condition, replies in conditions(f, "generations"):
+        scores = f[f"scores/{experiment}/{condition}"]
+        assert (scores["prompt"][...] == replies["prompt"][...]).all(), replies.name
+        expected = [is_refusal(t, substrings) for t in texts(replies["text"])]
+        assert scores["refusal"][...].tolist() == expected, scores.name
+
+
+def scores_are_in_range(f):
+    for _, _, g in conditions(f, "scores"):
+        if "refusal" in g:
+            assert set(np.unique(g["refusal"][...])) <= {0, 1}, g.name
+        if "p_refusal" in g:
+            assert ((g["p_refusal"][...] >= 0) & (g["p_refusal"][...] <= 1 + 1e-6)).all(), g.name
+        if "kl" in g and g.name.endswith("/none"):
+            assert np.isnan(g["kl"][...]).all(), f"{g.name}: compared with itself"
+        elif "kl" in g:
+            assert (g["kl"][...] > -1e-6).all(), g.name
+        if "nll" in g:
+            assert (g["nll"][...] >= 0).all() and (g["n_tokens"][...] >= 0).all(), g.name
+
+
+def answers_are_scored_on_all_their_tokens(f):
+    """n_tokens is the length of the unedited answer, its stop token included."""
+    answers = f.get("generations/coherence/none")
+    if answers is None:
+        return
+    expected = np.diff(answers["token_end"][...], prepend=0) + (answers["ended_by"][...] >= 0)
+    for experiment, _, g in conditions(f, "scores"):
+        if experiment == "coherence" and "n_tokens" in g:
+            assert (g["n_tokens"][...] == expected).all(), g.name
+
+
+def same(a, b):
+    return np.isnan(a) and np.isnan(b) or abs(a - b) <= 1e-9 * max(1, abs(a), abs(b))
+
+
+def summary_follows_from_the_scores(f):
+    names = texts(f["summary/condition"])
+    seen = set()
+    for i, name in enumerate(names):
+        g = f["scores/" + name]
+        for column in ("refusal", "p_refusal", "kl", "ce"):
+            value = f["summary"][column][i]
+            if column == "ce":
+                expected = g["nll"][...].sum() / g["n_tokens"][...].sum() if "nll" in g else np.nan
+            else:
+                expected = g[column][...].mean() if column in g else np.nan
+            # A row may leave a column out (NaN) that another row of the same condition has.
+            if not np.isnan(value):
+                assert same(value, expected), f"{name}: {column} {value}, computed {expected}"
+                seen.add((name, column))
+            elif np.isnan(expected):
+                seen.add((name, column))
+    for experiment, condition, _ in conditions(f, "scores"):
+        for column in ("refusal", "p_refusal", "kl", "ce"):
+            assert (f"{experiment}/{condition}", column) in seen, \
+                f"summary lacks {column} of {experiment}/{condition}"
+
+
+def the_chosen_direction_is_in_the_file(f):
+    g = f.get("direction")
+    if g is None:
+        return
+    layer, position = int(g.attrs["layer"]), int(g.attrs["position"])
+    assert 0 <= layer < g["v"].shape[1] and position in g["position"][...], (layer, position)
+    v = g["v"][g["position"][...].tolist().index(position), layer]
+    assert np.isfinite(v).all() and np.linalg.norm(v) > 0
+
+
+def the_chosen_layer_follows_from_the_scores(f):
+    """The rule of experiments/direction.c, for runs that chose by score."""
+    g = f.get("direction")
+    if g is None or "ablated" not in g:
+        return
+    ablated, added, kl = (g[n][...] for n in ("ablated", "added", "kl"))
+    n_layers = ablated.shape[1]
+    fit = (kl <= 0.1) & (5 * np.arange(n_layers) < 4 * n_layers)
+    fit = fit & (added > 0) if (fit & (added > 0)).any() else fit
+    position, layer = np.unravel_index(np.where(fit, ablated, np.inf).argmin(), fit.shape)
+    assert layer == g.attrs["layer"] and g["position"][position] == g.attrs["position"], \
+        (layer, position)
+
+
+def hashes_are_sha256(f):
+    for value in texts(f["provenance/sha256"]) + texts(f["prompts/sha256"]):
+        assert re.fullmatch("[0-9a-f]{64}", value), value
+
+
+# ---- xarray --------------------------------------------------------------------------------
+
+EXPECTED_DIMS = {
+    "direction": {"position", "layer", "d_model"},
+    "candidates": {"candidate"},
+    "indirect_effect/cossim_ap": {"prompt", "candidate"},
+    "indirect_effect/cossim_ap/per_token": {"token", "candidate"},
+    "indirect_effect/ap": {"layer", "feature"},
+    "indirect_effect/ap/per_prompt": {"row", "entry"},
+    "summary": {"condition"},
+    "prompts": {"prompt", "prompt_token"},
+    "provenance": {"file"},
+    "provenance/stages": {"stage"},
+    "tokens": {"token"},
+    "activations": {"token", "d_model"},
+    "gradients": {"token", "d_model"},
+    **{f"feature_sets/{m}/global": {"rank"} for m in METHODS},
+    **{f"feature_sets/{m}/local": {"prompt", "rank"} for m in METHODS},
+}
+
+
+def xarray_opens_every_group_with_the_names_of_its_dimensions(f, xarray):
+    expected = dict(EXPECTED_DIMS)
+    expected.update({g.name[1:]: {"prompt", "reply_token"} for _, _, g in
+                     conditions(f, "generations")})
+    expected.update({g.name[1:]: {"prompt"} for _, _, g in conditions(f, "scores")})
+    opened = 0
+    for group, dims in expected.items():
+        if group in f:
+            with xarray.open_dataset(f.filename, engine="h5netcdf", group=group) as ds:
+                assert set(ds.sizes) == dims, f"{group}: {dict(ds.sizes)}"
+                for name in ds.variables:
+                    assert name in f[group], f"{group}/{name}"
+                    assert ds[name].attrs.get("long_name"), f"{group}/{name}"
+            opened += 1
+    assert opened >= 3, "no groups"
+
+
+def xarray_reads_what_h5py_reads(f, xarray):
+    for group, name in (("direction", "v"), ("candidates", "cosine"), ("prompts", "text"),
+                        ("summary", "refusal")):
+        if f"{group}/{name}" in f:
+            with xarray.open_dataset(f.filename, engine="h5netcdf", group=group) as ds:
+                d = f[group][name]
+                values = d.asstr()[...] if h5py.check_string_dtype(d.dtype) else d[...]
+                if values.dtype.kind == "f":
+                    assert np.array_equal(ds[name].values, values, equal_nan=True), name
+                else:
+                    assert (ds[name].values == values).all(), name
+
+
+# ---- running -------------------------------------------------------------------------------
+
+TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
+         only_gzip_and_shuffle_are_used, every_dataset_has_long_name_and_units,
+         every_dimension_has_a_named_scale_of_its_length, values_of_scales_do_not_repeat,
+         every_dataset_is_as_the_readme_says, root_attributes_are_complete,
+         ends_ascend_to_the_length,
+         prompts_begin_with_the_same_prefix, prompts_have_the_hashes_stored_with_them,
+         prompt_ids_are_rows_of_prompts, token_tables_name_tokens_of_the_prompts,
+         features_are_those_of_the_saes, sets_are_sorted_by_score_then_layer_then_feature,
+         random_sets_have_as_many_features_per_layer_and_share_none,
+         candidates_are_sorted_by_cosine_within_layers, effects_per_prompt_are_means_over_tokens,
+         effects_of_all_features_agree_with_those_of_the_candidates,
+         sets_are_the_best_by_mean_effect, refusal_follows_from_the_replies, scores_are_in_range,
+         answers_are_scored_on_all_their_tokens, summary_follows_from_the_scores,
+         the_chosen_direction_is_in_the_file, the_chosen_layer_follows_from_the_scores,
+         hashes_are_sha256]
+XARRAY_TESTS = [xarray_opens_every_group_with_the_names_of_its_dimensions,
+                xarray_reads_what_h5py_reads]
+
+
+def run(test, *arguments):
+    try:
+        test(*arguments)
+        return True
+    except AssertionError as e:
+        print(f"FAILED {test.__name__}: {e}")
+    except Exception as e:  # pylint: disable=broad-except
+        print(f"FAILED {test.__name__}: {type(e).__name__}: {e}")
+    return False
+
+
+def main():
+    if len(sys.argv) != 2:
+        print(__doc__.split("\n\n")[1].strip(), file=sys.stderr)
+        return 2
+    with h5py.File(sys.argv[1], "r") as f:
+        passed = [run(test, f) for test in TESTS]
+        missing = None
+        try:
+            import xarray
+            import h5netcdf  # noqa: F401
+            passed += [run(test, f, xarray) for test in XARRAY_TESTS]
+        except ImportError as e:
+            missing = e
+    print(f"{sum(passed)} of {len(passed)} passed")
+    if not all(passed):
+        return 1
+    if missing:
+        print(f"skipped: {missing}; the xarray tests need xarray and h5netcdf")
+        return 77
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
