@@ -11,6 +11,6 @@
 typedef int experiment(struct lab *lab, struct err *err);
 
 experiment experiment_direction, experiment_attribution, experiment_jailbreak, experiment_induce,
-	experiment_coherence;
+	experiment_coherence, experiment_exact_patching;
 
 #endif

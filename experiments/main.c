@@ -24,6 +24,7 @@ static const struct {
 	{"jailbreak", experiment_jailbreak},
 	{"induce", experiment_induce},
 	{"coherence", experiment_coherence},
+	{"exact_patching", experiment_exact_patching},
 };
 
 static const char USAGE[] =
