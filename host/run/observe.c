@@ -32,18 +32,18 @@ struct work {
 	size_t n_layer, most_rows, most_out;
 	struct condition_state condition;
 	struct scoring scoring;
-	struct watched *watched;   /* [n_layer], as the next three */
+	struct watched *watched; /* [n_layer], as the next three */
 	struct sae_weights *few;
 	struct tensor *seen, *views; /* activations on the device, and their rows in this pass */
-	struct tensor last_y;      /* [most_prompts, d] final norm of each prompt's last token */
-	struct tensor logits;      /* [most_prompts, 2] */
-	int32_t *last, *pair;      /* device [most_prompts], [2 most_prompts] */
-	void *memory;              /* device: the five above */
-	size_t *ids;               /* [most_prompts] prompt ids of the batch, as the next three */
+	struct tensor last_y;        /* [most_prompts, d] final norm of each prompt's last token */
+	struct tensor logits;        /* [most_prompts, 2] */
+	int32_t *last, *pair;        /* device [most_prompts], [2 most_prompts] */
+	void *memory;                /* device: the five above */
+	size_t *ids;                 /* [most_prompts] prompt ids of the batch, as the next three */
 	int32_t *tokens;
-	int32_t *pairs;            /* [2 most_prompts] */
-	double *values;            /* [2 most_prompts] */
-	float *rows;               /* [most_out, most features of a layer] */
+	int32_t *pairs; /* [2 most_prompts] */
+	double *values; /* [2 most_prompts] */
+	float *rows;    /* [most_out, most features of a layer] */
 };
 
 /* ---- opening --------------------------------------------------------------------------- */
@@ -186,7 +186,9 @@ static struct tap tap_of(struct work *w, size_t n_rows)
 	for (size_t l = 0; l < w->n_layer; l++)
 		w->views[l] = w->seen[l].data ? tensor_rows(w->seen[l], 0, n_rows)
 					      : (struct tensor){0};
-	return (struct tap){.kind = TAP_FEATURES_UNEDITED, .out_rows_only = true, .out = w->views,
+	return (struct tap){.kind = TAP_FEATURES_UNEDITED,
+		.out_rows_only = true,
+		.out = w->views,
 		.few = w->few};
 }
 
@@ -327,8 +329,8 @@ fail:
 int observe(struct lab *lab, const struct observe_request *request, struct observation *out,
 	struct err *err)
 {
-	struct work w = {.lab = lab, .request = request, .out = out,
-		.n_layer = lab->model->arch.n_layer};
+	struct work w = {
+		.lab = lab, .request = request, .out = out, .n_layer = lab->model->arch.n_layer};
 	struct progress progress;
 	size_t n;
 
