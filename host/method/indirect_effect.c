@@ -190,7 +190,10 @@ static struct edit ablation(const struct attribution *a)
 
 static struct edit mixture(const struct attribution *a, size_t k, const struct tensor *targets)
 {
-	return (struct edit){.kind = EDIT_MIX, .layer_last = a->n_layer - 1,
+	const bool single = a->setup.options.path == IG_PATH_SINGLE;
+
+	return (struct edit){.kind = EDIT_MIX, .layer_first = single ? a->setup.options.layer : 0,
+		.layer_last = single ? a->setup.options.layer : a->n_layer - 1,
 		.amount = step_position(a, k), .targets = targets};
 }
 
@@ -217,8 +220,8 @@ static int run_prefixes(struct attribution *a, struct err *err)
 	for (size_t k = 0; k < s->options.steps; k++) {
 		const struct edit mix = mixture(a, k, a->prefix_targets);
 
-		TRY(runner_prefix(&a->runner, s->prefix, s->n_prefix, &mix, 1, NULL, 0,
-			&a->prefix_mixed[k], err));
+		TRY(runner_prefix(&a->runner, s->prefix, s->n_prefix, &mix,
+			s->options.path == IG_PATH_JOINT ? 1 : 0, NULL, 0, &a->prefix_mixed[k], err));
 	}
 	return 0;
 fail:

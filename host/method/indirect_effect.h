@@ -34,9 +34,18 @@ enum ig_rule {
 	IG_RULE_MIDPOINT /* a = 1/2N, 3/2N, ... */
 };
 
+/* Which residual streams move along the path. */
+enum ig_path {
+	IG_PATH_JOINT, /* every layer's at once, prefix included: the published hook */
+	IG_PATH_SINGLE /* one layer's, all others as they follow from it; the prefix stays clean.
+			* Only effects of features of that layer mean anything then */
+};
+
 struct ig_options {
 	size_t steps; /* N */
 	enum ig_rule rule;
+	enum ig_path path;
+	size_t layer; /* SINGLE: that layer */
 	enum ig_endpoint endpoint;
 	int32_t refusal_token; /* r */
 	int32_t target_token;  /* j for every prompt; -1: the argmax of each patched run */

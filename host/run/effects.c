@@ -73,6 +73,7 @@ static int open_attribution(struct work *w, struct err *err)
 {
 	const struct lab *lab = w->lab;
 	const struct config *c = lab->config;
+	const struct effects_path *path = w->request->path;
 	struct attribution_setup setup = {
 		.model = lab->model,
 		.readout = &w->lab->readout,
@@ -90,6 +91,12 @@ static int open_attribution(struct work *w, struct err *err)
 			.refusal_token = lab->refusal_token},
 		.all_features = w->request->all_features};
 
+	if (path) {
+		setup.options.steps = path->steps;
+		setup.options.rule = path->rule;
+		setup.options.path = path->path;
+		setup.options.layer = path->layer;
+	}
 	if (target_token(lab, &setup.options.target_token, err))
 		return err->code;
 	return attribution_create(&w->attribution, &setup,
@@ -271,12 +278,12 @@ static int finish_scales(struct work *w, struct err *err)
 		TRY(results_grown_scale(results, path, "/gradients/token",
 			"row of the token table of the indirect effects", err));
 	}
-	for (size_t i = 0; i < 2 && w->request->all_features; i++) {
+	for (size_t i = 0; i < 2 && w->request->save_all; i++) {
 		snprintf(path, sizeof path, "/indirect_effect/ap/per_prompt/%s", rows[i]);
 		TRY(results_grown_scale(results, path, "/indirect_effect/ap/per_prompt/row",
 			"row of the prompt table", err));
 	}
-	for (size_t i = 0; i < 3 && w->request->all_features; i++) {
+	for (size_t i = 0; i < 3 && w->request->save_all; i++) {
 		snprintf(path, sizeof path, "/indirect_effect/ap/per_prompt/%s", entries[i]);
 		TRY(results_grown_scale(results, path, "/indirect_effect/ap/per_prompt/entry",
 			"row of the entry table", err));
@@ -399,7 +406,8 @@ static int run_batch(struct work *w, size_t b, size_t *n, struct err *err)
 		TRY(save_gradients(w, &r, err));
 	if (w->request->all_features) {
 		TRY(take_all_features(w, &r, index, err));
-		TRY(save_entries(w, &r, err));
+		if (w->request->save_all)
+			TRY(save_entries(w, &r, err));
 	}
 	return 0;
 fail:
@@ -418,7 +426,7 @@ int effects_run(struct lab *lab, const struct effects_request *request, struct e
 		.n_candidates = request->candidates->n, .n_layer = lab->model->arch.n_layer,
 		.d_sae = sae_set_width(lab->saes, 0)};
 	TRY(work_open(&w, err));
-	progress_begin(&progress, &lab->stages, "attribution: integrated gradients", request->prompts->n, "prompt");
+	progress_begin(&progress, &lab->stages, request->title, request->prompts->n, "prompt");
 	for (size_t b = 0; b < w.schedule.n_batches; b++) {
 		TRY(run_batch(&w, b, &n, err));
 		progress_add(&progress, n);

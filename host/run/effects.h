@@ -8,11 +8,22 @@
 
 #include "host/run/lab.h"
 
+/* A path other than the config's (attribution.steps, attribution.ig_rule, all layers at once). */
+struct effects_path {
+	size_t steps;
+	enum ig_rule rule;
+	enum ig_path path;
+	size_t layer;
+};
+
 struct effects_request {
 	const struct prompt_ids *prompts;
 	const struct feature_set *candidates;
+	const struct effects_path *path; /* NULL = the config's */
+	const char *title;         /* for the progress line */
 	bool all_features; /* also of every feature: the AP baseline */
 	size_t k_star;     /* size of the per-prompt sets of all features */
+	bool save_all;     /* write the effects of all features under /indirect_effect/ap/per_prompt */
 	const char *save;  /* group under which effects per token are written; NULL = none */
 	bool save_gradients; /* write the mean gradient of every layer and token */
 };

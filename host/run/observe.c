@@ -32,18 +32,18 @@ struct work {
 	size_t n_layer, most_rows, most_out;
 	struct condition_state condition;
 	struct scoring scoring;
-	struct watched *watched; /* [n_layer], as the next three */
+	struct watched *watched;   /* [n_layer], as the next three */
 	struct sae_weights *few;
 	struct tensor *seen, *views; /* activations on the device, and their rows in this pass */
-	struct tensor last_y;        /* [most_prompts, d] final norm of each prompt's last token */
-	struct tensor logits;        /* [most_prompts, 2] */
-	int32_t *last, *pair;        /* device [most_prompts], [2 most_prompts] */
-	void *memory;                /* device: the five above */
-	size_t *ids;                 /* [most_prompts] prompt ids of the batch, as the next three */
+	struct tensor last_y;      /* [most_prompts, d] final norm of each prompt's last token */
+	struct tensor logits;      /* [most_prompts, 2] */
+	int32_t *last, *pair;      /* device [most_prompts], [2 most_prompts] */
+	void *memory;              /* device: the five above */
+	size_t *ids;               /* [most_prompts] prompt ids of the batch, as the next three */
 	int32_t *tokens;
-	int32_t *pairs; /* [2 most_prompts] */
-	double *values; /* [2 most_prompts] */
-	float *rows;    /* [most_out, most features of a layer] */
+	int32_t *pairs;            /* [2 most_prompts] */
+	double *values;            /* [2 most_prompts] */
+	float *rows;               /* [most_out, most features of a layer] */
 };
 
 /* ---- opening --------------------------------------------------------------------------- */
@@ -186,10 +186,8 @@ static struct tap tap_of(struct work *w, size_t n_rows)
 	for (size_t l = 0; l < w->n_layer; l++)
 		w->views[l] = w->seen[l].data ? tensor_rows(w->seen[l], 0, n_rows)
 					      : (struct tensor){0};
-	return (struct tap){.kind = TAP_FEATURES_UNEDITED,
-		.out_rows_only = true,
-		.out = w->views,
-		.few = w->few};
+	return (struct tap){.kind = w->request->edited ? TAP_FEATURES : TAP_FEATURES_UNEDITED,
+		.out_rows_only = true, .out = w->views, .few = w->few};
 }
 
 /* Rows [from, from + n) of what a layer's tap saw, into rows of the observation. */
@@ -329,8 +327,8 @@ fail:
 int observe(struct lab *lab, const struct observe_request *request, struct observation *out,
 	struct err *err)
 {
-	struct work w = {
-		.lab = lab, .request = request, .out = out, .n_layer = lab->model->arch.n_layer};
+	struct work w = {.lab = lab, .request = request, .out = out,
+		.n_layer = lab->model->arch.n_layer};
 	struct progress progress;
 	size_t n;
 
@@ -339,12 +337,16 @@ int observe(struct lab *lab, const struct observe_request *request, struct obser
 		.n_features = request->features ? request->features->n : 0};
 	TRY(work_open(&w, err));
 	TRY(run_prefix(&w, err));
-	progress_begin(&progress, &lab->stages, request->title, request->prompts->n, "prompt");
+	if (request->title)
+		progress_begin(&progress, &lab->stages, request->title, request->prompts->n,
+			"prompt");
 	for (size_t b = 0; b < w.scoring.schedule.n_batches; b++) {
 		TRY(run_batch(&w, b, &n, err));
-		progress_add(&progress, n);
+		if (request->title)
+			progress_add(&progress, n);
 	}
-	progress_end(&progress);
+	if (request->title)
+		progress_end(&progress);
 fail:
 	work_close(&w);
 	return err->code;

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * candidates.c - Contract: candidates.h.
+ */
+#include "host/run/candidates.h"
+
+#include "host/base/vec.h"
+
+#include <stdlib.h>
+
+static int check(const struct lab *lab, struct err *err)
+{
+	if (!lab->saes)
+		return err_set(err, ERR_CONFIG, "sae.path: features need SAEs, found \"\"");
+	if (!lab->direction.known)
+		return err_set(err, ERR_CONFIG,
+			"experiment: candidates by cosine need \"direction\" before them, or a "
+			"file to "
+			"take it from (from)");
+	return 0;
+}
+
+int candidates_find(
+	struct candidates *out, struct lab *lab, size_t k0, size_t k_star, struct err *err)
+{
+	struct feature_set best = {0};
+
+	*out = (struct candidates){.n_layer = lab->model->arch.n_layer};
+	err_clear(err);
+	TRY(check(lab, err));
+	out->d_sae = sae_set_width(lab->saes, 0);
+	out->cosines = malloc(out->n_layer * out->d_sae * sizeof *out->cosines);
+	if (!out->cosines) {
+		err_nomem(err, "cosines", out->n_layer * out->d_sae * sizeof *out->cosines);
+		goto fail;
+	}
+	for (size_t l = 0; l < out->n_layer; l++) {
+		float *cosine = out->cosines + l * out->d_sae;
+
+		TRY(sae_set_cosines(lab->saes, l, lab->direction.v, cosine, err));
+		best.n = 0;
+		for (size_t i = 0; i < out->d_sae; i++)
+			TRY(feature_set_offer(&best, k0,
+				(struct feature){(int32_t)l, (int32_t)i, cosine[i], cosine[i]},
+				err));
+		TRY(vec_append(&out->set, best.data, best.n, err));
+	}
+	if (k_star > out->set.n)
+		err_set(err, ERR_CONFIG,
+			"attribution.k_star: expected at most %zu, the number of candidates, found "
+			"%zu",
+			out->set.n, k_star);
+fail:
+	free(best.data);
+	return err->code;
+}
+
+void candidates_free(struct candidates *c)
+{
+	free(c->cosines);
+	free(c->set.data);
+	*c = (struct candidates){0};
+}
+
+int candidates_best(const struct candidates *c, const float *score, size_t k_star,
+	struct feature_set *set, struct err *err)
+{
+	for (size_t k = 0; k < c->set.n; k++) {
+		struct feature f = c->set.data[k];
+
+		f.score = score[k];
+		if (feature_set_offer(set, k_star, f, err))
+			return err->code;
+	}
+	return 0;
+}
