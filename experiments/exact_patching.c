@@ -426,6 +426,14 @@ fail:
 	return err->code;
 }
 
+int check_exact_patching(const struct lab *lab, struct err *err)
+{
+	TRY(lab_need_direction(lab, "exact_patching", err));
+	return candidates_check(lab, err);
+fail:
+	return err->code;
+}
+
 int experiment_exact_patching(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -440,7 +448,7 @@ int experiment_exact_patching(struct lab *lab, struct err *err)
 
 	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
 	TRY(candidates_find(
-		&w.candidates, lab, (size_t)c->attribution.k0, (size_t)c->attribution.k_star, err));
+		&w.candidates, lab, (size_t)c->attribution.k0, err));
 	w.n = w.prompts.n;
 	w.n_candidates = w.candidates.set.n;
 

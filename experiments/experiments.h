@@ -11,6 +11,12 @@
 typedef int experiment(struct lab *lab, struct err *err);
 
 experiment experiment_direction, experiment_attribution, experiment_jailbreak, experiment_induce,
-	experiment_coherence, experiment_exact_patching;
+	experiment_coherence, experiment_categories, experiment_conditional,
+	experiment_exact_patching;
+
+/* What an experiment demands of its inputs, asked before anything is computed or written. */
+typedef int experiment_check(const struct lab *lab, struct err *err);
+
+experiment_check check_attribution, check_categories, check_conditional, check_exact_patching;
 
 #endif

@@ -78,8 +78,10 @@ int retain_plan_create(struct retain_plan **out, struct device *dev, struct sae_
 	*out = NULL;
 	if (!plan)
 		return err_nomem(err, "retained features", sizeof *plan);
-	*plan = (struct retain_plan){.dev = dev, .n_layer = sae_set_layers(saes),
-		.n_retained = retained->n, .value = value};
+	*plan = (struct retain_plan){.dev = dev,
+		.n_layer = sae_set_layers(saes),
+		.n_retained = retained->n,
+		.value = value};
 	plan->layers = calloc(plan->n_layer, sizeof *plan->layers);
 	plan->clamps = calloc(plan->n_layer, sizeof *plan->clamps);
 	if (!plan->layers || !plan->clamps) {
@@ -143,8 +145,8 @@ static int reserve_rows(struct retain_plan *plan, size_t n, struct err *err)
 	return rc;
 }
 
-static int reserve_lists(struct retain_plan *plan, struct layer_plan *layer, size_t rows,
-	struct err *err)
+static int reserve_lists(
+	struct retain_plan *plan, struct layer_plan *layer, size_t rows, struct err *err)
 {
 	const size_t entries = rows * layer->ids.n;
 	int32_t *at;
@@ -154,7 +156,8 @@ static int reserve_lists(struct retain_plan *plan, struct layer_plan *layer, siz
 	device_free(plan->dev, layer->memory);
 	layer->memory = NULL;
 	layer->rows = 0;
-	if (device_alloc(plan->dev, (rows + 1 + 3 * entries) * sizeof(int32_t), &layer->memory, err))
+	if (device_alloc(
+		    plan->dev, (rows + 1 + 3 * entries) * sizeof(int32_t), &layer->memory, err))
 		return err->code;
 	at = layer->memory;
 	layer->rows = rows;
@@ -211,15 +214,16 @@ static int upload_layer(struct retain_plan *plan, size_t l, const struct retaine
 	for (size_t i = 0; i < n; i++)
 		for (size_t t = prompts[i].n - rows_in(plan, l, prompts[i].n, n_out);
 			t < prompts[i].n; t++, row++)
-			fill_row(plan, layer, prompts[i].value + t * plan->n_retained, slot + row * m,
-				scale + row * m, offset + row * m);
+			fill_row(plan, layer, prompts[i].value + t * plan->n_retained,
+				slot + row * m, scale + row * m, offset + row * m);
 	TRY(device_upload(plan->dev, layer->start, start, (rows + 1) * sizeof *start, err));
 	TRY(device_upload(plan->dev, layer->slot, slot, rows * m * sizeof *slot, err));
 	TRY(device_upload(plan->dev, layer->scale, scale, rows * m * sizeof *scale, err));
 	TRY(device_upload(plan->dev, layer->offset, offset, rows * m * sizeof *offset, err));
 	plan->clamps[l] = (struct clamp){.few = layer->few.weights,
 		.lists = {rows, layer->start, layer->slot, layer->scale, layer->offset},
-		.n_entries = rows * m, .list_of_row = plan->row_list};
+		.n_entries = rows * m,
+		.list_of_row = plan->row_list};
 	free(start);
 	return 0;
 fail:

@@ -74,13 +74,22 @@ static int open_ablation(struct condition_state *s, struct err *err)
 	return rc ? err->code : 0;
 }
 
+/* Clamped features and excepted ones are not retained. */
+static bool is_retained(const struct condition *c, const struct feature *f)
+{
+	const struct feature_set *except = c->retained->except;
+
+	return !feature_set_holds(c->set, f->layer, f->id) &&
+		!(except && feature_set_holds(except, f->layer, f->id));
+}
+
 static int open_retained(struct condition_state *s, struct err *err)
 {
 	const struct condition *c = &s->condition;
 	const struct feature_set *recorded = c->retained->features;
 
 	for (size_t i = 0; i < recorded->n; i++)
-		if (!feature_set_holds(c->set, recorded->data[i].layer, recorded->data[i].id) &&
+		if (is_retained(c, &recorded->data[i]) &&
 			feature_set_add(&s->retained, recorded->data[i], err))
 			return err->code;
 	return retain_plan_create(&s->retain, s->lab->dev, s->lab->saes, c->set, c->value,
@@ -168,7 +177,7 @@ static void pick_columns(const struct condition_state *s, const float *recorded,
 	const struct feature_set *all = c->retained->features;
 
 	for (size_t k = 0, column = 0; k < all->n; k++) {
-		if (feature_set_holds(c->set, all->data[k].layer, all->data[k].id))
+		if (!is_retained(c, &all->data[k]))
 			continue;
 		for (size_t t = 0; t < n; t++)
 			out[t * s->retained.n + column] = recorded[t * all->n + k];

@@ -14,6 +14,7 @@
  * borrowed; observation_recording (observe.h) fills it. */
 struct recording {
 	const struct feature_set *features;
+	const struct feature_set *except; /* those of them that are not to be retained; NULL = none */
 	const float *prefix;           /* [lab->n_prefix, features->n] */
 	const float *const *of_prompt; /* [lab->prompts.n]: [tokens behind the prefix, features->n],
 	                                * NULL for a prompt that was not recorded */

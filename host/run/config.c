@@ -577,6 +577,10 @@ static void check_prompt_sets(struct walk w)
 		need_prompts(w, "induce.prompts", c->induce.prompts);
 	if (text_list_holds(&c->experiment, "coherence"))
 		need_prompts(w, "coherence.prompts", c->coherence.prompts);
+	if (text_list_holds(&c->experiment, "categories"))
+		need_prompts(w, "categories.prompts", c->categories.prompts);
+	if (text_list_holds(&c->experiment, "conditional"))
+		need_prompt_lists(w, "conditional.prompts", &c->conditional.prompts);
 	for (size_t i = 0; i < sizeof names_of_prompts / sizeof *names_of_prompts; i++)
 		need_prompts_of(w, names_of_prompts[i]);
 }

@@ -89,6 +89,17 @@ struct config {
 		struct text_list methods;
 	} coherence;
 	struct {
+		char *prompts;
+		struct text_list names;
+		double scale;
+		int64_t draws;
+	} categories;
+	struct {
+		struct text_list prompts;
+		double scale;
+		int64_t draws, positions;
+	} conditional;
+	struct {
 		struct text_list prompts, paths, rules;
 		struct real_list steps;
 		int64_t contexts;

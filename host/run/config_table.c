@@ -7,8 +7,9 @@
 #include <float.h>
 
 static const char *const experiments[] = {"direction", "attribution", "jailbreak", "induce",
-	"coherence", "exact_patching", "low_cosine", "interactions", "prune", "feature_graph",
-	"sae_compare", NULL};
+	"coherence", "categories", "conditional",
+	"exact_patching", "low_cosine", "interactions", "prune", "feature_graph", "sae_compare",
+	NULL};
 static const char *const methods[] = {"cossim_ap", "ap", "cossim", "actdiff", "random", NULL};
 static const char *const scopes[] = {"global", "local", NULL};
 static const char *const formats[] = {"auto", "gemma_scope", "llama_scope", NULL};
@@ -145,6 +146,24 @@ const struct setting config_settings[] = {
 	TEXTS("coherence.methods", coherence.methods,
 		"[\"cossim_ap\", \"ap\", \"cossim\", \"actdiff\", \"random\"]", methods,
 		"whose global sets are used"),
+
+	TEXT("categories.prompts", categories.prompts, "\"categories\"", NULL,
+		"prompt set with categories"),
+	TEXTS("categories.names", categories.names, "[]", NULL,
+		"which of its categories; none given = all"),
+	REAL("categories.scale", categories.scale, "-3.0", -BIG, BIG,
+		"factor c of the clamps f -> c f"),
+	INTEGER("categories.draws", categories.draws, "10", 0, 100000,
+		"random sets per category, of the size and in the layers of the common features"),
+
+	TEXTS("conditional.prompts", conditional.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which features of refusal are watched"),
+	REAL("conditional.scale", conditional.scale, "-3.0", -BIG, BIG,
+		"factor c of the clamp f -> c f of the features of harm"),
+	INTEGER("conditional.draws", conditional.draws, "20", 1, 100000,
+		"random sets of the size and in the layers of the features of harm"),
+	INTEGER("conditional.positions", conditional.positions, "5", 1, 1 << 20,
+		"last tokens of a prompt over which activations are averaged"),
 
 	TEXTS("exact_patching.prompts", exact_patching.prompts, "[\"harmful_test\"]", NULL,
 		"prompt sets on which each candidate is patched alone"),

@@ -49,6 +49,13 @@ struct method_sets {
 	                            * was not attributed has an empty one */
 };
 
+/* What the best features do, found by the categories experiment: those that are among the best of
+ * every harm category stand for refusal, the rest of the best over all prompts for harm. */
+struct roles {
+	bool known;
+	struct feature_set refusal, harm; /* F_R, F_H: owned */
+};
+
 /* One line of the summary. */
 struct summary_row {
 	char experiment[24], condition[64];
@@ -75,6 +82,7 @@ struct lab {
 
 	struct direction direction;
 	struct method_sets sets[N_METHODS];
+	struct roles roles;
 	struct {
 		struct summary_row *data;
 		size_t n, cap;
@@ -114,6 +122,15 @@ size_t lab_batch(const struct lab *lab, const struct prompt_ids *prompts,
 /* Takes direction and feature sets from an earlier result file (config `from`). Errors: ERR_INPUT
  * when they do not fit this model. */
 int lab_load_findings(struct lab *lab, struct err *err);
+
+/* Whether `experiment` will find what it needs when its turn comes: SAEs, and a direction, F* of
+ * cossim_ap or roles from an earlier experiment of the run or from a file. Errors: ERR_CONFIG. */
+int lab_need_direction(const struct lab *lab, const char *experiment, struct err *err);
+int lab_need_best(const struct lab *lab, const char *experiment, struct err *err);
+int lab_need_roles(const struct lab *lab, const char *experiment, struct err *err);
+
+/* When that turn has come: whether there are features of both roles. Errors: ERR_CONFIG. */
+int lab_have_roles(const struct lab *lab, const char *experiment, struct err *err);
 
 /* Writes what every result file holds: /prompts, shared scales, root attributes. */
 int lab_write_frame(struct lab *lab, struct err *err);

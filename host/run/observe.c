@@ -370,5 +370,5 @@ struct recording observation_recording(const struct lab *lab, const struct obser
 		of_prompt[p] = NULL;
 	for (size_t i = 0; i < o->n; i++)
 		of_prompt[prompts->data[i]] = o->activation + o->start[i] * o->n_features;
-	return (struct recording){features, o->prefix, of_prompt};
+	return (struct recording){.features = features, .prefix = o->prefix, .of_prompt = of_prompt};
 }
