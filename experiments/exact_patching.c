@@ -115,7 +115,7 @@ static int patch(struct work *w, size_t k, float *values, const float **of_promp
 {
 	const struct feature_set none = {0}, one = {&w->candidates.set.data[k], 1, 1};
 	const size_t rows = w->ablated.start[w->n];
-	const struct recording recording = {&one, values + rows, of_prompt};
+	const struct recording recording = {.features = &one, .prefix = values + rows, .of_prompt = of_prompt};
 	struct condition condition = condition_scale_set("patched", &none, 1);
 	struct observation seen = {0};
 
