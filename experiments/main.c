@@ -25,6 +25,7 @@ static const struct {
 	{"jailbreak", experiment_jailbreak, NULL},
 	{"induce", experiment_induce, NULL},
 	{"coherence", experiment_coherence, NULL},
+	{"sweep_kstar", experiment_sweep_kstar, check_sweep_kstar},
 	{"categories", experiment_categories, check_categories},
 	{"conditional", experiment_conditional, check_conditional},
 };

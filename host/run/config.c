@@ -557,6 +557,11 @@ static void check_prompt_sets(struct walk w)
 		need_prompts(w, "induce.prompts", c->induce.prompts);
 	if (text_list_holds(&c->experiment, "coherence"))
 		need_prompts(w, "coherence.prompts", c->coherence.prompts);
+	if (text_list_holds(&c->experiment, "sweep_kstar")) {
+		need_prompt_lists(w, "attribution.prompts", &c->attribution.prompts);
+		need_prompt_lists(w, "sweep_kstar.prompts", &c->sweep_kstar.prompts);
+		need_prompts(w, "sweep_kstar.harmless", c->sweep_kstar.harmless);
+	}
 	if (text_list_holds(&c->experiment, "categories"))
 		need_prompts(w, "categories.prompts", c->categories.prompts);
 	if (text_list_holds(&c->experiment, "conditional"))

@@ -89,6 +89,11 @@ struct config {
 		struct text_list methods;
 	} coherence;
 	struct {
+		char *harmless;
+		struct text_list prompts;
+		struct real_list k_star, scale, k0;
+	} sweep_kstar;
+	struct {
 		char *prompts;
 		struct text_list names;
 		double scale;

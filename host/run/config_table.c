@@ -7,7 +7,7 @@
 #include <float.h>
 
 static const char *const experiments[] = {"direction", "attribution", "jailbreak", "induce",
-	"coherence", "categories", "conditional", NULL};
+	"coherence", "sweep_kstar", "categories", "conditional", NULL};
 static const char *const methods[] = {"cossim_ap", "ap", "cossim", "actdiff", "random", NULL};
 static const char *const scopes[] = {"global", "local", NULL};
 static const char *const formats[] = {"auto", "gemma_scope", "llama_scope", NULL};
@@ -143,6 +143,17 @@ const struct setting config_settings[] = {
 	TEXTS("coherence.methods", coherence.methods,
 		"[\"cossim_ap\", \"ap\", \"cossim\", \"actdiff\", \"random\"]", methods,
 		"whose global sets are used"),
+
+	TEXTS("sweep_kstar.prompts", sweep_kstar.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets that are continued at each point"),
+	TEXT("sweep_kstar.harmless", sweep_kstar.harmless, "\"harmless_test\"", NULL,
+		"prompt set whose unedited answers are scored at each point"),
+	REALS("sweep_kstar.k_star", sweep_kstar.k_star, "[1.0, 2.0, 5.0, 10.0, 20.0, 50.0]", 1, 1 << 20,
+		"sizes K* of the set"),
+	REALS("sweep_kstar.scale", sweep_kstar.scale, "[-1.0, -3.0, -5.0]", -BIG, BIG,
+		"factors c of the clamp f -> c f"),
+	REALS("sweep_kstar.k0", sweep_kstar.k0, "[]", 1, 1 << 20,
+		"candidates per layer; none given = attribution.k0"),
 
 	TEXT("categories.prompts", categories.prompts, "\"categories\"", NULL,
 		"prompt set with categories"),
