@@ -9,6 +9,8 @@
 #include "host/base/vec.h"
 
 #include <assert.h>
+#include <math.h>
+#include <string.h>
 #include <unistd.h>
 
 const char *const method_names[N_METHODS] = {
@@ -358,8 +360,26 @@ size_t lab_batch(const struct lab *lab, const struct prompt_ids *prompts,
 	return n;
 }
 
+static void fill(double *value, double with)
+{
+	if (isnan(*value))
+		*value = with;
+}
+
 int lab_summarise(struct lab *lab, const struct summary_row *row, struct err *err)
 {
+	for (size_t i = 0; i < lab->summary.n; i++) {
+		struct summary_row *old = &lab->summary.data[i];
+
+		if (strcmp(old->experiment, row->experiment) != 0 ||
+			strcmp(old->condition, row->condition) != 0)
+			continue;
+		fill(&old->refusal, row->refusal);
+		fill(&old->p_refusal, row->p_refusal);
+		fill(&old->kl, row->kl);
+		fill(&old->ce, row->ce);
+		return 0;
+	}
 	return vec_push(&lab->summary, *row, err);
 }
 
