@@ -11,12 +11,16 @@
 typedef int experiment(struct lab *lab, struct err *err);
 
 experiment experiment_direction, experiment_attribution, experiment_jailbreak, experiment_induce,
-	experiment_coherence, experiment_categories, experiment_conditional,
-	experiment_exact_patching;
+	experiment_coherence, experiment_sweep_kstar, experiment_categories,
+	experiment_conditional;
 
 /* What an experiment demands of its inputs, asked before anything is computed or written. */
 typedef int experiment_check(const struct lab *lab, struct err *err);
 
-experiment_check check_attribution, check_categories, check_conditional, check_exact_patching;
+experiment_check check_sweep_kstar, check_categories, check_conditional;
+
+/* Questions that the paper leaves open. */
+experiment experiment_exact_patching, experiment_low_cosine;
+experiment_check check_attribution, check_exact_patching, check_low_cosine;
 
 #endif

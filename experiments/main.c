@@ -25,9 +25,12 @@ static const struct {
 	{"jailbreak", experiment_jailbreak, NULL},
 	{"induce", experiment_induce, NULL},
 	{"coherence", experiment_coherence, NULL},
+	{"sweep_kstar", experiment_sweep_kstar, check_sweep_kstar},
 	{"categories", experiment_categories, check_categories},
 	{"conditional", experiment_conditional, check_conditional},
+
 	{"exact_patching", experiment_exact_patching, check_exact_patching},
+	{"low_cosine", experiment_low_cosine, check_low_cosine},
 };
 
 static const char USAGE[] =

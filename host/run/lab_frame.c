@@ -406,14 +406,16 @@ static const struct summary_row *row_of(const struct lab *lab, const char *exper
 	return NULL;
 }
 
-static void print_table(const struct lab *lab, const char *experiment, const char *prompts)
+/* `answers`: the experiment that measured CE under the same conditions. */
+static void print_table(const struct lab *lab, const char *experiment, const char *answers,
+	const char *prompts)
 {
 	bool any = false;
 
 	for (size_t i = 0; i < lab->summary.n; i++) {
 		const struct summary_row *row = &lab->summary.data[i];
 		const struct summary_row *ce =
-			row_of(lab, "coherence", row->condition, true);
+			row_of(lab, answers, row->condition, true);
 
 		if (strcmp(row->experiment, experiment) != 0)
 			continue;
@@ -447,11 +449,13 @@ static void print_features(const struct lab *lab)
 void lab_print_summary(const struct lab *lab)
 {
 	print_features(lab);
-	print_table(lab, "jailbreak", "harmful prompts, features times c");
-	print_table(lab, "induce", "harmless prompts, features set to a value");
+	print_table(lab, "jailbreak", "coherence", "harmful prompts, features times c");
+	print_table(lab, "induce", "coherence", "harmless prompts, features set to a value");
+	print_table(lab, "sweep_kstar", "sweep_kstar_answers", "harmful prompts, K* features times c");
 	if (!row_of(lab, "jailbreak", "none", false)) {
 		for (size_t i = 0; i < lab->summary.n; i++)
-			if (!isnan(lab->summary.data[i].ce))
+			if (strcmp(lab->summary.data[i].experiment, "coherence") == 0 &&
+				!isnan(lab->summary.data[i].ce))
 				printf("  coherence %-28s CE %.4f\n", lab->summary.data[i].condition,
 					lab->summary.data[i].ce);
 	}
