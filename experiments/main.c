@@ -31,6 +31,7 @@ static const struct {
 
 	{"exact_patching", experiment_exact_patching, check_exact_patching},
 	{"low_cosine", experiment_low_cosine, check_low_cosine},
+	{"interactions", experiment_interactions, check_interactions},
 };
 
 static const char USAGE[] =

@@ -121,7 +121,7 @@ struct config {
 	struct {
 		struct text_list prompts;
 		double scale;
-		int64_t draws;
+		int64_t draws, positions;
 	} interactions;
 	struct {
 		struct text_list prompts;

@@ -205,8 +205,10 @@ const struct setting config_settings[] = {
 		"prompt sets on which features are clamped alone and in pairs"),
 	REAL("interactions.scale", interactions.scale, "-3.0", -BIG, BIG,
 		"factor c of the clamp f -> c f"),
-	INTEGER("interactions.draws", interactions.draws, "5", 0, 1000,
-		"random sets whose pairs are the control"),
+	INTEGER("interactions.draws", interactions.draws, "3", 0, 1000,
+		"random sets whose singles and pairs are the control"),
+	INTEGER("interactions.positions", interactions.positions, "5", 1, 30,
+		"last tokens of a prompt that are clamped one at a time"),
 
 	TEXTS("prune.prompts", prune.prompts, "[\"harmful_test\"]", NULL,
 		"prompt sets on which features are removed from the clamp"),
