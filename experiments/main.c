@@ -32,6 +32,7 @@ static const struct {
 	{"exact_patching", experiment_exact_patching, check_exact_patching},
 	{"low_cosine", experiment_low_cosine, check_low_cosine},
 	{"interactions", experiment_interactions, check_interactions},
+	{"prune", experiment_prune, check_prune},
 };
 
 static const char USAGE[] =

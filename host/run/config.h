@@ -125,7 +125,7 @@ struct config {
 	} interactions;
 	struct {
 		struct text_list prompts;
-		double scale;
+		double scale, tolerance;
 		int64_t draws;
 	} prune;
 	struct {

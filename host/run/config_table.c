@@ -213,6 +213,8 @@ const struct setting config_settings[] = {
 	TEXTS("prune.prompts", prune.prompts, "[\"harmful_test\"]", NULL,
 		"prompt sets on which features are removed from the clamp"),
 	REAL("prune.scale", prune.scale, "-3.0", -BIG, BIG, "factor c of the clamp f -> c f"),
+	REAL("prune.tolerance", prune.tolerance, "0.05", 0, 1,
+		"loss of complying prompts, as a share, that a smaller set may cost"),
 	INTEGER("prune.draws", prune.draws, "20", 0, 1000,
 		"random orders of removal that the greedy one is compared with"),
 
