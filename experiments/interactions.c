@@ -440,7 +440,7 @@ static void report(const struct work *w)
 int check_interactions(const struct lab *lab, struct err *err)
 {
 	TRY(lab_need_direction(lab, "interactions", err));
-	return lab_need_best(lab, "interactions", err);
+	return lab_need_sets(lab, METHOD_COSSIM_AP, "interactions", err);
 fail:
 	return err->code;
 }

@@ -33,6 +33,7 @@ static const struct {
 	{"low_cosine", experiment_low_cosine, check_low_cosine},
 	{"interactions", experiment_interactions, check_interactions},
 	{"prune", experiment_prune, check_prune},
+	{"feature_graph", experiment_feature_graph, check_feature_graph},
 };
 
 static const char USAGE[] =

@@ -226,7 +226,7 @@ static int reply(struct work *w, const bool *released, size_t left,
 	struct continuation replies = {0};
 	struct feature_set set = {0};
 	struct condition clamp;
-	char name[40], title[96];
+	char name[40], title[128];
 
 	err_clear(err);
 	TRY(remaining(w, released, &set, err));
@@ -340,7 +340,7 @@ fail:
 
 int check_prune(const struct lab *lab, struct err *err)
 {
-	return lab_need_best(lab, "prune", err);
+	return lab_need_sets(lab, METHOD_COSSIM_AP, "prune", err);
 }
 
 int experiment_prune(struct lab *lab, struct err *err)

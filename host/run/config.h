@@ -130,6 +130,7 @@ struct config {
 	} prune;
 	struct {
 		struct text_list prompts;
+		char *method;
 		double scale;
 		int64_t draws;
 	} feature_graph;

@@ -220,6 +220,8 @@ const struct setting config_settings[] = {
 
 	TEXTS("feature_graph.prompts", feature_graph.prompts, "[\"harmful_test\"]", NULL,
 		"prompt sets on which effects between features are measured"),
+	TEXT("feature_graph.method", feature_graph.method, "\"cossim_ap\"", methods,
+		"whose global features are the nodes"),
 	REAL("feature_graph.scale", feature_graph.scale, "0.0", -BIG, BIG,
 		"factor c of the clamp f -> c f of the features upstream"),
 	INTEGER("feature_graph.draws", feature_graph.draws, "20", 0, 1000,

@@ -421,16 +421,21 @@ int lab_need_direction(const struct lab *lab, const char *experiment, struct err
 		experiment);
 }
 
-int lab_need_best(const struct lab *lab, const char *experiment, struct err *err)
+int lab_need_sets(const struct lab *lab, enum method method, const char *experiment,
+	struct err *err)
 {
+	const struct config *c = lab->config;
+
 	if (need_saes(lab, experiment, err))
 		return err->code;
-	if (lab->sets[METHOD_COSSIM_AP].known || comes_before(lab, "attribution", experiment))
+	if (lab->sets[method].known ||
+		(comes_before(lab, "attribution", experiment) &&
+			text_list_holds(&c->attribution.methods, method_names[method])))
 		return 0;
 	return err_set(err, ERR_CONFIG,
-		"experiment: %s needs the best features of cossim_ap: \"attribution\" before it, or a "
-		"file that has them (from)",
-		experiment);
+		"experiment: %s needs the features of %s: \"attribution\" with that method before it, "
+		"or a file that has them (from)",
+		experiment, method_names[method]);
 }
 
 int lab_need_roles(const struct lab *lab, const char *experiment, struct err *err)
