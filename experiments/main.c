@@ -34,6 +34,7 @@ static const struct {
 	{"interactions", experiment_interactions, check_interactions},
 	{"prune", experiment_prune, check_prune},
 	{"feature_graph", experiment_feature_graph, check_feature_graph},
+	{"sae_compare", experiment_sae_compare, check_sae_compare},
 };
 
 static const char USAGE[] =

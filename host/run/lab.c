@@ -215,11 +215,16 @@ static size_t half_of_memory(void)
 	return pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : (size_t)1 << 30;
 }
 
+struct sae_options lab_sae_options(const struct config *c)
+{
+	return (struct sae_options){c->sae.path, c->sae.format, c->sae.width, c->sae.l0,
+		c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30) : half_of_memory()};
+}
+
 static int open_saes(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
-	const struct sae_options options = {c->sae.path, c->sae.format, c->sae.width, c->sae.l0,
-		c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30) : half_of_memory()};
+	const struct sae_options options = lab_sae_options(c);
 
 	if (!*c->sae.path)
 		return 0;

@@ -93,6 +93,9 @@ struct lab {
  * Errors: those of the parts; missing inputs name where the config says they are published. */
 int lab_open(struct lab *lab, const struct config *config, struct err *err);
 
+/* What the config says of its SAEs. Texts borrowed. */
+struct sae_options lab_sae_options(const struct config *c);
+
 /* Accepts a zeroed lab. Closes unfinished results without finishing them. */
 void lab_close(struct lab *lab);
 
