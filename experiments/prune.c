@@ -226,7 +226,7 @@ static int reply(struct work *w, const bool *released, size_t left,
 	struct continuation replies = {0};
 	struct feature_set set = {0};
 	struct condition clamp;
-	char name[40], title[128];
+	char name[32], title[128];
 
 	err_clear(err);
 	TRY(remaining(w, released, &set, err));
@@ -268,7 +268,7 @@ fail:
 static int write_scales(struct work *w, struct table t, struct err *err)
 {
 	const char **names = calloc(w->n_orders, sizeof *names);
-	char (*texts)[24] = calloc(w->n_orders, sizeof *texts);
+	char (*texts)[32] = calloc(w->n_orders, sizeof *texts);
 
 	err_clear(err);
 	if (!names || !texts) {

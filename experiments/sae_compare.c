@@ -12,7 +12,8 @@
  *
  * and how far the two F* are the same: features have no common numbers, so for each feature of one
  * F* the largest cosine of its decoder row with those of the other F* in its layer, and with all
- * features of the other SAE there. Overlap is the share above MATCH.
+ * features of the other SAE there. Overlap is the
+ * share above sae_compare.match.
  * Control: random features of a, as many per layer as its F*, matched with the F* of b.
  *
  * Writes:  /sae_compare/{a,b}/..., /sae_compare/random; replies and scores under sae_compare.
@@ -35,8 +36,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static const double MATCH = 0.7; /* cosine from which two decoder rows are one feature */
 
 /* One of the two. */
 struct side {
@@ -211,12 +210,12 @@ fail:
 	return err->code;
 }
 
-static double share_above(const double *cosine, size_t n)
+static double share_above(const struct work *w, const double *cosine, size_t n)
 {
 	double above = 0;
 
 	for (size_t i = 0; i < n; i++)
-		above += cosine[i] > MATCH;
+		above += cosine[i] > w->lab->config->sae_compare.match;
 	return n > 0 ? above / (double)n : NAN;
 }
 
@@ -307,19 +306,21 @@ static int write_shared(struct work *w, struct err *err)
 	TRY(table_scale(t, "random_rank", k, "feature of a random set", err));
 	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
 		TRY(table_write(t, &columns[i], data[i], err));
-	return results_attribute_real(w->lab->results, "/sae_compare", "match", MATCH, err);
+	return results_attribute_real(w->lab->results, "/sae_compare", "match",
+		w->lab->config->sae_compare.match, err);
 fail:
 	return err->code;
 }
 
 static void report(const struct work *w)
 {
-	const struct side *a = &w->sides[0], *b = &w->sides[1];
+	const struct side *a = &w->sides[0];
 
 	log_info("sae_compare: %.2f of the F* of a are in that of b (cosine above %g), %.2f anywhere in "
 		 "b; of random features of a %.2f",
-		share_above(a->in_set, a->best.n), MATCH, share_above(a->in_sae, a->best.n),
-		share_above(w->random,
+		share_above(w, a->in_set, a->best.n), w->lab->config->sae_compare.match,
+		share_above(w, a->in_sae, a->best.n),
+		share_above(w, w->random,
 			(size_t)w->lab->config->sae_compare.draws * a->best.n));
 }
 

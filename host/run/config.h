@@ -136,7 +136,7 @@ struct config {
 	} feature_graph;
 	struct {
 		char *path, *published, *format, *width;
-		double l0;
+		double l0, match;
 		char *prompts, *harmful, *harmless;
 		int64_t draws;
 	} sae_compare;

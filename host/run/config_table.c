@@ -242,6 +242,8 @@ const struct setting config_settings[] = {
 		"prompt set whose reconstructed mean is the head of the direction"),
 	TEXT("sae_compare.harmless", sae_compare.harmless, "\"harmless_train\"", NULL,
 		"prompt set whose reconstructed mean is its tail"),
+	REAL("sae_compare.match", sae_compare.match, "0.7", 0, 1,
+		"cosine of decoder rows above which two features count as one"),
 	INTEGER("sae_compare.draws", sae_compare.draws, "20", 0, 1000,
 		"random sets that the overlap of F* is compared with"),
 
