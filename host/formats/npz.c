@@ -201,8 +201,10 @@ int npz_parse(struct npz **out, const char *name, const void *bytes, size_t n, s
 		err_nomem(err, name, sizeof *npz);
 		goto fail;
 	}
-	if (n >= 7 && memcmp(bytes, "version", 7) == 0) {
-		err_set(err, ERR_INPUT, "%s: this is a git-lfs pointer, not the arrays", name);
+	if (is_lfs_pointer(bytes, n)) {
+		err_set(err, ERR_INPUT,
+			"%s: this is a git-lfs pointer, not the arrays; fetch them with `git lfs pull` "
+			"or `huggingface-cli download`", name);
 		goto fail;
 	}
 	TRY(find_directory(a, &directory, err));

@@ -172,7 +172,6 @@ static int check_tiling(struct safetensors *st, const char *file, const unsigned
 int safetensors_parse(struct safetensors **out, const char *name, const void *bytes, size_t n,
 	struct err *err)
 {
-	static const char lfs[] = "version https://git-lfs";
 	struct safetensors *st = calloc(1, sizeof *st);
 	const unsigned char *data;
 	const char *key;
@@ -182,7 +181,7 @@ int safetensors_parse(struct safetensors **out, const char *name, const void *by
 	*out = NULL;
 	if (!st)
 		return err_nomem(err, name, sizeof *st);
-	if (n >= sizeof lfs - 1 && memcmp(bytes, lfs, sizeof lfs - 1) == 0) {
+	if (is_lfs_pointer(bytes, n)) {
 		err_set(err, ERR_INPUT,
 			"%s: this is a git-lfs pointer, not the weights; fetch them with "
 			"`git lfs pull` or `huggingface-cli download`", name);

@@ -374,7 +374,7 @@ static void walk_prompt_set(struct walk w, const config_setting_t *group)
 		else if (!take(row, s, p))
 			wrong(w.faults, row, key, s, w.override);
 		else
-			p->set[row - prompts_settings] = true;
+			p->given |= UINT64_C(1) << (row - prompts_settings);
 	}
 }
 
@@ -480,7 +480,7 @@ static void check_prompt_set_complete(struct walk w, struct prompts_config *p)
 		char text[256];
 		config_t tree;
 
-		if (p->set[i])
+		if (p->given >> i & 1)
 			continue;
 		if (!row->default_value) {
 			snprintf(text, sizeof text, "prompts.%s.%s", p->name, row->key);
@@ -493,6 +493,20 @@ static void check_prompt_set_complete(struct walk w, struct prompts_config *p)
 		if (config_read_string(&tree, text) == CONFIG_TRUE)
 			take(row, config_lookup(&tree, "value"), p);
 		config_destroy(&tree);
+	}
+}
+
+static void check_where(struct walk w, const struct prompts_config *p)
+{
+	char key[256];
+
+	snprintf(key, sizeof key, "prompts.%s.where", p->name);
+	for (size_t i = 0; i < p->where.n; i++) {
+		const config_setting_t *s = config_lookup(w.tree, key);
+
+		if (p->where.items[i][0] == '=' || !strchr(p->where.items[i], '='))
+			fault(w.faults, s ? place_of(s, NULL) : place_of_missing(w, key),
+				"%s: expected \"FIELD=VALUE\", found \"%s\"", key, p->where.items[i]);
 	}
 }
 
@@ -534,8 +548,10 @@ static void check_prompt_sets(struct walk w)
 {
 	const struct config *c = w.config;
 
-	for (size_t i = 0; i < c->n_prompts; i++)
+	for (size_t i = 0; i < c->n_prompts; i++) {
 		check_prompt_set_complete(w, &w.config->prompts[i]);
+		check_where(w, &w.config->prompts[i]);
+	}
 	if (text_list_holds(&c->experiment, "direction")) {
 		need_prompts(w, "direction.harmful", c->direction.harmful);
 		need_prompts(w, "direction.harmless", c->direction.harmless);

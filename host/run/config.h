@@ -27,10 +27,12 @@ struct real_list {
 struct prompts_config {
 	char *name; /* owned, as all text here */
 	char *file, *published;
+	char *format, *text_field, *category_field, *suffix_field;
+	struct text_list where;
 	char *category; /* "" = all */
 	int64_t limit;
 	bool shuffle;
-	bool set[5]; /* which of its settings the file gave */
+	uint64_t given; /* bit i: the file gave row i of prompts_settings */
 };
 
 struct config {

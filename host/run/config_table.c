@@ -15,6 +15,7 @@ static const char *const rules[] = {"left", "midpoint", NULL};
 static const char *const endpoints[] = {"ablated", "released", NULL};
 static const char *const positions[] = {"prompt", "released", NULL};
 static const char *const stops[] = {"template", "eos", "none", NULL};
+static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "tsv", "text", NULL};
 static const char *const save_types[] = {"float32", "float16", NULL};
 
 static const double BIG = DBL_MAX;
@@ -157,12 +158,28 @@ const size_t n_config_settings = sizeof config_settings / sizeof *config_setting
 #define AT(field) offsetof(struct prompts_config, field)
 
 const struct setting prompts_settings[] = {
-	TEXT("file", file, NULL, NULL,
-		"JSON array of {\"instruction\": text, \"category\": text or null}"),
+	TEXT("file", file, NULL, NULL, "a file of prompts: JSON, JSON lines, CSV, TSV or plain lines"),
 	TEXT("published", published, "\"\"", NULL,
 		"where the file is published, for the message when it is missing"),
+	TEXT("format", format, "\"auto\"", prompt_formats,
+		"auto: by the extension (.json, .jsonl, .ndjson, .csv, .tsv, .txt)"),
+	TEXT("text_field", text_field, "\"\"", NULL,
+		"field or column that holds the prompt; empty = the first known name: instruction, Goal, "
+		"goal, Behavior, behavior, forbidden_prompt, prompt, Prompt, Question, question, "
+		"adversarial, vanilla, text"),
+	TEXT("category_field", category_field, "\"\"", NULL,
+		"field that holds the category; empty = category, Category, SemanticCategory or "
+		"data_type, if there is one"),
+	TEXT("suffix_field", suffix_field, "\"\"", NULL,
+		"field that holds adversarial suffixes, a list or a Python list as text: each gives the "
+		"prompt, a space and the suffix"),
+	TEXTS("where", where, "[]", NULL,
+		"\"FIELD=VALUE\", several: only records that have, of each field named, one of its "
+		"values"),
 	TEXT("category", category, "\"\"", NULL, "only prompts of this category"),
 	INTEGER("limit", limit, "0", 0, 1 << 30, "at most so many; 0 = all"),
 	BOOL("shuffle", shuffle, "false", "in an order drawn with the seed, before the limit"),
 };
 const size_t n_prompts_settings = sizeof prompts_settings / sizeof *prompts_settings;
+_Static_assert(sizeof prompts_settings / sizeof *prompts_settings <= 64,
+	"struct prompts_config has a bit for each");

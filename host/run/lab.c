@@ -139,8 +139,16 @@ static int read_prompt_sets(struct lab *lab, struct err *err)
 		return err_nomem(err, "prompts", c->n_prompts * sizeof *t->sets);
 	for (size_t i = 0; i < c->n_prompts; i++) {
 		const struct prompts_config *p = &c->prompts[i];
-		const struct prompt_selection selection = {*p->category ? p->category : NULL,
-			(size_t)p->limit, p->shuffle, (uint64_t)c->seed + i};
+		const struct prompt_selection selection = {.format = p->format,
+			.text_field = p->text_field,
+			.category_field = p->category_field,
+			.suffix_field = p->suffix_field,
+			.where = (const char *const *)p->where.items,
+			.n_where = p->where.n,
+			.category = p->category,
+			.limit = (size_t)p->limit,
+			.shuffle = p->shuffle,
+			.seed = (uint64_t)c->seed + i};
 
 		if (prompt_set_read(&t->sets[i], p->file, &selection, err))
 			return err_prefix(err, "prompts.%s", p->name);
