@@ -103,6 +103,10 @@ struct config {
 int config_load(struct config *c, const char *path, const char *const *overrides,
 	size_t n_overrides, struct err *err);
 
+/* The same over the text of a config file; `name` is for messages. */
+int config_parse(struct config *c, const char *name, const char *text,
+	const char *const *overrides, size_t n_overrides, struct err *err);
+
 /* Accepts a zeroed config. */
 void config_free(struct config *c);
 
