@@ -518,7 +518,8 @@ int attribution_all(struct attribution *a, size_t layer, struct host_csr *out, s
 	TRY(sparse_encode(&a->sparse_clean, &sae, a->clean_tap[layer], err));
 	TRY(sparse_encode(&a->sparse_patch, &sae, patched, err));
 	TRY(sparse_difference(&a->sparse_effect, &a->sparse_clean, &a->sparse_patch, err));
-	TRY(op_csr_attribute(dev, sae.W_dec, a->gradient_now[layer], &a->sparse_effect.csr, err));
+	TRY(op_csr_attribute(dev, sae.W_dec, a->gradient_now[layer], (struct tensor){0},
+		&a->sparse_effect.csr, err));
 	return sparse_download(&a->sparse_effect, out, err);
 fail:
 	return err->code;

@@ -27,7 +27,8 @@ int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, si
 		case EDIT_CLAMP:
 			if (e->clamps[layer].n_entries > 0)
 				TRY(op_clamp_features(dev, &e->clamps[layer].few,
-					&e->clamps[layer].lists, rows, x, err));
+					&e->clamps[layer].lists, rows, (struct tensor){0}, x,
+					err));
 			break;
 		case EDIT_MIX:
 			TRY(op_mix(dev, e->amount, e->targets[layer], x, err));
