@@ -94,12 +94,11 @@ static int condition(struct check c, bool holds, const char *expected)
 	return err_set(c.err, ERR_INTERNAL, "op %s: expected %s", c.op, expected);
 }
 
-static int sae_features(struct check c, const struct sae_weights *sae, size_t d_model)
+static int sae_encoder(struct check c, const struct sae_weights *sae, size_t d_model)
 {
 	const size_t n = sae->W_enc_t.rows;
 
 	TRY(weight(c, "W_enc_t", sae->W_enc_t, n, d_model));
-	TRY(weight(c, "W_dec", sae->W_dec, n, d_model));
 	TRY(vector(c, "b_enc", sae->b_enc, n));
 	TRY(vector(c, "threshold", sae->threshold, n));
 	if (sae->gain.data || sae->shift.data) {
@@ -473,7 +472,7 @@ int op_sae_encode(struct device *dev, const struct sae_weights *sae, struct tens
 	const struct check c = {dev, "sae_encode", err};
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
-	TRY(sae_features(c, sae, x.cols));
+	TRY(sae_encoder(c, sae, x.cols));
 	TRY(condition(c, sae->top_k == 0 || sae->group_width > 0, "group_width with top_k"));
 	TRY(sparse(c, "out", out, x.rows));
 	DISPATCH(sae_encode, 2.0 * (double)tensor_count(sae->W_enc_t) * (double)x.rows, dev, sae, x,
@@ -488,7 +487,7 @@ int op_sae_encode_selected(struct device *dev, const struct sae_weights *sae, st
 	const struct check c = {dev, "sae_encode_selected", err};
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
-	TRY(sae_features(c, sae, x.cols));
+	TRY(sae_encoder(c, sae, x.cols));
 	TRY(condition(c, sae->top_k == 0, "an SAE without top_k, which needs every feature"));
 	TRY(activation(c, "f", f, x.rows, sae->W_enc_t.rows));
 	DISPATCH(sae_encode_selected, 2.0 * (double)tensor_count(sae->W_enc_t) * (double)x.rows,
@@ -584,7 +583,8 @@ int op_clamp_features(struct device *dev, const struct sae_weights *few,
 	const struct check c = {dev, "clamp_features", err};
 
 	TRY(activation(c, "x", x, rows.n, x.cols));
-	TRY(sae_features(c, few, x.cols));
+	TRY(sae_encoder(c, few, x.cols));
+	TRY(weight(c, "W_dec", few->W_dec, few->W_enc_t.rows, x.cols));
 	TRY(condition(c, lists->n_lists > 0, "at least one list"));
 	TRY(optional_activation(c, "f", f, rows.n, few->W_enc_t.rows));
 	DISPATCH(clamp_features, 0, dev, few, lists, rows, f, x, err);

@@ -243,8 +243,8 @@ struct sae_weights {
 	struct tensor W_enc_t;          /* weight [n_feature, d_model] */
 	struct tensor b_enc, threshold; /* vectors [1, n_feature] */
 	struct tensor gain, shift;      /* vectors [1, n_feature]; both absent unless gated */
-	struct tensor W_dec;            /* weight [n_feature, d_model] */
-	struct tensor b_dec;            /* vector [1, d_model]; not read for a few features */
+	struct tensor W_dec;            /* weight [n_feature, d_model]; not read by encoding */
+	struct tensor b_dec;            /* vector [1, d_model]; read by decoding only */
 	enum sae_input input;
 	size_t top_k;       /* 0 = every feature above its threshold stays */
 	size_t group_width; /* read with top_k; n_feature = the whole row is one group */

@@ -25,8 +25,8 @@ static int open_saes(struct golden *g, struct sae_set **saes)
 {
 	char path[600];
 	const bool gemma = strncmp(g->name, "gemma", 5) == 0;
-	const struct sae_options options = {.path = path, .format = "auto",
-		.width = gemma ? "24" : "1x", .l0 = 7, .budget = 1 << 20};
+	const struct sae_options options = {.path = path, .format = "auto", .layer_folder = "",
+		.width = gemma ? "24" : "1x", .l0 = 7, .fold = "authors", .budget = 1 << 20};
 
 	snprintf(path, sizeof path, "%s/saes", g->folder);
 	return sae_set_open(saes, g->dev, &options, g->model->arch.n_layer, g->model->arch.d_model,
@@ -153,7 +153,8 @@ TEST(saes_beyond_the_budget_make_room_for_each_other)
 	struct golden g;
 	struct sae_set *saes;
 	char path[600];
-	struct sae_options options = {.path = path, .format = "gemma_scope", .width = "24", .l0 = 7};
+	struct sae_options options = {.path = path, .format = "gemma_scope", .layer_folder = "",
+		.width = "24", .l0 = 7};
 
 	REQUIRE(golden_open(&g, "gemma2_b", NULL) == 0, "%s", g.err.text);
 	snprintf(path, sizeof path, "%s/saes", g.folder);
