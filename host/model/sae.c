@@ -16,12 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct sae_format *const formats[] = {&sae_gemma_scope, &sae_gemma_scope_2,
-	&sae_llama_scope, &sae_saelens, &sae_sparsify};
+/* SAELens first: its folders may have any name, another format's too. */
+static const struct sae_format *const formats[] = {&sae_saelens, &sae_gemma_scope,
+	&sae_gemma_scope_2, &sae_llama_scope, &sae_sparsify};
 enum { N_FORMATS = sizeof formats / sizeof *formats };
-
-const char *const sae_format_names[] = {"gemma_scope", "gemma_scope_2", "llama_scope", "saelens",
-	"sparsify", NULL};
 
 struct resident {
 	struct sae_weights weights;

@@ -14,7 +14,7 @@ struct sae_set;
 
 struct sae_options {
 	const char *path;   /* the folder that holds the layers' folders */
-	const char *format; /* a name of sae_format_names, or "auto" */
+	const char *format; /* a format's name, or "auto" */
 	const char *layer_folder; /* "" = found by format; a layer's folder below path, the layer's
 	                           * number in place of {layer} */
 	const char *width;  /* as the folders spell it: "16k", "8x" */
@@ -24,9 +24,6 @@ struct sae_options {
 	bool some_layers;   /* layers without an SAE are left out, not an error */
 	size_t budget;      /* bytes of device memory for whole SAEs; at least one always fits */
 };
-
-/* "gemma_scope", ...: NULL-terminated. */
-extern const char *const sae_format_names[];
 
 /* Finds the SAE of resid_post for each of n_layer layers and checks names and shapes against
  * d_model; reads no weights. All have one width; a layer that is left out has no features.
