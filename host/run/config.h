@@ -48,8 +48,10 @@ struct config {
 		int64_t n_ctx;
 	} model;
 	struct {
-		char *path, *published, *neuronpedia, *format, *width;
+		char *path, *published, *neuronpedia, *format, *layer_folder, *layers, *width, *fold,
+			*dtype;
 		double l0, budget_gb;
+		bool check;
 	} sae;
 	struct prompts_config *prompts; /* [n_prompts], owned */
 	size_t n_prompts;

@@ -218,8 +218,12 @@ static size_t half_of_memory(void)
 static int open_saes(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
-	const struct sae_options options = {c->sae.path, c->sae.format, c->sae.width, c->sae.l0,
-		c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30) : half_of_memory()};
+	const struct sae_options options = {.path = c->sae.path, .format = c->sae.format,
+		.layer_folder = c->sae.layer_folder, .width = c->sae.width, .l0 = c->sae.l0,
+		.fold = c->sae.fold, .bf16 = strcmp(c->sae.dtype, "bf16") == 0,
+		.some_layers = strcmp(c->sae.layers, "found") == 0,
+		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
+					       : half_of_memory()};
 
 	if (!*c->sae.path)
 		return 0;
