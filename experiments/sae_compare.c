@@ -277,7 +277,7 @@ static int write_side(struct work *w, const struct side *s, struct err *err)
 		s->in_sae, err));
 	TRY(results_attribute_text(w->lab->results, group, "path", sae_set_path(s->saes, 0), err));
 	TRY(results_attribute_integer(w->lab->results, group, "d_sae",
-		(int64_t)sae_set_width(s->saes, 0), err));
+		(int64_t)sae_set_width(s->saes), err));
 fail:
 	free(score);
 	return err->code;

@@ -4,7 +4,6 @@
  */
 #include "host/run/decoder_match.h"
 
-#include "host/base/size.h"
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
 
@@ -53,19 +52,20 @@ static int match_one(struct sae_set *from_saes, struct feature f, struct sae_set
 	const struct feature_set *to, float *row, float *cosine, double *in_set, double *in_sae,
 	struct err *err)
 {
-	const size_t layer = (size_t)f.layer, width = sae_set_width(to_saes, layer);
+	const size_t layer = (size_t)f.layer, width = sae_set_width(to_saes);
 
+	*in_set = 0;
+	if (in_sae)
+		*in_sae = 0;
+	if (!sae_set_has(to_saes, layer))
+		return 0;
 	TRY(decoder_row(from_saes, f, row, err));
 	TRY(sae_set_cosines(to_saes, layer, row, cosine, err));
-	*in_set = 0;
 	for (size_t i = 0; i < to->n; i++)
 		if (to->data[i].layer == f.layer)
 			*in_set = fmax(*in_set, cosine[to->data[i].id]);
-	if (in_sae) {
-		*in_sae = 0;
-		for (size_t i = 0; i < width; i++)
-			*in_sae = fmax(*in_sae, cosine[i]);
-	}
+	for (size_t i = 0; in_sae && i < width; i++)
+		*in_sae = fmax(*in_sae, cosine[i]);
 	return 0;
 fail:
 	return err->code;
@@ -75,16 +75,12 @@ int decoder_match(size_t d_model, struct sae_set *from_saes, const struct featur
 	struct sae_set *to_saes, const struct feature_set *to, double *in_set, double *in_sae,
 	struct err *err)
 {
-	size_t widest = 0;
-	float *row, *cosine;
+	const size_t width = sae_set_width(to_saes);
+	float *row = malloc(d_model * sizeof *row), *cosine = malloc(width * sizeof *cosine);
 
 	err_clear(err);
-	for (size_t l = 0; l < sae_set_layers(to_saes); l++)
-		widest = size_max(widest, sae_set_width(to_saes, l));
-	row = malloc(d_model * sizeof *row);
-	cosine = malloc(widest * sizeof *cosine);
 	if (!row || !cosine) {
-		err_nomem(err, "cosines", widest * sizeof *cosine);
+		err_nomem(err, "cosines", width * sizeof *cosine);
 		goto fail;
 	}
 	for (size_t i = 0; i < from->n; i++)

@@ -217,8 +217,12 @@ static size_t half_of_memory(void)
 
 struct sae_options lab_sae_options(const struct config *c)
 {
-	return (struct sae_options){c->sae.path, c->sae.format, c->sae.width, c->sae.l0,
-		c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30) : half_of_memory()};
+	return (struct sae_options){.path = c->sae.path, .format = c->sae.format,
+		.layer_folder = c->sae.layer_folder, .width = c->sae.width, .l0 = c->sae.l0,
+		.fold = c->sae.fold, .bf16 = strcmp(c->sae.dtype, "bf16") == 0,
+		.some_layers = strcmp(c->sae.layers, "found") == 0,
+		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
+					       : half_of_memory()};
 }
 
 static int open_saes(struct lab *lab, struct err *err)

@@ -81,7 +81,7 @@ static int add_layer(struct work *w, size_t layer, double weight, struct err *er
 
 	TRY(sae_set_load(w->lab->saes, layer, &sae, err));
 	TRY(sparse_encode(&w->sparse, &sae, x, err));
-	TRY(op_sae_decode(w->lab->dev, &sae, &w->sparse.csr, x_hat, err));
+	TRY(op_sae_decode(w->lab->dev, &sae, x, &w->sparse.csr, x_hat, err));
 	TRY(add_rows(w, x, weight, w->v + layer * w->d, err));
 	return add_rows(w, x_hat, weight, w->v_hat + layer * w->d, err);
 fail:
@@ -104,7 +104,8 @@ static int add_set(struct work *w, const char *set, double sign, struct err *err
 			w->views[l] = tensor_rows(w->last[l], 0, n);
 		TRY(scoring_run(&w->scoring, n, NULL, 0, &tap, 1, err));
 		for (size_t l = 0; l < w->n_layer; l++)
-			TRY(add_layer(w, l, sign / (double)w->prompts.n, err));
+			if (sae_set_has(w->lab->saes, l))
+				TRY(add_layer(w, l, sign / (double)w->prompts.n, err));
 	}
 fail:
 	close_set(w);
