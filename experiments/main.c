@@ -28,6 +28,7 @@ static const struct {
 	{"sweep_kstar", experiment_sweep_kstar, check_sweep_kstar},
 	{"categories", experiment_categories, check_categories},
 	{"conditional", experiment_conditional, check_conditional},
+	{"suffix", experiment_suffix, check_suffix},
 };
 
 static const char USAGE[] =

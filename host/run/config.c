@@ -582,6 +582,8 @@ static void check_prompt_sets(struct walk w)
 		need_prompts(w, "categories.prompts", c->categories.prompts);
 	if (text_list_holds(&c->experiment, "conditional"))
 		need_prompt_lists(w, "conditional.prompts", &c->conditional.prompts);
+	if (text_list_holds(&c->experiment, "suffix"))
+		need_prompts(w, "suffix.prompts", c->suffix.prompts);
 }
 
 static void check_complete(struct walk w)

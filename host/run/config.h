@@ -30,6 +30,7 @@ struct prompts_config {
 	char *format, *text_field, *category_field, *suffix_field;
 	struct text_list where;
 	char *category; /* "" = all */
+	char *take;
 	int64_t limit;
 	bool shuffle;
 	uint64_t given; /* bit i: the file gave row i of prompts_settings */
@@ -106,6 +107,11 @@ struct config {
 		double scale;
 		int64_t draws, positions;
 	} conditional;
+	struct {
+		char *prompts;
+		double scale;
+		int64_t draws, positions;
+	} suffix;
 	struct {
 		bool resid_post, features, gradients;
 		char *dtype;

@@ -7,7 +7,7 @@
 #include <float.h>
 
 static const char *const experiments[] = {"direction", "attribution", "jailbreak", "induce",
-	"coherence", "sweep_kstar", "categories", "conditional", NULL};
+	"coherence", "sweep_kstar", "categories", "conditional", "suffix", NULL};
 static const char *const methods[] = {"cossim_ap", "ap", "cossim", "actdiff", "random", NULL};
 static const char *const scopes[] = {"global", "local", NULL};
 static const char *const formats[] = {"auto", "gemma_scope", "llama_scope", NULL};
@@ -17,6 +17,8 @@ static const char *const positions[] = {"prompt", "released", NULL};
 static const char *const stops[] = {"template", "eos", "none", NULL};
 static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "tsv", "text", NULL};
 static const char *const save_types[] = {"float32", "float16", NULL};
+
+static const char *const takes[] = {"text", "base", "words", NULL};
 
 static const double BIG = DBL_MAX;
 
@@ -174,6 +176,15 @@ const struct setting config_settings[] = {
 	INTEGER("conditional.positions", conditional.positions, "5", 1, 1 << 20,
 		"last tokens of a prompt over which activations are averaged"),
 
+	TEXT("suffix.prompts", suffix.prompts, "\"suffixes\"", NULL,
+		"prompt set with suffixes, taken word by word (take = \"words\")"),
+	REAL("suffix.scale", suffix.scale, "-3.0", -BIG, BIG,
+		"factor c of the clamp f -> c f of the features of harm"),
+	INTEGER("suffix.draws", suffix.draws, "3", 0, 100000,
+		"random sets of the size and in the layers of the features of harm"),
+	INTEGER("suffix.positions", suffix.positions, "5", 1, 1 << 20,
+		"last tokens of a prompt over which activations are averaged"),
+
 	BOOL("save.resid_post", save.resid_post, "false",
 		"write resid_post of the attribution prompts, every layer and token"),
 	BOOL("save.features", save.features, "false", "write their SAE features, sparse"),
@@ -206,6 +217,9 @@ const struct setting prompts_settings[] = {
 		"\"FIELD=VALUE\", several: only records that have, of each field named, one of its "
 		"values"),
 	TEXT("category", category, "\"\"", NULL, "only prompts of this category"),
+	TEXT("take", take, "\"text\"", takes,
+		"of adversarial prompts: text, as they are; base, what they were before; words, the base, "
+		"then every word of the suffix added to it, a prompt each"),
 	INTEGER("limit", limit, "0", 0, 1 << 30, "at most so many; 0 = all"),
 	BOOL("shuffle", shuffle, "false", "in an order drawn with the seed, before the limit"),
 };
