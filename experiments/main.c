@@ -29,6 +29,8 @@ static const struct {
 	{"categories", experiment_categories, check_categories},
 	{"conditional", experiment_conditional, check_conditional},
 	{"suffix", experiment_suffix, check_suffix},
+	{"jailbreaks", experiment_jailbreaks, check_jailbreaks},
+	{"probe", experiment_probe, check_probe},
 };
 
 static const char USAGE[] =

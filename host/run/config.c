@@ -584,6 +584,16 @@ static void check_prompt_sets(struct walk w)
 		need_prompt_lists(w, "conditional.prompts", &c->conditional.prompts);
 	if (text_list_holds(&c->experiment, "suffix"))
 		need_prompts(w, "suffix.prompts", c->suffix.prompts);
+	if (text_list_holds(&c->experiment, "jailbreaks")) {
+		need_prompt_lists(w, "jailbreaks.adversarial", &c->jailbreaks.adversarial);
+		need_prompt_lists(w, "jailbreaks.plain", &c->jailbreaks.plain);
+	}
+	if (text_list_holds(&c->experiment, "probe")) {
+		need_prompts(w, "probe.train_harmful", c->probe.train_harmful);
+		need_prompts(w, "probe.train_benign", c->probe.train_benign);
+		need_prompt_lists(w, "probe.test_harmful", &c->probe.test_harmful);
+		need_prompt_lists(w, "probe.test_benign", &c->probe.test_benign);
+	}
 }
 
 static void check_complete(struct walk w)

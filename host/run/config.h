@@ -113,6 +113,16 @@ struct config {
 		int64_t draws, positions;
 	} suffix;
 	struct {
+		struct text_list adversarial, plain;
+		int64_t positions;
+	} jailbreaks;
+	struct {
+		char *train_harmful, *train_benign;
+		struct text_list test_harmful, test_benign;
+		double validation, rate, decay;
+		int64_t epochs, draws, positions;
+	} probe;
+	struct {
 		bool resid_post, features, gradients;
 		char *dtype;
 	} save;

@@ -7,7 +7,8 @@
 #include <float.h>
 
 static const char *const experiments[] = {"direction", "attribution", "jailbreak", "induce",
-	"coherence", "sweep_kstar", "categories", "conditional", "suffix", NULL};
+	"coherence", "sweep_kstar", "categories", "conditional", "suffix", "jailbreaks",
+	"probe", NULL};
 static const char *const methods[] = {"cossim_ap", "ap", "cossim", "actdiff", "random", NULL};
 static const char *const scopes[] = {"global", "local", NULL};
 static const char *const formats[] = {"auto", "gemma_scope", "llama_scope", NULL};
@@ -183,6 +184,31 @@ const struct setting config_settings[] = {
 	INTEGER("suffix.draws", suffix.draws, "3", 0, 100000,
 		"random sets of the size and in the layers of the features of harm"),
 	INTEGER("suffix.positions", suffix.positions, "5", 1, 1 << 20,
+		"last tokens of a prompt over which activations are averaged"),
+
+	TEXTS("jailbreaks.adversarial", jailbreaks.adversarial, "[\"adversarial\"]", NULL,
+		"prompt sets of jailbreaks"),
+	TEXTS("jailbreaks.plain", jailbreaks.plain, "[\"plain\"]", NULL,
+		"prompt sets of plain requests for the same, as many, in the same order"),
+	INTEGER("jailbreaks.positions", jailbreaks.positions, "5", 1, 1 << 20,
+		"last tokens of a prompt over which activations are averaged"),
+
+	TEXT("probe.train_harmful", probe.train_harmful, "\"vanilla_harmful\"", NULL,
+		"plain harmful prompts to train on"),
+	TEXT("probe.train_benign", probe.train_benign, "\"vanilla_benign\"", NULL,
+		"plain benign prompts to train on"),
+	TEXTS("probe.test_harmful", probe.test_harmful, "[\"adversarial_harmful\"]", NULL,
+		"harmful prompt sets to test on, a test each"),
+	TEXTS("probe.test_benign", probe.test_benign, "[\"adversarial_benign\"]", NULL,
+		"the benign set of each test"),
+	REAL("probe.validation", probe.validation, "0.2", 0.01, 0.9,
+		"share of the training prompts that the best epoch is chosen by"),
+	REAL("probe.rate", probe.rate, "0.01", 1e-9, 10, "AdamW's step size"),
+	REAL("probe.decay", probe.decay, "0.01", 0, 10, "its weight decay"),
+	INTEGER("probe.epochs", probe.epochs, "50", 1, 1000000, "full-batch steps"),
+	INTEGER("probe.draws", probe.draws, "10", 1, 100000,
+		"random sets of the size and in the layers of the features of refusal"),
+	INTEGER("probe.positions", probe.positions, "1", 1, 1 << 20,
 		"last tokens of a prompt over which activations are averaged"),
 
 	BOOL("save.resid_post", save.resid_post, "false",

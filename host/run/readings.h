@@ -10,8 +10,8 @@
 
 /* Owned; readings_free. */
 struct readings {
-	struct lab *lab;                     /* borrowed, as the next two */
-	const struct prompt_ids *prompts;
+	struct lab *lab;                  /* borrowed, as the next two */
+	const struct prompt_ids *prompts; /* may be exchanged for others of the same number */
 	const struct feature_set *features;
 	size_t n_last;
 	size_t rows;          /* conditions */
