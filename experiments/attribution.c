@@ -280,11 +280,19 @@ static int write_sets(struct work *w, struct err *err)
 	return 0;
 }
 
+int check_attribution(const struct lab *lab, struct err *err)
+{
+	TRY(lab_need_direction(lab, "attribution", err));
+	return candidates_check(lab, err);
+fail:
+	return err->code;
+}
+
 int experiment_attribution(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
-		.d_sae = lab->saes ? sae_set_width(lab->saes, 0) : 0};
+		.d_sae = sae_set_width(lab->saes, 0)};
 	const bool saves = c->save.resid_post || c->save.features;
 
 	err_clear(err);
@@ -292,8 +300,7 @@ int experiment_attribution(struct lab *lab, struct err *err)
 		TRY(lab_set(lab, c->attribution.prompts.items[i], &w.prompts, err));
 
 	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
-	TRY(candidates_find(&w.candidates, lab, (size_t)c->attribution.k0,
-		(size_t)c->attribution.k_star, err));
+	TRY(candidates_find(&w.candidates, lab, (size_t)c->attribution.k0, err));
 	TRY(write_candidates(&w, err));
 
 	/* 2. Their indirect effects; for ap, those of all features. */

@@ -20,4 +20,9 @@ typedef int experiment_check(const struct lab *lab, struct err *err);
 experiment_check check_sweep_kstar, check_categories, check_conditional,
 	check_suffix, check_jailbreaks, check_probe;
 
+/* Questions that the paper leaves open. */
+experiment experiment_exact_patching, experiment_low_cosine, experiment_interactions;
+experiment_check check_attribution, check_exact_patching, check_low_cosine,
+	check_interactions;
+
 #endif

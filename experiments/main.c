@@ -21,7 +21,7 @@ static const struct {
 	experiment_check *check; /* NULL = nothing beyond the config's own checks */
 } experiments[] = {
 	{"direction", experiment_direction, NULL},
-	{"attribution", experiment_attribution, NULL},
+	{"attribution", experiment_attribution, check_attribution},
 	{"jailbreak", experiment_jailbreak, NULL},
 	{"induce", experiment_induce, NULL},
 	{"coherence", experiment_coherence, NULL},
@@ -31,6 +31,10 @@ static const struct {
 	{"suffix", experiment_suffix, check_suffix},
 	{"jailbreaks", experiment_jailbreaks, check_jailbreaks},
 	{"probe", experiment_probe, check_probe},
+
+	{"exact_patching", experiment_exact_patching, check_exact_patching},
+	{"low_cosine", experiment_low_cosine, check_low_cosine},
+	{"interactions", experiment_interactions, check_interactions},
 };
 
 static const char USAGE[] =

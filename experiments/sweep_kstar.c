@@ -76,7 +76,7 @@ static int attribute(struct work *w, struct err *err)
 	err_clear(err);
 	for (size_t i = 0; i < c->attribution.prompts.n; i++)
 		TRY(lab_set(w->lab, c->attribution.prompts.items[i], &prompts, err));
-	TRY(candidates_find(&w->candidates, w->lab, (size_t)largest(k0_values(c, &one)), 1, err));
+	TRY(candidates_find(&w->candidates, w->lab, (size_t)largest(k0_values(c, &one)), err));
 	TRY(effects_run(w->lab,
 		&(struct effects_request){.prompts = &prompts, .candidates = &w->candidates.set,
 			.title = "sweep_kstar: integrated gradients"},

@@ -101,6 +101,15 @@ int attribution_run(struct attribution *a, const struct token_span *prompts, siz
  * tokens only). Needs all_features. */
 int attribution_all(struct attribution *a, size_t layer, struct host_csr *out, struct err *err);
 
+/* The true effect of one candidate for the prompts of the last run, where a linear approximation
+ * has only its gradient: the mean over the points of the path, everything else being as it is
+ * there, of
+ *   m(f_i = f_patch,i at every token) - m(f_i = f_clean,i at every token).
+ * 2 N passes; a point at 0 cannot be had (IG_RULE_LEFT): ERR_INTERNAL. The path must be joint.
+ * prompts: those of the run. effect: host [n], logits. */
+int attribution_path_effect(struct attribution *a, const struct token_span *prompts, size_t n,
+	size_t candidate, double *effect, struct err *err);
+
 /* Mean gradient of the last run, [rows, d_model], rows as for attribution_all. Device memory,
  * borrowed until the next run. */
 struct tensor attribution_gradient(const struct attribution *a, size_t layer);

@@ -4,30 +4,34 @@
  */
 #include "host/run/candidates.h"
 
+#include "host/base/size.h"
 #include "host/base/vec.h"
 
 #include <stdlib.h>
 
-static int check(const struct lab *lab, struct err *err)
+int candidates_check(const struct lab *lab, struct err *err)
 {
-	if (!lab->saes)
-		return err_set(err, ERR_CONFIG, "sae.path: features need SAEs, found \"\"");
-	if (!lab->direction.known)
-		return err_set(err, ERR_CONFIG,
-			"experiment: candidates by cosine need \"direction\" before them, or a "
-			"file to "
-			"take it from (from)");
-	return 0;
+	const struct config *c = lab->config;
+	const size_t k0 = (size_t)c->attribution.k0, k_star = (size_t)c->attribution.k_star;
+	size_t n = 0;
+
+	for (size_t l = 0; lab->saes && l < sae_set_layers(lab->saes); l++)
+		n += size_min(k0, sae_set_width(lab->saes, l));
+	if (!lab->saes || k_star <= n)
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"attribution.k_star: expected at most %zu, the number of candidates (the %zu nearest to "
+		"the direction of each layer), found %zu",
+		n, k0, k_star);
 }
 
 int candidates_find(
-	struct candidates *out, struct lab *lab, size_t k0, size_t k_star, struct err *err)
+	struct candidates *out, struct lab *lab, size_t k0, struct err *err)
 {
 	struct feature_set best = {0};
 
 	*out = (struct candidates){.n_layer = lab->model->arch.n_layer};
 	err_clear(err);
-	TRY(check(lab, err));
 	out->d_sae = sae_set_width(lab->saes, 0);
 	out->cosines = malloc(out->n_layer * out->d_sae * sizeof *out->cosines);
 	if (!out->cosines) {
@@ -45,11 +49,6 @@ int candidates_find(
 				err));
 		TRY(vec_append(&out->set, best.data, best.n, err));
 	}
-	if (k_star > out->set.n)
-		err_set(err, ERR_CONFIG,
-			"attribution.k_star: expected at most %zu, the number of candidates, found "
-			"%zu",
-			out->set.n, k_star);
 fail:
 	free(best.data);
 	return err->code;

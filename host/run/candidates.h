@@ -13,11 +13,12 @@ struct candidates {
 	struct feature_set set; /* F0, layer by layer, best first within a layer */
 };
 
-/* Of lab->saes and lab->direction. Errors: ERR_CONFIG when the run has no direction, no SAEs, or K*
- * (at least 1 is asked for) exceeds the candidates: "attribution.k_star: ..."; those of
- * sae_set_cosines. */
-int candidates_find(
-	struct candidates *out, struct lab *lab, size_t k0, size_t k_star, struct err *err);
+/* Whether there will be K* candidates to choose from. Asked before anything is computed.
+ * Errors: ERR_CONFIG. */
+int candidates_check(const struct lab *lab, struct err *err);
+
+/* Of lab->saes and lab->direction, both there (lab_need_direction). */
+int candidates_find(struct candidates *out, struct lab *lab, size_t k0, struct err *err);
 
 /* Accepts a zeroed struct. */
 void candidates_free(struct candidates *c);

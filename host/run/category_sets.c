@@ -181,8 +181,7 @@ int category_sets_find(struct category_sets *out, struct lab *lab, const char *s
 
 	*out = (struct category_sets){0};
 	TRY(take_prompts(out, lab, set, names, err));
-	TRY(candidates_find(&out->candidates, lab, (size_t)c->attribution.k0,
-		(size_t)c->attribution.k_star, err));
+	TRY(candidates_find(&out->candidates, lab, (size_t)c->attribution.k0, err));
 	TRY(effects_run(lab,
 		&(struct effects_request){.prompts = &out->prompts, .candidates = &out->candidates.set,
 			.title = "categories: integrated gradients"},

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 struct condition condition_none(void)
@@ -16,7 +17,17 @@ struct condition condition_none(void)
 
 struct condition condition_ablate(void)
 {
-	return (struct condition){.kind = CONDITION_ABLATE, .name = "ablate_direction"};
+	return (struct condition){.kind = CONDITION_ABLATE, .layer_last = SIZE_MAX,
+		.name = "ablate_direction"};
+}
+
+struct condition condition_ablate_layers(size_t first, size_t last)
+{
+	struct condition condition = {.kind = CONDITION_ABLATE, .layer_first = first,
+		.layer_last = last};
+
+	snprintf(condition.name, sizeof condition.name, "ablate_direction_%zu-%zu", first, last);
+	return condition;
 }
 
 struct condition condition_scale(enum method method, bool local, double c)
@@ -69,7 +80,8 @@ static int open_ablation(struct condition_state *s, struct err *err)
 	rc = device_alloc(lab->dev, d * sizeof *u, &s->memory, err) ||
 		device_upload(lab->dev, s->memory, u, d * sizeof *u, err);
 	free(u);
-	s->edit = (struct edit){.kind = EDIT_ABLATE, .layer_last = lab->model->arch.n_layer - 1,
+	s->edit = (struct edit){.kind = EDIT_ABLATE, .layer_first = s->condition.layer_first,
+		.layer_last = s->condition.layer_last,
 		.vector = {s->memory, DTYPE_F32, 1, d}};
 	return rc ? err->code : 0;
 }

@@ -24,6 +24,7 @@ enum condition_kind { CONDITION_NONE, CONDITION_ABLATE, CONDITION_CLAMP };
 
 struct condition {
 	enum condition_kind kind;
+	size_t layer_first, layer_last; /* ABLATE: in these layers, both included */
 	enum method method;       /* CLAMP without a set: whose features */
 	bool local;               /* CLAMP without a set: each prompt's own */
 	const struct feature_set *set; /* CLAMP: these features, borrowed; NULL = the method's */
@@ -36,6 +37,7 @@ struct condition {
 
 struct condition condition_none(void);
 struct condition condition_ablate(void);
+struct condition condition_ablate_layers(size_t first, size_t last);
 struct condition condition_scale(enum method method, bool local, double c);
 struct condition condition_set(enum method method, double value);
 

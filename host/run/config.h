@@ -123,6 +123,39 @@ struct config {
 		int64_t epochs, draws, positions;
 	} probe;
 	struct {
+		struct text_list prompts, paths, rules;
+		struct real_list steps;
+		int64_t contexts;
+	} exact_patching;
+	struct {
+		struct text_list prompts;
+		char *harmless;
+		struct real_list scale;
+		double max_cosine;
+		int64_t draws;
+	} low_cosine;
+	struct {
+		struct text_list prompts;
+		double scale;
+		int64_t draws, positions;
+	} interactions;
+	struct {
+		struct text_list prompts;
+		double scale;
+		int64_t draws;
+	} prune;
+	struct {
+		struct text_list prompts;
+		double scale;
+		int64_t draws;
+	} feature_graph;
+	struct {
+		char *path, *published, *format, *width;
+		double l0;
+		char *prompts, *harmful, *harmless;
+		int64_t draws;
+	} sae_compare;
+	struct {
 		bool resid_post, features, gradients;
 		char *dtype;
 	} save;

@@ -7,13 +7,15 @@
 #include <float.h>
 
 static const char *const experiments[] = {"direction", "attribution", "jailbreak", "induce",
-	"coherence", "sweep_kstar", "categories", "conditional", "suffix", "jailbreaks",
-	"probe", NULL};
+	"coherence", "sweep_kstar", "categories", "conditional", "suffix", "jailbreaks", "probe",
+	"exact_patching", "low_cosine", "interactions", "prune", "feature_graph", "sae_compare",
+	NULL};
 static const char *const methods[] = {"cossim_ap", "ap", "cossim", "actdiff", "random", NULL};
 static const char *const scopes[] = {"global", "local", NULL};
 static const char *const formats[] = {"auto", "gemma_scope", "llama_scope", NULL};
 static const char *const rules[] = {"left", "midpoint", NULL};
 static const char *const endpoints[] = {"ablated", "released", NULL};
+static const char *const paths[] = {"joint", "single", NULL};
 static const char *const positions[] = {"prompt", "released", NULL};
 static const char *const stops[] = {"template", "eos", "none", NULL};
 static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "tsv", "text", NULL};
@@ -210,6 +212,70 @@ const struct setting config_settings[] = {
 		"random sets of the size and in the layers of the features of refusal"),
 	INTEGER("probe.positions", probe.positions, "1", 1, 1 << 20,
 		"last tokens of a prompt over which activations are averaged"),
+
+	TEXTS("exact_patching.prompts", exact_patching.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which each candidate is patched alone"),
+	TEXTS("exact_patching.paths", exact_patching.paths, "[\"joint\", \"single\"]", paths,
+		"what moves along the path: joint (every layer's residual stream, as published) or "
+		"single (that of the candidate's layer)"),
+	TEXTS("exact_patching.rules", exact_patching.rules, "[\"left\", \"midpoint\"]", rules,
+		"where the points of the path lie, as attribution.ig_rule"),
+	REALS("exact_patching.steps", exact_patching.steps, "[1, 2, 5, 10, 20, 50]", 1, 1000,
+		"numbers of points on the path"),
+	INTEGER("exact_patching.contexts", exact_patching.contexts, "5", 1, 1000,
+		"points of the path at which each candidate is moved while all else stays as it is "
+		"there"),
+
+	TEXTS("low_cosine.prompts", low_cosine.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets that are attributed and continued"),
+	TEXT("low_cosine.harmless", low_cosine.harmless, "\"harmless_test\"", NULL,
+		"prompt set whose unedited replies give the cross-entropy"),
+	REALS("low_cosine.scale", low_cosine.scale, "[-3.0]", -BIG, BIG,
+		"factors c of the clamp f -> c f"),
+	REAL("low_cosine.max_cosine", low_cosine.max_cosine, "0.1", 0, 1,
+		"features whose |cosine| is at most this make the set \"low\""),
+	INTEGER("low_cosine.draws", low_cosine.draws, "10", 0, 1000,
+		"random sets with as many features per layer as those outside F0"),
+
+	TEXTS("interactions.prompts", interactions.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which features are clamped alone and in pairs"),
+	REAL("interactions.scale", interactions.scale, "-3.0", -BIG, BIG,
+		"factor c of the clamp f -> c f"),
+	INTEGER("interactions.draws", interactions.draws, "3", 0, 1000,
+		"random sets whose singles and pairs are the control"),
+	INTEGER("interactions.positions", interactions.positions, "5", 1, 30,
+		"last tokens of a prompt that are clamped one at a time"),
+
+	TEXTS("prune.prompts", prune.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which features are removed from the clamp"),
+	REAL("prune.scale", prune.scale, "-3.0", -BIG, BIG, "factor c of the clamp f -> c f"),
+	INTEGER("prune.draws", prune.draws, "20", 0, 1000,
+		"random orders of removal that the greedy one is compared with"),
+
+	TEXTS("feature_graph.prompts", feature_graph.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which effects between features are measured"),
+	REAL("feature_graph.scale", feature_graph.scale, "0.0", -BIG, BIG,
+		"factor c of the clamp f -> c f of the features upstream"),
+	INTEGER("feature_graph.draws", feature_graph.draws, "20", 0, 1000,
+		"random sets retained in place of the middle features"),
+
+	TEXT("sae_compare.path", sae_compare.path, "\"\"", NULL,
+		"folder of the SAEs that those of sae.path are compared with"),
+	TEXT("sae_compare.published", sae_compare.published, "\"\"", NULL,
+		"where they are published"),
+	TEXT("sae_compare.format", sae_compare.format, "\"auto\"", formats,
+		"layout of their folders"),
+	TEXT("sae_compare.width", sae_compare.width, "\"16k\"", NULL, "as their folders spell it"),
+	REAL("sae_compare.l0", sae_compare.l0, "100.0", 0, 1e9,
+		"of several SAEs of a layer, the one with average L0 nearest to this"),
+	TEXT("sae_compare.prompts", sae_compare.prompts, "\"harmless_test\"", NULL,
+		"prompt set that is reconstructed, with the model's own replies"),
+	TEXT("sae_compare.harmful", sae_compare.harmful, "\"harmful_train\"", NULL,
+		"prompt set whose reconstructed mean is the head of the direction"),
+	TEXT("sae_compare.harmless", sae_compare.harmless, "\"harmless_train\"", NULL,
+		"prompt set whose reconstructed mean is its tail"),
+	INTEGER("sae_compare.draws", sae_compare.draws, "20", 0, 1000,
+		"random sets that the overlap of F* is compared with"),
 
 	BOOL("save.resid_post", save.resid_post, "false",
 		"write resid_post of the attribution prompts, every layer and token"),

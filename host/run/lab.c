@@ -435,6 +435,18 @@ int lab_need_direction(const struct lab *lab, const char *experiment, struct err
 		experiment);
 }
 
+int lab_need_best(const struct lab *lab, const char *experiment, struct err *err)
+{
+	if (need_saes(lab, experiment, err))
+		return err->code;
+	if (lab->sets[METHOD_COSSIM_AP].known || comes_before(lab, "attribution", experiment))
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"experiment: %s needs the best features of cossim_ap: \"attribution\" before it, or a "
+		"file that has them (from)",
+		experiment);
+}
+
 int lab_need_roles(const struct lab *lab, const char *experiment, struct err *err)
 {
 	if (need_saes(lab, experiment, err))

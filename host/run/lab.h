@@ -124,9 +124,10 @@ size_t lab_batch(const struct lab *lab, const struct prompt_ids *prompts,
  * when they do not fit this model. */
 int lab_load_findings(struct lab *lab, struct err *err);
 
-/* Whether `experiment` will find what it needs when its turn comes: SAEs, and a direction or roles
- * from an earlier experiment of the run or from a file. Errors: ERR_CONFIG. */
+/* Whether `experiment` will find what it needs when its turn comes: SAEs, and a direction, F* of
+ * cossim_ap or roles from an earlier experiment of the run or from a file. Errors: ERR_CONFIG. */
 int lab_need_direction(const struct lab *lab, const char *experiment, struct err *err);
+int lab_need_best(const struct lab *lab, const char *experiment, struct err *err);
 int lab_need_roles(const struct lab *lab, const char *experiment, struct err *err);
 
 /* When that turn has come: whether there are features of both roles. Errors: ERR_CONFIG. */
