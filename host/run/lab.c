@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
