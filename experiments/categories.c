@@ -186,6 +186,8 @@ static int clamp_random(struct work *w, const struct recording *retained, struct
 	struct feature_set *draws = calloc(n + 1, sizeof *draws);
 
 	err_clear(err);
+	if (n == 0)
+		goto fail;
 	if (!draws)
 		return err_nomem(err, "random features", n * sizeof *draws);
 	TRY(controls_draw(w->lab, &w->common, &w->sets.best[w->k], w->stats.alive, n, draws, err));
@@ -364,24 +366,6 @@ fail:
 	return err->code;
 }
 
-static int summarise(struct work *w, struct err *err)
-{
-	const size_t n = w->sets.prompts.n;
-
-	for (size_t e = 0; e < N_EDITS; e++) {
-		struct summary_row row = {.n_prompts = n, .refusal = NAN, .p_refusal = 0, .kl = NAN,
-			.ce = NAN};
-
-		for (size_t p = 0; p < n; p++)
-			row.p_refusal += w->own.p_refusal[e * n + p] / (double)n;
-		snprintf(row.experiment, sizeof row.experiment, "categories");
-		snprintf(row.condition, sizeof row.condition, "%s", edit_names[e]);
-		if (lab_summarise(w->lab, &row, err))
-			return err->code;
-	}
-	return 0;
-}
-
 /* F_R and F_H, for the experiments that follow. */
 static int keep_roles(struct work *w, struct err *err)
 {
@@ -430,7 +414,6 @@ int experiment_categories(struct lab *lab, struct err *err)
 
 	/* 3. Record. */
 	TRY(write(&w, err));
-	TRY(summarise(&w, err));
 fail:
 	free_work(&w);
 	return err->code;

@@ -28,6 +28,9 @@ static const struct {
 	{"sweep_kstar", experiment_sweep_kstar, check_sweep_kstar},
 	{"categories", experiment_categories, check_categories},
 	{"conditional", experiment_conditional, check_conditional},
+	{"suffix", experiment_suffix, check_suffix},
+	{"jailbreaks", experiment_jailbreaks, check_jailbreaks},
+	{"probe", experiment_probe, check_probe},
 
 	{"exact_patching", experiment_exact_patching, check_exact_patching},
 	{"low_cosine", experiment_low_cosine, check_low_cosine},

@@ -116,8 +116,8 @@ def values_of_scales_do_not_repeat(f):
 
 README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "results", "README.md")
 PLACEHOLDERS = {"METHOD": "(?:" + "|".join(METHODS) + ")",
-                "EXPERIMENT": "(?:jailbreak|induce|coherence)", "CONDITION": "[^/]+",
-                "LAYER": "[0-9]+"}
+                "EXPERIMENT": "(?:jailbreak|induce|coherence|sweep_kstar|sweep_kstar_answers)", "CONDITION": "[^/]+",
+                "LAYER": "[0-9]+", "WATCH": "(?:conditional|suffix)"}
 
 
 def schema():

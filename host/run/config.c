@@ -546,7 +546,10 @@ static void need_local_sets(struct walk w)
 /* Settings whose group is the experiment that reads the prompt sets they name. */
 static const char *const names_of_prompts[] = {"exact_patching.prompts", "low_cosine.prompts",
 	"low_cosine.harmless", "interactions.prompts", "prune.prompts", "feature_graph.prompts",
-	"sae_compare.prompts", "sae_compare.harmful", "sae_compare.harmless"};
+	"sae_compare.prompts", "sae_compare.harmful", "sae_compare.harmless", "sweep_kstar.prompts",
+	"sweep_kstar.harmless", "categories.prompts", "conditional.prompts", "suffix.prompts",
+	"jailbreaks.adversarial", "jailbreaks.plain", "probe.train_harmful", "probe.train_benign",
+	"probe.test_harmful", "probe.test_benign"};
 
 static void need_prompts_of(struct walk w, const char *key)
 {
@@ -593,15 +596,8 @@ static void check_prompt_sets(struct walk w)
 		need_prompts(w, "induce.prompts", c->induce.prompts);
 	if (text_list_holds(&c->experiment, "coherence"))
 		need_prompts(w, "coherence.prompts", c->coherence.prompts);
-	if (text_list_holds(&c->experiment, "sweep_kstar")) {
+	if (text_list_holds(&c->experiment, "sweep_kstar"))
 		need_prompt_lists(w, "attribution.prompts", &c->attribution.prompts);
-		need_prompt_lists(w, "sweep_kstar.prompts", &c->sweep_kstar.prompts);
-		need_prompts(w, "sweep_kstar.harmless", c->sweep_kstar.harmless);
-	}
-	if (text_list_holds(&c->experiment, "categories"))
-		need_prompts(w, "categories.prompts", c->categories.prompts);
-	if (text_list_holds(&c->experiment, "conditional"))
-		need_prompt_lists(w, "conditional.prompts", &c->conditional.prompts);
 	for (size_t i = 0; i < sizeof names_of_prompts / sizeof *names_of_prompts; i++)
 		need_prompts_of(w, names_of_prompts[i]);
 }

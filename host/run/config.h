@@ -30,6 +30,7 @@ struct prompts_config {
 	char *format, *text_field, *category_field, *suffix_field;
 	struct text_list where;
 	char *category; /* "" = all */
+	char *take;
 	int64_t limit;
 	bool shuffle;
 	uint64_t given; /* bit i: the file gave row i of prompts_settings */
@@ -108,6 +109,21 @@ struct config {
 		double scale;
 		int64_t draws, positions;
 	} conditional;
+	struct {
+		char *prompts;
+		double scale;
+		int64_t draws, positions;
+	} suffix;
+	struct {
+		struct text_list adversarial, plain;
+		int64_t positions;
+	} jailbreaks;
+	struct {
+		char *train_harmful, *train_benign;
+		struct text_list test_harmful, test_benign;
+		double validation, rate, decay;
+		int64_t epochs, draws, positions;
+	} probe;
 	struct {
 		struct text_list prompts, paths, rules;
 		struct real_list steps;

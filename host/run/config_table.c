@@ -7,7 +7,7 @@
 #include <float.h>
 
 static const char *const experiments[] = {"direction", "attribution", "jailbreak", "induce",
-	"coherence", "sweep_kstar", "categories", "conditional",
+	"coherence", "sweep_kstar", "categories", "conditional", "suffix", "jailbreaks", "probe",
 	"exact_patching", "low_cosine", "interactions", "prune", "feature_graph", "sae_compare",
 	NULL};
 static const char *const methods[] = {"cossim_ap", "ap", "cossim", "actdiff", "random", NULL};
@@ -24,6 +24,8 @@ static const char *const positions[] = {"prompt", "released", NULL};
 static const char *const stops[] = {"template", "eos", "none", NULL};
 static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "tsv", "text", NULL};
 static const char *const save_types[] = {"float32", "float16", NULL};
+
+static const char *const takes[] = {"text", "base", "words", NULL};
 
 static const double BIG = DBL_MAX;
 
@@ -202,6 +204,40 @@ const struct setting config_settings[] = {
 	INTEGER("conditional.positions", conditional.positions, "5", 1, 1 << 20,
 		"last tokens of a prompt over which activations are averaged"),
 
+	TEXT("suffix.prompts", suffix.prompts, "\"suffixes\"", NULL,
+		"prompt set with suffixes, taken word by word (take = \"words\")"),
+	REAL("suffix.scale", suffix.scale, "-3.0", -BIG, BIG,
+		"factor c of the clamp f -> c f of the features of harm"),
+	INTEGER("suffix.draws", suffix.draws, "3", 0, 100000,
+		"random sets of the size and in the layers of the features of harm"),
+	INTEGER("suffix.positions", suffix.positions, "5", 1, 1 << 20,
+		"last tokens of a prompt over which activations are averaged"),
+
+	TEXTS("jailbreaks.adversarial", jailbreaks.adversarial, "[\"adversarial\"]", NULL,
+		"prompt sets of jailbreaks"),
+	TEXTS("jailbreaks.plain", jailbreaks.plain, "[\"plain\"]", NULL,
+		"prompt sets of plain requests for the same, as many, in the same order"),
+	INTEGER("jailbreaks.positions", jailbreaks.positions, "5", 1, 1 << 20,
+		"last tokens of a prompt over which activations are averaged"),
+
+	TEXT("probe.train_harmful", probe.train_harmful, "\"vanilla_harmful\"", NULL,
+		"plain harmful prompts to train on"),
+	TEXT("probe.train_benign", probe.train_benign, "\"vanilla_benign\"", NULL,
+		"plain benign prompts to train on"),
+	TEXTS("probe.test_harmful", probe.test_harmful, "[\"adversarial_harmful\"]", NULL,
+		"harmful prompt sets to test on, a test each"),
+	TEXTS("probe.test_benign", probe.test_benign, "[\"adversarial_benign\"]", NULL,
+		"the benign set of each test"),
+	REAL("probe.validation", probe.validation, "0.2", 0.01, 0.9,
+		"share of the training prompts that the best epoch is chosen by"),
+	REAL("probe.rate", probe.rate, "0.01", 1e-9, 10, "AdamW's step size"),
+	REAL("probe.decay", probe.decay, "0.01", 0, 10, "its weight decay"),
+	INTEGER("probe.epochs", probe.epochs, "50", 1, 1000000, "full-batch steps"),
+	INTEGER("probe.draws", probe.draws, "10", 1, 100000,
+		"random sets of the size and in the layers of the features of refusal"),
+	INTEGER("probe.positions", probe.positions, "1", 1, 1 << 20,
+		"last tokens of a prompt over which activations are averaged"),
+
 	TEXTS("exact_patching.prompts", exact_patching.prompts, "[\"harmful_test\"]", NULL,
 		"prompt sets on which each candidate is patched alone"),
 	TEXTS("exact_patching.paths", exact_patching.paths, "[\"joint\", \"single\"]", paths,
@@ -304,6 +340,9 @@ const struct setting prompts_settings[] = {
 		"\"FIELD=VALUE\", several: only records that have, of each field named, one of its "
 		"values"),
 	TEXT("category", category, "\"\"", NULL, "only prompts of this category"),
+	TEXT("take", take, "\"text\"", takes,
+		"of adversarial prompts: text, as they are; base, what they were before; words, the base, "
+		"then every word of the suffix added to it, a prompt each"),
 	INTEGER("limit", limit, "0", 0, 1 << 30, "at most so many; 0 = all"),
 	BOOL("shuffle", shuffle, "false", "in an order drawn with the seed, before the limit"),
 };

@@ -7,8 +7,10 @@
 
 #include "host/base/file.h"
 #include "host/base/vec.h"
+#include "host/text/prompt_take.h"
 
 #include <assert.h>
+#include <math.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -128,6 +130,13 @@ fail:
 	return err->code;
 }
 
+static enum prompt_take take_of(const struct prompts_config *p)
+{
+	return p->take[0] == 't' ? PROMPT_TAKE_TEXT
+		: p->take[0] == 'b' ? PROMPT_TAKE_BASE
+				    : PROMPT_TAKE_WORDS;
+}
+
 static int read_prompt_sets(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -150,7 +159,8 @@ static int read_prompt_sets(struct lab *lab, struct err *err)
 			.shuffle = p->shuffle,
 			.seed = (uint64_t)c->seed + i};
 
-		if (prompt_set_read(&t->sets[i], p->file, &selection, err))
+		if (prompt_set_read(&t->sets[i], p->file, &selection, err) ||
+			prompt_set_take(&t->sets[i], take_of(p), err))
 			return err_prefix(err, "prompts.%s", p->name);
 		t->first[i + 1] = t->first[i] + t->sets[i].n;
 	}
@@ -332,6 +342,11 @@ const char *lab_text(const struct lab *lab, size_t prompt)
 const char *lab_category(const struct lab *lab, size_t prompt)
 {
 	return prompt_of(lab, prompt)->category;
+}
+
+const char *lab_suffix(const struct lab *lab, size_t prompt)
+{
+	return prompt_of(lab, prompt)->suffix;
 }
 
 const char *lab_set_name(const struct lab *lab, size_t prompt)

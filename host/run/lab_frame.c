@@ -140,6 +140,9 @@ static int add_file(struct file_table *t, const char *path, const char *role, st
 {
 	char hash[SHA256_HEX];
 
+	for (size_t i = 0; i < t->path.n; i++)
+		if (strcmp(t->path.data[i], path) == 0)
+			return 0; /* read for several prompt sets */
 	TRY(sha256_file(path, hash, err));
 	TRY(vec_push(&t->path, strdup(path), err));
 	TRY(vec_push(&t->role, strdup(role), err));
