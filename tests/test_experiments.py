@@ -30,11 +30,6 @@ def texts(d):
     return d.asstr()[...].tolist()
 
 
-def refusal_token(first_token):
-    """The first token of most replies to plain harmful prompts."""
-    return np.bincount(first_token).argmax()
-
-
 def sweep_kstar(f):
     g = f["sweep_kstar"]
     names, k = texts(g["point"]), g["k_star"][...]
@@ -56,7 +51,7 @@ def sweep_kstar(f):
 def categories(f):
     g = f["categories"]
     category, n = g["category_of"][...], len(g["category"])
-    token = refusal_token(g["first_token"][0])
+    token = f["prompts"].attrs["refusal_token"]
     complies = (g["first_token"][...] != token).astype(float)
     effect = g["metric"][...] - g["metric"][0]
     none, everything, common, specific = (complies[i].mean() for i in range(4))
@@ -114,7 +109,7 @@ def suffix(f):
         assert own.argmax() + 1 == largest[i], f"suffix {i}"
     share = np.mean([step[(of == i) & (word == largest[i])][0] / max(suppression[(of == i) & last][0], 1e-9)
                      for i in np.flatnonzero(success)])
-    demand(share >= 0.4, "share of a successful suffix' suppression that its largest step has, >= 0.4", share)
+    demand(share >= 0.4, "share of a successful suffix's suppression that its largest step has, >= 0.4", share)
 
 
 def jailbreaks(f):

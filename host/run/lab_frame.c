@@ -119,6 +119,8 @@ static int write_prompt_tokens(struct lab *lab, struct err *err)
 		end, err));
 	TRY(results_attribute_integer(lab->results, "/prompts", "n_prefix",
 		(int64_t)lab->n_prefix, err));
+	TRY(results_attribute_integer(lab->results, "/prompts", "refusal_token", lab->refusal_token,
+		err));
 	TRY(results_attribute_text(lab->results, "/prompts", "template", lab->chat->name, err));
 	TRY(results_attribute_text(lab->results, "/prompts", "prefix", lab->chat->prefix, err));
 	TRY(results_attribute_text(lab->results, "/prompts", "suffix", lab->chat->suffix, err));
