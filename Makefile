@@ -14,11 +14,13 @@ BUILD_PACKAGES := gcc g++ make cmake pkg-config git libhdf5-dev libconfig-dev li
 	libjansson-dev libpcre2-dev zlib1g-dev libssl-dev
 REPORT_PACKAGES := python3 python3-h5py python3-numpy python3-matplotlib
 TEST_PACKAGES := hdf5-tools python3-xarray python3-h5netcdf r-bioc-rhdf5
+FUZZ_PACKAGES := clang libclang-rt-14-dev libomp-dev
+FUZZ_RUNS := 100000
 
 # The Python that the Debian packages are for; another one may come first in PATH.
 PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 
-.PHONY: all engine run test test-asan test-strict bench deps deps-report deps-test clean
+.PHONY: all engine run test test-asan test-strict fuzz bench deps deps-report deps-test clean
 
 all: engine
 
@@ -73,6 +75,13 @@ test-strict: deps deps-test
 # With whatever Python has PyTorch: `pip install -r tools/requirements.txt`.
 bench: engine
 	python3 tools/bench.py --record
+
+# Inputs made up by libFuzzer for every parser; tests/fuzz/README.md.
+fuzz: deps
+	$(call install,$(FUZZ_PACKAGES))
+	cmake --preset fuzz
+	cmake --build --preset fuzz -j $(JOBS)
+	tests/fuzz/run.sh $(FUZZ_RUNS)
 
 clean:
 	rm -rf build engine

@@ -62,8 +62,9 @@ static int choose_cossim(struct work *w, struct err *err)
 			const float cosine = c->cosines[l * w->d_sae + i];
 			const struct feature f = {(int32_t)l, (int32_t)i, cosine, cosine};
 
-			if (feature_set_offer(&sets->global,
-				    (size_t)w->lab->config->attribution.k_star, f, err))
+			if (!isnan(cosine) &&
+				feature_set_offer(&sets->global,
+					(size_t)w->lab->config->attribution.k_star, f, err))
 				return err->code;
 		}
 	}
@@ -292,7 +293,7 @@ int experiment_attribution(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
-		.d_sae = sae_set_width(lab->saes, 0)};
+		.d_sae = sae_set_width(lab->saes)};
 	const bool saves = c->save.resid_post || c->save.features;
 
 	err_clear(err);

@@ -164,7 +164,7 @@ static int take_features(struct work *w, struct err *err)
 		&w->stats, err));
 	TRY(controls_draw(w->lab, best(w), NULL, w->stats.alive, w->n_draws, w->draws, err));
 	progress_begin(&w->progress, &w->lab->stages, "interactions: singles, pairs, all",
-		rows_of(best(w)->n) * (1 + w->n_draws), "pass");
+		rows_of(best(w)->n) * (1 + w->n_draws), "clamp");
 	TRY(take_apart(w, best(w), &w->best, err));
 	for (size_t d = 0; d < w->n_draws; d++)
 		TRY(take_apart(w, &w->draws[d], &w->random[d], err));
@@ -223,7 +223,7 @@ static int take_tokens(struct work *w, struct err *err)
 		err_nomem(err, "effects", w->n_groups * w->n * sizeof *w->tokens);
 		goto fail;
 	}
-	progress_begin(&w->progress, &w->lab->stages, "interactions: tokens", w->n_groups, "pass");
+	progress_begin(&w->progress, &w->lab->stages, "interactions: tokens", w->n_groups, "clamp");
 	for (size_t g = 0; g < w->n_groups; g++)
 		TRY(scale_tokens(w, g, values, of_prompt, err));
 	progress_end(&w->progress);
@@ -282,7 +282,7 @@ static int take_layers(struct work *w, struct err *err)
 	if (!w->vector || !w->features)
 		return err_nomem(err, "effects", 2 * rows * w->n * sizeof *w->vector);
 	TRY(candidates_find(&w->candidates, w->lab, (size_t)w->lab->config->attribution.k0, err));
-	progress_begin(&w->progress, &w->lab->stages, "interactions: layers", 2 * rows, "pass");
+	progress_begin(&w->progress, &w->lab->stages, "interactions: layers", 2 * rows, "edit");
 	for (size_t l = 0; l < w->n_layer; l++)
 		TRY(steer(w, l, l, l, err));
 	TRY(steer(w, 0, w->n_layer - 1, w->n_layer, err));
@@ -440,7 +440,7 @@ static void report(const struct work *w)
 int check_interactions(const struct lab *lab, struct err *err)
 {
 	TRY(lab_need_direction(lab, "interactions", err));
-	return lab_need_best(lab, "interactions", err);
+	return lab_need_sets(lab, METHOD_COSSIM_AP, "interactions", err);
 fail:
 	return err->code;
 }

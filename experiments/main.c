@@ -35,6 +35,9 @@ static const struct {
 	{"exact_patching", experiment_exact_patching, check_exact_patching},
 	{"low_cosine", experiment_low_cosine, check_low_cosine},
 	{"interactions", experiment_interactions, check_interactions},
+	{"prune", experiment_prune, check_prune},
+	{"feature_graph", experiment_feature_graph, check_feature_graph},
+	{"sae_compare", experiment_sae_compare, check_sae_compare},
 };
 
 static const char USAGE[] =

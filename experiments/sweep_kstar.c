@@ -239,7 +239,7 @@ int check_sweep_kstar(const struct lab *lab, struct err *err)
 	for (size_t i = 0; i < k0.n; i++)
 		fewest = fmin(fewest, k0.items[i]);
 	n_candidates = lab->model->arch.n_layer *
-		size_min((size_t)fewest, sae_set_width(lab->saes, 0));
+		size_min((size_t)fewest, sae_set_width(lab->saes));
 	if (largest(c->sweep_kstar.k_star) > (double)n_candidates)
 		return err_set(err, ERR_CONFIG,
 			"sweep_kstar.k_star: expected at most %zu, the number of candidates with K0 = %g, "

@@ -227,6 +227,27 @@ TEST(an_index_is_followed_to_its_shards_and_not_beyond_its_folder)
 	}
 }
 
+TEST(a_folder_without_safetensors_says_what_is_there_instead)
+{
+	struct safetensors_folder *f;
+	struct err err;
+	char folder[256], expected[512];
+
+	snprintf(folder, sizeof folder, "%s/pickled", test_scratch_folder());
+	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT && 
+			strstr(err.text, "no such folder"),
+		"%s", err.text);
+	mkdir(folder, 0777);
+	snprintf(expected, sizeof expected,
+		"%s: expected model.safetensors or model.safetensors.index.json, found neither", folder);
+	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT && strcmp(err.text, expected) == 0,
+		"%s", err.text);
+	write_file(folder, "pytorch_model.bin", "PK", 2);
+	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT &&
+			strstr(err.text, "found pytorch_model.bin: pickled Python objects, which are not"),
+		"%s", err.text);
+}
+
 /* ---- npz -------------------------------------------------------------------------------- */
 
 static int open_npz(struct npz **npz, const char *name, struct err *err)

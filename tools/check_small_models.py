@@ -32,7 +32,7 @@ MODELS = Path(__file__).resolve().parent.parent / "models"
 
 # One documented choice a model: direction layer l*, factor c of the jailbreak clamp, value of the induce clamp.
 SETTINGS = {
-    "tiny-gemma2": {"layer": 4, "clamp": -1.0, "induce": 4.0},
+    "tiny-gemma2": {"layer": 3, "clamp": -1.0, "induce": 4.0},
     "tiny-llama": {"layer": 4, "clamp": -2.0, "induce": 2.0},
 }
 K0, K_STAR = 10, 20

@@ -108,6 +108,18 @@ fail:
 	return err->code;
 }
 
+/* Folders of before safetensors have pickled files alone. */
+static int no_weights(const char *folder, struct err *err)
+{
+	char *pickled = path_join(folder, "pytorch_model.bin");
+	const bool found = pickled && file_exists(pickled);
+
+	free(pickled);
+	return err_set(err, ERR_INPUT,
+		"%s: expected model.safetensors or model.safetensors.index.json, found %s", folder,
+		found ? "pytorch_model.bin: pickled Python objects, which are not read" : "neither");
+}
+
 static int open_single(struct safetensors_folder *f, const char *folder, struct err *err)
 {
 	struct safetensors *file;
@@ -122,7 +134,7 @@ static int open_single(struct safetensors_folder *f, const char *folder, struct 
 int safetensors_folder_open(struct safetensors_folder **out, const char *folder, struct err *err)
 {
 	struct safetensors_folder *f = calloc(1, sizeof *f);
-	char *index = path_join(folder, "model.safetensors.index.json");
+	char *index = path_join(folder, "model.safetensors.index.json"), *single = NULL;
 
 	*out = NULL;
 	if (!f || !index) {
@@ -133,15 +145,26 @@ int safetensors_folder_open(struct safetensors_folder **out, const char *folder,
 		err_set(err, ERR_INPUT, "%s: no such folder", folder);
 		goto fail;
 	}
+	single = path_join(folder, "model.safetensors");
+	if (!single) {
+		err_nomem(err, folder, sizeof *f);
+		goto fail;
+	}
+	if (!file_exists(index) && !file_exists(single)) {
+		no_weights(folder, err);
+		goto fail;
+	}
 	if (file_exists(index))
 		TRY(open_index(f, folder, index, err));
 	else
 		TRY(open_single(f, folder, err));
 	free(index);
+	free(single);
 	*out = f;
 	return 0;
 fail:
 	free(index);
+	free(single);
 	safetensors_folder_close(f);
 	return err->code;
 }

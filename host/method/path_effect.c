@@ -22,17 +22,21 @@ static size_t column_of(const struct attribution *a, size_t candidate)
 	return k;
 }
 
-/* shift = f_patch - f_clean of the candidate, on the device. */
+/* shift = s (f_patch - f_clean) of the candidate, on the device; s of the clean run, 1 unless the
+ * SAE norms its input. */
 static int load_shift(struct attribution *a, size_t layer, size_t k, struct err *err)
 {
 	const struct layer_state *s = &a->layers[layer];
 	const size_t rows = a->f_clean_tap[layer].rows;
-	float *clean = a->columns[0], *patch = a->columns[1];
+	float *clean = a->columns[0], *patch = a->columns[1], *scale = a->columns[2];
 
 	TRY(download_floats(a->setup.model->dev, a->f_clean_tap[layer], clean, err));
 	TRY(download_floats(a->setup.model->dev, a->f_patch_tap[layer], patch, err));
+	if (s->scaled)
+		TRY(download_floats(a->setup.model->dev, a->scale_tap[layer], scale, err));
 	for (size_t r = 0; r < rows; r++)
-		a->shift_host[r] = patch[r * s->n + k] - clean[r * s->n + k];
+		a->shift_host[r] = (s->scaled ? scale[r] : 1) *
+			(patch[r * s->n + k] - clean[r * s->n + k]);
 	return upload_floats(
 		a->setup.model->dev, a->shift_host, tensor_rows(a->shift, 0, rows), err);
 fail:
@@ -73,7 +77,7 @@ int attribution_path_effect(struct attribution *a, const struct token_span *prom
 {
 	const size_t layer = (size_t)a->setup.candidates->data[candidate].layer;
 	const size_t k = column_of(a, candidate), steps = a->setup.options.steps;
-	const struct tensor decoder_row = tensor_rows(a->layers[layer].few.weights.W_dec, k, 1);
+	const struct tensor decoder_row = tensor_rows(a->few[layer].weights.W_dec, k, 1);
 
 	if (attribution_position(a, 0) <= 0 || a->setup.options.path != IG_PATH_JOINT)
 		return err_set(err, ERR_INTERNAL,

@@ -220,7 +220,7 @@ static int upload_layer(struct retain_plan *plan, size_t l, const struct retaine
 	TRY(device_upload(plan->dev, layer->slot, slot, rows * m * sizeof *slot, err));
 	TRY(device_upload(plan->dev, layer->scale, scale, rows * m * sizeof *scale, err));
 	TRY(device_upload(plan->dev, layer->offset, offset, rows * m * sizeof *offset, err));
-	plan->clamps[l] = (struct clamp){.few = layer->few.weights,
+	plan->clamps[l] = (struct clamp){.few = &layer->few,
 		.lists = {rows, layer->start, layer->slot, layer->scale, layer->offset},
 		.n_entries = rows * m,
 		.list_of_row = plan->row_list};

@@ -4,19 +4,21 @@
  */
 #include "host/model/edits.h"
 
+static int clamp(struct device *dev, const struct clamp *c, struct rows rows, struct tensor x,
+	struct err *err)
+{
+	struct tensor f;
+
+	if (c->list_of_row)
+		rows.seq = c->list_of_row;
+	if (sae_few_given(c->few, x, &f, err))
+		return err->code;
+	return op_clamp_features(dev, &c->few->weights, &c->lists, rows, f, x, err);
+}
+
 static bool covers(const struct edit *e, size_t layer)
 {
 	return layer >= e->layer_first && layer <= e->layer_last;
-}
-
-static int apply_clamp(struct device *dev, const struct clamp *clamp, struct rows rows,
-	struct tensor x, struct err *err)
-{
-	if (clamp->n_entries == 0)
-		return 0;
-	if (clamp->list_of_row)
-		rows.seq = clamp->list_of_row;
-	return op_clamp_features(dev, &clamp->few, &clamp->lists, rows, x, err);
 }
 
 int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
@@ -35,7 +37,8 @@ int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, si
 			TRY(op_add_vector(dev, e->amount, e->vector, x, err));
 			break;
 		case EDIT_CLAMP:
-			TRY(apply_clamp(dev, &e->clamps[layer], rows, x, err));
+			if (e->clamps[layer].n_entries > 0)
+				TRY(clamp(dev, &e->clamps[layer], rows, x, err));
 			break;
 		case EDIT_MIX:
 			TRY(op_mix(dev, e->amount, e->targets[layer], x, err));

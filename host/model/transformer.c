@@ -357,7 +357,7 @@ static bool encodes(const struct tap *tap)
 
 static bool after_edits(const struct tap *tap)
 {
-	return tap->kind == TAP_RESID || tap->kind == TAP_FEATURES;
+	return tap->kind != TAP_RESID_UNEDITED && tap->kind != TAP_FEATURES_UNEDITED;
 }
 
 static int serve_tap(struct workspace *ws, const struct tap *tap, const struct batch *b,
@@ -369,14 +369,16 @@ static int serve_tap(struct workspace *ws, const struct tap *tap, const struct b
 	if (!out.data)
 		return 0;
 	if (tap->out_rows_only && x.rows != b->n_out) {
-		const struct tensor gathered =
-			encodes(tap) ? tensor_rows(ws->h_out, 0, b->n_out) : out;
+		const bool of_x = encodes(tap) || tap->kind == TAP_SCALE;
+		const struct tensor gathered = of_x ? tensor_rows(ws->h_out, 0, b->n_out) : out;
 
 		TRY(op_gather_rows(dev, x, b->on_device.out_row, gathered, err));
 		x = gathered;
 	}
 	if (encodes(tap))
-		return op_sae_encode_selected(dev, &tap->few[layer], x, out, err);
+		return sae_few_encode(&tap->few[layer], x, out, err);
+	if (tap->kind == TAP_SCALE)
+		return op_sae_scale(dev, tap->few[layer].weights.input, x, out, err);
 	return x.data == out.data ? 0 : op_copy(dev, x, out, err);
 fail:
 	return err->code;

@@ -7,16 +7,16 @@
 #include "host/base/size.h"
 #include "host/base/vec.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 int candidates_check(const struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 	const size_t k0 = (size_t)c->attribution.k0, k_star = (size_t)c->attribution.k_star;
-	size_t n = 0;
+	const size_t n = lab->saes ? sae_set_count(lab->saes) * size_min(k0, sae_set_width(lab->saes))
+				   : 0;
 
-	for (size_t l = 0; lab->saes && l < sae_set_layers(lab->saes); l++)
-		n += size_min(k0, sae_set_width(lab->saes, l));
 	if (!lab->saes || k_star <= n)
 		return 0;
 	return err_set(err, ERR_CONFIG,
@@ -32,7 +32,7 @@ int candidates_find(
 
 	*out = (struct candidates){.n_layer = lab->model->arch.n_layer};
 	err_clear(err);
-	out->d_sae = sae_set_width(lab->saes, 0);
+	out->d_sae = sae_set_width(lab->saes);
 	out->cosines = malloc(out->n_layer * out->d_sae * sizeof *out->cosines);
 	if (!out->cosines) {
 		err_nomem(err, "cosines", out->n_layer * out->d_sae * sizeof *out->cosines);
@@ -41,8 +41,13 @@ int candidates_find(
 	for (size_t l = 0; l < out->n_layer; l++) {
 		float *cosine = out->cosines + l * out->d_sae;
 
-		TRY(sae_set_cosines(lab->saes, l, lab->direction.v, cosine, err));
 		best.n = 0;
+		if (!sae_set_has(lab->saes, l)) {
+			for (size_t i = 0; i < out->d_sae; i++)
+				cosine[i] = NAN;
+			continue;
+		}
+		TRY(sae_set_cosines(lab->saes, l, lab->direction.v, cosine, err));
 		for (size_t i = 0; i < out->d_sae; i++)
 			TRY(feature_set_offer(&best, k0,
 				(struct feature){(int32_t)l, (int32_t)i, cosine[i], cosine[i]},

@@ -8,7 +8,8 @@
 #include "host/run/lab.h"
 
 struct candidates {
-	float *cosines; /* [n_layer, d_sae] cos(W_dec[i], v_{l*}), owned */
+	float *cosines; /* [n_layer, d_sae] cos(W_dec[i], v_{l*}), owned; NaN in
+	                         * layers without an SAE */
 	size_t n_layer, d_sae;
 	struct feature_set set; /* F0, layer by layer, best first within a layer */
 };

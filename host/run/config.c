@@ -636,19 +636,20 @@ static void check_complete(struct walk w)
 			find_row(config_settings, n_config_settings, "sae.path")->meaning);
 }
 
-static int read_tree(config_t *tree, const char *path, struct err *err)
+/* Of the file, or of the text where there is one. */
+static int read_tree(config_t *tree, const char *path, const char *text, struct err *err)
 {
-	if (!file_exists(path))
+	if (!text && !file_exists(path))
 		return err_set(err, ERR_INPUT, "%s: no such config file", path);
-	if (config_read_file(tree, path) == CONFIG_TRUE)
+	if ((text ? config_read_string(tree, text) : config_read_file(tree, path)) == CONFIG_TRUE)
 		return 0;
 	return err_set(err, ERR_CONFIG, "%s:%d: %s",
 		config_error_file(tree) ? config_error_file(tree) : path, config_error_line(tree),
 		config_error_text(tree));
 }
 
-int config_load(struct config *c, const char *path, const char *const *overrides,
-	size_t n_overrides, struct err *err)
+static int load(struct config *c, const char *path, const char *file_text,
+	const char *const *overrides, size_t n_overrides, struct err *err)
 {
 	struct faults faults = {0};
 	bool *given = calloc(n_config_settings, sizeof *given);
@@ -660,7 +661,7 @@ int config_load(struct config *c, const char *path, const char *const *overrides
 	config_init(&tree);
 	if (!given) {
 		rc = err_nomem(err, path, n_config_settings);
-	} else if ((rc = read_tree(&tree, path, err)) == 0) {
+	} else if ((rc = read_tree(&tree, path, file_text, err)) == 0) {
 		walk_group(w, config_root_setting(&tree), "");
 		for (size_t i = 0; i < n_overrides; i++)
 			apply_override(w, overrides[i]);
@@ -675,6 +676,18 @@ int config_load(struct config *c, const char *path, const char *const *overrides
 	if (rc)
 		config_free(c);
 	return rc;
+}
+
+int config_load(struct config *c, const char *path, const char *const *overrides,
+	size_t n_overrides, struct err *err)
+{
+	return load(c, path, NULL, overrides, n_overrides, err);
+}
+
+int config_parse(struct config *c, const char *name, const char *text,
+	const char *const *overrides, size_t n_overrides, struct err *err)
+{
+	return load(c, name, text, overrides, n_overrides, err);
 }
 
 /* ---- the rest -------------------------------------------------------------------------- */

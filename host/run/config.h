@@ -49,8 +49,10 @@ struct config {
 		int64_t n_ctx;
 	} model;
 	struct {
-		char *path, *published, *neuronpedia, *format, *width;
+		char *path, *published, *neuronpedia, *format, *layer_folder, *layers, *width, *fold,
+			*dtype;
 		double l0, budget_gb;
+		bool check;
 	} sae;
 	struct prompts_config *prompts; /* [n_prompts], owned */
 	size_t n_prompts;
@@ -141,17 +143,18 @@ struct config {
 	} interactions;
 	struct {
 		struct text_list prompts;
-		double scale;
+		double scale, tolerance;
 		int64_t draws;
 	} prune;
 	struct {
 		struct text_list prompts;
+		char *method;
 		double scale;
 		int64_t draws;
 	} feature_graph;
 	struct {
 		char *path, *published, *format, *width;
-		double l0;
+		double l0, match;
 		char *prompts, *harmful, *harmless;
 		int64_t draws;
 	} sae_compare;
@@ -167,6 +170,10 @@ struct config {
  * file cannot be read. Accepts overrides NULL when n_overrides is 0. */
 int config_load(struct config *c, const char *path, const char *const *overrides,
 	size_t n_overrides, struct err *err);
+
+/* The same over the text of a config file; `name` is for messages. */
+int config_parse(struct config *c, const char *name, const char *text,
+	const char *const *overrides, size_t n_overrides, struct err *err);
 
 /* Accepts a zeroed config. */
 void config_free(struct config *c);

@@ -12,7 +12,11 @@ static const char *const experiments[] = {"direction", "attribution", "jailbreak
 	NULL};
 static const char *const methods[] = {"cossim_ap", "ap", "cossim", "actdiff", "random", NULL};
 static const char *const scopes[] = {"global", "local", NULL};
-static const char *const formats[] = {"auto", "gemma_scope", "llama_scope", NULL};
+static const char *const formats[] = {"auto", "gemma_scope", "gemma_scope_2", "llama_scope",
+	"saelens", "sparsify", NULL};
+static const char *const sae_layers[] = {"all", "found", NULL};
+static const char *const folds[] = {"authors", "saelens5", "saelens6", NULL};
+static const char *const sae_types[] = {"float32", "bf16", NULL};
 static const char *const rules[] = {"left", "midpoint", NULL};
 static const char *const endpoints[] = {"ablated", "released", NULL};
 static const char *const paths[] = {"joint", "single", NULL};
@@ -62,10 +66,31 @@ const struct setting config_settings[] = {
 	TEXT("sae.neuronpedia", sae.neuronpedia, "\"\"", NULL,
 		"Neuronpedia's path of the SAEs, {layer} in place of the layer, e.g. "
 		"gemma-2-2b/{layer}-gemmascope-res-65k: the report links to it"),
-	TEXT("sae.format", sae.format, "\"auto\"", formats, "layout of the SAE folders"),
+	TEXT("sae.format", sae.format, "\"auto\"", formats,
+		"layout of the SAE folders: gemma_scope (params.npz), gemma_scope_2 (Gemma 3, "
+		"params.safetensors), llama_scope, saelens (cfg.json and sae_weights.safetensors: "
+		"standard, gated, topk, jumprelu, batchtopk), sparsify (EleutherAI: topk, groupmax); "
+		"auto = by what lies in the folder"),
+	TEXT("sae.layer_folder", sae.layer_folder, "\"\"", NULL,
+		"the folder of each layer's SAE below sae.path, {layer} in place of the layer, e.g. "
+		"layer_{layer}/width_16k/average_l0_71; empty = found by the format's own names, by "
+		"sae.width and sae.l0, or by the hook that SAELens' cfg.json names"),
+	TEXT("sae.layers", sae.layers, "\"all\"", sae_layers,
+		"all = every layer must have an SAE; found = layers without one are left out, as in "
+		"releases that cover some layers only"),
 	TEXT("sae.width", sae.width, "\"16k\"", NULL, "as the folders spell it: 16k, 65k, 8x, ..."),
 	REAL("sae.l0", sae.l0, "100.0", 0, 1e9,
 		"Gemma Scope: of several SAEs of a layer, the one with average L0 nearest to this"),
+	TEXT("sae.fold", sae.fold, "\"authors\"", folds,
+		"Llama Scope: how its norms are folded into the weights: as its authors' inference does, "
+		"as SAELens does since version 6, or as versions before did (saelens5: thresholds some "
+		"sqrt(d_model)/norm times too low, in the code released with arXiv:2505.23556)"),
+	TEXT("sae.dtype", sae.dtype, "\"float32\"", sae_types,
+		"bf16 = every weight and threshold rounded to bfloat16, as in the released code"),
+	BOOL("sae.check", sae.check, "false",
+		"measure each layer's SAE on the config's own prompts: how many features are active and "
+		"what share of the variance is not explained; warns when that is far from what folder "
+		"or config claim. Reads every SAE once"),
 	REAL("sae.budget_gb", sae.budget_gb, "0.0", 0, 1e6,
 		"memory for whole SAEs, GiB; 0 = half of what is available"),
 
@@ -249,11 +274,15 @@ const struct setting config_settings[] = {
 	TEXTS("prune.prompts", prune.prompts, "[\"harmful_test\"]", NULL,
 		"prompt sets on which features are removed from the clamp"),
 	REAL("prune.scale", prune.scale, "-3.0", -BIG, BIG, "factor c of the clamp f -> c f"),
+	REAL("prune.tolerance", prune.tolerance, "0.05", 0, 1,
+		"loss of complying prompts, as a share, that a smaller set may cost"),
 	INTEGER("prune.draws", prune.draws, "20", 0, 1000,
 		"random orders of removal that the greedy one is compared with"),
 
 	TEXTS("feature_graph.prompts", feature_graph.prompts, "[\"harmful_test\"]", NULL,
 		"prompt sets on which effects between features are measured"),
+	TEXT("feature_graph.method", feature_graph.method, "\"cossim_ap\"", methods,
+		"whose global features are the nodes"),
 	REAL("feature_graph.scale", feature_graph.scale, "0.0", -BIG, BIG,
 		"factor c of the clamp f -> c f of the features upstream"),
 	INTEGER("feature_graph.draws", feature_graph.draws, "20", 0, 1000,
@@ -274,6 +303,8 @@ const struct setting config_settings[] = {
 		"prompt set whose reconstructed mean is the head of the direction"),
 	TEXT("sae_compare.harmless", sae_compare.harmless, "\"harmless_train\"", NULL,
 		"prompt set whose reconstructed mean is its tail"),
+	REAL("sae_compare.match", sae_compare.match, "0.7", 0, 1,
+		"cosine of decoder rows above which two features count as one"),
 	INTEGER("sae_compare.draws", sae_compare.draws, "20", 0, 1000,
 		"random sets that the overlap of F* is compared with"),
 

@@ -14,11 +14,11 @@ static int check_feature(const struct lab *lab, const char *path, int32_t layer,
 	struct err *err)
 {
 	if (layer < 0 || (size_t)layer >= lab->model->arch.n_layer || id < 0 ||
-		(size_t)id >= sae_set_width(lab->saes, (size_t)layer))
+		(size_t)id >= sae_set_width(lab->saes) || !sae_set_has(lab->saes, (size_t)layer))
 		return err_set(err, ERR_INPUT,
 			"from: %s: expected features of this model's SAEs (%zu layers of %zu), found "
 			"layer %d, feature %d",
-			path, lab->model->arch.n_layer, sae_set_width(lab->saes, 0), layer, id);
+			path, lab->model->arch.n_layer, sae_set_width(lab->saes), layer, id);
 	return 0;
 }
 

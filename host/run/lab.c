@@ -225,11 +225,20 @@ static size_t half_of_memory(void)
 	return pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : (size_t)1 << 30;
 }
 
+struct sae_options lab_sae_options(const struct config *c)
+{
+	return (struct sae_options){.path = c->sae.path, .format = c->sae.format,
+		.layer_folder = c->sae.layer_folder, .width = c->sae.width, .l0 = c->sae.l0,
+		.fold = c->sae.fold, .bf16 = strcmp(c->sae.dtype, "bf16") == 0,
+		.some_layers = strcmp(c->sae.layers, "found") == 0,
+		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
+					       : half_of_memory()};
+}
+
 static int open_saes(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
-	const struct sae_options options = {c->sae.path, c->sae.format, c->sae.width, c->sae.l0,
-		c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30) : half_of_memory()};
+	const struct sae_options options = lab_sae_options(c);
 
 	if (!*c->sae.path)
 		return 0;
@@ -436,16 +445,21 @@ int lab_need_direction(const struct lab *lab, const char *experiment, struct err
 		experiment);
 }
 
-int lab_need_best(const struct lab *lab, const char *experiment, struct err *err)
+int lab_need_sets(const struct lab *lab, enum method method, const char *experiment,
+	struct err *err)
 {
+	const struct config *c = lab->config;
+
 	if (need_saes(lab, experiment, err))
 		return err->code;
-	if (lab->sets[METHOD_COSSIM_AP].known || comes_before(lab, "attribution", experiment))
+	if (lab->sets[method].known ||
+		(comes_before(lab, "attribution", experiment) &&
+			text_list_holds(&c->attribution.methods, method_names[method])))
 		return 0;
 	return err_set(err, ERR_CONFIG,
-		"experiment: %s needs the best features of cossim_ap: \"attribution\" before it, or a "
-		"file that has them (from)",
-		experiment);
+		"experiment: %s needs the features of %s: \"attribution\" with that method before it, "
+		"or a file that has them (from)",
+		experiment, method_names[method]);
 }
 
 int lab_need_roles(const struct lab *lab, const char *experiment, struct err *err)

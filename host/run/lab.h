@@ -93,6 +93,9 @@ struct lab {
  * Errors: those of the parts; missing inputs name where the config says they are published. */
 int lab_open(struct lab *lab, const struct config *config, struct err *err);
 
+/* What the config says of its SAEs. Texts borrowed. */
+struct sae_options lab_sae_options(const struct config *c);
+
 /* Accepts a zeroed lab. Closes unfinished results without finishing them. */
 void lab_close(struct lab *lab);
 
@@ -124,10 +127,11 @@ size_t lab_batch(const struct lab *lab, const struct prompt_ids *prompts,
  * when they do not fit this model. */
 int lab_load_findings(struct lab *lab, struct err *err);
 
-/* Whether `experiment` will find what it needs when its turn comes: SAEs, and a direction, F* of
- * cossim_ap or roles from an earlier experiment of the run or from a file. Errors: ERR_CONFIG. */
+/* Whether `experiment` will find what it needs when its turn comes: SAEs, and a direction, the sets
+ * of a method or roles from an earlier experiment of the run or from a file. Errors: ERR_CONFIG. */
 int lab_need_direction(const struct lab *lab, const char *experiment, struct err *err);
-int lab_need_best(const struct lab *lab, const char *experiment, struct err *err);
+int lab_need_sets(const struct lab *lab, enum method method, const char *experiment,
+	struct err *err);
 int lab_need_roles(const struct lab *lab, const char *experiment, struct err *err);
 
 /* When that turn has come: whether there are features of both roles. Errors: ERR_CONFIG. */

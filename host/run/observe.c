@@ -33,7 +33,7 @@ struct work {
 	struct condition_state condition;
 	struct scoring scoring;
 	struct watched *watched;   /* [n_layer], as the next three */
-	struct sae_weights *few;
+	struct sae_few *few; /* the same, for taps; borrowed from watched */
 	struct tensor *seen, *views; /* activations on the device, and their rows in this pass */
 	struct tensor last_y;      /* [most_prompts, d] final norm of each prompt's last token */
 	struct tensor logits;      /* [most_prompts, 2] */
@@ -74,7 +74,7 @@ static int watch(struct work *w, struct err *err)
 			continue;
 		TRY(sae_set_select(w->lab->saes, l, w->watched[l].ids.data, w->watched[l].ids.n,
 			&w->watched[l].few, err));
-		w->few[l] = w->watched[l].few.weights;
+		w->few[l] = w->watched[l].few;
 	}
 	return 0;
 fail:

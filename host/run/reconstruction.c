@@ -284,7 +284,7 @@ static int run_layer(struct work *w, const struct batch_view *v, size_t layer, s
 	TRY(sae_set_load(w->lab->saes, layer, &sae, err));
 	TRY(sparse_encode(&w->sparse, &sae, w->views[layer], err));
 	TRY(sparse_download(&w->sparse, &w->features, err));
-	TRY(op_sae_decode(w->lab->dev, &sae, &w->sparse.csr, x_hat, err));
+	TRY(op_sae_decode(w->lab->dev, &sae, w->views[layer], &w->sparse.csr, x_hat, err));
 	TRY(measure(w, v, layer, err));
 	TRY(run_replaced(w, v, layer, w->x_hat, w->out->nll_sae, err));
 	return run_replaced(w, v, layer, w->zero, w->out->nll_zero, err);
@@ -304,7 +304,8 @@ static int run_batch(struct work *w, size_t b, size_t *n, struct err *err)
 		w->lab->dev, w->row_on_device, w->row, v.n_targets * sizeof *w->row, err));
 	TRY(run_pass(w, &v, NULL, &tap, w->out->nll_clean, err));
 	for (size_t l = 0; l < w->n_layer; l++)
-		TRY(run_layer(w, &v, l, err));
+		if (sae_set_has(w->lab->saes, l))
+			TRY(run_layer(w, &v, l, err));
 	return 0;
 fail:
 	return err->code;

@@ -16,7 +16,7 @@
 
 #include "host/run/continuation.h"
 
-/* Sums per prompt, so that means and their intervals are for the reader to take. Owned;
+/* Layers without an SAE have zeros. Sums per prompt, so that means and their intervals are for the reader to take. Owned;
  * reconstruction_free. */
 struct reconstruction {
 	size_t n_layer, n_prompts;
