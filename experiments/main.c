@@ -9,6 +9,7 @@
 #include "host/base/vec.h"
 #include "host/run/plan.h"
 #include "host/run/progress.h"
+#include "host/run/sae_check.h"
 
 #include <stdio.h>
 #include <sys/resource.h>
@@ -188,6 +189,8 @@ static int run(const struct config *c, bool dry_run, struct err *err)
 		device_description(lab.dev), lab.prompts.n);
 	TRY(results_create(&lab.results, c->output, err));
 	TRY(lab_write_frame(&lab, err));
+	if (c->sae.check && lab.saes)
+		TRY(sae_check_run(&lab, err));
 	TRY(run_experiments(&lab, err));
 	TRY(lab_write_summary(&lab, err));
 	results = lab.results;

@@ -584,38 +584,44 @@ fail:
 	return g->err.code;
 }
 
+static void check_replies(const char *name)
+{
+	struct golden g;
+	struct feature_set sets[MAX_PROMPTS] = {{0}};
+	int32_t together[5 * 12], alone[12];
+	size_t n_together[5], n_alone;
+	struct sae_set *saes;
+
+	REQUIRE(golden_open(&g, name, NULL) == 0, "%s", g.err.text);
+	REQUIRE(open_saes(&g, &saes) == 0, "%s", g.err.text);
+	for (size_t p = 0; p < 5; p++) /* another set for each prompt, none for one */
+		for (int32_t k = 0; k < (int32_t)p; k++)
+			REQUIRE(feature_set_add(&sets[p],
+					(struct feature){k % 2, (int32_t)(5 * p + 3 * (size_t)k) % D_SAE,
+						0, 0}, &g.err) == 0, "%s", g.err.text);
+	g.err.code = 0;
+	REQUIRE(continue_prompts(&g, saes, sets, 0, 5, together, n_together) == 0, "%s",
+		g.err.text);
+	for (size_t p = 0; p < 5; p++) {
+		REQUIRE(continue_prompts(&g, saes, sets, p, 1, alone, &n_alone) == 0, "%s",
+			g.err.text);
+		CHECK(n_alone == n_together[p] &&
+				memcmp(alone, together + p * 12, n_alone * sizeof *alone) == 0,
+			"%s: prompt %zu: %zu tokens alone, %zu in the batch, or other ones",
+			g.name, p, n_alone, n_together[p]);
+	}
+	for (size_t p = 0; p < 5; p++)
+		free(sets[p].data);
+	sae_set_close(saes);
+	golden_close(&g);
+}
+
 TEST(a_clamped_reply_is_the_same_alone_and_in_a_batch)
 {
-	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
-		struct golden g;
-		struct feature_set sets[MAX_PROMPTS] = {{0}};
-		int32_t together[5 * 12], alone[12];
-		size_t n_together[5], n_alone;
-		struct sae_set *saes;
-
-		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
-		REQUIRE(open_saes(&g, &saes) == 0, "%s", g.err.text);
-		for (size_t p = 0; p < 5; p++) /* another set for each prompt, none for one */
-			for (int32_t k = 0; k < (int32_t)p; k++)
-				REQUIRE(feature_set_add(&sets[p],
-						(struct feature){k % 2, (int32_t)(5 * p + 3 * (size_t)k) % D_SAE,
-							0, 0}, &g.err) == 0, "%s", g.err.text);
-		g.err.code = 0;
-		REQUIRE(continue_prompts(&g, saes, sets, 0, 5, together, n_together) == 0, "%s",
-			g.err.text);
-		for (size_t p = 0; p < 5; p++) {
-			REQUIRE(continue_prompts(&g, saes, sets, p, 1, alone, &n_alone) == 0, "%s",
-				g.err.text);
-			CHECK(n_alone == n_together[p] &&
-					memcmp(alone, together + p * 12, n_alone * sizeof *alone) == 0,
-				"%s: prompt %zu: %zu tokens alone, %zu in the batch, or other ones",
-				g.name, p, n_alone, n_together[p]);
-		}
-		for (size_t p = 0; p < 5; p++)
-			free(sets[p].data);
-		sae_set_close(saes);
-		golden_close(&g);
-	}
+	for (size_t i = 0; i < N_GOLDEN_MODELS; i++)
+		check_replies(golden_models[i]);
+	for (size_t i = 0; i < N_GOLDEN_SAE_MODELS; i++)
+		check_replies(golden_sae_models[i]);
 }
 
 /* ---- feature sets ------------------------------------------------------------------------ */

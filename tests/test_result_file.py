@@ -468,6 +468,21 @@ def xarray_reads_what_h5py_reads(f, xarray):
                     assert (ds[name].values == values).all(), name
 
 
+def saes_explain_what_they_read(f):
+    """The shipped SAEs belong to the shipped models: L0 near what is claimed, little left over."""
+    if "sae_check" not in f:
+        return
+    g = f["sae_check"]
+    l0, claimed, fvu = g["l0"][...], g["claimed_l0"][...], g["fvu"][...]
+    n = len(f["feature"])
+    has = ~np.isnan(l0)
+    assert has.any() and np.array_equal(has, ~np.isnan(fvu)), "layers"
+    assert ((l0[has] > 0) & (l0[has] < n)).all(), l0
+    assert ((fvu[has] > 0) & (fvu[has] < 0.5)).all(), fvu
+    known = has & ~np.isnan(claimed)
+    assert (np.abs(np.log(l0[known] / claimed[known])) < np.log(1.5)).all(), (l0, claimed)
+
+
 # ---- running -------------------------------------------------------------------------------
 
 TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
@@ -477,7 +492,8 @@ TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
          ends_ascend_to_the_length,
          prompts_begin_with_the_same_prefix, prompts_have_the_hashes_stored_with_them,
          prompt_ids_are_rows_of_prompts, token_tables_name_tokens_of_the_prompts,
-         features_are_those_of_the_saes, sets_are_sorted_by_score_then_layer_then_feature,
+         features_are_those_of_the_saes,
+         saes_explain_what_they_read, sets_are_sorted_by_score_then_layer_then_feature,
          random_sets_have_as_many_features_per_layer_and_share_none,
          candidates_are_sorted_by_cosine_within_layers, effects_per_prompt_are_means_over_tokens,
          effects_of_all_features_agree_with_those_of_the_candidates,

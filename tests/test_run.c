@@ -130,3 +130,33 @@ TEST(a_dry_run_plans_and_writes_nothing)
 	CHECK(strstr(run.out, "jailbreak") && strstr(run.out, "tiny-gemma2"),
 		"the plan does not name model and experiments:\n%s", run.out);
 }
+
+/* L0 of layer l in the table that sae.check prints, -1 where it has no row. */
+static double printed_l0(int layer)
+{
+	const char *line = strstr(run.out, "claimed");
+	double l0 = -1;
+	int found;
+
+	for (; line && (line = strchr(line, '\n')); line++)
+		if (sscanf(line, "%d %lf", &found, &l0) == 2 && found == layer)
+			return l0;
+	return -1;
+}
+
+TEST(a_wrong_fold_of_llama_scope_shows_in_the_check_of_the_saes)
+{
+	RUN("configs/tiny_llama_ap.cfg --set output=%s/check.h5 --set experiment=direction "
+	    "--set direction.layer=3 --set sae.check=true", test_scratch_folder());
+	CHECK(printed_l0(5) > 4 && printed_l0(5) < 60, "layer 5: L0 %g", printed_l0(5));
+	CHECK(!strstr(run.err, "warning"), "%s", run.err);
+	RUN("configs/tiny_llama_ap.cfg --set output=%s/check.h5 --set experiment=direction "
+	    "--set direction.layer=3 --set sae.check=true --set sae.fold=saelens5",
+		test_scratch_folder());
+	CHECK(strstr(run.err, "warning: layer 5: models/tiny-llama-scope/TinyLlama-L5R-8x/"
+			      "checkpoints/final.safetensors leaves 0."),
+		"%s", run.err);
+	CHECK(strstr(run.err, "of the variance of resid_post unexplained; is it of this model, this "
+			      "place, and folded as sae.fold says?"),
+		"%s", run.err);
+}
