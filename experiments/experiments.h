@@ -24,7 +24,7 @@ experiment_check check_sweep_kstar, check_categories, check_conditional,
 experiment experiment_exact_patching, experiment_low_cosine, experiment_interactions,
 	experiment_prune, experiment_feature_graph,
 	experiment_sae_compare;
-experiment_check check_attribution, check_exact_patching, check_low_cosine,
+experiment_check check_attribution, check_coherence, check_exact_patching, check_low_cosine,
 	check_interactions, check_prune, check_feature_graph, check_sae_compare;
 
 #endif

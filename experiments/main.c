@@ -25,7 +25,7 @@ static const struct {
 	{"attribution", experiment_attribution, check_attribution},
 	{"jailbreak", experiment_jailbreak, NULL},
 	{"induce", experiment_induce, NULL},
-	{"coherence", experiment_coherence, NULL},
+	{"coherence", experiment_coherence, check_coherence},
 	{"sweep_kstar", experiment_sweep_kstar, check_sweep_kstar},
 	{"categories", experiment_categories, check_categories},
 	{"conditional", experiment_conditional, check_conditional},

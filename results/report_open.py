@@ -504,7 +504,33 @@ def compare_section(f):
             + (table(["harmful prompts", "refusal score"], refusals) if refusals else ""))
 
 
-SECTIONS = [("exact_patching", "Attribution against the true effect", exact_section),
+# ---- questions of coherence ----------------------------------------------------------------
+
+def questions_section(f):
+    found = []
+    for name in f.result.names("/scores/questions"):
+        g = read(f.result, f"/scores/questions/{name}", "prompt:1", "right:1")
+        if g is not None and len(g["prompt"]) == len(g["right"]):
+            found.append((Condition.of(name), g["prompt"], g["right"].astype(float)))
+    if not found:
+        return ""
+    found.sort(key=lambda c: c[0].order)
+    sets = list(dict.fromkeys(f.label_of(p, f.names) for _, prompts, _ in found for p in prompts.tolist()))
+    rows = []
+    for condition, prompts, right in found:
+        of = [f.label_of(p, f.names) for p in prompts.tolist()]
+        row = [escape(condition.label)]
+        for name in sets:
+            own = right[[o == name for o in of]]
+            row.append(mean_cell(own) if len(own) else "")
+        rows.append(row)
+    return ("<p>As the paper's tables 5 to 7: what the same edits cost on questions whose right answers are known. Share of "
+            "right replies, with 95 % bootstrap intervals over questions.</p>"
+            + table(["edit"] + [escape(n) for n in sets], rows))
+
+
+SECTIONS = [("questions", "Questions with right answers", questions_section),
+            ("exact_patching", "Attribution against the true effect", exact_section),
             ("low_cosine", "Features away from the direction", low_section),
             ("interactions", "Do the parts add up?", interactions_section),
             ("prune", "How few features are enough", prune_section),

@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What the experiments on the paper's open questions must show on the small model.
+"""What the experiments on the paper's open questions, and the questions of coherence, must show on the
+small model.
 
     python3 tests/test_open_questions.py results/tiny_exact_patching.h5
 
-Reads whatever of exact_patching, low_cosine, interactions, prune, feature_graph and sae_compare the
-file has: direction and rough size of what was found, and the numbers that follow from others.
+Reads whatever of exact_patching, low_cosine, interactions, prune, feature_graph, sae_compare and
+coherence.questions the file has: direction and rough size of what was found, and the numbers that follow from others.
 If a bound fails, the model's training or the engine is to be looked at, not the bound.
 Exit status: 0 passed, 1 failed, 2 usage, 77 skipped.
 """
+import json
+import os
+import re
 import sys
 
 try:
@@ -18,6 +22,7 @@ except ImportError as e:
     print(f"skipped: {e}; reading result files needs h5py and numpy")
     sys.exit(77)
 
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 failures = 0
 
 
@@ -191,7 +196,27 @@ def sae_compare(f):
            refusal(f, "sae_compare", "a_global_x-1"), refusal(f, "sae_compare", "b_global_x-1"))
 
 
-EXPERIMENTS = (exact_patching, low_cosine, interactions, prune, feature_graph, sae_compare)
+def questions(f):
+    """The answers of the small world are single words."""
+    with open(os.path.join(ROOT, "models", "small-world", "qa_test.jsonl"), encoding="utf-8") as file:
+        answer = {r["question"]: r["answer"] for r in map(json.loads, file)}
+    asked = texts(f["prompts/text"])
+    right = {}
+    for condition, s in f["scores/questions"].items():
+        replies = texts(f[f"generations/questions/{condition}/text"])
+        expected = [bool(re.search(rf"\b{re.escape(answer[asked[p]])}\b", r, re.I))
+                    for p, r in zip(s["prompt"][...], replies)]
+        assert s["right"][...].tolist() == expected, condition
+        right[condition] = np.mean(expected)
+    demand(right["none"] >= 0.7, "right answers, unedited, >= 0.7", right["none"])
+    demand(right["ablate_direction"] >= right["none"] - 0.1 and right["cossim_ap_global_x-1"] >= right["none"] - 0.1,
+           "with the direction ablated and with F* clamped to -1, at most 0.1 fewer", right["ablate_direction"],
+           right["cossim_ap_global_x-1"])
+    demand(right["cossim_ap_global_x-3"] < right["cossim_ap_global_x-1"], "with F* clamped to -3, fewer than to -1",
+           right["cossim_ap_global_x-3"])
+
+
+EXPERIMENTS = (exact_patching, low_cosine, interactions, prune, feature_graph, sae_compare, questions)
 
 
 def main():
@@ -199,7 +224,7 @@ def main():
         print(__doc__.split("\n\n")[1], file=sys.stderr)
         return 2
     with h5py.File(sys.argv[1], "r") as f:
-        there = [e for e in EXPERIMENTS if e.__name__ in f]
+        there = [e for e in EXPERIMENTS if e.__name__ in f or f"scores/{e.__name__}" in f]
         for experiment in there:
             experiment(f)
     if not there:

@@ -549,7 +549,7 @@ static const char *const names_of_prompts[] = {"exact_patching.prompts", "low_co
 	"sae_compare.prompts", "sae_compare.harmful", "sae_compare.harmless", "sweep_kstar.prompts",
 	"sweep_kstar.harmless", "categories.prompts", "conditional.prompts", "suffix.prompts",
 	"jailbreaks.adversarial", "jailbreaks.plain", "probe.train_harmful", "probe.train_benign",
-	"probe.test_harmful", "probe.test_benign"};
+	"probe.test_harmful", "probe.test_benign", "coherence.questions"};
 
 static void need_prompts_of(struct walk w, const char *key)
 {

@@ -91,7 +91,7 @@ struct config {
 	} induce;
 	struct {
 		char *prompts;
-		struct text_list methods;
+		struct text_list methods, questions;
 	} coherence;
 	struct {
 		char *harmless;

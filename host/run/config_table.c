@@ -174,6 +174,8 @@ const struct setting config_settings[] = {
 	TEXTS("coherence.methods", coherence.methods,
 		"[\"cossim_ap\", \"ap\", \"cossim\", \"actdiff\", \"random\"]", methods,
 		"whose global sets are used"),
+	TEXTS("coherence.questions", coherence.questions, "[]", NULL,
+		"prompt sets with right answers (GSM8K, ARC) that are answered under each condition"),
 
 	TEXTS("sweep_kstar.prompts", sweep_kstar.prompts, "[\"harmful_test\"]", NULL,
 		"prompt sets that are continued at each point"),

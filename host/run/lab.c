@@ -339,6 +339,11 @@ const char *lab_text(const struct lab *lab, size_t prompt)
 	return prompt_of(lab, prompt)->text;
 }
 
+const char *lab_answer(const struct lab *lab, size_t prompt)
+{
+	return prompt_of(lab, prompt)->answer;
+}
+
 const char *lab_category(const struct lab *lab, size_t prompt)
 {
 	return prompt_of(lab, prompt)->category;

@@ -105,8 +105,10 @@ struct token_span lab_tokens(const struct lab *lab, size_t prompt, size_t skip);
 /* The first tokens, which all prompts share. */
 const int32_t *lab_prefix(const struct lab *lab);
 
-/* Text, category and adversarial suffix (may be NULL), and set name of a prompt. Borrowed. */
+/* Text, right answer, category and adversarial suffix (NULL when the file gives none), and set name
+ * of a prompt. Borrowed. */
 const char *lab_text(const struct lab *lab, size_t prompt);
+const char *lab_answer(const struct lab *lab, size_t prompt);
 const char *lab_category(const struct lab *lab, size_t prompt);
 const char *lab_suffix(const struct lab *lab, size_t prompt);
 const char *lab_set_name(const struct lab *lab, size_t prompt);
