@@ -22,6 +22,7 @@
  */
 #include "experiments/experiments.h"
 
+#include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/run/activation_stats.h"
 #include "host/run/answers.h"
@@ -78,14 +79,19 @@ static int open_other(const struct lab *lab, struct sae_set **out, struct err *e
 
 int check_sae_compare(const struct lab *lab, struct err *err)
 {
+	const struct config *c = lab->config;
 	struct sae_set *other = NULL;
 
 	TRY(lab_need_direction(lab, "sae_compare", err));
 	TRY(candidates_check(lab, err));
-	if (!*lab->config->sae_compare.path)
+	if (!*c->sae_compare.path)
 		return err_set(err, ERR_CONFIG,
 			"sae_compare.path: expected the folder of the SAEs that those of sae.path are "
 			"compared with, found \"\"");
+	if (!folder_exists(c->sae_compare.path))
+		return err_set(err, ERR_INPUT, "sae_compare.path: no folder \"%s\"%s%s",
+			c->sae_compare.path, *c->sae_compare.published ? "; published at " : "",
+			c->sae_compare.published);
 	TRY(open_other(lab, &other, err));
 	sae_set_close(other);
 	return 0;
