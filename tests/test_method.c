@@ -14,6 +14,8 @@
  * (indirect_effect.h).
  */
 #include "host/method/indirect_effect.h"
+#include "host/base/random.h"
+#include "host/method/probe.h"
 #include "host/method/retain_plan.h"
 #include "host/model/transfer.h"
 #include "kernels/ref/ref.h"
@@ -622,6 +624,48 @@ TEST(a_clamped_reply_is_the_same_alone_and_in_a_batch)
 		check_replies(golden_models[i]);
 	for (size_t i = 0; i < N_GOLDEN_SAE_MODELS; i++)
 		check_replies(golden_sae_models[i]);
+}
+
+/* ---- probes ----------------------------------------------------------------------------- */
+
+TEST(a_probe_learns_what_separates_and_keeps_its_best_epoch)
+{
+	enum { N = 60, M = 4 };
+	float x[N * M];
+	uint8_t y[N];
+	size_t row[N];
+	const struct probe_options options = {0.01, 0.01, 50};
+	struct probe_data train = {x, y, row, 40, M}, validation = {x, y, row + 40, 20, M};
+	uint64_t seed = 5;
+	struct probe p, once;
+	struct err err;
+
+	for (size_t i = 0; i < N; i++) {
+		row[i] = i;
+		y[i] = i % 2;
+		for (size_t j = 0; j < M; j++)
+			x[i * M + j] = (float)random_below(&seed, 1000) / 1000;
+		x[i * M + 2] += y[i] ? 5 : 0;
+	}
+	REQUIRE_OK(probe_train(&p, &train, &validation, &options, &err), &err);
+	for (size_t i = 0; i < N; i++)
+		CHECK((probe_score(&p, x + i * M) > 0) == y[i], "row %zu: %g", i,
+			probe_score(&p, x + i * M));
+	CHECK(p.best_epoch == 50, "separable data are best last, not at %zu", p.best_epoch);
+	probe_free(&p);
+
+	/* Labels that validation contradicts: it gets worse from the first step on. */
+	for (size_t i = 40; i < N; i++)
+		y[i] = !y[i];
+	REQUIRE_OK(probe_train(&p, &train, &validation, &options, &err), &err);
+	REQUIRE_OK(probe_train(&once, &train, &validation,
+			   &(struct probe_options){0.01, 0.01, p.best_epoch}, &err), &err);
+	CHECK(p.best_epoch < 50, "%zu", p.best_epoch);
+	for (size_t j = 0; j <= M; j++)
+		CHECK(p.weight[j] == once.weight[j], "weight %zu: %g, at its epoch %g", j, p.weight[j],
+			once.weight[j]);
+	probe_free(&p);
+	probe_free(&once);
 }
 
 /* ---- feature sets ------------------------------------------------------------------------ */
