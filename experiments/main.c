@@ -19,12 +19,26 @@
 static const struct {
 	const char *name;
 	experiment *run;
+	experiment_check *check; /* NULL = nothing beyond the config's own checks */
 } experiments[] = {
-	{"direction", experiment_direction},
-	{"attribution", experiment_attribution},
-	{"jailbreak", experiment_jailbreak},
-	{"induce", experiment_induce},
-	{"coherence", experiment_coherence},
+	{"direction", experiment_direction, NULL},
+	{"attribution", experiment_attribution, check_attribution},
+	{"jailbreak", experiment_jailbreak, NULL},
+	{"induce", experiment_induce, NULL},
+	{"coherence", experiment_coherence, NULL},
+	{"sweep_kstar", experiment_sweep_kstar, check_sweep_kstar},
+	{"categories", experiment_categories, check_categories},
+	{"conditional", experiment_conditional, check_conditional},
+	{"suffix", experiment_suffix, check_suffix},
+	{"jailbreaks", experiment_jailbreaks, check_jailbreaks},
+	{"probe", experiment_probe, check_probe},
+
+	{"exact_patching", experiment_exact_patching, check_exact_patching},
+	{"low_cosine", experiment_low_cosine, check_low_cosine},
+	{"interactions", experiment_interactions, check_interactions},
+	{"prune", experiment_prune, check_prune},
+	{"feature_graph", experiment_feature_graph, check_feature_graph},
+	{"sae_compare", experiment_sae_compare, check_sae_compare},
 };
 
 static const char USAGE[] =
@@ -92,6 +106,18 @@ fail:
 	return err->code;
 }
 
+static int check_experiments(const struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+
+	for (size_t i = 0; i < c->experiment.n; i++)
+		for (size_t e = 0; e < sizeof experiments / sizeof *experiments; e++)
+			if (strcmp(c->experiment.items[i], experiments[e].name) == 0 &&
+				experiments[e].check && experiments[e].check(lab, err))
+				return err->code;
+	return 0;
+}
+
 static int run_experiments(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -154,6 +180,7 @@ static int run(const struct config *c, bool dry_run, struct err *err)
 	err_clear(err);
 	TRY(lab_open(&lab, c, err));
 	TRY(lab_load_findings(&lab, err));
+	TRY(check_experiments(&lab, err));
 	if (dry_run) {
 		plan_print(&lab, err);
 		goto fail;

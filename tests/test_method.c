@@ -14,6 +14,7 @@
  * (indirect_effect.h).
  */
 #include "host/method/indirect_effect.h"
+#include "host/method/retain_plan.h"
 #include "host/model/transfer.h"
 #include "kernels/ref/ref.h"
 #include "tests/golden_model.h"
@@ -426,6 +427,102 @@ TEST(clamping_by_deltas_equals_full_encode_and_decode_with_the_error_kept)
 		golden_close(&g);
 		REQUIRE(golden_open(&g, golden_models[i], &backend_ref_f64) == 0, "%s", g.err.text);
 		check_clamping(&g, 3e-6);
+		golden_close(&g);
+	}
+}
+
+/* Features 1, 5 and 9 of every layer, as the golden file's clamps have them; or only the first. */
+static void add_clamped(struct golden *g, struct feature_set *set, int32_t first, int32_t last)
+{
+	for (size_t l = 0; l < g->model->arch.n_layer; l++)
+		for (int32_t id = first; id <= last; id += 4)
+			REQUIRE(feature_set_add(set, (struct feature){(int32_t)l, id, 0, 0}, &g->err) == 0,
+				"%s", g->err.text);
+}
+
+/* What the features of a set are at every token of an unedited pass: [n_tokens, set->n]. */
+static void record_features(struct golden *g, struct sae_set *saes, const struct feature_set *set,
+	float *out)
+{
+	const size_t n_layer = g->model->arch.n_layer, per_layer = set->n / n_layer;
+	struct sae_few few[ARCH_MAX_LAYERS];
+	struct tensor seen[ARCH_MAX_LAYERS];
+	const struct tap tap = {.kind = TAP_FEATURES_UNEDITED, .out = seen, .few = few};
+	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .taps = &tap, .n_taps = 1};
+
+	for (size_t l = 0; l < n_layer; l++) {
+		int32_t ids[3];
+
+		for (size_t k = 0; k < per_layer; k++)
+			ids[k] = set->data[l * per_layer + k].id;
+		REQUIRE(sae_set_select(saes, l, ids, per_layer, &few[l], &g->err) == 0, "%s",
+			g->err.text);
+		seen[l] = fixture_zeros(&g->f, g->n_tokens, per_layer);
+	}
+	REQUIRE(pack_all(g, BATCH_OUT_ALL) == 0 && forward(g->ws, &pass, &g->err) == 0, "%s",
+		g->err.text);
+	for (size_t l = 0; l < n_layer; l++) {
+		for (size_t t = 0; t < g->n_tokens; t++)
+			for (size_t k = 0; k < per_layer; k++)
+				out[t * set->n + l * per_layer + k] =
+					(float)fixture_get(seen[l], t * per_layer + k);
+		sae_few_free(&few[l]);
+	}
+}
+
+/* The logits of a pass in which `clamped` is set to 3 and `retained` is held at `values`
+ * [n_tokens, retained->n], against the golden file's. */
+static void check_retained(struct golden *g, struct sae_set *saes,
+	const struct feature_set *clamped, const struct feature_set *retained, const float *values,
+	const char *expected, double tolerance)
+{
+	struct edit edit = {.kind = EDIT_CLAMP, .layer_last = g->model->arch.n_layer - 1};
+	struct retained_rows rows[MAX_PROMPTS];
+	struct retain_plan *plan;
+	double d;
+
+	for (size_t p = 0; p < g->n_prompts; p++)
+		rows[p] = (struct retained_rows){(size_t)g->lengths[p],
+			values + (size_t)g->first[p] * retained->n};
+	REQUIRE(retain_plan_create(&plan, g->dev, saes, clamped, (struct clamp_value){0, 3}, retained,
+			&g->err) == 0 &&
+			retain_plan_batch(plan, rows, g->n_prompts, 1, &edit.clamps, &g->err) == 0,
+		"%s", g->err.text);
+	d = logits_difference(g, &edit, golden_floats(g, expected));
+	CHECK(d < tolerance, "%s: %zu clamped, %zu retained: logits differ from %s by %.2g: %s",
+		g->name, clamped->n, retained->n, expected, d, g->err.text);
+	retain_plan_free(plan);
+}
+
+TEST(features_retained_at_recorded_values_are_what_they_were)
+{
+	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
+		struct golden g;
+		struct feature_set none = {0}, one = {0}, two = {0}, all = {0};
+		float *three, *unedited;
+		struct sae_set *saes;
+
+		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
+		REQUIRE(open_saes(&g, &saes) == 0, "%s", g.err.text);
+		add_clamped(&g, &one, 1, 1);
+		add_clamped(&g, &two, 5, 9);
+		add_clamped(&g, &all, 1, 9);
+		three = malloc(g.n_tokens * all.n * sizeof *three);
+		unedited = calloc(g.n_tokens * all.n, sizeof *unedited);
+		for (size_t k = 0; k < g.n_tokens * all.n; k++)
+			three[k] = 3;
+		/* At one value everywhere, retaining is setting, beside a clamp and alone. */
+		check_retained(&g, saes, &none, &all, three, "clamped_set", 1e-5);
+		check_retained(&g, saes, &one, &two, three, "clamped_set", 1e-5);
+		/* At what they were, token by token, nothing changes. */
+		record_features(&g, saes, &all, unedited);
+		check_retained(&g, saes, &none, &all, unedited, "logits", 1e-5);
+		free(three);
+		free(unedited);
+		free(one.data);
+		free(two.data);
+		free(all.data);
+		sae_set_close(saes);
 		golden_close(&g);
 	}
 }

@@ -115,9 +115,13 @@ def values_of_scales_do_not_repeat(f):
 # ---- the schema ----------------------------------------------------------------------------
 
 README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "results", "README.md")
+EXPERIMENTS = ("jailbreak", "induce", "coherence", "sweep_kstar", "sweep_kstar_answers", "low_cosine",
+               "low_cosine_ce", "prune", "sae_compare", "sae_compare_ce")
 PLACEHOLDERS = {"METHOD": "(?:" + "|".join(METHODS) + ")",
-                "EXPERIMENT": "(?:jailbreak|induce|coherence)", "CONDITION": "[^/]+",
-                "LAYER": "[0-9]+"}
+                "EXPERIMENT": "(?:" + "|".join(EXPERIMENTS) + ")", "CONDITION": "[^/]+",
+                "LAYER": "[0-9]+", "WATCH": "(?:conditional|suffix)",
+                "CHOSEN": "(?:inside|outside|low)", "PARTS": "(?:best|random[0-9]+)",
+                "SIDE": "[ab]"}
 
 
 def schema():
@@ -215,7 +219,7 @@ def token_tables_name_tokens_of_the_prompts(f):
 def features_are_those_of_the_saes(f):
     width = len(f["feature"]) if "feature" in f else 0
     for g in groups_with(f, "layer", "feature"):
-        if g.name == "/":
+        if g.name == "/" or g.name == "/sae_compare/b":  # features of another SAE set
             continue
         layer, feature = g["layer"][...], g["feature"][...]
         unused = layer == -1  # padding of local sets

@@ -30,6 +30,7 @@ struct prompts_config {
 	char *format, *text_field, *category_field, *suffix_field;
 	struct text_list where;
 	char *category; /* "" = all */
+	char *take;
 	int64_t limit;
 	bool shuffle;
 	uint64_t given; /* bit i: the file gave row i of prompts_settings */
@@ -92,6 +93,71 @@ struct config {
 		char *prompts;
 		struct text_list methods;
 	} coherence;
+	struct {
+		char *harmless;
+		struct text_list prompts;
+		struct real_list k_star, scale, k0;
+	} sweep_kstar;
+	struct {
+		char *prompts;
+		struct text_list names;
+		double scale;
+		int64_t draws;
+	} categories;
+	struct {
+		struct text_list prompts;
+		double scale;
+		int64_t draws, positions;
+	} conditional;
+	struct {
+		char *prompts;
+		double scale;
+		int64_t draws, positions;
+	} suffix;
+	struct {
+		struct text_list adversarial, plain;
+		int64_t positions;
+	} jailbreaks;
+	struct {
+		char *train_harmful, *train_benign;
+		struct text_list test_harmful, test_benign;
+		double validation, rate, decay;
+		int64_t epochs, draws, positions;
+	} probe;
+	struct {
+		struct text_list prompts, paths, rules;
+		struct real_list steps;
+		int64_t contexts;
+	} exact_patching;
+	struct {
+		struct text_list prompts;
+		char *harmless;
+		struct real_list scale;
+		double max_cosine;
+		int64_t draws;
+	} low_cosine;
+	struct {
+		struct text_list prompts;
+		double scale;
+		int64_t draws, positions;
+	} interactions;
+	struct {
+		struct text_list prompts;
+		double scale, tolerance;
+		int64_t draws;
+	} prune;
+	struct {
+		struct text_list prompts;
+		char *method;
+		double scale;
+		int64_t draws;
+	} feature_graph;
+	struct {
+		char *path, *published, *format, *width;
+		double l0, match;
+		char *prompts, *harmful, *harmless;
+		int64_t draws;
+	} sae_compare;
 	struct {
 		bool resid_post, features, gradients;
 		char *dtype;

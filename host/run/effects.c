@@ -34,6 +34,7 @@ struct work {
 	struct token_span *spans;
 	struct attribution *attribution;
 	struct host_csr csr;
+	double *one_effect;     /* [most_prompts] of one candidate */
 	double *one_prompt;     /* [d_sae] sums of one prompt and layer */
 	struct entries *entries; /* [most_prompts] of the current batch */
 	struct entries joined;   /* the same end to end */
@@ -73,6 +74,7 @@ static int open_attribution(struct work *w, struct err *err)
 {
 	const struct lab *lab = w->lab;
 	const struct config *c = lab->config;
+	const struct effects_path *path = w->request->path;
 	struct attribution_setup setup = {
 		.model = lab->model,
 		.readout = &w->lab->readout,
@@ -90,6 +92,12 @@ static int open_attribution(struct work *w, struct err *err)
 			.refusal_token = lab->refusal_token},
 		.all_features = w->request->all_features};
 
+	if (path) {
+		setup.options.steps = path->steps;
+		setup.options.rule = path->rule;
+		setup.options.path = path->path;
+		setup.options.layer = path->layer;
+	}
 	if (target_token(lab, &setup.options.target_token, err))
 		return err->code;
 	return attribution_create(&w->attribution, &setup,
@@ -105,11 +113,18 @@ static int work_open(struct work *w, struct err *err)
 	TRY(lab_schedule(w->lab, w->request->prompts, w->skip, most, most, &w->schedule, err));
 	complete &= (e->mean = calloc(e->n_prompts * e->n_candidates + 1, sizeof *e->mean)) != NULL;
 	complete &= (e->target = calloc(e->n_prompts + 1, sizeof *e->target)) != NULL;
+	complete &= (e->n_tokens = calloc(e->n_prompts + 1, sizeof *e->n_tokens)) != NULL;
 	complete &= (e->m_clean = calloc(e->n_prompts + 1, sizeof *e->m_clean)) != NULL;
 	complete &= (e->m_patch = calloc(e->n_prompts + 1, sizeof *e->m_patch)) != NULL;
 	complete &= (w->spans = calloc(w->schedule.most_prompts + 1, sizeof *w->spans)) != NULL;
 	complete &= (w->row_end = calloc(w->schedule.most_prompts + 1, sizeof *w->row_end)) != NULL;
 	complete &= (w->entries = calloc(w->schedule.most_prompts + 1, sizeof *w->entries)) != NULL;
+	if (w->request->path_effects) {
+		complete &= (e->path_effect = calloc(e->n_prompts * e->n_candidates + 1,
+				     sizeof *e->path_effect)) != NULL;
+		complete &= (w->one_effect = calloc(w->schedule.most_prompts + 1,
+				     sizeof *w->one_effect)) != NULL;
+	}
 	if (w->request->all_features) {
 		complete &= (e->all = calloc(e->n_layer * e->d_sae, sizeof *e->all)) != NULL;
 		complete &= (e->all_local = calloc(e->n_prompts + 1, sizeof *e->all_local)) != NULL;
@@ -139,6 +154,7 @@ static void work_close(struct work *w)
 	schedule_free(&w->schedule);
 	host_csr_free(&w->csr);
 	free(w->spans);
+	free(w->one_effect);
 	free(w->one_prompt);
 	free(w->entries);
 }
@@ -149,8 +165,10 @@ void effects_free(struct effects *e)
 		free(e->all_local[i].data);
 	free(e->all_local);
 	free(e->all);
+	free(e->path_effect);
 	free(e->mean);
 	free(e->target);
+	free(e->n_tokens);
 	free(e->m_clean);
 	free(e->m_patch);
 	*e = (struct effects){0};
@@ -170,9 +188,23 @@ static void take_means(struct work *w, const struct attribution_result *r, const
 			for (size_t k = 0; k < e->n_candidates; k++)
 				mean[k] += r->effect[t * e->n_candidates + k] / (float)n;
 		e->target[index[i]] = r->target[i];
+		e->n_tokens[index[i]] = (int32_t)n;
 		e->m_clean[index[i]] = r->m_clean[i];
 		e->m_patch[index[i]] = r->m_patch[i];
 	}
+}
+
+static int take_path_effects(struct work *w, size_t n, const size_t *index, struct err *err)
+{
+	struct effects *e = w->out;
+
+	for (size_t k = 0; k < e->n_candidates; k++) {
+		if (attribution_path_effect(w->attribution, w->spans, n, k, w->one_effect, err))
+			return err->code;
+		for (size_t i = 0; i < n; i++)
+			e->path_effect[index[i] * e->n_candidates + k] = w->one_effect[i];
+	}
+	return 0;
 }
 
 /* Effects per token, and which token each row is, in the order of the batches. */
@@ -271,12 +303,12 @@ static int finish_scales(struct work *w, struct err *err)
 		TRY(results_grown_scale(results, path, "/gradients/token",
 			"row of the token table of the indirect effects", err));
 	}
-	for (size_t i = 0; i < 2 && w->request->all_features; i++) {
+	for (size_t i = 0; i < 2 && w->request->save_all; i++) {
 		snprintf(path, sizeof path, "/indirect_effect/ap/per_prompt/%s", rows[i]);
 		TRY(results_grown_scale(results, path, "/indirect_effect/ap/per_prompt/row",
 			"row of the prompt table", err));
 	}
-	for (size_t i = 0; i < 3 && w->request->all_features; i++) {
+	for (size_t i = 0; i < 3 && w->request->save_all; i++) {
 		snprintf(path, sizeof path, "/indirect_effect/ap/per_prompt/%s", entries[i]);
 		TRY(results_grown_scale(results, path, "/indirect_effect/ap/per_prompt/entry",
 			"row of the entry table", err));
@@ -393,13 +425,16 @@ static int run_batch(struct work *w, size_t b, size_t *n, struct err *err)
 	*n = lab_batch(w->lab, w->request->prompts, &w->schedule, b, w->skip, w->spans);
 	TRY(attribution_run(w->attribution, w->spans, *n, &r, err));
 	take_means(w, &r, index);
+	if (w->request->path_effects)
+		TRY(take_path_effects(w, *n, index, err));
 	if (w->request->save)
 		TRY(save_tokens(w, &r, err));
 	if (w->request->save_gradients)
 		TRY(save_gradients(w, &r, err));
 	if (w->request->all_features) {
 		TRY(take_all_features(w, &r, index, err));
-		TRY(save_entries(w, &r, err));
+		if (w->request->save_all)
+			TRY(save_entries(w, &r, err));
 	}
 	return 0;
 fail:
@@ -418,12 +453,16 @@ int effects_run(struct lab *lab, const struct effects_request *request, struct e
 		.n_candidates = request->candidates->n, .n_layer = lab->model->arch.n_layer,
 		.d_sae = sae_set_width(lab->saes)};
 	TRY(work_open(&w, err));
-	progress_begin(&progress, &lab->stages, "attribution: integrated gradients", request->prompts->n, "prompt");
+	if (request->title)
+		progress_begin(&progress, &lab->stages, request->title, request->prompts->n,
+			"prompt");
 	for (size_t b = 0; b < w.schedule.n_batches; b++) {
 		TRY(run_batch(&w, b, &n, err));
-		progress_add(&progress, n);
+		if (request->title)
+			progress_add(&progress, n);
 	}
-	progress_end(&progress);
+	if (request->title)
+		progress_end(&progress);
 	TRY(finish_scales(&w, err));
 fail:
 	work_close(&w);

@@ -22,10 +22,10 @@ static int check_feature(const struct lab *lab, const char *path, int32_t layer,
 	return 0;
 }
 
-static int read_global(struct lab *lab, struct results_reader *r, enum method method,
-	struct err *err)
+/* Leaves *known alone when the file has no such set. */
+static int read_global(struct lab *lab, struct results_reader *r, const char *name,
+	struct feature_set *set, bool *known, struct err *err)
 {
-	struct feature_set *set = &lab->sets[method].global;
 	int32_t *layer = NULL, *feature = NULL;
 	float *score = NULL, *cosine = NULL;
 	size_t n[4] = {0};
@@ -33,7 +33,7 @@ static int read_global(struct lab *lab, struct results_reader *r, enum method me
 
 	err_clear(err);
 	for (int i = 0; i < 4; i++)
-		snprintf(path[i], sizeof path[i], "/feature_sets/%s/global/%s", method_names[method],
+		snprintf(path[i], sizeof path[i], "/feature_sets/%s/global/%s", name,
 			(const char *const[]){"layer", "feature", "score", "cosine"}[i]);
 	if (!results_has(r, path[0]))
 		return 0;
@@ -53,7 +53,7 @@ static int read_global(struct lab *lab, struct results_reader *r, enum method me
 		TRY(feature_set_add(set, (struct feature){layer[k], feature[k], cosine[k], score[k]},
 			err));
 	}
-	lab->sets[method].known = true;
+	*known = true;
 fail:
 	free(layer);
 	free(feature);
@@ -231,9 +231,14 @@ int lab_load_findings(struct lab *lab, struct err *err)
 		TRY(read_direction(lab, r, err));
 	for (int m = 0; m < N_METHODS && lab->saes; m++)
 		if (!text_list_holds(&c->experiment, "attribution"))
-			if (read_global(lab, r, (enum method)m, err) ||
+			if (read_global(lab, r, method_names[m], &lab->sets[m].global,
+				    &lab->sets[m].known, err) ||
 				read_local(lab, r, (enum method)m, err))
 				goto fail;
+	if (lab->saes && !text_list_holds(&c->experiment, "categories")) {
+		TRY(read_global(lab, r, "refusal", &lab->roles.refusal, &lab->roles.known, err));
+		TRY(read_global(lab, r, "harm", &lab->roles.harm, &lab->roles.known, err));
+	}
 fail:
 	results_reader_close(r);
 	return err->code;

@@ -7,8 +7,10 @@
 
 #include "host/base/file.h"
 #include "host/base/vec.h"
+#include "host/text/prompt_take.h"
 
 #include <assert.h>
+#include <math.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -128,6 +130,13 @@ fail:
 	return err->code;
 }
 
+static enum prompt_take take_of(const struct prompts_config *p)
+{
+	return p->take[0] == 't' ? PROMPT_TAKE_TEXT
+		: p->take[0] == 'b' ? PROMPT_TAKE_BASE
+				    : PROMPT_TAKE_WORDS;
+}
+
 static int read_prompt_sets(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -150,7 +159,8 @@ static int read_prompt_sets(struct lab *lab, struct err *err)
 			.shuffle = p->shuffle,
 			.seed = (uint64_t)c->seed + i};
 
-		if (prompt_set_read(&t->sets[i], p->file, &selection, err))
+		if (prompt_set_read(&t->sets[i], p->file, &selection, err) ||
+			prompt_set_take(&t->sets[i], take_of(p), err))
 			return err_prefix(err, "prompts.%s", p->name);
 		t->first[i + 1] = t->first[i] + t->sets[i].n;
 	}
@@ -215,15 +225,20 @@ static size_t half_of_memory(void)
 	return pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : (size_t)1 << 30;
 }
 
-static int open_saes(struct lab *lab, struct err *err)
+struct sae_options lab_sae_options(const struct config *c)
 {
-	const struct config *c = lab->config;
-	const struct sae_options options = {.path = c->sae.path, .format = c->sae.format,
+	return (struct sae_options){.path = c->sae.path, .format = c->sae.format,
 		.layer_folder = c->sae.layer_folder, .width = c->sae.width, .l0 = c->sae.l0,
 		.fold = c->sae.fold, .bf16 = strcmp(c->sae.dtype, "bf16") == 0,
 		.some_layers = strcmp(c->sae.layers, "found") == 0,
 		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
 					       : half_of_memory()};
+}
+
+static int open_saes(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	const struct sae_options options = lab_sae_options(c);
 
 	if (!*c->sae.path)
 		return 0;
@@ -269,6 +284,8 @@ void lab_close(struct lab *lab)
 	results_close(lab->results);
 	for (int m = 0; m < N_METHODS; m++)
 		free_sets(&lab->sets[m], t->n);
+	free(lab->roles.refusal.data);
+	free(lab->roles.harm.data);
 	free(lab->direction.v);
 	free(lab->summary.data);
 	free(lab->stages.data);
@@ -325,6 +342,11 @@ const char *lab_text(const struct lab *lab, size_t prompt)
 const char *lab_category(const struct lab *lab, size_t prompt)
 {
 	return prompt_of(lab, prompt)->category;
+}
+
+const char *lab_suffix(const struct lab *lab, size_t prompt)
+{
+	return prompt_of(lab, prompt)->suffix;
 }
 
 const char *lab_set_name(const struct lab *lab, size_t prompt)
@@ -391,4 +413,76 @@ int lab_summarise(struct lab *lab, const struct summary_row *row, struct err *er
 		return 0;
 	}
 	return vec_push(&lab->summary, *row, err);
+}
+
+/* ---- what experiments need ------------------------------------------------------------- */
+
+/* Whether `earlier` comes before `experiment` in the run. */
+static bool comes_before(const struct lab *lab, const char *earlier, const char *experiment)
+{
+	const struct text_list *list = &lab->config->experiment;
+
+	for (size_t i = 0; i < list->n && strcmp(list->items[i], experiment) != 0; i++)
+		if (strcmp(list->items[i], earlier) == 0)
+			return true;
+	return false;
+}
+
+static int need_saes(const struct lab *lab, const char *experiment, struct err *err)
+{
+	return lab->saes ? 0
+			 : err_set(err, ERR_CONFIG, "sae.path: %s needs SAEs, found \"\"", experiment);
+}
+
+int lab_need_direction(const struct lab *lab, const char *experiment, struct err *err)
+{
+	if (need_saes(lab, experiment, err))
+		return err->code;
+	if (lab->direction.known || comes_before(lab, "direction", experiment))
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"experiment: %s needs \"direction\" before it, or a file to take it from (from)",
+		experiment);
+}
+
+int lab_need_sets(const struct lab *lab, enum method method, const char *experiment,
+	struct err *err)
+{
+	const struct config *c = lab->config;
+
+	if (need_saes(lab, experiment, err))
+		return err->code;
+	if (lab->sets[method].known ||
+		(comes_before(lab, "attribution", experiment) &&
+			text_list_holds(&c->attribution.methods, method_names[method])))
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"experiment: %s needs the features of %s: \"attribution\" with that method before it, "
+		"or a file that has them (from)",
+		experiment, method_names[method]);
+}
+
+int lab_need_roles(const struct lab *lab, const char *experiment, struct err *err)
+{
+	if (need_saes(lab, experiment, err))
+		return err->code;
+	if (lab->roles.known || comes_before(lab, "categories", experiment))
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"experiment: %s needs the features of refusal and of harm: \"categories\" before it, or "
+		"a file that has them (from)",
+		experiment);
+}
+
+int lab_have_roles(const struct lab *lab, const char *experiment, struct err *err)
+{
+	const struct roles *r = &lab->roles;
+
+	if (r->refusal.n > 0 && r->harm.n > 0)
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"attribution.k_star: %s needs features of refusal, the best of every category, and of "
+		"harm, the rest; among the best %lld there are %zu and %zu; try %s",
+		experiment, (long long)lab->config->attribution.k_star, r->refusal.n, r->harm.n,
+		r->refusal.n == 0 ? "a larger K*" : "a smaller or a larger K*");
 }

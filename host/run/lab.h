@@ -49,6 +49,13 @@ struct method_sets {
 	                            * was not attributed has an empty one */
 };
 
+/* What the best features do, found by the categories experiment: those that are among the best of
+ * every harm category stand for refusal, the rest of the best over all prompts for harm. */
+struct roles {
+	bool known;
+	struct feature_set refusal, harm; /* F_R, F_H: owned */
+};
+
 /* One line of the summary. */
 struct summary_row {
 	char experiment[24], condition[64];
@@ -75,6 +82,7 @@ struct lab {
 
 	struct direction direction;
 	struct method_sets sets[N_METHODS];
+	struct roles roles;
 	struct {
 		struct summary_row *data;
 		size_t n, cap;
@@ -85,6 +93,9 @@ struct lab {
  * Errors: those of the parts; missing inputs name where the config says they are published. */
 int lab_open(struct lab *lab, const struct config *config, struct err *err);
 
+/* What the config says of its SAEs. Texts borrowed. */
+struct sae_options lab_sae_options(const struct config *c);
+
 /* Accepts a zeroed lab. Closes unfinished results without finishing them. */
 void lab_close(struct lab *lab);
 
@@ -94,9 +105,10 @@ struct token_span lab_tokens(const struct lab *lab, size_t prompt, size_t skip);
 /* The first tokens, which all prompts share. */
 const int32_t *lab_prefix(const struct lab *lab);
 
-/* Text, category (may be NULL) and set name of a prompt. Borrowed. */
+/* Text, category and adversarial suffix (may be NULL), and set name of a prompt. Borrowed. */
 const char *lab_text(const struct lab *lab, size_t prompt);
 const char *lab_category(const struct lab *lab, size_t prompt);
+const char *lab_suffix(const struct lab *lab, size_t prompt);
 const char *lab_set_name(const struct lab *lab, size_t prompt);
 
 /* Appends the ids of a set (asserted to exist: config_load checks names). */
@@ -114,6 +126,16 @@ size_t lab_batch(const struct lab *lab, const struct prompt_ids *prompts,
 /* Takes direction and feature sets from an earlier result file (config `from`). Errors: ERR_INPUT
  * when they do not fit this model. */
 int lab_load_findings(struct lab *lab, struct err *err);
+
+/* Whether `experiment` will find what it needs when its turn comes: SAEs, and a direction, the sets
+ * of a method or roles from an earlier experiment of the run or from a file. Errors: ERR_CONFIG. */
+int lab_need_direction(const struct lab *lab, const char *experiment, struct err *err);
+int lab_need_sets(const struct lab *lab, enum method method, const char *experiment,
+	struct err *err);
+int lab_need_roles(const struct lab *lab, const char *experiment, struct err *err);
+
+/* When that turn has come: whether there are features of both roles. Errors: ERR_CONFIG. */
+int lab_have_roles(const struct lab *lab, const char *experiment, struct err *err);
 
 /* Writes what every result file holds: /prompts, shared scales, root attributes. */
 int lab_write_frame(struct lab *lab, struct err *err);

@@ -119,6 +119,8 @@ static int write_prompt_tokens(struct lab *lab, struct err *err)
 		end, err));
 	TRY(results_attribute_integer(lab->results, "/prompts", "n_prefix",
 		(int64_t)lab->n_prefix, err));
+	TRY(results_attribute_integer(lab->results, "/prompts", "refusal_token", lab->refusal_token,
+		err));
 	TRY(results_attribute_text(lab->results, "/prompts", "template", lab->chat->name, err));
 	TRY(results_attribute_text(lab->results, "/prompts", "prefix", lab->chat->prefix, err));
 	TRY(results_attribute_text(lab->results, "/prompts", "suffix", lab->chat->suffix, err));
@@ -140,6 +142,9 @@ static int add_file(struct file_table *t, const char *path, const char *role, st
 {
 	char hash[SHA256_HEX];
 
+	for (size_t i = 0; i < t->path.n; i++)
+		if (strcmp(t->path.data[i], path) == 0)
+			return 0; /* read for several prompt sets */
 	TRY(sha256_file(path, hash, err));
 	TRY(vec_push(&t->path, strdup(path), err));
 	TRY(vec_push(&t->role, strdup(role), err));
@@ -407,14 +412,16 @@ static const struct summary_row *row_of(const struct lab *lab, const char *exper
 	return NULL;
 }
 
-static void print_table(const struct lab *lab, const char *experiment, const char *prompts)
+/* `answers`: the experiment that measured CE under the same conditions. */
+static void print_table(const struct lab *lab, const char *experiment, const char *answers,
+	const char *prompts)
 {
 	bool any = false;
 
 	for (size_t i = 0; i < lab->summary.n; i++) {
 		const struct summary_row *row = &lab->summary.data[i];
 		const struct summary_row *ce =
-			row_of(lab, "coherence", row->condition, true);
+			row_of(lab, answers, row->condition, true);
 
 		if (strcmp(row->experiment, experiment) != 0)
 			continue;
@@ -448,11 +455,13 @@ static void print_features(const struct lab *lab)
 void lab_print_summary(const struct lab *lab)
 {
 	print_features(lab);
-	print_table(lab, "jailbreak", "harmful prompts, features times c");
-	print_table(lab, "induce", "harmless prompts, features set to a value");
+	print_table(lab, "jailbreak", "coherence", "harmful prompts, features times c");
+	print_table(lab, "induce", "coherence", "harmless prompts, features set to a value");
+	print_table(lab, "sweep_kstar", "sweep_kstar_answers", "harmful prompts, K* features times c");
 	if (!row_of(lab, "jailbreak", "none", false)) {
 		for (size_t i = 0; i < lab->summary.n; i++)
-			if (!isnan(lab->summary.data[i].ce))
+			if (strcmp(lab->summary.data[i].experiment, "coherence") == 0 &&
+				!isnan(lab->summary.data[i].ce))
 				printf("  coherence %-28s CE %.4f\n", lab->summary.data[i].condition,
 					lab->summary.data[i].ce);
 	}
