@@ -349,4 +349,23 @@ TEST(help_version_and_dry_run_succeed)
 	write_config(MODEL, SAES, PROMPTS);
 	engine_run(&run, "%s/run.cfg --dry-run", test_scratch_folder());
 	CHECK(run.status == 0 && strstr(run.out, "integrated gradients"), "%s%s", run.out, run.err);
+	CHECK(strstr(run.out, "example    \"<bos><start_of_turn>user\\n"), "%s", run.out);
+	CHECK(strstr(run.out, "tokens  2 \"<bos>\" 4 \"<start_of_turn>\" "), "%s", run.out);
+	engine_run(&run, "%s/run.cfg --dry-run --set model.bos=double", test_scratch_folder());
+	CHECK(strstr(run.out, "tokens  2 \"<bos>\" 2 \"<bos>\" 4 \"<start_of_turn>\" "), "%s", run.out);
+}
+
+TEST(prefix_and_suffix_of_the_config_replace_the_template)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg --dry-run --set 'model.prefix=\"Q: \"' --set 'model.suffix=\"\\nA:\"'",
+		test_scratch_folder());
+	CHECK(run.status == 0 && strstr(run.out, "template   custom;") &&
+			strstr(run.out, "example    \"Q: ") && strstr(run.out, "\\nA:\"\n") &&
+			strstr(run.out, "tokens  2 \"<bos>\" "),
+		"%s%s", run.out, run.err);
+	engine_run(&run, "%s/run.cfg --set 'model.prefix=\"Q: \"'", test_scratch_folder());
+	expect(2, "model.prefix, model.suffix: expected both or none, found only model.prefix\n");
+	engine_run(&run, "%s/run.cfg --set model.system=x", test_scratch_folder());
+	expect(2, "model.system: expected none, the template gemma2 has no place for it\n");
 }
