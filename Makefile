@@ -11,7 +11,7 @@
 JOBS := $(shell nproc)
 
 BUILD_PACKAGES := gcc g++ make cmake pkg-config git libhdf5-dev libconfig-dev libdnnl-dev \
-	libjansson-dev libpcre2-dev zlib1g-dev libssl-dev
+	libjansson-dev libpcre2-dev libutf8proc-dev zlib1g-dev libssl-dev
 REPORT_PACKAGES := python3 python3-h5py python3-numpy python3-matplotlib
 TEST_PACKAGES := hdf5-tools python3-xarray python3-h5netcdf r-bioc-rhdf5
 FUZZ_PACKAGES := clang libclang-rt-14-dev libomp-dev
@@ -82,6 +82,10 @@ fuzz: deps
 	cmake --preset fuzz
 	cmake --build --preset fuzz -j $(JOBS)
 	tests/fuzz/run.sh $(FUZZ_RUNS)
+
+# Against other implementations, live: needs pip's tokenizers.
+parity: engine
+	python3 tests/parity_tokenizers.py
 
 clean:
 	rm -rf build engine

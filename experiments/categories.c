@@ -384,7 +384,7 @@ int check_categories(const struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 
-	if (lab_need_direction(lab, "categories", err))
+	if (lab_need_direction(lab, "categories", err) || candidates_check(lab, err))
 		return err->code;
 	return category_sets_check(lab, c->categories.prompts, &c->categories.names, err);
 }

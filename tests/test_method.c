@@ -14,7 +14,10 @@
  * (indirect_effect.h).
  */
 #include "host/method/indirect_effect.h"
+#include "host/base/random.h"
+#include "host/method/probe.h"
 #include "host/method/retain_plan.h"
+#include "host/method/statistics.h"
 #include "host/model/transfer.h"
 #include "kernels/ref/ref.h"
 #include "tests/golden_model.h"
@@ -624,6 +627,48 @@ TEST(a_clamped_reply_is_the_same_alone_and_in_a_batch)
 		check_replies(golden_sae_models[i]);
 }
 
+/* ---- probes ----------------------------------------------------------------------------- */
+
+TEST(a_probe_learns_what_separates_and_keeps_its_best_epoch)
+{
+	enum { N = 60, M = 4 };
+	float x[N * M];
+	uint8_t y[N];
+	size_t row[N];
+	const struct probe_options options = {0.01, 0.01, 50};
+	struct probe_data train = {x, y, row, 40, M}, validation = {x, y, row + 40, 20, M};
+	uint64_t seed = 5;
+	struct probe p, once;
+	struct err err;
+
+	for (size_t i = 0; i < N; i++) {
+		row[i] = i;
+		y[i] = i % 2;
+		for (size_t j = 0; j < M; j++)
+			x[i * M + j] = (float)random_below(&seed, 1000) / 1000;
+		x[i * M + 2] += y[i] ? 5 : 0;
+	}
+	REQUIRE_OK(probe_train(&p, &train, &validation, &options, &err), &err);
+	for (size_t i = 0; i < N; i++)
+		CHECK((probe_score(&p, x + i * M) > 0) == y[i], "row %zu: %g", i,
+			probe_score(&p, x + i * M));
+	CHECK(p.best_epoch == 50, "separable data are best last, not at %zu", p.best_epoch);
+	probe_free(&p);
+
+	/* Labels that validation contradicts: it gets worse from the first step on. */
+	for (size_t i = 40; i < N; i++)
+		y[i] = !y[i];
+	REQUIRE_OK(probe_train(&p, &train, &validation, &options, &err), &err);
+	REQUIRE_OK(probe_train(&once, &train, &validation,
+			   &(struct probe_options){0.01, 0.01, p.best_epoch}, &err), &err);
+	CHECK(p.best_epoch < 50, "%zu", p.best_epoch);
+	for (size_t j = 0; j <= M; j++)
+		CHECK(p.weight[j] == once.weight[j], "weight %zu: %g, at its epoch %g", j, p.weight[j],
+			once.weight[j]);
+	probe_free(&p);
+	probe_free(&once);
+}
+
 /* ---- feature sets ------------------------------------------------------------------------ */
 
 TEST(the_best_features_do_not_depend_on_the_order_in_which_they_are_offered)
@@ -678,4 +723,27 @@ TEST(random_features_match_the_layers_of_the_set_they_control_and_avoid_it)
 	free(like.data);
 	free(set.data);
 	free(again.data);
+}
+
+/* ---- statistics -------------------------------------------------------------------------- */
+
+TEST(series_agree_as_far_as_their_values_and_ranks_do)
+{
+	static const double x[] = {1, 2, 3, 4}, y[] = {2, 4, 6, 8}, z[] = {1, 8, 27, 64},
+			    back[] = {4, 3, 2, 1}, flat[] = {5, 5, 5, 5}, ties[] = {1, 1, 2, 2};
+	struct err err = {0};
+	double rho;
+
+	CHECK(fabs(statistics_pearson(x, y, 4) - 1) < 1e-12, "a line does not correlate");
+	CHECK(fabs(statistics_pearson(x, back, 4) + 1) < 1e-12, "a falling line does not");
+	CHECK(isnan(statistics_pearson(x, flat, 4)), "a constant correlates");
+	CHECK(statistics_spearman(x, z, 4, &rho, &err) == 0 && fabs(rho - 1) < 1e-12,
+		"ranks of a rising series: %g", rho);
+	/* Ranks 0.5 0.5 2.5 2.5 against 0 1 2 3: 4 / sqrt(5 * 4). */
+	CHECK(statistics_spearman(x, ties, 4, &rho, &err) == 0 && fabs(rho - 4 / sqrt(20)) < 1e-12,
+		"ranks with ties: %g", rho);
+	CHECK(fabs(statistics_relative_error(x, y, 4) - 0.5) < 1e-12, "half is not half off");
+	CHECK(fabs(statistics_slope(x, y, 4) - 2) < 1e-12, "a slope of two is not");
+	CHECK(isnan(statistics_relative_error(x, (const double[]){0, 0, 0, 0}, 4)),
+		"an error relative to nothing");
 }

@@ -122,6 +122,21 @@ TEST(an_earlier_file_with_a_direction_that_is_not_finite_or_columns_of_two_lengt
 	CHECK(!file_exists(result("refused.h5")), "a result was written");
 }
 
+TEST(an_earlier_file_of_another_model_or_other_saes_is_refused)
+{
+	RUN("%s --set output=%s --set 'experiment=[\"direction\"]'", SHORT_JOB, result("origin.h5"));
+	engine_run(&run, "configs/tiny_llama_ap.cfg --set output=%s --set 'experiment=[\"jailbreak\"]' "
+			 "--set from=%s", result("refused.h5"), result("origin.h5"));
+	CHECK(run.status == 3 && strstr(run.err, "was made with another model: expected one with "
+						 "SHA-256"), "%d: %s", run.status, run.err);
+	engine_run(&run, "%s --set output=%s --set 'experiment=[\"induce\"]' --set from=%s "
+			 "--set sae.path=models/tiny-gemma2-base-scope",
+		SHORT_JOB, result("refused.h5"), result("origin.h5"));
+	CHECK(run.status == 3 && strstr(run.err, "was made with another SAE: expected one with "
+						 "SHA-256"), "%d: %s", run.status, run.err);
+	CHECK(!file_exists(result("refused.h5")), "a result was written");
+}
+
 TEST(a_dry_run_plans_and_writes_nothing)
 {
 	RUN("%s --set output=%s --dry-run", SHORT_JOB, result("dry.h5"));

@@ -45,7 +45,7 @@ struct config {
 	bool profile;
 
 	struct {
-		char *path, *published, *template;
+		char *path, *published, *template, *prefix, *suffix, *system, *bos;
 		int64_t n_ctx;
 	} model;
 	struct {

@@ -23,6 +23,7 @@ static const char *const paths[] = {"joint", "single", NULL};
 static const char *const positions[] = {"prompt", "released", NULL};
 static const char *const stops[] = {"template", "eos", "none", NULL};
 static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "tsv", "text", NULL};
+static const char *const bos_tokens[] = {"auto", "none", "double", NULL};
 static const char *const save_types[] = {"float32", "float16", NULL};
 
 static const char *const takes[] = {"text", "base", "words", NULL};
@@ -57,7 +58,17 @@ const struct setting config_settings[] = {
 	TEXT("model.published", model.published, "\"\"", NULL,
 		"where the checkpoint is published, for the message when it is missing"),
 	TEXT("model.template", model.template, "\"auto\"", NULL,
-		"chat template: auto (by model type), gemma2, llama3.1, llama3"),
+		"chat template: auto (by model type and vocabulary), gemma2, gemma3, llama3, llama3.1, "
+		"llama3.2, llama2, mistral, qwen2, qwen2.5, qwen3, plain (the message alone)"),
+	TEXT("model.prefix", model.prefix, "\"auto\"", NULL,
+		"text before the message in place of the template's; given together with model.suffix"),
+	TEXT("model.suffix", model.suffix, "\"auto\"", NULL,
+		"text behind the message in place of the template's"),
+	TEXT("model.system", model.system, "\"\"", NULL,
+		"system text, where the template has a place for it; empty = the template's own"),
+	TEXT("model.bos", model.bos, "\"auto\"", bos_tokens,
+		"auto: one BOS token begins a prompt if the tokenizer wants one; none: only what the "
+		"template spells; double: two, as in the released code's Llama prompts"),
 	INTEGER("model.n_ctx", model.n_ctx, "0", 0, 1 << 20,
 		"longest sequence in tokens; 0 = the checkpoint's maximum, at most 8192"),
 
@@ -99,8 +110,8 @@ const struct setting config_settings[] = {
 	INTEGER("generate.max_new_tokens", generate.max_new_tokens, "256", 1, 1 << 20,
 		"longest reply, in tokens"),
 	TEXT("generate.stop", generate.stop, "\"template\"", stops,
-		"what ends a reply: the template's stop tokens; eos, only the end-of-text token, as in "
-		"the released code; or none, so that all are max_new_tokens long"),
+		"what ends a reply: the template's stop tokens; eos, only the tokenizer's eos_token, as "
+		"in the released code; or none, so that all are max_new_tokens long"),
 	INTEGER("generate.prompts", generate.prompts, "32", 1, 1 << 16,
 		"most prompts continued side by side"),
 

@@ -5,6 +5,8 @@
  */
 #include "host/run/findings.h"
 
+#include "host/base/file.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,6 +220,68 @@ fail:
 	return err->code;
 }
 
+/* The hash in the file of the first thing of a role, "" when it has none. */
+static const char *hash_of(const char *role, char *const *roles, char *const *hashes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(roles[i], role) == 0)
+			return hashes[i];
+	return "";
+}
+
+static int check_hash(const struct lab *lab, const char *role, const char *path,
+	const char *expected, struct err *err)
+{
+	char found[SHA256_HEX];
+
+	if (!*expected)
+		return 0;
+	if (sha256_file(path, found, err))
+		return err->code;
+	if (strcmp(found, expected) == 0)
+		return 0;
+	return err_set(err, ERR_INPUT,
+		"from: %s was made with another %s: expected one with SHA-256 %.12s..., found %s with "
+		"%.12s...",
+		lab->config->from, role, expected, path, found);
+}
+
+/* Directions and features mean nothing in another model, or in other SAEs of the same one. Told
+ * by config.json and by the first layer's SAE: weights take long to hash. */
+static int check_origin(const struct lab *lab, struct results_reader *r, struct err *err)
+{
+	char **roles = NULL, **hashes = NULL;
+	char *config = path_join(lab->config->model.path, "config.json");
+	size_t n_roles = 0, n_hashes = 0, first = 0;
+
+	err_clear(err);
+	if (!config) {
+		err_nomem(err, "a path", strlen(lab->config->model.path));
+		goto fail;
+	}
+	if (!results_has(r, "/provenance/role"))
+		goto fail;
+	TRY(results_read_texts(r, "/provenance/role", &n_roles, &roles, err));
+	TRY(results_read_texts(r, "/provenance/sha256", &n_hashes, &hashes, err));
+	if (n_roles != n_hashes)
+		goto fail;
+	TRY(check_hash(lab, "model", config, hash_of("model", roles, hashes, n_roles), err));
+	while (lab->saes && first < sae_set_layers(lab->saes) && !sae_set_has(lab->saes, first))
+		first++;
+	if (lab->saes && first < sae_set_layers(lab->saes))
+		TRY(check_hash(lab, "SAE", sae_set_path(lab->saes, first),
+			hash_of("sae", roles, hashes, n_roles), err));
+fail:
+	for (size_t i = 0; i < n_roles; i++)
+		free(roles[i]);
+	for (size_t i = 0; i < n_hashes; i++)
+		free(hashes[i]);
+	free(roles);
+	free(hashes);
+	free(config);
+	return err->code;
+}
+
 int lab_load_findings(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -227,6 +291,7 @@ int lab_load_findings(struct lab *lab, struct err *err)
 	if (!*c->from)
 		return 0;
 	TRY(results_open(&r, c->from, err));
+	TRY(check_origin(lab, r, err));
 	if (!text_list_holds(&c->experiment, "direction"))
 		TRY(read_direction(lab, r, err));
 	for (int m = 0; m < N_METHODS && lab->saes; m++)

@@ -74,38 +74,34 @@ static int check_inputs(const struct config *c, struct err *err)
 static void find_stop_tokens(struct lab *lab)
 {
 	const char *which = lab->config->generate.stop;
+	const struct chat_template *chat = lab->chat;
 
-	for (size_t i = 0; lab->chat->stop[i] && strcmp(which, "none") != 0; i++) {
-		const char *token = lab->chat->stop[i];
-		const int32_t id = tokenizer_id(lab->tok, token);
+	for (size_t i = 0; strcmp(which, "template") == 0 && i < chat->n_stop; i++)
+		lab->stop[lab->n_stop++] = chat->stop[i];
+	if (strcmp(which, "eos") == 0 && chat->eos >= 0)
+		lab->stop[lab->n_stop++] = chat->eos;
+}
 
-		if (id >= 0 && (strcmp(which, "eos") != 0 || strcmp(token, lab->chat->eos) == 0))
-			lab->stop[lab->n_stop++] = id;
-	}
+/* A text of the config that may stay the template's own. */
+static const char *own_or(const char *text)
+{
+	return strcmp(text, "auto") == 0 ? NULL : text;
 }
 
 static int open_text(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
-	char *path = path_join(c->model.path, "tokenizer.json");
+	const struct arch *arch = &lab->model->arch;
+	const struct chat_options chat = {c->model.template, own_or(c->model.prefix),
+		own_or(c->model.suffix), c->model.system, c->model.bos};
+	char *path = NULL;
 
-	if (!path)
-		return err_nomem(err, "a path", strlen(c->model.path));
+	err_clear(err);
+	TRY(tokenizer_find(&path, c->model.path, err));
 	TRY(tokenizer_open(&lab->tok, path, err));
-	lab->chat = strcmp(c->model.template, "auto") == 0
-		? chat_template_for(lab->model->arch.model_type,
-			  lab->model->arch.rope[ARCH_ROPE_GLOBAL].scaling == ROPE_LLAMA3, lab->tok)
-		: chat_template_find(c->model.template);
-	if (!lab->chat) {
-		err_set(err, ERR_CONFIG,
-			"model.template: expected gemma2, llama3.1 or llama3, or a model for which "
-			"auto finds one; found \"%s\" for a %s model",
-			c->model.template, lab->model->arch.model_type);
-		goto fail;
-	}
+	TRY(chat_template_open(&lab->chat, &chat, arch->model_type,
+		arch->rope[ARCH_ROPE_GLOBAL].scaling == ROPE_LLAMA3, lab->tok, err));
 	find_stop_tokens(lab);
-	free(path);
-	return 0;
 fail:
 	free(path);
 	return err->code;
@@ -175,7 +171,7 @@ static int shared_prefix(const struct lab *lab, const char *prefix, size_t *n, s
 	const struct prompt_table *t = &lab->prompts;
 	struct token_ids ids = {0};
 
-	TRY(tokenizer_encode(lab->tok, prefix, strlen(prefix), &ids, err));
+	TRY(chat_template_encode_start(lab->chat, lab->tok, prefix, &ids, err));
 	*n = ids.n;
 	for (size_t p = 0; p < t->n; p++) {
 		const int32_t *tokens = t->ids.data + t->start[p];
@@ -296,6 +292,7 @@ void lab_close(struct lab *lab)
 	free(t->ids.data);
 	free(t->start);
 	sae_set_close(lab->saes);
+	chat_template_close(lab->chat);
 	tokenizer_close(lab->tok);
 	readout_free(&lab->readout);
 	model_close(lab->model);

@@ -68,13 +68,13 @@ struct lab {
 	struct device *dev;
 	struct model *model;
 	struct tokenizer *tok;
-	const struct chat_template *chat;
+	struct chat_template *chat;
 	struct readout readout;
 	struct sae_set *saes; /* NULL when the config names none */
 	struct prompt_table prompts;
 	size_t n_prefix;          /* tokens that all prompts begin with */
 	size_t n_released_prefix; /* of these, the ones the released code leaves out of its means */
-	int32_t stop[4];
+	int32_t stop[CHAT_MAX_STOP];
 	size_t n_stop;
 	int32_t refusal_token;
 	struct results *results;

@@ -124,6 +124,7 @@ static int write_prompt_tokens(struct lab *lab, struct err *err)
 	TRY(results_attribute_text(lab->results, "/prompts", "template", lab->chat->name, err));
 	TRY(results_attribute_text(lab->results, "/prompts", "prefix", lab->chat->prefix, err));
 	TRY(results_attribute_text(lab->results, "/prompts", "suffix", lab->chat->suffix, err));
+	TRY(results_attribute_integer(lab->results, "/prompts", "added_bos", lab->chat->bos, err));
 fail:
 	free(end);
 	return err->code;
@@ -170,9 +171,12 @@ static int add_model_file(struct file_table *t, const struct lab *lab, const cha
 static int collect_files(struct lab *lab, struct file_table *t, struct err *err)
 {
 	const struct safetensors_folder *weights = lab->model->files;
+	char *tokenizer = NULL;
 
+	err_clear(err);
+	TRY(tokenizer_find(&tokenizer, lab->config->model.path, err));
 	TRY(add_model_file(t, lab, "config.json", "model", err));
-	TRY(add_model_file(t, lab, "tokenizer.json", "tokenizer", err));
+	TRY(add_file(t, tokenizer, "tokenizer", err));
 	for (size_t i = 0; i < safetensors_folder_files(weights); i++)
 		TRY(add_file(t, safetensors_folder_path(weights, i), "weights", err));
 	for (size_t l = 0; lab->saes && l < sae_set_layers(lab->saes); l++)
@@ -180,8 +184,8 @@ static int collect_files(struct lab *lab, struct file_table *t, struct err *err)
 			TRY(add_file(t, sae_set_path(lab->saes, l), "sae", err));
 	for (size_t i = 0; i < lab->config->n_prompts; i++)
 		TRY(add_file(t, lab->config->prompts[i].file, "prompts", err));
-	return 0;
 fail:
+	free(tokenizer);
 	return err->code;
 }
 
