@@ -188,39 +188,37 @@ fail:
 
 /* ---- 4. its approximations --------------------------------------------------------------- */
 
-static int list_estimates(struct work *w, struct err *err)
+static struct estimate estimate_of(const char *path, const char *rule, double steps)
 {
-	const struct config *c = w->lab->config;
+	struct estimate e = {.path = {.steps = (size_t)steps,
+		.rule = strcmp(rule, "left") == 0 ? IG_RULE_LEFT : IG_RULE_MIDPOINT,
+		.path = strcmp(path, "joint") == 0 ? IG_PATH_JOINT : IG_PATH_SINGLE}};
 
-	for (size_t p = 0; p < c->exact_patching.paths.n; p++) {
-		for (size_t r = 0; r < c->exact_patching.rules.n; r++) {
-			for (size_t s = 0; s < c->exact_patching.steps.n; s++) {
-				const char *path = c->exact_patching.paths.items[p];
-				const char *rule = c->exact_patching.rules.items[r];
-				struct estimate *e = &w->estimates[w->n_estimates];
+	snprintf(e.name, sizeof e.name, "%s_%s_%zu", path, rule, e.path.steps);
+	return e;
+}
 
-				const double steps = c->exact_patching.steps.items[s];
+/* Every path by every rule with every number of steps. */
+static int list_estimates(const struct config *c, struct estimate *out, size_t *n, struct err *err)
+{
+	const struct text_list *paths = &c->exact_patching.paths, *rules = &c->exact_patching.rules;
+	const struct real_list *steps = &c->exact_patching.steps;
 
-				if (steps != floor(steps))
-					return err_set(err, ERR_CONFIG,
-						"exact_patching.steps: expected integers, found %g",
-						steps);
-				if (w->n_estimates++ == MOST_ESTIMATES)
-					return err_set(err, ERR_CONFIG,
-						"exact_patching: expected at most %d combinations "
-						"of "
-						"paths, rules and steps, found more",
-						MOST_ESTIMATES);
-				e->path = (struct effects_path){.steps = (size_t)steps,
-					.rule = strcmp(rule, "left") == 0 ? IG_RULE_LEFT
-									  : IG_RULE_MIDPOINT,
-					.path = strcmp(path, "joint") == 0 ? IG_PATH_JOINT
-									   : IG_PATH_SINGLE};
-				snprintf(e->name, sizeof e->name, "%s_%s_%zu", path, rule,
-					e->path.steps);
-			}
-		}
-	}
+	*n = 0;
+	for (size_t s = 0; s < steps->n; s++)
+		if (steps->items[s] != floor(steps->items[s]))
+			return err_set(err, ERR_CONFIG,
+				"exact_patching.steps: expected integers, found %g", steps->items[s]);
+	if (paths->n * rules->n * steps->n > MOST_ESTIMATES)
+		return err_set(err, ERR_CONFIG,
+			"exact_patching: expected at most %d combinations of paths, rules and steps, "
+			"found %zu",
+			MOST_ESTIMATES, paths->n * rules->n * steps->n);
+	for (size_t p = 0; p < paths->n; p++)
+		for (size_t r = 0; r < rules->n; r++)
+			for (size_t s = 0; s < steps->n; s++)
+				out[(*n)++] = estimate_of(paths->items[p], rules->items[r],
+					steps->items[s]);
 	return 0;
 }
 
@@ -428,6 +426,10 @@ fail:
 
 int check_exact_patching(const struct lab *lab, struct err *err)
 {
+	struct estimate estimates[MOST_ESTIMATES];
+	size_t n;
+
+	TRY(list_estimates(lab->config, estimates, &n, err));
 	TRY(lab_need_direction(lab, "exact_patching", err));
 	return candidates_check(lab, err);
 fail:
@@ -444,7 +446,7 @@ int experiment_exact_patching(struct lab *lab, struct err *err)
 	err_clear(err);
 	for (size_t i = 0; i < c->exact_patching.prompts.n; i++)
 		TRY(lab_set(lab, c->exact_patching.prompts.items[i], &w.prompts, err));
-	TRY(list_estimates(&w, err));
+	TRY(list_estimates(c, w.estimates, &w.n_estimates, err));
 
 	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
 	TRY(candidates_find(

@@ -338,6 +338,34 @@ TEST(experiments_say_what_their_inputs_lack_before_anything_is_computed)
 		"and 4\n");
 }
 
+TEST(the_experiments_on_open_questions_refuse_what_they_cannot_use)
+{
+	engine_run(&run, "configs/tiny_low_cosine.cfg --set output=%s/out.h5 --set "
+			 "attribution.k_star=61", test_scratch_folder());
+	expect(2, "attribution.k_star: expected at most 60, the number of candidates (the 10 nearest to "
+		"the direction of each layer), found 61\n");
+	engine_run(&run, "configs/tiny_prune.cfg --set output=%s/out.h5 --set "
+			 "'experiment=[\"direction\", \"prune\"]'", test_scratch_folder());
+	expect(2, "experiment: prune needs the features of cossim_ap: \"attribution\" with that method "
+		"before it, or a file that has them (from)\n");
+	engine_run(&run, "configs/tiny_feature_graph.cfg --set output=%s/out.h5 --set "
+			 "feature_graph.method=actdiff", test_scratch_folder());
+	expect(2, "experiment: feature_graph needs the features of actdiff: \"attribution\" with that "
+		"method before it, or a file that has them (from)\n");
+	engine_run(&run, "configs/tiny_exact_patching.cfg --set output=%s/out.h5 --set "
+			 "exact_patching.steps=[1.0,2.5]", test_scratch_folder());
+	expect(2, "exact_patching.steps: expected integers, found 2.5\n");
+	engine_run(&run, "configs/tiny_sae_compare.cfg --set output=%s/out.h5 --set "
+			 "sae_compare.path=no/saes --set sae_compare.published=https://example.org/saes",
+		test_scratch_folder());
+	expect(3, "sae_compare.path: no folder \"no/saes\"; published at https://example.org/saes\n");
+	engine_run(&run, "configs/tiny_coherence.cfg --set output=%s/out.h5 --set "
+			 "coherence.questions=[\\\"harmless_test\\\"]", test_scratch_folder());
+	expect(2, "coherence.questions: expected questions with answers (an \"answer\", or choices and an "
+		"answerKey), found none in prompts.harmless_test for \"Tell me how to draft a large "
+		"email.\"\n");
+}
+
 TEST(help_version_and_dry_run_succeed)
 {
 	engine_run(&run, "--help");
