@@ -5,9 +5,9 @@
  *
  *   true effect, alone:   m(f_i <- f_i of the ablated run, at every token behind the prefix;
  *                         everything after it as it follows) - m(unedited)
- *   true effect, in path: the same swap of f_i, clean value for ablated one, made at points of
- *                         the published path from the unedited to the ablated run, where all
- *                         other features and layers are part of the way; mean over the points
+ *   true effect, in path: the same change of f_i, from undone to complete, at points of the
+ *                         published path from the unedited to the ablated run, where all other
+ *                         features and layers are part of the way; mean over the points
  *   approximation:        sum over those tokens of IE_i, by N steps of a path
  *
  * m = logit[j] - logit[refusal] at the last token, j the argmax of the prompt's ablated run. All

@@ -238,7 +238,7 @@ int check_sweep_kstar(const struct lab *lab, struct err *err)
 			c->sweep_kstar.scale.n == 0 ? "scale" : "k_star");
 	for (size_t i = 0; i < k0.n; i++)
 		fewest = fmin(fewest, k0.items[i]);
-	n_candidates = lab->model->arch.n_layer *
+	n_candidates = sae_set_count(lab->saes) *
 		size_min((size_t)fewest, sae_set_width(lab->saes));
 	if (largest(c->sweep_kstar.k_star) > (double)n_candidates)
 		return err_set(err, ERR_CONFIG,

@@ -155,7 +155,7 @@ def category_scores(g, transfer, random, k, measure):
         values = values[~np.isnan(values).any(1)]
         if len(values):
             found[kind] = relative(values.mean(0), none, everything)
-    return found
+    return {kind: s for kind, s in found.items() if np.isfinite(s[0])}
 
 
 def harm_categories_section(f):
@@ -167,6 +167,8 @@ def harm_categories_section(f):
     transfer = read(f.result, "/categories/transfer", *columns)
     random = read(f.result, "/categories/random", *columns)
     token = f.result.attribute("/prompts", "refusal_token", -1)
+    if token < 0:
+        return ""
 
     def complies(t):
         return np.where(t["first_token"] < 0, np.nan, t["first_token"] != token)

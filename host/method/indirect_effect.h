@@ -112,9 +112,10 @@ int attribution_run(struct attribution *a, const struct token_span *prompts, siz
 int attribution_all(struct attribution *a, size_t layer, struct host_csr *out, struct err *err);
 
 /* The true effect of one candidate for the prompts of the last run, where a linear approximation
- * has only its gradient: the mean over the points of the path, everything else being as it is
- * there, of
- *   m(f_i = f_patch,i at every token) - m(f_i = f_clean,i at every token).
+ * has only its gradient: what its whole change D = f_patch,i - f_clean,i at every token does at the
+ * points of the path. Of D, the part a has been made at point a; so it is the mean over the points,
+ * everything else being as it is there, of
+ *   m(f_i + (1 - a) D) - m(f_i - a D).
  * 2 N passes; a point at 0 cannot be had (IG_RULE_LEFT): ERR_INTERNAL. The path must be joint.
  * prompts: those of the run. effect: host [n], logits. */
 int attribution_path_effect(struct attribution *a, const struct token_span *prompts, size_t n,

@@ -3,9 +3,9 @@
  * path_effect.c - the true effect of a feature along the path of integrated gradients. Contract:
  * attribution_path_effect in indirect_effect.h. Tests: tests/test_method.c.
  *
- * At point a the hook leaves x' = (1-a) x + a x_patch, whose feature i is (1-a) f_i + a f_patch,i.
- * Moving it to f_patch,i adds (1-a) (f_patch,i - f_clean,i) W_dec[i], moving it to f_clean,i
- * takes a times that away. Both go into the target of the mixture, divided by a.
+ * At point a the hook leaves x' = (1-a) x + a x_patch. Completing the change of feature i adds
+ * (1-a) (f_patch,i - f_clean,i) W_dec[i], undoing it takes a times that away. Both go into the
+ * target of the mixture, divided by a.
  */
 #include "host/method/indirect_effect_parts.h"
 
