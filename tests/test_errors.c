@@ -101,7 +101,9 @@ TEST(every_fault_of_a_config_is_reported_in_one_run_with_file_and_line)
 		test_scratch_folder());
 	expect(2, with_folder(
 		"%s/bad.cfg:1: experiment: expected a list of direction, attribution, jailbreak, "
-		"induce, coherence, found [\"direction\", \"atribution\"]\n"
+		"induce, coherence, sweep_kstar, categories, conditional, suffix, jailbreaks, probe, "
+		"exact_patching, low_cosine, interactions, prune, feature_graph, sae_compare, found "
+		"[\"direction\", \"atribution\"]\n"
 		"%s/bad.cfg:2: unknown key ouput; did you mean output?\n"
 		"%s/bad.cfg:3: model.path: expected a text, found 3\n"
 		"%s/bad.cfg:3: model.n_ctx: expected an integer from 0 to 1048576, found -4\n"
@@ -296,7 +298,9 @@ TEST(settings_that_do_not_fit_the_model_are_refused_with_the_bound)
 	CHECK(run.status == 2 && strstr(run.err, "model.template: expected"), "%d: %s", run.status,
 		run.err);
 	engine_run(&run, "%s/run.cfg --set attribution.k_star=1000", test_scratch_folder());
-	expect(2, "attribution.k_star: expected at most 60, the number of candidates, found 1000\n");
+	expect(2,
+		"attribution.k_star: expected at most 60, the number of candidates (the 10 nearest to "
+		"the direction of each layer), found 1000\n");
 }
 
 TEST(help_version_and_dry_run_succeed)
