@@ -314,8 +314,14 @@ const struct setting config_settings[] = {
 	BOOL("save.gradients", save.gradients, "false",
 		"write the mean gradient of the metric with respect to resid_post"),
 	TEXT("save.dtype", save.dtype, "\"float32\"", save_types, "type of saved activations"),
+
+	BOOL("store.keep_units", store.keep_units, "false",
+		"keep the folder of units beside the finished result file"),
 };
 const size_t n_config_settings = sizeof config_settings / sizeof *config_settings;
+
+const char *const incidental_settings[] = {"output", "device", "threads", "profile", "published",
+	"neuronpedia", "budget_gb", "keep_units", NULL};
 
 #undef AT
 #define AT(field) offsetof(struct prompts_config, field)

@@ -7,7 +7,7 @@
  * fit the type asked for is an error where HDF5 would clip it, and a dataset may not claim more
  * bytes than its storage can inflate to.
  */
-#include "host/run/results.h"
+#include "host/run/results_parts.h"
 
 #include "host/base/size.h"
 #include "host/text/utf8.h"
@@ -16,12 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <hdf5.h>
-
-struct results_reader {
-	char *path; /* owned */
-	hid_t file;
-};
 
 int results_open(struct results_reader **out, const char *path, struct err *err)
 {
@@ -278,6 +272,33 @@ int results_read_texts(struct results_reader *r, const char *path, size_t *n, ch
 	H5Tclose(type);
 	free(texts);
 	return *data ? 0 : err->code;
+}
+
+int results_read_all(struct results_reader *r, const char *path, enum results_type type,
+	void **data, size_t *n, struct err *err)
+{
+	const hid_t memory = results_type(type);
+	const int rc = read_values(r, path, 1, n, memory, results_value_bytes(type), data, err);
+
+	H5Tclose(memory);
+	return rc;
+}
+
+int results_read_exactly(struct results_reader *r, const char *path, enum results_type type,
+	void *out, size_t n, struct err *err)
+{
+	void *data;
+	size_t found;
+
+	if (results_read_all(r, path, type, &data, &found, err))
+		return err->code;
+	if (found == n)
+		memcpy(out, data, n * results_value_bytes(type));
+	else
+		err_set(err, ERR_INPUT, "%s: %s: expected %zu values, found %zu", r->path, path, n,
+			found);
+	free(data);
+	return found == n ? 0 : err->code;
 }
 
 int results_read_attribute_integer(struct results_reader *r, const char *object,
