@@ -83,5 +83,10 @@ fuzz: deps
 	cmake --build --preset fuzz -j $(JOBS)
 	tests/fuzz/run.sh $(FUZZ_RUNS)
 
+# 1,000 kills at random moments, each resumed and compared (an hour); CI does 20.
+soak: engine
+	cmake --build --preset cpu -j $(JOBS) --target test_soak
+	build/cpu/test_soak runs_killed
+
 clean:
 	rm -rf build engine

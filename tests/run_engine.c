@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 static void read_whole(const char *path, char *out, size_t size)
 {
@@ -24,23 +25,60 @@ static void read_whole(const char *path, char *out, size_t size)
 	out[n] = '\0';
 }
 
-void engine_run(struct engine_run *run, const char *format, ...)
+static const char *output_path(const char *name)
 {
-	char arguments[8192], command[10240], out[256], err[256];
+	static char path[2][256];
+	char *p = path[strcmp(name, "stdout") == 0];
+
+	snprintf(p, sizeof path[0], "%s/%s", test_scratch_folder(), name);
+	return p;
+}
+
+static pid_t start(const char *format, va_list args)
+{
+	char arguments[8192], command[12288];
+	pid_t child;
+
+	vsnprintf(arguments, sizeof arguments, format, args);
+	snprintf(command, sizeof command, "cd '%s' && exec '%s' %s >'%s' 2>'%s'", test_source_root(),
+		SAENGINE_BINARY, arguments, output_path("stdout"), output_path("stderr"));
+	fflush(stdout);
+	child = fork();
+	if (child == 0) {
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	return child;
+}
+
+pid_t engine_start(const char *format, ...)
+{
 	va_list args;
-	int status;
+	pid_t child;
 
 	va_start(args, format);
-	vsnprintf(arguments, sizeof arguments, format, args);
+	child = start(format, args);
 	va_end(args);
-	snprintf(out, sizeof out, "%s/stdout", test_scratch_folder());
-	snprintf(err, sizeof err, "%s/stderr", test_scratch_folder());
-	snprintf(command, sizeof command, "cd '%s' && '%s' %s >'%s' 2>'%s'", test_source_root(),
-		SAENGINE_BINARY, arguments, out, err);
-	status = system(command);
+	return child;
+}
+
+void engine_wait(struct engine_run *run, pid_t engine)
+{
+	int status = -1;
+
+	waitpid(engine, &status, 0);
 	run->status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-	read_whole(out, run->out, sizeof run->out);
-	read_whole(err, run->err, sizeof run->err);
+	read_whole(output_path("stdout"), run->out, sizeof run->out);
+	read_whole(output_path("stderr"), run->err, sizeof run->err);
+}
+
+void engine_run(struct engine_run *run, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	engine_wait(run, start(format, args));
+	va_end(args);
 }
 
 const char *write_scratch(const char *name, const char *content)

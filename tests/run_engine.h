@@ -6,6 +6,7 @@
 #define SAENGINE_RUN_ENGINE_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 struct engine_run {
 	int status;        /* exit status; -1 when it did not end by itself */
@@ -16,6 +17,13 @@ struct engine_run {
 /* Runs the engine of this build with arguments as a shell would split them. */
 void engine_run(struct engine_run *run, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* Starts it and returns at once: its process. Standard output and error go to files that
+ * engine_wait reads; one at a time. */
+pid_t engine_start(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Waits for it; status is -1 when a signal ended it. */
+void engine_wait(struct engine_run *run, pid_t engine);
 
 /* Writes a file of the scratch folder; returns its path in static storage. */
 const char *write_scratch(const char *name, const char *content);

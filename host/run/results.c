@@ -41,6 +41,18 @@ int results_hdf5_error(struct results *r, const char *what, struct err *err)
 
 /* ---- opening and closing ---------------------------------------------------------------- */
 
+void results_library_open(void)
+{
+	static bool opened;
+
+	/* Ours are all closed by hand; what a full disk kept from being closed would crash the
+	 * library's own cleanup at exit. */
+	if (!opened)
+		H5dont_atexit();
+	opened = true;
+	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
 int results_create(struct results **out, const char *path, struct err *err)
 {
 	struct results *r = calloc(1, sizeof *r);
@@ -58,7 +70,7 @@ int results_create(struct results **out, const char *path, struct err *err)
 	}
 	sprintf(r->part, "%s.part", path);
 	TRY(folder_make_for(path, err));
-	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+	results_library_open();
 	errno = 0;
 	access = H5Pcreate(H5P_FILE_ACCESS);
 	H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
@@ -66,6 +78,7 @@ int results_create(struct results **out, const char *path, struct err *err)
 	H5Pclose(access);
 	if (r->file < 0) {
 		results_hdf5_error(r, "the file", err);
+		unlink(r->part);
 		goto fail;
 	}
 	*out = r;
@@ -140,6 +153,8 @@ int results_finish(struct results *r, struct err *err)
 	TRY(file_sync(r->part, err));
 	TRY(file_rename(r->part, r->path, err));
 fail:
+	if (err->code)
+		unlink(r->part); /* a full disk needs the room */
 	results_close(r);
 	return err->code;
 }

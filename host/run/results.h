@@ -28,7 +28,8 @@ int results_create(struct results **out, const char *path, struct err *err);
 /* The results of a rank that writes no file: everything is taken and nothing kept. */
 int results_create_nowhere(struct results **out, struct err *err);
 
-/* Flushes, closes and renames PATH.part to PATH. The results are closed whatever happens. */
+/* Flushes, closes and renames PATH.part to PATH; on an error removes it. The results are closed
+ * whatever happens. */
 int results_finish(struct results *r, struct err *err);
 
 /* Closes without finishing: PATH.part stays, readable, with what was written. Accepts NULL. */

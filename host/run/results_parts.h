@@ -28,6 +28,9 @@ struct results_reader {
 	hid_t file;
 };
 
+/* Before the first use of HDF5 in a thread: errors are taken from its stack, never printed. */
+void results_library_open(void);
+
 /* HDF5's reason for the failure just seen: ERR_OUTPUT with file, object and reason. */
 int results_hdf5_error(struct results *r, const char *what, struct err *err);
 

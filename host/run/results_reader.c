@@ -26,7 +26,7 @@ int results_open(struct results_reader **out, const char *path, struct err *err)
 		free(r);
 		return err_nomem(err, path, sizeof *r);
 	}
-	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+	results_library_open();
 	r->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
 	if (r->file < 0) {
 		err_set(err, ERR_INPUT, "%s: expected a result file (HDF5) that can be read", path);

@@ -11,7 +11,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum job_kind { JOB_BEGIN, JOB_ROWS, JOB_PART, JOB_NOTE, JOB_COMMIT, JOB_ABANDON };
 
@@ -39,18 +38,6 @@ struct writer {
 
 /* ---- the thread ------------------------------------------------------------------------ */
 
-static int commit(struct writer *w, struct err *err)
-{
-	char *part = strdup(results_part_path(w->file));
-	int rc = results_finish(w->file, err);
-
-	w->file = NULL;
-	if (rc && part) /* a full disk needs the room */
-		unlink(part);
-	free(part);
-	return rc;
-}
-
 static int do_job(struct writer *w, const struct job *job, struct err *err)
 {
 	struct results *file = w->file;
@@ -65,7 +52,8 @@ static int do_job(struct writer *w, const struct job *job, struct err *err)
 	case JOB_NOTE:
 		return results_attribute_text(file, "/", job->path, job->value, err);
 	case JOB_COMMIT:
-		return commit(w, err);
+		w->file = NULL;
+		return results_finish(file, err);
 	case JOB_ABANDON:
 		break;
 	}
