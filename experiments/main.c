@@ -214,6 +214,7 @@ static int run(const struct config *c, const struct arguments *arguments, struct
 	}
 	log_info("saengine %s: %s on %s, %zu prompts", SAENGINE_VERSION, c->model.path,
 		device_description(lab.dev), lab.prompts.n);
+	lab.stages.silent = ranks->rank > 0;
 	TRY(lab_begin_results(&lab, arguments->fresh, err));
 	TRY(lab_write_frame(&lab, err));
 	if (c->sae.check && lab.saes)
@@ -238,12 +239,17 @@ fail:
 /* One of several ranks, or the only one. */
 static int run_rank(const struct config *c, const struct arguments *arguments, struct err *err)
 {
+	static char prefix[32];
 	struct ranks ranks;
 
 	if (ranks_from_environment(&ranks, err))
 		return err->code;
 	if (arguments->dry_run)
 		return ranks.rank == 0 ? run(c, arguments, &ranks, err) : 0;
+	if (ranks.rank > 0) {
+		snprintf(prefix, sizeof prefix, "rank %zu: ", ranks.rank);
+		log_set_prefix(prefix);
+	}
 	stop_on_signals();
 	if (ranks_open(&ranks, c->output, err) == 0)
 		run(c, arguments, &ranks, err);

@@ -25,60 +25,65 @@ static void read_whole(const char *path, char *out, size_t size)
 	out[n] = '\0';
 }
 
-static const char *output_path(const char *name)
+static void output_path(const struct engine_process *process, const char *stream, char path[256])
 {
-	static char path[2][256];
-	char *p = path[strcmp(name, "stdout") == 0];
-
-	snprintf(p, sizeof path[0], "%s/%s", test_scratch_folder(), name);
-	return p;
+	snprintf(path, 256, "%s/%s.%s", test_scratch_folder(), process->name, stream);
 }
 
-static pid_t start(const char *format, va_list args)
+static struct engine_process start(const char *name, const char *launcher, const char *format,
+	va_list args)
 {
-	char arguments[8192], command[12288];
-	pid_t child;
+	struct engine_process process;
+	char arguments[8192], command[12288], out[256], err[256];
 
+	snprintf(process.name, sizeof process.name, "%s", name);
+	output_path(&process, "out", out);
+	output_path(&process, "err", err);
 	vsnprintf(arguments, sizeof arguments, format, args);
-	snprintf(command, sizeof command, "cd '%s' && exec '%s' %s >'%s' 2>'%s'", test_source_root(),
-		SAENGINE_BINARY, arguments, output_path("stdout"), output_path("stderr"));
+	snprintf(command, sizeof command, "cd '%s' && exec %s '%s' %s >'%s' 2>'%s'",
+		test_source_root(), launcher, SAENGINE_BINARY, arguments, out, err);
 	fflush(stdout);
-	child = fork();
-	if (child == 0) {
+	process.pid = fork();
+	if (process.pid == 0) {
 		execl("/bin/sh", "sh", "-c", command, NULL);
 		_exit(127);
 	}
-	return child;
+	return process;
 }
 
-pid_t engine_start(const char *format, ...)
+struct engine_process engine_start(const char *name, const char *launcher, const char *format, ...)
 {
+	struct engine_process process;
 	va_list args;
-	pid_t child;
 
 	va_start(args, format);
-	child = start(format, args);
+	process = start(name, launcher, format, args);
 	va_end(args);
-	return child;
+	return process;
 }
 
-void engine_wait(struct engine_run *run, pid_t engine)
+void engine_wait(struct engine_run *run, const struct engine_process *process)
 {
+	char path[256];
 	int status = -1;
 
-	waitpid(engine, &status, 0);
+	waitpid(process->pid, &status, 0);
 	run->status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-	read_whole(output_path("stdout"), run->out, sizeof run->out);
-	read_whole(output_path("stderr"), run->err, sizeof run->err);
+	output_path(process, "out", path);
+	read_whole(path, run->out, sizeof run->out);
+	output_path(process, "err", path);
+	read_whole(path, run->err, sizeof run->err);
 }
 
 void engine_run(struct engine_run *run, const char *format, ...)
 {
+	struct engine_process process;
 	va_list args;
 
 	va_start(args, format);
-	engine_wait(run, start(format, args));
+	process = start("engine", "", format, args);
 	va_end(args);
+	engine_wait(run, &process);
 }
 
 const char *write_scratch(const char *name, const char *content)

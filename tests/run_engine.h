@@ -18,12 +18,18 @@ struct engine_run {
 void engine_run(struct engine_run *run, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Starts it and returns at once: its process. Standard output and error go to files that
- * engine_wait reads; one at a time. */
-pid_t engine_start(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* An engine that runs. Several may, under different names. */
+struct engine_process {
+	pid_t pid;
+	char name[32];
+};
+
+/* Starts it and returns at once. `launcher` comes before the engine's path: "mpirun -n 2", "". */
+struct engine_process engine_start(const char *name, const char *launcher, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* Waits for it; status is -1 when a signal ended it. */
-void engine_wait(struct engine_run *run, pid_t engine);
+void engine_wait(struct engine_run *run, const struct engine_process *process);
 
 /* Writes a file of the scratch folder; returns its path in static storage. */
 const char *write_scratch(const char *name, const char *content);

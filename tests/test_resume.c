@@ -100,11 +100,11 @@ TEST(runs_killed_at_random_moments_go_on_and_give_the_bits_of_a_straight_run)
 	whole = clock_seconds() - started;
 	for (int kill_number = 0; kill_number < KILLS; kill_number++) {
 		const double wait = whole * (0.55 + 0.45 * test_random_uniform(&random));
-		const pid_t engine = engine_start("%s --set output=%s", JOB, in_scratch("k.h5"));
+		const struct engine_process engine = engine_start("run", "", "%s --set output=%s", JOB, in_scratch("k.h5"));
 
 		usleep((useconds_t)(1e6 * wait));
-		kill(engine, SIGKILL);
-		engine_wait(&run, engine);
+		kill(engine.pid, SIGKILL);
+		engine_wait(&run, &engine);
 		REQUIRE(run.status <= 0, "kill %d: it ended by itself: %s", kill_number, run.err);
 		most = units_in("k.units") > most ? n_units : most;
 		if (run.status == 0 || kill_number + 1 == KILLS || file_exists(in_scratch("k.h5"))) {
@@ -122,14 +122,14 @@ TEST(runs_killed_at_random_moments_go_on_and_give_the_bits_of_a_straight_run)
 }
 
 /* Starts NAME.h5 and lets it come as far as `units` units. */
-static pid_t start_until(const char *name, int units)
+static struct engine_process start_until(const char *name, int units)
 {
 	char result[64], folder[64];
-	pid_t engine;
+	struct engine_process engine;
 
 	snprintf(result, sizeof result, "%s.h5", name);
 	snprintf(folder, sizeof folder, "%s.units", name);
-	engine = engine_start("%s --set output=%s", JOB, in_scratch(result));
+	engine = engine_start("run", "", "%s --set output=%s", JOB, in_scratch(result));
 	for (int i = 0; i < 6000 && units_in(folder) < units; i++)
 		usleep(10000);
 	return engine;
@@ -142,12 +142,12 @@ TEST(a_signal_ends_the_run_within_30_s_with_status_85_and_the_same_command_goes_
 
 	straight();
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-		const pid_t engine = start_until("signal", 3 + 5 * (int)i);
+		const struct engine_process engine = start_until("signal", 3 + 5 * (int)i);
 		const double asked = clock_seconds();
 		char expected[512];
 
-		kill(engine, signals[i]);
-		engine_wait(&run, engine);
+		kill(engine.pid, signals[i]);
+		engine_wait(&run, &engine);
 		CHECK(run.status == 85, "%s: exit status %d: %s", names[i], run.status, run.err);
 		CHECK(clock_seconds() - asked < 30, "%s: it took %.1f s", names[i],
 			clock_seconds() - asked);
@@ -161,15 +161,15 @@ TEST(a_signal_ends_the_run_within_30_s_with_status_85_and_the_same_command_goes_
 
 TEST(a_second_sigint_leaves_at_once)
 {
-	const pid_t engine = start_until("twice", 3);
+	const struct engine_process engine = start_until("twice", 3);
 
 	/* Stopped, so that it sees both together: between two units it would end after one. */
-	kill(engine, SIGSTOP);
-	kill(engine, SIGINT);
-	kill(engine, SIGTERM);
-	kill(engine, SIGCONT);
-	kill(engine, SIGINT);
-	engine_wait(&run, engine);
+	kill(engine.pid, SIGSTOP);
+	kill(engine.pid, SIGINT);
+	kill(engine.pid, SIGTERM);
+	kill(engine.pid, SIGCONT);
+	kill(engine.pid, SIGINT);
+	engine_wait(&run, &engine);
 	CHECK(run.status == 85, "exit status %d: %s", run.status, run.err);
 	finishes("twice");
 }
@@ -239,15 +239,15 @@ TEST(a_failing_disk_is_exit_5_and_the_run_goes_on_on_another)
 
 TEST(a_folder_that_became_read_only_is_exit_5_and_the_run_goes_on_afterwards)
 {
-	pid_t engine;
+	struct engine_process engine;
 
 	if (geteuid() == 0)
 		SKIP("root may write anywhere");
 	straight();
 	REQUIRE(mkdir(in_scratch("ro"), 0777) == 0, "no folder");
 	engine = start_until("ro/r", 3);
-	kill(engine, SIGKILL);
-	engine_wait(&run, engine);
+	kill(engine.pid, SIGKILL);
+	engine_wait(&run, &engine);
 	chmod(in_scratch("ro/r.units"), 0555);
 	engine_run(&run, "%s --set output=%s", JOB, in_scratch("ro/r.h5"));
 	chmod(in_scratch("ro/r.units"), 0777);
@@ -259,24 +259,23 @@ TEST(a_folder_that_became_read_only_is_exit_5_and_the_run_goes_on_afterwards)
 
 TEST(a_second_run_on_the_same_output_is_refused_and_the_first_is_not_disturbed)
 {
-	pid_t engine = start_until("two", 3);
+	const struct engine_process engine = start_until("two", 3);
 	struct engine_run second;
 
-	/* engine_run would overwrite the first one's output files: only the status is read there. */
 	engine_run(&second, "%s --set output=%s", JOB, in_scratch("two.h5"));
 	CHECK(second.status == 5 && strstr(second.err, "two.units: another run is writing here"),
 		"%d: %s", second.status, second.err);
-	engine_wait(&run, engine);
+	engine_wait(&run, &engine);
 	CHECK(run.status == 0, "the first one ended with %d", run.status);
 	CHECK(same_results(straight(), in_scratch("two.h5"), "/") > 100, "too little was compared");
 }
 
 TEST(other_settings_are_refused_with_their_keys_and_fresh_begins_anew)
 {
-	const pid_t engine = start_until("keys", 5);
+	const struct engine_process engine = start_until("keys", 5);
 
-	kill(engine, SIGKILL);
-	engine_wait(&run, engine);
+	kill(engine.pid, SIGKILL);
+	engine_wait(&run, &engine);
 	engine_run(&run, "%s --set output=%s --set attribution.k0=5 --set threads=2", JOB,
 		in_scratch("keys.h5"));
 	CHECK(run.status == 2 && strstr(run.err, "\n  attribution.k0: the units were made with 10, "

@@ -50,7 +50,8 @@ void progress_add(struct progress *p, size_t n)
 	char left[32];
 
 	p->done += n;
-	if (now - p->printed < (p->terminal ? EVERY_TERMINAL : EVERY_PLAIN) || p->done >= p->total)
+	if (now - p->printed < (p->terminal ? EVERY_TERMINAL : EVERY_PLAIN) || p->done >= p->total ||
+		p->log->silent)
 		return;
 	p->printed = now;
 	format_time((double)(p->total - p->done) / (rate_of(p, elapsed) + 1e-9), left, sizeof left);
@@ -75,6 +76,8 @@ void progress_end(struct progress *p)
 	snprintf(stage.name, sizeof stage.name, "%s", p->stage);
 	snprintf(stage.unit, sizeof stage.unit, "%s", p->unit);
 	(void)vec_push(p->log, stage, &ignored);
+	if (p->log->silent)
+		return;
 	format_time(elapsed, took, sizeof took);
 	printf("%s%-34s %5zu %ss  %.1f/s  in %s", p->terminal ? "\r" : "", p->stage, p->done,
 		p->unit, rate_of(p, elapsed), took);

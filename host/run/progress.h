@@ -17,6 +17,7 @@ struct stage_log {
 		double seconds;
 	} *data; /* owned: free it */
 	size_t n, cap;
+	bool silent; /* kept, not printed: ranks other than 0 */
 };
 
 struct progress {

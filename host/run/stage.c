@@ -5,6 +5,7 @@
 #include "host/run/stage.h"
 
 #include "host/base/file.h"
+#include "host/base/log.h"
 #include "host/run/lab.h"
 #include "host/run/stop.h"
 #include "host/run/units.h"
@@ -30,6 +31,7 @@ struct loop {
 	size_t n;
 	char folder[4096];
 	bool *known; /* [n] units whose file stands, or that wait in the writer */
+	size_t n_here; /* computed by this rank */
 	struct progress progress;
 };
 
@@ -113,6 +115,7 @@ static int compute_unit(struct loop *l, size_t b, struct err *err)
 	}
 	TRY(writer_commit(unit.writer, err));
 	l->known[b] = true;
+	l->n_here++;
 	progress_add(&l->progress, items(l, b) - unit.n_advanced);
 	return 0;
 fail:
@@ -217,6 +220,8 @@ int stage_run(struct lab *lab, const struct stage *stage, struct err *err)
 	for (size_t b = 0; b < l.n; b++)
 		TRY(take_unit(&l, b, err));
 	progress_end(&l.progress);
+	if (lab->ranks->world > 1)
+		log_info("%s: %zu of %zu units computed here", stage->title, l.n_here, l.n);
 fail:
 	free(l.known);
 	return err->code;
