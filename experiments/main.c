@@ -5,6 +5,7 @@
  */
 #include "experiments/experiments.h"
 
+#include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
 #include "host/run/plan.h"
@@ -44,6 +45,7 @@ static const struct {
 
 static const char USAGE[] =
 	"usage: engine CONFIG [--set KEY=VALUE]... [--fresh] [--dry-run] [--device NAME] [--profile]\n"
+	"       engine --inspect FILE.h5|FOLDER.units\n"
 	"       engine --help | --help-config | --version\n"
 	"\n"
 	"Runs the experiments that CONFIG names and writes its result file (HDF5). Finished work is\n"
@@ -54,6 +56,8 @@ static const char USAGE[] =
 	"  --set KEY=VALUE  overrides a setting, e.g. --set attribution.k_star=5\n"
 	"  --device NAME    the same as --set device=NAME\n"
 	"  --fresh          begins anew; units of an earlier run are kept as NAME.units.old-N\n"
+	"  --inspect PATH   prints what a result file or a folder of units holds, and whether it is "
+	"complete\n"
 	"  --dry-run        opens every input, prints the plan and the memory it needs, and stops\n"
 	"  --profile        prints where the time went, by kernel, at the end\n"
 	"  --help-config    all settings with types, bounds, defaults and meanings\n"
@@ -64,7 +68,7 @@ static const char USAGE[] =
 	"                30 s; the same command goes on\n";
 
 struct arguments {
-	const char *config;
+	const char *config, *inspect;
 	struct {
 		const char **data;
 		size_t n, cap;
@@ -77,8 +81,8 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 {
 	for (int i = 1; i < argc; i++) {
 		const char *arg = argv[i];
-		const bool takes_value =
-			strcmp(arg, "--set") == 0 || strcmp(arg, "--device") == 0;
+		const bool takes_value = strcmp(arg, "--set") == 0 ||
+			strcmp(arg, "--device") == 0 || strcmp(arg, "--inspect") == 0;
 
 		if (takes_value && i + 1 == argc)
 			return err_set(err, ERR_CONFIG, "%s: expected a value after it\n\n%s", arg, USAGE);
@@ -93,6 +97,9 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 			a->done = true;
 		} else if (strcmp(arg, "--dry-run") == 0) {
 			a->dry_run = true;
+		} else if (strcmp(arg, "--inspect") == 0) {
+			a->inspect = argv[++i];
+			a->done = true;
 		} else if (strcmp(arg, "--fresh") == 0) {
 			a->fresh = true;
 		} else if (strcmp(arg, "--profile") == 0) {
@@ -259,13 +266,22 @@ static int run_rank(const struct config *c, const struct arguments *arguments, s
 	return err->code;
 }
 
+static int inspect(const char *path, struct err *err)
+{
+	if (folder_exists(path))
+		return units_inspect(path, stdout, err);
+	return results_inspect(path, stdout, err);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments arguments = {0};
 	struct config config = {0};
 	struct err err = {0};
 
-	if (parse_arguments(&arguments, argc, argv, &err) == 0 && !arguments.done &&
+	if (parse_arguments(&arguments, argc, argv, &err) == 0 && arguments.inspect)
+		inspect(arguments.inspect, &err);
+	if (err.code == 0 && !arguments.done &&
 		config_load(&config, arguments.config, arguments.overrides.data,
 			arguments.overrides.n, &err) == 0)
 		run_rank(&config, &arguments, &err);

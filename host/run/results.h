@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct results;
 
@@ -128,5 +129,11 @@ int results_read_all(struct results_reader *r, const char *path, enum results_ty
 	void **data, size_t *n, struct err *err);
 int results_read_attribute_integer(struct results_reader *r, const char *object,
 	const char *name, int64_t *value, struct err *err);
+/* *value is owned by the caller. */
+int results_read_attribute_text(struct results_reader *r, const char *object, const char *name,
+	char **value, struct err *err);
+
+/* Prints whether a file is complete, and every dataset. Errors: ERR_INPUT. */
+int results_inspect(const char *path, FILE *to, struct err *err);
 
 #endif

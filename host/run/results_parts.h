@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * results_parts.h - what results.c and results_join.c share. Nobody else includes it.
+ * results_parts.h - what the files results*.c share. Nobody else includes it.
  */
 #ifndef SAENGINE_RESULTS_PARTS_H
 #define SAENGINE_RESULTS_PARTS_H

@@ -320,3 +320,20 @@ int results_read_attribute_integer(struct results_reader *r, const char *object,
 			r->path, object, name);
 	return 0;
 }
+
+int results_read_attribute_text(struct results_reader *r, const char *object, const char *name,
+	char **value, struct err *err)
+{
+	const hid_t a = H5Aopen_by_name(r->file, object, name, H5P_DEFAULT, H5P_DEFAULT);
+	const hid_t type = results_type(RESULTS_TEXT);
+	char *text = NULL;
+
+	*value = a >= 0 && H5Aread(a, type, &text) >= 0 && text ? strdup(text) : NULL;
+	H5free_memory(text);
+	H5Tclose(type);
+	if (a >= 0)
+		H5Aclose(a);
+	return *value ? 0
+		      : err_set(err, ERR_INPUT, "%s: %s: expected a text attribute \"%s\"", r->path,
+				object, name);
+}

@@ -103,10 +103,12 @@ int unit_get_all(struct unit_reader *u, const char *name, enum results_type type
 static int compute_unit(struct loop *l, size_t b, struct err *err)
 {
 	struct unit unit = {l->units->writer, &l->progress, 0};
-	char path[PATH_BYTES];
+	char path[PATH_BYTES], place[64];
 
 	path_of(l, b, path);
+	snprintf(place, sizeof place, "%zu of %zu", b, l->n);
 	TRY(writer_begin(unit.writer, path, err));
+	TRY(writer_note(unit.writer, "unit", place, err));
 	TRY(writer_note(unit.writer, "stage", l->stage->title, err));
 	TRY(writer_note(unit.writer, "device", device_description(l->lab->dev), err));
 	if (l->stage->compute(l->stage->context, b, &unit, err)) {

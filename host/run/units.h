@@ -25,6 +25,8 @@
 #include "host/run/ranks.h"
 #include "host/run/writer.h"
 
+#include <stdio.h>
+
 struct units {
 	char folder[4096];
 	struct ranks *ranks;   /* borrowed */
@@ -54,5 +56,8 @@ void units_discard(struct units *u);
 /* The folder of the next stage, made if it is not there: "NAME.units/03-direction-harmful". Stages
  * come in the same order in every run of a config. */
 int units_stage(struct units *u, const char *title, char *out, size_t size, struct err *err);
+
+/* Prints whose folder it is and how many units of each stage stand. Errors: ERR_INPUT. */
+int units_inspect(const char *folder, FILE *to, struct err *err);
 
 #endif
