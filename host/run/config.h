@@ -40,6 +40,7 @@ struct config {
 	struct text_list experiment;
 	char *output;
 	char *from; /* an earlier result file to take direction and feature sets from; "" = none */
+	int64_t from_k_star; /* of its sets only the so many best; 0 = all */
 	char *device;
 	int64_t threads, seed;
 	bool profile;

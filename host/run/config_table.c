@@ -48,6 +48,8 @@ const struct setting config_settings[] = {
 	TEXT("output", output, NULL, NULL, "the result file, HDF5; appears when the run is complete"),
 	TEXT("from", from, "\"\"", NULL,
 		"an earlier result file whose direction and feature sets to use"),
+	INTEGER("from_k_star", from_k_star, "0", 0, 1 << 20,
+		"of the feature sets of `from`, only the so many best features; 0 = all"),
 	TEXT("device", device, "\"cpu\"", NULL, "cpu, or cpu:LEVEL to force an instruction set"),
 	INTEGER("threads", threads, "0", 0, 4096, "threads of the CPU device; 0 = all cores"),
 	INTEGER("seed", seed, "42", 0, 9007199254740992.0, "of everything random"),
