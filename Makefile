@@ -13,7 +13,8 @@ JOBS := $(shell nproc)
 BUILD_PACKAGES := gcc g++ make cmake pkg-config git libhdf5-dev libconfig-dev libdnnl-dev \
 	libjansson-dev libpcre2-dev zlib1g-dev libssl-dev
 REPORT_PACKAGES := python3 python3-h5py python3-numpy python3-matplotlib
-TEST_PACKAGES := hdf5-tools openmpi-bin python3-xarray python3-h5netcdf r-bioc-rhdf5
+TEST_PACKAGES := hdf5-tools openmpi-bin slurmctld slurmd slurm-client munge python3-xarray \
+	python3-h5netcdf r-bioc-rhdf5
 FUZZ_PACKAGES := clang libclang-rt-14-dev libomp-dev
 FUZZ_RUNS := 100000
 
