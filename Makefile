@@ -21,7 +21,7 @@ FUZZ_RUNS := 100000
 # The Python that the Debian packages are for; another one may come first in PATH.
 PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 
-.PHONY: all engine run test test-asan test-strict fuzz bench deps deps-report deps-test clean
+.PHONY: all engine run test test-asan test-strict soak fuzz bench deps deps-report deps-test clean
 
 all: engine
 

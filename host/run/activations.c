@@ -92,7 +92,7 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	TRY(scoring_run(&w->scoring, n, NULL, 0, &tap, 1, err));
 	for (size_t l = 0; l < w->n_layer; l++)
 		TRY(visit_layer(w, l, &batch, out, err));
-	return w->visitor->batch_done(w->visitor->context, out, err);
+	return w->visitor->batch_done ? w->visitor->batch_done(w->visitor->context, out, err) : 0;
 fail:
 	return err->code;
 }

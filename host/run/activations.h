@@ -25,7 +25,7 @@ struct activation_visitor {
 		struct tensor x, struct unit *out, struct err *err);
 	int (*features)(void *context, size_t layer, const struct activation_batch *batch,
 		const struct host_csr *f, struct unit *out, struct err *err);
-	/* After the last layer of a batch. */
+	/* After the last layer of a batch; may be NULL. */
 	int (*batch_done)(void *context, struct unit *out, struct err *err);
 	/* As stage's. */
 	int (*take)(void *context, size_t batch, struct unit_reader *in, struct err *err);

@@ -6,22 +6,39 @@
 
 #include "host/base/file.h"
 #include "host/base/log.h"
+#include "host/base/vec.h"
 #include "host/run/lab.h"
 #include "host/run/stop.h"
 #include "host/run/units.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+/* What was put into a unit that is not kept. */
+struct part {
+	char name[64];
+	enum results_type type;
+	size_t n;
+	void *data; /* owned */
+};
+
+struct parts {
+	struct part *data;
+	size_t n, cap;
+};
+
 struct unit {
-	struct writer *writer;
+	struct writer *writer; /* NULL: not kept, and the next is used */
+	struct parts parts;
 	struct progress *progress;
 	size_t n_advanced;
 };
 
 struct unit_reader {
-	struct results_reader *file;
+	struct results_reader *file; /* NULL: in memory */
+	const struct parts *parts;
 };
 
 struct loop {
@@ -57,11 +74,48 @@ static void part_path(const char *name, char path[80])
 	snprintf(path, 80, "/unit/%s", name);
 }
 
+static int keep_part(struct unit *u, const char *name, enum results_type type, const void *data,
+	size_t n, struct err *err)
+{
+	const size_t bytes = n * results_value_bytes(type);
+	struct part part = {.type = type, .n = n, .data = malloc(bytes + 1)};
+
+	if (!part.data)
+		return err_nomem(err, name, bytes);
+	snprintf(part.name, sizeof part.name, "%s", name);
+	if (bytes > 0)
+		memcpy(part.data, data, bytes);
+	if (vec_push(&u->parts, part, err) == 0)
+		return 0;
+	free(part.data);
+	return err->code;
+}
+
+static const struct part *find_part(const struct unit_reader *u, const char *name,
+	enum results_type type)
+{
+	for (size_t i = 0; i < u->parts->n; i++)
+		if (strcmp(u->parts->data[i].name, name) == 0 && u->parts->data[i].type == type)
+			return &u->parts->data[i];
+	assert(!"take asks for what compute has put");
+	return NULL;
+}
+
+static void free_parts(struct parts *parts)
+{
+	for (size_t i = 0; i < parts->n; i++)
+		free(parts->data[i].data);
+	free(parts->data);
+	*parts = (struct parts){0};
+}
+
 int unit_put(struct unit *u, const char *name, enum results_type type, const void *data, size_t n,
 	struct err *err)
 {
 	char path[80];
 
+	if (!u->writer)
+		return keep_part(u, name, type, data, n, err);
 	part_path(name, path);
 	return writer_put(u->writer,
 		&(struct results_dataset){.path = path, .type = type, .n_dims = 1, .long_name = ""},
@@ -71,12 +125,14 @@ int unit_put(struct unit *u, const char *name, enum results_type type, const voi
 int unit_rows(struct unit *u, const struct results_dataset *d, const void *data, size_t n,
 	struct err *err)
 {
+	assert(u->writer);
 	return writer_put(u->writer, d, data, n, false, err);
 }
 
 void unit_advance(struct unit *u, size_t n)
 {
-	progress_add(u->progress, n);
+	if (u->progress)
+		progress_add(u->progress, n);
 	u->n_advanced += n;
 }
 
@@ -85,6 +141,13 @@ int unit_get(struct unit_reader *u, const char *name, enum results_type type, vo
 {
 	char path[80];
 
+	if (!u->file) {
+		const struct part *part = find_part(u, name, type);
+
+		assert(part->n == n);
+		memcpy(out, part->data, n * results_value_bytes(type));
+		return 0;
+	}
 	part_path(name, path);
 	return results_read_exactly(u->file, path, type, out, n, err);
 }
@@ -94,6 +157,17 @@ int unit_get_all(struct unit_reader *u, const char *name, enum results_type type
 {
 	char path[80];
 
+	if (!u->file) {
+		const struct part *part = find_part(u, name, type);
+		const size_t bytes = part->n * results_value_bytes(type);
+
+		*n = part->n;
+		*data = malloc(bytes + 1);
+		if (!*data)
+			return err_nomem(err, name, bytes);
+		memcpy(*data, part->data, bytes);
+		return 0;
+	}
 	part_path(name, path);
 	return results_read_all(u->file, path, type, data, n, err);
 }
@@ -102,7 +176,7 @@ int unit_get_all(struct unit_reader *u, const char *name, enum results_type type
 
 static int compute_unit(struct loop *l, size_t b, struct err *err)
 {
-	struct unit unit = {l->units->writer, &l->progress, 0};
+	struct unit unit = {.writer = l->units->writer, .progress = &l->progress};
 	char path[PATH_BYTES], place[64];
 
 	path_of(l, b, path);
@@ -205,7 +279,22 @@ static void find_known(struct loop *l)
 	}
 }
 
-int stage_run(struct lab *lab, const struct stage *stage, struct err *err)
+/* One unit after the other, through memory. */
+static int run_unkept(const struct stage *stage, struct err *err)
+{
+	err_clear(err);
+	for (size_t b = 0; b < stage->schedule->n_batches && err->code == 0; b++) {
+		struct unit unit = {0};
+		struct unit_reader reader = {.parts = &unit.parts};
+
+		if (stage->compute(stage->context, b, &unit, err) == 0)
+			stage->take(stage->context, b, &reader, err);
+		free_parts(&unit.parts);
+	}
+	return err->code;
+}
+
+static int run_kept(struct lab *lab, const struct stage *stage, struct err *err)
 {
 	struct loop l = {.lab = lab, .units = lab->units, .stage = stage,
 		.n = stage->schedule->n_batches};
@@ -227,4 +316,9 @@ int stage_run(struct lab *lab, const struct stage *stage, struct err *err)
 fail:
 	free(l.known);
 	return err->code;
+}
+
+int stage_run(struct lab *lab, const struct stage *stage, struct err *err)
+{
+	return stage->title ? run_kept(lab, stage, err) : run_unkept(stage, err);
 }

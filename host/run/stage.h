@@ -9,7 +9,8 @@
  *             in order, on every rank, after all are computed.
  *
  * So what a stage finds is a function of its units alone, and a run that goes on after a kill, or
- * on other ranks, finds the same bits.
+ * on other ranks, finds the same bits. A stage without a title, one of many small ones, goes the
+ * same way through memory: every rank computes it, and every run anew.
  */
 #ifndef SAENGINE_STAGE_H
 #define SAENGINE_STAGE_H
@@ -22,7 +23,7 @@ struct unit;
 struct unit_reader;
 
 struct stage {
-	const char *title; /* in progress lines, and the name of the stage's folder */
+	const char *title; /* in progress lines, and the name of the stage's folder; NULL = not kept */
 	const struct schedule *schedule;
 	size_t items_per_prompt; /* what progress counts; 0 = 1, prompts */
 	const char *item;        /* its name: "prompt", "trial" */
@@ -41,7 +42,8 @@ int stage_run(struct lab *lab, const struct stage *stage, struct err *err);
 int unit_put(struct unit *u, const char *name, enum results_type type, const void *data, size_t n,
 	struct err *err);
 
-/* n rows of a dataset of the result file, once per dataset and unit; stage_run appends them. */
+/* n rows of a dataset of the result file, once per dataset and unit; stage_run appends them. Only
+ * where the stage has a title. */
 int unit_rows(struct unit *u, const struct results_dataset *d, const void *data, size_t n,
 	struct err *err);
 
