@@ -49,6 +49,8 @@ const struct setting config_settings[] = {
 	TEXT("output", output, NULL, NULL, "the result file, HDF5; appears when the run is complete"),
 	TEXT("from", from, "\"\"", NULL,
 		"an earlier result file whose direction and feature sets to use"),
+	INTEGER("from_k_star", from_k_star, "0", 0, 1 << 20,
+		"of the feature sets of `from`, only the so many best features; 0 = all"),
 	TEXT("device", device, "\"cpu\"", NULL, "cpu, or cpu:LEVEL to force an instruction set"),
 	INTEGER("threads", threads, "0", 0, 4096, "threads of the CPU device; 0 = all cores"),
 	INTEGER("seed", seed, "42", 0, 9007199254740992.0, "of everything random"),
@@ -325,8 +327,14 @@ const struct setting config_settings[] = {
 	BOOL("save.gradients", save.gradients, "false",
 		"write the mean gradient of the metric with respect to resid_post"),
 	TEXT("save.dtype", save.dtype, "\"float32\"", save_types, "type of saved activations"),
+
+	BOOL("store.keep_units", store.keep_units, "false",
+		"keep the folder of units beside the finished result file"),
 };
 const size_t n_config_settings = sizeof config_settings / sizeof *config_settings;
+
+const char *const incidental_settings[] = {"output", "device", "threads", "profile", "published",
+	"neuronpedia", "budget_gb", "keep_units", NULL};
 
 #undef AT
 #define AT(field) offsetof(struct prompts_config, field)
