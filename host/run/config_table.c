@@ -82,7 +82,9 @@ const struct setting config_settings[] = {
 	TEXT("sae.format", sae.format, "\"auto\"", formats,
 		"layout of the SAE folders: gemma_scope (params.npz), gemma_scope_2 (Gemma 3, "
 		"params.safetensors), llama_scope, saelens (cfg.json and sae_weights.safetensors: "
-		"standard, gated, topk, jumprelu, batchtopk), sparsify (EleutherAI: topk, groupmax); "
+		"standard, gated, topk, jumprelu, batchtopk), sparsify (EleutherAI: topk, groupmax); of "
+		"topk and groupmax SAEs, clamping and attribution need every feature of a layer, not "
+		"only the ones in use: a whole encoder in memory and its product for every token; "
 		"auto = by what lies in the folder"),
 	TEXT("sae.layer_folder", sae.layer_folder, "\"\"", NULL,
 		"the folder of each layer's SAE below sae.path, {layer} in place of the layer, e.g. "

@@ -44,6 +44,21 @@ static int add_model_file(struct inputs *inputs, const struct lab *lab, const ch
 	return rc;
 }
 
+static int add_sae(struct inputs *inputs, const struct sae_set *saes, size_t layer,
+	struct err *err)
+{
+	char config[4096];
+
+	if (!sae_set_has(saes, layer))
+		return 0;
+	TRY(add_file(inputs, sae_set_path(saes, layer), "sae", err));
+	if (sae_set_config_path(saes, layer, config, sizeof config))
+		TRY(add_file(inputs, config, "sae", err));
+	return 0;
+fail:
+	return err->code;
+}
+
 int inputs_collect(struct inputs *inputs, const struct lab *lab, struct err *err)
 {
 	const struct safetensors_folder *weights = lab->model->files;
@@ -56,8 +71,7 @@ int inputs_collect(struct inputs *inputs, const struct lab *lab, struct err *err
 	for (size_t i = 0; i < safetensors_folder_files(weights); i++)
 		TRY(add_file(inputs, safetensors_folder_path(weights, i), "weights", err));
 	for (size_t l = 0; lab->saes && l < sae_set_layers(lab->saes); l++)
-		if (sae_set_has(lab->saes, l))
-			TRY(add_file(inputs, sae_set_path(lab->saes, l), "sae", err));
+		TRY(add_sae(inputs, lab->saes, l, err));
 	for (size_t i = 0; i < lab->config->n_prompts; i++)
 		TRY(add_file(inputs, lab->config->prompts[i].file, "prompts", err));
 	if (*lab->config->from)
