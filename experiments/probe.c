@@ -115,31 +115,93 @@ fail:
 
 /* ---- 2. what probes see ---------------------------------------------------------------- */
 
-static int take_layer(void *context, size_t layer, const struct activation_batch *batch,
-	struct tensor x, struct err *err)
+/* A unit holds, for its prompts: "place" [n] in the list, and for each layer "LAYER" [n, d], the
+ * mean over the last tokens. */
+static int put_places(const struct activation_batch *batch, struct unit *out, struct err *err)
+{
+	int32_t *place = malloc(batch->n_prompts * sizeof *place + 1);
+	int rc;
+
+	if (!place)
+		return err_nomem(err, "activations", batch->n_prompts * sizeof *place);
+	for (size_t i = 0; i < batch->n_prompts; i++)
+		place[i] = (int32_t)batch->index[i];
+	rc = unit_put(out, "place", RESULTS_I32, place, batch->n_prompts, err);
+	free(place);
+	return rc;
+}
+
+static int see_layer(void *context, size_t layer, const struct activation_batch *batch,
+	struct tensor x, struct unit *out, struct err *err)
 {
 	struct work *w = context;
+	float *mean = calloc(batch->n_prompts * w->d + 1, sizeof *mean);
+	char name[24];
 
+	err_clear(err);
 	if (batch->n_tokens > w->download_rows) {
 		free(w->download);
 		w->download_rows = batch->n_tokens;
 		w->download = malloc(w->download_rows * w->d * sizeof *w->download);
-		if (!w->download)
-			return err_nomem(err, "activations",
-				w->download_rows * w->d * sizeof *w->download);
 	}
-	if (download_floats(w->lab->dev, x, w->download, err))
-		return err->code;
+	if (!w->download || !mean) {
+		err_nomem(err, "activations", w->download_rows * w->d * sizeof *w->download);
+		goto fail;
+	}
+	if (layer == 0)
+		TRY(put_places(batch, out, err));
+	TRY(download_floats(w->lab->dev, x, w->download, err));
 	for (size_t i = 0; i < batch->n_prompts; i++) {
-		float *to = w->dense + (layer * w->prompts.n + batch->index[i]) * w->d;
 		const size_t end = batch->token_start[i + 1];
 		const size_t n = size_min(w->n_last, end - batch->token_start[i]);
 
 		for (size_t t = end - n; t < end; t++)
 			for (size_t j = 0; j < w->d; j++)
-				to[j] += w->download[t * w->d + j] / (float)n;
+				mean[i * w->d + j] += w->download[t * w->d + j] / (float)n;
 	}
-	return 0;
+	snprintf(name, sizeof name, "%zu", layer);
+	TRY(unit_put(out, name, RESULTS_F32, mean, batch->n_prompts * w->d, err));
+fail:
+	free(mean);
+	return err->code;
+}
+
+static int take_layers(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct work *w = context;
+	void *place = NULL;
+	float *mean = NULL;
+	size_t n;
+
+	(void)b;
+	err_clear(err);
+	TRY(unit_get_all(in, "place", RESULTS_I32, &place, &n, err));
+	mean = malloc(n * w->d * sizeof *mean + 1);
+	if (!mean) {
+		err_nomem(err, "activations", n * w->d * sizeof *mean);
+		goto fail;
+	}
+	for (size_t l = 0; l < w->n_layer; l++) {
+		char name[24];
+
+		snprintf(name, sizeof name, "%zu", l);
+		TRY(unit_get(in, name, RESULTS_F32, mean, n * w->d, err));
+		for (size_t i = 0; i < n; i++) {
+			const size_t p = (size_t)((const int32_t *)place)[i];
+
+			if (p >= w->prompts.n) {
+				err_set(err, ERR_INPUT, "expected places below %zu, found %zu",
+					w->prompts.n, p);
+				goto fail;
+			}
+			memcpy(w->dense + (l * w->prompts.n + p) * w->d, mean + i * w->d,
+				w->d * sizeof *mean);
+		}
+	}
+fail:
+	free(place);
+	free(mean);
+	return err->code;
 }
 
 static int see_features(struct work *w, struct err *err)
@@ -156,7 +218,8 @@ fail:
 
 static int see_layers(struct work *w, struct err *err)
 {
-	const struct activation_visitor visitor = {.context = w, .resid_post = take_layer};
+	const struct activation_visitor visitor = {.context = w, .resid_post = see_layer,
+		.take = take_layers};
 
 	w->dense = calloc(w->n_layer * w->prompts.n * w->d, sizeof *w->dense);
 	if (!w->dense)

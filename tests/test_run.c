@@ -137,6 +137,25 @@ TEST(an_earlier_file_of_another_model_or_other_saes_is_refused)
 	CHECK(!file_exists(result("refused.h5")), "a result was written");
 }
 
+TEST(the_best_features_of_an_earlier_file_are_the_sets_of_a_run_that_asks_for_so_many)
+{
+	static const char *const METHODS = "--set 'attribution.methods=[\"cossim_ap\",\"ap\"]'";
+
+	RUN("%s %s --set output=%s --set attribution.k_star=3", SHORT_JOB, METHODS, result("three.h5"));
+	RUN("%s %s --set output=%s --set attribution.k_star=9 "
+	    "--set 'experiment=[\"direction\",\"attribution\"]'",
+		SHORT_JOB, METHODS, result("nine.h5"));
+	RUN("%s --set output=%s --set experiment=jailbreak --set from=%s --set from_k_star=3",
+		SHORT_JOB, result("best.h5"), result("nine.h5"));
+	CHECK(same_results(result("three.h5"), result("best.h5"), "/generations/jailbreak") > 10,
+		"too little was compared");
+	engine_run(&run, "%s --set output=%s --set experiment=jailbreak --set from=%s "
+			 "--set from_k_star=10", SHORT_JOB, result("best.h5"), result("nine.h5"));
+	CHECK(run.status == 2 && strstr(run.err, "from_k_star: expected at most 9, the features of "
+						 "/feature_sets/cossim_ap/global/layer in "),
+		"%d: %s", run.status, run.err);
+}
+
 TEST(a_dry_run_plans_and_writes_nothing)
 {
 	RUN("%s --set output=%s --dry-run", SHORT_JOB, result("dry.h5"));

@@ -833,6 +833,36 @@ void config_print(const struct config *c, FILE *to)
 	fputs("};\n", to);
 }
 
+static bool is_incidental(const char *key)
+{
+	const char *last = key + group_length(key) + (group_length(key) > 0);
+
+	for (const char *const *i = incidental_settings; *i; i++)
+		if (strcmp(last, *i) == 0)
+			return true;
+	return false;
+}
+
+void config_print_lines(const struct config *c, FILE *to)
+{
+	for (size_t i = 0; i < n_config_settings; i++) {
+		if (is_incidental(config_settings[i].key))
+			continue;
+		fprintf(to, "%s = ", config_settings[i].key);
+		print_value(&config_settings[i], c, to);
+		fputc('\n', to);
+	}
+	for (size_t i = 0; i < c->n_prompts; i++) {
+		for (size_t j = 0; j < n_prompts_settings; j++) {
+			if (is_incidental(prompts_settings[j].key))
+				continue;
+			fprintf(to, "prompts.%s.%s = ", c->prompts[i].name, prompts_settings[j].key);
+			print_value(&prompts_settings[j], &c->prompts[i], to);
+			fputc('\n', to);
+		}
+	}
+}
+
 static void print_row_help(const struct setting *row, const char *prefix, FILE *to)
 {
 	char what[512];

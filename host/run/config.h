@@ -40,6 +40,7 @@ struct config {
 	struct text_list experiment;
 	char *output;
 	char *from; /* an earlier result file to take direction and feature sets from; "" = none */
+	int64_t from_k_star; /* of its sets only the so many best; 0 = all */
 	char *device;
 	int64_t threads, seed;
 	bool profile;
@@ -162,6 +163,9 @@ struct config {
 		bool resid_post, features, gradients;
 		char *dtype;
 	} save;
+	struct {
+		bool keep_units;
+	} store;
 };
 
 /* `overrides`: "key=value" of --set, applied after the file, the value in the syntax of the file
@@ -186,6 +190,9 @@ bool text_list_holds(const struct text_list *list, const char *item);
 
 /* Every setting with its value, in the syntax of the file: what was run. */
 void config_print(const struct config *c, FILE *to);
+
+/* The settings that bear on the results, one line each: "attribution.k0 = 10". */
+void config_print_lines(const struct config *c, FILE *to);
 
 /* The reference of all settings, for --help-config. */
 void config_print_help(FILE *to);

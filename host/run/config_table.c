@@ -49,6 +49,8 @@ const struct setting config_settings[] = {
 	TEXT("output", output, NULL, NULL, "the result file, HDF5; appears when the run is complete"),
 	TEXT("from", from, "\"\"", NULL,
 		"an earlier result file whose direction and feature sets to use"),
+	INTEGER("from_k_star", from_k_star, "0", 0, 1 << 20,
+		"of the feature sets of `from`, only the so many best features; 0 = all"),
 	TEXT("device", device, "\"cpu\"", NULL, "cpu, or cpu:LEVEL to force an instruction set"),
 	INTEGER("threads", threads, "0", 0, 4096, "threads of the CPU device; 0 = all cores"),
 	INTEGER("seed", seed, "42", 0, 9007199254740992.0, "of everything random"),
@@ -80,7 +82,9 @@ const struct setting config_settings[] = {
 	TEXT("sae.format", sae.format, "\"auto\"", formats,
 		"layout of the SAE folders: gemma_scope (params.npz), gemma_scope_2 (Gemma 3, "
 		"params.safetensors), llama_scope, saelens (cfg.json and sae_weights.safetensors: "
-		"standard, gated, topk, jumprelu, batchtopk), sparsify (EleutherAI: topk, groupmax); "
+		"standard, gated, topk, jumprelu, batchtopk), sparsify (EleutherAI: topk, groupmax); of "
+		"topk and groupmax SAEs, clamping and attribution need every feature of a layer, not "
+		"only the ones in use: a whole encoder in memory and its product for every token; "
 		"auto = by what lies in the folder"),
 	TEXT("sae.layer_folder", sae.layer_folder, "\"\"", NULL,
 		"the folder of each layer's SAE below sae.path, {layer} in place of the layer, e.g. "
@@ -327,8 +331,14 @@ const struct setting config_settings[] = {
 	BOOL("save.gradients", save.gradients, "false",
 		"write the mean gradient of the metric with respect to resid_post"),
 	TEXT("save.dtype", save.dtype, "\"float32\"", save_types, "type of saved activations"),
+
+	BOOL("store.keep_units", store.keep_units, "false",
+		"keep the folder of units beside the finished result file"),
 };
 const size_t n_config_settings = sizeof config_settings / sizeof *config_settings;
+
+const char *const incidental_settings[] = {"output", "device", "threads", "profile", "published",
+	"neuronpedia", "budget_gb", "keep_units", NULL};
 
 #undef AT
 #define AT(field) offsetof(struct prompts_config, field)

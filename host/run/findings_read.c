@@ -24,13 +24,25 @@ static int check_feature(const struct lab *lab, const char *path, int32_t layer,
 	return 0;
 }
 
-/* Leaves *known alone when the file has no such set. */
-static int read_global(struct lab *lab, struct results_reader *r, const char *name,
+/* How many of the n features of a set are taken: all (0) or as many as wanted. */
+static int features_taken(const struct lab *lab, const char *path, size_t n, size_t wanted,
+	size_t *taken, struct err *err)
+{
+	*taken = wanted ? wanted : n;
+	if (wanted > n)
+		return err_set(err, ERR_CONFIG,
+			"from_k_star: expected at most %zu, the features of %s in %s, found %zu", n, path,
+			lab->config->from, wanted);
+	return 0;
+}
+
+/* The `most` best features of a set, 0 = all. Leaves *known alone when the file has no such set. */
+static int read_global(struct lab *lab, struct results_reader *r, const char *name, size_t most,
 	struct feature_set *set, bool *known, struct err *err)
 {
 	int32_t *layer = NULL, *feature = NULL;
 	float *score = NULL, *cosine = NULL;
-	size_t n[4] = {0};
+	size_t n[4] = {0}, taken;
 	char path[4][128];
 
 	err_clear(err);
@@ -50,7 +62,8 @@ static int read_global(struct lab *lab, struct results_reader *r, const char *na
 			goto fail;
 		}
 	}
-	for (size_t k = 0; k < n[0]; k++) {
+	TRY(features_taken(lab, path[0], n[0], most, &taken, err));
+	for (size_t k = 0; k < taken; k++) {
 		TRY(check_feature(lab, path[0], layer[k], feature[k], err));
 		TRY(feature_set_add(set, (struct feature){layer[k], feature[k], cosine[k], score[k]},
 			err));
@@ -67,6 +80,7 @@ fail:
 /* The local sets of an earlier file: row i belongs to the prompt with text texts[prompt[i]]. */
 struct local_columns {
 	size_t n_rows, rank, n_texts;
+	size_t taken; /* of each row's rank features */
 	int32_t *prompt, *layer, *feature;
 	float *score;
 	char **texts;
@@ -109,7 +123,7 @@ fail:
 static int fill_local(struct lab *lab, const struct local_columns *c, size_t row,
 	struct feature_set *set, const char *group, struct err *err)
 {
-	for (size_t k = row * c->rank; k < (row + 1) * c->rank && c->layer[k] >= 0; k++) {
+	for (size_t k = row * c->rank; k < row * c->rank + c->taken && c->layer[k] >= 0; k++) {
 		TRY(check_feature(lab, group, c->layer[k], c->feature[k], err));
 		TRY(feature_set_add(set,
 			(struct feature){c->layer[k], c->feature[k], NAN, c->score[k]}, err));
@@ -161,6 +175,7 @@ static int read_local(struct lab *lab, struct results_reader *r, enum method met
 	if (!sets->local)
 		return err_nomem(err, "local sets", lab->prompts.n * sizeof *sets->local);
 	TRY(read_local_columns(r, group, &c, err));
+	TRY(features_taken(lab, group, c.rank, (size_t)lab->config->from_k_star, &c.taken, err));
 	for (size_t row = 0; row < c.n_rows; row++) {
 		if (c.prompt[row] < 0 || (size_t)c.prompt[row] >= c.n_texts) {
 			err_set(err, ERR_INPUT, "from: %s/prompt: expected ids below %zu, found %d", group,
@@ -296,13 +311,13 @@ int lab_load_findings(struct lab *lab, struct err *err)
 		TRY(read_direction(lab, r, err));
 	for (int m = 0; m < N_METHODS && lab->saes; m++)
 		if (!text_list_holds(&c->experiment, "attribution"))
-			if (read_global(lab, r, method_names[m], &lab->sets[m].global,
-				    &lab->sets[m].known, err) ||
+			if (read_global(lab, r, method_names[m], (size_t)c->from_k_star,
+				    &lab->sets[m].global, &lab->sets[m].known, err) ||
 				read_local(lab, r, (enum method)m, err))
 				goto fail;
 	if (lab->saes && !text_list_holds(&c->experiment, "categories")) {
-		TRY(read_global(lab, r, "refusal", &lab->roles.refusal, &lab->roles.known, err));
-		TRY(read_global(lab, r, "harm", &lab->roles.harm, &lab->roles.known, err));
+		TRY(read_global(lab, r, "refusal", 0, &lab->roles.refusal, &lab->roles.known, err));
+		TRY(read_global(lab, r, "harm", 0, &lab->roles.harm, &lab->roles.known, err));
 	}
 fail:
 	results_reader_close(r);

@@ -242,13 +242,15 @@ static int open_saes(struct lab *lab, struct err *err)
 		lab->model->arch.d_model, err);
 }
 
-int lab_open(struct lab *lab, const struct config *c, struct err *err)
+int lab_open(struct lab *lab, const struct config *c, struct ranks *ranks, struct err *err)
 {
 	const struct model_options model = {.n_ctx = (size_t)c->model.n_ctx};
+	char device[256];
 
-	*lab = (struct lab){.config = c};
+	*lab = (struct lab){.config = c, .ranks = ranks};
 	TRY(check_inputs(c, err));
-	TRY(device_open(&lab->dev, c->device, (int)c->threads, err));
+	ranks_device(ranks, c->device, device, sizeof device);
+	TRY(device_open(&lab->dev, device, ranks_threads(ranks, (int)c->threads), err));
 	TRY(model_open(&lab->model, lab->dev, c->model.path, &model, err));
 	TRY(open_text(lab, err));
 	TRY(find_refusal_token(lab, err));
@@ -265,6 +267,26 @@ fail:
 	return err->code;
 }
 
+int lab_begin_results(struct lab *lab, bool fresh, struct err *err)
+{
+	const char *output = lab->config->output;
+	char *inputs = NULL;
+
+	if (lab->ranks->rank > 0) {
+		TRY(units_open(&lab->units, output, lab->ranks, fresh, NULL, err));
+		return results_create_nowhere(&lab->results, err);
+	}
+	TRY(inputs_collect(&lab->inputs, lab, err));
+	inputs = inputs_text(&lab->inputs, lab->config, dtype_name(device_activation(lab->dev)));
+	if (!inputs)
+		return err_nomem(err, "the manifest", 4096);
+	TRY(units_open(&lab->units, output, lab->ranks, fresh, inputs, err));
+	TRY(results_create(&lab->results, output, err));
+fail:
+	free(inputs);
+	return err->code;
+}
+
 static void free_sets(struct method_sets *sets, size_t n_prompts)
 {
 	free(sets->global.data);
@@ -277,7 +299,9 @@ void lab_close(struct lab *lab)
 {
 	struct prompt_table *t = &lab->prompts;
 
+	units_close(lab->units);
 	results_close(lab->results);
+	inputs_free(&lab->inputs);
 	for (int m = 0; m < N_METHODS; m++)
 		free_sets(&lab->sets[m], t->n);
 	free(lab->roles.refusal.data);

@@ -9,9 +9,11 @@
 #include "host/method/features.h"
 #include "host/method/indirect_effect.h"
 #include "host/run/config.h"
+#include "host/run/inputs.h"
 #include "host/run/progress.h"
 #include "host/run/results.h"
 #include "host/run/schedule.h"
+#include "host/run/units.h"
 #include "host/text/chat_template.h"
 #include "host/text/prompts.h"
 
@@ -77,6 +79,9 @@ struct lab {
 	int32_t stop[CHAT_MAX_STOP];
 	size_t n_stop;
 	int32_t refusal_token;
+	struct ranks *ranks;      /* borrowed */
+	struct inputs inputs;     /* files read; rank 0 only */
+	struct units *units;      /* what stages keep their work in */
 	struct results *results;
 	struct stage_log stages; /* what each stage took */
 
@@ -89,9 +94,13 @@ struct lab {
 	} summary;
 };
 
-/* Opens device, model, tokenizer, SAEs and prompts; nothing is computed or written.
+/* `config` and `ranks` are borrowed until lab_close. Opens device, model, tokenizer, SAEs and prompts; nothing is computed or written.
  * Errors: those of the parts; missing inputs name where the config says they are published. */
-int lab_open(struct lab *lab, const struct config *config, struct err *err);
+int lab_open(struct lab *lab, const struct config *config, struct ranks *ranks, struct err *err);
+
+/* Opens the units and begins the result file, or on ranks that do not write it, results that go
+ * nowhere: from here on there is something to leave behind. `fresh`: as units_open. */
+int lab_begin_results(struct lab *lab, bool fresh, struct err *err);
 
 /* What the config says of its SAEs. Texts borrowed. */
 struct sae_options lab_sae_options(const struct config *c);

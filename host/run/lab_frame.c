@@ -8,7 +8,6 @@
 #include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
-#include "host/formats/safetensors.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -132,92 +131,36 @@ fail:
 
 /* ---- provenance ------------------------------------------------------------------------ */
 
-struct file_table {
-	struct {
-		char **data;
-		size_t n, cap;
-	} path, role, hash;
-};
-
-static int add_file(struct file_table *t, const char *path, const char *role, struct err *err)
-{
-	char hash[SHA256_HEX];
-
-	for (size_t i = 0; i < t->path.n; i++)
-		if (strcmp(t->path.data[i], path) == 0)
-			return 0; /* read for several prompt sets */
-	TRY(sha256_file(path, hash, err));
-	TRY(vec_push(&t->path, strdup(path), err));
-	TRY(vec_push(&t->role, strdup(role), err));
-	TRY(vec_push(&t->hash, strdup(hash), err));
-	return 0;
-fail:
-	return err->code;
-}
-
-static int add_model_file(struct file_table *t, const struct lab *lab, const char *name,
-	const char *role, struct err *err)
-{
-	char *path = path_join(lab->config->model.path, name);
-	int rc;
-
-	if (!path)
-		return err_nomem(err, name, strlen(name));
-	rc = add_file(t, path, role, err);
-	free(path);
-	return rc;
-}
-
-static int collect_files(struct lab *lab, struct file_table *t, struct err *err)
-{
-	const struct safetensors_folder *weights = lab->model->files;
-	char *tokenizer = NULL;
-
-	err_clear(err);
-	TRY(tokenizer_find(&tokenizer, lab->config->model.path, err));
-	TRY(add_model_file(t, lab, "config.json", "model", err));
-	TRY(add_file(t, tokenizer, "tokenizer", err));
-	for (size_t i = 0; i < safetensors_folder_files(weights); i++)
-		TRY(add_file(t, safetensors_folder_path(weights, i), "weights", err));
-	for (size_t l = 0; lab->saes && l < sae_set_layers(lab->saes); l++)
-		if (sae_set_has(lab->saes, l))
-			TRY(add_file(t, sae_set_path(lab->saes, l), "sae", err));
-	for (size_t i = 0; i < lab->config->n_prompts; i++)
-		TRY(add_file(t, lab->config->prompts[i].file, "prompts", err));
-fail:
-	free(tokenizer);
-	return err->code;
-}
-
-static void free_texts(char **texts, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		free(texts[i]);
-	free(texts);
-}
-
 static int write_files(struct lab *lab, struct err *err)
 {
-	struct file_table t = {0};
+	const struct inputs *inputs = &lab->inputs;
+	const size_t n = inputs->n;
+	const char **columns = malloc(3 * n * sizeof *columns + 1);
 
 	err_clear(err);
-	TRY(collect_files(lab, &t, err));
-	TRY(results_text_scale(lab->results, "/provenance/file", (const char *const *)t.path.data,
-		t.path.n, "file that was read", err));
+	if (!columns) {
+		err_nomem(err, "the files", 3 * n * sizeof *columns);
+		goto fail;
+	}
+	for (size_t i = 0; i < n; i++) {
+		columns[i] = inputs->data[i].path;
+		columns[n + i] = inputs->data[i].role;
+		columns[2 * n + i] = inputs->data[i].sha256;
+	}
+	TRY(results_text_scale(lab->results, "/provenance/file", columns, n, "file that was read",
+		err));
 	TRY(results_write(lab->results,
 		&(struct results_dataset){.path = "/provenance/role", .type = RESULTS_TEXT,
-			.n_dims = 1, .dims = {t.role.n}, .scales = {"/provenance/file"},
+			.n_dims = 1, .dims = {n}, .scales = {"/provenance/file"},
 			.long_name = "what the file is"},
-		t.role.data, err));
+		columns + n, err));
 	TRY(results_write(lab->results,
 		&(struct results_dataset){.path = "/provenance/sha256", .type = RESULTS_TEXT,
-			.n_dims = 1, .dims = {t.hash.n}, .scales = {"/provenance/file"},
+			.n_dims = 1, .dims = {n}, .scales = {"/provenance/file"},
 			.long_name = "SHA-256 of the file"},
-		t.hash.data, err));
+		columns + 2 * n, err));
 fail:
-	free_texts(t.path.data, t.path.n);
-	free_texts(t.role.data, t.role.n);
-	free_texts(t.hash.data, t.hash.n);
+	free(columns);
 	return err->code;
 }
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * observe.c - Contract: observe.h. Tests: what experiments built on it must show (test_science).
+ *
+ * A unit holds, for its prompts: "activation" [rows, n_features], rows in their order;
+ * "first_token", "p_refusal"; with targets "metric".
  */
 #include "host/run/observe.h"
 
@@ -8,7 +11,7 @@
 #include "host/base/vec.h"
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
-#include "host/run/progress.h"
+#include "host/run/stage.h"
 
 #include <math.h>
 
@@ -44,6 +47,7 @@ struct work {
 	int32_t *pairs;            /* [2 most_prompts] */
 	double *values;            /* [2 most_prompts] */
 	float *rows;               /* [most_out, most features of a layer] */
+	float *activation;         /* [most_out, n_features] of the batch */
 };
 
 /* ---- opening --------------------------------------------------------------------------- */
@@ -140,7 +144,8 @@ static int work_open(struct work *w, struct err *err)
 	w->pairs = calloc(2 * most + 1, sizeof *w->pairs);
 	w->values = calloc(2 * most + 1, sizeof *w->values);
 	w->rows = calloc(w->most_rows * widest + 1, sizeof *w->rows);
-	if (!w->ids || !w->tokens || !w->pairs || !w->values || !w->rows)
+	w->activation = calloc(w->most_out * w->out->n_features + 1, sizeof *w->activation);
+	if (!w->ids || !w->tokens || !w->pairs || !w->values || !w->rows || !w->activation)
 		return err_nomem(err, "observations", w->most_rows * widest * sizeof *w->rows);
 	return carve_allocate(w->lab->dev, layout, w, &w->memory, err);
 fail:
@@ -166,6 +171,7 @@ static void work_close(struct work *w)
 	free(w->pairs);
 	free(w->values);
 	free(w->rows);
+	free(w->activation);
 }
 
 void observation_free(struct observation *o)
@@ -226,27 +232,35 @@ fail:
 	return err->code;
 }
 
-static int keep_features(struct work *w, size_t n, struct err *err)
+static size_t kept_rows(const struct work *w, size_t place)
+{
+	return w->out->start[place + 1] - w->out->start[place];
+}
+
+static int put_features(struct work *w, size_t n, struct unit *out, struct err *err)
 {
 	const struct batch *b = &w->scoring.runner.batch;
+	size_t n_rows = 0;
 
 	for (size_t l = 0; l < w->n_layer; l++) {
-		size_t row = 0;
+		size_t row = 0, to = 0;
 
 		if (w->watched[l].ids.n == 0)
 			continue;
 		TRY(download_floats(w->lab->dev, w->views[l], w->rows, err));
 		for (size_t i = 0; i < n; i++) {
-			const size_t place = w->scoring.index[i];
-			const size_t kept = w->out->start[place + 1] - w->out->start[place];
+			const size_t kept = kept_rows(w, w->scoring.index[i]);
 
 			while (row < b->n_out && (size_t)b->out_seq[row] == i)
 				row++;
-			keep_rows(w, l, row - kept, kept,
-				w->out->activation + w->out->start[place] * w->out->n_features);
+			keep_rows(w, l, row - kept, kept, w->activation + to * w->out->n_features);
+			to += kept;
 		}
 	}
-	return 0;
+	for (size_t i = 0; i < n; i++)
+		n_rows += kept_rows(w, w->scoring.index[i]);
+	return unit_put(out, "activation", RESULTS_F32, w->activation, n_rows * w->out->n_features,
+		err);
 fail:
 	return err->code;
 }
@@ -265,7 +279,7 @@ static int gather_last(struct work *w, size_t n, struct err *err)
 		tensor_rows(w->last_y, 0, n), err);
 }
 
-static int keep_metric(struct work *w, size_t n, struct err *err)
+static int put_metric(struct work *w, size_t n, struct unit *out, struct err *err)
 {
 	const struct model *m = w->lab->model;
 	const struct tensor logits = tensor_rows(w->logits, 0, n);
@@ -279,47 +293,79 @@ static int keep_metric(struct work *w, size_t n, struct err *err)
 		m->arch.final_softcap, logits, err));
 	TRY(download_doubles(m->dev, logits, w->values, err));
 	for (size_t i = 0; i < n; i++)
-		w->out->metric[w->scoring.index[i]] = w->values[2 * i] - w->values[2 * i + 1];
-	return 0;
+		w->values[i] = w->values[2 * i] - w->values[2 * i + 1];
+	return unit_put(out, "metric", RESULTS_F64, w->values, n, err);
 fail:
 	return err->code;
 }
 
-static int keep_readings(struct work *w, size_t n, struct err *err)
+static int put_readings(struct work *w, size_t n, struct unit *out, struct err *err)
 {
 	struct readout *readout = &w->lab->readout;
 	const struct tensor y = tensor_rows(w->last_y, 0, n);
 
 	TRY(gather_last(w, n, err));
 	TRY(readout_argmax(readout, y, w->tokens, err));
-	for (size_t i = 0; i < n; i++) {
-		w->out->first_token[w->scoring.index[i]] = w->tokens[i];
+	TRY(unit_put(out, "first_token", RESULTS_I32, w->tokens, n, err));
+	for (size_t i = 0; i < n; i++)
 		w->tokens[i] = w->lab->refusal_token;
-	}
 	TRY(readout_logprob(readout, y, w->tokens, w->values, err));
 	for (size_t i = 0; i < n; i++)
-		w->out->p_refusal[w->scoring.index[i]] = exp(w->values[i]);
-	return w->request->target ? keep_metric(w, n, err) : 0;
+		w->values[i] = exp(w->values[i]);
+	TRY(unit_put(out, "p_refusal", RESULTS_F64, w->values, n, err));
+	return w->request->target ? put_metric(w, n, out, err) : 0;
 fail:
 	return err->code;
 }
 
-static int run_batch(struct work *w, size_t b, size_t *n, struct err *err)
+static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
+	struct work *w = context;
+	const size_t n = scoring_batch(&w->scoring, b);
 	const struct edit *edits;
 	size_t n_edits, n_out = 0;
 	struct tap tap;
 
-	*n = scoring_batch(&w->scoring, b);
-	for (size_t i = 0; i < *n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		w->ids[i] = w->request->prompts->data[w->scoring.index[i]];
 		n_out += size_min(w->scoring.spans[i].n, w->request->n_last);
 	}
 	tap = tap_of(w, n_out);
-	TRY(condition_edits(&w->condition, w->ids, *n, &edits, &n_edits, err));
-	TRY(scoring_run(&w->scoring, *n, edits, n_edits, &tap, 1, err));
-	TRY(keep_features(w, *n, err));
-	return keep_readings(w, *n, err);
+	TRY(condition_edits(&w->condition, w->ids, n, &edits, &n_edits, err));
+	TRY(scoring_run(&w->scoring, n, edits, n_edits, &tap, 1, err));
+	TRY(put_features(w, n, out, err));
+	return put_readings(w, n, out, err);
+fail:
+	return err->code;
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct work *w = context;
+	struct observation *o = w->out;
+	const size_t n = scoring_batch(&w->scoring, b);
+	size_t n_rows = 0, row = 0;
+
+	for (size_t i = 0; i < n; i++)
+		n_rows += kept_rows(w, w->scoring.index[i]);
+	TRY(unit_get(in, "activation", RESULTS_F32, w->activation, n_rows * o->n_features, err));
+	TRY(unit_get(in, "first_token", RESULTS_I32, w->tokens, n, err));
+	TRY(unit_get(in, "p_refusal", RESULTS_F64, w->values, n, err));
+	if (w->request->target)
+		TRY(unit_get(in, "metric", RESULTS_F64, w->values + n, n, err));
+	for (size_t i = 0; i < n; i++) {
+		const size_t place = w->scoring.index[i], kept = kept_rows(w, place);
+
+		memcpy(o->activation + o->start[place] * o->n_features,
+			w->activation + row * o->n_features,
+			kept * o->n_features * sizeof *o->activation);
+		row += kept;
+		o->first_token[place] = w->tokens[i];
+		o->p_refusal[place] = w->values[i];
+		if (w->request->target)
+			o->metric[place] = w->values[n + i];
+	}
+	return 0;
 fail:
 	return err->code;
 }
@@ -329,24 +375,16 @@ int observe(struct lab *lab, const struct observe_request *request, struct obser
 {
 	struct work w = {.lab = lab, .request = request, .out = out,
 		.n_layer = lab->model->arch.n_layer};
-	struct progress progress;
-	size_t n;
 
 	err_clear(err);
 	*out = (struct observation){.n = request->prompts->n,
 		.n_features = request->features ? request->features->n : 0};
 	TRY(work_open(&w, err));
 	TRY(run_prefix(&w, err));
-	if (request->title)
-		progress_begin(&progress, &lab->stages, request->title, request->prompts->n,
-			"prompt");
-	for (size_t b = 0; b < w.scoring.schedule.n_batches; b++) {
-		TRY(run_batch(&w, b, &n, err));
-		if (request->title)
-			progress_add(&progress, n);
-	}
-	if (request->title)
-		progress_end(&progress);
+	TRY(stage_run(lab,
+		&(struct stage){.title = request->title, .schedule = &w.scoring.schedule,
+			.item = "prompt", .context = &w, .compute = compute, .take = take},
+		err));
 fail:
 	work_close(&w);
 	return err->code;

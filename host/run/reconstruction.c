@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * reconstruction.c - Contract: reconstruction.h.
+ *
+ * A unit holds, for its n prompts: "nll_clean" [n]; "nll_sae", "nll_zero", "squared_error",
+ * "n_active" [n_layer, n]; and of their tokens "sum" [n_layer, d_model], "sum_squares" [n_layer].
  */
 #include "host/run/reconstruction.h"
 
@@ -8,9 +11,16 @@
 #include "host/base/vec.h"
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
+#include "host/run/stage.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* What is measured of every layer and prompt. */
+enum { NLL_SAE, NLL_ZERO, SQUARED_ERROR, N_ACTIVE, N_BY_LAYER };
+
+static const char *const by_layer_names[N_BY_LAYER] = {"nll_sae", "nll_zero", "squared_error",
+	"n_active"};
 
 struct work {
 	struct lab *lab;
@@ -33,6 +43,9 @@ struct work {
 	struct host_csr features;
 	float *x_host, *x_hat_host; /* [most_tokens, d] */
 	double *sum, *sum_squares;  /* [n_layer, d], [n_layer] of x over all tokens */
+	/* The same of one unit, and what it has of its n prompts. */
+	double *unit_sum, *unit_sum_squares;
+	double *nll_clean, *by_layer[N_BY_LAYER]; /* [n], [n_layer, n] each */
 };
 
 /* ---- memory ---------------------------------------------------------------------------- */
@@ -118,7 +131,7 @@ void reconstruction_free(struct reconstruction *r)
 
 static int allocate_host(struct work *w, struct err *err)
 {
-	const size_t rows = w->schedule.most_tokens;
+	const size_t rows = w->schedule.most_tokens, prompts = w->schedule.most_prompts;
 	bool complete = true;
 
 	complete &= (w->spans = calloc(w->schedule.most_prompts + 1, sizeof *w->spans)) != NULL;
@@ -132,6 +145,12 @@ static int allocate_host(struct work *w, struct err *err)
 	complete &= (w->x_hat_host = malloc(rows * w->d * sizeof *w->x_hat_host + 1)) != NULL;
 	complete &= (w->sum = calloc(w->n_layer * w->d, sizeof *w->sum)) != NULL;
 	complete &= (w->sum_squares = calloc(w->n_layer, sizeof *w->sum_squares)) != NULL;
+	complete &= (w->unit_sum = calloc(w->n_layer * w->d, sizeof *w->unit_sum)) != NULL;
+	complete &= (w->unit_sum_squares = calloc(w->n_layer, sizeof *w->unit_sum_squares)) != NULL;
+	complete &= (w->nll_clean = calloc(prompts + 1, sizeof *w->nll_clean)) != NULL;
+	for (int m = 0; m < N_BY_LAYER; m++)
+		complete &= (w->by_layer[m] = calloc(w->n_layer * prompts + 1,
+				     sizeof *w->by_layer[m])) != NULL;
 	return complete ? 0 : err_nomem(err, "reconstruction", 2 * rows * w->d * sizeof *w->x_host);
 }
 
@@ -181,6 +200,11 @@ static void work_close(struct work *w)
 	free(w->x_hat_host);
 	free(w->sum);
 	free(w->sum_squares);
+	free(w->unit_sum);
+	free(w->unit_sum_squares);
+	free(w->nll_clean);
+	for (int m = 0; m < N_BY_LAYER; m++)
+		free(w->by_layer[m]);
 }
 
 /* ---- one batch ------------------------------------------------------------------------- */
@@ -210,7 +234,7 @@ static struct batch_view view_batch(struct work *w, size_t b)
 	return v;
 }
 
-/* One pass, and -log p of every reply into nll [n_prompts]. */
+/* One pass, and -log p of every reply of the batch into nll [n]. */
 static int run_pass(struct work *w, const struct batch_view *v, const struct edit *edit,
 	const struct tap *tap, double *nll, struct err *err)
 {
@@ -223,9 +247,9 @@ static int run_pass(struct work *w, const struct batch_view *v, const struct edi
 	TRY(op_gather_rows(w->lab->dev, workspace_out(w->runner.ws), w->row_on_device, y, err));
 	TRY(readout_logprob(&w->lab->readout, y, w->target, w->logprob, err));
 	for (size_t i = 0; i < v->n; i++) {
-		nll[v->index[i]] = 0;
+		nll[i] = 0;
 		for (size_t k = 0; k < w->scored[v->index[i]]; k++)
-			nll[v->index[i]] -= w->logprob[t++];
+			nll[i] -= w->logprob[t++];
 	}
 	return 0;
 fail:
@@ -243,31 +267,31 @@ static int run_replaced(struct work *w, const struct batch_view *v, size_t layer
 		.targets = w->targets};
 
 	w->targets[layer] = tensor_rows(target, 0, v->n_tokens);
-	return run_pass(w, v, &replace, NULL, nll + layer * w->prompts->n, err);
+	return run_pass(w, v, &replace, NULL, nll + layer * v->n, err);
 }
 
 /* Errors, active features and moments of one layer. */
 static int measure(struct work *w, const struct batch_view *v, size_t layer, struct err *err)
 {
 	const struct tensor x = w->views[layer], x_hat = tensor_rows(w->x_hat, 0, v->n_tokens);
-	struct reconstruction *r = w->out;
+	double *n_active = w->by_layer[N_ACTIVE] + layer * v->n;
+	double *squared_error = w->by_layer[SQUARED_ERROR] + layer * v->n;
 	size_t t = 0;
 
 	TRY(download_floats(w->lab->dev, x, w->x_host, err));
 	TRY(download_floats(w->lab->dev, x_hat, w->x_hat_host, err));
 	for (size_t i = 0; i < v->n; i++) {
-		const size_t at = layer * r->n_prompts + v->index[i];
-
+		n_active[i] = squared_error[i] = 0;
 		for (size_t k = 0; k < w->spans[i].n; k++, t++) {
-			r->n_active[at] += (double)(w->features.indptr[t + 1] -
+			n_active[i] += (double)(w->features.indptr[t + 1] -
 						    w->features.indptr[t]);
 			for (size_t j = 0; j < w->d; j++) {
 				const double value = w->x_host[t * w->d + j];
 				const double error = value - w->x_hat_host[t * w->d + j];
 
-				r->squared_error[at] += error * error;
-				w->sum[layer * w->d + j] += value;
-				w->sum_squares[layer] += value * value;
+				squared_error[i] += error * error;
+				w->unit_sum[layer * w->d + j] += value;
+				w->unit_sum_squares[layer] += value * value;
 			}
 		}
 	}
@@ -286,26 +310,69 @@ static int run_layer(struct work *w, const struct batch_view *v, size_t layer, s
 	TRY(sparse_download(&w->sparse, &w->features, err));
 	TRY(op_sae_decode(w->lab->dev, &sae, w->views[layer], &w->sparse.csr, x_hat, err));
 	TRY(measure(w, v, layer, err));
-	TRY(run_replaced(w, v, layer, w->x_hat, w->out->nll_sae, err));
-	return run_replaced(w, v, layer, w->zero, w->out->nll_zero, err);
+	TRY(run_replaced(w, v, layer, w->x_hat, w->by_layer[NLL_SAE], err));
+	return run_replaced(w, v, layer, w->zero, w->by_layer[NLL_ZERO], err);
 fail:
 	return err->code;
 }
 
-static int run_batch(struct work *w, size_t b, size_t *n, struct err *err)
+static int put_batch(struct work *w, size_t n, struct unit *out, struct err *err)
 {
+	TRY(unit_put(out, "nll_clean", RESULTS_F64, w->nll_clean, n, err));
+	for (int m = 0; m < N_BY_LAYER; m++)
+		TRY(unit_put(out, by_layer_names[m], RESULTS_F64, w->by_layer[m], w->n_layer * n, err));
+	TRY(unit_put(out, "sum", RESULTS_F64, w->unit_sum, w->n_layer * w->d, err));
+	return unit_put(out, "sum_squares", RESULTS_F64, w->unit_sum_squares, w->n_layer, err);
+fail:
+	return err->code;
+}
+
+static int compute(void *context, size_t b, struct unit *out, struct err *err)
+{
+	struct work *w = context;
 	const struct batch_view v = view_batch(w, b);
 	const struct tap tap = {.kind = TAP_RESID, .out = w->views};
 
-	*n = v.n;
+	memset(w->unit_sum, 0, w->n_layer * w->d * sizeof *w->unit_sum);
+	memset(w->unit_sum_squares, 0, w->n_layer * sizeof *w->unit_sum_squares);
+	for (int m = 0; m < N_BY_LAYER; m++) /* layers without an SAE */
+		memset(w->by_layer[m], 0, w->n_layer * v.n * sizeof *w->by_layer[m]);
 	for (size_t l = 0; l < w->n_layer; l++)
 		w->views[l] = tensor_rows(w->resid[l], 0, v.n_tokens);
 	TRY(device_upload(
 		w->lab->dev, w->row_on_device, w->row, v.n_targets * sizeof *w->row, err));
-	TRY(run_pass(w, &v, NULL, &tap, w->out->nll_clean, err));
+	TRY(run_pass(w, &v, NULL, &tap, w->nll_clean, err));
 	for (size_t l = 0; l < w->n_layer; l++)
 		if (sae_set_has(w->lab->saes, l))
 			TRY(run_layer(w, &v, l, err));
+	return put_batch(w, v.n, out, err);
+fail:
+	return err->code;
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct work *w = context;
+	struct reconstruction *r = w->out;
+	double *const to[N_BY_LAYER] = {r->nll_sae, r->nll_zero, r->squared_error, r->n_active};
+	const size_t *index = w->schedule.order + w->schedule.cut[b];
+	const size_t n = w->schedule.cut[b + 1] - w->schedule.cut[b];
+
+	TRY(unit_get(in, "nll_clean", RESULTS_F64, w->nll_clean, n, err));
+	for (size_t i = 0; i < n; i++)
+		r->nll_clean[index[i]] = w->nll_clean[i];
+	for (int m = 0; m < N_BY_LAYER; m++) {
+		TRY(unit_get(in, by_layer_names[m], RESULTS_F64, w->by_layer[m], w->n_layer * n, err));
+		for (size_t l = 0; l < w->n_layer; l++)
+			for (size_t i = 0; i < n; i++)
+				to[m][l * r->n_prompts + index[i]] = w->by_layer[m][l * n + i];
+	}
+	TRY(unit_get(in, "sum", RESULTS_F64, w->unit_sum, w->n_layer * w->d, err));
+	TRY(unit_get(in, "sum_squares", RESULTS_F64, w->unit_sum_squares, w->n_layer, err));
+	for (size_t j = 0; j < w->n_layer * w->d; j++)
+		w->sum[j] += w->unit_sum[j];
+	for (size_t l = 0; l < w->n_layer; l++)
+		w->sum_squares[l] += w->unit_sum_squares[l];
 	return 0;
 fail:
 	return err->code;
@@ -336,17 +403,13 @@ int reconstruction_run(struct lab *lab, const struct prompt_ids *prompts,
 		.n_layer = lab->model->arch.n_layer,
 		.d = lab->model->arch.d_model,
 		.sparse = {.dev = lab->dev}};
-	struct progress progress;
-	size_t n;
 
 	err_clear(err);
 	TRY(work_open(&w, replies, err));
-	progress_begin(&progress, &lab->stages, title, prompts->n, "prompt");
-	for (size_t b = 0; b < w.schedule.n_batches; b++) {
-		TRY(run_batch(&w, b, &n, err));
-		progress_add(&progress, n);
-	}
-	progress_end(&progress);
+	TRY(stage_run(lab,
+		&(struct stage){.title = title, .schedule = &w.schedule, .item = "prompt",
+			.context = &w, .compute = compute, .take = take},
+		err));
 	take_variance(&w);
 fail:
 	work_close(&w);

@@ -13,10 +13,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MOST_PROMPTS = 32 };
 
-/* Sums over the tokens of one layer. */
+/* Sums over the tokens of one layer. A unit holds those of its prompts: "counts" and "squares"
+ * [n_layer, 2], "sum" [n_layer, d_model]. */
 struct layer_sums {
 	size_t n_tokens, n_active;
 	double squares, errors; /* of x, of x - x_hat */
@@ -26,7 +28,10 @@ struct layer_sums {
 struct work {
 	struct lab *lab;
 	size_t n_layer, d_model;
-	struct layer_sums *layers; /* [n_layer] */
+	struct layer_sums *layers; /* [n_layer] of all units taken */
+	int64_t *counts;    /* [n_layer, 2] of one unit: tokens, active features */
+	double *squares;    /* [n_layer, 2] */
+	double *sum;        /* [n_layer, d_model] */
 	struct sparse sparse;
 	void *x_hat;        /* device, [rows, d_model] */
 	float *host[2];     /* x and x_hat */
@@ -55,27 +60,29 @@ fail:
 	return err->code;
 }
 
-static void add_row(struct layer_sums *s, const float *x, const float *x_hat, size_t d)
+static void add_row(struct work *w, size_t layer, const float *x, const float *x_hat)
 {
-	for (size_t j = 0; j < d; j++) {
+	double *sum = w->sum + layer * w->d_model, *squares = w->squares + 2 * layer;
+
+	for (size_t j = 0; j < w->d_model; j++) {
 		const double error = (double)x[j] - x_hat[j];
 
-		s->sum[j] += x[j];
-		s->squares += (double)x[j] * x[j];
-		s->errors += error * error;
+		sum[j] += x[j];
+		squares[0] += (double)x[j] * x[j];
+		squares[1] += error * error;
 	}
 }
 
 static int on_resid_post(void *context, size_t layer, const struct activation_batch *batch,
-	struct tensor x, struct err *err)
+	struct tensor x, struct unit *out, struct err *err)
 {
 	struct work *w = context;
 	struct device *dev = w->lab->dev;
-	struct layer_sums *s = &w->layers[layer];
 	struct sae_weights sae;
 	struct tensor x_hat = x;
 	int32_t n_active;
 
+	(void)out; /* all layers together: on_batch_done */
 	if (!sae_set_has(w->lab->saes, layer))
 		return 0;
 	TRY(reserve(w, x.rows, err));
@@ -87,9 +94,49 @@ static int on_resid_post(void *context, size_t layer, const struct activation_ba
 	TRY(download_floats(dev, x, w->host[0], err));
 	TRY(download_floats(dev, x_hat, w->host[1], err));
 	for (size_t i = 0; i < x.rows; i++)
-		add_row(s, w->host[0] + i * w->d_model, w->host[1] + i * w->d_model, w->d_model);
-	s->n_tokens += batch->n_tokens;
-	s->n_active += (size_t)n_active;
+		add_row(w, layer, w->host[0] + i * w->d_model, w->host[1] + i * w->d_model);
+	w->counts[2 * layer] += (int64_t)batch->n_tokens;
+	w->counts[2 * layer + 1] += n_active;
+	return 0;
+fail:
+	return err->code;
+}
+
+static int on_batch_done(void *context, struct unit *out, struct err *err)
+{
+	struct work *w = context;
+	const size_t n = w->n_layer;
+
+	TRY(unit_put(out, "counts", RESULTS_I64, w->counts, 2 * n, err));
+	TRY(unit_put(out, "squares", RESULTS_F64, w->squares, 2 * n, err));
+	TRY(unit_put(out, "sum", RESULTS_F64, w->sum, n * w->d_model, err));
+	memset(w->counts, 0, 2 * n * sizeof *w->counts);
+	memset(w->squares, 0, 2 * n * sizeof *w->squares);
+	memset(w->sum, 0, n * w->d_model * sizeof *w->sum);
+	return 0;
+fail:
+	return err->code;
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct work *w = context;
+	const size_t n = w->n_layer;
+
+	(void)b;
+	TRY(unit_get(in, "counts", RESULTS_I64, w->counts, 2 * n, err));
+	TRY(unit_get(in, "squares", RESULTS_F64, w->squares, 2 * n, err));
+	TRY(unit_get(in, "sum", RESULTS_F64, w->sum, n * w->d_model, err));
+	for (size_t l = 0; l < n; l++) {
+		struct layer_sums *s = &w->layers[l];
+
+		s->n_tokens += (size_t)w->counts[2 * l];
+		s->n_active += (size_t)w->counts[2 * l + 1];
+		s->squares += w->squares[2 * l];
+		s->errors += w->squares[2 * l + 1];
+		for (size_t j = 0; j < w->d_model; j++)
+			s->sum[j] += w->sum[l * w->d_model + j];
+	}
 	return 0;
 fail:
 	return err->code;
@@ -183,7 +230,7 @@ int sae_check_run(struct lab *lab, struct err *err)
 {
 	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
 		.d_model = lab->model->arch.d_model, .sparse = {.dev = lab->dev}};
-	const struct activation_visitor visitor = {&w, on_resid_post, NULL};
+	const struct activation_visitor visitor = {&w, on_resid_post, NULL, on_batch_done, take};
 	struct prompt_ids prompts = {0};
 
 	err_clear(err);
@@ -191,7 +238,10 @@ int sae_check_run(struct lab *lab, struct err *err)
 	for (size_t l = 0; w.layers && l < w.n_layer; l++)
 		if (!(w.layers[l].sum = calloc(w.d_model, sizeof *w.layers[l].sum)))
 			err_nomem(err, "sae.check", w.d_model * sizeof *w.layers[l].sum);
-	if (!w.layers || err->code) {
+	w.counts = calloc(2 * w.n_layer, sizeof *w.counts);
+	w.squares = calloc(2 * w.n_layer, sizeof *w.squares);
+	w.sum = calloc(w.n_layer * w.d_model, sizeof *w.sum);
+	if (!w.layers || err->code || !w.counts || !w.squares || !w.sum) {
 		err_nomem(err, "sae.check", w.n_layer * sizeof *w.layers);
 		goto fail;
 	}
@@ -202,6 +252,9 @@ fail:
 	for (size_t l = 0; w.layers && l < w.n_layer; l++)
 		free(w.layers[l].sum);
 	free(w.layers);
+	free(w.counts);
+	free(w.squares);
+	free(w.sum);
 	free(w.host[0]);
 	free(w.host[1]);
 	device_free(lab->dev, w.x_hat);
