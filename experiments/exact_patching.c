@@ -37,6 +37,7 @@
 #include "host/run/effects.h"
 #include "host/run/observe.h"
 #include "host/run/table.h"
+#include "host/run/tasks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -109,30 +110,40 @@ static void column(const float *from, size_t rows, size_t n_columns, size_t k, f
 		to[t] = from[t * n_columns + k];
 }
 
+/* Scratch of a patch. */
+struct patching {
+	struct work *w;
+	float *values;           /* of one candidate at every token, then those of the prefix */
+	const float **of_prompt; /* [prompts of the lab] into values */
+};
+
 /* Holds candidate k at its values of the ablated run; those of the prefix stay the unedited ones.
- */
-static int patch(struct work *w, size_t k, float *values, const float **of_prompt, struct err *err)
+ * row: [n] change of the metric; it stays 0 where the two runs do not differ. */
+static int patch(void *context, size_t k, double *row, struct err *err)
 {
+	const struct patching *p = context;
+	struct work *w = p->w;
 	const struct feature_set none = {0}, one = {&w->candidates.set.data[k], 1, 1};
 	const size_t rows = w->ablated.start[w->n];
-	const struct recording recording = {.features = &one, .prefix = values + rows, .of_prompt = of_prompt};
+	const struct recording recording = {.features = &one, .prefix = p->values + rows,
+		.of_prompt = p->of_prompt};
 	struct condition condition = condition_scale_set("patched", &none, 1);
 	struct observation seen = {0};
 
-	column(w->ablated.activation, rows, w->n_candidates, k, values);
-	column(w->clean.prefix, w->lab->n_prefix, w->n_candidates, k, values + rows);
+	if (!differs(w, k))
+		return 0;
+	column(w->ablated.activation, rows, w->n_candidates, k, p->values);
+	column(w->clean.prefix, w->lab->n_prefix, w->n_candidates, k, p->values + rows);
 	for (size_t i = 0; i < w->n; i++)
-		of_prompt[w->prompts.data[i]] = values + w->ablated.start[i];
+		p->of_prompt[w->prompts.data[i]] = p->values + w->ablated.start[i];
 	condition.retained = &recording;
 	err_clear(err);
 	TRY(observe(w->lab,
-		&(struct observe_request){.prompts = &w->prompts,
-			.condition = &condition,
-			.n_last = 1,
-			.target = w->ablated.first_token},
+		&(struct observe_request){.prompts = &w->prompts, .condition = &condition,
+			.n_last = 1, .target = w->ablated.first_token},
 		&seen, err));
 	for (size_t i = 0; i < w->n; i++)
-		w->effect[i * w->n_candidates + k] = seen.metric[i] - w->clean.metric[i];
+		row[i] = seen.metric[i] - w->clean.metric[i];
 fail:
 	observation_free(&seen);
 	return err->code;
@@ -140,26 +151,28 @@ fail:
 
 static int patch_all(struct work *w, struct err *err)
 {
-	float *values = malloc((w->ablated.start[w->n] + w->lab->n_prefix) * sizeof *values + 1);
-	const float **of_prompt = calloc(w->lab->prompts.n + 1, sizeof *of_prompt);
-	struct progress progress;
+	struct patching p = {.w = w};
+	double *table = malloc(w->n_candidates * w->n * sizeof *table + 1);
 
 	err_clear(err);
-	if (!values || !of_prompt) {
-		err_nomem(err, "effects", w->ablated.start[w->n] * sizeof *values);
+	p.values = malloc((w->ablated.start[w->n] + w->lab->n_prefix) * sizeof *p.values + 1);
+	p.of_prompt = calloc(w->lab->prompts.n + 1, sizeof *p.of_prompt);
+	if (!table || !p.values || !p.of_prompt) {
+		err_nomem(err, "effects", w->n_candidates * w->n * sizeof *table);
 		goto fail;
 	}
-	progress_begin(&progress, &w->lab->stages, "exact_patching: one candidate at a time",
-		w->n_candidates, "candidate");
-	for (size_t k = 0; k < w->n_candidates; k++) {
-		if (differs(w, k)) /* else its effect is 0 */
-			TRY(patch(w, k, values, of_prompt, err));
-		progress_add(&progress, 1);
-	}
-	progress_end(&progress);
+	TRY(tasks_run(w->lab,
+		&(struct tasks){.title = "exact_patching: one candidate at a time",
+			.item = "candidate", .n = w->n_candidates, .width = w->n, .context = &p,
+			.run = patch},
+		table, err));
+	for (size_t k = 0; k < w->n_candidates; k++)
+		for (size_t i = 0; i < w->n; i++)
+			w->effect[i * w->n_candidates + k] = table[k * w->n + i];
 fail:
-	free(values);
-	free(of_prompt);
+	free(table);
+	free(p.values);
+	free(p.of_prompt);
 	return err->code;
 }
 
@@ -242,12 +255,13 @@ fail:
 	return err->code;
 }
 
-/* One estimate: all candidates along the joint path, or a layer's along its own. */
-static int approximate(struct work *w, size_t which, struct err *err)
+/* One estimate: all candidates along the joint path, or a layer's along its own.
+ * row: [n, n_candidates]. */
+static int approximate(void *context, size_t which, double *row, struct err *err)
 {
+	struct work *w = context;
 	const struct estimate *e = &w->estimates[which];
 	const bool single = e->path.path == IG_PATH_SINGLE;
-	double *out = w->approximation + which * w->n * w->n_candidates;
 	size_t *columns = malloc(w->n_candidates * sizeof *columns + 1);
 	struct effects_path path = e->path;
 	struct feature_set some = {0};
@@ -268,7 +282,7 @@ static int approximate(struct work *w, size_t which, struct err *err)
 			TRY(feature_set_add(&some, f, err));
 		}
 		path.layer = l;
-		TRY(add_effects(w, &path, &some, columns, out, err));
+		TRY(add_effects(w, &path, &some, columns, row, err));
 	}
 fail:
 	free(some.data);
@@ -278,22 +292,15 @@ fail:
 
 static int approximate_all(struct work *w, struct err *err)
 {
-	struct progress progress;
+	const size_t width = w->n * w->n_candidates;
 
-	w->approximation = calloc(
-		w->n_estimates * w->n * w->n_candidates + 1, sizeof *w->approximation);
+	w->approximation = calloc(w->n_estimates * width + 1, sizeof *w->approximation);
 	if (!w->approximation)
-		return err_nomem(err, "effects",
-			w->n_estimates * w->n * w->n_candidates * sizeof *w->approximation);
-	progress_begin(&progress, &w->lab->stages, "exact_patching: approximations", w->n_estimates,
-		"estimate");
-	for (size_t e = 0; e < w->n_estimates; e++) {
-		if (approximate(w, e, err))
-			return err->code;
-		progress_add(&progress, 1);
-	}
-	progress_end(&progress);
-	return 0;
+		return err_nomem(err, "effects", w->n_estimates * width * sizeof(double));
+	return tasks_run(w->lab,
+		&(struct tasks){.title = "exact_patching: approximations", .item = "estimate",
+			.n = w->n_estimates, .width = width, .context = w, .run = approximate},
+		w->approximation, err);
 }
 
 /* ---- 5. agreement ------------------------------------------------------------------------ */

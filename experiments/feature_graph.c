@@ -27,6 +27,7 @@
 #include "host/run/controls.h"
 #include "host/run/observe.h"
 #include "host/run/table.h"
+#include "host/run/tasks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -65,7 +66,6 @@ struct work {
 	double *random;                /* [n_draws, n] m, early clamped, random retained */
 	struct activation_stats stats; /* which features occur */
 	struct feature_set *draws;
-	struct progress progress;
 };
 
 /* ---- 1. nodes and groups ----------------------------------------------------------------- */
@@ -160,8 +160,10 @@ fail:
 
 /* ---- 3. edges ---------------------------------------------------------------------------- */
 
-static int clamp_node(struct work *w, size_t node, struct err *err)
+/* row: [n] metric, then [n, k] mean activations. */
+static int clamp_node(void *context, size_t node, double *row, struct err *err)
 {
+	struct work *w = context;
 	struct feature one_node = w->nodes->data[node];
 	const struct feature_set one = {&one_node, 1, 1};
 	const struct condition clamp =
@@ -174,12 +176,10 @@ static int clamp_node(struct work *w, size_t node, struct err *err)
 			.features = w->nodes, .n_last = OBSERVE_ALL, .target = w->target},
 		&o, err));
 	for (size_t p = 0; p < w->n; p++) {
-		w->metric[node * w->n + p] = o.metric[p];
+		row[p] = o.metric[p];
 		for (size_t i = 0; i < w->k; i++)
-			w->activation[(node * w->n + p) * w->k + i] =
-				(float)observation_mean(&o, p, i);
+			row[w->n + p * w->k + i] = observation_mean(&o, p, i);
 	}
-	progress_add(&w->progress, 1);
 fail:
 	observation_free(&o);
 	return err->code;
@@ -187,12 +187,26 @@ fail:
 
 static int clamp_nodes(struct work *w, struct err *err)
 {
-	progress_begin(&w->progress, &w->lab->stages, "feature_graph: edges", w->k, "node");
-	for (size_t node = 0; node < w->k; node++)
-		if (clamp_node(w, node, err))
-			return err->code;
-	progress_end(&w->progress);
-	return 0;
+	const size_t activations = w->n * w->k, width = w->n + activations;
+	double *table = malloc(w->k * width * sizeof *table + 1);
+
+	err_clear(err);
+	if (!table)
+		return err_nomem(err, "edges", w->k * width * sizeof *table);
+	TRY(tasks_run(w->lab,
+		&(struct tasks){.title = "feature_graph: edges", .item = "node", .n = w->k,
+			.width = width, .context = w, .run = clamp_node},
+		table, err));
+	for (size_t node = 0; node < w->k; node++) {
+		const double *row = table + node * width;
+
+		memcpy(w->metric + node * w->n, row, w->n * sizeof *row);
+		for (size_t i = 0; i < activations; i++)
+			w->activation[node * activations + i] = (float)row[w->n + i];
+	}
+fail:
+	free(table);
+	return err->code;
 }
 
 /* ---- 4. mediation ------------------------------------------------------------------------ */
@@ -219,26 +233,32 @@ static int clamp_group(struct work *w, const struct feature_set *clamped,
 		for (size_t i = 0; late && i < last.n; i++)
 			late[p] += observation_mean(&o, p, i) / (double)last.n;
 	}
-	progress_add(&w->progress, 1);
 fail:
 	free(last.data);
 	observation_free(&o);
 	return err->code;
 }
 
-static int run_mediation(struct work *w, size_t which, const float **of_prompt, struct err *err)
+/* Scratch of a clamp with others retained. */
+struct mediating {
+	struct work *w;
+	const float **of_prompt; /* [prompts of the lab] */
+};
+
+static int run_mediation(const struct mediating *g, size_t which, double *metric, double *late,
+	struct err *err)
 {
+	struct work *w = g->w;
 	const struct mediation *m = &mediations[which];
 	struct feature_set clamped = {0}, others = {0};
 	struct recording recording =
-		observation_recording(w->lab, &w->clean, w->nodes, &w->prompts, of_prompt);
+		observation_recording(w->lab, &w->clean, w->nodes, &w->prompts, g->of_prompt);
 
 	err_clear(err);
 	TRY(collect(w, m->clamped, true, &clamped, err));
 	TRY(collect(w, m->retained, false, &others, err));
 	recording.except = &others;
-	TRY(clamp_group(w, &clamped, m->retained ? &recording : NULL, w->mediated + which * w->n,
-		w->late + which * w->n, err));
+	TRY(clamp_group(w, &clamped, m->retained ? &recording : NULL, metric, late, err));
 fail:
 	free(clamped.data);
 	free(others.data);
@@ -246,8 +266,9 @@ fail:
 }
 
 /* Random features retained where the middle nodes would be. */
-static int run_draw(struct work *w, size_t draw, const float **of_prompt, struct err *err)
+static int run_draw(const struct mediating *g, size_t draw, double *metric, struct err *err)
 {
+	struct work *w = g->w;
 	const struct condition none = condition_none();
 	struct feature_set clamped = {0};
 	struct observation seen = {0};
@@ -259,12 +280,21 @@ static int run_draw(struct work *w, size_t draw, const float **of_prompt, struct
 		&(struct observe_request){.prompts = &w->prompts, .condition = &none,
 			.features = &w->draws[draw], .n_last = OBSERVE_ALL},
 		&seen, err));
-	recording = observation_recording(w->lab, &seen, &w->draws[draw], &w->prompts, of_prompt);
-	TRY(clamp_group(w, &clamped, &recording, w->random + draw * w->n, NULL, err));
+	recording = observation_recording(w->lab, &seen, &w->draws[draw], &w->prompts, g->of_prompt);
+	TRY(clamp_group(w, &clamped, &recording, metric, NULL, err));
 fail:
 	free(clamped.data);
 	observation_free(&seen);
 	return err->code;
+}
+
+/* The groups, then the draws. row: [2, n] metric, activation of late nodes. */
+static int run_group(void *context, size_t task, double *row, struct err *err)
+{
+	const struct mediating *g = context;
+
+	return task < N_MEDIATIONS ? run_mediation(g, task, row, row + g->w->n, err)
+				   : run_draw(g, task - N_MEDIATIONS, row, err);
 }
 
 static int draw_controls(struct work *w, struct err *err)
@@ -283,21 +313,30 @@ fail:
 
 static int run_mediations(struct work *w, struct err *err)
 {
-	const float **of_prompt = calloc(w->lab->prompts.n + 1, sizeof *of_prompt);
+	const size_t n = w->n, tasks = N_MEDIATIONS + w->n_draws;
+	struct mediating g = {.w = w};
+	double *table = malloc(tasks * 2 * n * sizeof *table + 1);
 
 	err_clear(err);
-	if (!of_prompt)
-		return err_nomem(err, "mediation", w->lab->prompts.n * sizeof *of_prompt);
+	g.of_prompt = calloc(w->lab->prompts.n + 1, sizeof *g.of_prompt);
+	if (!table || !g.of_prompt) {
+		err_nomem(err, "mediation", tasks * 2 * n * sizeof *table);
+		goto fail;
+	}
 	TRY(draw_controls(w, err));
-	progress_begin(&w->progress, &w->lab->stages, "feature_graph: mediation",
-		N_MEDIATIONS + w->n_draws, "clamp");
-	for (size_t i = 0; i < N_MEDIATIONS; i++)
-		TRY(run_mediation(w, i, of_prompt, err));
+	TRY(tasks_run(w->lab,
+		&(struct tasks){.title = "feature_graph: mediation", .item = "clamp", .n = tasks,
+			.width = 2 * n, .context = &g, .run = run_group},
+		table, err));
+	for (size_t i = 0; i < N_MEDIATIONS; i++) {
+		memcpy(w->mediated + i * n, table + 2 * i * n, n * sizeof *table);
+		memcpy(w->late + i * n, table + (2 * i + 1) * n, n * sizeof *table);
+	}
 	for (size_t d = 0; d < w->n_draws; d++)
-		TRY(run_draw(w, d, of_prompt, err));
-	progress_end(&w->progress);
+		memcpy(w->random + d * n, table + 2 * (N_MEDIATIONS + d) * n, n * sizeof *table);
 fail:
-	free(of_prompt);
+	free(table);
+	free(g.of_prompt);
 	return err->code;
 }
 

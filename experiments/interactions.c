@@ -30,6 +30,7 @@
 #include "host/run/controls.h"
 #include "host/run/observe.h"
 #include "host/run/table.h"
+#include "host/run/tasks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -56,7 +57,6 @@ struct work {
 	size_t n_groups;
 	double *tokens;                /* [n_groups, n] from the first group to all tokens */
 	double *vector, *features;     /* [n_layer + 1, n] each layer, and all at once */
-	struct progress progress;
 };
 
 static const struct feature_set *best(const struct work *w)
@@ -82,7 +82,6 @@ static int effect_of(struct work *w, const struct condition *condition, double *
 		&o, err));
 	for (size_t i = 0; i < w->n; i++)
 		effect[i] = o.metric[i] - w->clean.metric[i];
-	progress_add(&w->progress, 1);
 fail:
 	observation_free(&o);
 	return err->code;
@@ -134,41 +133,58 @@ fail:
 	return err->code;
 }
 
-static int take_apart(struct work *w, const struct feature_set *set, struct parts *parts,
-	struct err *err)
+/* A set to be taken apart. */
+struct apart {
+	struct work *w;
+	const struct feature_set *set;
+};
+
+/* Row `part` of struct parts. */
+static int clamp_part(void *context, size_t part, double *row, struct err *err)
 {
-	const size_t k = set->n;
-	double *row;
+	const struct apart *a = context;
+	const struct feature *f = a->set->data;
+	const size_t k = a->set->n;
+	size_t first = 0, pair = part - k;
 
-	*parts = (struct parts){set, calloc(rows_of(k) * w->n + 1, sizeof(double))};
+	if (part < k)
+		return clamp(a->w, &f[part], 1, row, err);
+	if (part + 1 == rows_of(k))
+		return clamp(a->w, f, k, row, err);
+	for (; pair >= k - 1 - first; first++)
+		pair -= k - 1 - first;
+	return clamp(a->w, (const struct feature[2]){f[first], f[first + 1 + pair]}, 2, row, err);
+}
+
+static int take_apart(struct work *w, const struct feature_set *set, const char *name,
+	struct parts *parts, struct err *err)
+{
+	struct apart a = {w, set};
+	const size_t rows = rows_of(set->n);
+	char title[96];
+
+	*parts = (struct parts){set, calloc(rows * w->n + 1, sizeof(double))};
 	if (!parts->effect)
-		return err_nomem(err, "effects", rows_of(k) * w->n * sizeof(double));
-	row = parts->effect;
-	for (size_t i = 0; i < k; i++, row += w->n)
-		TRY(clamp(w, &set->data[i], 1, row, err));
-	for (size_t i = 0; i < k; i++) {
-		for (size_t j = i + 1; j < k; j++, row += w->n) {
-			const struct feature pair[2] = {set->data[i], set->data[j]};
-
-			TRY(clamp(w, pair, 2, row, err));
-		}
-	}
-	return clamp(w, set->data, k, row, err);
-fail:
-	return err->code;
+		return err_nomem(err, "effects", rows * w->n * sizeof(double));
+	snprintf(title, sizeof title, "interactions: singles, pairs, all of %s", name);
+	return tasks_run(w->lab,
+		&(struct tasks){.title = title, .item = "clamp", .n = rows, .width = w->n,
+			.context = &a, .run = clamp_part},
+		parts->effect, err);
 }
 
 static int take_features(struct work *w, struct err *err)
 {
+	char name[32];
+
 	TRY(activation_stats_run(w->lab, &w->prompts, "interactions: features that occur", false,
 		&w->stats, err));
 	TRY(controls_draw(w->lab, best(w), NULL, w->stats.alive, w->n_draws, w->draws, err));
-	progress_begin(&w->progress, &w->lab->stages, "interactions: singles, pairs, all",
-		rows_of(best(w)->n) * (1 + w->n_draws), "clamp");
-	TRY(take_apart(w, best(w), &w->best, err));
-	for (size_t d = 0; d < w->n_draws; d++)
-		TRY(take_apart(w, &w->draws[d], &w->random[d], err));
-	progress_end(&w->progress);
+	TRY(take_apart(w, best(w), "F*", &w->best, err));
+	for (size_t d = 0; d < w->n_draws; d++) {
+		snprintf(name, sizeof name, "random %zu", d);
+		TRY(take_apart(w, &w->draws[d], name, &w->random[d], err));
+	}
 	return 0;
 fail:
 	return err->code;
@@ -184,13 +200,21 @@ static size_t group_of(const struct work *w, size_t t, size_t n)
 	return from_end < single ? single - from_end : 0;
 }
 
-/* F* at c times its unedited values in one group (the last row: in all), unedited elsewhere. */
-static int scale_tokens(struct work *w, size_t group, float *values, const float **of_prompt,
-	struct err *err)
+/* Scratch of a scaling of tokens. */
+struct scaling {
+	struct work *w;
+	float *values;           /* of F* at every token */
+	const float **of_prompt; /* [prompts of the lab] into values */
+};
+
+/* F* at c times its unedited values in one group (the last: in all), unedited elsewhere. */
+static int scale_tokens(void *context, size_t group, double *row, struct err *err)
 {
+	const struct scaling *s = context;
+	struct work *w = s->w;
 	const struct feature_set none = {0};
 	const struct recording recording = {.features = best(w), .prefix = w->clean.prefix,
-		.of_prompt = of_prompt};
+		.of_prompt = s->of_prompt};
 	struct condition condition = condition_scale_set("tokens", &none, 1);
 	const float c = (float)w->lab->config->interactions.scale;
 	const size_t k = best(w)->n;
@@ -198,47 +222,51 @@ static int scale_tokens(struct work *w, size_t group, float *values, const float
 	for (size_t i = 0; i < w->n; i++) {
 		const size_t from = w->clean.start[i], n = w->clean.start[i + 1] - from;
 
-		of_prompt[w->prompts.data[i]] = values + from * k;
+		s->of_prompt[w->prompts.data[i]] = s->values + from * k;
 		for (size_t t = 0; t < n; t++) {
 			const bool within =
 				group + 1 == w->n_groups || group == group_of(w, t, n);
 
 			for (size_t f = 0; f < k; f++)
-				values[(from + t) * k + f] = (within ? c : 1) *
+				s->values[(from + t) * k + f] = (within ? c : 1) *
 					w->clean.activation[(from + t) * k + f];
 		}
 	}
 	condition.retained = &recording;
-	return effect_of(w, &condition, w->tokens + group * w->n, err);
+	return effect_of(w, &condition, row, err);
 }
 
 static int take_tokens(struct work *w, struct err *err)
 {
-	float *values = malloc(w->clean.start[w->n] * best(w)->n * sizeof *values + 1);
-	const float **of_prompt = calloc(w->lab->prompts.n + 1, sizeof *of_prompt);
+	struct scaling s = {.w = w};
 
 	err_clear(err);
+	s.values = malloc(w->clean.start[w->n] * best(w)->n * sizeof *s.values + 1);
+	s.of_prompt = calloc(w->lab->prompts.n + 1, sizeof *s.of_prompt);
 	w->tokens = calloc(w->n_groups * w->n + 1, sizeof *w->tokens);
-	if (!values || !of_prompt || !w->tokens) {
+	if (!s.values || !s.of_prompt || !w->tokens) {
 		err_nomem(err, "effects", w->n_groups * w->n * sizeof *w->tokens);
 		goto fail;
 	}
-	progress_begin(&w->progress, &w->lab->stages, "interactions: tokens", w->n_groups, "clamp");
-	for (size_t g = 0; g < w->n_groups; g++)
-		TRY(scale_tokens(w, g, values, of_prompt, err));
-	progress_end(&w->progress);
+	TRY(tasks_run(w->lab,
+		&(struct tasks){.title = "interactions: tokens", .item = "clamp",
+			.n = w->n_groups, .width = w->n, .context = &s, .run = scale_tokens},
+		w->tokens, err));
 fail:
-	free(values);
-	free(of_prompt);
+	free(s.values);
+	free(s.of_prompt);
 	return err->code;
 }
 
 /* ---- 4. layers --------------------------------------------------------------------------- */
 
-/* The direction out of layers `first` to `last`: of the whole residual stream, then of the F0 there
- * alone, held at the values it left them with. Row `row` of both tables. */
-static int steer(struct work *w, size_t first, size_t last, size_t row, struct err *err)
+/* The direction out of one layer (the last task: out of all): of the whole residual stream, then of
+ * the F0 there alone, held at the values it left them with. row: [2, n]. */
+static int steer(void *context, size_t layer, double *row, struct err *err)
 {
+	struct work *w = context;
+	const bool all = layer == w->n_layer;
+	const size_t first = all ? 0 : layer, last = all ? w->n_layer - 1 : layer;
 	const struct condition ablate = condition_ablate_layers(first, last);
 	const struct feature_set none = {0};
 	struct condition hold = condition_scale_set("layer", &none, 1);
@@ -258,14 +286,14 @@ static int steer(struct work *w, size_t first, size_t last, size_t row, struct e
 		if ((size_t)f.layer >= first && (size_t)f.layer <= last)
 			TRY(feature_set_add(&own, f, err));
 	}
-	TRY(effect_of(w, &ablate, w->vector + row * w->n, err));
+	TRY(effect_of(w, &ablate, row, err));
 	TRY(observe(w->lab,
 		&(struct observe_request){.prompts = &w->prompts, .condition = &ablate,
 			.features = &own, .n_last = OBSERVE_ALL, .edited = true},
 		&seen, err));
 	recording = observation_recording(w->lab, &seen, &own, &w->prompts, of_prompt);
 	hold.retained = &recording;
-	TRY(effect_of(w, &hold, w->features + row * w->n, err));
+	TRY(effect_of(w, &hold, row + w->n, err));
 fail:
 	free(own.data);
 	free(of_prompt);
@@ -275,20 +303,27 @@ fail:
 
 static int take_layers(struct work *w, struct err *err)
 {
-	const size_t rows = w->n_layer + 1;
+	const size_t rows = w->n_layer + 1, n = w->n;
+	double *table = malloc(rows * 2 * n * sizeof *table + 1);
 
-	w->vector = calloc(rows * w->n + 1, sizeof *w->vector);
-	w->features = calloc(rows * w->n + 1, sizeof *w->features);
-	if (!w->vector || !w->features)
-		return err_nomem(err, "effects", 2 * rows * w->n * sizeof *w->vector);
+	err_clear(err);
+	w->vector = calloc(rows * n + 1, sizeof *w->vector);
+	w->features = calloc(rows * n + 1, sizeof *w->features);
+	if (!table || !w->vector || !w->features) {
+		err_nomem(err, "effects", 2 * rows * n * sizeof *w->vector);
+		goto fail;
+	}
 	TRY(candidates_find(&w->candidates, w->lab, (size_t)w->lab->config->attribution.k0, err));
-	progress_begin(&w->progress, &w->lab->stages, "interactions: layers", 2 * rows, "edit");
-	for (size_t l = 0; l < w->n_layer; l++)
-		TRY(steer(w, l, l, l, err));
-	TRY(steer(w, 0, w->n_layer - 1, w->n_layer, err));
-	progress_end(&w->progress);
-	return 0;
+	TRY(tasks_run(w->lab,
+		&(struct tasks){.title = "interactions: layers", .item = "layer", .n = rows,
+			.width = 2 * n, .context = w, .run = steer},
+		table, err));
+	for (size_t l = 0; l < rows; l++) {
+		memcpy(w->vector + l * n, table + 2 * l * n, n * sizeof *table);
+		memcpy(w->features + l * n, table + (2 * l + 1) * n, n * sizeof *table);
+	}
 fail:
+	free(table);
 	return err->code;
 }
 

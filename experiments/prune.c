@@ -22,10 +22,12 @@
 
 #include "host/base/log.h"
 #include "host/base/random.h"
+#include "host/base/size.h"
 #include "host/run/continuation.h"
 #include "host/run/direction_scores.h"
 #include "host/run/observe.h"
 #include "host/run/table.h"
+#include "host/run/tasks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -43,9 +45,7 @@ struct work {
 	int32_t *released;  /* [n_orders, k] ranks in F* */
 	double *p_refusal;  /* [n_orders, k + 1, n] */
 	uint8_t *complies;  /* [n_orders, k + 1, n] */
-	double *trial;      /* [n] of one trial of the greedy order */
-	uint8_t *trial_complies;
-	struct progress progress;
+	bool *gone;         /* [k] released on the greedy way so far */
 };
 
 static double *p_of(const struct work *w, size_t order, size_t released)
@@ -80,8 +80,8 @@ static int remaining(const struct work *w, const bool *released, struct feature_
 	return 0;
 }
 
-static int try_clamp(struct work *w, const bool *released, double *p_refusal, uint8_t *complies,
-	struct err *err)
+/* row: [2, n] probability of the refusal token, whether the prompt complies. */
+static int try_clamp(struct work *w, const bool *released, double *row, struct err *err)
 {
 	struct observation o = {0};
 	struct feature_set set = {0};
@@ -94,14 +94,20 @@ static int try_clamp(struct work *w, const bool *released, double *p_refusal, ui
 		&(struct observe_request){.prompts = &w->prompts, .condition = &clamp, .n_last = 1},
 		&o, err));
 	for (size_t i = 0; i < w->n; i++) {
-		p_refusal[i] = o.p_refusal[i];
-		complies[i] = o.first_token[i] != w->lab->refusal_token;
+		row[i] = o.p_refusal[i];
+		row[w->n + i] = o.first_token[i] != w->lab->refusal_token;
 	}
-	progress_add(&w->progress, 1);
 fail:
 	free(set.data);
 	observation_free(&o);
 	return err->code;
+}
+
+static void keep(struct work *w, size_t order, size_t released, const double *row)
+{
+	memcpy(p_of(w, order, released), row, w->n * sizeof *row);
+	for (size_t i = 0; i < w->n; i++)
+		complies_of(w, order, released)[i] = row[w->n + i] != 0;
 }
 
 /* ---- 2. orders --------------------------------------------------------------------------- */
@@ -115,46 +121,45 @@ static double mean_log_odds(const double *p, size_t n)
 	return sum;
 }
 
-/* Release `step` of the greedy order: every feature still clamped is tried. */
-static int release_best(struct work *w, bool *released, size_t step, struct err *err)
+/* One more feature released than so far; a row of zeros for those that are. */
+static int release_too(void *context, size_t feature, double *row, struct err *err)
+{
+	struct work *w = context;
+	int rc;
+
+	if (w->gone[feature])
+		return 0;
+	w->gone[feature] = true;
+	rc = try_clamp(w, w->gone, row, err);
+	w->gone[feature] = false;
+	return rc;
+}
+
+/* Release `step` of the greedy order: every feature still clamped is tried. table: [k, 2 n]. */
+static int release_best(struct work *w, size_t step, double *table, struct err *err)
 {
 	double best = INFINITY;
 	size_t chosen = 0;
+	char title[64];
 
+	snprintf(title, sizeof title, "prune: greedy release %zu", step + 1);
+	if (tasks_run(w->lab,
+		    &(struct tasks){.title = title, .item = "clamp", .n = w->k, .width = 2 * w->n,
+			    .context = w, .run = release_too},
+		    table, err))
+		return err->code;
 	for (size_t i = 0; i < w->k; i++) {
-		double odds;
+		const double odds = mean_log_odds(table + 2 * i * w->n, w->n);
 
-		if (released[i])
-			continue;
-		released[i] = true;
-		TRY(try_clamp(w, released, w->trial, w->trial_complies, err));
-		released[i] = false;
-		odds = mean_log_odds(w->trial, w->n);
-		if (odds >= best)
+		if (w->gone[i] || odds >= best)
 			continue;
 		best = odds;
 		chosen = i;
-		memcpy(p_of(w, GREEDY, step + 1), w->trial, w->n * sizeof *w->trial);
-		memcpy(complies_of(w, GREEDY, step + 1), w->trial_complies, w->n);
 	}
-	released[chosen] = true;
+	w->gone[chosen] = true;
 	w->released[GREEDY * w->k + step] = (int32_t)chosen;
+	keep(w, GREEDY, step + 1, table + 2 * chosen * w->n);
 	return 0;
-fail:
-	return err->code;
-}
-
-/* The sets of an order that is given. */
-static int follow(struct work *w, size_t order, bool *released, struct err *err)
-{
-	for (size_t step = 0; step < w->k; step++) {
-		released[w->released[order * w->k + step]] = true;
-		TRY(try_clamp(w, released, p_of(w, order, step + 1),
-			complies_of(w, order, step + 1), err));
-	}
-	return 0;
-fail:
-	return err->code;
 }
 
 /* F* is in the order of effects, so the last goes first; a random order is a shuffle of it. */
@@ -176,30 +181,46 @@ static void draw_orders(struct work *w)
 	}
 }
 
-static int run_orders(struct work *w, struct err *err)
+/* Task 0 is the whole set; the others are the steps of the orders that are given. */
+static int follow(void *context, size_t task, double *row, struct err *err)
 {
+	struct work *w = context;
+	const size_t order = EFFECT + (task - 1) / w->k, step = (task - 1) % w->k;
 	bool *released = calloc(w->k + 1, sizeof *released);
+	int rc;
 
-	err_clear(err);
 	if (!released)
 		return err_nomem(err, "orders", w->k);
+	for (size_t s = 0; task > 0 && s <= step; s++)
+		released[w->released[order * w->k + s]] = true;
+	rc = try_clamp(w, released, row, err);
+	free(released);
+	return rc;
+}
+
+static int run_orders(struct work *w, struct err *err)
+{
+	const size_t tasks = 1 + (w->n_orders - 1) * w->k, width = 2 * w->n;
+	double *table = malloc(size_max(tasks, w->k) * width * sizeof *table + 1);
+
+	err_clear(err);
+	if (!table)
+		return err_nomem(err, "orders", tasks * width * sizeof *table);
 	draw_orders(w);
-	progress_begin(&w->progress, &w->lab->stages, "prune: features released",
-		1 + w->k * (w->k + 1) / 2 + (w->n_orders - 1) * w->k, "clamp");
-	TRY(try_clamp(w, released, p_of(w, GREEDY, 0), complies_of(w, GREEDY, 0), err));
-	for (size_t order = 1; order < w->n_orders; order++) { /* all begin with the whole set */
-		memcpy(p_of(w, order, 0), p_of(w, GREEDY, 0), w->n * sizeof *w->p_refusal);
-		memcpy(complies_of(w, order, 0), complies_of(w, GREEDY, 0), w->n);
+	TRY(tasks_run(w->lab,
+		&(struct tasks){.title = "prune: orders by effect and at random", .item = "clamp",
+			.n = tasks, .width = width, .context = w, .run = follow},
+		table, err));
+	for (size_t order = 0; order < w->n_orders; order++) { /* all begin with the whole set */
+		keep(w, order, 0, table);
+		for (size_t step = 0; order > GREEDY && step < w->k; step++)
+			keep(w, order, step + 1,
+				table + (1 + (order - EFFECT) * w->k + step) * width);
 	}
 	for (size_t step = 0; step < w->k; step++)
-		TRY(release_best(w, released, step, err));
-	for (size_t order = EFFECT; order < w->n_orders; order++) {
-		memset(released, 0, w->k * sizeof *released);
-		TRY(follow(w, order, released, err));
-	}
-	progress_end(&w->progress);
+		TRY(release_best(w, step, table, err));
 fail:
-	free(released);
+	free(table);
 	return err->code;
 }
 
@@ -357,9 +378,8 @@ int experiment_prune(struct lab *lab, struct err *err)
 	w.released = calloc(w.n_orders * w.k + 1, sizeof *w.released);
 	w.p_refusal = calloc(w.n_orders * (w.k + 1) * w.n + 1, sizeof *w.p_refusal);
 	w.complies = calloc(w.n_orders * (w.k + 1) * w.n + 1, sizeof *w.complies);
-	w.trial = calloc(w.n + 1, sizeof *w.trial);
-	w.trial_complies = calloc(w.n + 1, sizeof *w.trial_complies);
-	if (!w.released || !w.p_refusal || !w.complies || !w.trial || !w.trial_complies) {
+	w.gone = calloc(w.k + 1, sizeof *w.gone);
+	if (!w.released || !w.p_refusal || !w.complies || !w.gone) {
 		err_nomem(err, "orders", w.n_orders * (w.k + 1) * w.n * sizeof *w.p_refusal);
 		goto fail;
 	}
@@ -376,8 +396,7 @@ fail:
 	free(w.released);
 	free(w.p_refusal);
 	free(w.complies);
-	free(w.trial);
-	free(w.trial_complies);
+	free(w.gone);
 	free(w.prompts.data);
 	return err->code;
 }
