@@ -167,7 +167,8 @@ static int describe(struct work *w, struct side *s, struct err *err)
 		err_nomem(err, "cosines", w->n_layer * sizeof *s->v_cosine);
 		goto fail;
 	}
-	TRY(reconstructed_direction(w->lab, c->sae_compare.harmful, c->sae_compare.harmless,
+	snprintf(title, sizeof title, "sae_compare: direction, %s", s->name);
+	TRY(reconstructed_direction(w->lab, title, c->sae_compare.harmful, c->sae_compare.harmless,
 		s->v_cosine, err));
 	TRY(find_best(w, s, err));
 	snprintf(title, sizeof title, "sae_compare: features that occur, %s", s->name);
