@@ -115,8 +115,9 @@ def values_of_scales_do_not_repeat(f):
 # ---- the schema ----------------------------------------------------------------------------
 
 README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "results", "README.md")
-EXPERIMENTS = ("categories", "jailbreak", "induce", "coherence", "sweep_kstar", "sweep_kstar_answers", "low_cosine",
-               "low_cosine_ce", "prune", "sae_compare", "sae_compare_ce")
+EXPERIMENTS = ("jailbreak", "induce", "coherence", "sweep_kstar", "sweep_kstar_answers",
+               "categories", "low_cosine", "low_cosine_ce", "prune", "sae_compare",
+               "sae_compare_ce")
 PLACEHOLDERS = {"METHOD": "(?:" + "|".join(METHODS) + ")",
                 "EXPERIMENT": "(?:" + "|".join(EXPERIMENTS) + ")", "CONDITION": "[^/]+",
                 "LAYER": "[0-9]+", "WATCH": "(?:conditional|suffix)",
