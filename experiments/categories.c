@@ -15,11 +15,14 @@
  * category's features and random ones, those are retained that are under its own specific ones.
  *
  * Scores: first token, probability of the refusal token and m = logit[j] - logit[refusal], j the
- * first token with the direction ablated. The report divides each by what clamping F*(k) does.
- * Departs: the paper counts replies that a judge calls harmful; here it is the first token that
- * decides, and nothing is generated.
- * Writes: /categories/..., /feature_sets/{refusal,harm}.
- * Cost: attribution of the prompts; then one forward pass per category and clamp.
+ * first token with the direction ablated; with categories.generate also the refusal score of the
+ * replies, whose own tokens retain nothing. The report divides each by what clamping F*(k) does.
+ * Departs: the paper counts replies that a judge calls harmful; the replies are kept for it.
+ * Writes: /categories/..., /feature_sets/{refusal,harm}; replies and their scores under
+ *         /generations/categories and /scores/categories, conditions K_EDIT_xC with K the number
+ *         of the category and EDIT as in /categories/edit, or from_L for those of category L.
+ * Cost: attribution of the prompts; then one forward pass per category and clamp, and one
+ *       generation per category and clamp of chosen features.
  */
 #include "experiments/experiments.h"
 
@@ -27,6 +30,7 @@
 #include "host/base/size.h"
 #include "host/run/activation_stats.h"
 #include "host/run/category_sets.h"
+#include "host/run/continuation.h"
 #include "host/run/controls.h"
 #include "host/run/findings.h"
 #include "host/run/observe.h"
@@ -59,9 +63,9 @@ struct work {
 	int32_t *target;
 	struct feature_set common, specific; /* n each */
 	struct observation unedited;
+	struct continuation replies; /* of the unedited model */
 	const float **of_prompt;
 	struct recording everything; /* F*(k) in the unedited run */
-	struct progress progress;
 };
 
 /* ---- memory ---------------------------------------------------------------------------- */
@@ -118,6 +122,7 @@ static void free_work(struct work *w)
 	free(w->specific.data);
 	free(w->of_prompt);
 	observation_free(&w->unedited);
+	continuation_free(&w->replies);
 	activation_stats_free(&w->stats);
 	category_sets_free(&w->sets);
 }
@@ -138,6 +143,31 @@ static void keep(const struct work *w, const struct observation *o, struct score
 	}
 }
 
+/* The category's prompts continued; `name` is the edit's in the result file. */
+static int continue_prompts(struct work *w, const char *name, const struct condition *condition,
+	const struct continuation *unedited, struct continuation *out, struct err *err)
+{
+	struct condition named = *condition;
+	char title[96];
+
+	snprintf(named.name, sizeof named.name, "%zu_%s", w->k, name);
+	snprintf(title, sizeof title, "categories: %s", named.name);
+	if (continuation_run(w->lab, &w->prompts, &named, title, unedited, out, err))
+		return err->code;
+	return continuation_write(w->lab, "categories", &named, &w->prompts, out, err);
+}
+
+static int continue_clamped(struct work *w, const char *name, const struct condition *condition,
+	struct err *err)
+{
+	struct continuation replies = {0};
+
+	if (w->lab->config->categories.generate)
+		continue_prompts(w, name, condition, &w->replies, &replies, err);
+	continuation_free(&replies);
+	return err->code;
+}
+
 /* Clamps `set` on the category's prompts while `retained` (NULL = nothing) is. */
 static int clamp(struct work *w, const char *title, const struct feature_set *set,
 	const struct recording *retained, struct scores *s, size_t row, struct err *err)
@@ -152,7 +182,8 @@ static int clamp(struct work *w, const char *title, const struct feature_set *se
 			.target = w->target},
 		&o, err));
 	keep(w, &o, s, row);
-	progress_add(&w->progress, 1);
+	if (s != &w->random)
+		TRY(continue_clamped(w, condition.name, &condition, err));
 fail:
 	observation_free(&o);
 	return err->code;
@@ -166,6 +197,8 @@ static int clamp_others(struct work *w, const struct recording *retained, struct
 
 	err_clear(err);
 	for (size_t other = 0; other < s->n; other++) {
+		char title[32];
+
 		if (other == w->k)
 			continue;
 		foreign.n = 0; /* F*(k) contains the common ones, so what remains is specific */
@@ -173,7 +206,8 @@ static int clamp_others(struct work *w, const struct recording *retained, struct
 		w->n_transfer[other * s->n + w->k] = (int32_t)foreign.n;
 		if (foreign.n == 0)
 			continue;
-		TRY(clamp(w, s->name[other], &foreign, retained, &w->transfer, other, err));
+		snprintf(title, sizeof title, "from_%zu", other);
+		TRY(clamp(w, title, &foreign, retained, &w->transfer, other, err));
 	}
 fail:
 	free(foreign.data);
@@ -210,6 +244,7 @@ static int enter(struct work *w, size_t k, struct err *err)
 	w->k = k;
 	w->prompts.n = w->common.n = w->specific.n = 0;
 	observation_free(&w->unedited);
+	continuation_free(&w->replies);
 	err_clear(err);
 	TRY(category_sets_prompts(s, k, &w->prompts, err));
 	for (size_t p = 0, i = 0; p < s->prompts.n; p++)
@@ -230,6 +265,8 @@ static int enter(struct work *w, size_t k, struct err *err)
 		&w->unedited, err));
 	w->everything = observation_recording(w->lab, &w->unedited, &s->best[k], &w->prompts,
 		w->of_prompt);
+	if (w->lab->config->categories.generate)
+		TRY(continue_prompts(w, "none", &none, NULL, &w->replies, err));
 fail:
 	free(own.data);
 	return err->code;
@@ -393,6 +430,7 @@ int experiment_categories(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 	struct work w = {.lab = lab};
+	struct progress progress;
 
 	err_clear(err);
 	/* 1. The best features of each category, and what they share. */
@@ -406,11 +444,12 @@ int experiment_categories(struct lab *lab, struct err *err)
 	if (c->categories.draws > 0)
 		TRY(activation_stats_run(lab, &w.sets.prompts, "categories: features that occur",
 			false, &w.stats, err));
-	progress_begin(&w.progress, &lab->stages, "categories: clamps",
-		w.sets.n * (N_EDITS - 1 + w.sets.n - 1 + (size_t)c->categories.draws), "clamp");
-	for (size_t k = 0; k < w.sets.n; k++)
+	progress_begin(&progress, &lab->stages, "categories: clamps", w.sets.n, "turn");
+	for (size_t k = 0; k < w.sets.n; k++) {
 		TRY(run_category(&w, k, err));
-	progress_end(&w.progress);
+		progress_add(&progress, 1);
+	}
+	progress_end(&progress);
 
 	/* 3. Record. */
 	TRY(write(&w, err));

@@ -158,6 +158,23 @@ def category_scores(g, transfer, random, k, measure):
     return {kind: s for kind, s in found.items() if np.isfinite(s[0])}
 
 
+def reply_scores(scores, k, n):
+    """category_scores of the replies' refusal, from conditions called K_EDIT_xC."""
+    def accepted(edit):
+        return [1 - s.columns["refusal"] for name, s in scores.items()
+                if (name.startswith(f"{k}_{edit}_x") or name == f"{k}_{edit}") and "refusal" in s.columns]
+
+    none, everything = accepted("none"), accepted("all")
+    found = {}
+    if none and everything and len(none[0]) == len(everything[0]) > 0:
+        for kind in ("common", "specific"):
+            found |= {kind: relative(v, none[0], everything[0]) for v in accepted(kind)[:1]}
+        foreign = [v for other in range(n) for v in accepted(f"from_{other}")]
+        if foreign:
+            found["other"] = relative(np.mean(foreign, 0), none[0], everything[0])
+    return {kind: s for kind, s in found.items() if np.isfinite(s[0])}
+
+
 def harm_categories_section(f):
     columns = ("first_token:2", "metric:2")
     g = read(f.result, "/categories", "category", "category_of:1", "n_clamped:1", "common:1", "rank:2", "layer:1",
@@ -167,6 +184,7 @@ def harm_categories_section(f):
     transfer = read(f.result, "/categories/transfer", *columns)
     random = read(f.result, "/categories/random", *columns)
     token = f.result.attribute("/prompts", "refusal_token", -1)
+    replies = read_scores(f.result, "categories")
     if token < 0:
         return ""
 
@@ -182,6 +200,10 @@ def harm_categories_section(f):
                            (effect, "change of m, relative to all of F*")):
         scores = [category_scores(g, transfer, random, k, measure) for k in present]
         out.append(categories_figure([names[k] for k in present], scores, label))
+    scores = [reply_scores(replies, k, len(names)) for k in present]
+    if any(scores):
+        out.insert(0, categories_figure([names[k] for k in present], scores,
+                                        "replies that do not refuse, relative to all of F*"))
     rows = []
     for k in present:
         own = g["category_of"] == k
@@ -193,8 +215,9 @@ def harm_categories_section(f):
             f"{escape(', '.join(common[:30]))} (layer/feature). n common and n specific features are clamped in turn, the "
             "rest of F* held at every token of the prompt at its unedited values.</p>"
             + figure(out, "As the paper's figure 3: what each kind of features does, divided by what clamping all of the "
-                          "category's F* does, with 95 % bootstrap intervals over prompts. A prompt complies when the first "
-                          "token of its reply is not the refusal token; m = logit[j] \N{MINUS SIGN} logit[refusal].", "scroll")
+                          "category's F* does, with 95 % bootstrap intervals over prompts. A reply refuses when it has one of "
+                          "the refusal phrases (the paper asks a judge whether it is harmful); a prompt complies when the "
+                          "first token of its reply is not the refusal token; m = logit[j] \N{MINUS SIGN} logit[refusal].", "scroll")
             + table(["category", "prompts", "F*", "common", "n", "comply, unedited", "all of F*", "n common", "n specific"], rows))
 
 

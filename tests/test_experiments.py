@@ -66,6 +66,14 @@ def categories(f):
            np.nanmean(foreign_effect), effect[3].mean())
     demand((foreign[foreign >= 0] != token).mean() <= 0.05, "complying with another category's features clamped, <= 0.05",
            (foreign[foreign >= 0] != token).mean())
+    replies = f.get("scores/categories", {})
+    if replies:
+        refusal = {e: np.mean([replies[c]["refusal"][...].mean() for c in replies if c.split("_")[1] == e])
+                   for e in ("none", "all", "common", "specific", "from")}
+        demand(refusal["all"] <= 0.2 and refusal["common"] <= 0.4, "refusal of replies, all of F* clamped, <= 0.2, and n "
+               "common, <= 0.4", refusal["all"], refusal["common"])
+        demand(min(refusal["specific"], refusal["from"]) >= 0.9, "with n specific ones clamped and with those of other "
+               "categories, >= 0.9", refusal["specific"], refusal["from"])
     if "random" in g:
         random = g["random/metric"][...] - g["metric"][0]
         demand(abs(random.mean()) < 0.1 * effect[2].mean(), "effect on m of random features, under 0.1 of the common ones'",

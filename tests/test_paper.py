@@ -56,8 +56,10 @@ def scores_are_equal_to_1e_4(f, g):
             same_numbers(f[path][...].astype(float), g[path], path)
 
 
-def sweeps_refuse_the_same_and_cost_the_same(f, g):
+def replies_refuse_the_same_and_cost_the_same(f, g):
     for path in g.files:
+        if path.startswith("scores/"):
+            assert (f[path][...] == g[path]).all(), path
         if path.startswith("sweep_kstar/") and path.endswith("/refusal"):
             assert (f[f"scores/{path}"][...] == g[path]).all(), path
         if path.startswith("sweep_kstar/") and path.endswith("/ce"):
@@ -69,7 +71,7 @@ def sweeps_refuse_the_same_and_cost_the_same(f, g):
 
 
 TESTS = (feature_sets_are_the_same, the_direction_is_the_same, first_tokens_are_the_same, scores_are_equal_to_1e_4,
-         sweeps_refuse_the_same_and_cost_the_same)
+         replies_refuse_the_same_and_cost_the_same)
 
 
 def main():

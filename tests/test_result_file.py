@@ -115,8 +115,9 @@ def values_of_scales_do_not_repeat(f):
 # ---- the schema ----------------------------------------------------------------------------
 
 README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "results", "README.md")
-EXPERIMENTS = ("jailbreak", "induce", "coherence", "sweep_kstar", "sweep_kstar_answers", "low_cosine",
-               "low_cosine_ce", "prune", "sae_compare", "sae_compare_ce", "questions")
+EXPERIMENTS = ("jailbreak", "induce", "coherence", "sweep_kstar", "sweep_kstar_answers",
+               "categories", "low_cosine", "low_cosine_ce", "prune", "sae_compare",
+               "sae_compare_ce", "questions")
 PLACEHOLDERS = {"METHOD": "(?:" + "|".join(METHODS) + ")",
                 "EXPERIMENT": "(?:" + "|".join(EXPERIMENTS) + ")", "CONDITION": "[^/]+",
                 "LAYER": "[0-9]+", "WATCH": "(?:conditional|suffix)",
@@ -342,7 +343,7 @@ def scores_are_in_range(f):
             assert set(np.unique(g["refusal"][...])) <= {0, 1}, g.name
         if "p_refusal" in g:
             assert ((g["p_refusal"][...] >= 0) & (g["p_refusal"][...] <= 1 + 1e-6)).all(), g.name
-        if "kl" in g and g.name.endswith("/none"):
+        if "kl" in g and g.name.endswith(("/none", "_none")):
             assert np.isnan(g["kl"][...]).all(), f"{g.name}: compared with itself"
         elif "kl" in g:
             assert (g["kl"][...] > -1e-6).all(), g.name

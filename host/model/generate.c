@@ -94,10 +94,11 @@ int generator_prefix(struct generator *g, const int32_t *tokens, size_t n,
 }
 
 /* Runs the batch as it is; the next token of every out row goes to its sequence's `next`. */
-static int run_pass(struct generator *g, const struct generation *r, struct err *err)
+static int run_pass(struct generator *g, const struct generation *r, const struct edit *edits,
+	size_t n_edits, struct err *err)
 {
 	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .prefix = r->prefix,
-		.edits = r->edits, .n_edits = r->n_edits};
+		.edits = edits, .n_edits = n_edits};
 
 	TRY(batch_upload(&g->batch, err));
 	TRY(forward(g->ws, &pass, err));
@@ -119,7 +120,8 @@ static int read_prompts(struct generator *g, const struct generation *r, size_t 
 	for (size_t i = first; i < end; i++)
 		batch_add(&g->batch, i, r->prompts[i].ids, r->prompts[i].n, n_prefix,
 			g->cache_start[i], BATCH_OUT_LAST, r->prompts[i].label);
-	if (run_pass(g, r, err))
+	if (r->prompt_edits ? run_pass(g, r, r->prompt_edits, r->n_prompt_edits, err)
+			    : run_pass(g, r, r->edits, r->n_edits, err))
 		return err->code;
 	if (!r->first_y.data)
 		return 0;
@@ -196,7 +198,7 @@ int generate(struct generator *g, const struct generation *r, struct err *err)
 					n_prefix + r->prompts[i].n + r->lengths[i] - 1,
 					g->cache_start[i], BATCH_OUT_LAST, r->prompts[i].label);
 		}
-		TRY(run_pass(g, r, err));
+		TRY(run_pass(g, r, r->edits, r->n_edits, err));
 	}
 	return 0;
 fail:

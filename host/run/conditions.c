@@ -104,6 +104,9 @@ static int open_retained(struct condition_state *s, struct err *err)
 		if (is_retained(c, &recorded->data[i]) &&
 			feature_set_add(&s->retained, recorded->data[i], err))
 			return err->code;
+	s->reply_edit = s->edit;
+	if (clamp_plan_create(&s->plan, s->lab->dev, s->lab->saes, c->set, 1, c->value, err))
+		return err->code;
 	return retain_plan_create(&s->retain, s->lab->dev, s->lab->saes, c->set, c->value,
 		&s->retained, err);
 }
@@ -252,6 +255,14 @@ int condition_edits(struct condition_state *s, const size_t *prompts, size_t n,
 	if (s->retain)
 		return retain_batch(s, prompts, n, err);
 	return clamp_plan_batch(s->plan, prompts, n, &s->edit.clamps, err);
+}
+
+int condition_reply_edits(struct condition_state *s, const struct edit **edits, size_t *n_edits,
+	struct err *err)
+{
+	*edits = s->retain ? &s->reply_edit : &s->edit;
+	*n_edits = s->condition.kind == CONDITION_NONE ? 0 : 1;
+	return s->retain ? clamp_plan_batch(s->plan, NULL, 0, &s->reply_edit.clamps, err) : 0;
 }
 
 int condition_prefix_edits(struct condition_state *s, const struct edit **edits, size_t *n_edits,

@@ -56,7 +56,7 @@ struct condition_state {
 	size_t n_rows, n_values;
 	size_t n_out;        /* out rows per prompt of the passes to come; 1 unless the caller sets it */
 	void *memory;        /* device: u */
-	struct edit edit;
+	struct edit edit, reply_edit;
 };
 
 /* Errors: ERR_CONFIG when the run has no direction, or no sets of the method (or no local ones). */
@@ -75,6 +75,11 @@ bool condition_is_local(const struct condition_state *s);
  * Errors: ERR_INTERNAL for a prompt that was not recorded. */
 int condition_edits(struct condition_state *s, const size_t *prompts, size_t n,
 	const struct edit **edits, size_t *n_edits, struct err *err);
+
+/* The edits for generated tokens, after those for their prompts: the same but that nothing is
+ * retained, for no earlier run has these tokens. */
+int condition_reply_edits(struct condition_state *s, const struct edit **edits, size_t *n_edits,
+	struct err *err);
 
 /* The edits for the shared prefix. */
 int condition_prefix_edits(struct condition_state *s, const struct edit **edits, size_t *n_edits,

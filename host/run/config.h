@@ -104,6 +104,7 @@ struct config {
 		struct text_list names;
 		double scale;
 		int64_t draws;
+		bool generate;
 	} categories;
 	struct {
 		struct text_list prompts;

@@ -211,6 +211,9 @@ const struct setting config_settings[] = {
 		"factor c of the clamps f -> c f"),
 	INTEGER("categories.draws", categories.draws, "10", 0, 100000,
 		"random sets per category, of the size and in the layers of the common features"),
+	BOOL("categories.generate", categories.generate, "true",
+		"also continue the prompts under each clamp of chosen features, for refusal scores and "
+		"for a judge"),
 
 	TEXTS("conditional.prompts", conditional.prompts, "[\"harmful_test\"]", NULL,
 		"prompt sets on which features of refusal are watched"),

@@ -134,8 +134,10 @@ static int work_open(struct work *w, const struct condition *condition, struct e
 	TRY(settle_length(w, err));
 	TRY(condition_open(&w->condition, w->lab, condition, err));
 	w->skip = condition_is_local(&w->condition) ? 0 : w->lab->n_prefix;
-	TRY(lab_schedule(w->lab, w->prompts, w->skip, SIZE_MAX, (size_t)c->generate.prompts,
-		&w->schedule, err));
+	/* Features are retained in one pass over a batch's prompts. */
+	TRY(lab_schedule(w->lab, w->prompts, w->skip,
+		condition->retained ? (size_t)c->batch.tokens : SIZE_MAX,
+		(size_t)c->generate.prompts, &w->schedule, err));
 	TRY(allocate_work(w, err));
 	return open_generator(w, err);
 fail:
@@ -215,10 +217,13 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 
 	for (size_t i = 0; i < n; i++)
 		w->ids[i] = w->prompts->data[index[i]];
-	TRY(condition_edits(&w->condition, w->ids, n, &g.edits, &g.n_edits, err));
-	if (w->skip > 0 && w->prefix.n_rows == 0) /* the same for all batches */
+	if (w->skip > 0 && w->prefix.n_rows == 0) { /* the same for all batches */
+		TRY(condition_prefix_edits(&w->condition, &g.edits, &g.n_edits, err));
 		TRY(generator_prefix(w->generator, lab_prefix(lab), w->skip, g.edits, g.n_edits,
 			&w->prefix, err));
+	}
+	TRY(condition_edits(&w->condition, w->ids, n, &g.prompt_edits, &g.n_prompt_edits, err));
+	TRY(condition_reply_edits(&w->condition, &g.edits, &g.n_edits, err));
 	g.prefix = w->skip > 0 ? &w->prefix : NULL;
 	TRY(generate(w->generator, &g, err));
 	return put_replies(w, g.first_y, out, err);

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
-from literal_torch import LiteralModel, ablation, top_global  # noqa: E402
+from literal_torch import LiteralModel, is_refusal, top_global  # noqa: E402
 
 WORLD, OUT = ROOT / "models" / "small-world", Path(__file__).parent / "paper"
 LAYER, K0, K_STAR, SEED = 3, 10, 12, 42
@@ -121,6 +121,23 @@ class Lab(LiteralModel):
         return {"first_token": last.argmax(-1), "p_refusal": last.softmax(-1)[:, self.refusal_id], "metric": metric,
                 "activation": torch.stack(means, 1) if means else None}
 
+    def refused(self, prompts, clamped, retained, recorded):
+        """Refusals among greedy replies; what is retained is so while the prompt is read, in one piece."""
+        def edit(layer, x):
+            sae = self.saes[layer]
+            f = sae.encode(x)
+            eps, changed = x - sae.decode(f), f.clone()
+            for l, i in clamped:
+                if l == layer:
+                    changed[..., i] = -2.0 * f[..., i]
+            for l, i in retained if x.shape[1] > 1 else ():
+                if l == layer and (l, i) not in clamped:
+                    changed[..., i] = recorded[layer][..., i]
+            return sae.decode(changed) + eps
+
+        replies = self.generate(prompts, lambda first, last: edit, 48, len(prompts))
+        return np.array([is_refusal(t) for t in self.decode(replies)])
+
     def alive(self, prompts):
         return (self.max_activations(prompts) > 0).any(0).numpy()
 
@@ -166,6 +183,8 @@ def categories(lab, golden, v, prompts, names):
         score("", 1, clamped=best[c])
         score("", 2, clamped=top_common, retained=best[c], recorded=recorded)
         score("", 3, clamped=top_specific, retained=best[c], recorded=recorded)
+        for name, edit, held in (("all", best[c], []), ("common", top_common, best[c]), ("specific", top_specific, best[c])):
+            golden[f"scores/categories/{order.index(c)}_{name}_x-2/refusal"] = lab.refused(mine, edit, held, recorded)
         kept = [f for f in best[c] if f not in top_specific]
         for row, other in enumerate(order):
             foreign = [f for f in best[other] if f not in best[c]][:size]
