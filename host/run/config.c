@@ -596,7 +596,8 @@ static void check_prompt_sets(struct walk w)
 		need_prompts(w, "induce.prompts", c->induce.prompts);
 	if (text_list_holds(&c->experiment, "coherence"))
 		need_prompts(w, "coherence.prompts", c->coherence.prompts);
-	if (text_list_holds(&c->experiment, "sweep_kstar"))
+	if (text_list_holds(&c->experiment, "sweep_kstar") ||
+		text_list_holds(&c->experiment, "sae_compare"))
 		need_prompt_lists(w, "attribution.prompts", &c->attribution.prompts);
 	for (size_t i = 0; i < sizeof names_of_prompts / sizeof *names_of_prompts; i++)
 		need_prompts_of(w, names_of_prompts[i]);
