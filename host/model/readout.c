@@ -52,15 +52,12 @@ fail:
 
 int readout_argmax(struct readout *r, struct tensor y, int32_t *token, struct err *err)
 {
-	struct device *dev = r->model->dev;
-
 	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
 		const size_t n = size_min(READOUT_ROWS, y.rows - i);
 		struct tensor logits;
 
 		TRY(unembed(r->model, y, i, n, r->logits, &logits, err));
-		TRY(op_argmax(dev, logits, r->token, err));
-		TRY(device_download(dev, token + i, r->token, n * sizeof *token, err));
+		TRY(op_argmax(r->model->dev, logits, token + i, err));
 	}
 	return 0;
 fail:

@@ -25,7 +25,7 @@ size_t readout_bytes(const struct model *m);
 /* Accepts a zeroed readout. */
 void readout_free(struct readout *r);
 
-/* token[i] = the most probable next token of row i. token: host [n]. */
+/* token[i] = the most probable next token of row i. token: device [n]. Does not wait. */
 int readout_argmax(struct readout *r, struct tensor y, int32_t *token, struct err *err);
 
 /* logprob[i] = log p(token[i] | row i), in nats. Host arrays [n]. */
