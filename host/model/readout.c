@@ -39,18 +39,33 @@ void readout_free(struct readout *r)
 }
 
 /* Logits of rows [first, first + n) of y into `to`. */
-static int unembed(const struct model *m, struct tensor y, size_t first, size_t n,
-	struct tensor to, struct tensor *out, struct err *err)
+static int unembed(const struct model *m, struct tensor y, size_t first, size_t n, struct tensor to,
+	struct tensor *out, struct err *err)
 {
 	*out = tensor_rows(to, 0, n);
-	TRY(op_linear(m->dev, tensor_rows(y, first, n), m->unembedding, (struct tensor){0}, *out,
-		err));
+	TRY(op_linear(
+		m->dev, tensor_rows(y, first, n), m->unembedding, (struct tensor){0}, *out, err));
 	return op_softcap(m->dev, m->arch.final_softcap, *out, err);
 fail:
 	return err->code;
 }
 
 int readout_argmax(struct readout *r, struct tensor y, int32_t *token, struct err *err)
+{
+	struct device *dev = r->model->dev;
+
+	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
+		const size_t n = size_min(READOUT_ROWS, y.rows - i);
+
+		TRY(readout_argmax_on_device(r, tensor_rows(y, i, n), r->token, err));
+		TRY(device_download(dev, token + i, r->token, n * sizeof *token, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+int readout_argmax_on_device(struct readout *r, struct tensor y, int32_t *token, struct err *err)
 {
 	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
 		const size_t n = size_min(READOUT_ROWS, y.rows - i);
@@ -64,8 +79,8 @@ fail:
 	return err->code;
 }
 
-int readout_logprob(struct readout *r, struct tensor y, const int32_t *token, double *logprob,
-	struct err *err)
+int readout_logprob(
+	struct readout *r, struct tensor y, const int32_t *token, double *logprob, struct err *err)
 {
 	struct device *dev = r->model->dev;
 
