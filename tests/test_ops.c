@@ -29,6 +29,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifdef TEST_EMU
+#include <sys/mman.h>
+#endif
+
 /* ---- outputs of a case ----------------------------------------------------------------- */
 
 /* Every emit starts a group, and differences are measured against the largest of their group. */
@@ -475,6 +479,7 @@ static const struct {
 	{"attention, window of two", run_attention, {2, 2, 16, 0, 2, 3, 4, 0, 20}, 1e-5},
 	{"attention, many short sequences", run_attention, {2, 1, 64, 0, 0, 40, 2, 0, 5}, 1e-5},
 	{"attention, tensor tiles and window", run_attention, {2, 1, 16, 300, 33, 2, 70, 0, 180}, 1e-5},
+	{"attention, prefix of several steps", run_attention, {2, 1, 32, 300, 140, 3, 130, 0, 90}, 1e-5},
 	{"attention, head of 128", run_attention, {2, 1, 128, 0, 0, 2, 9, 0, 80}, 1e-5},
 	{"attention, head of 9 over tiles", run_attention, {4, 2, 9, 0, 0, 2, 0, 0, 40}, 1e-5},
 	{"attention, long keys, one query each", run_attention, {4, 1, 64, 0, 0, 2, 300, 1, 300}, 1e-5},
@@ -717,6 +722,101 @@ TEST(results_do_not_depend_on_the_order_of_threads_and_blocks)
 			free(forward.value);
 		}
 	}
+}
+
+/* Memory of which only what is touched exists: 300000 rows of 8192, beyond 2^31 elements. */
+enum { HUGE_ROWS = 300000, HUGE_COLS = 8192 };
+
+static struct tensor huge_tensor(enum dtype dtype)
+{
+	struct tensor t = {NULL, dtype, HUGE_ROWS, HUGE_COLS};
+
+	t.data = mmap(NULL, tensor_bytes(t), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (t.data == MAP_FAILED) {
+		test_fail(__FILE__, __LINE__, "no address space for %zu bytes", tensor_bytes(t));
+		exit(1);
+	}
+	return t;
+}
+
+TEST(features_and_decoder_rows_beyond_2_to_the_31_elements_are_found)
+{
+	struct device *dev = open_tested(tested[1], 1);
+	struct sae_weights sae = {.W_dec = huge_tensor(DTYPE_BF16)};
+	uint16_t *last = (uint16_t *)sae.W_dec.data + (size_t)(HUGE_ROWS - 1) * HUGE_COLS;
+	struct tensor g, x_hat;
+	struct fixture f;
+	struct err err;
+	struct csr csr;
+
+	fixture_init(&f, dev, 1);
+	csr = make_csr(&f, 1, 1);
+	csr.indptr[1] = 1;
+	csr.indices[0] = HUGE_ROWS - 1;
+	fixture_set(csr.values, 0, 2);
+	g = fixture_zeros(&f, 1, HUGE_COLS);
+	x_hat = fixture_zeros(&f, 1, HUGE_COLS);
+	sae.b_dec = fixture_vector(&f, HUGE_COLS, 0);
+	for (size_t j = 0; j < HUGE_COLS; j++) {
+		last[j] = f32_to_bf16((float)(j % 5));
+		fixture_set(g, j, 1);
+	}
+	REQUIRE_OK(op_sae_decode(dev, &sae, &csr, x_hat, &err), &err);
+	REQUIRE_OK(op_csr_attribute(dev, sae.W_dec, g, &csr, &err), &err);
+	for (size_t j = 0; j < HUGE_COLS; j++)
+		CHECK(fixture_get(x_hat, j) == 2.0 * (double)(j % 5), "element %zu is %g", j,
+			fixture_get(x_hat, j));
+	/* 8192 = 5 * 1638 + 2: 1638 times 0 + 1 + 2 + 3 + 4, then 0 + 1. */
+	CHECK(fixture_get(csr.values, 0) == 2 * (1638 * 10 + 1), "found %g",
+		fixture_get(csr.values, 0));
+	fixture_free(&f);
+	munmap(sae.W_dec.data, tensor_bytes(sae.W_dec));
+	device_close(dev);
+}
+
+/* All keys are 0, so the result is the mean of the values that a query sees. */
+static void attend_to_last_rows(const struct backend *backend, struct tensor k, struct tensor v,
+	size_t n_rows)
+{
+	const struct attention a = {HUGE_COLS / 128, HUGE_COLS / 128, 128, 1, 0, 0};
+	const int32_t seq[] = {0, 0, 0, 0}, start[] = {HUGE_ROWS - 4};
+	const int32_t pos[] = {0, 1, 2, 3};
+	struct device *dev = open_tested(backend, 1);
+	struct keys keys = {.k = k, .v = v, .n_seq = 1};
+	struct tensor q, out;
+	struct fixture f;
+	struct err err;
+
+	fixture_init(&f, dev, 1);
+	keys.start = fixture_ids(&f, start, 1);
+	keys.prefix_k = keys.prefix_v = fixture_zeros(&f, 0, HUGE_COLS);
+	q = fixture_activation(&f, n_rows, HUGE_COLS, 1);
+	out = fixture_zeros(&f, n_rows, HUGE_COLS);
+	REQUIRE_OK(op_attention(dev, &a, q,
+			   (struct rows){n_rows, fixture_ids(&f, seq, n_rows),
+				   fixture_ids(&f, pos + 4 - n_rows, n_rows)},
+			   &keys, out, nothing(), &err),
+		&err);
+	for (size_t j = 0; j < HUGE_COLS; j++)
+		CHECK(fixture_get(out, (n_rows - 1) * HUGE_COLS + j) == 2.5, "element %zu is %g", j,
+			fixture_get(out, (n_rows - 1) * HUGE_COLS + j));
+	fixture_free(&f);
+	device_close(dev);
+}
+
+TEST(keys_beyond_2_to_the_31_elements_are_found)
+{
+	struct tensor k = huge_tensor(DTYPE_F32), v = huge_tensor(DTYPE_F32);
+
+	for (size_t i = 0; i < 4; i++) /* 1, 2, 3, 4 */
+		for (size_t j = 0; j < HUGE_COLS; j++)
+			((float *)v.data)[(HUGE_ROWS - 4 + i) * HUGE_COLS + j] = (float)(i + 1);
+	attend_to_last_rows(tested[0], k, v, 1); /* decoding */
+	attend_to_last_rows(tested[0], k, v, 4); /* float32 */
+	attend_to_last_rows(tested[1], k, v, 4); /* tensor cores */
+	munmap(k.data, tensor_bytes(k));
+	munmap(v.data, tensor_bytes(v));
 }
 
 #else

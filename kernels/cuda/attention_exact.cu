@@ -10,7 +10,9 @@
  * A block has TILE queries (or, for dk and dv, TILE keys) of one sequence and kv head, and walks
  * over the keys (or queries) TILE at a time; all tiles lie in shared memory as float32. Of the
  * TILE x TILE scores each thread computes two; of the sums along head_dim it owns every 128th
- * column, for all rows of the tile.
+ * column, for all rows of the tile. It loads the same columns of every tile, so the next load may
+ * follow the sums that read the last without a barrier; scores, which read whole rows, have one on
+ * each side.
  *
  * Deterministic: each output has one owner, which adds in the order of the tiles.
  */
@@ -187,7 +189,6 @@ static __global__ void __launch_bounds__(BLOCK)
 		sum[threadIdx.x] = 0;
 	}
 	for (int p = range.first; p <= range.last; p += TILE) {
-		__syncthreads(); /* values and weights have been read */
 		load_keys(c, start, kv_head, c.prefix_k, c.k, p, range.last, kv);
 		__syncthreads();
 #pragma unroll
@@ -265,7 +266,6 @@ static __global__ void __launch_bounds__(BLOCK)
 	load_scalars(c, tile, kv_head, tile.first, scalars);
 	clear(dq, d);
 	for (int p = range.first; p <= range.last; p += TILE) {
-		__syncthreads(); /* keys and gradients have been read */
 		load_keys(c, start, kv_head, c.prefix_k, c.k, p, range.last, k);
 		load_keys(c, start, kv_head, c.prefix_v, c.v, p, range.last, v);
 		__syncthreads();
@@ -321,7 +321,6 @@ static __global__ void __launch_bounds__(BLOCK)
 	for (int first = 0; first < tile.n_rows * c.group; first += TILE) {
 		if (!meet(c, tile, first, p)) /* the same for all threads */
 			continue;
-		__syncthreads(); /* queries and gradients have been read */
 		load_queries(c, tile, kv_head, first, c.q, q);
 		load_queries(c, tile, kv_head, first, c.dout, dout);
 		load_scalars(c, tile, kv_head, first, scalars);
