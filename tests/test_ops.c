@@ -514,6 +514,7 @@ static const struct {
 	{"clamp, shared list", run_clamp, {9, 37, 12, 1, 5, F32}, 1e-5},
 	{"clamp, list per prompt", run_clamp, {40, 64, 30, 8, 6, BF16}, 1e-5},
 	{"clamp, empty lists", run_clamp, {4, 16, 3, 2, 0, F32}, 0},
+	{"clamp, a list in several rounds", run_clamp, {5, 24, 12, 1, 300, F32}, 1e-5},
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
 
@@ -576,6 +577,10 @@ static void compare(size_t i, const char *name, bool rounds, const struct output
 static void compare_device(struct device *dev, bool rounds)
 {
 	for (size_t i = 0; i < N_CASES; i++) {
+#ifdef ONLY_CASES /* mutants are caught by the cases of their op */
+		if (!strstr(cases[i].name, ONLY_CASES))
+			continue;
+#endif
 		struct device *oracle;
 		struct outputs got, expected;
 		struct err err;
@@ -970,3 +975,71 @@ TEST(a_nan_in_attention_is_never_hidden)
 	fixture_free(&f);
 	device_close(dev);
 }
+
+/* ---- planted mistakes ------------------------------------------------------------------ */
+
+#ifdef TEST_RACE
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { N_TESTED = sizeof tested / sizeof *tested, MAX_BARRIERS = 128 };
+
+/* Which runs, case by device, come to which barrier. */
+static bool comes_by[N_CASES * N_TESTED][MAX_BARRIERS];
+
+static void see_barriers(size_t run)
+{
+	struct outputs out;
+
+	emu_forget_met();
+	run_in_order(run / N_TESTED, tested[run % N_TESTED], EMU_FORWARD, 0, &out);
+	free(out.value);
+	for (size_t b = 0; b < emu_barriers(); b++)
+		comes_by[run][b] = emu_barrier_met(b);
+}
+
+/* In a process of its own: exits with 0 when nothing was noticed. The harness ends it itself when
+ * it finds something. */
+static void run_without_barrier(size_t barrier)
+{
+	emu_set_blind_barrier((ptrdiff_t)barrier);
+	if (!freopen("/dev/null", "w", stderr))
+		_exit(1);
+	for (size_t run = 0; run < N_CASES * N_TESTED; run++) {
+		for (int order = 0; comes_by[run][barrier] && order < 2; order++) {
+			struct outputs out;
+
+			run_in_order(run / N_TESTED, tested[run % N_TESTED],
+				order ? EMU_REVERSE : EMU_FORWARD, 0, &out);
+			if (out.rc || emu_races() > 0)
+				_exit(1);
+			free(out.value);
+		}
+	}
+	_exit(0);
+}
+
+TEST(no_barrier_can_be_left_out_unnoticed)
+{
+	for (size_t run = 0; run < N_CASES * N_TESTED; run++)
+		see_barriers(run);
+	REQUIRE(emu_barriers() > 0 && emu_barriers() <= MAX_BARRIERS, "%zu barriers",
+		emu_barriers());
+	REQUIRE(emu_races() == 0, "%zu races before anything was left out", emu_races());
+	for (size_t b = 0; b < emu_barriers(); b++) {
+		int status = 0;
+		pid_t child;
+
+		fflush(NULL);
+		child = fork();
+		if (child == 0)
+			run_without_barrier(b);
+		REQUIRE(child > 0 && waitpid(child, &status, 0) == child, "cannot start a process");
+		CHECK(status != 0, "without the barrier at %s nothing is noticed",
+			emu_barrier_name(b));
+	}
+	printf("  %zu barriers left out, one at a time\n", emu_barriers());
+}
+
+#endif

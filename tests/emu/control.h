@@ -31,6 +31,9 @@ void emu_set_refused_launch(uint64_t n);
  * made blind does not wait any more: each must then make a test fail. */
 size_t emu_barriers(void);
 const char *emu_barrier_name(size_t i); /* "attention.cu:120" */
+/* Whether a thread has come there since emu_forget_met. */
+int emu_barrier_met(size_t i);
+void emu_forget_met(void);
 void emu_set_blind_barrier(ptrdiff_t i); /* -1: none */
 
 struct emu_counts {

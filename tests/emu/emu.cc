@@ -118,7 +118,9 @@ static std::vector<std::string> &barrier_names()
 	return names;
 }
 
-static bool is_blind(place at)
+static std::vector<bool> barrier_met;
+
+static size_t barrier_number(place at)
 {
 	const char *slash = strrchr(at.file, '/');
 	const std::string name =
@@ -128,24 +130,25 @@ static bool is_blind(place at)
 
 	while (i < names.size() && names[i] != name)
 		i++;
-	if (i == names.size())
+	if (i == names.size()) {
 		names.push_back(name);
-	return (ptrdiff_t)i == blind;
+		barrier_met.push_back(false);
+	}
+	return i;
 }
 
-/* The name is made once per place, not once per thread that comes by. */
-static bool is_blind_cached(place at)
+/* The name is looked up once per place, not once per thread that comes by. */
+static bool is_blind(place at)
 {
 	static place last;
-	static ptrdiff_t last_blind;
-	static bool answer;
+	static size_t number;
 
-	if (at.file != last.file || at.line != last.line || blind != last_blind) {
-		answer = is_blind(at);
+	if (at.file != last.file || at.line != last.line) {
+		number = barrier_number(at);
 		last = at;
-		last_blind = blind;
 	}
-	return answer;
+	barrier_met[number] = true;
+	return (ptrdiff_t)number == blind;
 }
 
 /* ---- block barrier --------------------------------------------------------------------- */
@@ -193,7 +196,7 @@ int barrier(int predicate, int mode, place at)
 {
 	thread *t = current;
 
-	if (is_blind_cached(at))
+	if (is_blind(at))
 		return predicate;
 	t->predicate = predicate;
 	t->at = at;
@@ -328,7 +331,7 @@ void warp_operation(warp_op op, unsigned mask, int source, const void *value, si
 {
 	thread *t = current;
 
-	if (op == warp_op::sync && is_blind_cached(at))
+	if (op == warp_op::sync && is_blind(at))
 		return;
 	if (!(mask >> t->lane & 1))
 		emu_fail("%s:%d: lane %d is not in its own mask %08x", at.file, at.line, t->lane,
@@ -603,6 +606,16 @@ size_t emu_barriers(void)
 const char *emu_barrier_name(size_t i)
 {
 	return emu::barrier_names()[i].c_str();
+}
+
+int emu_barrier_met(size_t i)
+{
+	return emu::barrier_met[i];
+}
+
+void emu_forget_met(void)
+{
+	emu::barrier_met.assign(emu::barrier_met.size(), false);
 }
 
 void emu_set_blind_barrier(ptrdiff_t i)
