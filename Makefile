@@ -3,6 +3,7 @@
 #   make run     install what is missing, build, run the small main job, write its report
 #   make test    install what is missing, build, run all tests
 #   make         build only
+#   make bench   time the engine against the literal PyTorch implementation (needs PyTorch)
 #
 # Debian packages are installed with apt when one is missing and apt is there (as root, or with
 # sudo); elsewhere install what CMake names.
@@ -12,9 +13,14 @@ JOBS := $(shell nproc)
 BUILD_PACKAGES := gcc g++ make cmake pkg-config git libhdf5-dev libconfig-dev libdnnl-dev \
 	libjansson-dev libpcre2-dev zlib1g-dev libssl-dev
 REPORT_PACKAGES := python3 python3-h5py python3-numpy python3-matplotlib
-TEST_PACKAGES := hdf5-tools
+TEST_PACKAGES := hdf5-tools python3-xarray python3-h5netcdf r-bioc-rhdf5
+FUZZ_PACKAGES := clang libclang-rt-14-dev libomp-dev
+FUZZ_RUNS := 100000
 
-.PHONY: all run test test-asan test-strict bench deps deps-report deps-test parity clean
+# The Python that the Debian packages are for; another one may come first in PATH.
+PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
+
+.PHONY: all engine run test test-asan test-strict fuzz bench deps deps-report deps-test clean
 
 all: engine
 
@@ -49,9 +55,11 @@ deps-test:
 
 run: engine deps-report
 	./engine configs/tiny_gemma2_ap.cfg
-	python3 results/report.py results/tiny_gemma2_ap.h5
+	$(PYTHON) results/report.py results/tiny_gemma2_ap.h5
 
-test: engine deps-test
+test: deps deps-test
+	cmake --preset cpu
+	cmake --build --preset cpu -j $(JOBS)
 	ctest --preset cpu -j $(JOBS)
 
 test-asan: deps deps-test
@@ -63,6 +71,17 @@ test-strict: deps deps-test
 	cmake --preset cpu-strict
 	cmake --build --preset cpu-strict -j $(JOBS)
 	ctest --preset cpu-strict -j $(JOBS)
+
+# With whatever Python has PyTorch: `pip install -r tools/requirements.txt`.
+bench: engine
+	python3 tools/bench.py --record
+
+# Inputs made up by libFuzzer for every parser; tests/fuzz/README.md.
+fuzz: deps
+	$(call install,$(FUZZ_PACKAGES))
+	cmake --preset fuzz
+	cmake --build --preset fuzz -j $(JOBS)
+	tests/fuzz/run.sh $(FUZZ_RUNS)
 
 clean:
 	rm -rf build engine

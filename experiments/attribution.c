@@ -62,8 +62,13 @@ static int find_candidates(struct work *w, struct err *err)
 	for (size_t l = 0; l < w->n_layer; l++) {
 		float *cosine = w->cosines + l * w->d_sae;
 
-		TRY(sae_set_cosines(w->lab->saes, l, w->lab->direction.v, cosine, err));
 		best.n = 0;
+		if (!sae_set_has(w->lab->saes, l)) {
+			for (size_t i = 0; i < w->d_sae; i++)
+				cosine[i] = NAN;
+			continue;
+		}
+		TRY(sae_set_cosines(w->lab->saes, l, w->lab->direction.v, cosine, err));
 		for (size_t i = 0; i < w->d_sae; i++) {
 			const struct feature f = {(int32_t)l, (int32_t)i, cosine[i], cosine[i]};
 
@@ -306,7 +311,7 @@ int experiment_attribution(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
-		.d_sae = sae_set_width(lab->saes, 0)};
+		.d_sae = sae_set_width(lab->saes)};
 	const bool saves = c->save.resid_post || c->save.features;
 
 	err_clear(err);

@@ -40,6 +40,8 @@
 	X(mix) \
 	X(sae_encode) \
 	X(sae_encode_selected) \
+	X(csr_select) \
+	X(sae_scale) \
 	X(sae_decode) \
 	X(csr_difference) \
 	X(csr_attribute) \

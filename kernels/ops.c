@@ -94,14 +94,17 @@ static int condition(struct check c, bool holds, const char *expected)
 	return err_set(c.err, ERR_INTERNAL, "op %s: expected %s", c.op, expected);
 }
 
-static int sae_features(struct check c, const struct sae_weights *sae, size_t d_model)
+static int sae_encoder(struct check c, const struct sae_weights *sae, size_t d_model)
 {
 	const size_t n = sae->W_enc_t.rows;
 
 	TRY(weight(c, "W_enc_t", sae->W_enc_t, n, d_model));
-	TRY(weight(c, "W_dec", sae->W_dec, n, d_model));
 	TRY(vector(c, "b_enc", sae->b_enc, n));
 	TRY(vector(c, "threshold", sae->threshold, n));
+	if (sae->gain.data || sae->shift.data) {
+		TRY(vector(c, "gain", sae->gain, n));
+		TRY(vector(c, "shift", sae->shift, n));
+	}
 	return 0;
 fail:
 	return c.err->code;
@@ -475,7 +478,8 @@ int op_sae_encode(struct device *dev, const struct sae_weights *sae, struct tens
 	const struct check c = {dev, "sae_encode", err};
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
-	TRY(sae_features(c, sae, x.cols));
+	TRY(sae_encoder(c, sae, x.cols));
+	TRY(condition(c, sae->top_k == 0 || sae->group_width > 0, "group_width with top_k"));
 	TRY(sparse(c, "out", out, x.rows));
 	DISPATCH(sae_encode, 2.0 * (double)tensor_count(sae->W_enc_t) * (double)x.rows, dev, sae, x,
 		out, err);
@@ -489,7 +493,8 @@ int op_sae_encode_selected(struct device *dev, const struct sae_weights *sae, st
 	const struct check c = {dev, "sae_encode_selected", err};
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
-	TRY(sae_features(c, sae, x.cols));
+	TRY(sae_encoder(c, sae, x.cols));
+	TRY(condition(c, sae->top_k == 0, "an SAE without top_k, which needs every feature"));
 	TRY(activation(c, "f", f, x.rows, sae->W_enc_t.rows));
 	DISPATCH(sae_encode_selected, 2.0 * (double)tensor_count(sae->W_enc_t) * (double)x.rows,
 		dev, sae, x, f, err);
@@ -497,8 +502,32 @@ fail:
 	return err->code;
 }
 
-int op_sae_decode(struct device *dev, const struct sae_weights *sae, const struct csr *f,
-	struct tensor x_hat, struct err *err)
+int op_csr_select(struct device *dev, const struct csr *f, const int32_t *id, struct tensor out,
+	struct err *err)
+{
+	const struct check c = {dev, "csr_select", err};
+
+	TRY(sparse(c, "f", f, out.rows));
+	TRY(activation(c, "out", out, out.rows, out.cols));
+	DISPATCH(csr_select, 0, dev, f, id, out, err);
+fail:
+	return err->code;
+}
+
+int op_sae_scale(struct device *dev, enum sae_input input, struct tensor x, struct tensor scale,
+	struct err *err)
+{
+	const struct check c = {dev, "sae_scale", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(activation(c, "scale", scale, x.rows, 1));
+	DISPATCH(sae_scale, 0, dev, input, x, scale, err);
+fail:
+	return err->code;
+}
+
+int op_sae_decode(struct device *dev, const struct sae_weights *sae, struct tensor x,
+	const struct csr *f, struct tensor x_hat, struct err *err)
 {
 	const struct check c = {dev, "sae_decode", err};
 
@@ -506,7 +535,9 @@ int op_sae_decode(struct device *dev, const struct sae_weights *sae, const struc
 	TRY(weight(c, "W_dec", sae->W_dec, sae->W_dec.rows, x_hat.cols));
 	TRY(vector(c, "b_dec", sae->b_dec, x_hat.cols));
 	TRY(activation(c, "x_hat", x_hat, x_hat.rows, x_hat.cols));
-	DISPATCH(sae_decode, 0, dev, sae, f, x_hat, err);
+	if (sae->input != SAE_INPUT_RAW)
+		TRY(activation(c, "x", x, x_hat.rows, x_hat.cols));
+	DISPATCH(sae_decode, 0, dev, sae, x, f, x_hat, err);
 fail:
 	return err->code;
 }
@@ -524,15 +555,16 @@ fail:
 	return err->code;
 }
 
-int op_csr_attribute(struct device *dev, struct tensor W_dec, struct tensor g, struct csr *f,
-	struct err *err)
+int op_csr_attribute(struct device *dev, struct tensor W_dec, struct tensor g,
+	struct tensor scale, struct csr *f, struct err *err)
 {
 	const struct check c = {dev, "csr_attribute", err};
 
 	TRY(weight(c, "W_dec", W_dec, W_dec.rows, g.cols));
 	TRY(activation(c, "g", g, g.rows, g.cols));
+	TRY(optional_activation(c, "scale", scale, g.rows, 1));
 	TRY(sparse(c, "f", f, g.rows));
-	DISPATCH(csr_attribute, 0, dev, W_dec, g, f, err);
+	DISPATCH(csr_attribute, 0, dev, W_dec, g, scale, f, err);
 fail:
 	return err->code;
 }
@@ -551,14 +583,17 @@ fail:
 }
 
 int op_clamp_features(struct device *dev, const struct sae_weights *few,
-	const struct clamp_lists *lists, struct rows rows, struct tensor x, struct err *err)
+	const struct clamp_lists *lists, struct rows rows, struct tensor f, struct tensor x,
+	struct err *err)
 {
 	const struct check c = {dev, "clamp_features", err};
 
 	TRY(activation(c, "x", x, rows.n, x.cols));
-	TRY(sae_features(c, few, x.cols));
+	TRY(sae_encoder(c, few, x.cols));
+	TRY(weight(c, "W_dec", few->W_dec, few->W_enc_t.rows, x.cols));
 	TRY(condition(c, lists->n_lists > 0, "at least one list"));
-	DISPATCH(clamp_features, 0, dev, few, lists, rows, x, err);
+	TRY(optional_activation(c, "f", f, rows.n, few->W_enc_t.rows));
+	DISPATCH(clamp_features, 0, dev, few, lists, rows, f, x, err);
 fail:
 	return err->code;
 }

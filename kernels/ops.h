@@ -257,15 +257,34 @@ int op_mix(struct device *, double a, struct tensor target, struct tensor x, str
 
 /* ---- sparse autoencoders --------------------------------------------------------------- */
 
+/* What the encoder reads, u, and what undoes it on the decoder's side: scale s and shift m of a
+ * row. The variants that are the same affine map for every row (subtracting b_dec, dividing by a
+ * dataset's average norm) are no business of a kernel: loaders fold them into the weights. */
+enum sae_input {
+	SAE_INPUT_RAW,         /* u = x                       s = 1            m = 0 */
+	SAE_INPUT_SPHERE,      /* u = x sqrt(d)/|x|           s = |x|/sqrt(d)  m = 0; |x| = 0: u = 0 */
+	SAE_INPUT_STANDARDIZED /* u = (x - mean)/(sd + 1e-5)  s = sd           m = mean */
+};                             /* sd with d - 1 in the denominator; m the same in every column */
+
 /* An SAE, or a few of its features (rows of the first and third tensor are features):
- *   pre_i = W_enc_t[i] . x + b_enc_i;   f_i = pre_i if pre_i > threshold_i, else 0.
- * ReLU is threshold 0. The encoder is kept transposed, [feature, d_model], because one feature
- * is then one contiguous row: encoding a few features reads only those. */
+ *   pre_i = W_enc_t[i] . u + b_enc_i
+ *   act_i = pre_i, or max(gain_i pre_i + shift_i, 0) where gain is present (gated SAEs)
+ *   f_i   = act_i if pre_i > threshold_i, else 0
+ *   then, with top_k > 0, of every group_width features in a row (the last group may be narrower)
+ *   only the top_k largest f stay, of equal ones the lowest; the others become 0
+ *   x_hat = s (f W_dec + b_dec) + m
+ * ReLU is threshold 0, BatchTopK at inference a threshold, GroupMax top_k 1. Thresholds are not
+ * negative. The encoder is kept transposed, [feature, d_model], because one feature is then one
+ * contiguous row: encoding a few features reads only those. */
 struct sae_weights {
 	struct tensor W_enc_t;          /* weight [n_feature, d_model] */
 	struct tensor b_enc, threshold; /* vectors [1, n_feature] */
-	struct tensor W_dec;            /* weight [n_feature, d_model] */
-	struct tensor b_dec;            /* vector [1, d_model]; not read for a few features */
+	struct tensor gain, shift;      /* vectors [1, n_feature]; both absent unless gated */
+	struct tensor W_dec;            /* weight [n_feature, d_model]; not read by encoding */
+	struct tensor b_dec;            /* vector [1, d_model]; read by decoding only */
+	enum sae_input input;
+	size_t top_k;       /* 0 = every feature above its threshold stays */
+	size_t group_width; /* read with top_k; n_feature = the whole row is one group */
 };
 
 /* Rows of non-zero features. Row i holds entries indptr[i] to indptr[i+1] - 1, features
@@ -278,27 +297,40 @@ struct csr {
 };
 
 /* Sparse encoding of every row of x by all features.  When the entries do not fit, indptr is
- * still exact (so indptr[n_rows] tells what is needed) and indices and values are undefined. */
+ * still exact (so indptr[n_rows] tells what is needed) and indices and values are undefined.
+ * With top_k a row has at most top_k entries per group. */
 int op_sae_encode(struct device *, const struct sae_weights *, struct tensor x, struct csr *out,
 	struct err *);
 
-/* Dense encoding by a few features: f activation [n, n_feature]. */
+/* Dense encoding by a few features: f activation [n, n_feature]. top_k must be 0: whether a
+ * feature is among the largest only all of them can tell (op_sae_encode, then op_csr_select). */
 int op_sae_encode_selected(struct device *, const struct sae_weights *, struct tensor x,
 	struct tensor f, struct err *);
 
-/* x_hat = f W_dec + b_dec.   x_hat [f.n_rows, d]. */
-int op_sae_decode(struct device *, const struct sae_weights *, const struct csr *f,
-	struct tensor x_hat, struct err *);
+/* out[i, j] = the value of feature id[j] in row i of f, 0 where it has no entry.
+ * id [out.cols], any order; out activation [f.n_rows, out.cols]. */
+int op_csr_select(struct device *, const struct csr *f, const int32_t *id, struct tensor out,
+	struct err *);
+
+/* scale[i] = s of row i of x.   scale activation [x.rows, 1]. */
+int op_sae_scale(struct device *, enum sae_input, struct tensor x, struct tensor scale,
+	struct err *);
+
+/* x_hat = s (f W_dec + b_dec) + m, s and m of the rows of x that f encodes.
+ * x may be absent when the input is raw; x, x_hat [f.n_rows, d]. */
+int op_sae_decode(struct device *, const struct sae_weights *, struct tensor x,
+	const struct csr *f, struct tensor x_hat, struct err *);
 
 /* out = b - a on the union of both supports, zeros of it included. Same capacity rule as
  * op_sae_encode. */
 int op_csr_difference(struct device *, const struct csr *a, const struct csr *b,
 	struct csr *out, struct err *);
 
-/* values[e] *= W_dec[feature of e] . g[row of e], in place, for every stored entry e: the
- * product of attribution patching, sampled where it is not zero. */
-int op_csr_attribute(struct device *, struct tensor W_dec, struct tensor g, struct csr *f,
-	struct err *);
+/* values[e] *= s[row of e] W_dec[feature of e] . g[row of e], in place, for every stored entry e:
+ * the product of attribution patching, sampled where it is not zero.
+ * scale: s, activation [g.rows, 1], or absent = 1. */
+int op_csr_attribute(struct device *, struct tensor W_dec, struct tensor g, struct tensor scale,
+	struct csr *f, struct err *);
 
 /* out[i] = cosine of W[i] and v; 0 where either is zero.   W weight [n, d]; v vector [1, d];
  * out activation [n, 1]. */
@@ -316,10 +348,13 @@ struct clamp_lists {
 	const float *scale, *offset;
 };
 
-/* x += sum_e (f_new_e - f_e) W_dec[slot_e], in place; every f is read from x before any of the
- * deltas. Exactly the SAE's decode with the changed features and its error term kept, for
- * 2 d_model multiply-adds per entry instead of two products of width d_sae. */
+/* x += s sum_e (f_new_e - f_e) W_dec[slot_e], in place; s and every f are read from x before any
+ * of the deltas. Exactly the SAE's decode with the changed features and its error term kept, for
+ * 2 d_model multiply-adds per entry instead of two products of width d_sae.
+ *   f: absent, or the features as they are, activation [rows.n, rows of few->W_enc_t], in place of
+ *   their encoding by `few`: what an SAE with top_k needs, since only the full encoding
+ *   (op_sae_encode and op_csr_select) tells which features are on. few->top_k is not read. */
 int op_clamp_features(struct device *, const struct sae_weights *few,
-	const struct clamp_lists *, struct rows, struct tensor x, struct err *);
+	const struct clamp_lists *, struct rows, struct tensor f, struct tensor x, struct err *);
 
 #endif

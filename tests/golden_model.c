@@ -15,6 +15,9 @@ const char *const golden_models[N_GOLDEN_MODELS] = {"gemma2_a", "gemma2_b", "gem
 	"gemma3_a", "gemma3_b", "gemma3_c", "llama_a", "llama_b", "llama_c", "llama_d", "mistral_a",
 	"mistral_b", "mistral_c", "qwen2_a", "qwen2_b", "qwen2_c", "qwen3_a", "qwen3_b", "qwen3_c"};
 
+const char *const golden_sae_models[N_GOLDEN_SAE_MODELS] = {"sae_topk", "sae_gated", "sae_sphere",
+	"sae_standardized"};
+
 static const void *golden_tensor(struct golden *g, const char *name)
 {
 	const struct file_tensor *t = safetensors_find(g->expected, name);

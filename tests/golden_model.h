@@ -16,6 +16,11 @@ enum { N_GOLDEN_MODELS = 19, MAX_PROMPTS = 16 };
 
 extern const char *const golden_models[N_GOLDEN_MODELS];
 
+/* Models whose SAEs are top-k, gated or of normed input (tests/golden/make_saes.py). */
+enum { N_GOLDEN_SAE_MODELS = 4 };
+
+extern const char *const golden_sae_models[N_GOLDEN_SAE_MODELS];
+
 struct golden {
 	const char *name;
 	char folder[512];

@@ -95,7 +95,8 @@ TEST(every_fault_of_a_config_is_reported_in_one_run_with_file_and_line)
 		"};\n"
 		"direction = { layer = 200; };\n"
 		"attribution = { k_star = 2.5; methds = [\"ap\"]; };\n"
-		"prompts = { harmful_train = { limit = 3; fil = \"x\"; }; a = 3; };\n");
+		"prompts = { harmful_train = { limit = 3; fil = \"x\"; }; a = 3;\n"
+		"b = { file = \"x\"; format = \"parquet\";\nwhere = [\"k=v\", \"kind\"]; }; };\n");
 	engine_run(&run, "%s/bad.cfg --set generate.prompts=zero --set refusal=1",
 		test_scratch_folder());
 	expect(2, with_folder(
@@ -110,13 +111,16 @@ TEST(every_fault_of_a_config_is_reported_in_one_run_with_file_and_line)
 		"%s/bad.cfg:8: unknown key attribution.methds; did you mean attribution.methods?\n"
 		"%s/bad.cfg:9: unknown key prompts.harmful_train.fil; did you mean file?\n"
 		"%s/bad.cfg:9: prompts.a: expected a group, { file = \"...\"; }\n"
+		"%s/bad.cfg:10: prompts.b.format: expected one of auto, json, jsonl, csv, tsv, text, "
+		"found \"parquet\"\n"
 		"--set generate.prompts=zero: generate.prompts: expected an integer from 1 to 65536, "
 		"found \"zero\"\n"
 		"--set refusal=1: unknown key refusal (see --help-config)\n"
 		"%s/bad.cfg: missing key output: the result file, HDF5; appears when the run is "
 		"complete\n"
-		"%s/bad.cfg:9: missing key prompts.harmful_train.file: JSON array of {\"instruction\": "
-		"text, \"category\": text or null}\n"));
+		"%s/bad.cfg:9: missing key prompts.harmful_train.file: a file of prompts: JSON, JSON "
+		"lines, CSV, TSV or plain lines\n"
+		"%s/bad.cfg:11: prompts.b.where: expected \"FIELD=VALUE\", found \"kind\"\n"));
 }
 
 TEST(a_config_with_a_syntax_error_names_the_line)
@@ -229,11 +233,12 @@ TEST(prompt_files_with_empty_or_ill_formed_instructions_are_refused_by_record)
 		{"[{\"instruction\": \"a\"}, {\"instruction\": \"  \"}]",
 			"prompts.harmful_train: %s/p.json: record 1: its instruction is empty\n"},
 		{"[{\"instruction\": \"a\xff\"}]",
-			"prompts.harmful_train: %s/p.json:1:19: not valid JSON: unable to decode byte 0xff "
-			"near '\"a'\n"},
-		{"[{\"text\": \"a\"}]",
-			"prompts.harmful_train: %s/p.json: record 0: expected a string \"instruction\", "
-			"found nothing\n"},
+			"prompts.harmful_train: %s/p.json:1: expected UTF-8, found byte 0xff at offset "
+			"19\n"},
+		{"[{\"ask\": \"a\"}]",
+			"prompts.harmful_train: %s/p.json: record 0: expected a prompt in a field of a "
+			"known name (instruction, Goal, Behavior, forbidden_prompt, prompt, question, "
+			"text; else set text_field), found the fields ask\n"},
 		{"{}", "prompts.harmful_train: %s/p.json: expected an array of {\"instruction\": ...}, "
 		       "found an object\n"},
 		{"[]", "prompts.harmful_train: %s/p.json: no prompt\n"},
@@ -247,6 +252,15 @@ TEST(prompt_files_with_empty_or_ill_formed_instructions_are_refused_by_record)
 		engine_run(&run, "%s/run.cfg", test_scratch_folder());
 		expect(3, with_folder(cases[i].message));
 	}
+}
+
+TEST(a_filter_that_lets_nothing_through_is_refused_by_the_file)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg --set prompts.harmful_train.where=category=none",
+		test_scratch_folder());
+	expect(3, "prompts.harmful_train: models/small-world/harmful_train.json: no prompt that "
+		  "`where` lets through\n");
 }
 
 TEST(an_output_folder_that_cannot_be_written_stops_the_run_before_it_computes)

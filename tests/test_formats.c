@@ -15,6 +15,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <zlib.h>
+
 /* ---- safetensors ------------------------------------------------------------------------ */
 
 /* A file of this header and so many data bytes (0, 1, 2, ...). Static storage. */
@@ -97,6 +99,17 @@ TEST(each_fault_of_a_safetensors_file_has_its_own_message)
 			"x: tensor \"a\": expected a string as dtype"},
 		{"{\"a\":3}", 0, "x: tensor \"a\": expected an object"},
 		{"{\"a\":{},\"a\":{}}", 0, "x:1:11: not valid JSON: duplicate object key near '\"a\"'"},
+		{"{\"__metadata__\":[]}", 0, "x: __metadata__: expected an object, found an array"},
+		{"{\"__metadata__\":{\"a\":1}}", 0,
+			"x: __metadata__: expected a string \"a\", found an integer"},
+		{T("\"dtype\":\"F32\\u0000\",\"shape\":[4],\"data_offsets\":[0,16]"), 16,
+			"x: tensor \"a\": expected a string as dtype"},
+		{T("\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,16]"), 16,
+			"x:1:49: not valid JSON: too big integer near '99999999999999999999'"},
+		{"{\"\xff\":{}}", 0, "x:1:2: not valid JSON: unable to decode byte 0xff near '\"'"},
+		{"{\"a\\u0000\":{}}", 0,
+			"x:1:10: not valid JSON: NUL byte in object key not supported near '\"a\\u0000\"'"},
+		{"{}", 3, "x: 3 bytes after the last tensor"},
 		{"[]", 0, "x: expected a safetensors header beginning with '{'"},
 		{"{\"a\":", 0, "x:1:5: not valid JSON: unexpected token near end of file"},
 		{"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
@@ -123,11 +136,20 @@ TEST(a_header_longer_than_its_file_and_a_git_lfs_pointer_are_told_apart)
 	struct safetensors *st;
 	struct err err;
 
+	static const unsigned char cut[] = {40, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+
 	CHECK(safetensors_parse(&st, "x", huge, sizeof huge, &err) == ERR_INPUT &&
-			strcmp(err.text, "x: expected a safetensors header, found 10 bytes that cannot "
-					 "hold it (truncated download?)") == 0,
+			strcmp(err.text, "x: expected a safetensors header of at most 100000000 bytes, "
+					 "found a length of 18446744073709551615 (another format?)") == 0,
 		"%s", err.text);
-	CHECK(safetensors_parse(&st, "x", huge, 3, &err) == ERR_INPUT, "3 bytes passed");
+	CHECK(safetensors_parse(&st, "x", cut, sizeof cut, &err) == ERR_INPUT &&
+			strcmp(err.text, "x: expected a safetensors header of 40 bytes, found 2 (truncated "
+					 "download?)") == 0,
+		"%s", err.text);
+	CHECK(safetensors_parse(&st, "x", huge, 3, &err) == ERR_INPUT &&
+			strcmp(err.text, "x: expected a safetensors header of 8 bytes and more, found a "
+					 "file of 3") == 0,
+		"%s", err.text);
 	CHECK(safetensors_parse(&st, "x", lfs, sizeof lfs - 1, &err) == ERR_INPUT &&
 			strstr(err.text, "git-lfs pointer"),
 		"%s", err.text);
@@ -157,6 +179,18 @@ TEST(an_index_is_followed_to_its_shards_and_not_beyond_its_folder)
 			"expected the plain file name of a shard, found ../one.safetensors"},
 		{"{\"weight_map\":{\"a\":\"/etc/passwd\"}}",
 			"expected the plain file name of a shard, found /etc/passwd"},
+		{"{\"weight_map\":{\"a\":\"..\\\\one.safetensors\"}}",
+			"expected the plain file name of a shard, found ..\\one.safetensors"},
+		{"{\"weight_map\":{\"a\":\"one.safetensors\\u0000x\"}}",
+			"expected the plain file name of a shard, found one.safetensors"},
+		{"{\"weight_map\":{\"a\":\"\"}}", "expected the plain file name of a shard, found "},
+		{"{\"weight_map\":{\"a\":\"one.safetensors\",\"a\":\"one.safetensors\"}}",
+			"duplicate object key"},
+		{"{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"ab.safetensors\"}}",
+			"ab.safetensors: tensor \"a\" is also in "},
+		{"version https://git-lfs.github.com/spec/v1\n", "this is a git-lfs pointer"},
+		{"{\"weight_map\":{\"a\":\"pointer.safetensors\"}}",
+			"pointer.safetensors: this is a git-lfs pointer"},
 		{"{\"weight_map\":{\"a\":3}}", "expected the plain file name of a shard, found an integer"},
 		{"{\"weight_map\":{\"a\":\"two.safetensors\"}}", "No such file"},
 		{"{}", "expected an object \"weight_map\", found nothing"},
@@ -169,6 +203,10 @@ TEST(an_index_is_followed_to_its_shards_and_not_beyond_its_folder)
 	mkdir(folder, 0777);
 	bytes = make_file(T("\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]"), 16, &n);
 	write_file(folder, "one.safetensors", bytes, n);
+	bytes = make_file("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+			  "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2, &n);
+	write_file(folder, "ab.safetensors", bytes, n);
+	write_file(folder, "pointer.safetensors", "version https://git-lfs.github.com/spec/v1\n", 43);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct safetensors_folder *f;
 		struct err err = {0};
@@ -187,6 +225,27 @@ TEST(an_index_is_followed_to_its_shards_and_not_beyond_its_folder)
 			"case %zu: the shard was not opened", i);
 		safetensors_folder_close(f);
 	}
+}
+
+TEST(a_folder_without_safetensors_says_what_is_there_instead)
+{
+	struct safetensors_folder *f;
+	struct err err;
+	char folder[256], expected[512];
+
+	snprintf(folder, sizeof folder, "%s/pickled", test_scratch_folder());
+	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT && 
+			strstr(err.text, "no such folder"),
+		"%s", err.text);
+	mkdir(folder, 0777);
+	snprintf(expected, sizeof expected,
+		"%s: expected model.safetensors or model.safetensors.index.json, found neither", folder);
+	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT && strcmp(err.text, expected) == 0,
+		"%s", err.text);
+	write_file(folder, "pytorch_model.bin", "PK", 2);
+	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT &&
+			strstr(err.text, "found pytorch_model.bin: pickled Python objects, which are not"),
+		"%s", err.text);
 }
 
 /* ---- npz -------------------------------------------------------------------------------- */
@@ -298,6 +357,271 @@ TEST(an_archive_with_any_one_byte_changed_is_read_or_refused)
 	CHECK(refused > 100, "only %zu changes were noticed", refused);
 	free(bytes);
 	file_map_close(&map);
+}
+
+/* ---- archives made here ------------------------------------------------------------------ */
+
+struct archive {
+	unsigned char bytes[1 << 18];
+	size_t n;
+};
+
+static void put(struct archive *a, const void *bytes, size_t n)
+{
+	memcpy(a->bytes + a->n, bytes, n);
+	a->n += n;
+}
+
+static void put_number(struct archive *a, uint64_t value, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++)
+		a->bytes[a->n++] = i < 8 ? (unsigned char)(value >> 8 * i) : 0;
+}
+
+/* What a test says of one member, in its directory entry. */
+struct entry {
+	const char *name;
+	size_t name_bytes; /* 0 = strlen(name) */
+	const char *header; /* .npy dictionary */
+	size_t data, packed, unpacked; /* bytes of numbers behind it; 0 = as they are */
+	unsigned method, flags;
+	bool deflate, first_again; /* the directory points at the first member's bytes */
+};
+
+static size_t make_npy(unsigned char *to, const char *header, size_t data)
+{
+	const uint16_t length = (uint16_t)strlen(header);
+
+	memcpy(to, "\x93NUMPY\x01\x00", 8);
+	memcpy(to + 8, &length, 2);
+	memcpy(to + 10, header, length);
+	memset(to + 10 + length, 0, data);
+	return 10u + length + data;
+}
+
+static size_t deflate_bytes(const unsigned char *from, size_t n, unsigned char *to, size_t room)
+{
+	z_stream stream = {.next_in = (unsigned char *)from, .avail_in = (uInt)n, .next_out = to,
+		.avail_out = (uInt)room};
+
+	deflateInit2(&stream, 9, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
+	deflate(&stream, Z_FINISH);
+	deflateEnd(&stream);
+	return stream.total_out;
+}
+
+static void make_archive(struct archive *a, const struct entry *entries, size_t n)
+{
+	static unsigned char npy[1 << 16], packed[1 << 16];
+	struct archive *directory = calloc(1, sizeof *directory);
+
+	a->n = 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct entry *e = &entries[i];
+		const size_t name = e->name_bytes ? e->name_bytes : strlen(e->name);
+		const size_t unpacked = make_npy(npy, e->header, e->data);
+		const size_t bytes =
+			e->deflate ? deflate_bytes(npy, unpacked, packed, sizeof packed) : unpacked;
+		const uint32_t crc = (uint32_t)crc32(0, npy, (uInt)unpacked);
+		const size_t offset = e->first_again ? 0 : a->n;
+
+		put_number(a, 0x04034b50, 4);
+		put_number(a, 0, 22);
+		put_number(a, name, 2);
+		put_number(a, 0, 2);
+		put(a, e->name, name);
+		put(a, e->deflate ? packed : npy, bytes);
+		put_number(directory, 0x02014b50, 4);
+		put_number(directory, 0, 4);
+		put_number(directory, e->flags, 2);
+		put_number(directory, e->method ? e->method : e->deflate ? 8 : 0, 2);
+		put_number(directory, 0, 4);
+		put_number(directory, crc, 4);
+		put_number(directory, e->packed ? e->packed : bytes, 4);
+		put_number(directory, e->unpacked ? e->unpacked : unpacked, 4);
+		put_number(directory, name, 2);
+		put_number(directory, 0, 12);
+		put_number(directory, offset, 4);
+		put(directory, e->name, name);
+	}
+	put_number(directory, 0x06054b50, 4);
+	put_number(directory, 0, 6);
+	put_number(directory, n, 2);
+	put_number(directory, directory->n - 12, 4);
+	put_number(directory, a->n, 4);
+	put_number(directory, 0, 2);
+	put(a, directory->bytes, directory->n);
+	free(directory);
+}
+
+#define NPY(descr, shape) "{'descr': " descr ", 'fortran_order': False, 'shape': " shape ", }\n"
+
+TEST(each_fault_of_an_archive_has_its_own_message)
+{
+	static const char four[] = NPY("'<f4'", "(4,)");
+	static const struct {
+		struct entry entries[2];
+		size_t n;
+		const char *message; /* NULL: the array a is read */
+	} cases[] = {
+		{{{.name = "a.npy", .header = four, .data = 16}}, 1, NULL},
+		{{{.name = "a.npy", .header = four, .data = 16, .deflate = true}}, 1, NULL},
+		{{{.name = "a.npy", .header = four, .data = 12}}, 1,
+			"x: array \"a\": expected 16 bytes for its shape and type, found 12"},
+		{{{.name = "a.npy", .header = NPY("'|O'", "(4,)"), .data = 16}}, 1,
+			"x: array \"a\" holds pickled Python objects, which are not read"},
+		{{{.name = "a.npy", .header = NPY("'>f4'", "(4,)"), .data = 16}}, 1,
+			"x: array \"a\": expected little-endian numbers, found \">f4\""},
+		{{{.name = "a.npy", .header = NPY("[('b', '<f4')]", "(4,)"), .data = 16}}, 1,
+			"x: array \"a\": its .npy header is not readable"},
+		{{{.name = "a.npy", .header = NPY("'<f4'", "(4294967296, 4294967296)"), .data = 16}}, 1,
+			"x: array \"a\": expected 18446744073709551615 bytes for its shape and type, found "
+			"16"},
+		{{{.name = "a.npy", .header = NPY("'<f4'", "(-4,)"), .data = 16}}, 1,
+			"x: array \"a\": its .npy header is not readable"},
+		{{{.name = "a.npy", .header = NPY("'<f4'", "(1, 1, 1, 1, 4)"), .data = 16}}, 1,
+			"x: array \"a\": its .npy header is not readable"},
+		{{{.name = "a.npy", .header = "{'descr': '<f4', 'shape': (4,)}", .data = 16}}, 1,
+			"x: array \"a\": its .npy header is not readable"},
+		{{{.name = "a.npy", .header = four, .data = 16, .method = 12}}, 1,
+			"x: array \"a.npy\": expected a stored or deflated member, found ZIP method 12"},
+		{{{.name = "a.npy", .header = four, .data = 16, .flags = 1}}, 1,
+			"x: array \"a.npy\" is encrypted"},
+		{{{.name = "a.npy", .header = four, .data = 16, .packed = 9999, .unpacked = 9999}}, 1,
+			"x: array \"a.npy\": expected 9999 bytes, but the file ends before"},
+		{{{.name = "a.npy", .header = four, .data = 16, .unpacked = 9999}}, 1,
+			"x: array \"a.npy\": stored with 84 bytes but said to hold 9999"},
+		{{{.name = "a.npy", .header = four, .data = 16, .deflate = true, .packed = 20,
+			  .unpacked = 1 << 30}}, 1,
+			"x: array \"a\": said to inflate from 20 to 1073741824 bytes, which is impossible"},
+		{{{.name = "a.npy", .header = four, .data = 4096, .deflate = true, .unpacked = 79}}, 1,
+			"x: array \"a\": expected 79 bytes after inflation, found damage after 79"},
+		{{{.name = "a.npy", .header = four, .data = 16, .deflate = true, .unpacked = 100}}, 1,
+			"x: array \"a\": expected 100 bytes after inflation, found 84"},
+		{{{.name = "a.npy", .header = four, .data = 16},
+			  {.name = "b.npy", .header = four, .data = 16, .first_again = true}}, 2,
+			"x: arrays \"a\" and \"b\" share bytes of the file; expected each its own"},
+		{{{.name = "a.npy", .header = four, .data = 16},
+			  {.name = "a.npy", .header = four, .data = 16}}, 2,
+			"x: array \"a\" occurs twice"},
+		{{{.name = "../../a.sh", .header = four, .data = 16}}, 1,
+			"x: expected only .npy members, found \"../../a.sh\""},
+		{{{.name = "a.npy\0b", .name_bytes = 7, .header = four, .data = 16}}, 1,
+			"x: not a readable .npz: the name of a member holds a zero byte"},
+	};
+	struct archive *a = calloc(1, sizeof *a);
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct npz *npz = NULL;
+		struct file_tensor t;
+		struct err err = {0};
+		int rc;
+
+		make_archive(a, cases[i].entries, cases[i].n);
+		rc = npz_parse(&npz, "x", a->bytes, a->n, &err);
+		if (!rc)
+			rc = npz_read(npz, "a", &t, &err);
+		if (cases[i].message)
+			CHECK(rc == ERR_INPUT && strcmp(err.text, cases[i].message) == 0,
+				"case %zu: \"%s\"", i, err.text);
+		else
+			CHECK(rc == 0 && t.shape[0] == 4 && t.bytes == 16, "case %zu: \"%s\"", i,
+				err.text);
+		npz_close(npz);
+	}
+	free(a);
+}
+
+TEST(an_archive_of_very_many_members_is_refused_before_they_are_compared)
+{
+	struct archive *a = calloc(1, sizeof *a);
+	struct npz *npz;
+	struct err err;
+
+	a->n = 5000 * 46;
+	put_number(a, 0x06054b50, 4);
+	put_number(a, 0, 6);
+	put_number(a, 5000, 2);
+	put_number(a, 0, 8);
+	put_number(a, 0, 2);
+	CHECK(npz_parse(&npz, "x", a->bytes, a->n, &err) == ERR_INPUT &&
+			strcmp(err.text, "x: expected at most 4096 arrays, found 5000") == 0,
+		"%s", err.text);
+	free(a);
+}
+
+TEST(a_pointer_a_page_and_an_empty_file_are_no_archives)
+{
+	static const struct {
+		const char *bytes, *message;
+	} cases[] = {
+		{"version https://git-lfs.github.com/spec/v1\n",
+			"x: this is a git-lfs pointer, not the arrays; fetch them with `git lfs pull` or "
+			"`huggingface-cli download`"},
+		{"<!DOCTYPE html><html></html>",
+			"x: not a readable .npz: no ZIP directory at its end (truncated download?)"},
+		{"", "x: not a readable .npz: no ZIP directory at its end (truncated download?)"},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct npz *npz;
+		struct err err;
+
+		CHECK(npz_parse(&npz, "x", cases[i].bytes, strlen(cases[i].bytes), &err) == ERR_INPUT &&
+				strcmp(err.text, cases[i].message) == 0,
+			"case %zu: \"%s\"", i, err.text);
+	}
+}
+
+/* ---- JSON -------------------------------------------------------------------------------- */
+
+TEST(json_of_any_depth_is_read_or_refused)
+{
+	static char deep[1 << 20];
+	json_t *json;
+	struct err err;
+
+	for (size_t i = 0; i < sizeof deep; i++)
+		deep[i] = i % 5 == 0 ? '{' : "\"a\":"[i % 5 - 1];
+	CHECK(json_parse(&json, "x", deep, sizeof deep, &err) == ERR_INPUT && !json &&
+			strstr(err.text, "maximum parsing depth reached"),
+		"%s", err.text);
+	memset(deep, '[', 2000);
+	memset(deep + 2000, ']', 2000);
+	REQUIRE_OK(json_parse(&json, "x", deep, 4000, &err), &err);
+	json_decref(json);
+}
+
+TEST(json_values_of_another_type_name_the_key_expected_and_found)
+{
+	const char text[] = "{\"a\":\"1\",\"b\":1.5,\"c\":null,\"d\":[]}";
+	json_t *json;
+	struct err err;
+	int64_t integer = 7;
+	double real = 7;
+	bool truth = true;
+	const char *string = "kept";
+
+	REQUIRE_OK(json_parse(&json, "x", text, sizeof text - 1, &err), &err);
+	CHECK(json_get_int(json, "x", "a", &integer, &err) == ERR_INPUT &&
+			strcmp(err.text, "x: a: expected an integer, found a string") == 0,
+		"%s", err.text);
+	CHECK(json_get_int(json, "x", "b", &integer, &err) == ERR_INPUT &&
+			strcmp(err.text, "x: b: expected an integer, found a real number") == 0,
+		"%s", err.text);
+	CHECK(json_get_double(json, "x", "d", &real, &err) == ERR_INPUT &&
+			strcmp(err.text, "x: d: expected a number, found an array") == 0,
+		"%s", err.text);
+	CHECK(json_get_bool(json, "x", "b", &truth, &err) == ERR_INPUT &&
+			strcmp(err.text, "x: b: expected true or false, found a real number") == 0,
+		"%s", err.text);
+	CHECK(json_get_text(json, "x", "b", &string, &err) == ERR_INPUT &&
+			strcmp(err.text, "x: b: expected a string, found a real number") == 0,
+		"%s", err.text);
+	REQUIRE_OK(json_get_text(json, "x", "c", &string, &err), &err);
+	REQUIRE_OK(json_get_int(json, "x", "none", &integer, &err), &err);
+	CHECK(strcmp(string, "kept") == 0 && integer == 7, "a default was overwritten");
+	json_decref(json);
 }
 
 /* ---- half precision --------------------------------------------------------------------- */

@@ -8,6 +8,10 @@
  * Effects are compared by relative L2 norm, per layer. Tolerances: 1e-4 for the CPU in float32,
  * 1e-5 for clamped logits (the project's contract); 3e-6 for the engine in float64, where the
  * golden files' float32 and transformers' float32 norms remain.
+ *
+ * The same for SAELens' SAEs: top-k, gated, of normed input (tests/golden/make_saes.py). Effects of
+ * the latter are compared at N = 1, where the published hook and the straight path agree
+ * (indirect_effect.h).
  */
 #include "host/method/indirect_effect.h"
 #include "host/model/transfer.h"
@@ -25,8 +29,8 @@ static int open_saes(struct golden *g, struct sae_set **saes)
 {
 	char path[600];
 	const bool gemma = strncmp(g->name, "gemma", 5) == 0;
-	const struct sae_options options = {.path = path, .format = "auto",
-		.width = gemma ? "24" : "1x", .l0 = 7, .budget = 1 << 20};
+	const struct sae_options options = {.path = path, .format = "auto", .layer_folder = "",
+		.width = gemma ? "24" : "1x", .l0 = 7, .fold = "authors", .budget = 1 << 20};
 
 	snprintf(path, sizeof path, "%s/saes", g->folder);
 	return sae_set_open(saes, g->dev, &options, g->model->arch.n_layer, g->model->arch.d_model,
@@ -153,7 +157,8 @@ TEST(saes_beyond_the_budget_make_room_for_each_other)
 	struct golden g;
 	struct sae_set *saes;
 	char path[600];
-	struct sae_options options = {.path = path, .format = "gemma_scope", .width = "24", .l0 = 7};
+	struct sae_options options = {.path = path, .format = "gemma_scope", .layer_folder = "",
+		.width = "24", .l0 = 7};
 
 	REQUIRE(golden_open(&g, "gemma2_b", NULL) == 0, "%s", g.err.text);
 	snprintf(path, sizeof path, "%s/saes", g.folder);
@@ -185,13 +190,21 @@ static struct feature_set all_features(size_t n_layer)
 	return set;
 }
 
+/* N of the golden effects. */
+static size_t golden_steps(struct golden *g)
+{
+	const struct file_tensor *t = safetensors_find(g->expected, "ig_steps");
+
+	return t ? (size_t)*golden_ints(g, "ig_steps") : 4;
+}
+
 static struct attribution_setup setup_of(struct golden *g, struct readout *readout,
 	struct sae_set *saes, const struct feature_set *candidates, enum ig_endpoint endpoint)
 {
 	return (struct attribution_setup){.model = g->model, .readout = readout, .saes = saes,
 		.direction = golden_floats(g, "direction") + g->model->arch.d_model,
 		.candidates = candidates,
-		.options = {.steps = 4, .rule = IG_RULE_LEFT, .endpoint = endpoint,
+		.options = {.steps = golden_steps(g), .rule = IG_RULE_LEFT, .endpoint = endpoint,
 			.refusal_token = 0, .target_token = -1},
 		.all_features = true};
 }
@@ -414,6 +427,25 @@ TEST(clamping_by_deltas_equals_full_encode_and_decode_with_the_error_kept)
 		REQUIRE(golden_open(&g, golden_models[i], &backend_ref_f64) == 0, "%s", g.err.text);
 		check_clamping(&g, 3e-6);
 		golden_close(&g);
+	}
+}
+
+/* ---- other activation functions ----------------------------------------------------------- */
+
+TEST(top_k_gated_and_normed_saes_encode_attribute_and_clamp_as_the_published_hook_does)
+{
+	for (size_t i = 0; i < N_GOLDEN_SAE_MODELS; i++) {
+		for (int wide = 0; wide <= 1; wide++) {
+			struct golden g;
+
+			REQUIRE(golden_open(&g, golden_sae_models[i], wide ? &backend_ref_f64 : NULL) == 0,
+				"%s", g.err.text);
+			check_features(&g, wide ? 3e-6 : 1e-5);
+			check_effects(&g, IG_ENDPOINT_ABLATED, wide ? 3e-6 : 1e-4);
+			check_effects(&g, IG_ENDPOINT_RELEASED, wide ? 3e-6 : 1e-4);
+			check_clamping(&g, wide ? 3e-6 : 1e-5);
+			golden_close(&g);
+		}
 	}
 }
 

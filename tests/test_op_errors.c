@@ -57,13 +57,55 @@ static int attention_of_uneven_groups(struct case_data *c)
 		(struct tensor){0}, &c->err);
 }
 
+static struct sae_weights five_features(const struct case_data *c)
+{
+	return (struct sae_weights){.W_enc_t = c->W, .W_dec = c->W,
+		.b_enc = {c->w.data, DTYPE_F32, 1, 5}, .threshold = {c->w.data, DTYPE_F32, 1, 5}};
+}
+
 static int sparse_rows_that_differ(struct case_data *c)
 {
-	const struct sae_weights sae = {.W_enc_t = c->W, .W_dec = c->W,
-		.b_enc = {c->w.data, DTYPE_F32, 1, 5}, .threshold = {c->w.data, DTYPE_F32, 1, 5}};
+	const struct sae_weights sae = five_features(c);
 	struct csr out = {.n_rows = 2};
 
 	return op_sae_encode(c->f.dev, &sae, c->x, &out, &c->err);
+}
+
+static int top_k_without_groups(struct case_data *c)
+{
+	struct sae_weights sae = five_features(c);
+	struct csr out = {.n_rows = 3};
+
+	sae.top_k = 2;
+	return op_sae_encode(c->f.dev, &sae, c->x, &out, &c->err);
+}
+
+static int top_k_of_a_few(struct case_data *c)
+{
+	struct sae_weights sae = five_features(c);
+
+	sae.top_k = 2;
+	sae.group_width = 5;
+	return op_sae_encode_selected(c->f.dev, &sae, c->x, c->y, &c->err);
+}
+
+static int gain_without_shift(struct case_data *c)
+{
+	struct sae_weights sae = five_features(c);
+	struct csr out = {.n_rows = 3};
+
+	sae.gain = sae.b_enc;
+	return op_sae_encode(c->f.dev, &sae, c->x, &out, &c->err);
+}
+
+static int decode_without_its_input(struct case_data *c)
+{
+	struct sae_weights sae = five_features(c);
+	const struct csr f = {.n_rows = 3, .values = {NULL, DTYPE_F32, 0, 1}};
+
+	sae.b_dec = c->w;
+	sae.input = SAE_INPUT_SPHERE;
+	return op_sae_decode(c->f.dev, &sae, (struct tensor){0}, &f, c->y, &c->err);
 }
 
 static const struct {
@@ -79,6 +121,11 @@ static const struct {
 	{"op attention: expected the number of heads to be a multiple of the number of key-value heads",
 		attention_of_uneven_groups},
 	{"op sae_encode: out: expected 3 rows, found 2", sparse_rows_that_differ},
+	{"op sae_encode: expected group_width with top_k", top_k_without_groups},
+	{"op sae_encode_selected: expected an SAE without top_k, which needs every feature",
+		top_k_of_a_few},
+	{"op sae_encode: shift: expected shape [1, 5], found [0, 0]", gain_without_shift},
+	{"op sae_decode: x: expected shape [3, 8], found [0, 0]", decode_without_its_input},
 };
 
 TEST(wrong_shapes_and_types_are_refused_in_words)

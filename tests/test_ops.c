@@ -344,9 +344,23 @@ static void run_edits(struct fixture *f, const int *p, struct outputs *out)
 	emit(out, x);
 }
 
-static struct sae_weights make_sae(struct fixture *f, size_t n_feature, size_t d, enum dtype dtype)
+/* A number of a case: how features are chosen and what the encoder reads. */
+enum sae_kind {
+	KIND_JUMPRELU,
+	KIND_GATED = 1,        /* added up */
+	KIND_TOP_K = 2,        /* 5 of all */
+	KIND_GROUPS = 4,       /* 2 of every 16 features */
+	KIND_ALL_POSITIVE = 8, /* top_k larger than the features there are */
+	KIND_SPHERE = 16,
+	KIND_STANDARDIZED = 32
+};
+
+static struct sae_weights make_sae(struct fixture *f, size_t n_feature, size_t d, enum dtype dtype,
+	int kind)
 {
-	struct sae_weights sae;
+	struct sae_weights sae = {.input = kind & KIND_SPHERE ? SAE_INPUT_SPHERE
+			: kind & KIND_STANDARDIZED ? SAE_INPUT_STANDARDIZED
+						   : SAE_INPUT_RAW};
 
 	sae.W_enc_t = fixture_weight(f, dtype, n_feature, d, 1);
 	sae.W_dec = fixture_weight(f, dtype, n_feature, d, 1);
@@ -355,6 +369,21 @@ static struct sae_weights make_sae(struct fixture *f, size_t n_feature, size_t d
 	sae.threshold = fixture_vector(f, n_feature, 0.5);
 	for (size_t i = 0; i < n_feature; i++) /* positive, and high enough to be sparse */
 		fixture_set(sae.threshold, i, 0.3 * sqrt((double)d) + 0.1 * (double)(i % 7));
+	if (kind & KIND_GATED) { /* some gains below 1 and shifts below 0: on, yet 0 */
+		sae.gain = fixture_vector(f, n_feature, 1);
+		sae.shift = fixture_vector(f, n_feature, 1);
+		for (size_t i = 0; i < n_feature; i++)
+			fixture_set(sae.gain, i, exp(fixture_get(sae.gain, i)));
+		for (size_t i = 0; i < n_feature; i += 3)
+			fixture_set(sae.shift, i, -0.5 * sqrt((double)d));
+	}
+	if (kind & (KIND_TOP_K | KIND_GROUPS | KIND_ALL_POSITIVE))
+		for (size_t i = 0; i < n_feature; i++)
+			fixture_set(sae.threshold, i, 0);
+	sae.top_k = kind & KIND_TOP_K ? 5 : kind & KIND_GROUPS ? 2
+		: kind & KIND_ALL_POSITIVE                     ? n_feature + 3
+							       : 0;
+	sae.group_width = kind & KIND_GROUPS ? 16 : n_feature;
 	return sae;
 }
 
@@ -376,38 +405,49 @@ static void emit_csr(struct outputs *out, const struct csr *f)
 static void run_sae(struct fixture *f, const int *p, struct outputs *out)
 {
 	const size_t n = (size_t)p[0], d = (size_t)p[1], n_feature = (size_t)p[2];
-	struct sae_weights sae = make_sae(f, n_feature, d, (enum dtype)p[3]);
+	struct sae_weights sae = make_sae(f, n_feature, d, (enum dtype)p[3], p[4]);
+	const struct sae_weights plain = {sae.W_enc_t, sae.b_enc, sae.threshold, sae.gain, sae.shift,
+		sae.W_dec, sae.b_dec, sae.input, 0, 0};
 	struct tensor x = fixture_activation(f, n, d, 1), y = fixture_activation(f, n, d, 1);
 	struct tensor g = fixture_activation(f, n, d, 1), x_hat = fixture_zeros(f, n, d);
 	struct tensor dense = fixture_zeros(f, n, n_feature);
 	struct csr a = make_csr(f, n, n * n_feature), b = make_csr(f, n, n * n_feature);
 	struct csr ie = make_csr(f, n, n * n_feature), short_one = make_csr(f, n, 1);
 	struct tensor v = fixture_vector(f, d, 1), cosine = fixture_zeros(f, n_feature, 1);
+	struct tensor scale = fixture_zeros(f, n, 1), few = fixture_zeros(f, n, 9);
+	int32_t *ids = fixture_random_ids(f, 9, n_feature);
 
 	out->rc = op_sae_encode(f->dev, &sae, x, &a, &out->err) ||
 		op_sae_encode(f->dev, &sae, y, &b, &out->err) ||
 		op_sae_encode(f->dev, &sae, x, &short_one, &out->err) ||
-		op_sae_encode_selected(f->dev, &sae, x, dense, &out->err) ||
-		op_sae_decode(f->dev, &sae, &a, x_hat, &out->err) ||
+		op_sae_encode_selected(f->dev, &plain, x, dense, &out->err) ||
+		op_csr_select(f->dev, &a, ids, few, &out->err) ||
+		op_sae_scale(f->dev, sae.input, y, scale, &out->err) ||
+		op_sae_decode(f->dev, &sae, x, &a, x_hat, &out->err) ||
 		op_csr_difference(f->dev, &a, &b, &ie, &out->err) ||
 		op_row_cosine(f->dev, sae.W_dec, v, cosine, &out->err);
 	emit_csr(out, &a);
 	emit_csr(out, &ie);
-	out->rc |= op_csr_attribute(f->dev, sae.W_dec, g, &ie, &out->err);
+	out->rc |= op_csr_attribute(f->dev, sae.W_dec, g, nothing(), &ie, &out->err);
 	emit_csr(out, &ie);
+	out->rc |= op_csr_attribute(f->dev, sae.W_dec, g, scale, &ie, &out->err);
+	emit_csr(out, &ie);
+	emit(out, scale);
+	emit(out, few);
 	emit_ids(out, short_one.indptr, n + 1);
 	emit(out, dense);
 	emit(out, x_hat);
 	emit(out, cosine);
 }
 
-/* p: rows, d, features, lists (1: shared), entries per list, dtype */
+/* p: rows, d, features, lists (1: shared), entries per list, dtype, kind, f given */
 static void run_clamp(struct fixture *f, const int *p, struct outputs *out)
 {
 	const size_t n = (size_t)p[0], d = (size_t)p[1], n_lists = (size_t)p[3];
 	const size_t n_entries = n_lists * (size_t)p[4];
-	struct sae_weights few = make_sae(f, (size_t)p[2], d, (enum dtype)p[5]);
+	struct sae_weights few = make_sae(f, (size_t)p[2], d, (enum dtype)p[5], p[6]);
 	struct tensor x = fixture_activation(f, n, d, 1);
+	struct tensor now = p[7] ? fixture_activation(f, n, (size_t)p[2], 2) : nothing();
 	int32_t *start = fixture_random_ids(f, n_lists + 1, 1);
 	int32_t *seq = fixture_random_ids(f, n, 1);
 	float *scale = fixture_vector(f, n_entries + 1, 4).data;
@@ -419,7 +459,8 @@ static void run_clamp(struct fixture *f, const int *p, struct outputs *out)
 		start[l] = (int32_t)(l * (size_t)p[4]);
 	for (size_t i = 0; i < n; i++)
 		seq[i] = (int32_t)(i * n_lists / n);
-	out->rc = op_clamp_features(f->dev, &few, &lists, (struct rows){n, seq, NULL}, x, &out->err);
+	out->rc = op_clamp_features(f->dev, &few, &lists, (struct rows){n, seq, NULL}, now, x,
+		&out->err);
 	emit(out, x);
 }
 
@@ -511,9 +552,26 @@ static const struct {
 	{"sae, blocks of rows, bfloat16", run_sae, {130, 24, 300, BF16}, 1e-5},
 	{"sae, many features", run_sae, {3, 16, 9000, F32}, 1e-5},
 	{"sae, float16", run_sae, {20, 24, 70, F16}, 1e-5},
+	{"sae, gated", run_sae, {9, 32, 150, F32, KIND_GATED}, 1e-5},
+	{"sae, gated, bfloat16", run_sae, {37, 45, 391, BF16, KIND_GATED}, 1e-5},
+	{"sae, top k", run_sae, {37, 45, 391, F32, KIND_TOP_K}, 1e-5},
+	{"sae, top k, several tiles of rows", run_sae, {300, 24, 200, BF16, KIND_TOP_K}, 1e-5},
+	{"sae, top k of groups", run_sae, {11, 33, 250, F32, KIND_GROUPS}, 1e-5},
+	{"sae, more kept than there are", run_sae, {7, 20, 40, F32, KIND_ALL_POSITIVE}, 1e-5},
+	{"sae, gated top k on the sphere", run_sae,
+		{9, 40, 150, F32, KIND_GATED + KIND_TOP_K + KIND_SPHERE}, 1e-5},
+	{"sae, on the sphere", run_sae, {37, 45, 391, BF16, KIND_SPHERE}, 1e-5},
+	{"sae, standardized", run_sae, {37, 64, 391, F32, KIND_STANDARDIZED}, 1e-5},
+	{"sae, standardized top k", run_sae, {300, 45, 140, F32, KIND_STANDARDIZED + KIND_TOP_K}, 1e-5},
 	{"clamp, shared list", run_clamp, {9, 37, 12, 1, 5, F32}, 1e-5},
 	{"clamp, list per prompt", run_clamp, {40, 64, 30, 8, 6, BF16}, 1e-5},
 	{"clamp, empty lists", run_clamp, {4, 16, 3, 2, 0, F32}, 0},
+	{"clamp, gated", run_clamp, {9, 37, 12, 1, 5, F32, KIND_GATED}, 1e-5},
+	{"clamp, on the sphere", run_clamp, {40, 64, 30, 8, 6, BF16, KIND_SPHERE}, 1e-5},
+	{"clamp, standardized", run_clamp, {12, 50, 30, 3, 6, F32, KIND_STANDARDIZED}, 1e-5},
+	{"clamp, features given", run_clamp, {9, 37, 12, 1, 5, F32, KIND_TOP_K, 1}, 1e-5},
+	{"clamp, features given, on the sphere", run_clamp,
+		{12, 40, 20, 4, 6, F32, KIND_TOP_K + KIND_SPHERE, 1}, 1e-5},
 	{"clamp, a list in several rounds", run_clamp, {5, 24, 12, 1, 300, F32}, 1e-5},
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
@@ -893,15 +951,104 @@ TEST(clamping_features_by_scale_one_leaves_the_residual_bit_for_bit)
 	const struct clamp_lists lists = {1, start, slot, scale, offset};
 
 	fixture_init(&f, dev, 7);
-	few = make_sae(&f, 5, 32, DTYPE_F32);
+	few = make_sae(&f, 5, 32, DTYPE_F32, KIND_JUMPRELU);
 	x = fixture_activation(&f, 8, 32, 3);
 	for (size_t i = 0; i < 8 * 32; i++)
 		before[i] = fixture_get(x, i);
-	REQUIRE_OK(op_clamp_features(dev, &few, &lists, (struct rows){8, seq, NULL}, x, &err), &err);
+	REQUIRE_OK(op_clamp_features(dev, &few, &lists, (struct rows){8, seq, NULL}, nothing(), x,
+			   &err), &err);
 	for (size_t i = 0; i < 8 * 32; i++)
 		CHECK(before[i] == fixture_get(x, i), "element %zu changed", i);
 	fixture_free(&f);
 	device_close(dev);
+}
+
+/* An SAE whose feature i is x_i, on rows of planted values. */
+enum { PLANTED_ROWS = 5, PLANTED = 20 };
+
+static const struct planted_row {
+	struct {
+		int32_t id;
+		float value;
+	} given[PLANTED];
+	int32_t kept[3][4]; /* by threshold 2, by the top 3, by the top 1 of every 8; -1 ends */
+} planted_rows[PLANTED_ROWS] = {
+	/* equal ones: the lowest ids; equal to its threshold is not above it */
+	{{{1, 2}, {4, 2}, {6, 2}, {9, 2}, {19, 2}}, {{-1}, {1, 4, 6, -1}, {1, 9, 19, -1}}},
+	/* nothing is positive */
+	{{{0, -1}, {7, -3}, {12, 0}}, {{-1}, {-1}, {-1}}},
+	/* k is larger than the positives */
+	{{{3, 1}, {17, 5}, {8, -9}}, {{17, -1}, {3, 17, -1}, {3, 17, -1}}},
+	/* equal ones at the cut, a larger one behind them */
+	{{{4, 2}, {9, 2}, {11, 2}, {15, 5}}, {{15, -1}, {4, 9, 15, -1}, {4, 15, -1}}},
+	/* just above the threshold */
+	{{{2, 2.0000002384185791f}, {5, 3}, {13, 0.5f}}, {{2, 5, -1}, {2, 5, 13, -1}, {5, 13, -1}}},
+};
+
+static void check_planted(struct device *dev, int rule)
+{
+	struct fixture f;
+	struct err err;
+	struct sae_weights sae = {.top_k = rule == 0 ? 0 : rule == 1 ? 3 : 1,
+		.group_width = rule == 2 ? 8 : PLANTED};
+	struct tensor x;
+	struct csr out;
+
+	fixture_init(&f, dev, 1);
+	sae.W_enc_t = sae.W_dec = fixture_weight(&f, DTYPE_F32, PLANTED, PLANTED, 0);
+	sae.b_enc = sae.b_dec = fixture_vector(&f, PLANTED, 0);
+	sae.threshold = fixture_vector(&f, PLANTED, 0);
+	x = fixture_zeros(&f, PLANTED_ROWS, PLANTED);
+	out = make_csr(&f, PLANTED_ROWS, PLANTED_ROWS * PLANTED);
+	for (size_t i = 0; i < PLANTED; i++) {
+		fixture_set(sae.W_enc_t, i * PLANTED + i, 1);
+		fixture_set(sae.threshold, i, rule == 0 ? 2 : 0);
+	}
+	for (size_t r = 0; r < PLANTED_ROWS; r++)
+		for (size_t k = 0; k < PLANTED && planted_rows[r].given[k].value != 0; k++)
+			fixture_set(x, r * PLANTED + (size_t)planted_rows[r].given[k].id,
+				planted_rows[r].given[k].value);
+	REQUIRE_OK(op_sae_encode(dev, &sae, x, &out, &err), &err);
+	for (size_t r = 0; r < PLANTED_ROWS; r++) {
+		const int32_t *kept = planted_rows[r].kept[rule];
+		int32_t e = out.indptr[r];
+
+		for (; *kept >= 0; kept++, e++) {
+			REQUIRE(e < out.indptr[r + 1], "%s: rule %d, row %zu lacks feature %d",
+				device_description(dev), rule, r, *kept);
+			CHECK(out.indices[e] == *kept, "%s: rule %d, row %zu: %d is on, expected %d",
+				device_description(dev), rule, r, out.indices[e], *kept);
+			CHECK(fixture_get(out.values, (size_t)e) ==
+					fixture_get(x, r * PLANTED + (size_t)*kept),
+				"value of feature %d", *kept);
+		}
+		CHECK(e == out.indptr[r + 1], "%s: rule %d, row %zu has more features than expected",
+			device_description(dev), rule, r);
+	}
+	fixture_free(&f);
+}
+
+TEST(equal_features_empty_rows_and_thresholds_met_exactly_are_settled_alike_everywhere)
+{
+	const char *const *level = device_cpu_levels();
+	struct device *dev;
+	struct err err;
+	char name[64];
+
+	for (size_t i = 0;; i++) {
+		if (i < 2) {
+			REQUIRE_OK(device_open_backend(&dev, i ? &backend_ref_f64 : &backend_ref_f32, 1,
+					   &err), &err);
+		} else {
+			if (!level[i - 2])
+				break;
+			snprintf(name, sizeof name, "cpu:%s", level[i - 2]);
+			REQUIRE_OK(device_open(&dev, name, 2, &err), &err);
+		}
+		for (int rule = 0; rule < 3; rule++)
+			check_planted(dev, rule);
+		device_close(dev);
+	}
 }
 
 TEST(ablating_a_unit_vector_leaves_nothing_along_it)

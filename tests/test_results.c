@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <hdf5.h>
+
 static const char *path_of(const char *name)
 {
 	static char path[256];
@@ -166,6 +168,108 @@ TEST(reading_what_is_not_there_or_not_so_is_an_input_error)
 	snprintf(expected, sizeof expected, "%s: /g/x: expected 2 dimensions, found 1",
 		path_of("few.h5"));
 	CHECK(strcmp(err.text, expected) == 0, "%s", err.text);
+	results_reader_close(reader);
+}
+
+/* One-dimensional dataset of n values, written by HDF5 itself; `created` gives its layout. */
+static void write_dataset(hid_t file, const char *path, hid_t type, hsize_t n, hid_t created,
+	const void *values)
+{
+	const hid_t space = H5Screate_simple(1, &n, NULL);
+	const hid_t dataset =
+		H5Dcreate2(file, path, type, space, H5P_DEFAULT, created, H5P_DEFAULT);
+
+	if (dataset < 0 || (values && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0))
+		test_fail(__FILE__, __LINE__, "cannot write %s", path);
+	H5Dclose(dataset);
+	H5Sclose(space);
+}
+
+static void write_hostile_file(const char *path)
+{
+	const hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+	const hid_t chunked = H5Pcreate(H5P_DATASET_CREATE), external = H5Pcreate(H5P_DATASET_CREATE);
+	const hid_t text = H5Tcopy(H5T_C_S1), space = H5Screate_simple(1, (hsize_t[]){3}, NULL);
+	const hsize_t chunk = 1024;
+	hid_t attribute;
+
+	H5Tset_size(text, H5T_VARIABLE);
+	H5Pset_chunk(chunked, 1, &chunk);
+	H5Pset_external(external, "elsewhere.bin", 0, 8);
+	write_dataset(file, "/reals", H5T_NATIVE_FLOAT, 2, H5P_DEFAULT, (float[]){1, 2});
+	write_dataset(file, "/large", H5T_NATIVE_INT64, 2, H5P_DEFAULT, (int64_t[]){1, 5000000000});
+	write_dataset(file, "/small", H5T_NATIVE_INT64, 2, H5P_DEFAULT, (int64_t[]){-1, 5});
+	write_dataset(file, "/huge", H5T_NATIVE_DOUBLE, 1, H5P_DEFAULT, (double[]){1e300});
+	write_dataset(file, "/empty_claim", H5T_NATIVE_INT32, (hsize_t)1 << 40, chunked, NULL);
+	write_dataset(file, "/outside", H5T_NATIVE_INT32, 2, external, NULL);
+	write_dataset(file, "/texts", text, 2, H5P_DEFAULT, (const char *[]){"a", "b\xc3("});
+	H5Lcreate_external("other.h5", "/x", file, "/link", H5P_DEFAULT, H5P_DEFAULT);
+	attribute = H5Acreate_by_name(file, "/", "three", H5T_NATIVE_INT64, space, H5P_DEFAULT,
+		H5P_DEFAULT, H5P_DEFAULT);
+	H5Awrite(attribute, H5T_NATIVE_INT64, (int64_t[]){1, 2, 3});
+	H5Aclose(attribute);
+	H5Sclose(space);
+	H5Tclose(text);
+	H5Pclose(chunked);
+	H5Pclose(external);
+	H5Fclose(file);
+}
+
+TEST(a_file_that_another_program_made_is_refused_where_it_cannot_be_read_exactly)
+{
+	static const struct {
+		const char *dataset, *message;
+		char kind; /* int, float, text */
+	} cases[] = {
+		{"/reals", "/reals: expected integers, found another type", 'i'},
+		{"/large", "/large: expected values that can be read and fit 4 bytes each", 'i'},
+		{"/huge", "/huge: expected values that can be read and fit 4 bytes each", 'f'},
+		{"/texts", "/texts: expected numbers, found another type", 'f'},
+		{"/small", "/small: expected texts, found another type", 't'},
+		{"/empty_claim", "/empty_claim: said to hold 4398046511104 bytes, which its 0 bytes of "
+				 "storage cannot", 'i'},
+		{"/outside", "/outside: expected a dataset of this file, found one stored in another",
+			'i'},
+		{"/link", "/link: expected a dataset of this file, found a link to another", 'i'},
+		{"/texts", "/texts: text 1: expected UTF-8, found byte 0xc3 at offset 1", 't'},
+		{"/small", NULL, 'i'},
+	};
+	struct results_reader *reader;
+	struct err err;
+	int64_t value = 7;
+	char path[256];
+
+	snprintf(path, sizeof path, "%s", path_of("hostile.h5"));
+	write_hostile_file(path);
+	REQUIRE_OK(results_open(&reader, path, &err), &err);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		int32_t *ints = NULL;
+		float *floats = NULL;
+		char **texts = NULL, expected[512];
+		size_t n;
+		int rc;
+
+		err.text[0] = '\0';
+		if (cases[i].kind == 'i')
+			rc = results_read_ints(reader, cases[i].dataset, 1, &n, &ints, &err);
+		else if (cases[i].kind == 'f')
+			rc = results_read_floats(reader, cases[i].dataset, 1, &n, &floats, &err);
+		else
+			rc = results_read_texts(reader, cases[i].dataset, &n, &texts, &err);
+		if (cases[i].message) {
+			snprintf(expected, sizeof expected, "%s: %s", path, cases[i].message);
+			CHECK(rc == ERR_INPUT && strcmp(err.text, expected) == 0, "case %zu: %s", i,
+				err.text);
+		} else {
+			CHECK(rc == 0 && n == 2 && ints[0] == -1 && ints[1] == 5, "case %zu: %s", i,
+				err.text);
+		}
+		free(ints);
+		free(floats);
+	}
+	CHECK(results_read_attribute_integer(reader, "/", "three", &value, &err) == ERR_INPUT &&
+			value == 7,
+		"an attribute of three integers was read as one");
 	results_reader_close(reader);
 }
 

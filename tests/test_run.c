@@ -7,8 +7,11 @@
 #include "tests/same_results.h"
 #include "tests/test.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <hdf5.h>
 
 static struct engine_run run;
 
@@ -59,6 +62,64 @@ TEST(features_of_an_earlier_file_give_the_generations_that_one_run_gives)
 	for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
 		CHECK(same_results(result("whole.h5"), result("second.h5"), groups[i]) > 10,
 			"%s: too little was compared", groups[i]);
+}
+
+/* Every value of a float dataset becomes NaN. */
+static void spoil(const char *path, const char *dataset)
+{
+	static float values[1 << 16];
+	const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+	const hid_t d = H5Dopen2(file, dataset, H5P_DEFAULT);
+	const hid_t space = H5Dget_space(d);
+
+	REQUIRE(H5Sget_simple_extent_npoints(space) <= 1 << 16 &&
+			H5Dread(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0,
+		"cannot read %s", dataset);
+	for (hssize_t i = 0; i < H5Sget_simple_extent_npoints(space); i++)
+		values[i] = NAN;
+	CHECK(H5Dwrite(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0,
+		"cannot write %s", dataset);
+	H5Sclose(space);
+	H5Dclose(d);
+	H5Fclose(file);
+}
+
+/* One value is left of `dataset`. */
+static void shorten(const char *path, const char *dataset)
+{
+	const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+	const hid_t space = H5Screate_simple(1, (hsize_t[]){1}, NULL);
+	hid_t d;
+
+	REQUIRE(H5Ldelete(file, dataset, H5P_DEFAULT) >= 0, "cannot unlink %s", dataset);
+	d = H5Dcreate2(file, dataset, H5T_NATIVE_FLOAT, space, H5P_DEFAULT, H5P_DEFAULT,
+		H5P_DEFAULT);
+	CHECK(H5Dwrite(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, (float[]){1}) >= 0,
+		"cannot write %s", dataset);
+	H5Sclose(space);
+	H5Dclose(d);
+	H5Fclose(file);
+}
+
+TEST(an_earlier_file_with_a_direction_that_is_not_finite_or_columns_of_two_lengths_is_refused)
+{
+	static const char *const SECOND = "%s --set output=%s --set 'experiment=[\"induce\"]' --set "
+					  "from=%s";
+
+	RUN("%s --set output=%s --set 'experiment=[\"direction\",\"attribution\"]'", SHORT_JOB,
+		result("earlier.h5"));
+	shorten(result("earlier.h5"), "/feature_sets/cossim_ap/global/score");
+	engine_run(&run, SECOND, SHORT_JOB, result("refused.h5"), result("earlier.h5"));
+	CHECK(run.status == 3 &&
+			strcmp(run.err, "from: /feature_sets/cossim_ap/global/score: expected 20 values as "
+					"/feature_sets/cossim_ap/global/layer has, found 1\n") == 0,
+		"%d: %s", run.status, run.err);
+	spoil(result("earlier.h5"), "/direction/v");
+	engine_run(&run, SECOND, SHORT_JOB, result("refused.h5"), result("earlier.h5"));
+	CHECK(run.status == 3 && strstr(run.err, "/direction/v: expected finite values, found nan at "
+						 "component 0 of layer 3\n"),
+		"%d: %s", run.status, run.err);
+	CHECK(!file_exists(result("refused.h5")), "a result was written");
 }
 
 TEST(a_dry_run_plans_and_writes_nothing)

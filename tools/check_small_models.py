@@ -32,8 +32,8 @@ MODELS = Path(__file__).resolve().parent.parent / "models"
 
 # One documented choice a model: direction layer l*, factor c of the jailbreak clamp, value of the induce clamp.
 SETTINGS = {
-    "tiny-gemma2": {"layer": 3, "clamp": -3.0, "induce": 4.0},
-    "tiny-llama": {"layer": 3, "clamp": -3.0, "induce": 4.0},
+    "tiny-gemma2": {"layer": 3, "clamp": -1.0, "induce": 4.0},
+    "tiny-llama": {"layer": 4, "clamp": -2.0, "induce": 2.0},
 }
 K0, K_STAR = 10, 20
 RANDOM_SEEDS = (1, 2, 3)

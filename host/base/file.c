@@ -58,6 +58,13 @@ void file_map_forget(const struct file_map *map)
 		madvise((void *)map->data, map->size, MADV_DONTNEED);
 }
 
+bool is_lfs_pointer(const void *bytes, size_t n)
+{
+	static const char begin[] = "version https://git-lfs";
+
+	return n >= sizeof begin - 1 && memcmp(bytes, begin, sizeof begin - 1) == 0;
+}
+
 bool file_exists(const char *path)
 {
 	struct stat st;

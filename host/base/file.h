@@ -27,6 +27,9 @@ void file_map_close(struct file_map *map);
  * large files that are read once, so that they do not stay counted as the process's memory. */
 void file_map_forget(const struct file_map *map);
 
+/* Whether the bytes are the note that git-lfs leaves in place of a file it did not fetch. */
+bool is_lfs_pointer(const void *bytes, size_t n);
+
 bool file_exists(const char *path);
 bool folder_exists(const char *path);
 

@@ -8,15 +8,26 @@
 
 #include <string.h>
 
-int json_parse(json_t **out, const char *name, const char *bytes, size_t n, struct err *err)
+int json_parse_at(json_t **out, const char *name, size_t line, const char *bytes, size_t n,
+	struct err *err)
 {
 	json_error_t error;
 
+	*out = NULL;
+	if (is_lfs_pointer(bytes, n))
+		return err_set(err, ERR_INPUT,
+			"%s: this is a git-lfs pointer, not the file; fetch it with `git lfs pull` or "
+			"`huggingface-cli download`", name);
 	*out = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	if (!*out)
-		return err_set(err, ERR_INPUT, "%s:%d:%d: not valid JSON: %s", name, error.line,
-			error.column, error.text);
+		return err_set(err, ERR_INPUT, "%s:%zu:%d: not valid JSON: %s", name,
+			line + (size_t)error.line - 1, error.column, error.text);
 	return 0;
+}
+
+int json_parse(json_t **out, const char *name, const char *bytes, size_t n, struct err *err)
+{
+	return json_parse_at(out, name, 1, bytes, n, err);
 }
 
 int json_read(json_t **out, const char *path, struct err *err)

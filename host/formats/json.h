@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * json.h - JSON files through Jansson, with errors that say file, line and key. Strict: valid
- * UTF-8, no duplicate keys. A json_t returned here is owned by its document.
+ * UTF-8, no duplicate keys, at most 2048 levels. A json_t returned here is owned by its document.
  */
 #ifndef SAENGINE_JSON_H
 #define SAENGINE_JSON_H
@@ -14,6 +14,10 @@
 
 /* Parses n bytes. `name` is for messages. *out is owned: json_decref it. Errors: ERR_INPUT. */
 int json_parse(json_t **out, const char *name, const char *bytes, size_t n, struct err *err);
+
+/* The same for a document that begins at line `line` of its file. */
+int json_parse_at(json_t **out, const char *name, size_t line, const char *bytes, size_t n,
+	struct err *err);
 
 /* The same from a file. */
 int json_read(json_t **out, const char *path, struct err *err);

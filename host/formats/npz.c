@@ -18,7 +18,8 @@
 
 #include <zlib.h>
 
-enum { METHOD_STORED = 0, METHOD_DEFLATED = 8, NPY_HEADER_MAX = 10000 };
+/* An SAE has five arrays; every pair of members is compared. */
+enum { METHOD_STORED = 0, METHOD_DEFLATED = 8, NPY_HEADER_MAX = 10000, MEMBERS_MAX = 4096 };
 
 struct member {
 	char *name; /* owned; without ".npy" */
@@ -154,6 +155,8 @@ static int read_entry(struct archive a, size_t *at, struct member *m, struct err
 	m->name = strndup((const char *)e + 46, n_name);
 	if (!m->name)
 		return err_nomem(err, a.path, n_name);
+	if (strlen(m->name) != n_name)
+		return damaged(err, a.path, "the name of a member holds a zero byte");
 	if (!read_zip64(e + 46 + n_name, n_extra, &unpacked, &packed, &offset))
 		return damaged(err, a.path, "a Zip64 field is cut short");
 	if (read_u16(e + 8) & 1)
@@ -189,6 +192,33 @@ static int strip_suffix(struct npz *npz, struct member *m, struct err *err)
 	return 0;
 }
 
+static int by_data(const void *a, const void *b)
+{
+	const struct member *const *x = a, *const *y = b;
+
+	return (*x)->data < (*y)->data ? -1 : (*x)->data > (*y)->data;
+}
+
+/* Members that share bytes make a small file of a great many large arrays. */
+static int check_overlap(const struct npz *npz, struct err *err)
+{
+	const struct member **sorted = malloc(npz->n_members * sizeof *sorted + 1);
+	int rc = 0;
+
+	if (!sorted)
+		return err_nomem(err, npz->path, npz->n_members * sizeof *sorted);
+	for (size_t i = 0; i < npz->n_members; i++)
+		sorted[i] = &npz->members[i];
+	qsort(sorted, npz->n_members, sizeof *sorted, by_data);
+	for (size_t i = 1; i < npz->n_members && !rc; i++)
+		if (sorted[i - 1]->data + sorted[i - 1]->packed > sorted[i]->data)
+			rc = err_set(err, ERR_INPUT, "%s: arrays \"%s\" and \"%s\" share bytes of the "
+				"file; expected each its own", npz->path, sorted[i - 1]->name,
+				sorted[i]->name);
+	free(sorted);
+	return rc;
+}
+
 int npz_parse(struct npz **out, const char *name, const void *bytes, size_t n, struct err *err)
 {
 	const struct archive a = {name, bytes, n};
@@ -201,13 +231,20 @@ int npz_parse(struct npz **out, const char *name, const void *bytes, size_t n, s
 		err_nomem(err, name, sizeof *npz);
 		goto fail;
 	}
-	if (n >= 7 && memcmp(bytes, "version", 7) == 0) {
-		err_set(err, ERR_INPUT, "%s: this is a git-lfs pointer, not the arrays", name);
+	if (is_lfs_pointer(bytes, n)) {
+		err_set(err, ERR_INPUT,
+			"%s: this is a git-lfs pointer, not the arrays; fetch them with `git lfs pull` "
+			"or `huggingface-cli download`", name);
 		goto fail;
 	}
 	TRY(find_directory(a, &directory, err));
 	if (directory.offset > n || directory.entries > (n - directory.offset) / 46) {
 		damaged(err, name, "its directory does not fit the file");
+		goto fail;
+	}
+	if (directory.entries > MEMBERS_MAX) {
+		err_set(err, ERR_INPUT, "%s: expected at most %d arrays, found %llu", name, MEMBERS_MAX,
+			(unsigned long long)directory.entries);
 		goto fail;
 	}
 	npz->members = calloc((size_t)directory.entries + 1, sizeof *npz->members);
@@ -222,6 +259,7 @@ int npz_parse(struct npz **out, const char *name, const void *bytes, size_t n, s
 		TRY(read_entry(a, &at, m, err));
 		TRY(strip_suffix(npz, m, err));
 	}
+	TRY(check_overlap(npz, err));
 	*out = npz;
 	return 0;
 fail:

@@ -63,7 +63,7 @@ static int read_type(struct file_tensor *t, const char *file, const json_t *entr
 {
 	const json_t *type = json_object_get(entry, "dtype");
 
-	if (!json_is_string(type))
+	if (!json_is_string(type) || strlen(json_string_value(type)) != json_string_length(type))
 		return bad_tensor(err, file, t->name, "expected a string as dtype");
 	t->type = json_string_value(type);
 	for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
@@ -147,6 +147,21 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct file_tensor *)a)->name, ((const struct file_tensor *)b)->name);
 }
 
+static int check_metadata(const char *file, json_t *metadata, struct err *err)
+{
+	const char *key;
+	json_t *value;
+
+	if (!json_is_object(metadata))
+		return err_set(err, ERR_INPUT, "%s: __metadata__: expected an object, found %s", file,
+			json_kind(metadata));
+	json_object_foreach(metadata, key, value)
+		if (!json_is_string(value))
+			return err_set(err, ERR_INPUT, "%s: __metadata__: expected a string \"%s\", "
+				"found %s", file, key, json_kind(value));
+	return 0;
+}
+
 /* The tensors must cover the data from its first byte to its last, each byte once. */
 static int check_tiling(struct safetensors *st, const char *file, const unsigned char *data,
 	size_t data_bytes, struct err *err)
@@ -172,7 +187,6 @@ static int check_tiling(struct safetensors *st, const char *file, const unsigned
 int safetensors_parse(struct safetensors **out, const char *name, const void *bytes, size_t n,
 	struct err *err)
 {
-	static const char lfs[] = "version https://git-lfs";
 	struct safetensors *st = calloc(1, sizeof *st);
 	const unsigned char *data;
 	const char *key;
@@ -182,16 +196,29 @@ int safetensors_parse(struct safetensors **out, const char *name, const void *by
 	*out = NULL;
 	if (!st)
 		return err_nomem(err, name, sizeof *st);
-	if (n >= sizeof lfs - 1 && memcmp(bytes, lfs, sizeof lfs - 1) == 0) {
+	if (is_lfs_pointer(bytes, n)) {
 		err_set(err, ERR_INPUT,
 			"%s: this is a git-lfs pointer, not the weights; fetch them with "
 			"`git lfs pull` or `huggingface-cli download`", name);
 		goto fail;
 	}
-	if (n < 8 || (header = read_u64(bytes)) > MAX_HEADER || header > n - 8) {
+	if (n < 8) {
 		err_set(err, ERR_INPUT,
-			"%s: expected a safetensors header, found %zu bytes that cannot hold it "
-			"(truncated download?)", name, n);
+			"%s: expected a safetensors header of 8 bytes and more, found a file of %zu", name,
+			n);
+		goto fail;
+	}
+	header = read_u64(bytes);
+	if (header > MAX_HEADER) {
+		err_set(err, ERR_INPUT,
+			"%s: expected a safetensors header of at most %zu bytes, found a length of %llu "
+			"(another format?)", name, MAX_HEADER, (unsigned long long)header);
+		goto fail;
+	}
+	if (header > n - 8) {
+		err_set(err, ERR_INPUT,
+			"%s: expected a safetensors header of %llu bytes, found %zu (truncated download?)",
+			name, (unsigned long long)header, n - 8);
 		goto fail;
 	}
 	if (header == 0 || ((const char *)bytes)[8] != '{') {
@@ -208,8 +235,10 @@ int safetensors_parse(struct safetensors **out, const char *name, const void *by
 	json_object_foreach(st->header, key, entry) {
 		struct file_tensor *t = &st->tensors[st->n_tensors];
 
-		if (strcmp(key, "__metadata__") == 0)
+		if (strcmp(key, "__metadata__") == 0) {
+			TRY(check_metadata(name, entry, err));
 			continue;
+		}
 		t->name = key;
 		TRY(read_tensor(t, name, entry, data, n - 8 - (size_t)header, err));
 		st->n_tensors++;

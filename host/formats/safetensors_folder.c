@@ -3,8 +3,8 @@
  * safetensors_folder.c - a model folder: model.safetensors.index.json with its shards, or one
  * model.safetensors. Contract: safetensors.h. Tests: tests/test_formats.c.
  *
- * The index is not trusted: shard names must be plain file names, and every tensor it lists must
- * be in the shard it names.
+ * The index is not trusted: shard names must be plain file names, every tensor it lists must be in
+ * the shard it names, and no tensor may be in two.
  */
 #include "host/formats/safetensors.h"
 
@@ -46,6 +46,24 @@ static int open_shard(struct safetensors_folder *f, const char *folder, const ch
 	return 0;
 }
 
+/* A tensor is in one shard only: which of two would be meant? */
+static int check_unique(const struct safetensors_folder *f, struct err *err)
+{
+	const size_t first = f->n_paths - f->n_shards;
+
+	for (size_t i = 1; i < f->n_shards; i++)
+		for (size_t j = 0; j < i; j++)
+			for (size_t k = 0; k < safetensors_count(f->shards[i]); k++) {
+				const char *name = safetensors_at(f->shards[i], k)->name;
+
+				if (safetensors_find(f->shards[j], name))
+					return err_set(err, ERR_INPUT,
+						"%s: tensor \"%s\" is also in %s; expected it once",
+						f->paths[first + i], name, f->paths[first + j]);
+			}
+	return 0;
+}
+
 static int open_index(struct safetensors_folder *f, const char *folder, const char *path,
 	struct err *err)
 {
@@ -69,7 +87,8 @@ static int open_index(struct safetensors_folder *f, const char *folder, const ch
 		const char *name = json_string_value(value);
 		struct safetensors *shard;
 
-		if (!name || !*name || strpbrk(name, "/\\") || strstr(name, "..")) {
+		if (!name || !*name || strpbrk(name, "/\\") || strstr(name, "..") ||
+			strlen(name) != json_string_length(value)) {
 			err_set(err, ERR_INPUT,
 				"%s: tensor \"%s\": expected the plain file name of a shard, found %s",
 				path, tensor, name ? name : json_kind(value));
@@ -83,10 +102,22 @@ static int open_index(struct safetensors_folder *f, const char *folder, const ch
 		}
 	}
 	json_decref(index);
-	return 0;
+	return check_unique(f, err);
 fail:
 	json_decref(index);
 	return err->code;
+}
+
+/* Folders of before safetensors have pickled files alone. */
+static int no_weights(const char *folder, struct err *err)
+{
+	char *pickled = path_join(folder, "pytorch_model.bin");
+	const bool found = pickled && file_exists(pickled);
+
+	free(pickled);
+	return err_set(err, ERR_INPUT,
+		"%s: expected model.safetensors or model.safetensors.index.json, found %s", folder,
+		found ? "pytorch_model.bin: pickled Python objects, which are not read" : "neither");
 }
 
 static int open_single(struct safetensors_folder *f, const char *folder, struct err *err)
@@ -103,7 +134,7 @@ static int open_single(struct safetensors_folder *f, const char *folder, struct 
 int safetensors_folder_open(struct safetensors_folder **out, const char *folder, struct err *err)
 {
 	struct safetensors_folder *f = calloc(1, sizeof *f);
-	char *index = path_join(folder, "model.safetensors.index.json");
+	char *index = path_join(folder, "model.safetensors.index.json"), *single = NULL;
 
 	*out = NULL;
 	if (!f || !index) {
@@ -114,15 +145,26 @@ int safetensors_folder_open(struct safetensors_folder **out, const char *folder,
 		err_set(err, ERR_INPUT, "%s: no such folder", folder);
 		goto fail;
 	}
+	single = path_join(folder, "model.safetensors");
+	if (!single) {
+		err_nomem(err, folder, sizeof *f);
+		goto fail;
+	}
+	if (!file_exists(index) && !file_exists(single)) {
+		no_weights(folder, err);
+		goto fail;
+	}
 	if (file_exists(index))
 		TRY(open_index(f, folder, index, err));
 	else
 		TRY(open_single(f, folder, err));
 	free(index);
+	free(single);
 	*out = f;
 	return 0;
 fail:
 	free(index);
+	free(single);
 	safetensors_folder_close(f);
 	return err->code;
 }

@@ -191,7 +191,7 @@ static int upload_lists(struct clamp_plan *plan, size_t l, const struct slot_lis
 		err));
 	TRY(device_upload(plan->dev, layer->scale, values, n * sizeof *values, err));
 	TRY(device_upload(plan->dev, layer->offset, values + n, n * sizeof *values, err));
-	plan->clamps[l] = (struct clamp){.few = layer->few.weights,
+	plan->clamps[l] = (struct clamp){.few = &layer->few,
 		.lists = {n_lists, layer->start, layer->slot, layer->scale, layer->offset},
 		.n_entries = n};
 	free(values);

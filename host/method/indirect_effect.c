@@ -15,10 +15,11 @@
 
 /* Tensors of one layer. In the last layer rows are the prompts' last tokens. */
 struct layer_state {
-	struct sae_few few;      /* candidates of this layer */
-	int32_t *ids;            /* their feature ids */
+	int32_t *ids;            /* feature ids of its candidates */
 	size_t *column;          /* their places among all candidates */
 	size_t n;                /* how many */
+	bool scaled;             /* the SAE's input is normed row by row */
+	struct tensor scale;     /* then s of the clean run, [rows, 1] */
 	struct tensor x_patch;   /* end point of the path */
 	struct tensor x_clean;   /* with all_features */
 	struct tensor gradient;  /* mean over a of dm/dx' */
@@ -34,9 +35,9 @@ struct attribution {
 	struct layer_state *layers;
 	struct kv_cache prefix_patched, prefix_clean;
 	struct kv_cache *prefix_mixed; /* [steps] */
-	struct sae_weights *few;       /* [n_layer] for taps */
-	struct tensor *x_tap, *clean_tap, *f_patch_tap, *f_clean_tap, *gradient_now, *targets,
-		*prefix_targets;       /* [n_layer] views of the layers' tensors for this call */
+	struct sae_few *few;           /* [n_layer] the layers' candidates */
+	struct tensor *x_tap, *clean_tap, *f_patch_tap, *f_clean_tap, *scale_tap,
+		*gradient_now, *targets, *prefix_targets; /* [n_layer] views of the layers' tensors for this call */
 	struct tensor u;               /* vector [1, d_model], unit length */
 	struct tensor logits, dlogits; /* [prompts, 2]: of j and r */
 	struct tensor dy, dots, x_edited;
@@ -48,7 +49,7 @@ struct attribution {
 	size_t *token_start;
 	int32_t *target, *pair_host;
 	double *m_clean, *m_patch, *m_host;
-	float *effect, *columns[3];
+	float *effect, *columns[4];
 };
 
 /* ---- memory ---------------------------------------------------------------------------- */
@@ -67,6 +68,7 @@ static void layout(void *object, struct carver *c)
 		s->gradient = carve(c, rows, d);
 		s->f_clean = carve(c, rows, s->n);
 		s->f_patch = carve(c, rows, s->n);
+		s->scale = carve(c, s->scaled ? rows : 0, 1);
 		s->prefix_patch = carve(c, last ? 0 : a->setup.n_prefix, d);
 		if (a->setup.all_features)
 			s->x_clean = carve(c, rows, d);
@@ -137,12 +139,12 @@ static int allocate_host(struct attribution *a, struct err *err)
 	const size_t prompts = a->size.prompts, rows = a->size.rows;
 	const size_t n_effects = rows * a->setup.candidates->n;
 	struct tensor **views[] = {&a->x_tap, &a->clean_tap, &a->f_patch_tap, &a->f_clean_tap,
-		&a->gradient_now, &a->targets, &a->prefix_targets};
+		&a->scale_tap, &a->gradient_now, &a->targets, &a->prefix_targets};
 	bool complete = true;
 
 	for (size_t i = 0; i < sizeof views / sizeof *views; i++)
 		complete &= (*views[i] = calloc(a->n_layer, sizeof **views[i])) != NULL;
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < 4; i++)
 		complete &= (a->columns[i] = malloc(rows * a->widest * sizeof(float) + 1)) != NULL;
 	complete &= (a->few = calloc(a->n_layer, sizeof *a->few)) != NULL;
 	complete &= (a->prefix_mixed = calloc(a->setup.options.steps,
@@ -247,9 +249,8 @@ int attribution_create(struct attribution **out, const struct attribution_setup 
 	for (size_t l = 0; l < a->n_layer; l++) {
 		struct layer_state *s = &a->layers[l];
 
-		if (s->n > 0)
-			TRY(sae_set_select(setup->saes, l, s->ids, s->n, &s->few, err));
-		a->few[l] = s->few.weights;
+		TRY(sae_set_select(setup->saes, l, s->ids, s->n, &a->few[l], err));
+		s->scaled = a->few[l].weights.input != SAE_INPUT_RAW;
 	}
 	TRY(carve_allocate(m->dev, layout, a, &a->memory, err));
 	TRY(runner_init(&a->runner, m, setup->readout, runner_size_of(size, setup->n_prefix), err));
@@ -267,7 +268,8 @@ void attribution_free(struct attribution *a)
 	if (!a)
 		return;
 	for (size_t l = 0; a->layers && l < a->n_layer; l++) {
-		sae_few_free(&a->layers[l].few);
+		if (a->few)
+			sae_few_free(&a->few[l]);
 		free(a->layers[l].ids);
 		free(a->layers[l].column);
 	}
@@ -280,12 +282,13 @@ void attribution_free(struct attribution *a)
 	sparse_free(&a->sparse_patch);
 	sparse_free(&a->sparse_effect);
 	device_free(a->setup.model->dev, a->memory);
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < 4; i++)
 		free(a->columns[i]);
 	free(a->x_tap);
 	free(a->clean_tap);
 	free(a->f_patch_tap);
 	free(a->f_clean_tap);
+	free(a->scale_tap);
 	free(a->gradient_now);
 	free(a->targets);
 	free(a->prefix_targets);
@@ -317,6 +320,7 @@ static void view_layers(struct attribution *a, size_t n_tokens, size_t n_prompts
 		a->f_clean_tap[l] = tensor_rows(s->f_clean, 0, rows);
 		if (s->n == 0)
 			a->f_patch_tap[l].data = a->f_clean_tap[l].data = NULL;
+		a->scale_tap[l] = s->scaled ? tensor_rows(s->scale, 0, rows) : (struct tensor){0};
 		if (a->setup.all_features)
 			a->clean_tap[l] = tensor_rows(s->x_clean, 0, rows);
 	}
@@ -367,14 +371,16 @@ fail:
 	return err->code;
 }
 
-/* Step 2: the clean run. Keeps f_clean, and the residual stream if all features are wanted. */
+/* Step 2: the clean run. Keeps f_clean, s where there is one, and the residual stream if all
+ * features are wanted. */
 static int run_clean(struct attribution *a, const struct token_span *prompts, size_t n,
 	struct err *err)
 {
 	const struct tap taps[] = {{.kind = TAP_FEATURES, .out = a->f_clean_tap, .few = a->few},
+		{.kind = TAP_SCALE, .out = a->scale_tap, .few = a->few},
 		{.kind = TAP_RESID, .out = a->clean_tap}};
 	const struct intervention how = {prefix_or_none(a, &a->prefix_clean), NULL, 0, taps,
-		a->setup.all_features ? 2 : 1};
+		a->setup.all_features ? 3 : 2};
 
 	TRY(runner_run(&a->runner, prompts, n, BATCH_OUT_LAST, &how, err));
 	return read_metric(a, n, a->m_clean, err);
@@ -456,21 +462,26 @@ static int collect_effects(struct attribution *a, size_t layer, size_t n_tokens,
 	const size_t rows = last ? n_prompts : n_tokens, all = a->setup.candidates->n;
 	const struct tensor dots = tensor_rows(tensor_view(a->dots, a->size.rows, s->n), 0, rows);
 	float *clean = a->columns[0], *patch = a->columns[1], *dot = a->columns[2];
+	float *scale = a->columns[3];
 
 	if (s->n == 0)
 		return 0;
-	TRY(op_linear(dev, a->gradient_now[layer], s->few.weights.W_dec, (struct tensor){0}, dots,
-		err));
+	TRY(op_linear(dev, a->gradient_now[layer], a->few[layer].weights.W_dec, (struct tensor){0},
+		dots, err));
 	TRY(download_floats(dev, a->f_clean_tap[layer], clean, err));
 	TRY(download_floats(dev, a->f_patch_tap[layer], patch, err));
 	TRY(download_floats(dev, dots, dot, err));
+	if (s->scaled)
+		TRY(download_floats(dev, a->scale_tap[layer], scale, err));
 	for (size_t r = 0; r < rows; r++) {
 		const size_t token = last ? a->token_start[r + 1] - 1 : r;
+		const float by = s->scaled ? scale[r] : 1;
 
 		for (size_t k = 0; k < s->n; k++) {
 			const size_t i = r * s->n + k;
 
-			a->effect[token * all + s->column[k]] = (patch[i] - clean[i]) * dot[i];
+			a->effect[token * all + s->column[k]] =
+				(patch[i] - clean[i]) * by * dot[i];
 		}
 	}
 	return 0;
@@ -518,7 +529,8 @@ int attribution_all(struct attribution *a, size_t layer, struct host_csr *out, s
 	TRY(sparse_encode(&a->sparse_clean, &sae, a->clean_tap[layer], err));
 	TRY(sparse_encode(&a->sparse_patch, &sae, patched, err));
 	TRY(sparse_difference(&a->sparse_effect, &a->sparse_clean, &a->sparse_patch, err));
-	TRY(op_csr_attribute(dev, sae.W_dec, a->gradient_now[layer], &a->sparse_effect.csr, err));
+	TRY(op_csr_attribute(dev, sae.W_dec, a->gradient_now[layer], a->scale_tap[layer],
+		&a->sparse_effect.csr, err));
 	return sparse_download(&a->sparse_effect, out, err);
 fail:
 	return err->code;

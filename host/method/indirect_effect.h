@@ -13,6 +13,16 @@
  * and the N steps need no SAE at all. Afterwards
  *   IE_i[t] = (f_patch,i[t] - f_clean,i[t]) <W_dec[i], mean over a of dm/dx'[t]>.
  *
+ * So for every activation function. An SAE whose input is normed row by row (SAE_INPUT_SPHERE,
+ * SAE_INPUT_STANDARDIZED) decodes to s (f W_dec + b_dec) + m with s and m of its own x. Its effects
+ * are those of the same straight path, in units of its f, with s of the clean run:
+ *   IE_i[t] = (f_patch,i[t] - f_clean,i[t]) s_clean[t] <W_dec[i], mean over a of dm/dx'[t]>.
+ * At a = 0 this is exactly what autograd finds under the published hook (SAELens keeps s and m of
+ * the last encode, with their gradients), so plain attribution patching (N = 1) agrees with it.
+ * At a > 0 the hook decodes f_patch by s and m of the x on the path, not of the patched run: its
+ * path bends away from the ablated x, and its gradient flows through s and m as well. Here the
+ * path stays straight.
+ *
  * Positions of the shared prefix carry no effect by definition (they lie before every prompt) and
  * are run once per a, not once per prompt.
  */

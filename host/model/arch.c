@@ -286,18 +286,31 @@ int arch_read(struct arch *arch, const char *folder, double rope_original_contex
 	struct err *err)
 {
 	char *path = path_join(folder, "config.json");
-	json_t *config = NULL;
+	struct file_map map;
+	int rc;
 
 	*arch = (struct arch){0};
 	if (!path)
 		return err_nomem(err, folder, strlen(folder));
-	TRY(json_read(&config, path, err));
-	TRY(read_config((struct reader){path, config, err}, arch, rope_original_context));
-	json_decref(config);
+	rc = file_map_open(&map, path, err);
+	if (!rc)
+		rc = arch_parse(arch, path, map.data ? (const char *)map.data : "", map.size,
+			rope_original_context, err);
+	file_map_close(&map);
 	free(path);
-	return 0;
-fail:
+	return rc;
+}
+
+int arch_parse(struct arch *arch, const char *name, const char *bytes, size_t n,
+	double rope_original_context, struct err *err)
+{
+	json_t *config = NULL;
+	int rc;
+
+	*arch = (struct arch){0};
+	if (json_parse(&config, name, bytes, n, err))
+		return err->code;
+	rc = read_config((struct reader){name, config, err}, arch, rope_original_context);
 	json_decref(config);
-	free(path);
-	return err->code;
+	return rc;
 }

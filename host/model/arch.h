@@ -41,4 +41,8 @@ struct arch {
 int arch_read(struct arch *arch, const char *folder, double rope_original_context,
 	struct err *err);
 
+/* The same over the n bytes of a config; `name` is for messages. */
+int arch_parse(struct arch *arch, const char *name, const char *bytes, size_t n,
+	double rope_original_context, struct err *err);
+
 #endif

@@ -4,6 +4,16 @@
  */
 #include "host/model/edits.h"
 
+static int clamp(struct device *dev, const struct clamp *c, struct rows rows, struct tensor x,
+	struct err *err)
+{
+	struct tensor f;
+
+	if (sae_few_given(c->few, x, &f, err))
+		return err->code;
+	return op_clamp_features(dev, &c->few->weights, &c->lists, rows, f, x, err);
+}
+
 static bool covers(const struct edit *e, size_t layer)
 {
 	return layer >= e->layer_first && layer <= e->layer_last;
@@ -26,8 +36,7 @@ int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, si
 			break;
 		case EDIT_CLAMP:
 			if (e->clamps[layer].n_entries > 0)
-				TRY(op_clamp_features(dev, &e->clamps[layer].few,
-					&e->clamps[layer].lists, rows, x, err));
+				TRY(clamp(dev, &e->clamps[layer], rows, x, err));
 			break;
 		case EDIT_MIX:
 			TRY(op_mix(dev, e->amount, e->targets[layer], x, err));

@@ -8,10 +8,11 @@
 #define SAENGINE_EDITS_H
 
 #include "host/model/batch.h"
+#include "host/model/sae.h"
 
 /* Features of one layer to change, and how, for the sequences of a batch (ops.h). */
 struct clamp {
-	struct sae_weights few;
+	const struct sae_few *few; /* borrowed */
 	struct clamp_lists lists;
 	size_t n_entries; /* of all lists */
 };
@@ -40,14 +41,15 @@ struct edit {
 enum tap_kind {
 	TAP_RESID,         /* resid_post after the edits, [rows, d_model] */
 	TAP_RESID_UNEDITED, /* before the edits */
-	TAP_FEATURES       /* after the edits, encoded by few[layer]: [rows, n_feature] */
+	TAP_FEATURES,      /* after the edits, encoded by few[layer]: [rows, n_feature] */
+	TAP_SCALE          /* after the edits, s of few[layer]'s input (ops.h): [rows, 1] */
 };
 
 struct tap {
 	enum tap_kind kind;
 	bool out_rows_only;
 	struct tensor *out;
-	const struct sae_weights *few; /* FEATURES: [n_layer] */
+	const struct sae_few *few; /* FEATURES, SCALE: [n_layer] */
 };
 
 /* Applies the edits of one layer to x, whose rows are `rows`. */

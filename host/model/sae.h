@@ -14,15 +14,20 @@ struct sae_set;
 
 struct sae_options {
 	const char *path;   /* the folder that holds the layers' folders */
-	const char *format; /* "auto", "gemma_scope" or "llama_scope" */
+	const char *format; /* a format's name, or "auto" */
+	const char *layer_folder; /* "" = found by format; a layer's folder below path, the layer's
+	                           * number in place of {layer} */
 	const char *width;  /* as the folders spell it: "16k", "8x" */
-	double l0;          /* Gemma Scope: the folder whose average L0 is nearest */
+	double l0;          /* Gemma Scope: the SAE whose average L0 is nearest */
+	const char *fold;   /* Llama Scope: "authors", "saelens5" or "saelens6" */
+	bool bf16;          /* round every weight and threshold to bfloat16 */
+	bool some_layers;   /* layers without an SAE are left out, not an error */
 	size_t budget;      /* bytes of device memory for whole SAEs; at least one always fits */
 };
 
 /* Finds the SAE of resid_post for each of n_layer layers and checks names and shapes against
- * d_model; reads no weights. *out is owned, close it. Errors: ERR_INPUT naming folder, file or
- * tensor, expected and found. */
+ * d_model; reads no weights. All have one width; a layer that is left out has no features.
+ * *out is owned, close it. Errors: ERR_INPUT naming folder, file or tensor, expected and found. */
 int sae_set_open(struct sae_set **out, struct device *dev, const struct sae_options *options,
 	size_t n_layer, size_t d_model, struct err *err);
 
@@ -30,28 +35,51 @@ int sae_set_open(struct sae_set **out, struct device *dev, const struct sae_opti
 void sae_set_close(struct sae_set *set);
 
 size_t sae_set_layers(const struct sae_set *set);
-size_t sae_set_width(const struct sae_set *set, size_t layer); /* d_sae */
+size_t sae_set_width(const struct sae_set *set); /* d_sae, of every layer that has an SAE */
+bool sae_set_has(const struct sae_set *set, size_t layer);
+size_t sae_set_count(const struct sae_set *set); /* layers that have an SAE */
 const char *sae_set_format(const struct sae_set *set);
-const char *sae_set_path(const struct sae_set *set, size_t layer); /* the file, borrowed */
+const char *sae_set_path(const struct sae_set *set, size_t layer); /* the file, borrowed; NULL
+                                                                    * without an SAE */
+bool sae_set_top_k(const struct sae_set *set); /* of some layer only all features tell which are
+                                                * on (struct sae_few) */
 
-/* All features of a layer on the device, borrowed until the next sae_set_ call on the set.
+/* What folder or config say of the mean number of active features; NAN = nothing. */
+double sae_set_claimed_l0(const struct sae_set *set, size_t layer);
+
+/* All features of a layer on the device, borrowed until the next sae_set_ call on the set. None
+ * where the layer is left out.
  * Errors: ERR_INPUT for values that are not finite, ERR_DEVICE. */
 int sae_set_load(struct sae_set *set, size_t layer, struct sae_weights *out, struct err *err);
 
-/* cosine[i] = cos(W_dec[i], v) for all features of a layer. v: host [d_model]; cosine: host
- * [d_sae]. Reads the decoder only. */
+/* cosine[i] = cos(W_dec[i], v) for all features of a layer that has an SAE. v: host [d_model];
+ * cosine: host [d_sae]. Reads the decoder only. */
 int sae_set_cosines(struct sae_set *set, size_t layer, const float *v, float *cosine,
 	struct err *err);
 
-/* A few features of a layer, in memory of their own. */
+/* A few features of a layer, in memory of their own.
+ * Where the SAE keeps only the largest features (top_k), only all of them tell which these are:
+ * `encoder` then holds the layer's whole encoder beside the few, d_sae (d_model + 2) floats, and
+ * every encoding costs the product with it. */
 struct sae_few {
 	struct device *dev;
 	struct sae_weights weights; /* rows in the order of the ids */
 	void *memory;               /* owned, device */
+	struct sae_weights encoder; /* with top_k: all features, no decoder */
+	int32_t *ids;               /* with top_k: device, the few's ids */
+	void *encoder_memory;       /* owned, device */
+	struct sae_scratch *scratch; /* of the set, borrowed */
 };
 
 int sae_set_select(struct sae_set *set, size_t layer, const int32_t *ids, size_t n,
 	struct sae_few *out, struct err *err);
+
+/* f = the few features of every row of x.   f: activation [x.rows, n]. */
+int sae_few_encode(const struct sae_few *few, struct tensor x, struct tensor f, struct err *err);
+
+/* What op_clamp_features wants as f: absent unless top_k; else the features of x, borrowed until
+ * the next call on any few of the set. */
+int sae_few_given(const struct sae_few *few, struct tensor x, struct tensor *f, struct err *err);
 
 /* Accepts a zeroed struct. */
 void sae_few_free(struct sae_few *few);

@@ -1,43 +1,55 @@
 /* SPDX-License-Identifier: MIT
  *
- * sae_file.h - one layer's SAE as a publisher stores it. Each format is one file that fills a
- * struct sae_format; all of them hand out float32 in the engine's orientation and convention:
- *   f_i = pre_i if pre_i > threshold_i else 0,   pre = W_enc_t x + b_enc on the raw resid_post,
- *   x_hat = f W_dec + b_dec.
+ * sae_file.h - one layer's SAE as a publisher stores it. Each publisher's format is one file that
+ * fills a struct sae_format: where a layer's files lie, and what they mean. All hand out float32
+ * in the engine's orientation and convention (struct sae_weights of kernels/ops.h).
  */
 #ifndef SAENGINE_SAE_FILE_H
 #define SAENGINE_SAE_FILE_H
 
+#include "host/formats/json.h"
 #include "host/model/sae.h"
+
+enum { SAE_PATH = 4096 };
 
 struct sae_file {
 	const struct sae_format *format;
-	char *path; /* owned */
+	const struct sae_options *options; /* borrowed while opening */
+	char *path;                        /* owned */
+	void *reader;                      /* the format's own */
+
+	/* Filled by open. */
 	size_t d_model, d_sae;
-	void *reader; /* the format's own */
+	enum sae_input input;
+	size_t top_k, group_width; /* as in struct sae_weights */
+	bool gated;
+	double claimed_l0; /* what folder or config say of the mean number of active features;
+	                    * NAN = nothing */
 };
 
 /* Where read puts what it reads; NULL parts are skipped. Feature k of the request goes to row k.
  * Host memory. */
 struct sae_arrays {
-	float *W_enc_t;   /* [n, d_model] */
-	float *b_enc;     /* [n] */
-	float *threshold; /* [n], not negative */
-	float *W_dec;     /* [n, d_model] */
-	float *b_dec;     /* [d_model] */
+	float *W_enc_t;      /* [n, d_model] */
+	float *b_enc;        /* [n] */
+	float *threshold;    /* [n], not negative */
+	float *gain, *shift; /* [n], of gated SAEs */
+	float *W_dec;        /* [n, d_model] */
+	float *b_dec;        /* [d_model] */
 };
 
 struct sae_format {
 	const char *name;
+	const char *file_name; /* of the weights, below a layer's folder */
 
-	/* Whether the folder looks like this format's. */
+	/* Whether the folder that holds the layers looks like this format's. */
 	bool (*recognises)(const char *folder);
 
-	/* The path of layer's file, to be freed by the caller. */
-	int (*locate)(const struct sae_options *options, size_t layer, char **path,
+	/* Writes layer's folder, or "" when there is none. Errors: a choice that is not clear. */
+	int (*locate)(const struct sae_options *options, size_t layer, char folder[SAE_PATH],
 		struct err *err);
 
-	/* Fills d_model, d_sae and reader from file->path; checks names and shapes. */
+	/* Fills the file's fields from file->path; checks names and shapes. */
 	int (*open)(struct sae_file *file, struct err *err);
 
 	/* Reads features ids[0..n-1], or all of them when ids is NULL (n = d_sae). */
@@ -48,6 +60,19 @@ struct sae_format {
 	void (*close)(struct sae_file *file);
 };
 
-extern const struct sae_format sae_gemma_scope, sae_llama_scope;
+extern const struct sae_format sae_gemma_scope, sae_gemma_scope_2, sae_llama_scope, sae_saelens,
+	sae_sparsify;
+
+/* Runs `visit` on every folder in `folder`; what it returns other than 0 ends the run and is
+ * returned. Errors: ERR_INPUT when the folder cannot be read. */
+typedef int sae_folder_visit(void *context, const char *name, struct err *err);
+int sae_folders(const char *folder, sae_folder_visit *visit, void *context, struct err *err);
+
+/* "{folder of file->path}/{name}". */
+void sae_sibling(const struct sae_file *file, const char *name, char path[SAE_PATH]);
+
+/* ERR_INPUT unless the text of `key`, where there is one, is `expected`. */
+int sae_expect_text(const json_t *object, const char *path, const char *key, const char *expected,
+	struct err *err);
 
 #endif

@@ -3,66 +3,78 @@
  * sae_gemma_scope.c - Gemma Scope: FOLDER/layer_L/width_W/average_l0_N/params.npz with float32
  * W_enc [d_model, d_sae], W_dec [d_sae, d_model], b_enc, b_dec, threshold. JumpReLU on the raw
  * residual stream. Interface: sae_file.h. Published as google/gemma-scope-*; arXiv:2408.05147.
- * Tests: tests/test_method.c.
+ * Of the SAEs of a width, the one with N nearest to sae.l0 is taken.
+ * Tests: tests/test_method.c, tests/test_sae.c.
  */
-#include "host/model/sae_file.h"
+#include "host/model/sae_tensors.h"
 
 #include "host/base/file.h"
 #include "host/formats/npz.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static bool recognises(const char *folder)
+static int is_layer(void *context, const char *name, struct err *err)
 {
-	char path[4096];
+	size_t layer;
+	char end;
 
-	snprintf(path, sizeof path, "%s/layer_0", folder);
-	return folder_exists(path);
+	(void)context, (void)err;
+	return sscanf(name, "layer_%zu%c", &layer, &end) == 1;
 }
 
-/* The average_l0_N in `folder` with N nearest to l0, the smaller of two as near. */
-static int nearest_l0(const char *folder, double l0, char *name, size_t size, struct err *err)
+static bool recognises(const char *folder)
 {
-	DIR *dir = opendir(folder);
-	double best = INFINITY, best_n = 0;
+	struct err ignored;
 
-	if (!dir)
-		return err_set(err, ERR_INPUT, "%s: %s", folder, strerror(errno));
-	for (const struct dirent *entry; (entry = readdir(dir));) {
-		double n;
-		char end;
+	return sae_folders(folder, is_layer, NULL, &ignored) == 1;
+}
 
-		if (sscanf(entry->d_name, "average_l0_%lf%c", &n, &end) != 1)
-			continue;
-		if (fabs(n - l0) < best || (fabs(n - l0) == best && n < best_n)) {
-			best = fabs(n - l0);
-			best_n = n;
-			snprintf(name, size, "%s", entry->d_name);
-		}
+struct nearest {
+	double wanted, n; /* n: of the best so far, NAN before any */
+	char name[256];
+};
+
+/* Of two as near, the smaller. */
+static int offer_l0(void *context, const char *name, struct err *err)
+{
+	struct nearest *best = context;
+	double n;
+	char end;
+
+	(void)err;
+	if (sscanf(name, "average_l0_%lf%c", &n, &end) != 1)
+		return 0;
+	if (isnan(best->n) || fabs(n - best->wanted) < fabs(best->n - best->wanted) ||
+		(fabs(n - best->wanted) == fabs(best->n - best->wanted) && n < best->n)) {
+		best->n = n;
+		snprintf(best->name, sizeof best->name, "%s", name);
 	}
-	closedir(dir);
-	if (best == INFINITY)
-		return err_set(err, ERR_INPUT, "%s: expected a folder average_l0_N, found none",
-			folder);
 	return 0;
 }
 
-static int locate(const struct sae_options *options, size_t layer, char **path, struct err *err)
+static int locate(const struct sae_options *options, size_t layer, char folder[SAE_PATH],
+	struct err *err)
 {
-	char folder[4096], name[256], joined[4096 + 300];
+	struct nearest best = {.wanted = options->l0, .n = NAN};
+	char layers[SAE_PATH], widths[SAE_PATH];
 
-	snprintf(folder, sizeof folder, "%s/layer_%zu/width_%s", options->path, layer,
+	snprintf(layers, sizeof layers, "%s/layer_%zu", options->path, layer);
+	folder[0] = '\0';
+	if (!folder_exists(layers))
+		return 0;
+	snprintf(widths, sizeof widths, "%s/layer_%zu/width_%s", options->path, layer,
 		options->width);
-	if (nearest_l0(folder, options->l0, name, sizeof name, err))
+	if (sae_folders(widths, offer_l0, &best, err))
 		return err->code;
-	snprintf(joined, sizeof joined, "%s/%s/params.npz", folder, name);
-	*path = strdup(joined);
-	return *path ? 0 : err_nomem(err, joined, strlen(joined));
+	if (isnan(best.n))
+		return err_set(err, ERR_INPUT, "%s: expected a folder average_l0_N, found none",
+			widths);
+	snprintf(folder, SAE_PATH, "%s/layer_%zu/width_%s/%s", options->path, layer, options->width,
+		best.name);
+	return 0;
 }
 
 /* An array of the archive, its type and shape checked (cols 0: one dimension). */
@@ -85,6 +97,15 @@ static int read_array(struct sae_file *file, const char *name, size_t rows, size
 	return 0;
 }
 
+/* N of ".../average_l0_N/params.npz", NAN for other names. */
+static double l0_of_path(const char *path)
+{
+	const char *at = strstr(path, "average_l0_");
+	double n;
+
+	return at && sscanf(at, "average_l0_%lf", &n) == 1 ? n : NAN;
+}
+
 static int open_npz(struct sae_file *file, struct err *err)
 {
 	struct npz *npz;
@@ -94,6 +115,7 @@ static int open_npz(struct sae_file *file, struct err *err)
 	if (npz_open(&npz, file->path, err))
 		return err->code;
 	file->reader = npz;
+	file->claimed_l0 = l0_of_path(file->path);
 	/* The two small arrays give the sizes; the large ones are checked when they are read. */
 	TRY(npz_read(npz, "b_enc", &b_enc, err));
 	TRY(npz_read(npz, "b_dec", &b_dec, err));
@@ -121,67 +143,24 @@ fail:
 	return err->code;
 }
 
-static void copy_vector(const struct file_tensor *t, const int32_t *ids, size_t n, float *to)
-{
-	for (size_t k = 0; k < n; k++)
-		memcpy(to + k, t->data + 4 * (ids ? (size_t)ids[k] : k), 4);
-}
-
-/* Features as rows of `to` from an array that has them along rows or along columns of the file's
- * memory; columns in square blocks, so that both sides stay in cache. */
-static void copy_features(const struct file_tensor *t, bool along_rows, size_t d_model,
-	size_t d_sae, const int32_t *ids, size_t n, float *to)
-{
-	enum { BLOCK = 64 };
-
-	if (along_rows) {
-		for (size_t k = 0; k < n; k++)
-			memcpy(to + k * d_model, t->data + 4 * d_model * (ids ? (size_t)ids[k] : k),
-				4 * d_model);
-		return;
-	}
-	for (size_t k0 = 0; k0 < n; k0 += BLOCK) {
-		for (size_t j0 = 0; j0 < d_model; j0 += BLOCK) {
-			for (size_t j = j0; j < j0 + BLOCK && j < d_model; j++) {
-				const unsigned char *row = t->data + 4 * j * d_sae;
-
-				for (size_t k = k0; k < k0 + BLOCK && k < n; k++)
-					memcpy(to + k * d_model + j,
-						row + 4 * (ids ? (size_t)ids[k] : k), 4);
-			}
-		}
-	}
-}
-
+/* Only the matrices that are wanted: a deflated one takes its time. */
 static int read_npz(struct sae_file *file, const int32_t *ids, size_t n,
 	const struct sae_arrays *out, struct err *err)
 {
-	const size_t d = file->d_model;
-	struct file_tensor t;
+	const size_t d = file->d_model, d_sae = file->d_sae;
+	struct sae_tensors t = sae_tensors_none();
 
-	if (out->b_enc) {
-		TRY(read_array(file, "b_enc", file->d_sae, 0, &t, err));
-		copy_vector(&t, ids, n, out->b_enc);
-	}
-	if (out->b_dec) {
-		TRY(read_array(file, "b_dec", d, 0, &t, err));
-		copy_vector(&t, NULL, d, out->b_dec);
-	}
-	if (out->threshold) {
-		TRY(read_array(file, "threshold", file->d_sae, 0, &t, err));
-		copy_vector(&t, ids, n, out->threshold);
-		/* f = relu(pre) 1[pre > threshold]: below 0 the relu is the threshold. */
-		for (size_t k = 0; k < n; k++)
-			out->threshold[k] = out->threshold[k] < 0 ? 0 : out->threshold[k];
-	}
-	if (out->W_dec) {
-		TRY(read_array(file, "W_dec", file->d_sae, d, &t, err));
-		copy_features(&t, !t.column_major, d, file->d_sae, ids, n, out->W_dec);
-	}
-	if (out->W_enc_t) {
-		TRY(read_array(file, "W_enc", d, file->d_sae, &t, err));
-		copy_features(&t, t.column_major, d, file->d_sae, ids, n, out->W_enc_t);
-	}
+	t.d_model = d;
+	t.d_sae = d_sae;
+	t.dec_by_feature = true;
+	TRY(read_array(file, "b_enc", d_sae, 0, &t.b_enc, err));
+	TRY(read_array(file, "b_dec", d, 0, &t.b_dec, err));
+	TRY(read_array(file, "threshold", d_sae, 0, &t.threshold, err));
+	if (out->W_dec)
+		TRY(read_array(file, "W_dec", d_sae, d, &t.W_dec, err));
+	if (out->W_enc_t)
+		TRY(read_array(file, "W_enc", d, d_sae, &t.W_enc, err));
+	TRY(sae_tensors_read(&t, ids, n, out, err));
 	npz_release(file->reader);
 	return 0;
 fail:
@@ -195,6 +174,7 @@ static void close_npz(struct sae_file *file)
 
 const struct sae_format sae_gemma_scope = {
 	.name = "gemma_scope",
+	.file_name = "params.npz",
 	.recognises = recognises,
 	.locate = locate,
 	.open = open_npz,

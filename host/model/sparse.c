@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * sparse.c - Contract: sparse.h. The ops report how many entries they would have needed; a call
- * that did not fit is repeated with room for half as many again.
+ * that did not fit is repeated with room for half as many again. An SAE with top_k says before how
+ * many a row can have, so its encoding needs no look at the device in between.
  */
 #include "host/model/sparse.h"
 
@@ -51,11 +52,22 @@ static int count_entries(const struct sparse *s, size_t *n, struct err *err)
 	return 0;
 }
 
+/* Of a row, with top_k. */
+static size_t most_entries(const struct sae_weights *sae)
+{
+	return sae->top_k * ((sae->W_enc_t.rows + sae->group_width - 1) / sae->group_width);
+}
+
 int sparse_encode(struct sparse *s, const struct sae_weights *sae, struct tensor x,
 	struct err *err)
 {
 	size_t n = 0;
 
+	if (sae->top_k > 0 && most_entries(sae) <= FIRST_GUESS) {
+		TRY(reserve(s, x.rows, x.rows * most_entries(sae), err));
+		s->csr.n_rows = x.rows;
+		return op_sae_encode(s->dev, sae, x, &s->csr, err);
+	}
 	TRY(reserve(s, x.rows, x.rows * FIRST_GUESS, err));
 	do {
 		TRY(reserve(s, x.rows, n + n / 2, err));

@@ -361,14 +361,16 @@ static int serve_tap(struct workspace *ws, const struct tap *tap, const struct b
 	if (!out.data)
 		return 0;
 	if (tap->out_rows_only && x.rows != b->n_out) {
-		const struct tensor gathered =
-			tap->kind == TAP_FEATURES ? tensor_rows(ws->h_out, 0, b->n_out) : out;
+		const bool of_x = tap->kind == TAP_FEATURES || tap->kind == TAP_SCALE;
+		const struct tensor gathered = of_x ? tensor_rows(ws->h_out, 0, b->n_out) : out;
 
 		TRY(op_gather_rows(dev, x, b->on_device.out_row, gathered, err));
 		x = gathered;
 	}
 	if (tap->kind == TAP_FEATURES)
-		return op_sae_encode_selected(dev, &tap->few[layer], x, out, err);
+		return sae_few_encode(&tap->few[layer], x, out, err);
+	if (tap->kind == TAP_SCALE)
+		return op_sae_scale(dev, tap->few[layer].weights.input, x, out, err);
 	return x.data == out.data ? 0 : op_copy(dev, x, out, err);
 fail:
 	return err->code;

@@ -190,7 +190,7 @@ fail:
 int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, const char *title,
 	bool save, struct activation_stats *out, struct err *err)
 {
-	const size_t n_layer = lab->model->arch.n_layer, d_sae = sae_set_width(lab->saes, 0);
+	const size_t n_layer = lab->model->arch.n_layer, d_sae = sae_set_width(lab->saes);
 	struct work w = {.lab = lab, .prompts = prompts, .out = out, .d_sae = d_sae,
 		.save_features = save && lab->config->save.features};
 	const struct activation_visitor visitor = {&w, save ? on_resid_post : NULL, on_features};

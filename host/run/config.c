@@ -374,7 +374,7 @@ static void walk_prompt_set(struct walk w, const config_setting_t *group)
 		else if (!take(row, s, p))
 			wrong(w.faults, row, key, s, w.override);
 		else
-			p->set[row - prompts_settings] = true;
+			p->given |= UINT64_C(1) << (row - prompts_settings);
 	}
 }
 
@@ -480,7 +480,7 @@ static void check_prompt_set_complete(struct walk w, struct prompts_config *p)
 		char text[256];
 		config_t tree;
 
-		if (p->set[i])
+		if (p->given >> i & 1)
 			continue;
 		if (!row->default_value) {
 			snprintf(text, sizeof text, "prompts.%s.%s", p->name, row->key);
@@ -493,6 +493,20 @@ static void check_prompt_set_complete(struct walk w, struct prompts_config *p)
 		if (config_read_string(&tree, text) == CONFIG_TRUE)
 			take(row, config_lookup(&tree, "value"), p);
 		config_destroy(&tree);
+	}
+}
+
+static void check_where(struct walk w, const struct prompts_config *p)
+{
+	char key[256];
+
+	snprintf(key, sizeof key, "prompts.%s.where", p->name);
+	for (size_t i = 0; i < p->where.n; i++) {
+		const config_setting_t *s = config_lookup(w.tree, key);
+
+		if (p->where.items[i][0] == '=' || !strchr(p->where.items[i], '='))
+			fault(w.faults, s ? place_of(s, NULL) : place_of_missing(w, key),
+				"%s: expected \"FIELD=VALUE\", found \"%s\"", key, p->where.items[i]);
 	}
 }
 
@@ -534,8 +548,10 @@ static void check_prompt_sets(struct walk w)
 {
 	const struct config *c = w.config;
 
-	for (size_t i = 0; i < c->n_prompts; i++)
+	for (size_t i = 0; i < c->n_prompts; i++) {
 		check_prompt_set_complete(w, &w.config->prompts[i]);
+		check_where(w, &w.config->prompts[i]);
+	}
 	if (text_list_holds(&c->experiment, "direction")) {
 		need_prompts(w, "direction.harmful", c->direction.harmful);
 		need_prompts(w, "direction.harmless", c->direction.harmless);
@@ -580,19 +596,20 @@ static void check_complete(struct walk w)
 			find_row(config_settings, n_config_settings, "sae.path")->meaning);
 }
 
-static int read_tree(config_t *tree, const char *path, struct err *err)
+/* Of the file, or of the text where there is one. */
+static int read_tree(config_t *tree, const char *path, const char *text, struct err *err)
 {
-	if (!file_exists(path))
+	if (!text && !file_exists(path))
 		return err_set(err, ERR_INPUT, "%s: no such config file", path);
-	if (config_read_file(tree, path) == CONFIG_TRUE)
+	if ((text ? config_read_string(tree, text) : config_read_file(tree, path)) == CONFIG_TRUE)
 		return 0;
 	return err_set(err, ERR_CONFIG, "%s:%d: %s",
 		config_error_file(tree) ? config_error_file(tree) : path, config_error_line(tree),
 		config_error_text(tree));
 }
 
-int config_load(struct config *c, const char *path, const char *const *overrides,
-	size_t n_overrides, struct err *err)
+static int load(struct config *c, const char *path, const char *file_text,
+	const char *const *overrides, size_t n_overrides, struct err *err)
 {
 	struct faults faults = {0};
 	bool *given = calloc(n_config_settings, sizeof *given);
@@ -604,7 +621,7 @@ int config_load(struct config *c, const char *path, const char *const *overrides
 	config_init(&tree);
 	if (!given) {
 		rc = err_nomem(err, path, n_config_settings);
-	} else if ((rc = read_tree(&tree, path, err)) == 0) {
+	} else if ((rc = read_tree(&tree, path, file_text, err)) == 0) {
 		walk_group(w, config_root_setting(&tree), "");
 		for (size_t i = 0; i < n_overrides; i++)
 			apply_override(w, overrides[i]);
@@ -619,6 +636,18 @@ int config_load(struct config *c, const char *path, const char *const *overrides
 	if (rc)
 		config_free(c);
 	return rc;
+}
+
+int config_load(struct config *c, const char *path, const char *const *overrides,
+	size_t n_overrides, struct err *err)
+{
+	return load(c, path, NULL, overrides, n_overrides, err);
+}
+
+int config_parse(struct config *c, const char *name, const char *text,
+	const char *const *overrides, size_t n_overrides, struct err *err)
+{
+	return load(c, name, text, overrides, n_overrides, err);
 }
 
 /* ---- the rest -------------------------------------------------------------------------- */

@@ -27,10 +27,12 @@ struct real_list {
 struct prompts_config {
 	char *name; /* owned, as all text here */
 	char *file, *published;
+	char *format, *text_field, *category_field, *suffix_field;
+	struct text_list where;
 	char *category; /* "" = all */
 	int64_t limit;
 	bool shuffle;
-	bool set[5]; /* which of its settings the file gave */
+	uint64_t given; /* bit i: the file gave row i of prompts_settings */
 };
 
 struct config {
@@ -46,8 +48,10 @@ struct config {
 		int64_t n_ctx;
 	} model;
 	struct {
-		char *path, *published, *neuronpedia, *format, *width;
+		char *path, *published, *neuronpedia, *format, *layer_folder, *layers, *width, *fold,
+			*dtype;
 		double l0, budget_gb;
+		bool check;
 	} sae;
 	struct prompts_config *prompts; /* [n_prompts], owned */
 	size_t n_prompts;
@@ -100,6 +104,10 @@ struct config {
  * file cannot be read. Accepts overrides NULL when n_overrides is 0. */
 int config_load(struct config *c, const char *path, const char *const *overrides,
 	size_t n_overrides, struct err *err);
+
+/* The same over the text of a config file; `name` is for messages. */
+int config_parse(struct config *c, const char *name, const char *text,
+	const char *const *overrides, size_t n_overrides, struct err *err);
 
 /* Accepts a zeroed config. */
 void config_free(struct config *c);

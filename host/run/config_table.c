@@ -10,11 +10,16 @@ static const char *const experiments[] = {"direction", "attribution", "jailbreak
 	"coherence", NULL};
 static const char *const methods[] = {"cossim_ap", "ap", "cossim", "actdiff", "random", NULL};
 static const char *const scopes[] = {"global", "local", NULL};
-static const char *const formats[] = {"auto", "gemma_scope", "llama_scope", NULL};
+static const char *const formats[] = {"auto", "gemma_scope", "gemma_scope_2", "llama_scope",
+	"saelens", "sparsify", NULL};
+static const char *const sae_layers[] = {"all", "found", NULL};
+static const char *const folds[] = {"authors", "saelens5", "saelens6", NULL};
+static const char *const sae_types[] = {"float32", "bf16", NULL};
 static const char *const rules[] = {"left", "midpoint", NULL};
 static const char *const endpoints[] = {"ablated", "released", NULL};
 static const char *const positions[] = {"prompt", "released", NULL};
 static const char *const stops[] = {"template", "eos", "none", NULL};
+static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "tsv", "text", NULL};
 static const char *const save_types[] = {"float32", "float16", NULL};
 
 static const double BIG = DBL_MAX;
@@ -56,10 +61,31 @@ const struct setting config_settings[] = {
 	TEXT("sae.neuronpedia", sae.neuronpedia, "\"\"", NULL,
 		"Neuronpedia's path of the SAEs, {layer} in place of the layer, e.g. "
 		"gemma-2-2b/{layer}-gemmascope-res-65k: the report links to it"),
-	TEXT("sae.format", sae.format, "\"auto\"", formats, "layout of the SAE folders"),
+	TEXT("sae.format", sae.format, "\"auto\"", formats,
+		"layout of the SAE folders: gemma_scope (params.npz), gemma_scope_2 (Gemma 3, "
+		"params.safetensors), llama_scope, saelens (cfg.json and sae_weights.safetensors: "
+		"standard, gated, topk, jumprelu, batchtopk), sparsify (EleutherAI: topk, groupmax); "
+		"auto = by what lies in the folder"),
+	TEXT("sae.layer_folder", sae.layer_folder, "\"\"", NULL,
+		"the folder of each layer's SAE below sae.path, {layer} in place of the layer, e.g. "
+		"layer_{layer}/width_16k/average_l0_71; empty = found by the format's own names, by "
+		"sae.width and sae.l0, or by the hook that SAELens' cfg.json names"),
+	TEXT("sae.layers", sae.layers, "\"all\"", sae_layers,
+		"all = every layer must have an SAE; found = layers without one are left out, as in "
+		"releases that cover some layers only"),
 	TEXT("sae.width", sae.width, "\"16k\"", NULL, "as the folders spell it: 16k, 65k, 8x, ..."),
 	REAL("sae.l0", sae.l0, "100.0", 0, 1e9,
 		"Gemma Scope: of several SAEs of a layer, the one with average L0 nearest to this"),
+	TEXT("sae.fold", sae.fold, "\"authors\"", folds,
+		"Llama Scope: how its norms are folded into the weights: as its authors' inference does, "
+		"as SAELens does since version 6, or as versions before did (saelens5: thresholds some "
+		"sqrt(d_model)/norm times too low, in the code released with arXiv:2505.23556)"),
+	TEXT("sae.dtype", sae.dtype, "\"float32\"", sae_types,
+		"bf16 = every weight and threshold rounded to bfloat16, as in the released code"),
+	BOOL("sae.check", sae.check, "false",
+		"measure each layer's SAE on the config's own prompts: how many features are active and "
+		"what share of the variance is not explained; warns when that is far from what folder "
+		"or config claim. Reads every SAE once"),
 	REAL("sae.budget_gb", sae.budget_gb, "0.0", 0, 1e6,
 		"memory for whole SAEs, GiB; 0 = half of what is available"),
 
@@ -157,12 +183,28 @@ const size_t n_config_settings = sizeof config_settings / sizeof *config_setting
 #define AT(field) offsetof(struct prompts_config, field)
 
 const struct setting prompts_settings[] = {
-	TEXT("file", file, NULL, NULL,
-		"JSON array of {\"instruction\": text, \"category\": text or null}"),
+	TEXT("file", file, NULL, NULL, "a file of prompts: JSON, JSON lines, CSV, TSV or plain lines"),
 	TEXT("published", published, "\"\"", NULL,
 		"where the file is published, for the message when it is missing"),
+	TEXT("format", format, "\"auto\"", prompt_formats,
+		"auto: by the extension (.json, .jsonl, .ndjson, .csv, .tsv, .txt)"),
+	TEXT("text_field", text_field, "\"\"", NULL,
+		"field or column that holds the prompt; empty = the first known name: instruction, Goal, "
+		"goal, Behavior, behavior, forbidden_prompt, prompt, Prompt, Question, question, "
+		"adversarial, vanilla, text"),
+	TEXT("category_field", category_field, "\"\"", NULL,
+		"field that holds the category; empty = category, Category, SemanticCategory or "
+		"data_type, if there is one"),
+	TEXT("suffix_field", suffix_field, "\"\"", NULL,
+		"field that holds adversarial suffixes, a list or a Python list as text: each gives the "
+		"prompt, a space and the suffix"),
+	TEXTS("where", where, "[]", NULL,
+		"\"FIELD=VALUE\", several: only records that have, of each field named, one of its "
+		"values"),
 	TEXT("category", category, "\"\"", NULL, "only prompts of this category"),
 	INTEGER("limit", limit, "0", 0, 1 << 30, "at most so many; 0 = all"),
 	BOOL("shuffle", shuffle, "false", "in an order drawn with the seed, before the limit"),
 };
 const size_t n_prompts_settings = sizeof prompts_settings / sizeof *prompts_settings;
+_Static_assert(sizeof prompts_settings / sizeof *prompts_settings <= 64,
+	"struct prompts_config has a bit for each");

@@ -416,7 +416,7 @@ int effects_run(struct lab *lab, const struct effects_request *request, struct e
 	err_clear(err);
 	*out = (struct effects){.n_prompts = request->prompts->n,
 		.n_candidates = request->candidates->n, .n_layer = lab->model->arch.n_layer,
-		.d_sae = sae_set_width(lab->saes, 0)};
+		.d_sae = sae_set_width(lab->saes)};
 	TRY(work_open(&w, err));
 	progress_begin(&progress, &lab->stages, "attribution: integrated gradients", request->prompts->n, "prompt");
 	for (size_t b = 0; b < w.schedule.n_batches; b++) {

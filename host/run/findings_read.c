@@ -14,11 +14,11 @@ static int check_feature(const struct lab *lab, const char *path, int32_t layer,
 	struct err *err)
 {
 	if (layer < 0 || (size_t)layer >= lab->model->arch.n_layer || id < 0 ||
-		(size_t)id >= sae_set_width(lab->saes, (size_t)layer))
+		(size_t)id >= sae_set_width(lab->saes) || !sae_set_has(lab->saes, (size_t)layer))
 		return err_set(err, ERR_INPUT,
 			"from: %s: expected features of this model's SAEs (%zu layers of %zu), found "
 			"layer %d, feature %d",
-			path, lab->model->arch.n_layer, sae_set_width(lab->saes, 0), layer, id);
+			path, lab->model->arch.n_layer, sae_set_width(lab->saes), layer, id);
 	return 0;
 }
 
@@ -41,7 +41,14 @@ static int read_global(struct lab *lab, struct results_reader *r, enum method me
 	TRY(results_read_ints(r, path[1], 1, &n[1], &feature, err));
 	TRY(results_read_floats(r, path[2], 1, &n[2], &score, err));
 	TRY(results_read_floats(r, path[3], 1, &n[3], &cosine, err));
-	for (size_t k = 0; k < n[0] && k < n[1] && k < n[2] && k < n[3]; k++) {
+	for (int i = 1; i < 4; i++) {
+		if (n[i] != n[0]) {
+			err_set(err, ERR_INPUT, "from: %s: expected %zu values as %s has, found %zu",
+				path[i], n[0], path[0], n[i]);
+			goto fail;
+		}
+	}
+	for (size_t k = 0; k < n[0]; k++) {
 		TRY(check_feature(lab, path[0], layer[k], feature[k], err));
 		TRY(feature_set_add(set, (struct feature){layer[k], feature[k], cosine[k], score[k]},
 			err));
@@ -196,6 +203,14 @@ static int read_direction(struct lab *lab, struct results_reader *r, struct err 
 	}
 	memcpy(d->v, v + ((size_t)(-position - 1) * dims[1] + (size_t)layer) * dims[2],
 		dims[2] * sizeof *v);
+	for (size_t i = 0; i < dims[2]; i++) {
+		if (!isfinite(d->v[i])) {
+			err_set(err, ERR_INPUT, "from: %s: /direction/v: expected finite values, found %g "
+				"at component %zu of layer %lld", lab->config->from, (double)d->v[i], i,
+				(long long)layer);
+			goto fail;
+		}
+	}
 	d->layer = (size_t)layer;
 	d->known = true;
 fail:

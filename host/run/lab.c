@@ -9,6 +9,8 @@
 #include "host/base/vec.h"
 
 #include <assert.h>
+#include <math.h>
+#include <string.h>
 #include <unistd.h>
 
 const char *const method_names[N_METHODS] = {
@@ -137,8 +139,16 @@ static int read_prompt_sets(struct lab *lab, struct err *err)
 		return err_nomem(err, "prompts", c->n_prompts * sizeof *t->sets);
 	for (size_t i = 0; i < c->n_prompts; i++) {
 		const struct prompts_config *p = &c->prompts[i];
-		const struct prompt_selection selection = {*p->category ? p->category : NULL,
-			(size_t)p->limit, p->shuffle, (uint64_t)c->seed + i};
+		const struct prompt_selection selection = {.format = p->format,
+			.text_field = p->text_field,
+			.category_field = p->category_field,
+			.suffix_field = p->suffix_field,
+			.where = (const char *const *)p->where.items,
+			.n_where = p->where.n,
+			.category = p->category,
+			.limit = (size_t)p->limit,
+			.shuffle = p->shuffle,
+			.seed = (uint64_t)c->seed + i};
 
 		if (prompt_set_read(&t->sets[i], p->file, &selection, err))
 			return err_prefix(err, "prompts.%s", p->name);
@@ -208,8 +218,12 @@ static size_t half_of_memory(void)
 static int open_saes(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
-	const struct sae_options options = {c->sae.path, c->sae.format, c->sae.width, c->sae.l0,
-		c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30) : half_of_memory()};
+	const struct sae_options options = {.path = c->sae.path, .format = c->sae.format,
+		.layer_folder = c->sae.layer_folder, .width = c->sae.width, .l0 = c->sae.l0,
+		.fold = c->sae.fold, .bf16 = strcmp(c->sae.dtype, "bf16") == 0,
+		.some_layers = strcmp(c->sae.layers, "found") == 0,
+		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
+					       : half_of_memory()};
 
 	if (!*c->sae.path)
 		return 0;
@@ -356,7 +370,25 @@ size_t lab_batch(const struct lab *lab, const struct prompt_ids *prompts,
 	return n;
 }
 
+static void fill(double *value, double with)
+{
+	if (isnan(*value))
+		*value = with;
+}
+
 int lab_summarise(struct lab *lab, const struct summary_row *row, struct err *err)
 {
+	for (size_t i = 0; i < lab->summary.n; i++) {
+		struct summary_row *old = &lab->summary.data[i];
+
+		if (strcmp(old->experiment, row->experiment) != 0 ||
+			strcmp(old->condition, row->condition) != 0)
+			continue;
+		fill(&old->refusal, row->refusal);
+		fill(&old->p_refusal, row->p_refusal);
+		fill(&old->kl, row->kl);
+		fill(&old->ce, row->ce);
+		return 0;
+	}
 	return vec_push(&lab->summary, *row, err);
 }

@@ -118,7 +118,8 @@ int lab_load_findings(struct lab *lab, struct err *err);
 /* Writes what every result file holds: /prompts, shared scales, root attributes. */
 int lab_write_frame(struct lab *lab, struct err *err);
 
-/* Adds a row of the summary. */
+/* Adds a row of the summary, or fills what a row of the same experiment and condition has not
+ * measured yet. */
 int lab_summarise(struct lab *lab, const struct summary_row *row, struct err *err);
 
 /* Writes /summary and /provenance/stages, at the end of a run. */

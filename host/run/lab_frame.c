@@ -47,7 +47,7 @@ static int write_scales(struct lab *lab, struct err *err)
 	TRY(counting_scale(lab, "/d_model", a->d_model, "component of the residual stream", err));
 	TRY(counting_scale(lab, "/prompt", lab->prompts.n, "prompt id", err));
 	if (lab->saes)
-		TRY(counting_scale(lab, "/feature", sae_set_width(lab->saes, 0), "feature of an SAE",
+		TRY(counting_scale(lab, "/feature", sae_set_width(lab->saes), "feature of an SAE",
 			err));
 	return 0;
 fail:
@@ -171,7 +171,8 @@ static int collect_files(struct lab *lab, struct file_table *t, struct err *err)
 	for (size_t i = 0; i < safetensors_folder_files(weights); i++)
 		TRY(add_file(t, safetensors_folder_path(weights, i), "weights", err));
 	for (size_t l = 0; lab->saes && l < sae_set_layers(lab->saes); l++)
-		TRY(add_file(t, sae_set_path(lab->saes, l), "sae", err));
+		if (sae_set_has(lab->saes, l))
+			TRY(add_file(t, sae_set_path(lab->saes, l), "sae", err));
 	for (size_t i = 0; i < lab->config->n_prompts; i++)
 		TRY(add_file(t, lab->config->prompts[i].file, "prompts", err));
 	return 0;

@@ -8,10 +8,20 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void print_bytes(const char *what, size_t bytes)
 {
 	printf("  %-44s %10.1f MiB\n", what, (double)bytes / 0x1p20);
+}
+
+static void print_saes(const struct lab *lab)
+{
+	const struct sae_set *saes = lab->saes;
+
+	printf("SAEs       %s: %s, %zu layers of %zu features%s\n", lab->config->sae.path,
+		sae_set_format(saes), sae_set_count(saes), sae_set_width(saes),
+		strcmp(lab->config->sae.dtype, "bf16") == 0 ? ", rounded to bfloat16" : "");
 }
 
 static void print_inputs(const struct lab *lab)
@@ -30,9 +40,7 @@ static void print_inputs(const struct lab *lab)
 		dtype_name(lab->model->embedding.dtype));
 	printf("device     %s\n", device_description(lab->dev));
 	if (lab->saes)
-		printf("SAEs       %s: %s, %zu layers of %zu features\n", c->sae.path,
-			sae_set_format(lab->saes), sae_set_layers(lab->saes),
-			sae_set_width(lab->saes, 0));
+		print_saes(lab);
 	for (size_t i = 0; i < c->n_prompts; i++)
 		printf("prompts    %s: %zu from %s\n", c->prompts[i].name, lab->prompts.sets[i].n,
 			c->prompts[i].file);
@@ -111,7 +119,10 @@ int plan_print(struct lab *lab, struct err *err)
 		model_parameters(lab->model) * dtype_bytes(lab->model->embedding.dtype));
 	if (lab->saes)
 		print_bytes("one SAE, whole, as float32",
-			2 * sae_set_width(lab->saes, 0) * a->d_model * sizeof(float));
+			2 * sae_set_width(lab->saes) * a->d_model * sizeof(float));
+	if (lab->saes && sae_set_top_k(lab->saes))
+		print_bytes("encoders of the features in use, whole: top-k SAEs, at most",
+			sae_set_count(lab->saes) * sae_set_width(lab->saes) * a->d_model * sizeof(float));
 	if (attribution > 0)
 		print_bytes("integrated gradients", attribution);
 	print_bytes("generation, at most", plan_generation(lab));

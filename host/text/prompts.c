@@ -1,47 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * prompts.c - Contract: prompts.h. Tests: tests/test_text.c.
+ * prompts.c - Contract: prompts.h. Tests: tests/test_prompts.c. Formats: prompt_formats.c; what a
+ * record means: prompt_record.c.
  */
 #include "host/text/prompts.h"
 
 #include "host/base/random.h"
-#include "host/formats/json.h"
+#include "host/text/prompt_formats.h"
 #include "host/text/utf8.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-static int read_record(struct prompt *p, const char *path, const json_t *record, size_t index,
-	struct err *err)
-{
-	const json_t *instruction = json_object_get(record, "instruction");
-	const json_t *category = json_object_get(record, "category");
-	const char *text = json_string_value(instruction);
-
-	p->record = index;
-	if (!text)
-		return err_set(err, ERR_INPUT,
-			"%s: record %zu: expected a string \"instruction\", found %s", path, index,
-			json_kind(instruction));
-	if (strlen(text) != json_string_length(instruction))
-		return err_set(err, ERR_INPUT, "%s: record %zu: its instruction holds a zero byte",
-			path, index);
-	if (text[strspn(text, " \t\r\n")] == '\0')
-		return err_set(err, ERR_INPUT, "%s: record %zu: its instruction is empty", path,
-			index);
-	p->text = strdup(text);
-	if (json_is_string(category))
-		p->category = strdup(json_string_value(category));
-	if (!p->text || (json_is_string(category) && !p->category))
-		return err_nomem(err, path, strlen(text));
-	return 0;
-}
-
-static void prompt_free(struct prompt *p)
-{
-	free(p->text);
-	free(p->category);
-}
 
 /* Keeps the records of one category, in order. */
 static void keep_category(struct prompt_set *set, const char *category)
@@ -72,7 +38,7 @@ static void shuffle(struct prompt_set *set, uint64_t seed)
 
 static void select_prompts(struct prompt_set *set, const struct prompt_selection *selection)
 {
-	if (selection->category)
+	if (selection->category && *selection->category)
 		keep_category(set, selection->category);
 	if (selection->shuffle)
 		shuffle(set, selection->seed);
@@ -80,48 +46,75 @@ static void select_prompts(struct prompt_set *set, const struct prompt_selection
 		prompt_free(&set->items[--set->n]);
 }
 
-static int read_array(struct prompt_set *set, const char *path, const json_t *array,
-	struct err *err)
+/* Files that are not what their name says. */
+static int check_bytes(const char *name, const char *bytes, size_t n, struct err *err)
 {
-	if (!json_is_array(array))
+	static const struct {
+		const char *begin, *what;
+	} others[] = {
+		{"PAR1", "a Parquet file; convert it to JSON lines"},
+		{"\x28\xb5\x2f\xfd", "a file compressed with zstd; unpack it"},
+		{"\x1f\x8b", "a file compressed with gzip; unpack it"},
+	};
+	size_t bad, line = 1;
+
+	if (is_lfs_pointer(bytes, n))
 		return err_set(err, ERR_INPUT,
-			"%s: expected an array of {\"instruction\": ...}, found %s", path,
-			json_kind(array));
-	set->items = calloc(json_array_size(array) + 1, sizeof *set->items);
-	if (!set->items)
-		return err_nomem(err, path, json_array_size(array) * sizeof *set->items);
-	for (size_t i = 0; i < json_array_size(array); i++)
-		if (read_record(&set->items[set->n++], path, json_array_get(array, i), i, err))
-			return err->code;
-	return 0;
+			"%s: this is a git-lfs pointer, not the prompts; fetch them with `git lfs "
+			"pull` "
+			"or `huggingface-cli download`",
+			name);
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		if (n >= strlen(others[i].begin) &&
+			memcmp(bytes, others[i].begin, strlen(others[i].begin)) == 0)
+			return err_set(err, ERR_INPUT, "%s: expected text, found %s", name,
+				others[i].what);
+	if (utf8_valid(bytes, n, &bad))
+		return 0;
+	for (size_t i = 0; i < bad; i++)
+		line += bytes[i] == '\n';
+	return err_set(err, ERR_INPUT, "%s:%zu: expected UTF-8, found byte 0x%02x at offset %zu",
+		name, line, (unsigned char)bytes[bad], bad);
+}
+
+int prompt_set_parse(struct prompt_set *set, const char *name, const void *bytes, size_t n,
+	const struct prompt_selection *selection, struct err *err)
+{
+	struct prompt_list list = {0};
+	int rc;
+
+	*set = (struct prompt_set){0};
+	sha256_bytes(bytes, n, set->sha256);
+	rc = check_bytes(name, bytes, n, err);
+	if (!rc)
+		rc = prompt_format_read(&list, name, bytes, n, selection, err);
+	set->items = list.data;
+	set->n = list.n;
+	if (!rc)
+		select_prompts(set, selection);
+	if (!rc && set->n == 0)
+		rc = err_set(err, ERR_INPUT, "%s: no prompt%s%s%s", name,
+			selection->n_where ? " that `where` lets through" : "",
+			selection->category && *selection->category ? " of category " : "",
+			selection->category ? selection->category : "");
+	if (rc)
+		prompt_set_free(set);
+	return rc;
 }
 
 int prompt_set_read(struct prompt_set *set, const char *path,
 	const struct prompt_selection *selection, struct err *err)
 {
-	struct file_map map = {0};
-	json_t *array = NULL;
+	struct file_map map;
+	int rc;
 
 	*set = (struct prompt_set){0};
-	TRY(file_map_open(&map, path, err));
-	sha256_bytes(map.data, map.size, set->sha256);
-	TRY(json_parse(&array, path, map.data ? (const char *)map.data : "", map.size, err));
-	TRY(read_array(set, path, array, err));
-	select_prompts(set, selection);
-	if (set->n == 0) {
-		err_set(err, ERR_INPUT, "%s: no prompt%s%s", path,
-			selection->category ? " of category " : "",
-			selection->category ? selection->category : "");
-		goto fail;
-	}
-	json_decref(array);
+	if (file_map_open(&map, path, err))
+		return err->code;
+	rc = prompt_set_parse(
+		set, path, map.data ? (const char *)map.data : "", map.size, selection, err);
 	file_map_close(&map);
-	return 0;
-fail:
-	json_decref(array);
-	file_map_close(&map);
-	prompt_set_free(set);
-	return err->code;
+	return rc;
 }
 
 void prompt_set_free(struct prompt_set *set)

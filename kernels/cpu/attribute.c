@@ -42,7 +42,7 @@ int CPU(csr_difference)(struct device *dev, const struct csr *a, const struct cs
 
 struct call {
 	struct device *dev;
-	struct tensor W_dec, g;
+	struct tensor W_dec, g, scale;
 	struct csr *f;
 };
 
@@ -53,19 +53,21 @@ static void attribute_rows(void *context, size_t first, size_t end, int thread)
 	float *value = c->f->values.data;
 
 	for (size_t row = first; row < end; row++) {
+		const float s = c->scale.data ? *row_of(c->scale, row) : 1;
+
 		for (int32_t e = c->f->indptr[row]; e < c->f->indptr[row + 1]; e++) {
 			const float *w = CPU(weight_floats)(c->W_dec, (size_t)c->f->indices[e] * d,
 				d, cpu_scratch(c->dev, thread));
 
-			value[e] *= v_dot(w, row_of(c->g, row), d);
+			value[e] *= s * v_dot(w, row_of(c->g, row), d);
 		}
 	}
 }
 
-int CPU(csr_attribute)(struct device *dev, struct tensor W_dec, struct tensor g, struct csr *f,
-	struct err *err)
+int CPU(csr_attribute)(struct device *dev, struct tensor W_dec, struct tensor g,
+	struct tensor scale, struct csr *f, struct err *err)
 {
-	struct call c = {dev, W_dec, g, f};
+	struct call c = {dev, W_dec, g, scale, f};
 
 	(void)err;
 	if (g.rows > 0)

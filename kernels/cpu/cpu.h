@@ -68,6 +68,20 @@ int CPU(sgemm)(bool transpose_b, size_t m, size_t n, size_t k, const float *A, s
 int CPU(tile_product)(float *panel, struct tensor x, size_t i, size_t m, struct tensor W, size_t j,
 	size_t n, float *C, size_t ldc, struct err *err);
 
+/* What an SAE's input does to a row: u = (x - mean) / divisor, undone by s and m (ops.h). */
+struct cpu_sae_input {
+	float mean, divisor, s, m;
+};
+
+struct cpu_sae_input CPU(sae_input_of)(enum sae_input kind, const float *x, size_t d);
+
+/* u of a row. */
+static inline void cpu_sae_input_apply(struct cpu_sae_input in, const float *x, float *u, size_t d)
+{
+	for (size_t j = 0; j < d; j++)
+		u[j] = (x[j] - in.mean) / in.divisor;
+}
+
 /* The first error of the tiles of a loop, whichever thread met it. */
 struct cpu_failure {
 	_Atomic int taken;

@@ -5,16 +5,97 @@
  *
  * Full encoding never holds a [tokens, d_sae] matrix: a tile of CPU_TILE_ROWS tokens by
  * CPU_PANEL_ROWS features is multiplied into the thread's scratch and its survivors are moved to
- * the tile's list at once. The lists are then joined in feature order, so the result does not
- * depend on which thread did which tile.
+ * the tile's list at once. With top_k each row of the lists is then cut by selection (quickselect
+ * for the k-th largest, then one pass in feature order). The lists are joined in feature order,
+ * so the result does not depend on which thread did which tile.
  */
 #include "host/base/vec.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 
 #include <math.h>
+#include <stdlib.h>
 
-/* The survivors of one block of features, row after row. */
+/* ---- the input ------------------------------------------------------------------------- */
+
+struct cpu_sae_input CPU(sae_input_of)(enum sae_input kind, const float *x, size_t d)
+{
+	float sum = 0, mean, sd;
+
+	if (kind == SAE_INPUT_RAW)
+		return (struct cpu_sae_input){0, 1, 1, 0};
+	if (kind == SAE_INPUT_SPHERE) {
+		const float s = sqrtf(v_dot(x, x, d)) / sqrtf((float)d);
+
+		return (struct cpu_sae_input){0, s > 0 ? s : 1, s, 0};
+	}
+	for (size_t j = 0; j < d; j++)
+		sum += x[j];
+	mean = sum / (float)d;
+	sum = 0;
+	for (size_t j = 0; j < d; j++)
+		sum += (x[j] - mean) * (x[j] - mean);
+	sd = sqrtf(sum / (float)(d - 1));
+	return (struct cpu_sae_input){mean, sd + 1e-5f, sd, mean};
+}
+
+struct input_call {
+	enum sae_input kind;
+	struct tensor x, out; /* out: u, or s of each row */
+};
+
+static void input_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct input_call *c = context;
+
+	(void)thread;
+	for (size_t i = first; i < end; i++)
+		cpu_sae_input_apply(CPU(sae_input_of)(c->kind, row_of(c->x, i), c->x.cols),
+			row_of(c->x, i), row_out(c->out, i), c->x.cols);
+}
+
+/* *u = what the encoder reads: x itself, or rows in fresh *memory, to be freed. */
+static int make_input(struct device *dev, enum sae_input kind, struct tensor x, struct tensor *u,
+	float **memory, struct err *err)
+{
+	struct input_call c = {kind, x, x};
+
+	*memory = NULL;
+	*u = x;
+	if (kind == SAE_INPUT_RAW)
+		return 0;
+	*memory = malloc(tensor_bytes(x) + 1);
+	if (!*memory)
+		return err_nomem(err, "the input of an SAE", tensor_bytes(x));
+	c.out.data = u->data = *memory;
+	cpu_run(dev, x.rows, 4 * x.cols, input_rows, &c);
+	return 0;
+}
+
+static void scale_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct input_call *c = context;
+
+	(void)thread;
+	for (size_t i = first; i < end; i++)
+		*row_out(c->out, i) =
+			CPU(sae_input_of)(c->kind, row_of(c->x, i), c->x.cols).s;
+}
+
+int CPU(sae_scale)(struct device *dev, enum sae_input kind, struct tensor x, struct tensor scale,
+	struct err *err)
+{
+	struct input_call c = {kind, x, scale};
+
+	(void)err;
+	cpu_run(dev, x.rows, 2 * x.cols, scale_rows, &c);
+	return 0;
+}
+
+/* ---- encoding -------------------------------------------------------------------------- */
+
+/* The survivors of one block of features; row i of the tile has entries start[i] to
+ * start[i + 1] - 1. */
 struct survivors {
 	struct {
 		int32_t *data;
@@ -24,9 +105,16 @@ struct survivors {
 		float *data;
 		size_t n, cap;
 	} value;
-	int32_t count[CPU_TILE_ROWS];
-	size_t taken; /* entries already joined */
+	size_t start[CPU_TILE_ROWS + 1];
 };
+
+static float gated(const struct sae_weights *sae, size_t i, float pre)
+{
+	const float act = ((const float *)sae->gain.data)[i] * pre +
+		((const float *)sae->shift.data)[i];
+
+	return act > 0 ? act : 0;
+}
 
 static int keep_survivors(const struct sae_weights *sae, const float *pre, size_t m, size_t first,
 	size_t n, struct survivors *list, struct err *err)
@@ -36,8 +124,8 @@ static int keep_survivors(const struct sae_weights *sae, const float *pre, size_
 
 	for (size_t i = 0; i < m; i++) {
 		const float *row = pre + i * n;
-		const size_t before = list->index.n;
 
+		list->start[i] = list->index.n;
 		for (size_t j = 0; j < n; j += VW) {
 			const size_t here = n - j;
 			const vf h = v_load_n(row + j, here) + v_load_n(b_enc + j, here);
@@ -49,25 +137,40 @@ static int keep_survivors(const struct sae_weights *sae, const float *pre, size_
 			if (!any)
 				continue;
 			for (size_t k = 0; k < VW && k < here; k++) {
-				if (!on[k])
+				const size_t feature = first + j + k;
+				const float f = !on[k]          ? 0
+					: sae->gain.data ? gated(sae, feature, h[k])
+							 : h[k];
+
+				if (f == 0)
 					continue;
-				TRY(vec_push(&list->index, (int32_t)(first + j + k), err));
-				TRY(vec_push(&list->value, h[k], err));
+				TRY(vec_push(&list->index, (int32_t)feature, err));
+				TRY(vec_push(&list->value, f, err));
 			}
 		}
-		list->count[i] = (int32_t)(list->index.n - before);
 	}
+	list->start[m] = list->index.n;
 	return 0;
 fail:
 	return err->code;
 }
+
+/* Entries of one row, features ascending. */
+struct entries {
+	int32_t *index;
+	float *value;
+};
 
 struct encode {
 	struct device *dev;
 	const struct sae_weights *sae;
 	struct tensor x;
 	size_t row, n_rows; /* the tile of rows */
-	struct survivors *lists;
+	struct survivors *lists; /* [n_blocks] */
+	size_t n_blocks;
+	/* With top_k, what is left of row i of the tile: n_kept[i] entries from i * most_kept. */
+	struct entries kept;
+	size_t n_kept[CPU_TILE_ROWS], most_kept;
 	struct cpu_failure failure;
 };
 
@@ -78,7 +181,7 @@ static int encode_block(const struct encode *c, size_t block, int thread, struct
 	struct survivors *list = &c->lists[block];
 	float *panel = cpu_scratch(c->dev, thread), *pre = panel + CPU_PANEL;
 
-	list->index.n = list->value.n = list->taken = 0;
+	list->index.n = list->value.n = 0;
 	TRY(CPU(tile_product)(panel, c->x, c->row, c->n_rows, c->sae->W_enc_t, first, n, pre, n,
 		err));
 	TRY(keep_survivors(c->sae, pre, c->n_rows, first, n, list, err));
@@ -97,73 +200,262 @@ static void encode_blocks(void *context, size_t first, size_t end, int thread)
 			cpu_fail(&c->failure, &err);
 }
 
-/* Appends row i's entries of every block, features ascending. */
-static void join_row(struct survivors *lists, size_t n_blocks, size_t i, struct csr *out,
-	size_t *n)
+/* Entries of row i of all blocks, appended to `to`. Returns how many. */
+static size_t gather_row(const struct encode *c, size_t i, struct entries to)
 {
-	for (size_t b = 0; b < n_blocks; b++) {
-		struct survivors *list = &lists[b];
-		const size_t count = (size_t)list->count[i];
+	size_t n = 0;
 
-		if (*n + count <= out->capacity && count > 0) {
-			memcpy(out->indices + *n, list->index.data + list->taken,
-				count * sizeof *out->indices);
-			memcpy((float *)out->values.data + *n, list->value.data + list->taken,
-				count * sizeof(float));
-		}
-		list->taken += count;
-		*n += count;
+	for (size_t b = 0; b < c->n_blocks; b++) {
+		const struct survivors *list = &c->lists[b];
+		const size_t from = list->start[i], count = list->start[i + 1] - from;
+
+		if (count == 0)
+			continue;
+		memcpy(to.index + n, list->index.data + from, count * sizeof *to.index);
+		memcpy(to.value + n, list->value.data + from, count * sizeof *to.value);
+		n += count;
 	}
+	return n;
+}
+
+static size_t count_row(const struct encode *c, size_t i)
+{
+	size_t n = 0;
+
+	if (c->sae->top_k > 0)
+		return c->n_kept[i];
+	for (size_t b = 0; b < c->n_blocks; b++)
+		n += c->lists[b].start[i + 1] - c->lists[b].start[i];
+	return n;
+}
+
+/* The k-th largest of n values (0 < k <= n), which are left in another order. */
+static float kth_largest(float *v, size_t n, size_t k)
+{
+	size_t low = 0, high = n - 1;
+
+	while (low < high) { /* the k-th largest lies in [low, high] */
+		const float pivot = v[low + (high - low) / 2];
+		size_t i = low, j = high;
+
+		for (;;) {
+			float swap;
+
+			while (v[i] > pivot)
+				i++;
+			while (v[j] < pivot)
+				j--;
+			if (i >= j)
+				break;
+			swap = v[i];
+			v[i++] = v[j];
+			v[j--] = swap;
+		}
+		if (k - 1 <= j)
+			high = j;
+		else
+			low = j + 1;
+	}
+	return v[low];
+}
+
+/* Appends the k largest of n entries of one group to `to`, in their order. */
+static size_t keep_largest(struct entries from, size_t n, size_t k, float *scratch,
+	struct entries to)
+{
+	size_t n_kept = 0, n_equal = k; /* of those equal to the k-th, how many are among the k */
+	float cut;
+
+	if (n <= k) {
+		memcpy(to.index, from.index, n * sizeof *to.index);
+		memcpy(to.value, from.value, n * sizeof *to.value);
+		return n;
+	}
+	memcpy(scratch, from.value, n * sizeof *scratch);
+	cut = kth_largest(scratch, n, k);
+	for (size_t e = 0; e < n; e++)
+		n_equal -= from.value[e] > cut;
+	for (size_t e = 0; e < n; e++) {
+		if (from.value[e] < cut || (from.value[e] == cut && n_equal == 0))
+			continue;
+		n_equal -= from.value[e] == cut;
+		to.index[n_kept] = from.index[e];
+		to.value[n_kept++] = from.value[e];
+	}
+	return n_kept;
+}
+
+static void cut_row(struct encode *c, size_t i, struct entries all, float *scratch)
+{
+	const size_t width = c->sae->group_width, n = gather_row(c, i, all);
+	struct entries to = {c->kept.index + i * c->most_kept, c->kept.value + i * c->most_kept};
+	size_t kept = 0;
+
+	for (size_t from = 0, end; from < n; from = end) {
+		const size_t group = (size_t)all.index[from] / width;
+
+		for (end = from; end < n && (size_t)all.index[end] / width == group; end++)
+			;
+		kept += keep_largest((struct entries){all.index + from, all.value + from},
+			end - from, c->sae->top_k, scratch,
+			(struct entries){to.index + kept, to.value + kept});
+	}
+	c->n_kept[i] = kept;
+}
+
+static void cut_rows(void *context, size_t first, size_t end, int thread)
+{
+	struct encode *c = context;
+	const size_t n = c->sae->W_enc_t.rows;
+	float *memory = malloc(3 * n * sizeof *memory + 1);
+	struct err err;
+
+	(void)thread;
+	if (!memory) {
+		err_nomem(&err, "one row of features", 3 * n * sizeof *memory);
+		cpu_fail(&c->failure, &err);
+		return;
+	}
+	for (size_t i = first; i < end; i++)
+		cut_row(c, i, (struct entries){(int32_t *)(memory + 2 * n), memory}, memory + n);
+	free(memory);
+}
+
+static void append_row(const struct encode *c, size_t i, struct csr *out, size_t *n)
+{
+	const size_t count = count_row(c, i);
+	const struct entries to = {out->indices + *n, (float *)out->values.data + *n};
+
+	if (*n + count <= out->capacity && count > 0) {
+		if (c->sae->top_k > 0) {
+			memcpy(to.index, c->kept.index + i * c->most_kept, count * sizeof *to.index);
+			memcpy(to.value, c->kept.value + i * c->most_kept, count * sizeof *to.value);
+		} else {
+			gather_row(c, i, to);
+		}
+	}
+	*n += count;
+}
+
+static int encode_tile(struct encode *c, struct csr *out, size_t *n, struct err *err)
+{
+	cpu_run(c->dev, c->n_blocks, c->n_rows * CPU_PANEL_ROWS * c->x.cols / VW, encode_blocks, c);
+	if (c->sae->top_k > 0 && !c->failure.taken)
+		cpu_run(c->dev, c->n_rows, 8 * c->sae->W_enc_t.rows, cut_rows, c);
+	if (c->failure.taken) {
+		*err = c->failure.err;
+		return err->code;
+	}
+	for (size_t r = 0; r < c->n_rows; r++) {
+		append_row(c, r, out, n);
+		out->indptr[c->row + r + 1] = (int32_t)*n;
+	}
+	if (*n > INT32_MAX)
+		return err_set(err, ERR_DEVICE,
+			"op sae_encode: expected at most %d active features in a batch, found more; "
+			"use a smaller batch",
+			INT32_MAX);
+	return 0;
+}
+
+static int allocate_lists(struct encode *c, struct err *err)
+{
+	const size_t n_features = c->sae->W_enc_t.rows, rows =
+		c->x.rows < CPU_TILE_ROWS ? c->x.rows : CPU_TILE_ROWS;
+
+	c->n_blocks = (n_features + CPU_PANEL_ROWS - 1) / CPU_PANEL_ROWS;
+	c->lists = calloc(c->n_blocks + 1, sizeof *c->lists);
+	if (!c->lists)
+		return err_nomem(err, "sparse encoding", c->n_blocks * sizeof *c->lists);
+	if (c->sae->top_k == 0)
+		return 0;
+	c->most_kept = n_features;
+	if (c->sae->top_k < n_features / (n_features / c->sae->group_width + 1))
+		c->most_kept = c->sae->top_k * (n_features / c->sae->group_width + 1);
+	c->kept.index = malloc(rows * c->most_kept * sizeof *c->kept.index + 1);
+	c->kept.value = malloc(rows * c->most_kept * sizeof *c->kept.value + 1);
+	if (!c->kept.index || !c->kept.value)
+		return err_nomem(err, "sparse encoding", rows * c->most_kept * 8);
+	return 0;
 }
 
 int CPU(sae_encode)(struct device *dev, const struct sae_weights *sae, struct tensor x,
 	struct csr *out, struct err *err)
 {
-	const size_t n_blocks = (sae->W_enc_t.rows + CPU_PANEL_ROWS - 1) / CPU_PANEL_ROWS;
-	struct encode c = {.dev = dev, .sae = sae, .x = x};
+	struct encode c = {.dev = dev, .sae = sae};
+	float *memory;
 	size_t n = 0;
+	int rc;
 
-	c.lists = calloc(n_blocks + 1, sizeof *c.lists);
-	if (!c.lists)
-		return err_nomem(err, "sparse encoding", n_blocks * sizeof *c.lists);
 	out->indptr[0] = 0;
-	for (; c.row < x.rows && !c.failure.taken; c.row += CPU_TILE_ROWS) {
+	rc = make_input(dev, sae->input, x, &c.x, &memory, err) || allocate_lists(&c, err);
+	for (; !rc && c.row < x.rows; c.row += CPU_TILE_ROWS) {
 		c.n_rows = x.rows - c.row < CPU_TILE_ROWS ? x.rows - c.row : CPU_TILE_ROWS;
-		cpu_run(dev, n_blocks, c.n_rows * CPU_PANEL_ROWS * x.cols / VW, encode_blocks, &c);
-		for (size_t r = 0; r < c.n_rows && !c.failure.taken; r++) {
-			join_row(c.lists, n_blocks, r, out, &n);
-			out->indptr[c.row + r + 1] = (int32_t)n;
-		}
-		if (n > INT32_MAX) {
-			err_set(&c.failure.err, ERR_DEVICE,
-				"op sae_encode: expected at most %d active features in a batch, "
-				"found more; use a smaller batch", INT32_MAX);
-			c.failure.taken = 1;
-		}
+		rc = encode_tile(&c, out, &n, err);
 	}
-	for (size_t b = 0; b < n_blocks; b++) {
+	for (size_t b = 0; c.lists && b < c.n_blocks; b++) {
 		free(c.lists[b].index.data);
 		free(c.lists[b].value.data);
 	}
 	free(c.lists);
-	if (c.failure.taken)
-		*err = c.failure.err;
-	return c.failure.taken ? err->code : 0;
+	free(c.kept.index);
+	free(c.kept.value);
+	free(memory);
+	return rc ? err->code : 0;
 }
 
 int CPU(sae_encode_selected)(struct device *dev, const struct sae_weights *sae, struct tensor x,
 	struct tensor f, struct err *err)
 {
 	const float *threshold = sae->threshold.data;
+	struct tensor u;
+	float *memory;
 
-	if (CPU(linear)(dev, x, sae->W_enc_t, sae->b_enc, f, err))
-		return err->code;
+	TRY(make_input(dev, sae->input, x, &u, &memory, err));
+	TRY(CPU(linear)(dev, u, sae->W_enc_t, sae->b_enc, f, err));
 	for (size_t i = 0; i < f.rows; i++) {
 		float *row = row_out(f, i);
 
-		for (size_t j = 0; j < f.cols; j++)
-			row[j] = row[j] > threshold[j] ? row[j] : 0;
+		if (sae->gain.data)
+			for (size_t j = 0; j < f.cols; j++)
+				row[j] = row[j] > threshold[j] ? gated(sae, j, row[j]) : 0;
+		else
+			for (size_t j = 0; j < f.cols; j++)
+				row[j] = row[j] > threshold[j] ? row[j] : 0;
 	}
+	free(memory);
+	return 0;
+fail:
+	free(memory);
+	return err->code;
+}
+
+/* ---- reading sparse rows --------------------------------------------------------------- */
+
+static float entry_of(const struct csr *f, size_t row, int32_t id)
+{
+	int32_t low = f->indptr[row], high = f->indptr[row + 1];
+
+	while (low < high) { /* the first entry not below id lies in [low, high] */
+		const int32_t middle = low + (high - low) / 2;
+
+		if (f->indices[middle] < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < f->indptr[row + 1] && f->indices[low] == id
+		? ((const float *)f->values.data)[low]
+		: 0;
+}
+
+int CPU(csr_select)(struct device *dev, const struct csr *f, const int32_t *id, struct tensor out,
+	struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < out.rows; i++)
+		for (size_t j = 0; j < out.cols; j++)
+			row_out(out, i)[j] = entry_of(f, i, id[j]);
 	return 0;
 }
 
@@ -171,7 +463,7 @@ struct rows_call {
 	struct device *dev;
 	const struct sae_weights *sae;
 	const struct csr *f;
-	struct tensor W, out;
+	struct tensor W, x, out;
 	const float *v;
 	float norm_v;
 };
@@ -188,13 +480,21 @@ static void decode_rows(void *context, size_t first, size_t end, int thread)
 				CPU(weight_floats)(c->sae->W_dec, (size_t)c->f->indices[e] * d, d,
 					cpu_scratch(c->dev, thread)),
 				row_out(c->out, row), d);
+		if (c->sae->input != SAE_INPUT_RAW) {
+			const struct cpu_sae_input in =
+				CPU(sae_input_of)(c->sae->input, row_of(c->x, row), d);
+			float *to = row_out(c->out, row);
+
+			for (size_t j = 0; j < d; j++)
+				to[j] = in.s * to[j] + in.m;
+		}
 	}
 }
 
-int CPU(sae_decode)(struct device *dev, const struct sae_weights *sae, const struct csr *f,
-	struct tensor x_hat, struct err *err)
+int CPU(sae_decode)(struct device *dev, const struct sae_weights *sae, struct tensor x,
+	const struct csr *f, struct tensor x_hat, struct err *err)
 {
-	struct rows_call c = {.dev = dev, .sae = sae, .f = f, .out = x_hat};
+	struct rows_call c = {.dev = dev, .sae = sae, .f = f, .x = x, .out = x_hat};
 
 	(void)err;
 	if (x_hat.rows > 0)

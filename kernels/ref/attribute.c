@@ -3,7 +3,7 @@
  * attribute.c - indirect effects on the sparse support of two encodings. Contract: ops.h.
  * Twin: kernels/cpu/attribute.c.
  *
- *   IE_i[t] = (f_patch,i[t] - f_clean,i[t]) <W_dec[i], g[t]>
+ *   IE_i[t] = (f_patch,i[t] - f_clean,i[t]) s[t] <W_dec[i], g[t]>
  */
 #include "kernels/ref/ref.h"
 
@@ -38,14 +38,17 @@ int ref_csr_difference(struct device *dev, const struct csr *a, const struct csr
 	return 0;
 }
 
-int ref_csr_attribute(struct device *dev, struct tensor W_dec, struct tensor g, struct csr *f,
-	struct err *err)
+int ref_csr_attribute(struct device *dev, struct tensor W_dec, struct tensor g,
+	struct tensor scale, struct csr *f, struct err *err)
 {
 	(void)dev, (void)err;
-	for (size_t row = 0; row < g.rows; row++)
+	for (size_t row = 0; row < g.rows; row++) {
+		const double s = scale.data ? get(scale, row, 0) : 1;
+
 		for (int32_t e = f->indptr[row]; e < f->indptr[row + 1]; e++)
 			set(f->values, (size_t)e, 0,
-				get(f->values, (size_t)e, 0) *
+				get(f->values, (size_t)e, 0) * s *
 					dot(W_dec, (size_t)f->indices[e], g, row));
+	}
 	return 0;
 }

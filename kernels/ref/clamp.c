@@ -3,37 +3,42 @@
  * clamp.c - holding chosen SAE features at new values. Contract: ops.h.
  * Twin: kernels/cpu/clamp.c.
  *
- *   x += sum_e (scale_e f_e + offset_e - f_e) W_dec[slot_e],   every f_e read from the old x
+ *   x += s sum_e (scale_e f_e + offset_e - f_e) W_dec[slot_e],   s and every f_e of the old x
  */
 #include "kernels/ref/ref.h"
 
 #include <stdlib.h>
 
-int ref_clamp_features(struct device *dev, const struct sae_weights *few,
-	const struct clamp_lists *lists, struct rows rows, struct tensor x, struct err *err)
+static void clamp_row(const struct sae_weights *few, const struct clamp_lists *lists, size_t list,
+	const double *f, double s, struct tensor x, size_t row)
 {
-	double *old = malloc((x.cols + 1) * sizeof *old);
-
-	(void)dev;
-	if (!old)
-		return err_nomem(err, "one row", x.cols * sizeof *old);
-	for (size_t row = 0; row < x.rows; row++) {
-		const size_t list = lists->n_lists == 1 ? 0 : (size_t)rows.seq[row];
+	for (int32_t e = lists->start[list]; e < lists->start[list + 1]; e++) {
+		const size_t i = (size_t)lists->slot[e];
+		const double delta = (double)lists->scale[e] * f[i] + (double)lists->offset[e] - f[i];
 
 		for (size_t j = 0; j < x.cols; j++)
-			old[j] = get(x, row, j);
-		for (int32_t e = lists->start[list]; e < lists->start[list + 1]; e++) {
-			const size_t i = (size_t)lists->slot[e];
-			double pre = get(few->b_enc, 0, i), f, delta;
-
-			for (size_t j = 0; j < x.cols; j++)
-				pre += old[j] * get(few->W_enc_t, i, j);
-			f = pre > get(few->threshold, 0, i) ? pre : 0;
-			delta = (double)lists->scale[e] * f + (double)lists->offset[e] - f;
-			for (size_t j = 0; j < x.cols; j++)
-				set(x, row, j, get(x, row, j) + delta * get(few->W_dec, i, j));
-		}
+			set(x, row, j, get(x, row, j) + s * delta * get(few->W_dec, i, j));
 	}
-	free(old);
+}
+
+int ref_clamp_features(struct device *dev, const struct sae_weights *few,
+	const struct clamp_lists *lists, struct rows rows, struct tensor given, struct tensor x,
+	struct err *err)
+{
+	const size_t n_few = few->W_enc_t.rows;
+	double *f = malloc((n_few + 1) * sizeof *f);
+
+	(void)dev;
+	if (!f)
+		return err_nomem(err, "one row of features", n_few * sizeof *f);
+	for (size_t row = 0; row < x.rows; row++) {
+		const size_t list = lists->n_lists == 1 ? 0 : (size_t)rows.seq[row];
+		const double s = ref_sae_input_scale(few->input, x, row);
+
+		for (size_t i = 0; i < n_few; i++)
+			f[i] = given.data ? get(given, row, i) : ref_sae_feature(few, x, row, i);
+		clamp_row(few, lists, list, f, s, x, row);
+	}
+	free(f);
 	return 0;
 }

@@ -56,4 +56,8 @@ static inline double dot(struct tensor a, size_t row_a, struct tensor b, size_t 
 	return sum;
 }
 
+/* What sae.c shares with clamp.c: feature i of a row of x before any top_k, and the row's s. */
+double ref_sae_feature(const struct sae_weights *sae, struct tensor x, size_t row, size_t i);
+double ref_sae_input_scale(enum sae_input input, struct tensor x, size_t row);
+
 #endif

@@ -1,0 +1,37 @@
+# Fuzz targets: tests/fuzz/fuzz_NAME.c with a seed corpus in tests/fuzz/corpus/NAME.
+#
+# Always: an ordinary program per target that replays its corpus (ctest -R fuzz_corpus).
+# With SAENGINE_FUZZ, which needs clang: fuzz_NAME for libFuzzer as well (target `fuzz`, make fuzz).
+add_custom_target(fuzz)
+
+function(add_fuzz_target name) # and what it links
+  add_executable(replay_${name} tests/fuzz/fuzz_${name}.c tests/fuzz/replay.c)
+  target_link_libraries(replay_${name} PRIVATE ${ARGN})
+  add_test(NAME fuzz_corpus_${name}
+    COMMAND replay_${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+  set_tests_properties(fuzz_corpus_${name} PROPERTIES LABELS fuzz)
+  if(SAENGINE_FUZZ)
+    add_executable(fuzz_${name} EXCLUDE_FROM_ALL tests/fuzz/fuzz_${name}.c)
+    target_link_libraries(fuzz_${name} PRIVATE ${ARGN})
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    add_dependencies(fuzz fuzz_${name})
+  endif()
+endfunction()
+
+# Settings alone: the rest of the floor `run` would bring HDF5 and the kernels.
+add_library(config STATIC EXCLUDE_FROM_ALL host/run/config.c host/run/config_table.c)
+target_include_directories(config PRIVATE ${LIBCONFIG_INCLUDE})
+target_link_libraries(config PUBLIC base PRIVATE ${LIBCONFIG_LIBRARY})
+
+# A model's config.json alone, likewise without the kernels.
+add_library(arch STATIC EXCLUDE_FROM_ALL host/model/arch.c host/model/rope.c)
+target_link_libraries(arch PUBLIC formats)
+
+add_fuzz_target(arch arch)
+add_fuzz_target(config config)
+add_fuzz_target(csv text)
+add_fuzz_target(json formats)
+add_fuzz_target(npz formats)
+add_fuzz_target(prompts text)
+add_fuzz_target(python_list text)
+add_fuzz_target(safetensors formats)

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sae_file.c - what the formats share in finding their files. Contract: sae_file.h.
+ */
+#include "host/model/sae_file.h"
+
+#include "host/base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+int sae_folders(const char *folder, sae_folder_visit *visit, void *context, struct err *err)
+{
+	DIR *dir = opendir(folder);
+	int rc = 0;
+
+	if (!dir)
+		return err_set(err, ERR_INPUT, "%s: %s", folder, strerror(errno));
+	for (const struct dirent *entry; rc == 0 && (entry = readdir(dir));) {
+		char path[SAE_PATH];
+
+		snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+		if (entry->d_name[0] != '.' && folder_exists(path))
+			rc = visit(context, entry->d_name, err);
+	}
+	closedir(dir);
+	return rc;
+}
+
+void sae_sibling(const struct sae_file *file, const char *name, char path[SAE_PATH])
+{
+	const int folder = (int)(strlen(file->path) - strlen(file->format->file_name));
+
+	snprintf(path, SAE_PATH, "%.*s%s", folder, file->path, name);
+}
+
+int sae_expect_text(const json_t *object, const char *path, const char *key, const char *expected,
+	struct err *err)
+{
+	const char *found = expected;
+
+	if (json_get_text(object, path, key, &found, err))
+		return err->code;
+	if (strcmp(found, expected) != 0)
+		return err_set(err, ERR_INPUT, "%s: %s: expected \"%s\", found \"%s\"", path, key,
+			expected, found);
+	return 0;
+}

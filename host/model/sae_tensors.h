@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sae_tensors.h - from the tensors of a publisher's file to the engine's SAE. A format says which
+ * tensor is which, how it lies, and by what constants and norms the published inference scales
+ * it; everything that is the same affine map for all rows is folded here, once, at the door.
+ */
+#ifndef SAENGINE_SAE_TENSORS_H
+#define SAENGINE_SAE_TENSORS_H
+
+#include "host/formats/safetensors.h"
+#include "host/model/sae_file.h"
+
+/* A tensor without data is absent. With x the (normed) input, in this order:
+ *   W_enc_i *= enc_scale;  b_enc_i *= bias_scale;  W_dec_i *= dec_scale (and scaling_i);
+ *   b_dec *= b_dec_scale;  threshold_i *= threshold_scale (exp of it first: log_threshold);
+ *   subtract_b_dec: b_enc_i -= W_enc_i . b_dec
+ *   unit_decoder:   W_enc_i *= |W_dec_i|, b_enc_i *= |W_dec_i|, W_dec_i /= |W_dec_i|
+ *   b_mag present (gated): b_enc is b_gate; gain_i = exp(r_mag_i), shift_i = b_mag_i -
+ *   gain_i b_gate_i: max(gain pre + shift, 0) is then the magnitude path on the same W_enc.
+ * Negative thresholds become 0: f is relu(pre) where pre is above the threshold. */
+struct sae_tensors {
+	size_t d_model, d_sae;
+	struct file_tensor W_enc, W_dec; /* two dimensions, features first or last */
+	struct file_tensor b_enc, b_dec, threshold, scaling, b_mag, r_mag;
+	bool enc_by_feature, dec_by_feature; /* features are the first dimension */
+	bool log_threshold, subtract_b_dec, unit_decoder;
+	double constant_threshold; /* where there is no tensor */
+	double enc_scale, bias_scale, dec_scale, b_dec_scale, threshold_scale;
+};
+
+/* No tensors, every scale 1. */
+struct sae_tensors sae_tensors_none(void);
+
+/* A tensor of the file, its type (F32, F64, BF16, F16) and shape checked; cols 0: one dimension.
+ * Errors: ERR_INPUT naming file, tensor, expected and found. */
+int sae_tensor_find(const struct safetensors *weights, const char *path, const char *name,
+	size_t rows, size_t cols, struct file_tensor *out, struct err *err);
+
+/* Reads features as struct sae_format's read does. Errors: memory. */
+int sae_tensors_read(const struct sae_tensors *t, const int32_t *ids, size_t n,
+	const struct sae_arrays *out, struct err *err);
+
+/* A reader made of one safetensors file and the description of its tensors, which is all that
+ * most formats need: open fills it, read and close are the two functions below. */
+struct sae_safetensors {
+	struct safetensors *weights;
+	struct sae_tensors tensors;
+};
+
+/* Maps file->path into a fresh file->reader; *out borrows it. */
+int sae_safetensors_open(struct sae_file *file, struct sae_safetensors **out, struct err *err);
+int sae_safetensors_read(struct sae_file *file, const int32_t *ids, size_t n,
+	const struct sae_arrays *out, struct err *err);
+void sae_safetensors_close(struct sae_file *file);
+
+#endif

@@ -1,0 +1,353 @@
+"""make_seeds.py - writes the seed corpora of the fuzz targets into tests/fuzz/corpus: small files,
+one feature or fault each, named for it. Needs Python alone. Seeds that a fuzzer or a person added
+are left alone.
+"""
+
+import io
+import json
+import os
+import struct
+import zipfile
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
+
+
+def put(target, name, data):
+    d = f"{ROOT}/{target}"
+    os.makedirs(d, exist_ok=True)
+    if isinstance(data, str):
+        data = data.encode()
+    open(f"{d}/{name}", "wb").write(data)
+
+
+def safetensors(header, data=b""):
+    h = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
+    return struct.pack("<Q", len(h)) + h + data
+
+
+def tensor(dtype, shape, offsets):
+    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+
+
+put(
+    "safetensors",
+    "two",
+    safetensors(
+        {
+            "__metadata__": {"format": "pt"},
+            "a": tensor("F32", [2, 2], [0, 16]),
+            "b": tensor("BF16", [3], [16, 22]),
+        },
+        bytes(22),
+    ),
+)
+put(
+    "safetensors",
+    "scalar_and_empty",
+    safetensors({"a": tensor("I64", [], [0, 8]), "z": tensor("F32", [0, 5], [8, 8])}, bytes(8)),
+)
+put(
+    "safetensors",
+    "padded",
+    safetensors(b'{"a":{"dtype":"F8_E4M3","shape":[3],"data_offsets":[0,3]}}    ', b"abc"),
+)
+put("safetensors", "many_dims", safetensors({"a": tensor("U8", [1, 1, 1, 1, 1, 2], [0, 2])}, b"ab"))
+put("safetensors", "four_bits", safetensors({"a": tensor("F4", [4], [0, 2])}, b"ab"))
+put(
+    "safetensors",
+    "overlap",
+    safetensors({"a": tensor("F32", [2], [0, 8]), "b": tensor("F32", [2], [4, 12])}, bytes(12)),
+)
+put(
+    "safetensors",
+    "hole",
+    safetensors({"a": tensor("U8", [2], [0, 2]), "b": tensor("U8", [2], [3, 5])}, bytes(5)),
+)
+put(
+    "safetensors",
+    "overflow",
+    safetensors({"a": tensor("F32", [4611686018427387904, 16], [0, 16])}, bytes(16)),
+)
+put("safetensors", "trailing", safetensors({"a": tensor("U8", [2], [0, 2])}, bytes(5)))
+put("safetensors", "no_tensor", safetensors({}))
+put("safetensors", "huge_header", struct.pack("<Q", 2**64 - 1) + b"{}")
+put("safetensors", "git_lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+
+
+def npy(descr, shape, data, fortran=False, version=1):
+    h = ("{'descr': %s, 'fortran_order': %s, 'shape': %s, }" % (descr, fortran, shape)).encode()
+    h += b" " * (-(len(h) + 11) % 16) + b"\n"
+    return (
+        b"\x93NUMPY"
+        + bytes([version, 0])
+        + (struct.pack("<H", len(h)) if version == 1 else struct.pack("<I", len(h)))
+        + h
+        + data
+    )
+
+
+def npz(members, method=zipfile.ZIP_STORED, comment=b"", zip64=False):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", method) as z:
+        for name, data in members:
+            info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
+            info.compress_type = method
+            with z.open(info, "w", force_zip64=zip64) as f:
+                f.write(data)
+        z.comment = comment
+    return archive.getvalue()
+
+
+f4 = struct.pack("<4f", 1, 2, 3, 4)
+put(
+    "npz",
+    "stored",
+    npz([("a.npy", npy("'<f4'", "(4,)", f4)), ("b.npy", npy("'<f2'", "(2, 1)", b"abcd"))]),
+)
+put("npz", "deflated", npz([("a.npy", npy("'<f4'", "(2, 2)", f4))], zipfile.ZIP_DEFLATED))
+put("npz", "zeros", npz([("a.npy", npy("'<f4'", "(256,)", bytes(1024)))], zipfile.ZIP_DEFLATED))
+put("npz", "fortran", npz([("a.npy", npy("'<f8'", "(2, 1)", bytes(16), True))]))
+put("npz", "scalar", npz([("a.npy", npy("'<i8'", "()", bytes(8)))]))
+put("npz", "version_2", npz([("a.npy", npy("'<i4'", "(1,)", bytes(4), version=2))]))
+put("npz", "zip64", npz([("a.npy", npy("'<f4'", "(1,)", bytes(4)))], zip64=True))
+put("npz", "comment", npz([("a.npy", npy("'<f4'", "(1,)", bytes(4)))], comment=b"PK\5\6 not yet"))
+put("npz", "pickled", npz([("a.npy", npy("'|O'", "(1,)", b"\x80\x04K\x01."))]))
+put("npz", "empty", npz([]))
+put("npz", "git_lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+put(
+    "json",
+    "object",
+    '{"a": 1, "b": -2.5e3, "c": "t\\u00e9\\n", "d": [true, false, null], "e": {}, "f": null, "g": true}',
+)
+put("json", "array", '[[], {}, [[["deep"]]], 0, -0, 1e-7, "\\ud83d\\ude00"]')
+put("json", "duplicate", '{"a":1,"a":2}')
+put("json", "nul", '{"a":"x\\u0000y"}')
+put("json", "bad_utf8", b'["\xff\xc0\x80"]')
+put("json", "surrogate", '["\\ud800"]')
+put("json", "big_integer", "[99999999999999999999, 1e999]")
+put("json", "git_lfs", "version https://git-lfs.github.com/spec/v1\n")
+put("csv", "plain", ",goal,target\na,b\nc,d\n")
+put("csv", "quoted", ',x,y\r\n"a ""b""","c\r\nd"\r\n"",""\r\n')
+put("csv", "tabs", '\tx\ty\n"a\tb"\tc\n\n\nd\te')
+put("csv", "carriage", ",a,b\rc,d\r")
+put("csv", "stray_quote", ',a "b" c,d""\n')
+put("csv", "open_quote", ',a,"b\nc')
+put("csv", "text_behind_quote", ',"a"b,c\n')
+put("csv", "empty_fields", ",,,\n,,\n")
+put("python_list", "both_quotes", """['a', "it's", 'say "x"', ]""")
+put("python_list", "escapes", r"""['\\ \' \" \a\b\f\n\r\t\v \101 \x41 \u20ac \U0001F600 \q']""")
+put("python_list", "continued", "[ 'a\\\nb' ,\n 'c']")
+put("python_list", "empty", "[]")
+put("python_list", "no_comma", "['a' 'b']")
+put("python_list", "zero", r"['\x00']")
+put("python_list", "surrogate", r"['\ud800']")
+put("python_list", "named", r"['\N{DASH}']")
+put("python_list", "cut", "['a', 'b")
+put("python_list", "utf8", "['\u00e9\u65e5', '\U0001f600']")
+
+
+def prompts(name, fmt, setting, text):
+    put(
+        "prompts",
+        name,
+        bytes([["json", "jsonl", "csv", "tsv", "txt"].index(fmt) + 5 * setting])
+        + (text if isinstance(text, bytes) else text.encode()),
+    )
+
+
+prompts(
+    "refusal_direction",
+    "json",
+    0,
+    '[{"instruction": "a", "category": null}, {"instruction": "b", "category": "x"}]',
+)
+prompts("texts", "json", 0, '["a", "b\\nc"]')
+prompts(
+    "alpaca",
+    "json",
+    0,
+    '[{"instruction":"a","input":"","output":"o"},{"instruction":"b","input":"i","output":"o"}]',
+)
+prompts(
+    "lines_called_json",
+    "json",
+    0,
+    '{"Category":"c","Question":"q"}\n{"Category":"d","Question":"r"}\n',
+)
+prompts("gsm8k", "jsonl", 0, '{"question":"How many?","answer":"2+2\\n#### 1,004"}\n')
+prompts(
+    "arc",
+    "jsonl",
+    0,
+    '{"question":{"stem":"Which?","choices":[{"text":"x","label":"1"},{"text":"y","label":"2"}]},"answerKey":"2"}',
+)
+prompts(
+    "arc_lists",
+    "jsonl",
+    0,
+    '{"question":"Which?","choices":{"text":["x","y"],"label":["A","B"]},"answerKey":"A"}',
+)
+prompts(
+    "harmbench",
+    "csv",
+    0,
+    'Behavior,FunctionalCategory,SemanticCategory,ContextString\r\n"a ""b""",standard,x,"c\r\nd"\r\n',
+)
+prompts(
+    "jailbreakbench", "csv", 1, ",Goal,Target,Behavior,Category\n0,a,t,b,c\n1,d,t,b,c\n2,e,t,b,c\n"
+)
+prompts("named_fields", "csv", 2, "ask,kind\na,x\nb,y\n")
+prompts("suffixes", "csv", 3, 'goal,response\na,"[\'b\', ""it\'s""]"\n')
+prompts("suffixes_json", "json", 3, '[{"goal":"a","response":["b","c"]}]')
+prompts("where", "csv", 4, "goal,kind\na,x\nb,y\n")
+prompts(
+    "where_three",
+    "jsonl",
+    5,
+    '{"prompt":"a","kind":"y=1","label":1,"category":"x"}\n{"prompt":"b","kind":"x","label":0}\n',
+)
+prompts(
+    "wildjailbreak",
+    "tsv",
+    0,
+    'vanilla\tadversarial\tcompletion\tdata_type\nv\t\tc\tvanilla_harmful\nw\t"a\tb"\t\tadversarial_harmful\n',
+)
+prompts("shuffled", "txt", 1, "a\nb\nc\nd\n")
+prompts("plain", "txt", 0, b"\xef\xbb\xbfone\r\n\n two \nthree")
+prompts("bad_utf8", "txt", 0, b"one\ntw\xffo")
+prompts("empty_prompt", "csv", 0, 'goal,x\n"",y\n')
+prompts("no_field", "json", 0, '[{"a":1}]')
+prompts("parquet", "json", 0, "PAR1xx")
+prompts("git_lfs", "csv", 0, "version https://git-lfs.github.com/spec/v1\n")
+put(
+    "config",
+    "small",
+    'experiment = ["direction", "jailbreak"];\noutput = "o.h5";\nmodel = { path = "m"; };\nsae : { path = "s"; width = "1k"; l0 = 10.0; };\nprompts = {\n harmful_train = { file = "a.json"; limit = 8; shuffle = true; };\n harmless_train = { file = "b.csv"; where = ["k=v", "l=w"]; text_field = "t"; };\n harmful_test = { file = "c.tsv"; format = "tsv"; };\n};\ndirection = { layer = 3; };\njailbreak = { scale = [-1.0, 2]; scopes = "global"; };\n',
+)
+put(
+    "config",
+    "overrides",
+    'experiment = "coherence";\noutput = "o";\nmodel = { path = "m"; };\nprompts = { harmless_test = { file = "x.json"; }; };\nsae = { path = "s"; };\n--set generate.max_new_tokens=48\n--set model.path=a b\n--set induce.value=[1.0, 2.5]\n--set prompts.harmless_test.limit=7\n',
+)
+put(
+    "config",
+    "faults",
+    'experiment = ["atribution"];\nouput = 3;\nmodel = { path = 3; n_ctx = -4; };\nsae = { l0 = "many"; };\nprompts = { a = 3; b = { fil = "x"; where = "x"; }; };\nseed = 9007199254740993L;\nthreads = 0x7fffffffffffffff;\n',
+)
+put("config", "syntax", "model = { path = ;\n")
+put(
+    "config",
+    "kinds",
+    'a = (1, [2, 3], { b = "c"; }); d = 1e400; e = "\\x41\\n" "joined"; f = true; # comment\n/* c */ // d\n',
+)
+put("config", "empty", "")
+g = {
+    "model_type": "gemma2",
+    "num_hidden_layers": 2,
+    "hidden_size": 8,
+    "intermediate_size": 16,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 4,
+    "vocab_size": 32,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+    "attn_logit_softcapping": 50.0,
+    "final_logit_softcapping": None,
+    "sliding_window": 4096,
+    "query_pre_attn_scalar": 4,
+    "hidden_activation": "gelu_pytorch_tanh",
+}
+put("arch", "gemma2", json.dumps(g))
+put(
+    "arch",
+    "llama3",
+    json.dumps(
+        {
+            "model_type": "llama",
+            "num_hidden_layers": 2,
+            "hidden_size": 8,
+            "intermediate_size": 16,
+            "num_attention_heads": 2,
+            "vocab_size": 32,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 500000.0,
+            "hidden_act": "silu",
+            "rope_scaling": {
+                "rope_type": "llama3",
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8192,
+            },
+            "tie_word_embeddings": True,
+        }
+    ),
+)
+put(
+    "arch",
+    "gemma3",
+    json.dumps(
+        {
+            "model_type": "gemma3",
+            "text_config": {
+                "model_type": "gemma3_text",
+                "num_hidden_layers": 6,
+                "hidden_size": 8,
+                "intermediate_size": 16,
+                "sliding_window": 512,
+                "sliding_window_pattern": 6,
+                "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+                "layer_types": ["sliding_attention"] * 5 + ["full_attention"],
+            },
+        }
+    ),
+)
+put(
+    "arch",
+    "qwen3",
+    json.dumps(
+        {
+            "model_type": "qwen3",
+            "num_hidden_layers": 2,
+            "hidden_size": 8,
+            "intermediate_size": 16,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "vocab_size": 32,
+            "attention_bias": False,
+            "use_sliding_window": True,
+            "sliding_window": 16,
+            "max_window_layers": 1,
+        }
+    ),
+)
+put(
+    "arch",
+    "mistral",
+    json.dumps(
+        {
+            "model_type": "mistral",
+            "num_hidden_layers": 1,
+            "hidden_size": 8,
+            "intermediate_size": 16,
+            "num_attention_heads": 2,
+            "vocab_size": 32,
+            "sliding_window": None,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+        }
+    ),
+)
+put(
+    "arch",
+    "wrong_kinds",
+    json.dumps(
+        {"model_type": "llama", "num_hidden_layers": "2", "hidden_size": -8, "rope_scaling": []}
+    ),
+)
+put("arch", "unknown", '{"model_type":"bert"}')
+put(
+    "arch",
+    "head_of_no_width",
+    '{"model_type":"llama","num_hidden_layers":1,"hidden_size":8,"intermediate_size":16,"num_attention_heads":16,"vocab_size":32}',
+)

@@ -1,0 +1,36 @@
+#!/bin/sh
+# run.sh - every fuzz target for so many inputs; what `make fuzz` runs after building.
+#
+#   tests/fuzz/run.sh RUNS [TARGET ...]
+#
+# New inputs that reach new code are kept in build/fuzz/corpus/TARGET and tried first the next time.
+# An input that breaks a target is left in build/fuzz/crashes and ends the script with status 1,
+# after the other targets have run.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+runs=$1
+shift
+names=$*
+[ -n "$names" ] || names=$(ls tests/fuzz/corpus)
+
+mkdir -p build/fuzz/crashes
+broken=
+for name in $names; do
+	mkdir -p "build/fuzz/corpus/$name"
+	# libconfig's own leak (fuzz_config.c) would have every second input searched for leaks.
+	leaks=1
+	[ "$name" = config ] && leaks=0
+	words=
+	[ -f "tests/fuzz/$name.dict" ] && words=-dict=tests/fuzz/$name.dict
+	log=build/fuzz/$name.log
+	if "build/fuzz/fuzz_$name" -runs="$runs" -max_len=2048 -timeout=10 -rss_limit_mb=2048 \
+		-detect_leaks=$leaks -print_final_stats=1 ${words:+"$words"} "-artifact_prefix=build/fuzz/crashes/$name-" \
+		"build/fuzz/corpus/$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
+		printf '%-14s %s\n' "$name" "$(grep -o 'DONE.*' "$log" | tail -1)"
+	else
+		broken="$broken $name"
+		printf '%-14s BROKEN, see %s\n' "$name" "$log"
+		grep -E 'ERROR|not so|runtime error|SUMMARY|Test unit written' "$log"
+	fi
+done
+[ -z "$broken" ]
