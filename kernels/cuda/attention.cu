@@ -205,7 +205,7 @@ int cuda_attention(struct device *dev, const struct attention *a, struct tensor 
 		TRY(plan_tiles(dev, &c, keys, EXACT_TILE, false, &plan, err));
 		TRY(attention_exact(dev, &c, &plan, err));
 	}
-	return cuda_launched(dev, "attention", err);
+	return cuda_launched(dev, "op attention", err);
 fail:
 	return err->code;
 }
@@ -221,11 +221,11 @@ int cuda_attention_backward(struct device *dev, const struct attention *a, struc
 
 	TRY(check_head(a, err));
 	TRY(cuda_check(cudaMemsetAsync(dk.data, 0, tensor_bytes(dk), cuda_stream(dev)),
-		"attention_backward", "cudaMemsetAsync of dk", err));
+		"op attention_backward", "cudaMemsetAsync of dk", err));
 	TRY(cuda_check(cudaMemsetAsync(dv.data, 0, tensor_bytes(dv), cuda_stream(dev)),
-		"attention_backward", "cudaMemsetAsync of dv", err));
+		"op attention_backward", "cudaMemsetAsync of dv", err));
 	if (tensor_count(q) == 0)
-		return cuda_launched(dev, "attention_backward", err);
+		return cuda_launched(dev, "op attention_backward", err);
 	c.out = floats(out);
 	c.lse = floats(lse);
 	c.dout = floats(dout);
@@ -238,7 +238,7 @@ int cuda_attention_backward(struct device *dev, const struct attention *a, struc
 		cuda_stream(dev), c.out, c.dout, n, a->head_dim, (float *)c.delta);
 	TRY(tensor ? attention_tensor_backward(dev, &c, &plan, err)
 		   : attention_exact_backward(dev, &c, &plan, err));
-	return cuda_launched(dev, "attention_backward", err);
+	return cuda_launched(dev, "op attention_backward", err);
 fail:
 	return err->code;
 }

@@ -3,7 +3,7 @@
  * attribute.cu - indirect effects on the sparse support of two encodings. Contract: ops.h.
  * Definition: kernels/ref/attribute.c.
  *
- *   IE_i[t] = (f_patch,i[t] - f_clean,i[t]) <W_dec[i], g[t]>
+ *   IE_i[t] = (f_patch,i[t] - f_clean,i[t]) s[t] <W_dec[i], g[t]>
  *
  * The difference merges two ascending lists per row. In their union feature i comes after the
  * entries of both lists below it, less those that both have:
@@ -24,7 +24,6 @@
  * Deterministic: places follow from the lists, each product is one warp's sum in a fixed order.
  */
 #include "kernels/cuda/csr.cuh"
-#include "kernels/cuda/pack.cuh"
 
 enum { MERGE_BLOCK = 128, PRODUCT_BLOCK = 256 };
 
@@ -138,59 +137,45 @@ int cuda_csr_difference(struct device *dev, const struct csr *a, const struct cs
 	if (n == 0) {
 		TRY(cuda_check(
 			cudaMemsetAsync(out->indptr, 0, sizeof *out->indptr, cuda_stream(dev)),
-			"csr_difference", "cudaMemsetAsync", err));
-		return cuda_launched(dev, "csr_difference", err);
+			"op csr_difference", "cudaMemsetAsync", err));
+		return cuda_launched(dev, "op csr_difference", err);
 	}
 	GPU_LAUNCH(lengths_kernel, n, MERGE_BLOCK, 0, cuda_stream(dev), f, g, out->indptr);
 	csr_lengths_to_ends(dev, out->indptr, n);
 	GPU_LAUNCH(difference_kernel, n, MERGE_BLOCK, 0, cuda_stream(dev), f, g, out->indptr,
 		out->capacity, out->indices, floats(out->values));
-	return cuda_launched(dev, "csr_difference", err);
+	return cuda_launched(dev, "op csr_difference", err);
 fail:
 	return err->code;
 }
 
 /* ---- products on the support ------------------------------------------------------------ */
 
-template <typename T, int V>
-static __global__ void __launch_bounds__(PRODUCT_BLOCK) attribute_kernel(const T *W_dec,
-	const float *g, size_t d, const int32_t *indptr, const int32_t *indices, float *values)
+template <typename T>
+static __global__ void __launch_bounds__(PRODUCT_BLOCK)
+	attribute_kernel(const T *W_dec, const float *g, const float *scale, size_t d,
+		const int32_t *indptr, const int32_t *indices, float *values)
 {
 	const size_t row = blockIdx.x;
 	const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
 	const int32_t end = indptr[row + 1];
+	const float s = scale ? scale[row] : 1;
 
-	g += row * d;
 	for (int32_t e = indptr[row] + warp; e < end; e += PRODUCT_BLOCK / WARP) {
-		const T *w = W_dec + (size_t)indices[e] * d;
-		float sum = 0;
+		const float sum = warp_dot(g + row * d, W_dec + (size_t)indices[e] * d, d);
 
-		for (size_t j = (size_t)lane * V; j < d; j += WARP * V) {
-			float a[V], b[V];
-
-			load_pack<V>(w + j, a);
-			load_pack<V>(g + j, b);
-#pragma unroll
-			for (int i = 0; i < V; i++)
-				sum += a[i] * b[i];
-		}
-		sum = warp_sum(sum);
 		if (lane == 0)
-			values[e] *= sum;
+			values[e] *= s * sum;
 	}
 }
 
-int cuda_csr_attribute(
-	struct device *dev, struct tensor W_dec, struct tensor g, struct csr *f, struct err *err)
+int cuda_csr_attribute(struct device *dev, struct tensor W_dec, struct tensor g,
+	struct tensor scale, struct csr *f, struct err *err)
 {
-	const int width = min(pack_width(W_dec, g.cols), pack_width(g, g.cols));
-
 	if (g.rows > 0)
 		GPU_WITH_TYPE(W_dec.dtype, T,
-			WITH_PACK(width, V,
-				GPU_LAUNCH((attribute_kernel<T, V>), (unsigned)g.rows,
-					PRODUCT_BLOCK, 0, cuda_stream(dev), (const T *)W_dec.data,
-					floats(g), g.cols, f->indptr, f->indices,
-					floats(f->values))));
-	return cuda_launched(dev, "csr_attribute", err);
+			GPU_LAUNCH(attribute_kernel<T>, (unsigned)g.rows, PRODUCT_BLOCK, 0,
+				cuda_stream(dev), (const T *)W_dec.data, floats(g), floats(scale),
+				g.cols, f->indptr, f->indices, floats(f->values)));
+	return cuda_launched(dev, "op csr_attribute", err);
 }

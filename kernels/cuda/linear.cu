@@ -192,7 +192,7 @@ int cuda_linear(struct device *dev, struct tensor x, struct tensor W, struct ten
 
 	TRY(cuda_scratch(dev, linear_scratch_bytes(dev, y.rows, W), &scratch, err));
 	TRY(linear_multiply(dev, x, W, bias, y, scratch, err));
-	return cuda_launched(dev, "linear", err);
+	return cuda_launched(dev, "op linear", err);
 fail:
 	return err->code;
 }
@@ -246,7 +246,7 @@ int cuda_linear_backward(struct device *dev, struct tensor dy, struct tensor W, 
 		return beta == 0 ? cuda_scale(dev, 0, dx, err) : 0;
 	TRY(cuda_scratch(dev, scratch_bytes(conversion, dy.rows, W.rows, W), &scratch, err));
 	TRY(multiply_backward(dev, dy, W, beta, dx, scratch, err));
-	return cuda_launched(dev, "linear_backward", err);
+	return cuda_launched(dev, "op linear_backward", err);
 fail:
 	return err->code;
 }

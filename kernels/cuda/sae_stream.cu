@@ -151,7 +151,7 @@ static int start(struct device *dev, struct stream s, struct gates gates, float 
 {
 	const size_t bytes = STAGES * (STREAM_FEATURES + TILES * 8) * LD * sizeof(struct bf16);
 
-	TRY(cuda_check(GPU_ALLOW_SHARED(stream_kernel<TILES>, bytes), "sae_encode",
+	TRY(cuda_check(GPU_ALLOW_SHARED(stream_kernel<TILES>, bytes), "op sae_encode",
 		"cudaFuncSetAttribute", err));
 	GPU_LAUNCH(stream_kernel<TILES>, blocks_for(s.n_feature, STREAM_FEATURES), BLOCK, bytes,
 		cuda_stream(dev), s, gates, products, (uint16_t *)marks, mark_words(s.n_feature));
@@ -160,12 +160,11 @@ fail:
 	return err->code;
 }
 
-int sae_stream(struct device *dev, const void *x16, size_t n, const struct sae_weights *sae,
-	float *products, uint32_t *marks, struct err *err)
+int sae_stream(struct device *dev, const void *x16, size_t n, struct tensor W_enc_t,
+	struct gates gates, float *products, uint32_t *marks, struct err *err)
 {
-	const struct stream s = {(const struct bf16 *)x16, (const struct bf16 *)sae->W_enc_t.data,
-		(int)n, sae->W_enc_t.rows, sae->W_enc_t.cols};
-	const struct gates gates = {floats(sae->b_enc), floats(sae->threshold)};
+	const struct stream s = {(const struct bf16 *)x16, (const struct bf16 *)W_enc_t.data,
+		(int)n, W_enc_t.rows, W_enc_t.cols};
 
 	if (n <= 16)
 		return start<2>(dev, s, gates, products, marks, err);

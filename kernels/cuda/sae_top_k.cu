@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sae_top_k.cu - keeps the marks of the top_k largest features of every group. Contract: sae.cuh.
+ * Definition: kernels/ref/sae.c.
+ *
+ * Active features are positive, so their bits as integers order them. One block per row takes its
+ * groups in turn and finds the k-th largest by three passes over the marked features, highest bits
+ * first: a histogram of the next 11 (then 11, then 10) bits among those that agree so far, and the
+ * bin in which the k-th lies. A fourth pass takes the marks away from what is smaller. Of those
+ * equal to the k-th the lowest are kept: where there are too many, which distinct values never
+ * have, one warp walks the marks in order.
+ *
+ * 4 passes of 4 bytes per feature, 1 MB a row of 65536 features, mostly from the second-level
+ * cache: by argument 0.75 ms for 8192 rows, a quarter of their products. Share of the limit: not
+ * yet measured. A warp has one word of marks at a time and a lane one feature, so products are read
+ * in order. Histograms count with integer atomics: deterministic, and so is all else.
+ */
+#include "kernels/cuda/csr.cuh"
+#include "kernels/cuda/sae.cuh"
+
+enum { BLOCK = 256, N_WARPS = BLOCK / WARP, BINS = 2048, BINS_PER_THREAD = BINS / BLOCK };
+
+/* One group of one row. */
+struct group {
+	struct gates gates;
+	float factor;
+	const float *products; /* of the row */
+	uint32_t *marks;       /* of the row */
+	size_t first, end;     /* features */
+};
+
+/* The bits of this lane's feature in a word of marks; 0 where it is not marked, or in another
+ * group. */
+static __device__ __forceinline__ uint32_t bits_of(struct group g, size_t word)
+{
+	const size_t feature = word * 32 + threadIdx.x % WARP;
+
+	if (feature < g.first || feature >= g.end || !(g.marks[word] >> threadIdx.x % WARP & 1))
+		return 0;
+	return __float_as_uint(gate(g.gates, feature, g.products[feature] * g.factor));
+}
+
+/* The bin of the k-th largest among those counted; *above: how many lie in higher bins. The result
+ * passes through `found`, two ints of shared memory. */
+static __device__ __forceinline__ int find_bin(
+	const int *count, int k, int *partial, int *found, int *above)
+{
+	/* Thread t has the t-th bins from above. */
+	const int top = BINS - 1 - (int)threadIdx.x * BINS_PER_THREAD;
+	int mine = 0, before, total;
+
+	for (int i = 0; i < BINS_PER_THREAD; i++)
+		mine += count[top - i];
+	before = block_sum_before(mine, partial, &total);
+	if (before < k && before + mine >= k) {
+		int bin = top;
+
+		while (before + count[bin] < k)
+			before += count[bin--];
+		found[0] = bin;
+		found[1] = before;
+	}
+	__syncthreads();
+	*above = found[1];
+	return found[0];
+}
+
+/* Of the equal ones only the first n_kept stay. One warp. */
+static __device__ __forceinline__ void drop_last_equal(struct group g, uint32_t cut, int n_kept)
+{
+	const int lane = (int)threadIdx.x % WARP;
+
+	for (size_t word = g.first / 32; word * 32 < g.end; word++) {
+		const uint32_t equal = __ballot_sync(ALL_LANES, bits_of(g, word) == cut);
+		const int before = __popc(equal & ((1u << lane) - 1));
+		const uint32_t dropped = __ballot_sync(
+			ALL_LANES, (equal >> lane & 1) && before >= n_kept);
+
+		if (lane == 0)
+			g.marks[word] &= ~dropped;
+		n_kept = max(0, n_kept - __popc(equal));
+	}
+}
+
+static __device__ __forceinline__ void cut_group(
+	struct group g, int k, int *count, int *partial, int *found)
+{
+	const int lane = (int)threadIdx.x % WARP;
+	const size_t first_word = g.first / 32 + threadIdx.x / WARP;
+	uint32_t cut = 0; /* bits of the k-th largest, as far as they are known */
+	int n_equal = 0;
+
+	for (int pass = 0; pass < 3; pass++) {
+		/* Bits from `known` up agree with the k-th largest; those from `shift` up follow.
+		 */
+		const int known = pass == 0 ? 32 : pass == 1 ? 21 : 10;
+		const int shift = pass == 0 ? 21 : pass == 1 ? 10 : 0;
+		int total, above, bin;
+
+		__syncthreads(); /* counts have been read */
+		for (int i = (int)threadIdx.x; i < BINS; i += BLOCK)
+			count[i] = 0;
+		__syncthreads();
+		for (size_t word = first_word; word * 32 < g.end; word += N_WARPS) {
+			const uint32_t bits = bits_of(g, word);
+
+			if (bits != 0 && (pass == 0 || bits >> known == cut >> known))
+				atomicAdd(&count[bits >> shift & ((1u << (known - shift)) - 1)], 1);
+		}
+		__syncthreads();
+		if (pass == 0) {
+			int mine = 0;
+
+			for (int i = 0; i < BINS_PER_THREAD; i++)
+				mine += count[(int)threadIdx.x * BINS_PER_THREAD + i];
+			block_sum_before(mine, partial, &total);
+			if (total <= k) /* the same for all threads */
+				return;
+		}
+		bin = find_bin(count, k, partial, found, &above);
+		cut |= (uint32_t)bin << shift;
+		k -= above;
+		n_equal = count[bin];
+	}
+	for (size_t word = first_word; word * 32 < g.end; word += N_WARPS) {
+		const uint32_t bits = bits_of(g, word);
+		const uint32_t smaller = __ballot_sync(ALL_LANES, bits != 0 && bits < cut);
+
+		if (lane == 0)
+			g.marks[word] &= ~smaller;
+	}
+	__syncthreads();
+	if (n_equal > k && threadIdx.x < WARP)
+		drop_last_equal(g, cut, k);
+}
+
+static __global__ void __launch_bounds__(BLOCK)
+	cut_kernel(struct gates gates, const float *products, uint32_t *marks, size_t n_feature,
+		size_t n_words, int top_k, size_t group_width)
+{
+	__shared__ int count[BINS], partial[WARP], found[2];
+	const size_t row = blockIdx.x;
+	struct group g = {gates, row_factor(gates, row), products + row * n_feature,
+		marks + row * n_words, 0, 0};
+
+	for (g.first = 0; g.first < n_feature; g.first = g.end) {
+		g.end = g.first + group_width < n_feature ? g.first + group_width : n_feature;
+		cut_group(g, top_k, count, partial, found);
+		__syncthreads(); /* the next group may begin in the same word */
+	}
+}
+
+void sae_keep_largest(const struct device *dev, const struct sae_weights *sae, size_t n,
+	struct gates gates, const float *products, uint32_t *marks)
+{
+	const size_t n_feature = sae->W_enc_t.rows;
+	const size_t width = sae->group_width < n_feature ? sae->group_width : n_feature;
+
+	if (sae->top_k < width) /* else every group keeps all it has */
+		GPU_LAUNCH(cut_kernel, (unsigned)n, BLOCK, 0, cuda_stream(dev), gates, products,
+			marks, n_feature, mark_words(n_feature), (int)sae->top_k, width);
+}
