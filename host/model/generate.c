@@ -227,12 +227,17 @@ static int gather_steps(struct generator *g, const struct generation *r, struct 
 	return batch_upload(b, err);
 }
 
+static bool records(const struct generator *g, const struct generation *r)
+{
+	return device_records(g->model->dev) && !edits_wait(r->edits, r->n_edits);
+}
+
 /* Whether the step batch should be put together anew; `going` of its replies go on. */
-static bool has_thinned(const struct generator *g, size_t going)
+static bool has_thinned(const struct generator *g, const struct generation *r, size_t going)
 {
 	const struct batch *b = &g->batch;
 
-	if (!device_records(g->model->dev))
+	if (!records(g, r))
 		return going < b->n_rows;
 	/* Beyond the last position no recorded step may go. A reply that has ended loses its row,
 	 * one that goes on is refused by the pass. */
@@ -272,7 +277,7 @@ static int run_step(struct generator *g, const struct generation *r, struct err 
 {
 	struct device *dev = g->model->dev;
 
-	if (g->n_steps == 1 && device_records(dev))
+	if (g->n_steps == 1 && records(g, r))
 		TRY(record_step(g, r, err));
 	if (g->recording)
 		TRY(device_replay(dev, g->recording, err));
@@ -298,7 +303,7 @@ static int run_steps(struct generator *g, const struct generation *r, struct err
 		going = take_tokens(g, r);
 		if (going == 0)
 			return 0;
-		if (has_thinned(g, going))
+		if (has_thinned(g, r, going))
 			TRY(gather_steps(g, r, err));
 	}
 fail:
