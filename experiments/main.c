@@ -157,6 +157,9 @@ static int run(const struct config *c, bool dry_run, struct err *err)
 		plan_print(&lab, err);
 		goto fail;
 	}
+	TRY(plan_check(&lab, err));
+	if (c->profile)
+		device_make_synchronous(lab.dev);
 	log_info("saengine %s: %s on %s, %zu prompts", SAENGINE_VERSION, c->model.path,
 		device_description(lab.dev), lab.prompts.n);
 	TRY(results_create(&lab.results, c->output, err));

@@ -57,6 +57,7 @@ enum op_id {
 
 /* What a device does that runs behind the host and has memory of its own. */
 struct async_backend {
+	size_t working_bytes; /* the most that ops take for themselves */
 	int (*wait)(struct device *dev, struct err *err);
 	/* From now on every op waits for its end. */
 	void (*make_synchronous)(struct device *dev);

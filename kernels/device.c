@@ -43,8 +43,8 @@ fail:
 	return err->code;
 }
 
-int device_open_backend(struct device **out, const struct backend *backend, int n_threads,
-	struct err *err)
+int device_open_backend(
+	struct device **out, const struct backend *backend, int n_threads, struct err *err)
 {
 	return open_numbered(out, backend, n_threads, 0, err);
 }
@@ -70,13 +70,16 @@ int device_open(struct device **out, const char *name, int n_threads, struct err
 #else
 		return err_set(err, ERR_DEVICE,
 			"device \"%s\": this build has no CUDA backend; use \"cpu\", or build with "
-			"`cmake --preset cuda`", name);
+			"`cmake --preset cuda`",
+			name);
 #endif
 	}
 	if (!backend)
 		return err_set(err, ERR_CONFIG,
-			"device \"%s\": expected \"cpu\", \"cpu:LEVEL\" (LEVEL is one of x86-64-v2, "
-			"x86-64-v3, x86-64-v4, generic), \"cuda:N\" or \"cuda:N:f32\"", name);
+			"device \"%s\": expected \"cpu\", \"cpu:LEVEL\" (LEVEL is one of "
+			"x86-64-v2, "
+			"x86-64-v3, x86-64-v4, generic), \"cuda:N\" or \"cuda:N:f32\"",
+			name);
 	return open_numbered(out, backend, n_threads, ordinal, err);
 }
 
@@ -150,6 +153,11 @@ bool device_free_memory(struct device *dev, size_t *bytes)
 	struct err ignored;
 
 	return dev->backend->async && dev->backend->async->free_memory(dev, bytes, &ignored) == 0;
+}
+
+size_t device_working_bytes(const struct device *dev)
+{
+	return dev->backend->async ? dev->backend->async->working_bytes : 0;
 }
 
 int device_wait(struct device *dev, struct err *err)

@@ -76,6 +76,10 @@ size_t device_peak(const struct device *dev);
  * cannot tell. */
 bool device_free_memory(struct device *dev, size_t *bytes);
 
+/* The most memory that ops take for themselves, beside what they are given; 0 where that is the
+ * host's. */
+size_t device_working_bytes(const struct device *dev);
+
 /* Waits for everything asked so far. Ops may return before they are done; what failed meanwhile
  * is reported by this and by device_download. Errors: ERR_DEVICE. */
 int device_wait(struct device *dev, struct err *err);

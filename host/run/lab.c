@@ -207,11 +207,14 @@ static int encode_prompts(struct lab *lab, struct err *err)
 	return shared_prefix(lab, lab->chat->released_prefix, &lab->n_released_prefix, err);
 }
 
-/* Half of what the machine could still give, in bytes. */
-static size_t half_of_memory(void)
+/* Half of what the device, or else the machine, could still give, in bytes. */
+static size_t half_of_memory(struct device *dev)
 {
 	const long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+	size_t available;
 
+	if (device_free_memory(dev, &available))
+		return available / 2;
 	return pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : (size_t)1 << 30;
 }
 
@@ -223,7 +226,7 @@ static int open_saes(struct lab *lab, struct err *err)
 		.fold = c->sae.fold, .bf16 = strcmp(c->sae.dtype, "bf16") == 0,
 		.some_layers = strcmp(c->sae.layers, "found") == 0,
 		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
-					       : half_of_memory()};
+					       : half_of_memory(lab->dev)};
 
 	if (!*c->sae.path)
 		return 0;

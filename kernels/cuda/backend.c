@@ -53,17 +53,20 @@ static int choose_device(struct device *dev, struct err *err)
 	if (status != cudaSuccess || count == 0)
 		return err_set(err, ERR_DEVICE, "device \"cuda:%d\": no CUDA device was found (%s)",
 			dev->ordinal,
-			status != cudaSuccess ? cudaGetErrorString(status) : "the driver lists none");
+			status != cudaSuccess ? cudaGetErrorString(status)
+					      : "the driver lists none");
 	if (dev->ordinal >= count)
 		return err_set(err, ERR_DEVICE,
-			"device \"cuda:%d\": expected a number below %d, the CUDA devices of this machine",
+			"device \"cuda:%d\": expected a number below %d, the CUDA devices of this "
+			"machine",
 			dev->ordinal, count);
 	TRY(cuda_check(cudaSetDevice(dev->ordinal), "device", "cudaSetDevice", err));
 	TRY(cuda_check(cudaGetDeviceProperties(&properties, dev->ordinal), "device",
 		"cudaGetDeviceProperties", err));
 	if (properties.major < 8)
 		return err_set(err, ERR_DEVICE,
-			"device \"cuda:%d\": expected compute capability 8.0 or newer, found %d.%d (%s)",
+			"device \"cuda:%d\": expected compute capability 8.0 or newer, found %d.%d "
+			"(%s)",
 			dev->ordinal, properties.major, properties.minor, properties.name);
 	state->ordinal = dev->ordinal;
 	state->n_sm = properties.multiProcessorCount;
@@ -91,7 +94,8 @@ static int open_state(struct device *dev, bool exact, bool synchronous, struct e
 	TRY(cuda_check(cudaMallocHost(&state->staging, 2 * (size_t)CUDA_STAGING), "device",
 		"cudaMallocHost of the staging buffer", err));
 	for (int half = 0; half < 2; half++)
-		TRY(cuda_check(cudaEventCreateWithFlags(&state->staged[half], cudaEventDisableTiming),
+		TRY(cuda_check(
+			cudaEventCreateWithFlags(&state->staged[half], cudaEventDisableTiming),
 			"device", "cudaEventCreate", err));
 	return gemm_open(&state->gemm, dev, err);
 fail:
@@ -149,7 +153,8 @@ static int no_room(struct device *dev, size_t bytes, cudaError_t status, struct 
 	cudaMemGetInfo(&available, &total);
 	return err_set(err, ERR_DEVICE,
 		"out of device memory: cannot allocate %zu bytes beside the %zu in use; %zu of %zu "
-		"are free (%s)", bytes, dev->allocated, available, total, cudaGetErrorString(status));
+		"are free (%s)",
+		bytes, dev->allocated, available, total, cudaGetErrorString(status));
 }
 
 static int reserve_block(struct cuda_state *state, struct err *err)
@@ -161,8 +166,8 @@ static int reserve_block(struct cuda_state *state, struct err *err)
 	state->block_capacity = 2 * state->block_capacity + 64;
 	grown = realloc(state->blocks, state->block_capacity * sizeof *grown);
 	if (!grown)
-		return err_nomem(err, "the list of device memory",
-			state->block_capacity * sizeof *grown);
+		return err_nomem(
+			err, "the list of device memory", state->block_capacity * sizeof *grown);
 	state->blocks = grown;
 	return 0;
 }
@@ -214,9 +219,11 @@ int cuda_scratch(struct device *dev, size_t bytes, void **out, struct err *err)
 
 		if (state->recording)
 			return err_set(err, ERR_INTERNAL,
-				"scratch memory of %zu bytes asked for while recording, %zu are there",
+				"scratch memory of %zu bytes asked for while recording, %zu are "
+				"there",
 				bytes, state->scratch_bytes);
-		TRY(cuda_check(cudaStreamSynchronize(state->stream), "scratch memory", "wait", err));
+		TRY(cuda_check(
+			cudaStreamSynchronize(state->stream), "scratch memory", "wait", err));
 		cudaFree(state->scratch);
 		device_account(dev, 0, state->scratch_bytes);
 		state->scratch = NULL;
@@ -265,11 +272,11 @@ static int upload(struct device *dev, void *to, const void *from, size_t bytes, 
 	while (done < bytes) {
 		const size_t n = size_min(bytes - done, CUDA_STAGING - state->half_used);
 		char *stage = (char *)state->staging + (size_t)state->half * CUDA_STAGING +
-			state->half_used;
+			      state->half_used;
 
 		memcpy(stage, (const char *)from + done, n);
 		TRY(cuda_check(cudaMemcpyAsync((char *)to + done, stage, n, cudaMemcpyHostToDevice,
-				    state->stream),
+				       state->stream),
 			"upload", "cudaMemcpyAsync", err));
 		state->half_used += n;
 		done += n;
@@ -291,16 +298,16 @@ static int download(struct device *dev, void *to, const void *from, size_t bytes
 		return err_set(err, ERR_INTERNAL, "a download of %zu bytes while recording", bytes);
 	TRY(cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, state->stream),
 		"download", "cudaMemcpyAsync", err));
-	return cuda_check(cudaStreamSynchronize(state->stream), "download",
-		"an op before it failed", err);
+	return cuda_check(
+		cudaStreamSynchronize(state->stream), "download", "an op before it failed", err);
 fail:
 	return err->code;
 }
 
 static int wait_for_all(struct device *dev, struct err *err)
 {
-	return cuda_check(cudaStreamSynchronize(cuda_stream(dev)), "wait", "an op before it failed",
-		err);
+	return cuda_check(
+		cudaStreamSynchronize(cuda_stream(dev)), "wait", "an op before it failed", err);
 }
 
 static void make_synchronous(struct device *dev)
@@ -336,8 +343,8 @@ static int record_end(struct device *dev, struct recording **out, struct err *er
 		goto fail;
 	}
 	TRY(cuda_check(status, "record", "cudaStreamEndCapture", err));
-	TRY(cuda_check(cudaGraphInstantiate(&r->graph, graph, 0), "record", "cudaGraphInstantiate",
-		err));
+	TRY(cuda_check(
+		cudaGraphInstantiate(&r->graph, graph, 0), "record", "cudaGraphInstantiate", err));
 	cudaGraphDestroy(graph);
 	r->scratch = state->scratch;
 	*out = r;
@@ -354,7 +361,8 @@ static int replay(struct device *dev, struct recording *r, struct err *err)
 	const struct cuda_state *state = cuda_state_of(dev);
 
 	if (r->scratch != state->scratch)
-		return err_set(err, ERR_INTERNAL, "replay: scratch memory moved since the recording");
+		return err_set(
+			err, ERR_INTERNAL, "replay: scratch memory moved since the recording");
 	TRY(cuda_check(cudaGraphLaunch(r->graph, state->stream), "replay", "cudaGraphLaunch", err));
 	return cuda_launched(dev, "replay", err);
 fail:
@@ -371,6 +379,7 @@ static void recording_free(struct device *dev, struct recording *r)
 /* ---- the tables ------------------------------------------------------------------------ */
 
 static const struct async_backend async = {
+	.working_bytes = 2 * (size_t)CUDA_BLOCK_BYTES, /* scratch, and the library of products */
 	.wait = wait_for_all,
 	.make_synchronous = make_synchronous,
 	.free_memory = free_memory,
@@ -382,8 +391,7 @@ static const struct async_backend async = {
 
 #define CUDA_ENTRY(op) .op = cuda_##op,
 #define CUDA_TABLE(symbol, text, opener, host) \
-	const struct backend symbol = { \
-		.name = text, \
+	const struct backend symbol = {.name = text, \
 		.activation = DTYPE_F32, \
 		.is_host = host, \
 		.open = opener, \
