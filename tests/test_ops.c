@@ -496,6 +496,8 @@ static const struct {
 	{"linear, deeper than a panel", run_linear, {40, 4101, 9, BF16, 1}, 1e-5},
 	{"linear, float32 panels", run_linear, {290, 70, 140, F32, 0}, 4e-6},
 	{"linear, float16 panels", run_linear, {34, 70, 131, F16, 1}, 4e-6},
+	{"linear, no rows", run_linear, {0, 16, 8, BF16, 1}, 0},
+	{"linear_backward, no rows", run_linear_backward, {0, 16, 8, BF16, 1}, 0},
 	{"linear, wide enough for blocks", run_linear, {70, 600, 40, BF16, 1}, 4e-6},
 	{"linear_backward, wide enough for blocks", run_linear_backward, {70, 40, 600, BF16, 1}, 4e-6},
 	{"linear_backward, float16 in blocks", run_linear_backward, {5, 200, 130, F16, 0}, 4e-6},
@@ -526,6 +528,7 @@ static const struct {
 	{"attention, long keys, one query each", run_attention, {4, 1, 64, 0, 0, 2, 300, 1, 300}, 1e-5},
 	{"attention, 9 heads a key, one query", run_attention, {9, 1, 128, 20, 40, 3, 8, 1, 120}, 1e-5},
 	{"attention, head of 320, one query", run_attention, {4, 1, 320, 0, 0, 2, 3, 1, 20}, 1e-5},
+	{"attention, no rows", run_attention, {2, 1, 16, 0, 0, 0, 3, 0, 4}, 0},
 	{"attention, wide head", run_attention, {2, 1, 256, 500, 0, 2, 5, 0, 30}, 1e-5},
 	{"gated gelu", run_gated, {5, 37, ACTIVATION_GELU_TANH, 4}, 3e-6},
 	{"gated gelu, large", run_gated, {40, 512, ACTIVATION_GELU_TANH, 30}, 3e-6},
@@ -552,6 +555,13 @@ static const struct {
 	{"sae, blocks of rows, bfloat16", run_sae, {130, 24, 300, BF16}, 1e-5},
 	{"sae, many features", run_sae, {3, 16, 9000, F32}, 1e-5},
 	{"sae, float16", run_sae, {20, 24, 70, F16}, 1e-5},
+	{"sae, no rows", run_sae, {0, 24, 70, BF16, KIND_TOP_K + KIND_SPHERE}, 1e-5},
+	{"sae, sphere and top k, few rows of bfloat16", run_sae,
+		{9, 64, 300, BF16, KIND_SPHERE + KIND_TOP_K}, 1e-5},
+	{"sae, gated groups, few rows of bfloat16", run_sae,
+		{5, 40, 203, BF16, KIND_GATED + KIND_GROUPS}, 1e-5},
+	{"sae, top k of many", run_sae, {2, 8, 9000, F32, KIND_TOP_K}, 1e-5},
+	{"sae, standardized, some rows at a time", run_sae, {70, 24, 600, F32, KIND_STANDARDIZED}, 1e-5},
 	{"sae, gated", run_sae, {9, 32, 150, F32, KIND_GATED}, 1e-5},
 	{"sae, gated, bfloat16", run_sae, {37, 45, 391, BF16, KIND_GATED}, 1e-5},
 	{"sae, top k", run_sae, {37, 45, 391, F32, KIND_TOP_K}, 1e-5},
@@ -825,8 +835,8 @@ TEST(features_and_decoder_rows_beyond_2_to_the_31_elements_are_found)
 		last[j] = f32_to_bf16((float)(j % 5));
 		fixture_set(g, j, 1);
 	}
-	REQUIRE_OK(op_sae_decode(dev, &sae, &csr, x_hat, &err), &err);
-	REQUIRE_OK(op_csr_attribute(dev, sae.W_dec, g, &csr, &err), &err);
+	REQUIRE_OK(op_sae_decode(dev, &sae, nothing(), &csr, x_hat, &err), &err);
+	REQUIRE_OK(op_csr_attribute(dev, sae.W_dec, g, nothing(), &csr, &err), &err);
 	for (size_t j = 0; j < HUGE_COLS; j++)
 		CHECK(fixture_get(x_hat, j) == 2.0 * (double)(j % 5), "element %zu is %g", j,
 			fixture_get(x_hat, j));
@@ -1028,27 +1038,31 @@ static void check_planted(struct device *dev, int rule)
 	fixture_free(&f);
 }
 
+static void check_planted_rules(struct device *dev)
+{
+	for (int rule = 0; rule < 3; rule++)
+		check_planted(dev, rule);
+	device_close(dev);
+}
+
 TEST(equal_features_empty_rows_and_thresholds_met_exactly_are_settled_alike_everywhere)
 {
-	const char *const *level = device_cpu_levels();
-	struct device *dev;
-	struct err err;
-	char name[64];
+	check_planted_rules(open_tested(&backend_ref_f32, 1));
+	check_planted_rules(open_tested(&backend_ref_f64, 1));
+#if defined(TEST_CUDA) || defined(TEST_EMU)
+	for (size_t b = 0; b < sizeof tested / sizeof *tested; b++)
+		check_planted_rules(open_tested(tested[b], 1));
+#else
+	for (const char *const *level = device_cpu_levels(); *level; level++) {
+		struct device *dev;
+		struct err err;
+		char name[64];
 
-	for (size_t i = 0;; i++) {
-		if (i < 2) {
-			REQUIRE_OK(device_open_backend(&dev, i ? &backend_ref_f64 : &backend_ref_f32, 1,
-					   &err), &err);
-		} else {
-			if (!level[i - 2])
-				break;
-			snprintf(name, sizeof name, "cpu:%s", level[i - 2]);
-			REQUIRE_OK(device_open(&dev, name, 2, &err), &err);
-		}
-		for (int rule = 0; rule < 3; rule++)
-			check_planted(dev, rule);
-		device_close(dev);
+		snprintf(name, sizeof name, "cpu:%s", *level);
+		REQUIRE_OK(device_open(&dev, name, 2, &err), &err);
+		check_planted_rules(dev);
 	}
+#endif
 }
 
 TEST(ablating_a_unit_vector_leaves_nothing_along_it)

@@ -58,7 +58,7 @@ static __global__ void __launch_bounds__(BLOCK) marks_kernel(const float *produc
 		for (int r = 0; r < MARK_ROWS; r++) {
 			const size_t at = (first_row + r) * n_feature + feature;
 			const bool on = first_row + r < n_rows && feature < n_feature &&
-					gate(gates, feature, products[at] * factor[r]) != 0;
+					gate(gates, feature, products[at], factor[r]) != 0;
 			const uint32_t bits = __ballot_sync(ALL_LANES, on);
 
 			mine[r] = lane == w ? bits : mine[r];
@@ -108,7 +108,7 @@ static __global__ void __launch_bounds__(BLOCK) entries_kernel(const float *prod
 				continue;
 			indices[place] = (int32_t)feature;
 			values[place] = gate(
-				gates, feature, products[row * n_feature + feature] * factor);
+				gates, feature, products[row * n_feature + feature], factor);
 		}
 		start += (size_t)total;
 	}
@@ -236,7 +236,7 @@ static __global__ void __launch_bounds__(BLOCK)
 	const size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x;
 
 	if (i < count)
-		f[i] = gate(gates, i % n_feature, f[i] * row_factor(gates, i / n_feature));
+		f[i] = gate(gates, i % n_feature, f[i], row_factor(gates, i / n_feature));
 }
 
 int cuda_sae_encode_selected(struct device *dev, const struct sae_weights *sae, struct tensor x,

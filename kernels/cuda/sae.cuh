@@ -26,32 +26,6 @@ struct row_input {
 	float mean, inverse, s, m;
 };
 
-/* One row's, which all threads of the block take part in. partial: as for block_sum. */
-static __device__ __forceinline__ struct row_input row_input_of(
-	enum sae_input kind, const float *x, size_t d, float *partial)
-{
-	float sum = 0, mean = 0, sd;
-
-	if (kind == SAE_INPUT_RAW)
-		return (struct row_input){0, 1, 1, 0};
-	if (kind == SAE_INPUT_STANDARDIZED) {
-		for (size_t j = threadIdx.x; j < d; j += blockDim.x)
-			sum += x[j];
-		mean = block_sum(sum, partial) / (float)d;
-		sum = 0;
-	}
-	for (size_t j = threadIdx.x; j < d; j += blockDim.x)
-		sum += (x[j] - mean) * (x[j] - mean);
-	sum = block_sum(sum, partial);
-	if (kind == SAE_INPUT_SPHERE) {
-		const float s = sqrtf(sum) / sqrtf((float)d);
-
-		return (struct row_input){0, s > 0 ? 1 / s : 1, s, 0};
-	}
-	sd = sqrtf(sum / (float)(d - 1));
-	return (struct row_input){mean, 1 / (sd + 1e-5f), sd, mean};
-}
-
 /* The row_input of every row of x. */
 void sae_rows_input(
 	const struct device *dev, enum sae_input kind, struct tensor x, struct row_input *to);
@@ -81,14 +55,16 @@ static __device__ __forceinline__ float row_factor(struct gates gates, size_t ro
 	return gates.input ? gates.input[row].inverse : 1.0f;
 }
 
-/* f_i, before any top_k, of W_enc_t[i] . u; 0 where the feature is not active. */
-static __device__ __forceinline__ float gate(struct gates gates, size_t i, float product)
+/* f_i, before any top_k, of a product and its row's factor; 0 where the feature is not active. The
+ * multiply-add is spelt out: whoever asks again must get the same bits. */
+static __device__ __forceinline__ float gate(
+	struct gates gates, size_t i, float product, float factor)
 {
-	const float pre = product + gates.b_enc[i];
+	const float pre = fmaf(product, factor, gates.b_enc[i]);
 
 	if (!(pre > gates.threshold[i]))
 		return 0;
-	return gates.gain ? fmaxf(gates.gain[i] * pre + gates.shift[i], 0) : pre;
+	return gates.gain ? fmaxf(fmaf(gates.gain[i], pre, gates.shift[i]), 0) : pre;
 }
 
 /* ---- marks ----------------------------------------------------------------------------- */

@@ -11,6 +11,32 @@
 
 enum { BLOCK = 256 };
 
+/* One row's, which all threads of the block take part in. partial: as for block_sum. */
+static __device__ __forceinline__ struct row_input row_input_of(
+	enum sae_input kind, const float *x, size_t d, float *partial)
+{
+	float sum = 0, mean = 0, sd;
+
+	if (kind == SAE_INPUT_RAW)
+		return (struct row_input){0, 1, 1, 0};
+	if (kind == SAE_INPUT_STANDARDIZED) {
+		for (size_t j = threadIdx.x; j < d; j += BLOCK)
+			sum += x[j];
+		mean = block_sum(sum, partial) / (float)d;
+		sum = 0;
+	}
+	for (size_t j = threadIdx.x; j < d; j += BLOCK)
+		sum += (x[j] - mean) * (x[j] - mean);
+	sum = block_sum(sum, partial);
+	if (kind == SAE_INPUT_SPHERE) {
+		const float s = sqrtf(sum) / sqrtf((float)d);
+
+		return (struct row_input){0, s > 0 ? 1 / s : 1, s, 0};
+	}
+	sd = sqrtf(sum / (float)(d - 1));
+	return (struct row_input){mean, 1 / (sd + 1e-5f), sd, mean};
+}
+
 static __global__ void __launch_bounds__(BLOCK)
 	input_kernel(enum sae_input kind, const float *x, size_t d, struct row_input *to)
 {

@@ -73,6 +73,7 @@ static __device__ __forceinline__ void finish_tile(struct stream s, struct gates
 #pragma unroll
 	for (int q = 0; q < 2; q++) {
 		const int row = tile * 8 + lane % 4 * 2 + q;
+		const float factor = row < s.n_rows ? row_factor(gates, (size_t)row) : 0;
 		uint32_t bits = 0;
 
 #pragma unroll
@@ -80,7 +81,7 @@ static __device__ __forceinline__ void finish_tile(struct stream s, struct gates
 			const size_t feature = first + (size_t)half * 8 + (size_t)(lane / 4);
 			const float product = sum[half * 2 + q];
 			const bool on = row < s.n_rows && feature < s.n_feature &&
-					gate(gates, feature, product) != 0;
+					gate(gates, feature, product, factor) != 0;
 
 			bits |= column_byte(__ballot_sync(ALL_LANES, on), lane % 4) << half * 8;
 			if (on)

@@ -37,7 +37,7 @@ static __device__ __forceinline__ uint32_t bits_of(struct group g, size_t word)
 
 	if (feature < g.first || feature >= g.end || !(g.marks[word] >> threadIdx.x % WARP & 1))
 		return 0;
-	return __float_as_uint(gate(g.gates, feature, g.products[feature] * g.factor));
+	return __float_as_uint(gate(g.gates, feature, g.products[feature], g.factor));
 }
 
 /* The bin of the k-th largest among those counted; *above: how many lie in higher bins. The result
@@ -88,16 +88,15 @@ static __device__ __forceinline__ void cut_group(
 	const int lane = (int)threadIdx.x % WARP;
 	const size_t first_word = g.first / 32 + threadIdx.x / WARP;
 	uint32_t cut = 0; /* bits of the k-th largest, as far as they are known */
-	int n_equal = 0;
+	int bin = 0, n_equal;
 
 	for (int pass = 0; pass < 3; pass++) {
 		/* Bits from `known` up agree with the k-th largest; those from `shift` up follow.
 		 */
 		const int known = pass == 0 ? 32 : pass == 1 ? 21 : 10;
 		const int shift = pass == 0 ? 21 : pass == 1 ? 10 : 0;
-		int total, above, bin;
+		int total, above;
 
-		__syncthreads(); /* counts have been read */
 		for (int i = (int)threadIdx.x; i < BINS; i += BLOCK)
 			count[i] = 0;
 		__syncthreads();
@@ -120,8 +119,8 @@ static __device__ __forceinline__ void cut_group(
 		bin = find_bin(count, k, partial, found, &above);
 		cut |= (uint32_t)bin << shift;
 		k -= above;
-		n_equal = count[bin];
 	}
+	n_equal = count[bin];
 	for (size_t word = first_word; word * 32 < g.end; word += N_WARPS) {
 		const uint32_t bits = bits_of(g, word);
 		const uint32_t smaller = __ballot_sync(ALL_LANES, bits != 0 && bits < cut);
