@@ -4,7 +4,7 @@
  */
 #include "tests/golden_model.h"
 
-#ifdef TEST_EMU
+#if defined(TEST_EMU) || defined(TEST_CUDA)
 #include "kernels/cuda/cuda.h"
 #endif
 
@@ -52,7 +52,7 @@ int golden_open(struct golden *g, const char *name, const struct backend *backen
 	char path[600];
 
 	*g = (struct golden){.name = name};
-#ifdef TEST_EMU /* the CUDA kernels in place of the CPU's */
+#if defined(TEST_EMU) || defined(TEST_CUDA) /* in place of the CPU's kernels */
 	if (!backend)
 		backend = &cuda_exact_checked_backend;
 #endif
