@@ -7,10 +7,10 @@
  * products, softmax and sums are float32. Per query and key seen, forward does 4 head_dim
  * operations, dq 6 and dk and dv 10 (scores are computed again in each pass), where a tile of
  * queries reads each key once: 16 to 32 operations per byte that comes from the second-level
- * cache. By argument, for 8192 rows in sequences of 500 with 8 heads of 256 (Gemma 2 2B): 8.4
+ * cache. By argument, for 8192 rows in sequences of 500 with 8 heads of 256 (Gemma 2 2B): 17
  * GFLOP forward, of which tiles on the diagonal waste a third. mma.sync with operands converted on
  * their way through shared memory should reach a quarter to a third of the 794 TFLOP/s of large
- * products: 0.05 ms beside the 1.5 ms of the layer's other products. Share of the limit: not yet
+ * products: 0.1 ms beside the 1.6 ms of the layer's other products. Share of the limit: not yet
  * measured.
  *
  * A block has four warps of 16 queries (or, for dk and dv, of 16 keys) of one sequence and kv head,

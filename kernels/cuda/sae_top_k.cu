@@ -6,14 +6,15 @@
  * Active features are positive, so their bits as integers order them. One block per row takes its
  * groups in turn and finds the k-th largest by three passes over the marked features, highest bits
  * first: a histogram of the next 11 (then 11, then 10) bits among those that agree so far, and the
- * bin in which the k-th lies. A fourth pass takes the marks away from what is smaller. Of those
+ * bin in which the k-th lies; the next pass takes the marks away from what lies lower. Of those
  * equal to the k-th the lowest are kept: where there are too many, which distinct values never
  * have, one warp walks the marks in order.
  *
- * 4 passes of 4 bytes per feature, 1 MB a row of 65536 features, mostly from the second-level
- * cache: by argument 0.75 ms for 8192 rows, a quarter of their products. Share of the limit: not
- * yet measured. A warp has one word of marks at a time and a lane one feature, so products are read
- * in order. Histograms count with integer atomics: deterministic, and so is all else.
+ * Two passes read every product that is positive, the others hardly any: with biases and thresholds
+ * 24 bytes a feature, of which 8 are not in the second-level cache. By argument 1.5 to 2 ms for
+ * 8192 rows of 65536 features, half as long as their products. Share of the limit: not yet
+ * measured. A warp has one word of marks at a time and a lane one feature, so products are read in
+ * order. Histograms count with integer atomics: deterministic, and so is all else.
  */
 #include "kernels/cuda/csr.cuh"
 #include "kernels/cuda/sae.cuh"
@@ -38,6 +39,16 @@ static __device__ __forceinline__ uint32_t bits_of(struct group g, size_t word)
 	if (feature < g.first || feature >= g.end || !(g.marks[word] >> threadIdx.x % WARP & 1))
 		return 0;
 	return __float_as_uint(gate(g.gates, feature, g.products[feature], g.factor));
+}
+
+/* Takes the marks of a word's features away for which `drop` is set. A whole warp, the only one
+ * that looks at this word until the next barrier. */
+static __device__ __forceinline__ void drop_marks(struct group g, size_t word, bool drop)
+{
+	const uint32_t dropped = __ballot_sync(ALL_LANES, drop);
+
+	if (threadIdx.x % WARP == 0 && dropped != 0)
+		g.marks[word] &= ~dropped;
 }
 
 /* The bin of the k-th largest among those counted; *above: how many lie in higher bins. The result
@@ -73,11 +84,8 @@ static __device__ __forceinline__ void drop_last_equal(struct group g, uint32_t 
 	for (size_t word = g.first / 32; word * 32 < g.end; word++) {
 		const uint32_t equal = __ballot_sync(ALL_LANES, bits_of(g, word) == cut);
 		const int before = __popc(equal & ((1u << lane) - 1));
-		const uint32_t dropped = __ballot_sync(
-			ALL_LANES, (equal >> lane & 1) && before >= n_kept);
 
-		if (lane == 0)
-			g.marks[word] &= ~dropped;
+		drop_marks(g, word, (equal >> lane & 1) && before >= n_kept);
 		n_kept = max(0, n_kept - __popc(equal));
 	}
 }
@@ -85,13 +93,12 @@ static __device__ __forceinline__ void drop_last_equal(struct group g, uint32_t 
 static __device__ __forceinline__ void cut_group(
 	struct group g, int k, int *count, int *partial, int *found)
 {
-	const int lane = (int)threadIdx.x % WARP;
 	const size_t first_word = g.first / 32 + threadIdx.x / WARP;
 	uint32_t cut = 0; /* bits of the k-th largest, as far as they are known */
 	int bin = 0, n_equal;
 
 	for (int pass = 0; pass < 3; pass++) {
-		/* Bits from `known` up agree with the k-th largest; those from `shift` up follow.
+		/* Bits from `known` up are those of the k-th largest, this pass is on `shift` up.
 		 */
 		const int known = pass == 0 ? 32 : pass == 1 ? 21 : 10;
 		const int shift = pass == 0 ? 21 : pass == 1 ? 10 : 0;
@@ -102,7 +109,9 @@ static __device__ __forceinline__ void cut_group(
 		__syncthreads();
 		for (size_t word = first_word; word * 32 < g.end; word += N_WARPS) {
 			const uint32_t bits = bits_of(g, word);
+			const bool smaller = pass > 0 && bits >> known < cut >> known;
 
+			drop_marks(g, word, bits != 0 && smaller);
 			if (bits != 0 && (pass == 0 || bits >> known == cut >> known))
 				atomicAdd(&count[bits >> shift & ((1u << (known - shift)) - 1)], 1);
 		}
@@ -123,10 +132,8 @@ static __device__ __forceinline__ void cut_group(
 	n_equal = count[bin];
 	for (size_t word = first_word; word * 32 < g.end; word += N_WARPS) {
 		const uint32_t bits = bits_of(g, word);
-		const uint32_t smaller = __ballot_sync(ALL_LANES, bits != 0 && bits < cut);
 
-		if (lane == 0)
-			g.marks[word] &= ~smaller;
+		drop_marks(g, word, bits != 0 && bits < cut);
 	}
 	__syncthreads();
 	if (n_equal > k && threadIdx.x < WARP)
