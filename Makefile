@@ -11,16 +11,17 @@
 JOBS := $(shell nproc)
 
 BUILD_PACKAGES := gcc g++ make cmake pkg-config git libhdf5-dev libconfig-dev libdnnl-dev \
-	libjansson-dev libpcre2-dev zlib1g-dev libssl-dev
+	libjansson-dev libpcre2-dev libutf8proc-dev zlib1g-dev libssl-dev
 REPORT_PACKAGES := python3 python3-h5py python3-numpy python3-matplotlib
-TEST_PACKAGES := hdf5-tools python3-xarray python3-h5netcdf r-bioc-rhdf5
+TEST_PACKAGES := hdf5-tools openmpi-bin slurmctld slurmd slurm-client munge python3-xarray \
+	python3-h5netcdf r-bioc-rhdf5
 FUZZ_PACKAGES := clang libclang-rt-14-dev libomp-dev
 FUZZ_RUNS := 100000
 
 # The Python that the Debian packages are for; another one may come first in PATH.
 PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 
-.PHONY: all engine run test test-asan test-strict fuzz bench gpu-check deps deps-report deps-test clean
+.PHONY: all engine run test test-asan test-strict soak fuzz bench gpu-check deps deps-report deps-test clean
 
 all: engine
 
@@ -87,6 +88,15 @@ fuzz: deps
 	cmake --preset fuzz
 	cmake --build --preset fuzz -j $(JOBS)
 	tests/fuzz/run.sh $(FUZZ_RUNS)
+
+# Against other implementations, live: needs pip's tokenizers.
+parity: engine
+	python3 tests/parity_tokenizers.py
+
+# 1,000 kills at random moments, each resumed and compared (an hour); CI does 20.
+soak: engine
+	cmake --build --preset cpu -j $(JOBS) --target test_soak
+	build/cpu/test_soak runs_killed
 
 clean:
 	rm -rf build engine

@@ -22,8 +22,8 @@
 #include "experiments/experiments.h"
 
 #include "host/base/log.h"
-#include "host/base/vec.h"
 #include "host/run/activation_stats.h"
+#include "host/run/candidates.h"
 #include "host/run/effects.h"
 #include "host/run/findings.h"
 
@@ -34,8 +34,7 @@ struct work {
 	struct lab *lab;
 	size_t n_layer, d_sae;
 	struct prompt_ids prompts;
-	float *cosines;                 /* [n_layer, d_sae] */
-	struct feature_set candidates;  /* F0, layer by layer */
+	struct candidates candidates; /* F0 */
 	struct effects effects;
 	struct activation_stats harmful, harmless;
 };
@@ -47,59 +46,33 @@ static bool wants(const struct work *w, enum method method)
 
 static float cosine_of(const struct work *w, const struct feature *f)
 {
-	return w->cosines[(size_t)f->layer * w->d_sae + (size_t)f->id];
+	return w->candidates.cosines[(size_t)f->layer * w->d_sae + (size_t)f->id];
 }
 
 /* ---- 1. candidates ---------------------------------------------------------------------- */
 
-static int find_candidates(struct work *w, struct err *err)
+/* The K* features of the highest cosine over all layers: the CosSim baseline. */
+static int choose_cossim(struct work *w, struct err *err)
 {
-	const struct config *c = w->lab->config;
-	struct feature_set *cossim = &w->lab->sets[METHOD_COSSIM].global;
-	struct feature_set best = {0};
+	const struct candidates *c = &w->candidates;
+	struct method_sets *sets = &w->lab->sets[METHOD_COSSIM];
 
-	err_clear(err);
 	for (size_t l = 0; l < w->n_layer; l++) {
-		float *cosine = w->cosines + l * w->d_sae;
-
-		best.n = 0;
-		if (!sae_set_has(w->lab->saes, l)) {
-			for (size_t i = 0; i < w->d_sae; i++)
-				cosine[i] = NAN;
-			continue;
-		}
-		TRY(sae_set_cosines(w->lab->saes, l, w->lab->direction.v, cosine, err));
 		for (size_t i = 0; i < w->d_sae; i++) {
-			const struct feature f = {(int32_t)l, (int32_t)i, cosine[i], cosine[i]};
+			const float cosine = c->cosines[l * w->d_sae + i];
+			const struct feature f = {(int32_t)l, (int32_t)i, cosine, cosine};
 
-			TRY(feature_set_offer(&best, (size_t)c->attribution.k0, f, err));
-			TRY(feature_set_offer(cossim, (size_t)c->attribution.k_star, f, err));
+			if (!isnan(cosine) &&
+				feature_set_offer(&sets->global,
+					(size_t)w->lab->config->attribution.k_star, f, err))
+				return err->code;
 		}
-		TRY(vec_append(&w->candidates, best.data, best.n, err));
 	}
-	if ((size_t)c->attribution.k_star > w->candidates.n)
-		err_set(err, ERR_CONFIG,
-			"attribution.k_star: expected at most %zu, the number of candidates, found %lld",
-			w->candidates.n, (long long)c->attribution.k_star);
-fail:
-	free(best.data);
-	return err->code;
+	sets->known = true;
+	return 0;
 }
 
 /* ---- 3. sets --------------------------------------------------------------------------- */
-
-static int offer_candidates(struct work *w, const float *mean, struct feature_set *set,
-	struct err *err)
-{
-	for (size_t k = 0; k < w->candidates.n; k++) {
-		struct feature f = w->candidates.data[k];
-
-		f.score = mean[k];
-		if (feature_set_offer(set, (size_t)w->lab->config->attribution.k_star, f, err))
-			return err->code;
-	}
-	return 0;
-}
 
 static int new_local(struct work *w, enum method method, struct err *err)
 {
@@ -113,6 +86,7 @@ static int choose_cossim_ap(struct work *w, struct err *err)
 {
 	struct method_sets *sets = &w->lab->sets[METHOD_COSSIM_AP];
 	const struct effects *e = &w->effects;
+	const size_t k_star = (size_t)w->lab->config->attribution.k_star;
 	float *mean = calloc(e->n_candidates + 1, sizeof *mean);
 
 	err_clear(err);
@@ -128,9 +102,9 @@ static int choose_cossim_ap(struct work *w, struct err *err)
 			sum += e->mean[p * e->n_candidates + k];
 		mean[k] = (float)(sum / (double)e->n_prompts);
 	}
-	TRY(offer_candidates(w, mean, &sets->global, err));
+	TRY(candidates_best(&w->candidates, mean, k_star, &sets->global, err));
 	for (size_t p = 0; p < e->n_prompts; p++)
-		TRY(offer_candidates(w, e->mean + p * e->n_candidates,
+		TRY(candidates_best(&w->candidates, e->mean + p * e->n_candidates, k_star,
 			&sets->local[w->prompts.data[p]], err));
 	sets->known = true;
 fail:
@@ -203,7 +177,7 @@ fail:
 static int write_candidates(struct work *w, struct err *err)
 {
 	struct results *results = w->lab->results;
-	const size_t n = w->candidates.n;
+	const size_t n = w->candidates.set.n;
 	int32_t *ids = malloc(3 * n * sizeof *ids + 1);
 	float *cosine = malloc(n * sizeof *cosine + 1);
 
@@ -214,9 +188,9 @@ static int write_candidates(struct work *w, struct err *err)
 	}
 	for (size_t k = 0; k < n; k++) {
 		ids[k] = (int32_t)k;
-		ids[n + k] = w->candidates.data[k].layer;
-		ids[2 * n + k] = w->candidates.data[k].id;
-		cosine[k] = w->candidates.data[k].cosine;
+		ids[n + k] = w->candidates.set.data[k].layer;
+		ids[2 * n + k] = w->candidates.set.data[k].id;
+		cosine[k] = w->candidates.set.data[k].cosine;
 	}
 	TRY(results_scale(results, "/candidate", ids, n, "candidate number", err));
 	TRY(results_write(results,
@@ -307,6 +281,14 @@ static int write_sets(struct work *w, struct err *err)
 	return 0;
 }
 
+int check_attribution(const struct lab *lab, struct err *err)
+{
+	TRY(lab_need_direction(lab, "attribution", err));
+	return candidates_check(lab, err);
+fail:
+	return err->code;
+}
+
 int experiment_attribution(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -315,22 +297,18 @@ int experiment_attribution(struct lab *lab, struct err *err)
 	const bool saves = c->save.resid_post || c->save.features;
 
 	err_clear(err);
-	w.cosines = malloc(w.n_layer * w.d_sae * sizeof *w.cosines);
-	if (!w.cosines) {
-		err_nomem(err, "cosines", w.n_layer * w.d_sae * sizeof *w.cosines);
-		goto fail;
-	}
 	for (size_t i = 0; i < c->attribution.prompts.n; i++)
 		TRY(lab_set(lab, c->attribution.prompts.items[i], &w.prompts, err));
 
 	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
-	TRY(find_candidates(&w, err));
+	TRY(candidates_find(&w.candidates, lab, (size_t)c->attribution.k0, err));
 	TRY(write_candidates(&w, err));
 
 	/* 2. Their indirect effects; for ap, those of all features. */
 	TRY(effects_run(lab,
-		&(struct effects_request){.prompts = &w.prompts, .candidates = &w.candidates,
-			.all_features = wants(&w, METHOD_AP),
+		&(struct effects_request){.prompts = &w.prompts, .candidates = &w.candidates.set,
+			.title = "attribution: integrated gradients",
+			.all_features = wants(&w, METHOD_AP), .save_all = wants(&w, METHOD_AP),
 			.k_star = (size_t)c->attribution.k_star,
 			.save = c->attribution.save_per_token ? "/indirect_effect/cossim_ap" : NULL,
 			.save_gradients = c->save.gradients},
@@ -338,7 +316,7 @@ int experiment_attribution(struct lab *lab, struct err *err)
 	TRY(write_effects(&w, err));
 
 	/* 3. F*, global and local, and the baselines. */
-	lab->sets[METHOD_COSSIM].known = true;
+	TRY(choose_cossim(&w, err));
 	TRY(choose_cossim_ap(&w, err));
 	if (wants(&w, METHOD_AP))
 		TRY(choose_ap(&w, err));
@@ -366,7 +344,6 @@ fail:
 	activation_stats_free(&w.harmless);
 	effects_free(&w.effects);
 	free(w.prompts.data);
-	free(w.cosines);
-	free(w.candidates.data);
+	candidates_free(&w.candidates);
 	return err->code;
 }

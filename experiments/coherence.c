@@ -1,94 +1,113 @@
 /* SPDX-License-Identifier: MIT
  *
- * coherence.c - what clamping costs the model on harmless prompts (paper table 5).
+ * coherence.c - what clamping costs the model on harmless prompts (paper tables 5 to 7).
  *
  * The unedited model answers harmless prompts greedily; its answers are then scored, teacher
  * forced, under each condition of jailbreak.c with global sets:
  *
  *   CE = sum over answer tokens of -log p(token) / number of answer tokens
  *
- * the stop token included when the answer ended with one.
+ * the stop token included when the answer ended with one. Questions with right answers (GSM8K,
+ * ARC) are answered under the same conditions, as chat prompts, without examples; the score is the
+ * share of right ones (host/text/right_answer.h).
  *
- * Writes:  /generations/coherence/none, /scores/coherence/CONDITION/{nll,n_tokens}.
- * Cost:    one generation, then one forward pass over prompts and answers per condition.
+ * Departs: how the paper prompts GSM8K and ARC and reads the replies is not published; shares can
+ *          be compared between conditions, less so with its tables.
+ * Writes:  /generations/coherence/none, /scores/coherence/CONDITION/{nll,n_tokens};
+ *          /generations/questions/CONDITION, /scores/questions/CONDITION, with {right}.
+ * Cost:    one generation, then one forward pass over prompts and answers per condition; one
+ *          generation of the questions per condition.
  */
 #include "experiments/experiments.h"
 
-#include "host/run/continuation.h"
+#include "host/base/log.h"
+#include "host/run/answers.h"
+#include "host/run/table.h"
+#include "host/text/right_answer.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 struct work {
 	struct lab *lab;
-	struct prompt_ids prompts;
-	struct continuation answers;
-	double *nll;    /* [n_prompts] */
-	int32_t *count; /* [n_prompts] */
+	struct answers answers;
+	struct prompt_ids questions;
+	struct continuation unedited; /* replies to them */
 };
 
-static int write_ce(struct work *w, const struct condition *condition, struct err *err)
+static int write_right(struct work *w, const struct condition *condition,
+	const struct continuation *replies, struct err *err)
 {
-	struct results *results = w->lab->results;
-	const size_t n = w->prompts.n;
-	char scale[128], nll[128], count[128];
-	int32_t *ids = malloc(n * sizeof *ids + 1);
+	char group[128];
+	const struct table t = {w->lab->results, group};
+	uint8_t *right = calloc(replies->n + 1, sizeof *right);
+	size_t n_right = 0;
+	int rc;
+
+	if (!right)
+		return err_nomem(err, "scores", replies->n);
+	for (size_t i = 0; i < replies->n; i++) {
+		right[i] = is_right_answer(replies->text[i],
+			lab_answer(w->lab, w->questions.data[i]));
+		n_right += right[i];
+	}
+	snprintf(group, sizeof group, "/scores/questions/%s", condition->name);
+	rc = table_write(t,
+		&(struct table_column){"right", RESULTS_U8, {"prompt"}, {replies->n},
+			"1 if the reply gives the right answer", "1"},
+		right, err);
+	free(right);
+	log_info("  right answers: %zu of %zu", n_right, replies->n);
+	return rc;
+}
+
+/* Answers to the questions under a condition. */
+static int ask(struct work *w, const struct condition *condition, struct err *err)
+{
+	const bool edited = condition->kind != CONDITION_NONE;
+	struct continuation replies = {0}, *out = edited ? &replies : &w->unedited;
+	char title[96];
 
 	err_clear(err);
-	if (!ids) {
-		err_nomem(err, "cross-entropy", n * sizeof *ids);
-		goto fail;
-	}
-	for (size_t i = 0; i < n; i++)
-		ids[i] = (int32_t)w->prompts.data[i];
-	snprintf(scale, sizeof scale, "/scores/coherence/%s/prompt", condition->name);
-	snprintf(nll, sizeof nll, "/scores/coherence/%s/nll", condition->name);
-	snprintf(count, sizeof count, "/scores/coherence/%s/n_tokens", condition->name);
-	if (condition->kind != CONDITION_NONE) /* written with the answers themselves */
-		TRY(results_scale(results, scale, ids, n, "prompt id", err));
-	TRY(results_write(results,
-		&(struct results_dataset){.path = nll, .type = RESULTS_F64, .n_dims = 1, .dims = {n},
-			.scales = {scale},
-			.long_name = "negative log-likelihood of the unedited answer", .units = "nat"},
-		w->nll, err));
-	TRY(results_write(results,
-		&(struct results_dataset){.path = count, .type = RESULTS_I32, .n_dims = 1,
-			.dims = {n}, .scales = {scale}, .long_name = "tokens of the answer",
-			.units = "1"},
-		w->count, err));
+	if (w->questions.n == 0)
+		return 0;
+	snprintf(title, sizeof title, "questions: %s", condition->name);
+	TRY(continuation_run(w->lab, &w->questions, condition, title,
+		edited ? &w->unedited : NULL, out, err));
+	TRY(continuation_write(w->lab, "questions", condition, &w->questions, out, err));
+	TRY(write_right(w, condition, out, err));
 fail:
-	free(ids);
+	continuation_free(&replies);
 	return err->code;
 }
 
-/* CE goes to the summary beside the condition's refusal score. */
-static int summarise(struct work *w, const struct condition *condition, struct err *err)
+static int score(struct work *w, const struct condition *condition, struct err *err)
 {
-	struct summary_row row = {.n_prompts = w->prompts.n, .refusal = NAN, .p_refusal = NAN,
-		.kl = NAN};
-	double sum = 0, tokens = 0;
-
-	for (size_t i = 0; i < w->prompts.n; i++) {
-		sum += w->nll[i];
-		tokens += w->count[i];
-	}
-	row.ce = sum / tokens;
-	snprintf(row.experiment, sizeof row.experiment, "coherence");
-	snprintf(row.condition, sizeof row.condition, "%s", condition->name);
-	return lab_summarise(w->lab, &row, err);
+	if (answers_score(&w->answers, w->lab, condition, err))
+		return err->code;
+	return ask(w, condition, err);
 }
 
-static int score_condition(struct work *w, const struct condition *condition, struct err *err)
+/* Every question has a right answer. */
+int check_coherence(const struct lab *lab, struct err *err)
 {
-	char title[96];
+	const struct text_list *names = &lab->config->coherence.questions;
+	struct prompt_ids questions = {0};
 
-	snprintf(title, sizeof title, "coherence: %s", condition->name);
-	TRY(continuation_ce(w->lab, &w->prompts, &w->answers, condition, title, w->nll, w->count,
-		err));
-	TRY(write_ce(w, condition, err));
-	return summarise(w, condition, err);
+	err_clear(err);
+	for (size_t i = 0; i < names->n; i++)
+		TRY(lab_set(lab, names->items[i], &questions, err));
+	for (size_t i = 0; i < questions.n; i++) {
+		if (lab_answer(lab, questions.data[i]))
+			continue;
+		err_set(err, ERR_CONFIG,
+			"coherence.questions: expected questions with answers (an \"answer\", or "
+			"choices and an answerKey), found none in prompts.%s for \"%.40s\"",
+			lab_set_name(lab, questions.data[i]), lab_text(lab, questions.data[i]));
+		goto fail;
+	}
 fail:
+	free(questions.data);
 	return err->code;
 }
 
@@ -99,22 +118,15 @@ int experiment_coherence(struct lab *lab, struct err *err)
 	struct work w = {.lab = lab};
 
 	err_clear(err);
-	TRY(lab_set(lab, cfg->coherence.prompts, &w.prompts, err));
-	w.nll = calloc(w.prompts.n + 1, sizeof *w.nll);
-	w.count = calloc(w.prompts.n + 1, sizeof *w.count);
-	if (!w.nll || !w.count) {
-		err_nomem(err, "cross-entropy", w.prompts.n * sizeof *w.nll);
-		goto fail;
-	}
+	/* 1. The unedited model's own answers to harmless prompts. */
+	TRY(answers_run(&w.answers, lab, "coherence", cfg->coherence.prompts, err));
+	for (size_t i = 0; i < cfg->coherence.questions.n; i++)
+		TRY(lab_set(lab, cfg->coherence.questions.items[i], &w.questions, err));
 
-	/* 1. The unedited model's own answers. */
-	TRY(continuation_run(lab, &w.prompts, &none, "coherence: answers", NULL, &w.answers, err));
-	TRY(continuation_write(lab, "coherence", &none, &w.prompts, &w.answers, err));
-
-	/* 2. Their cross-entropy under each condition. */
-	TRY(score_condition(&w, &none, err));
+	/* 2. Their cross-entropy under each condition, and questions answered under it. */
+	TRY(score(&w, &none, err));
 	if (lab->direction.known)
-		TRY(score_condition(&w, &ablate, err));
+		TRY(score(&w, &ablate, err));
 	for (int m = 0; m < N_METHODS; m++) {
 		if (!lab->sets[m].known ||
 			!text_list_holds(&cfg->coherence.methods, method_names[m]))
@@ -123,13 +135,12 @@ int experiment_coherence(struct lab *lab, struct err *err)
 			const struct condition clamp = condition_scale((enum method)m, false,
 				cfg->jailbreak.scale.items[k]);
 
-			TRY(score_condition(&w, &clamp, err));
+			TRY(score(&w, &clamp, err));
 		}
 	}
 fail:
-	continuation_free(&w.answers);
-	free(w.prompts.data);
-	free(w.nll);
-	free(w.count);
+	continuation_free(&w.unedited);
+	free(w.questions.data);
+	answers_free(&w.answers);
 	return err->code;
 }

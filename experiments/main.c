@@ -5,10 +5,13 @@
  */
 #include "experiments/experiments.h"
 
+#include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
 #include "host/run/plan.h"
 #include "host/run/progress.h"
+#include "host/run/sae_check.h"
+#include "host/run/stop.h"
 
 #include <stdio.h>
 #include <sys/resource.h>
@@ -18,45 +21,68 @@
 static const struct {
 	const char *name;
 	experiment *run;
+	experiment_check *check; /* NULL = nothing beyond the config's own checks */
 } experiments[] = {
-	{"direction", experiment_direction},
-	{"attribution", experiment_attribution},
-	{"jailbreak", experiment_jailbreak},
-	{"induce", experiment_induce},
-	{"coherence", experiment_coherence},
+	{"direction", experiment_direction, NULL},
+	{"attribution", experiment_attribution, check_attribution},
+	{"jailbreak", experiment_jailbreak, NULL},
+	{"induce", experiment_induce, NULL},
+	{"coherence", experiment_coherence, check_coherence},
+	{"sweep_kstar", experiment_sweep_kstar, check_sweep_kstar},
+	{"categories", experiment_categories, check_categories},
+	{"conditional", experiment_conditional, check_conditional},
+	{"suffix", experiment_suffix, check_suffix},
+	{"jailbreaks", experiment_jailbreaks, check_jailbreaks},
+	{"probe", experiment_probe, check_probe},
+
+	{"exact_patching", experiment_exact_patching, check_exact_patching},
+	{"low_cosine", experiment_low_cosine, check_low_cosine},
+	{"interactions", experiment_interactions, check_interactions},
+	{"prune", experiment_prune, check_prune},
+	{"feature_graph", experiment_feature_graph, check_feature_graph},
+	{"sae_compare", experiment_sae_compare, check_sae_compare},
 };
 
 static const char USAGE[] =
-	"usage: engine CONFIG [--set KEY=VALUE]... [--dry-run] [--device NAME] [--profile]\n"
+	"usage: engine CONFIG [--set KEY=VALUE]... [--fresh] [--dry-run] [--device NAME] [--profile]\n"
+	"       engine --inspect FILE.h5|FOLDER.units\n"
 	"       engine --help | --help-config | --version\n"
 	"\n"
-	"Runs the experiments that CONFIG names and writes its result file (HDF5).\n"
+	"Runs the experiments that CONFIG names and writes its result file (HDF5). Finished work is\n"
+	"kept in NAME.units beside NAME.h5 until that is complete: after a crash, a kill or a full disk\n"
+	"the same command goes on from there, and gives the same file. Several processes share the work\n"
+	"when a launcher starts them: mpirun -n 4 ./engine CONFIG, or srun.\n"
 	"\n"
 	"  --set KEY=VALUE  overrides a setting, e.g. --set attribution.k_star=5\n"
 	"  --device NAME    the same as --set device=NAME\n"
+	"  --fresh          begins anew; units of an earlier run are kept as NAME.units.old-N\n"
+	"  --inspect PATH   prints what a result file or a folder of units holds, and whether it is "
+	"complete\n"
 	"  --dry-run        opens every input, prints the plan and the memory it needs, and stops\n"
 	"  --profile        prints where the time went, by kernel, at the end\n"
 	"  --help-config    all settings with types, bounds, defaults and meanings\n"
 	"\n"
 	"exit status: 0 done, 1 internal error, 2 usage or config, 3 input file, 4 device or memory,\n"
-	"             5 output\n";
+	"             5 output (disk full, not allowed, another run is writing there),\n"
+	"             85 stopped, by SIGTERM, SIGINT, SIGUSR1, SIGUSR2 or the end of another rank, within\n"
+	"                30 s; the same command goes on\n";
 
 struct arguments {
-	const char *config;
+	const char *config, *inspect;
 	struct {
 		const char **data;
 		size_t n, cap;
 	} overrides;
 	char device[256];
-	bool dry_run, done;
+	bool dry_run, fresh, done;
 };
 
 static int parse_arguments(struct arguments *a, int argc, char **argv, struct err *err)
 {
 	for (int i = 1; i < argc; i++) {
 		const char *arg = argv[i];
-		const bool takes_value =
-			strcmp(arg, "--set") == 0 || strcmp(arg, "--device") == 0;
+		const bool takes_value = strcmp(arg, "--set") == 0 ||
+			strcmp(arg, "--device") == 0 || strcmp(arg, "--inspect") == 0;
 
 		if (takes_value && i + 1 == argc)
 			return err_set(err, ERR_CONFIG, "%s: expected a value after it\n\n%s", arg, USAGE);
@@ -71,6 +97,11 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 			a->done = true;
 		} else if (strcmp(arg, "--dry-run") == 0) {
 			a->dry_run = true;
+		} else if (strcmp(arg, "--inspect") == 0) {
+			a->inspect = argv[++i];
+			a->done = true;
+		} else if (strcmp(arg, "--fresh") == 0) {
+			a->fresh = true;
 		} else if (strcmp(arg, "--profile") == 0) {
 			TRY(vec_push(&a->overrides, "profile=true", err));
 		} else if (strcmp(arg, "--set") == 0) {
@@ -89,6 +120,18 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 	return 0;
 fail:
 	return err->code;
+}
+
+static int check_experiments(const struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+
+	for (size_t i = 0; i < c->experiment.n; i++)
+		for (size_t e = 0; e < sizeof experiments / sizeof *experiments; e++)
+			if (strcmp(c->experiment.items[i], experiments[e].name) == 0 &&
+				experiments[e].check && experiments[e].check(lab, err))
+				return err->code;
+	return 0;
 }
 
 static int run_experiments(struct lab *lab, struct err *err)
@@ -130,30 +173,49 @@ static void print_profile(const struct lab *lab)
 		(double)device_peak(lab->dev) / 0x1p20, (double)usage.ru_maxrss / 1024);
 }
 
-/* A run that failed by its inputs leaves nothing; any other keeps what it had finished. */
+/* A run that failed by its inputs leaves nothing; any other keeps its units. */
 static void leave_results(struct lab *lab, struct err *err)
 {
 	const size_t n = strlen(err->text);
 
-	if (err->code == ERR_CONFIG || err->code == ERR_INPUT) {
-		results_discard(lab->results);
-		lab->results = NULL;
-	} else {
+	if (err->code == ERR_CONFIG || err->code == ERR_INPUT)
+		units_discard(lab->units);
+	else {
 		snprintf(err->text + n, sizeof err->text - n,
-			"\nwhat was finished before is in %s", results_part_path(lab->results));
+			"\nwhat was finished is in %s; the same command goes on from there",
+			lab->units->folder);
+		units_close(lab->units);
 	}
+	lab->units = NULL;
+	if (lab->results)
+		results_discard(lab->results);
+	lab->results = NULL;
 }
 
-static int run(const struct config *c, bool dry_run, struct err *err)
+static int finish_results(struct lab *lab, struct err *err)
+{
+	struct results *results = lab->results;
+	struct units *units = lab->units;
+
+	lab->results = NULL;
+	TRY(results_finish(results, err));
+	lab->units = NULL;
+	return units_finish(units, lab->config->store.keep_units, err);
+fail:
+	return err->code;
+}
+
+static int run(const struct config *c, const struct arguments *arguments, struct ranks *ranks,
+	struct err *err)
 {
 	const double started = clock_seconds();
 	struct lab lab = {0};
-	struct results *results;
 
 	err_clear(err);
-	TRY(lab_open(&lab, c, err));
+	TRY(lab_open(&lab, c, ranks, err));
 	TRY(lab_load_findings(&lab, err));
-	if (dry_run) {
+	TRY(check_experiments(&lab, err));
+	if (arguments->dry_run) {
 		plan_print(&lab, err);
 		goto fail;
 	}
@@ -162,23 +224,56 @@ static int run(const struct config *c, bool dry_run, struct err *err)
 		device_make_synchronous(lab.dev);
 	log_info("saengine %s: %s on %s, %zu prompts", SAENGINE_VERSION, c->model.path,
 		device_description(lab.dev), lab.prompts.n);
-	TRY(results_create(&lab.results, c->output, err));
+	lab.stages.silent = ranks->rank > 0;
+	TRY(lab_begin_results(&lab, arguments->fresh, err));
 	TRY(lab_write_frame(&lab, err));
+	if (c->sae.check && lab.saes)
+		TRY(sae_check_run(&lab, err));
 	TRY(run_experiments(&lab, err));
 	TRY(lab_write_summary(&lab, err));
-	results = lab.results;
-	lab.results = NULL;
-	TRY(results_finish(results, err));
-	lab_print_summary(&lab);
+	TRY(finish_results(&lab, err));
+	if (ranks->rank == 0)
+		lab_print_summary(&lab);
 	if (c->profile)
 		print_profile(&lab);
-	log_info("\n%s written in %.1f s", c->output, clock_seconds() - started);
+	if (ranks->rank == 0)
+		log_info("\n%s written in %.1f s", c->output, clock_seconds() - started);
 fail:
-	if (err->code && lab.results)
+	if (err->code && lab.units)
 		leave_results(&lab, err);
 	if (lab.config)
 		lab_close(&lab);
 	return err->code;
+}
+
+/* One of several ranks, or the only one. */
+static int run_rank(const struct config *c, const struct arguments *arguments, struct err *err)
+{
+	static char prefix[32];
+	struct ranks ranks;
+
+	if (ranks_from_environment(&ranks, err))
+		return err->code;
+	if (arguments->dry_run)
+		return ranks.rank == 0 ? run(c, arguments, &ranks, err) : 0;
+	if (ranks.rank > 0) {
+		snprintf(prefix, sizeof prefix, "rank %zu: ", ranks.rank);
+		log_set_prefix(prefix);
+	}
+	stop_on_signals();
+	if (ranks_open(&ranks, c->output, err) == 0)
+		run(c, arguments, &ranks, err);
+	ranks_close(&ranks, err->code != 0);
+	if (err->code && ranks.world > 1)
+		err_prefix(err, "rank %zu of %zu", ranks.rank, ranks.world);
+	return err->code;
+}
+
+static int inspect(const char *path, struct err *err)
+{
+	if (folder_exists(path))
+		return units_inspect(path, stdout, err);
+	return results_inspect(path, stdout, err);
 }
 
 int main(int argc, char **argv)
@@ -187,10 +282,12 @@ int main(int argc, char **argv)
 	struct config config = {0};
 	struct err err = {0};
 
-	if (parse_arguments(&arguments, argc, argv, &err) == 0 && !arguments.done &&
+	if (parse_arguments(&arguments, argc, argv, &err) == 0 && arguments.inspect)
+		inspect(arguments.inspect, &err);
+	if (err.code == 0 && !arguments.done &&
 		config_load(&config, arguments.config, arguments.overrides.data,
 			arguments.overrides.n, &err) == 0)
-		run(&config, arguments.dry_run, &err);
+		run_rank(&config, &arguments, &err);
 	config_free(&config);
 	free(arguments.overrides.data);
 	if (err.code) {

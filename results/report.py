@@ -30,6 +30,8 @@ except ImportError as e:
     sys.exit(f"report.py: {e}; it needs h5py, numpy and matplotlib "
              "(apt-get install python3-h5py python3-numpy python3-matplotlib)")
 import report_figures as figures
+import report_open
+import report_paper
 from report_page import (details, digits_for, escape, figure, number, page, percent, span, swatch,
                          table, tile, words)
 
@@ -636,6 +638,8 @@ SECTIONS = [("direction", "The refusal direction", direction_section),
             ("induce", "Refusal of harmless prompts", induce_section),
             ("cost", "What the edits cost", cost_section),
             ("categories", "By kind of prompt", category_section),
+            *report_paper.SECTIONS,
+            *report_open.SECTIONS,
             ("examples", "Examples", examples_section),
             ("provenance", "Provenance", provenance_section)]
 

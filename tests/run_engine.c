@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 static void read_whole(const char *path, char *out, size_t size)
 {
@@ -24,23 +25,65 @@ static void read_whole(const char *path, char *out, size_t size)
 	out[n] = '\0';
 }
 
-void engine_run(struct engine_run *run, const char *format, ...)
+static void output_path(const struct engine_process *process, const char *stream, char path[256])
 {
-	char arguments[8192], command[10240], out[256], err[256];
+	snprintf(path, 256, "%s/%s.%s", test_scratch_folder(), process->name, stream);
+}
+
+static struct engine_process start(const char *name, const char *launcher, const char *format,
+	va_list args)
+{
+	struct engine_process process;
+	char arguments[8192], command[12288], out[256], err[256];
+
+	snprintf(process.name, sizeof process.name, "%s", name);
+	output_path(&process, "out", out);
+	output_path(&process, "err", err);
+	vsnprintf(arguments, sizeof arguments, format, args);
+	snprintf(command, sizeof command, "cd '%s' && exec %s '%s' %s >'%s' 2>'%s'",
+		test_source_root(), launcher, SAENGINE_BINARY, arguments, out, err);
+	fflush(stdout);
+	process.pid = fork();
+	if (process.pid == 0) {
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	return process;
+}
+
+struct engine_process engine_start(const char *name, const char *launcher, const char *format, ...)
+{
+	struct engine_process process;
 	va_list args;
-	int status;
 
 	va_start(args, format);
-	vsnprintf(arguments, sizeof arguments, format, args);
+	process = start(name, launcher, format, args);
 	va_end(args);
-	snprintf(out, sizeof out, "%s/stdout", test_scratch_folder());
-	snprintf(err, sizeof err, "%s/stderr", test_scratch_folder());
-	snprintf(command, sizeof command, "cd '%s' && '%s' %s >'%s' 2>'%s'", test_source_root(),
-		SAENGINE_BINARY, arguments, out, err);
-	status = system(command);
+	return process;
+}
+
+void engine_wait(struct engine_run *run, const struct engine_process *process)
+{
+	char path[256];
+	int status = -1;
+
+	waitpid(process->pid, &status, 0);
 	run->status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-	read_whole(out, run->out, sizeof run->out);
-	read_whole(err, run->err, sizeof run->err);
+	output_path(process, "out", path);
+	read_whole(path, run->out, sizeof run->out);
+	output_path(process, "err", path);
+	read_whole(path, run->err, sizeof run->err);
+}
+
+void engine_run(struct engine_run *run, const char *format, ...)
+{
+	struct engine_process process;
+	va_list args;
+
+	va_start(args, format);
+	process = start("engine", "", format, args);
+	va_end(args);
+	engine_wait(run, &process);
 }
 
 const char *write_scratch(const char *name, const char *content)

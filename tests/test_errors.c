@@ -101,7 +101,9 @@ TEST(every_fault_of_a_config_is_reported_in_one_run_with_file_and_line)
 		test_scratch_folder());
 	expect(2, with_folder(
 		"%s/bad.cfg:1: experiment: expected a list of direction, attribution, jailbreak, "
-		"induce, coherence, found [\"direction\", \"atribution\"]\n"
+		"induce, coherence, sweep_kstar, categories, conditional, suffix, jailbreaks, probe, "
+		"exact_patching, low_cosine, interactions, prune, feature_graph, sae_compare, found "
+		"[\"direction\", \"atribution\"]\n"
 		"%s/bad.cfg:2: unknown key ouput; did you mean output?\n"
 		"%s/bad.cfg:3: model.path: expected a text, found 3\n"
 		"%s/bad.cfg:3: model.n_ctx: expected an integer from 0 to 1048576, found -4\n"
@@ -296,7 +298,72 @@ TEST(settings_that_do_not_fit_the_model_are_refused_with_the_bound)
 	CHECK(run.status == 2 && strstr(run.err, "model.template: expected"), "%d: %s", run.status,
 		run.err);
 	engine_run(&run, "%s/run.cfg --set attribution.k_star=1000", test_scratch_folder());
-	expect(2, "attribution.k_star: expected at most 60, the number of candidates, found 1000\n");
+	expect(2, "attribution.k_star: expected at most 60, the number of candidates (the 10 nearest to "
+		"the direction of each layer), found 1000\n");
+}
+
+TEST(experiments_say_what_their_inputs_lack_before_anything_is_computed)
+{
+	engine_run(&run, "configs/tiny_categories.cfg --set output=%s/out.h5 --set "
+			 "'categories.names=[\"fraud\", \"arson\"]'", test_scratch_folder());
+	expect(2, "categories.names: category \"arson\" has no prompts in prompts.categories; it has "
+		"illegal, violence, fraud, hate, weapon, adult, economic\n");
+	engine_run(&run, "configs/tiny_categories.cfg --set output=%s/out.h5 --set "
+			 "attribution.k_star=61", test_scratch_folder());
+	expect(2, "attribution.k_star: expected at most 60, the number of candidates (the 10 nearest to "
+		"the direction of each layer), found 61\n");
+	engine_run(&run, "configs/tiny_sweep_kstar.cfg --set output=%s/out.h5 --set "
+			 "sweep_kstar.k0=3", test_scratch_folder());
+	expect(2, "sweep_kstar.k_star: expected at most 18, the number of candidates with K0 = 3, found "
+		"40\n");
+	engine_run(&run, "configs/tiny_conditional.cfg --set output=%s/out.h5 --set "
+			 "'experiment=[\"direction\", \"conditional\"]'", test_scratch_folder());
+	expect(2, "experiment: conditional needs the features of refusal and of harm: \"categories\" "
+		"before it, or a file that has them (from)\n");
+	engine_run(&run, "configs/tiny_suffix.cfg --set output=%s/out.h5 --set "
+			 "'prompts.suffixes.take=text'", test_scratch_folder());
+	expect(2, "prompts.suffixes.take: suffix needs prompts that grow word by word, \"words\", found "
+		"\"text\"\n");
+	engine_run(&run, "configs/tiny_suffix.cfg --set output=%s/out.h5 --set "
+			 "'prompts.suffixes.suffix_field=\"\"'", test_scratch_folder());
+	expect(3, "prompts.suffixes: expected prompts with a base, found none in record 54; name the "
+		"field of the suffixes (suffix_field), or a file of pairs\n");
+	engine_run(&run, "configs/tiny_jailbreaks.cfg --set output=%s/out.h5 --set "
+			 "prompts.refused.limit=7", test_scratch_folder());
+	expect(2, "jailbreaks.plain: expected 340 prompts, one for each of jailbreaks.adversarial, found "
+		"247\n");
+	engine_run(&run, "configs/tiny_probe.cfg --set output=%s/out.h5 --set "
+			 "'probe.test_benign=[\"plain_benign\"]'", test_scratch_folder());
+	expect(2, "probe.test_benign: expected as many sets as probe.test_harmful, at least one, found 1 "
+		"and 4\n");
+}
+
+TEST(the_experiments_on_open_questions_refuse_what_they_cannot_use)
+{
+	engine_run(&run, "configs/tiny_low_cosine.cfg --set output=%s/out.h5 --set "
+			 "attribution.k_star=61", test_scratch_folder());
+	expect(2, "attribution.k_star: expected at most 60, the number of candidates (the 10 nearest to "
+		"the direction of each layer), found 61\n");
+	engine_run(&run, "configs/tiny_prune.cfg --set output=%s/out.h5 --set "
+			 "'experiment=[\"direction\", \"prune\"]'", test_scratch_folder());
+	expect(2, "experiment: prune needs the features of cossim_ap: \"attribution\" with that method "
+		"before it, or a file that has them (from)\n");
+	engine_run(&run, "configs/tiny_feature_graph.cfg --set output=%s/out.h5 --set "
+			 "feature_graph.method=actdiff", test_scratch_folder());
+	expect(2, "experiment: feature_graph needs the features of actdiff: \"attribution\" with that "
+		"method before it, or a file that has them (from)\n");
+	engine_run(&run, "configs/tiny_exact_patching.cfg --set output=%s/out.h5 --set "
+			 "exact_patching.steps=[1.0,2.5]", test_scratch_folder());
+	expect(2, "exact_patching.steps: expected integers, found 2.5\n");
+	engine_run(&run, "configs/tiny_sae_compare.cfg --set output=%s/out.h5 --set "
+			 "sae_compare.path=no/saes --set sae_compare.published=https://example.org/saes",
+		test_scratch_folder());
+	expect(3, "sae_compare.path: no folder \"no/saes\"; published at https://example.org/saes\n");
+	engine_run(&run, "configs/tiny_coherence.cfg --set output=%s/out.h5 --set "
+			 "coherence.questions=[\\\"harmless_test\\\"]", test_scratch_folder());
+	expect(2, "coherence.questions: expected questions with answers (an \"answer\", or choices and an "
+		"answerKey), found none in prompts.harmless_test for \"Tell me how to draft a large "
+		"email.\"\n");
 }
 
 TEST(help_version_and_dry_run_succeed)
@@ -310,4 +377,23 @@ TEST(help_version_and_dry_run_succeed)
 	write_config(MODEL, SAES, PROMPTS);
 	engine_run(&run, "%s/run.cfg --dry-run", test_scratch_folder());
 	CHECK(run.status == 0 && strstr(run.out, "integrated gradients"), "%s%s", run.out, run.err);
+	CHECK(strstr(run.out, "example    \"<bos><start_of_turn>user\\n"), "%s", run.out);
+	CHECK(strstr(run.out, "tokens  2 \"<bos>\" 4 \"<start_of_turn>\" "), "%s", run.out);
+	engine_run(&run, "%s/run.cfg --dry-run --set model.bos=double", test_scratch_folder());
+	CHECK(strstr(run.out, "tokens  2 \"<bos>\" 2 \"<bos>\" 4 \"<start_of_turn>\" "), "%s", run.out);
+}
+
+TEST(prefix_and_suffix_of_the_config_replace_the_template)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg --dry-run --set 'model.prefix=\"Q: \"' --set 'model.suffix=\"\\nA:\"'",
+		test_scratch_folder());
+	CHECK(run.status == 0 && strstr(run.out, "template   custom;") &&
+			strstr(run.out, "example    \"Q: ") && strstr(run.out, "\\nA:\"\n") &&
+			strstr(run.out, "tokens  2 \"<bos>\" "),
+		"%s%s", run.out, run.err);
+	engine_run(&run, "%s/run.cfg --set 'model.prefix=\"Q: \"'", test_scratch_folder());
+	expect(2, "model.prefix, model.suffix: expected both or none, found only model.prefix\n");
+	engine_run(&run, "%s/run.cfg --set model.system=x", test_scratch_folder());
+	expect(2, "model.system: expected none, the template gemma2 has no place for it\n");
 }

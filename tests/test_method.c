@@ -14,6 +14,10 @@
  * (indirect_effect.h).
  */
 #include "host/method/indirect_effect.h"
+#include "host/base/random.h"
+#include "host/method/probe.h"
+#include "host/method/retain_plan.h"
+#include "host/method/statistics.h"
 #include "host/model/transfer.h"
 #include "kernels/ref/ref.h"
 #include "tests/golden_model.h"
@@ -430,6 +434,102 @@ TEST(clamping_by_deltas_equals_full_encode_and_decode_with_the_error_kept)
 	}
 }
 
+/* Features 1, 5 and 9 of every layer, as the golden file's clamps have them; or only the first. */
+static void add_clamped(struct golden *g, struct feature_set *set, int32_t first, int32_t last)
+{
+	for (size_t l = 0; l < g->model->arch.n_layer; l++)
+		for (int32_t id = first; id <= last; id += 4)
+			REQUIRE(feature_set_add(set, (struct feature){(int32_t)l, id, 0, 0}, &g->err) == 0,
+				"%s", g->err.text);
+}
+
+/* What the features of a set are at every token of an unedited pass: [n_tokens, set->n]. */
+static void record_features(struct golden *g, struct sae_set *saes, const struct feature_set *set,
+	float *out)
+{
+	const size_t n_layer = g->model->arch.n_layer, per_layer = set->n / n_layer;
+	struct sae_few few[ARCH_MAX_LAYERS];
+	struct tensor seen[ARCH_MAX_LAYERS];
+	const struct tap tap = {.kind = TAP_FEATURES_UNEDITED, .out = seen, .few = few};
+	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .taps = &tap, .n_taps = 1};
+
+	for (size_t l = 0; l < n_layer; l++) {
+		int32_t ids[3];
+
+		for (size_t k = 0; k < per_layer; k++)
+			ids[k] = set->data[l * per_layer + k].id;
+		REQUIRE(sae_set_select(saes, l, ids, per_layer, &few[l], &g->err) == 0, "%s",
+			g->err.text);
+		seen[l] = fixture_zeros(&g->f, g->n_tokens, per_layer);
+	}
+	REQUIRE(pack_all(g, BATCH_OUT_ALL) == 0 && forward(g->ws, &pass, &g->err) == 0, "%s",
+		g->err.text);
+	for (size_t l = 0; l < n_layer; l++) {
+		for (size_t t = 0; t < g->n_tokens; t++)
+			for (size_t k = 0; k < per_layer; k++)
+				out[t * set->n + l * per_layer + k] =
+					(float)fixture_get(seen[l], t * per_layer + k);
+		sae_few_free(&few[l]);
+	}
+}
+
+/* The logits of a pass in which `clamped` is set to 3 and `retained` is held at `values`
+ * [n_tokens, retained->n], against the golden file's. */
+static void check_retained(struct golden *g, struct sae_set *saes,
+	const struct feature_set *clamped, const struct feature_set *retained, const float *values,
+	const char *expected, double tolerance)
+{
+	struct edit edit = {.kind = EDIT_CLAMP, .layer_last = g->model->arch.n_layer - 1};
+	struct retained_rows rows[MAX_PROMPTS];
+	struct retain_plan *plan;
+	double d;
+
+	for (size_t p = 0; p < g->n_prompts; p++)
+		rows[p] = (struct retained_rows){(size_t)g->lengths[p],
+			values + (size_t)g->first[p] * retained->n};
+	REQUIRE(retain_plan_create(&plan, g->dev, saes, clamped, (struct clamp_value){0, 3}, retained,
+			&g->err) == 0 &&
+			retain_plan_batch(plan, rows, g->n_prompts, 1, &edit.clamps, &g->err) == 0,
+		"%s", g->err.text);
+	d = logits_difference(g, &edit, golden_floats(g, expected));
+	CHECK(d < tolerance, "%s: %zu clamped, %zu retained: logits differ from %s by %.2g: %s",
+		g->name, clamped->n, retained->n, expected, d, g->err.text);
+	retain_plan_free(plan);
+}
+
+TEST(features_retained_at_recorded_values_are_what_they_were)
+{
+	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
+		struct golden g;
+		struct feature_set none = {0}, one = {0}, two = {0}, all = {0};
+		float *three, *unedited;
+		struct sae_set *saes;
+
+		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
+		REQUIRE(open_saes(&g, &saes) == 0, "%s", g.err.text);
+		add_clamped(&g, &one, 1, 1);
+		add_clamped(&g, &two, 5, 9);
+		add_clamped(&g, &all, 1, 9);
+		three = malloc(g.n_tokens * all.n * sizeof *three);
+		unedited = calloc(g.n_tokens * all.n, sizeof *unedited);
+		for (size_t k = 0; k < g.n_tokens * all.n; k++)
+			three[k] = 3;
+		/* At one value everywhere, retaining is setting, beside a clamp and alone. */
+		check_retained(&g, saes, &none, &all, three, "clamped_set", 1e-5);
+		check_retained(&g, saes, &one, &two, three, "clamped_set", 1e-5);
+		/* At what they were, token by token, nothing changes. */
+		record_features(&g, saes, &all, unedited);
+		check_retained(&g, saes, &none, &all, unedited, "logits", 1e-5);
+		free(three);
+		free(unedited);
+		free(one.data);
+		free(two.data);
+		free(all.data);
+		sae_set_close(saes);
+		golden_close(&g);
+	}
+}
+
 /* ---- other activation functions ----------------------------------------------------------- */
 
 TEST(top_k_gated_and_normed_saes_encode_attribute_and_clamp_as_the_published_hook_does)
@@ -487,38 +587,86 @@ fail:
 	return g->err.code;
 }
 
+static void check_replies(const char *name)
+{
+	struct golden g;
+	struct feature_set sets[MAX_PROMPTS] = {{0}};
+	int32_t together[5 * 12], alone[12];
+	size_t n_together[5], n_alone;
+	struct sae_set *saes;
+
+	REQUIRE(golden_open(&g, name, NULL) == 0, "%s", g.err.text);
+	REQUIRE(open_saes(&g, &saes) == 0, "%s", g.err.text);
+	for (size_t p = 0; p < 5; p++) /* another set for each prompt, none for one */
+		for (int32_t k = 0; k < (int32_t)p; k++)
+			REQUIRE(feature_set_add(&sets[p],
+					(struct feature){k % 2, (int32_t)(5 * p + 3 * (size_t)k) % D_SAE,
+						0, 0}, &g.err) == 0, "%s", g.err.text);
+	g.err.code = 0;
+	REQUIRE(continue_prompts(&g, saes, sets, 0, 5, together, n_together) == 0, "%s",
+		g.err.text);
+	for (size_t p = 0; p < 5; p++) {
+		REQUIRE(continue_prompts(&g, saes, sets, p, 1, alone, &n_alone) == 0, "%s",
+			g.err.text);
+		CHECK(n_alone == n_together[p] &&
+				memcmp(alone, together + p * 12, n_alone * sizeof *alone) == 0,
+			"%s: prompt %zu: %zu tokens alone, %zu in the batch, or other ones",
+			g.name, p, n_alone, n_together[p]);
+	}
+	for (size_t p = 0; p < 5; p++)
+		free(sets[p].data);
+	sae_set_close(saes);
+	golden_close(&g);
+}
+
 TEST(a_clamped_reply_is_the_same_alone_and_in_a_batch)
 {
-	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
-		struct golden g;
-		struct feature_set sets[MAX_PROMPTS] = {{0}};
-		int32_t together[5 * 12], alone[12];
-		size_t n_together[5], n_alone;
-		struct sae_set *saes;
+	for (size_t i = 0; i < N_GOLDEN_MODELS; i++)
+		check_replies(golden_models[i]);
+	for (size_t i = 0; i < N_GOLDEN_SAE_MODELS; i++)
+		check_replies(golden_sae_models[i]);
+}
 
-		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
-		REQUIRE(open_saes(&g, &saes) == 0, "%s", g.err.text);
-		for (size_t p = 0; p < 5; p++) /* another set for each prompt, none for one */
-			for (int32_t k = 0; k < (int32_t)p; k++)
-				REQUIRE(feature_set_add(&sets[p],
-						(struct feature){k % 2, (int32_t)(5 * p + 3 * (size_t)k) % D_SAE,
-							0, 0}, &g.err) == 0, "%s", g.err.text);
-		g.err.code = 0;
-		REQUIRE(continue_prompts(&g, saes, sets, 0, 5, together, n_together) == 0, "%s",
-			g.err.text);
-		for (size_t p = 0; p < 5; p++) {
-			REQUIRE(continue_prompts(&g, saes, sets, p, 1, alone, &n_alone) == 0, "%s",
-				g.err.text);
-			CHECK(n_alone == n_together[p] &&
-					memcmp(alone, together + p * 12, n_alone * sizeof *alone) == 0,
-				"%s: prompt %zu: %zu tokens alone, %zu in the batch, or other ones",
-				g.name, p, n_alone, n_together[p]);
-		}
-		for (size_t p = 0; p < 5; p++)
-			free(sets[p].data);
-		sae_set_close(saes);
-		golden_close(&g);
+/* ---- probes ----------------------------------------------------------------------------- */
+
+TEST(a_probe_learns_what_separates_and_keeps_its_best_epoch)
+{
+	enum { N = 60, M = 4 };
+	float x[N * M];
+	uint8_t y[N];
+	size_t row[N];
+	const struct probe_options options = {0.01, 0.01, 50};
+	struct probe_data train = {x, y, row, 40, M}, validation = {x, y, row + 40, 20, M};
+	uint64_t seed = 5;
+	struct probe p, once;
+	struct err err;
+
+	for (size_t i = 0; i < N; i++) {
+		row[i] = i;
+		y[i] = i % 2;
+		for (size_t j = 0; j < M; j++)
+			x[i * M + j] = (float)random_below(&seed, 1000) / 1000;
+		x[i * M + 2] += y[i] ? 5 : 0;
 	}
+	REQUIRE_OK(probe_train(&p, &train, &validation, &options, &err), &err);
+	for (size_t i = 0; i < N; i++)
+		CHECK((probe_score(&p, x + i * M) > 0) == y[i], "row %zu: %g", i,
+			probe_score(&p, x + i * M));
+	CHECK(p.best_epoch == 50, "separable data are best last, not at %zu", p.best_epoch);
+	probe_free(&p);
+
+	/* Labels that validation contradicts: it gets worse from the first step on. */
+	for (size_t i = 40; i < N; i++)
+		y[i] = !y[i];
+	REQUIRE_OK(probe_train(&p, &train, &validation, &options, &err), &err);
+	REQUIRE_OK(probe_train(&once, &train, &validation,
+			   &(struct probe_options){0.01, 0.01, p.best_epoch}, &err), &err);
+	CHECK(p.best_epoch < 50, "%zu", p.best_epoch);
+	for (size_t j = 0; j <= M; j++)
+		CHECK(p.weight[j] == once.weight[j], "weight %zu: %g, at its epoch %g", j, p.weight[j],
+			once.weight[j]);
+	probe_free(&p);
+	probe_free(&once);
 }
 
 /* ---- feature sets ------------------------------------------------------------------------ */
@@ -575,4 +723,27 @@ TEST(random_features_match_the_layers_of_the_set_they_control_and_avoid_it)
 	free(like.data);
 	free(set.data);
 	free(again.data);
+}
+
+/* ---- statistics -------------------------------------------------------------------------- */
+
+TEST(series_agree_as_far_as_their_values_and_ranks_do)
+{
+	static const double x[] = {1, 2, 3, 4}, y[] = {2, 4, 6, 8}, z[] = {1, 8, 27, 64},
+			    back[] = {4, 3, 2, 1}, flat[] = {5, 5, 5, 5}, ties[] = {1, 1, 2, 2};
+	struct err err = {0};
+	double rho;
+
+	CHECK(fabs(statistics_pearson(x, y, 4) - 1) < 1e-12, "a line does not correlate");
+	CHECK(fabs(statistics_pearson(x, back, 4) + 1) < 1e-12, "a falling line does not");
+	CHECK(isnan(statistics_pearson(x, flat, 4)), "a constant correlates");
+	CHECK(statistics_spearman(x, z, 4, &rho, &err) == 0 && fabs(rho - 1) < 1e-12,
+		"ranks of a rising series: %g", rho);
+	/* Ranks 0.5 0.5 2.5 2.5 against 0 1 2 3: 4 / sqrt(5 * 4). */
+	CHECK(statistics_spearman(x, ties, 4, &rho, &err) == 0 && fabs(rho - 4 / sqrt(20)) < 1e-12,
+		"ranks with ties: %g", rho);
+	CHECK(fabs(statistics_relative_error(x, y, 4) - 0.5) < 1e-12, "half is not half off");
+	CHECK(fabs(statistics_slope(x, y, 4) - 2) < 1e-12, "a slope of two is not");
+	CHECK(isnan(statistics_relative_error(x, (const double[]){0, 0, 0, 0}, 4)),
+		"an error relative to nothing");
 }

@@ -7,7 +7,7 @@
  */
 #include "host/base/vec.h"
 #include "host/text/csv.h"
-#include "host/text/prompts.h"
+#include "host/text/prompt_take.h"
 #include "host/text/python_list.h"
 #include "tests/test.h"
 
@@ -136,6 +136,41 @@ TEST(suffixes_are_a_prompt_each_and_keep_their_base)
 		}
 		prompt_set_free(&set);
 	}
+}
+
+TEST(a_set_is_taken_as_its_bases_or_word_by_word)
+{
+	static const char table[] = "goal,response,category\n"
+				    "Do it.,\"['a  bc', 'x\\n y ']\",k\n";
+	static const struct {
+		const char *text, *suffix;
+	} words[] = {{"Do it.", ""}, {"Do it. a", "a"}, {"Do it. a  bc", "a  bc"}, {"Do it.", ""},
+		{"Do it. x", "x"}, {"Do it. x\n y", "x\n y"}};
+	const struct prompt_selection selection = {.suffix_field = "response"};
+	struct prompt_set set;
+	struct err err;
+
+	REQUIRE_OK(prompt_set_parse(&set, "p.csv", table, sizeof table - 1, &selection, &err), &err);
+	REQUIRE_OK(prompt_set_take(&set, PROMPT_TAKE_TEXT, &err), &err);
+	CHECK(set.n == 2 && strcmp(set.items[0].text, "Do it. a  bc") == 0, "%zu", set.n);
+	REQUIRE_OK(prompt_set_take(&set, PROMPT_TAKE_WORDS, &err), &err);
+	REQUIRE(set.n == 6, "%zu prompts", set.n);
+	for (size_t i = 0; i < 6; i++)
+		CHECK(strcmp(set.items[i].text, words[i].text) == 0 &&
+				strcmp(set.items[i].suffix, words[i].suffix) == 0 &&
+				strcmp(set.items[i].base, "Do it.") == 0 &&
+				strcmp(set.items[i].category, "k") == 0 && set.items[i].record == 0,
+			"prompt %zu: \"%s\", suffix \"%s\"", i, set.items[i].text, set.items[i].suffix);
+	REQUIRE_OK(prompt_set_take(&set, PROMPT_TAKE_BASE, &err), &err);
+	CHECK(set.n == 6 && strcmp(set.items[5].text, "Do it.") == 0, "%s", set.items[5].text);
+	prompt_set_free(&set);
+
+	REQUIRE_OK(prompt_set_parse(&set, "p.csv", table, sizeof table - 1,
+			   &(struct prompt_selection){0}, &err), &err);
+	CHECK(prompt_set_take(&set, PROMPT_TAKE_BASE, &err) == ERR_INPUT &&
+			strstr(err.text, "expected prompts with a base, found none in record 0"),
+		"%s", err.text);
+	prompt_set_free(&set);
 }
 
 TEST(an_adversarial_prompt_keeps_the_plain_one_it_came_from)

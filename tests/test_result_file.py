@@ -115,9 +115,14 @@ def values_of_scales_do_not_repeat(f):
 # ---- the schema ----------------------------------------------------------------------------
 
 README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "results", "README.md")
+EXPERIMENTS = ("jailbreak", "induce", "coherence", "sweep_kstar", "sweep_kstar_answers",
+               "categories", "low_cosine", "low_cosine_ce", "prune", "sae_compare",
+               "sae_compare_ce", "questions")
 PLACEHOLDERS = {"METHOD": "(?:" + "|".join(METHODS) + ")",
-                "EXPERIMENT": "(?:jailbreak|induce|coherence)", "CONDITION": "[^/]+",
-                "LAYER": "[0-9]+"}
+                "EXPERIMENT": "(?:" + "|".join(EXPERIMENTS) + ")", "CONDITION": "[^/]+",
+                "LAYER": "[0-9]+", "WATCH": "(?:conditional|suffix)",
+                "CHOSEN": "(?:inside|outside|low)", "PARTS": "(?:best|random[0-9]+)",
+                "SIDE": "[ab]"}
 
 
 def schema():
@@ -215,7 +220,7 @@ def token_tables_name_tokens_of_the_prompts(f):
 def features_are_those_of_the_saes(f):
     width = len(f["feature"]) if "feature" in f else 0
     for g in groups_with(f, "layer", "feature"):
-        if g.name == "/":
+        if g.name == "/" or g.name == "/sae_compare/b":  # features of another SAE set
             continue
         layer, feature = g["layer"][...], g["feature"][...]
         unused = layer == -1  # padding of local sets
@@ -338,7 +343,7 @@ def scores_are_in_range(f):
             assert set(np.unique(g["refusal"][...])) <= {0, 1}, g.name
         if "p_refusal" in g:
             assert ((g["p_refusal"][...] >= 0) & (g["p_refusal"][...] <= 1 + 1e-6)).all(), g.name
-        if "kl" in g and g.name.endswith("/none"):
+        if "kl" in g and g.name.endswith(("/none", "_none")):
             assert np.isnan(g["kl"][...]).all(), f"{g.name}: compared with itself"
         elif "kl" in g:
             assert (g["kl"][...] > -1e-6).all(), g.name
@@ -464,6 +469,21 @@ def xarray_reads_what_h5py_reads(f, xarray):
                     assert (ds[name].values == values).all(), name
 
 
+def saes_explain_what_they_read(f):
+    """The shipped SAEs belong to the shipped models: L0 near what is claimed, little left over."""
+    if "sae_check" not in f:
+        return
+    g = f["sae_check"]
+    l0, claimed, fvu = g["l0"][...], g["claimed_l0"][...], g["fvu"][...]
+    n = len(f["feature"])
+    has = ~np.isnan(l0)
+    assert has.any() and np.array_equal(has, ~np.isnan(fvu)), "layers"
+    assert ((l0[has] > 0) & (l0[has] < n)).all(), l0
+    assert ((fvu[has] > 0) & (fvu[has] < 0.5)).all(), fvu
+    known = has & ~np.isnan(claimed)
+    assert (np.abs(np.log(l0[known] / claimed[known])) < np.log(1.5)).all(), (l0, claimed)
+
+
 # ---- running -------------------------------------------------------------------------------
 
 TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
@@ -473,7 +493,8 @@ TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
          ends_ascend_to_the_length,
          prompts_begin_with_the_same_prefix, prompts_have_the_hashes_stored_with_them,
          prompt_ids_are_rows_of_prompts, token_tables_name_tokens_of_the_prompts,
-         features_are_those_of_the_saes, sets_are_sorted_by_score_then_layer_then_feature,
+         features_are_those_of_the_saes,
+         saes_explain_what_they_read, sets_are_sorted_by_score_then_layer_then_feature,
          random_sets_have_as_many_features_per_layer_and_share_none,
          candidates_are_sorted_by_cosine_within_layers, effects_per_prompt_are_means_over_tokens,
          effects_of_all_features_agree_with_those_of_the_candidates,

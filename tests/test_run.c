@@ -122,6 +122,40 @@ TEST(an_earlier_file_with_a_direction_that_is_not_finite_or_columns_of_two_lengt
 	CHECK(!file_exists(result("refused.h5")), "a result was written");
 }
 
+TEST(an_earlier_file_of_another_model_or_other_saes_is_refused)
+{
+	RUN("%s --set output=%s --set 'experiment=[\"direction\"]'", SHORT_JOB, result("origin.h5"));
+	engine_run(&run, "configs/tiny_llama_ap.cfg --set output=%s --set 'experiment=[\"jailbreak\"]' "
+			 "--set from=%s", result("refused.h5"), result("origin.h5"));
+	CHECK(run.status == 3 && strstr(run.err, "was made with another model: expected one with "
+						 "SHA-256"), "%d: %s", run.status, run.err);
+	engine_run(&run, "%s --set output=%s --set 'experiment=[\"induce\"]' --set from=%s "
+			 "--set sae.path=models/tiny-gemma2-base-scope",
+		SHORT_JOB, result("refused.h5"), result("origin.h5"));
+	CHECK(run.status == 3 && strstr(run.err, "was made with another SAE: expected one with "
+						 "SHA-256"), "%d: %s", run.status, run.err);
+	CHECK(!file_exists(result("refused.h5")), "a result was written");
+}
+
+TEST(the_best_features_of_an_earlier_file_are_the_sets_of_a_run_that_asks_for_so_many)
+{
+	static const char *const METHODS = "--set 'attribution.methods=[\"cossim_ap\",\"ap\"]'";
+
+	RUN("%s %s --set output=%s --set attribution.k_star=3", SHORT_JOB, METHODS, result("three.h5"));
+	RUN("%s %s --set output=%s --set attribution.k_star=9 "
+	    "--set 'experiment=[\"direction\",\"attribution\"]'",
+		SHORT_JOB, METHODS, result("nine.h5"));
+	RUN("%s --set output=%s --set experiment=jailbreak --set from=%s --set from_k_star=3",
+		SHORT_JOB, result("best.h5"), result("nine.h5"));
+	CHECK(same_results(result("three.h5"), result("best.h5"), "/generations/jailbreak") > 10,
+		"too little was compared");
+	engine_run(&run, "%s --set output=%s --set experiment=jailbreak --set from=%s "
+			 "--set from_k_star=10", SHORT_JOB, result("best.h5"), result("nine.h5"));
+	CHECK(run.status == 2 && strstr(run.err, "from_k_star: expected at most 9, the features of "
+						 "/feature_sets/cossim_ap/global/layer in "),
+		"%d: %s", run.status, run.err);
+}
+
 TEST(a_dry_run_plans_and_writes_nothing)
 {
 	RUN("%s --set output=%s --dry-run", SHORT_JOB, result("dry.h5"));
@@ -129,4 +163,34 @@ TEST(a_dry_run_plans_and_writes_nothing)
 	CHECK(!file_exists(result("dry.h5.part")), "a dry run left a part of one");
 	CHECK(strstr(run.out, "jailbreak") && strstr(run.out, "tiny-gemma2"),
 		"the plan does not name model and experiments:\n%s", run.out);
+}
+
+/* L0 of layer l in the table that sae.check prints, -1 where it has no row. */
+static double printed_l0(int layer)
+{
+	const char *line = strstr(run.out, "claimed");
+	double l0 = -1;
+	int found;
+
+	for (; line && (line = strchr(line, '\n')); line++)
+		if (sscanf(line, "%d %lf", &found, &l0) == 2 && found == layer)
+			return l0;
+	return -1;
+}
+
+TEST(a_wrong_fold_of_llama_scope_shows_in_the_check_of_the_saes)
+{
+	RUN("configs/tiny_llama_ap.cfg --set output=%s/check.h5 --set experiment=direction "
+	    "--set direction.layer=3 --set sae.check=true", test_scratch_folder());
+	CHECK(printed_l0(5) > 4 && printed_l0(5) < 60, "layer 5: L0 %g", printed_l0(5));
+	CHECK(!strstr(run.err, "warning"), "%s", run.err);
+	RUN("configs/tiny_llama_ap.cfg --set output=%s/check.h5 --set experiment=direction "
+	    "--set direction.layer=3 --set sae.check=true --set sae.fold=saelens5",
+		test_scratch_folder());
+	CHECK(strstr(run.err, "warning: layer 5: models/tiny-llama-scope/TinyLlama-L5R-8x/"
+			      "checkpoints/final.safetensors leaves 0."),
+		"%s", run.err);
+	CHECK(strstr(run.err, "of the variance of resid_post unexplained; is it of this model, this "
+			      "place, and folded as sae.fold says?"),
+		"%s", run.err);
 }

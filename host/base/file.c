@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * file.c - mapped input files and their SHA-256 (libcrypto). Contract: file.h.
+ * file.c - mapped input files, their SHA-256 (libcrypto), whole output files. Contract: file.h.
  * Tests: tests/test_base.c.
  */
 #include "host/base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +94,128 @@ char *path_join(const char *folder, const char *name)
 		sprintf(path, "%s%s%s", folder, folder[n - 1] == '/' ? "" : "/", name);
 	return path;
 }
+
+void path_beside(const char *path, const char *suffix, char *out, size_t size)
+{
+	const size_t n = strlen(path);
+	const bool h5 = n > 3 && strcmp(path + n - 3, ".h5") == 0;
+
+	snprintf(out, size, "%.*s%s", (int)(h5 ? n - 3 : n), path, suffix);
+}
+
+/* ---- output ---------------------------------------------------------------------------- */
+
+int folder_make(const char *path, struct err *err)
+{
+	if (mkdir(path, 0777) != 0 && errno != EEXIST)
+		return err_set(err, ERR_OUTPUT, "%s: cannot create the folder: %s", path,
+			strerror(errno));
+	return 0;
+}
+
+int folder_make_for(const char *path, struct err *err)
+{
+	char *copy = strdup(path), *folder = copy ? dirname(copy) : NULL;
+	int rc = 0;
+
+	if (!copy)
+		return err_nomem(err, path, strlen(path));
+	if (folder_make(folder, err))
+		rc = err->code;
+	else if (access(folder, W_OK) != 0)
+		rc = err_set(err, ERR_OUTPUT, "%s: cannot write into the folder: %s", folder,
+			strerror(errno));
+	free(copy);
+	return rc;
+}
+
+/* Opened for reading: fsync flushes what any descriptor wrote. */
+static int sync_path(const char *path, int flags, struct err *err)
+{
+	const int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+	int rc = 0;
+
+	if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL)) /* EINVAL: nothing to flush there */
+		rc = err_set(err, ERR_OUTPUT, "%s: cannot flush: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+int file_sync(const char *path, struct err *err)
+{
+	return sync_path(path, 0, err);
+}
+
+int file_rename(const char *from, const char *to, struct err *err)
+{
+	const char *slash = strrchr(to, '/');
+	char *folder;
+	int rc;
+
+	if (rename(from, to) != 0)
+		return err_set(err, ERR_OUTPUT, "%s: cannot rename to %s: %s", from, to,
+			strerror(errno));
+	folder = slash ? strndup(to, (size_t)(slash - to) + 1) : strdup(".");
+	if (!folder)
+		return err_nomem(err, to, strlen(to));
+	rc = sync_path(folder, O_DIRECTORY, err);
+	free(folder);
+	return rc;
+}
+
+int file_write_text(const char *path, const char *text, struct err *err)
+{
+	char part[4096];
+	const size_t n = strlen(text);
+	FILE *file;
+	bool written;
+
+	snprintf(part, sizeof part, "%s.part", path);
+	file = fopen(part, "wb");
+	written = file && fwrite(text, 1, n, file) == n;
+	if (file && fclose(file) != 0)
+		written = false;
+	if (!written)
+		return err_set(err, ERR_OUTPUT, "%s: cannot write: %s", part, strerror(errno));
+	if (file_sync(part, err))
+		return err->code;
+	return file_rename(part, path, err);
+}
+
+int file_read_text(const char *path, char **text, struct err *err)
+{
+	struct file_map map;
+
+	*text = NULL;
+	if (file_map_open(&map, path, err))
+		return err->code;
+	if (map.size > (size_t)64 << 20)
+		err_set(err, ERR_INPUT, "%s: expected a text of at most 64 MiB", path);
+	else if (!(*text = malloc(map.size + 1)))
+		err_nomem(err, path, map.size);
+	else {
+		memcpy(*text, map.data ? map.data : (const unsigned char *)"", map.size);
+		(*text)[map.size] = '\0';
+	}
+	file_map_close(&map);
+	return *text ? 0 : err->code;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	(void)st, (void)kind, (void)ftw;
+	return remove(path);
+}
+
+int folder_remove(const char *path, struct err *err)
+{
+	if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
+		return err_set(err, ERR_OUTPUT, "%s: cannot remove: %s", path, strerror(errno));
+	return 0;
+}
+
+/* ---- hashes ---------------------------------------------------------------------------- */
 
 static void hex_of(const unsigned char *digest, char hex[SHA256_HEX])
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * file.h - input files as mapped bytes, and their SHA-256.
+ * file.h - input files as mapped bytes, their SHA-256, and output files that survive a crash.
  */
 #ifndef SAENGINE_FILE_H
 #define SAENGINE_FILE_H
@@ -36,6 +36,32 @@ bool folder_exists(const char *path);
 /* Joins two path parts with one '/', into a string to be freed by the caller; NULL when out of
  * memory. An absolute `name` is returned as is. */
 char *path_join(const char *folder, const char *name);
+
+/* "results/NAME.h5" and ".units" to "results/NAME.units"; other endings than .h5 stay. */
+void path_beside(const char *path, const char *suffix, char *out, size_t size);
+
+/* A folder whose parent exists; one that is there is left as it is. Errors: ERR_OUTPUT. */
+int folder_make(const char *path, struct err *err);
+
+/* The folder of a file that is to be written there, made if its parent exists; it must allow
+ * writing. Errors: ERR_OUTPUT. */
+int folder_make_for(const char *path, struct err *err);
+
+/* The file's bytes are on disk when this returns. Errors: ERR_OUTPUT. */
+int file_sync(const char *path, struct err *err);
+
+/* Renames within a file system, and the new name is on disk when this returns: whoever sees the
+ * name sees the whole file. Errors: ERR_OUTPUT. */
+int file_rename(const char *from, const char *to, struct err *err);
+
+/* Writes a text file whole: beside its name, flushed, renamed. Errors: ERR_OUTPUT. */
+int file_write_text(const char *path, const char *text, struct err *err);
+
+/* A text file of at most 64 MiB, zero-terminated, owned by the caller. Errors: ERR_INPUT. */
+int file_read_text(const char *path, char **text, struct err *err);
+
+/* Removes a folder and everything in it. Errors: ERR_OUTPUT. */
+int folder_remove(const char *path, struct err *err);
 
 #define SHA256_HEX 65 /* 64 digits and the final zero */
 

@@ -7,10 +7,18 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+static const char *line_prefix = "";
+
+void log_set_prefix(const char *prefix)
+{
+	line_prefix = prefix;
+}
+
 void log_info(const char *format, ...)
 {
 	va_list args;
 
+	fputs(line_prefix, stdout);
 	va_start(args, format);
 	vprintf(format, args);
 	va_end(args);
@@ -23,7 +31,7 @@ void log_warn(const char *format, ...)
 	va_list args;
 
 	fflush(stdout);
-	fputs("warning: ", stderr);
+	fprintf(stderr, "%swarning: ", line_prefix);
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);

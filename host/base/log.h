@@ -6,6 +6,9 @@
 #ifndef SAENGINE_LOG_H
 #define SAENGINE_LOG_H
 
+/* Before every line from here on: "rank 3: ". Static text, or as good as. */
+void log_set_prefix(const char *prefix);
+
 /* One line to standard output. */
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

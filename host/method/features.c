@@ -77,3 +77,18 @@ fail:
 	free(pool);
 	return err->code;
 }
+
+int feature_set_first(const struct feature_set *set, const struct feature_set *without, size_t n,
+	struct feature_set *out, struct err *err)
+{
+	size_t taken = 0;
+
+	for (size_t i = 0; i < set->n && taken < n; i++) {
+		if (feature_set_holds(without, set->data[i].layer, set->data[i].id))
+			continue;
+		if (feature_set_add(out, set->data[i], err))
+			return err->code;
+		taken++;
+	}
+	return 0;
+}

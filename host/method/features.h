@@ -32,6 +32,10 @@ int feature_set_add(struct feature_set *set, struct feature f, struct err *err);
 
 bool feature_set_holds(const struct feature_set *set, int32_t layer, int32_t id);
 
+/* Appends to *out the first n of `set`, in its order, that are not in `without`. */
+int feature_set_first(const struct feature_set *set, const struct feature_set *without, size_t n,
+	struct feature_set *out, struct err *err);
+
 /* As many random features per layer as `like` has, drawn without repetition from those alive
  * (alive[layer * d_sae + id] != 0) that are not in `like`. With too few alive, fewer are drawn.
  * The draw depends on seed, `like` and alive only. */

@@ -4,7 +4,7 @@
  * Tests: tests/test_method.c, against a literal implementation of the published hook under
  * autograd in float64 (tools/literal_torch.py).
  */
-#include "host/method/indirect_effect.h"
+#include "host/method/indirect_effect_parts.h"
 
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
@@ -12,45 +12,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Tensors of one layer. In the last layer rows are the prompts' last tokens. */
-struct layer_state {
-	int32_t *ids;            /* feature ids of its candidates */
-	size_t *column;          /* their places among all candidates */
-	size_t n;                /* how many */
-	bool scaled;             /* the SAE's input is normed row by row */
-	struct tensor scale;     /* then s of the clean run, [rows, 1] */
-	struct tensor x_patch;   /* end point of the path */
-	struct tensor x_clean;   /* with all_features */
-	struct tensor gradient;  /* mean over a of dm/dx' */
-	struct tensor f_clean, f_patch;
-	struct tensor prefix_patch; /* x_patch of the prefix; no rows in the last layer */
-};
-
-struct attribution {
-	struct attribution_setup setup;
-	struct attribution_size size;
-	size_t n_layer, d_model, widest; /* most candidates of a layer */
-	struct runner runner;
-	struct layer_state *layers;
-	struct kv_cache prefix_patched, prefix_clean;
-	struct kv_cache *prefix_mixed; /* [steps] */
-	struct sae_few *few;           /* [n_layer] the layers' candidates */
-	struct tensor *x_tap, *clean_tap, *f_patch_tap, *f_clean_tap, *scale_tap,
-		*gradient_now, *targets, *prefix_targets; /* [n_layer] views of the layers' tensors for this call */
-	struct tensor u;               /* vector [1, d_model], unit length */
-	struct tensor logits, dlogits; /* [prompts, 2]: of j and r */
-	struct tensor dy, dots, x_edited;
-	int32_t *pair;                 /* device [prompts, 2] */
-	void *memory;                  /* owned, device */
-	struct sparse sparse_clean, sparse_patch, sparse_effect;
-
-	/* The last run's result. */
-	size_t *token_start;
-	int32_t *target, *pair_host;
-	double *m_clean, *m_patch, *m_host;
-	float *effect, *columns[4];
-};
 
 /* ---- memory ---------------------------------------------------------------------------- */
 
@@ -79,6 +40,8 @@ static void layout(void *object, struct carver *c)
 	a->dy = carve(c, prompts, d);
 	a->dots = carve(c, a->size.rows, a->widest);
 	a->x_edited = carve(c, a->setup.all_features ? a->size.rows : 0, d);
+	a->shift = carve(c, a->size.rows, 1);
+	a->x_shifted = carve(c, a->size.rows, d);
 	a->pair = carve_ints(c, 2 * prompts);
 }
 
@@ -146,6 +109,7 @@ static int allocate_host(struct attribution *a, struct err *err)
 		complete &= (*views[i] = calloc(a->n_layer, sizeof **views[i])) != NULL;
 	for (size_t i = 0; i < 4; i++)
 		complete &= (a->columns[i] = malloc(rows * a->widest * sizeof(float) + 1)) != NULL;
+	complete &= (a->shift_host = malloc(rows * sizeof *a->shift_host + 1)) != NULL;
 	complete &= (a->few = calloc(a->n_layer, sizeof *a->few)) != NULL;
 	complete &= (a->prefix_mixed = calloc(a->setup.options.steps,
 			     sizeof *a->prefix_mixed)) != NULL;
@@ -178,7 +142,7 @@ static int upload_direction(struct attribution *a, struct err *err)
 
 /* ---- the path -------------------------------------------------------------------------- */
 
-static double step_position(const struct attribution *a, size_t k)
+double attribution_position(const struct attribution *a, size_t k)
 {
 	const double shift = a->setup.options.rule == IG_RULE_MIDPOINT ? 0.5 : 0;
 
@@ -192,8 +156,11 @@ static struct edit ablation(const struct attribution *a)
 
 static struct edit mixture(const struct attribution *a, size_t k, const struct tensor *targets)
 {
-	return (struct edit){.kind = EDIT_MIX, .layer_last = a->n_layer - 1,
-		.amount = step_position(a, k), .targets = targets};
+	const bool single = a->setup.options.path == IG_PATH_SINGLE;
+
+	return (struct edit){.kind = EDIT_MIX, .layer_first = single ? a->setup.options.layer : 0,
+		.layer_last = single ? a->setup.options.layer : a->n_layer - 1,
+		.amount = attribution_position(a, k), .targets = targets};
 }
 
 static enum tap_kind endpoint_tap(const struct attribution *a)
@@ -219,8 +186,8 @@ static int run_prefixes(struct attribution *a, struct err *err)
 	for (size_t k = 0; k < s->options.steps; k++) {
 		const struct edit mix = mixture(a, k, a->prefix_targets);
 
-		TRY(runner_prefix(&a->runner, s->prefix, s->n_prefix, &mix, 1, NULL, 0,
-			&a->prefix_mixed[k], err));
+		TRY(runner_prefix(&a->runner, s->prefix, s->n_prefix, &mix,
+			s->options.path == IG_PATH_JOINT ? 1 : 0, NULL, 0, &a->prefix_mixed[k], err));
 	}
 	return 0;
 fail:
@@ -292,6 +259,7 @@ void attribution_free(struct attribution *a)
 	free(a->gradient_now);
 	free(a->targets);
 	free(a->prefix_targets);
+	free(a->shift_host);
 	free(a->few);
 	free(a->prefix_mixed);
 	free(a->layers);
@@ -332,8 +300,7 @@ static const struct kv_cache *prefix_or_none(const struct attribution *a,
 	return a->setup.n_prefix > 0 ? prefix : NULL;
 }
 
-/* m = logit[j] - logit[r] of the pass just run. */
-static int read_metric(struct attribution *a, size_t n, double *m, struct err *err)
+int attribution_metric(struct attribution *a, size_t n, double *m, struct err *err)
 {
 	const struct model *model = a->setup.model;
 	const struct tensor logits = tensor_rows(a->logits, 0, n);
@@ -366,7 +333,7 @@ static int run_patched(struct attribution *a, const struct token_span *prompts, 
 		a->pair_host[2 * i + 1] = a->setup.options.refusal_token;
 	}
 	TRY(device_upload(a->setup.model->dev, a->pair, a->pair_host, 2 * n * sizeof(int32_t), err));
-	return read_metric(a, n, a->m_patch, err);
+	return attribution_metric(a, n, a->m_patch, err);
 fail:
 	return err->code;
 }
@@ -383,7 +350,7 @@ static int run_clean(struct attribution *a, const struct token_span *prompts, si
 		a->setup.all_features ? 3 : 2};
 
 	TRY(runner_run(&a->runner, prompts, n, BATCH_OUT_LAST, &how, err));
-	return read_metric(a, n, a->m_clean, err);
+	return attribution_metric(a, n, a->m_clean, err);
 fail:
 	return err->code;
 }
@@ -431,7 +398,7 @@ static int run_point(struct attribution *a, const struct token_span *prompts, si
 	const struct edit mix = mixture(a, k, a->targets); /* lives until after the way back */
 	const struct intervention how = {prefix_or_none(a, &a->prefix_mixed[k]), &mix, 1, NULL, 0};
 
-	if (step_position(a, k) > 0 &&
+	if (attribution_position(a, k) > 0 &&
 		runner_run(&a->runner, prompts, n, BATCH_OUT_LAST, &how, err))
 		return err->code;
 	return add_gradient(a, n, err);

@@ -44,9 +44,18 @@ enum ig_rule {
 	IG_RULE_MIDPOINT /* a = 1/2N, 3/2N, ... */
 };
 
+/* Which residual streams move along the path. */
+enum ig_path {
+	IG_PATH_JOINT, /* every layer's at once, prefix included: the published hook */
+	IG_PATH_SINGLE /* one layer's, all others as they follow from it; the prefix stays clean.
+			* Only effects of features of that layer mean anything then */
+};
+
 struct ig_options {
 	size_t steps; /* N */
 	enum ig_rule rule;
+	enum ig_path path;
+	size_t layer; /* SINGLE: that layer */
 	enum ig_endpoint endpoint;
 	int32_t refusal_token; /* r */
 	int32_t target_token;  /* j for every prompt; -1: the argmax of each patched run */
@@ -101,6 +110,16 @@ int attribution_run(struct attribution *a, const struct token_span *prompts, siz
  * supports: rows are tokens (in the last layer, where earlier tokens have none, the prompts' last
  * tokens only). Needs all_features. */
 int attribution_all(struct attribution *a, size_t layer, struct host_csr *out, struct err *err);
+
+/* The true effect of one candidate for the prompts of the last run, where a linear approximation
+ * has only its gradient: what its whole change D = f_patch,i - f_clean,i at every token does at the
+ * points of the path. Of D, the part a has been made at point a; so it is the mean over the points,
+ * everything else being as it is there, of
+ *   m(f_i + (1 - a) D) - m(f_i - a D).
+ * 2 N passes; a point at 0 cannot be had (IG_RULE_LEFT): ERR_INTERNAL. The path must be joint.
+ * prompts: those of the run. effect: host [n], logits. */
+int attribution_path_effect(struct attribution *a, const struct token_span *prompts, size_t n,
+	size_t candidate, double *effect, struct err *err);
 
 /* Mean gradient of the last run, [rows, d_model], rows as for attribution_all. Device memory,
  * borrowed until the next run. */

@@ -9,6 +9,8 @@ static int clamp(struct device *dev, const struct clamp *c, struct rows rows, st
 {
 	struct tensor f;
 
+	if (c->list_of_row)
+		rows.seq = c->list_of_row;
 	if (sae_few_given(c->few, x, &f, err))
 		return err->code;
 	return op_clamp_features(dev, &c->few->weights, &c->lists, rows, f, x, err);

@@ -10,11 +10,13 @@
 #include "host/model/batch.h"
 #include "host/model/sae.h"
 
-/* Features of one layer to change, and how, for the sequences of a batch (ops.h). */
+/* Features of one layer to change, and how, for the sequences of a batch (ops.h), or for each of
+ * its rows: then list i is row i's, and the lists fit one pass only. */
 struct clamp {
 	const struct sae_few *few; /* borrowed */
 	struct clamp_lists lists;
 	size_t n_entries; /* of all lists */
+	const int32_t *list_of_row; /* device: 0, 1, 2, ...; NULL = lists belong to sequences */
 };
 
 enum edit_kind {
@@ -42,6 +44,7 @@ enum tap_kind {
 	TAP_RESID,         /* resid_post after the edits, [rows, d_model] */
 	TAP_RESID_UNEDITED, /* before the edits */
 	TAP_FEATURES,      /* after the edits, encoded by few[layer]: [rows, n_feature] */
+	TAP_FEATURES_UNEDITED, /* before the edits of their own layer, as a clamp reads them */
 	TAP_SCALE          /* after the edits, s of few[layer]'s input (ops.h): [rows, 1] */
 };
 
@@ -49,7 +52,7 @@ struct tap {
 	enum tap_kind kind;
 	bool out_rows_only;
 	struct tensor *out;
-	const struct sae_few *few; /* FEATURES, SCALE: [n_layer] */
+	const struct sae_few *few; /* FEATURES, FEATURES_UNEDITED, SCALE: [n_layer] */
 };
 
 /* Applies the edits of one layer to x, whose rows are `rows`. */

@@ -107,13 +107,11 @@ int generator_prefix(struct generator *g, const int32_t *tokens, size_t n, const
 }
 
 /* Asks for a pass of the batch and the next token of every out row, in workspace_next. */
-static int start_pass(struct generator *g, const struct generation *r, struct err *err)
+static int start_pass(struct generator *g, const struct generation *r, const struct edit *edits,
+	size_t n_edits, struct err *err)
 {
-	const struct pass pass = {.batch = &g->batch,
-		.cache = &g->cache,
-		.prefix = r->prefix,
-		.edits = r->edits,
-		.n_edits = r->n_edits};
+	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .prefix = r->prefix,
+		.edits = edits, .n_edits = n_edits};
 
 	if (forward_start(g->ws, &pass, err))
 		return err->code;
@@ -142,7 +140,8 @@ static int read_prompts(
 		batch_add(&g->batch, i, r->prompts[i].ids, r->prompts[i].n, n_prefix,
 			g->cache_start[i], BATCH_OUT_LAST, r->prompts[i].label);
 	TRY(batch_upload(&g->batch, err));
-	TRY(start_pass(g, r, err));
+	TRY(r->prompt_edits ? start_pass(g, r, r->prompt_edits, r->n_prompt_edits, err)
+			    : start_pass(g, r, r->edits, r->n_edits, err));
 	TRY(finish_pass(g, err));
 	if (!r->first_y.data)
 		return 0;
@@ -252,7 +251,7 @@ static int run_ops_of_step(struct generator *g, const struct generation *r, stru
 {
 	struct batch *b = &g->batch;
 
-	if (start_pass(g, r, err))
+	if (start_pass(g, r, r->edits, r->n_edits, err))
 		return err->code;
 	return op_advance(g->model->dev, b->n_rows, workspace_next(g->ws), b->on_device.token,
 		b->on_device.pos, b->on_device.cache_row, err);

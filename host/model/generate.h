@@ -43,6 +43,10 @@ struct generation {
 	const struct kv_cache *prefix; /* NULL = none */
 	const struct edit *edits;      /* sequence i of their lists is prompt i */
 	size_t n_edits;
+	/* Edits while the prompts are read, where these are others; NULL = the same. If their lists
+	 * belong to rows, the prompts must fit one pass. */
+	const struct edit *prompt_edits;
+	size_t n_prompt_edits;
 	const int32_t *stop; /* a reply ends with any of these */
 	size_t n_stop;
 

@@ -231,6 +231,18 @@ const char *sae_set_path(const struct sae_set *set, size_t layer)
 	return set->files[layer].path;
 }
 
+bool sae_set_config_path(const struct sae_set *set, size_t layer, char *path, size_t n)
+{
+	const struct sae_file *file = &set->files[layer];
+	char found[SAE_PATH];
+
+	if (!file->path || !set->format->config_name)
+		return false;
+	sae_sibling(file, set->format->config_name, found);
+	snprintf(path, n, "%s", found);
+	return file_exists(found);
+}
+
 size_t sae_set_count(const struct sae_set *set)
 {
 	size_t n = 0;

@@ -41,6 +41,9 @@ size_t sae_set_count(const struct sae_set *set); /* layers that have an SAE */
 const char *sae_set_format(const struct sae_set *set);
 const char *sae_set_path(const struct sae_set *set, size_t layer); /* the file, borrowed; NULL
                                                                     * without an SAE */
+/* The config read beside it, into path of n bytes. False where there is none. */
+bool sae_set_config_path(const struct sae_set *set, size_t layer, char *path, size_t n);
+
 bool sae_set_top_k(const struct sae_set *set); /* of some layer only all features tell which are
                                                 * on (struct sae_few) */
 

@@ -40,7 +40,8 @@ struct sae_arrays {
 
 struct sae_format {
 	const char *name;
-	const char *file_name; /* of the weights, below a layer's folder */
+	const char *file_name;   /* of the weights, below a layer's folder */
+	const char *config_name; /* of what is read beside them; NULL = nothing */
 
 	/* Whether the folder that holds the layers looks like this format's. */
 	bool (*recognises)(const char *folder);

@@ -139,6 +139,7 @@ fail:
 const struct sae_format sae_gemma_scope_2 = {
 	.name = "gemma_scope_2",
 	.file_name = "params.safetensors",
+	.config_name = "config.json",
 	.recognises = recognises,
 	.locate = locate,
 	.open = open_files,

@@ -160,6 +160,7 @@ fail:
 const struct sae_format sae_llama_scope = {
 	.name = "llama_scope",
 	.file_name = "checkpoints/final.safetensors",
+	.config_name = "hyperparams.json",
 	.recognises = recognises,
 	.locate = locate,
 	.open = open_files,

@@ -362,6 +362,7 @@ static int open_files(struct sae_file *file, struct err *err)
 const struct sae_format sae_saelens = {
 	.name = "saelens",
 	.file_name = WEIGHTS,
+	.config_name = "cfg.json",
 	.recognises = recognises,
 	.locate = locate,
 	.open = open_files,

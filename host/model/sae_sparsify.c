@@ -129,6 +129,7 @@ fail:
 const struct sae_format sae_sparsify = {
 	.name = "sparsify",
 	.file_name = "sae.safetensors",
+	.config_name = "cfg.json",
 	.recognises = recognises,
 	.locate = locate,
 	.open = open_files,

@@ -72,32 +72,36 @@ static double element(const struct file_tensor *t, size_t i)
 	}
 }
 
-/* The same for a run of elements, `stride` apart. */
-static void elements(const struct file_tensor *t, size_t first, size_t n, size_t stride, float *to)
+/* The same for n elements in a row. */
+static void elements(const struct file_tensor *t, size_t first, size_t n, float *to)
 {
-	if (t->dtype == DTYPE_F32 && stride == 1) {
+	if (t->dtype == DTYPE_F32) {
 		memcpy(to, t->data + 4 * first, 4 * n);
 		return;
 	}
 	for (size_t j = 0; j < n; j++)
-		to[j] = (float)element(t, first + j * stride);
+		to[j] = (float)element(t, first + j);
 }
 
 /* Features id(k0) to id(k0 + n - 1) as rows of `to` [n, d]. */
 static void matrix_rows(const struct file_tensor *t, bool by_feature, size_t d, size_t d_sae,
 	const int32_t *ids, size_t k0, size_t n, float *to)
 {
+	float run[BLOCK];
+
 	/* The file's memory has features along its rows unless one of the two turns it. */
 	if (by_feature != t->column_major) {
 		for (size_t k = 0; k < n; k++)
-			elements(t, (ids ? (size_t)ids[k0 + k] : k0 + k) * d, d, 1, to + k * d);
+			elements(t, (ids ? (size_t)ids[k0 + k] : k0 + k) * d, d, to + k * d);
 		return;
 	}
-	for (size_t j0 = 0; j0 < d; j0 += BLOCK)
-		for (size_t j = j0; j < j0 + BLOCK && j < d; j++)
-			for (size_t k = 0; k < n; k++)
-				to[k * d + j] = (float)element(t,
-					j * d_sae + (ids ? (size_t)ids[k0 + k] : k0 + k));
+	for (size_t j = 0; j < d; j++) {
+		if (!ids)
+			elements(t, j * d_sae + k0, n, run);
+		for (size_t k = 0; k < n; k++)
+			to[k * d + j] = ids ? (float)element(t, j * d_sae + (size_t)ids[k0 + k])
+					    : run[k];
+	}
 }
 
 static double dot(const float *a, const float *b, size_t n)
@@ -135,11 +139,14 @@ static struct feature_terms terms_of(const struct sae_tensors *t, size_t i)
 	return f;
 }
 
-/* Features id(k0) to id(k0 + n - 1), n at most BLOCK; enc and dec [BLOCK, d], b_dec as folded. */
+/* Features id(k0) to id(k0 + n - 1), n at most BLOCK; b_dec as folded; scratch [2 BLOCK, d] for
+ * rows that are needed but not wanted. */
 static void read_block(const struct sae_tensors *t, const int32_t *ids, size_t k0, size_t n,
-	const float *b_dec, float *enc, float *dec, const struct sae_arrays *out)
+	const float *b_dec, float *scratch, const struct sae_arrays *out)
 {
 	const size_t d = t->d_model;
+	float *enc = out->W_enc_t ? out->W_enc_t + k0 * d : scratch;
+	float *dec = out->W_dec ? out->W_dec + k0 * d : scratch + BLOCK * d;
 	const bool need_enc = out->W_enc_t || (out->b_enc && t->subtract_b_dec);
 	const bool need_dec = out->W_dec || t->unit_decoder;
 
@@ -160,10 +167,6 @@ static void read_block(const struct sae_tensors *t, const int32_t *ids, size_t k
 		scale(enc + k * d, need_enc ? d : 0, t->enc_scale * norm);
 		scale(dec + k * d, need_dec ? d : 0,
 			norm > 0 ? t->dec_scale * own / norm : 0);
-		if (out->W_enc_t)
-			memcpy(out->W_enc_t + (k0 + k) * d, enc + k * d, d * sizeof *enc);
-		if (out->W_dec)
-			memcpy(out->W_dec + (k0 + k) * d, dec + k * d, d * sizeof *dec);
 		if (out->b_enc)
 			out->b_enc[k0 + k] = (float)(f.b_enc * norm);
 		if (out->threshold)
@@ -180,16 +183,17 @@ int sae_tensors_read(const struct sae_tensors *t, const int32_t *ids, size_t n,
 {
 	const size_t d = t->d_model;
 	float *memory = malloc((2 * BLOCK + 1) * d * sizeof *memory);
-	float *b_dec = memory, *enc = memory + d, *dec = enc + BLOCK * d;
+	float *b_dec = memory;
 
 	if (!memory)
 		return err_nomem(err, "a block of SAE features", (2 * BLOCK + 1) * d * sizeof *memory);
-	elements(&t->b_dec, 0, d, 1, b_dec);
+	elements(&t->b_dec, 0, d, b_dec);
 	scale(b_dec, d, t->b_dec_scale);
 	if (out->b_dec)
 		memcpy(out->b_dec, b_dec, d * sizeof *b_dec);
 	for (size_t k = 0; k < n; k += BLOCK)
-		read_block(t, ids, k, n - k < BLOCK ? n - k : BLOCK, b_dec, enc, dec, out);
+		read_block(t, ids, k, n - k < BLOCK ? n - k : BLOCK, b_dec, memory + d,
+			out);
 	free(memory);
 	return 0;
 }

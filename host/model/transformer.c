@@ -352,6 +352,16 @@ fail:
 
 /* ---- taps and checks ------------------------------------------------------------------- */
 
+static bool encodes(const struct tap *tap)
+{
+	return tap->kind == TAP_FEATURES || tap->kind == TAP_FEATURES_UNEDITED;
+}
+
+static bool after_edits(const struct tap *tap)
+{
+	return tap->kind != TAP_RESID_UNEDITED && tap->kind != TAP_FEATURES_UNEDITED;
+}
+
 static int serve_tap(struct workspace *ws, const struct tap *tap, const struct batch *b,
 	size_t layer, struct tensor x, struct err *err)
 {
@@ -361,13 +371,13 @@ static int serve_tap(struct workspace *ws, const struct tap *tap, const struct b
 	if (!out.data)
 		return 0;
 	if (tap->out_rows_only && x.rows != b->n_out) {
-		const bool of_x = tap->kind == TAP_FEATURES || tap->kind == TAP_SCALE;
+		const bool of_x = encodes(tap) || tap->kind == TAP_SCALE;
 		const struct tensor gathered = of_x ? tensor_rows(ws->h_out, 0, b->n_out) : out;
 
 		TRY(op_gather_rows(dev, x, b->on_device.out_row, gathered, err));
 		x = gathered;
 	}
-	if (tap->kind == TAP_FEATURES)
+	if (encodes(tap))
 		return sae_few_encode(&tap->few[layer], x, out, err);
 	if (tap->kind == TAP_SCALE)
 		return op_sae_scale(dev, tap->few[layer].weights.input, x, out, err);
@@ -380,7 +390,7 @@ static int serve_taps(struct workspace *ws, const struct pass *pass, size_t laye
 	struct tensor x, struct err *err)
 {
 	for (size_t i = 0; i < pass->n_taps; i++)
-		if ((pass->taps[i].kind != TAP_RESID_UNEDITED) == edited &&
+		if (after_edits(&pass->taps[i]) == edited &&
 			serve_tap(ws, &pass->taps[i], pass->batch, layer, x, err))
 			return err->code;
 	return 0;

@@ -6,6 +6,7 @@
 
 #include "host/model/transfer.h"
 #include "host/run/activations.h"
+#include "host/run/feature_sums.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,17 +18,16 @@ struct work {
 	struct activation_stats *out;
 	size_t d_sae;
 	float *one_prompt; /* [d_sae] maxima of one prompt and layer */
+	struct feature_sums sums; /* of one unit: maxima, divided by the number of prompts */
 	bool save_features;
-	int64_t *n_saved;  /* [n_layer] entries written */
 };
 
-/* Maxima over the rows of one prompt, into the mean; the scratch is cleared again. */
+/* Maxima over the rows of one prompt, into the unit's sums; the scratch is cleared again. */
 static void take_prompt(struct work *w, size_t layer, const struct host_csr *f, size_t first_row,
 	size_t end_row)
 {
 	const size_t from = (size_t)f->indptr[first_row], to = (size_t)f->indptr[end_row];
-	double *mean = w->out->mean_max + layer * w->d_sae;
-	uint8_t *alive = w->out->alive + layer * w->d_sae;
+	double *sum = w->sums.sum + layer * w->d_sae;
 
 	for (size_t i = from; i < to; i++)
 		if (f->values[i] > w->one_prompt[f->indices[i]])
@@ -35,13 +35,12 @@ static void take_prompt(struct work *w, size_t layer, const struct host_csr *f, 
 	for (size_t i = from; i < to; i++) {
 		const size_t id = (size_t)f->indices[i];
 
-		mean[id] += w->one_prompt[id] / (double)w->prompts->n;
-		alive[id] |= w->one_prompt[id] > 0;
+		sum[id] += w->one_prompt[id] / (double)w->prompts->n;
 		w->one_prompt[id] = 0;
 	}
 }
 
-static int save_rows(struct work *w, size_t layer, const struct host_csr *f, struct err *err)
+static int save_rows(size_t layer, const struct host_csr *f, struct unit *out, struct err *err)
 {
 	static const char *const names[] = {"end", "indices", "data"};
 	char path[3][96];
@@ -51,21 +50,20 @@ static int save_rows(struct work *w, size_t layer, const struct host_csr *f, str
 	if (!end)
 		return err_nomem(err, "features", f->n_rows * sizeof *end);
 	for (size_t r = 0; r < f->n_rows; r++)
-		end[r] = w->n_saved[layer] + f->indptr[r + 1];
-	w->n_saved[layer] += (int64_t)n;
+		end[r] = f->indptr[r + 1];
 	for (int i = 0; i < 3; i++)
 		snprintf(path[i], sizeof path[i], "/features/blocks.%zu.hook_resid_post/%s", layer,
 			names[i]);
-	TRY(results_append(w->lab->results,
+	TRY(unit_rows(out,
 		&(struct results_dataset){.path = path[0], .type = RESULTS_I64, .n_dims = 1,
 			.long_name = "end of each token's entries; they begin where the last row's end",
-			.compress = true},
+			.ends_of = path[1], .compress = true},
 		end, f->n_rows, err));
-	TRY(results_append(w->lab->results,
+	TRY(unit_rows(out,
 		&(struct results_dataset){.path = path[1], .type = RESULTS_I32, .n_dims = 1,
 			.long_name = "feature of each entry", .compress = true},
 		f->indices, n, err));
-	TRY(results_append(w->lab->results,
+	TRY(unit_rows(out,
 		&(struct results_dataset){.path = path[2], .type = RESULTS_F32, .n_dims = 1,
 			.long_name = "activation of each entry", .units = "1"},
 		f->values, n, err));
@@ -77,17 +75,33 @@ fail:
 }
 
 static int on_features(void *context, size_t layer, const struct activation_batch *batch,
-	const struct host_csr *f, struct err *err)
+	const struct host_csr *f, struct unit *out, struct err *err)
 {
 	struct work *w = context;
 
 	for (size_t i = 0; i < batch->n_prompts; i++)
 		take_prompt(w, layer, f, batch->token_start[i], batch->token_start[i + 1]);
-	return w->save_features ? save_rows(w, layer, f, err) : 0;
+	return w->save_features ? save_rows(layer, f, out, err) : 0;
+}
+
+static int on_batch_done(void *context, struct unit *out, struct err *err)
+{
+	struct work *w = context;
+
+	return feature_sums_put(&w->sums, out, err);
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct work *w = context;
+
+	(void)b;
+	return feature_sums_take(&w->sums, in, w->out->mean_max, err);
 }
 
 /* What each row of a batch is: once per batch, with the first layer. */
-static int save_tokens(struct work *w, const struct activation_batch *batch, struct err *err)
+static int save_tokens(struct work *w, const struct activation_batch *batch, struct unit *out,
+	struct err *err)
 {
 	static const struct {
 		const char *path, *long_name;
@@ -112,7 +126,7 @@ static int save_tokens(struct work *w, const struct activation_batch *batch, str
 		}
 	}
 	for (size_t i = 0; i < 3; i++)
-		TRY(results_append(w->lab->results,
+		TRY(unit_rows(out,
 			&(struct results_dataset){.path = parts[i].path, .type = RESULTS_I32,
 				.n_dims = 1, .long_name = parts[i].long_name, .compress = true},
 			columns + i * n, n, err));
@@ -124,7 +138,7 @@ fail:
 }
 
 static int on_resid_post(void *context, size_t layer, const struct activation_batch *batch,
-	struct tensor x, struct err *err)
+	struct tensor x, struct unit *out, struct err *err)
 {
 	struct work *w = context;
 	const bool half = strcmp(w->lab->config->save.dtype, "float16") == 0;
@@ -132,7 +146,7 @@ static int on_resid_post(void *context, size_t layer, const struct activation_ba
 	float *host;
 	int rc;
 
-	if (layer == 0 && save_tokens(w, batch, err))
+	if (layer == 0 && save_tokens(w, batch, out, err))
 		return err->code;
 	if (!w->lab->config->save.resid_post)
 		return 0;
@@ -142,7 +156,7 @@ static int on_resid_post(void *context, size_t layer, const struct activation_ba
 	snprintf(path, sizeof path, "/activations/blocks.%zu.hook_resid_post", layer);
 	rc = download_floats(w->lab->dev, x, host, err);
 	if (rc == 0)
-		rc = results_append(w->lab->results,
+		rc = unit_rows(out,
 			&(struct results_dataset){.path = path,
 				.type = half ? RESULTS_F16 : RESULTS_F32, .n_dims = 2,
 				.dims = {0, x.cols}, .scales = {NULL, "/d_model"},
@@ -193,24 +207,27 @@ int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, cons
 	const size_t n_layer = lab->model->arch.n_layer, d_sae = sae_set_width(lab->saes);
 	struct work w = {.lab = lab, .prompts = prompts, .out = out, .d_sae = d_sae,
 		.save_features = save && lab->config->save.features};
-	const struct activation_visitor visitor = {&w, save ? on_resid_post : NULL, on_features};
+	const struct activation_visitor visitor = {&w, save ? on_resid_post : NULL, on_features,
+		on_batch_done, take};
 
 	err_clear(err);
 	*out = (struct activation_stats){0};
 	out->mean_max = calloc(n_layer * d_sae, sizeof *out->mean_max);
 	out->alive = calloc(n_layer * d_sae, sizeof *out->alive);
 	w.one_prompt = calloc(d_sae, sizeof *w.one_prompt);
-	w.n_saved = calloc(n_layer, sizeof *w.n_saved);
-	if (!out->mean_max || !out->alive || !w.one_prompt || !w.n_saved) {
+	if (!out->mean_max || !out->alive || !w.one_prompt) {
 		err_nomem(err, "feature statistics", n_layer * d_sae * sizeof *out->mean_max);
 		goto fail;
 	}
+	TRY(feature_sums_create(&w.sums, n_layer * d_sae, err));
 	TRY(activations_visit(lab, prompts, title, &visitor, err));
+	for (size_t i = 0; i < n_layer * d_sae; i++)
+		out->alive[i] = out->mean_max[i] > 0;
 	if (save)
 		TRY(finish_tokens(lab, err));
 fail:
 	free(w.one_prompt);
-	free(w.n_saved);
+	feature_sums_free(&w.sums);
 	return err->code;
 }
 

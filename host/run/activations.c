@@ -5,12 +5,12 @@
 #include "host/run/activations.h"
 
 #include "host/model/carver.h"
-#include "host/run/progress.h"
 
 #include <stdlib.h>
 
 struct work {
 	struct lab *lab;
+	const struct activation_visitor *visitor;
 	size_t n_layer, rows;
 	struct scoring scoring;
 	struct tensor *resid, *views; /* [n_layer] */
@@ -28,11 +28,10 @@ static void layout(void *object, struct carver *c)
 		w->resid[l] = carve(c, w->rows, w->lab->model->arch.d_model);
 }
 
-static int work_open(struct work *w, struct lab *lab, const struct prompt_ids *prompts,
-	struct err *err)
+static int work_open(struct work *w, const struct prompt_ids *prompts, struct err *err)
 {
-	*w = (struct work){.lab = lab, .n_layer = lab->model->arch.n_layer,
-		.sparse = {.dev = lab->dev}};
+	struct lab *lab = w->lab;
+
 	TRY(scoring_open(&w->scoring, lab, prompts, (struct scoring_size){.out = BATCH_OUT_ALL},
 		err));
 	w->rows = w->scoring.schedule.most_tokens;
@@ -58,26 +57,28 @@ static void work_close(struct work *w)
 }
 
 static int visit_layer(struct work *w, size_t layer, const struct activation_batch *batch,
-	const struct activation_visitor *visitor, struct err *err)
+	struct unit *out, struct err *err)
 {
+	const struct activation_visitor *visitor = w->visitor;
 	struct sae_weights sae;
 
 	if (visitor->resid_post &&
-		visitor->resid_post(visitor->context, layer, batch, w->views[layer], err))
+		visitor->resid_post(visitor->context, layer, batch, w->views[layer], out, err))
 		return err->code;
 	if (!visitor->features)
 		return 0;
 	TRY(sae_set_load(w->lab->saes, layer, &sae, err));
 	TRY(sparse_encode(&w->sparse, &sae, w->views[layer], err));
 	TRY(sparse_download(&w->sparse, &w->features, err));
-	return visitor->features(visitor->context, layer, batch, &w->features, err);
+	return visitor->features(visitor->context, layer, batch, &w->features, out, err);
 fail:
 	return err->code;
 }
 
-static int visit_batch(struct work *w, size_t n, const struct activation_visitor *visitor,
-	struct err *err)
+static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
+	struct work *w = context;
+	const size_t n = scoring_batch(&w->scoring, b);
 	const struct tap tap = {.kind = TAP_RESID, .out = w->views};
 	struct activation_batch batch = {.n_prompts = n, .index = w->scoring.index,
 		.token_start = w->token_start};
@@ -90,29 +91,32 @@ static int visit_batch(struct work *w, size_t n, const struct activation_visitor
 		w->views[l] = tensor_rows(w->resid[l], 0, batch.n_tokens);
 	TRY(scoring_run(&w->scoring, n, NULL, 0, &tap, 1, err));
 	for (size_t l = 0; l < w->n_layer; l++)
-		TRY(visit_layer(w, l, &batch, visitor, err));
-	return 0;
+		TRY(visit_layer(w, l, &batch, out, err));
+	return w->visitor->batch_done ? w->visitor->batch_done(w->visitor->context, out, err) : 0;
 fail:
 	return err->code;
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	const struct work *w = context;
+
+	return w->visitor->take(w->visitor->context, b, in, err);
 }
 
 int activations_visit(struct lab *lab, const struct prompt_ids *prompts, const char *title,
 	const struct activation_visitor *visitor, struct err *err)
 {
-	struct work w = {.lab = lab};
-	struct progress progress;
+	struct work w = {.lab = lab, .visitor = visitor, .n_layer = lab->model->arch.n_layer,
+		.sparse = {.dev = lab->dev}};
 
 	err_clear(err);
-	TRY(work_open(&w, lab, prompts, err));
+	TRY(work_open(&w, prompts, err));
 	TRY(scoring_prefix(&w.scoring, NULL, 0, err));
-	progress_begin(&progress, &lab->stages, title, prompts->n, "prompt");
-	for (size_t b = 0; b < w.scoring.schedule.n_batches; b++) {
-		const size_t n = scoring_batch(&w.scoring, b);
-
-		TRY(visit_batch(&w, n, visitor, err));
-		progress_add(&progress, n);
-	}
-	progress_end(&progress);
+	TRY(stage_run(lab,
+		&(struct stage){.title = title, .schedule = &w.scoring.schedule, .item = "prompt",
+			.context = &w, .compute = compute, .take = take},
+		err));
 fail:
 	work_close(&w);
 	return err->code;

@@ -7,6 +7,7 @@
 #define SAENGINE_ACTIVATIONS_H
 
 #include "host/run/scoring.h"
+#include "host/run/stage.h"
 
 /* The batch being visited. Its rows are its tokens, prompt after prompt: prompt i's are
  * token_start[i] to token_start[i+1] - 1. */
@@ -21,12 +22,16 @@ struct activation_visitor {
 	/* Called once per layer and batch, layers ascending; either may be NULL. The tensor is
 	 * device memory [n_tokens, d_model], the features host memory; both for the call only. */
 	int (*resid_post)(void *context, size_t layer, const struct activation_batch *batch,
-		struct tensor x, struct err *err);
+		struct tensor x, struct unit *out, struct err *err);
 	int (*features)(void *context, size_t layer, const struct activation_batch *batch,
-		const struct host_csr *f, struct err *err);
+		const struct host_csr *f, struct unit *out, struct err *err);
+	/* After the last layer of a batch; may be NULL. */
+	int (*batch_done)(void *context, struct unit *out, struct err *err);
+	/* As stage's. */
+	int (*take)(void *context, size_t batch, struct unit_reader *in, struct err *err);
 };
 
-/* `title` is for the progress line. Features need lab->saes. */
+/* A stage (stage.h) over the prompts, called `title`. Features need lab->saes. */
 int activations_visit(struct lab *lab, const struct prompt_ids *prompts, const char *title,
 	const struct activation_visitor *visitor, struct err *err);
 

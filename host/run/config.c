@@ -543,6 +543,29 @@ static void need_local_sets(struct walk w)
 				c->jailbreak.prompts.items[i]);
 }
 
+/* Settings whose group is the experiment that reads the prompt sets they name. */
+static const char *const names_of_prompts[] = {"exact_patching.prompts", "low_cosine.prompts",
+	"low_cosine.harmless", "interactions.prompts", "prune.prompts", "feature_graph.prompts",
+	"sae_compare.prompts", "sae_compare.harmful", "sae_compare.harmless", "sweep_kstar.prompts",
+	"sweep_kstar.harmless", "categories.prompts", "conditional.prompts", "suffix.prompts",
+	"jailbreaks.adversarial", "jailbreaks.plain", "probe.train_harmful", "probe.train_benign",
+	"probe.test_harmful", "probe.test_benign", "coherence.questions"};
+
+static void need_prompts_of(struct walk w, const char *key)
+{
+	const struct setting *row = find_row(config_settings, n_config_settings, key);
+	const void *value = (const char *)w.config + row->offset;
+	char experiment[64];
+
+	snprintf(experiment, sizeof experiment, "%.*s", (int)strcspn(key, "."), key);
+	if (!text_list_holds(&w.config->experiment, experiment))
+		return;
+	if (row->type == SETTING_TEXTS)
+		need_prompt_lists(w, key, value);
+	else
+		need_prompts(w, key, *(char *const *)value);
+}
+
 /* The prompt sets that the experiments of this run read. */
 static void check_prompt_sets(struct walk w)
 {
@@ -573,6 +596,25 @@ static void check_prompt_sets(struct walk w)
 		need_prompts(w, "induce.prompts", c->induce.prompts);
 	if (text_list_holds(&c->experiment, "coherence"))
 		need_prompts(w, "coherence.prompts", c->coherence.prompts);
+	if (text_list_holds(&c->experiment, "sweep_kstar"))
+		need_prompt_lists(w, "attribution.prompts", &c->attribution.prompts);
+	for (size_t i = 0; i < sizeof names_of_prompts / sizeof *names_of_prompts; i++)
+		need_prompts_of(w, names_of_prompts[i]);
+}
+
+/* Experiments that need nothing of SAEs. */
+static bool runs_without_saes(const char *experiment)
+{
+	return strcmp(experiment, "direction") == 0 || strcmp(experiment, "jailbreak") == 0 ||
+		strcmp(experiment, "coherence") == 0;
+}
+
+static bool needs_saes(const struct config *c)
+{
+	for (size_t i = 0; i < c->experiment.n; i++)
+		if (!runs_without_saes(c->experiment.items[i]))
+			return true;
+	return false;
 }
 
 static void check_complete(struct walk w)
@@ -589,9 +631,7 @@ static void check_complete(struct walk w)
 				row->key, row->meaning);
 	}
 	check_prompt_sets(w);
-	if (w.config->sae.path && !*w.config->sae.path &&
-		(text_list_holds(&w.config->experiment, "attribution") ||
-			text_list_holds(&w.config->experiment, "induce")))
+	if (w.config->sae.path && !*w.config->sae.path && needs_saes(w.config))
 		fault(w.faults, place_of_missing(w, "sae.path"), "missing key sae.path: %s",
 			find_row(config_settings, n_config_settings, "sae.path")->meaning);
 }
@@ -791,6 +831,36 @@ void config_print(const struct config *c, FILE *to)
 		fputs(" };\n", to);
 	}
 	fputs("};\n", to);
+}
+
+static bool is_incidental(const char *key)
+{
+	const char *last = key + group_length(key) + (group_length(key) > 0);
+
+	for (const char *const *i = incidental_settings; *i; i++)
+		if (strcmp(last, *i) == 0)
+			return true;
+	return false;
+}
+
+void config_print_lines(const struct config *c, FILE *to)
+{
+	for (size_t i = 0; i < n_config_settings; i++) {
+		if (is_incidental(config_settings[i].key))
+			continue;
+		fprintf(to, "%s = ", config_settings[i].key);
+		print_value(&config_settings[i], c, to);
+		fputc('\n', to);
+	}
+	for (size_t i = 0; i < c->n_prompts; i++) {
+		for (size_t j = 0; j < n_prompts_settings; j++) {
+			if (is_incidental(prompts_settings[j].key))
+				continue;
+			fprintf(to, "prompts.%s.%s = ", c->prompts[i].name, prompts_settings[j].key);
+			print_value(&prompts_settings[j], &c->prompts[i], to);
+			fputc('\n', to);
+		}
+	}
 }
 
 static void print_row_help(const struct setting *row, const char *prefix, FILE *to)

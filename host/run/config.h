@@ -30,6 +30,7 @@ struct prompts_config {
 	char *format, *text_field, *category_field, *suffix_field;
 	struct text_list where;
 	char *category; /* "" = all */
+	char *take;
 	int64_t limit;
 	bool shuffle;
 	uint64_t given; /* bit i: the file gave row i of prompts_settings */
@@ -39,12 +40,13 @@ struct config {
 	struct text_list experiment;
 	char *output;
 	char *from; /* an earlier result file to take direction and feature sets from; "" = none */
+	int64_t from_k_star; /* of its sets only the so many best; 0 = all */
 	char *device;
 	int64_t threads, seed;
 	bool profile;
 
 	struct {
-		char *path, *published, *template;
+		char *path, *published, *template, *prefix, *suffix, *system, *bos;
 		int64_t n_ctx;
 	} model;
 	struct {
@@ -90,12 +92,81 @@ struct config {
 	} induce;
 	struct {
 		char *prompts;
-		struct text_list methods;
+		struct text_list methods, questions;
 	} coherence;
+	struct {
+		char *harmless;
+		struct text_list prompts;
+		struct real_list k_star, scale, k0;
+	} sweep_kstar;
+	struct {
+		char *prompts;
+		struct text_list names;
+		double scale;
+		int64_t draws;
+		bool generate;
+	} categories;
+	struct {
+		struct text_list prompts;
+		double scale;
+		int64_t draws, positions;
+	} conditional;
+	struct {
+		char *prompts;
+		double scale;
+		int64_t draws, positions;
+	} suffix;
+	struct {
+		struct text_list adversarial, plain;
+		int64_t positions;
+	} jailbreaks;
+	struct {
+		char *train_harmful, *train_benign;
+		struct text_list test_harmful, test_benign;
+		double validation, rate, decay;
+		int64_t epochs, draws, positions;
+	} probe;
+	struct {
+		struct text_list prompts, paths, rules;
+		struct real_list steps;
+		int64_t contexts;
+	} exact_patching;
+	struct {
+		struct text_list prompts;
+		char *harmless;
+		struct real_list scale;
+		double max_cosine;
+		int64_t draws;
+	} low_cosine;
+	struct {
+		struct text_list prompts;
+		double scale;
+		int64_t draws, positions;
+	} interactions;
+	struct {
+		struct text_list prompts;
+		double scale, tolerance;
+		int64_t draws;
+	} prune;
+	struct {
+		struct text_list prompts;
+		char *method;
+		double scale;
+		int64_t draws;
+	} feature_graph;
+	struct {
+		char *path, *published, *format, *width;
+		double l0, match;
+		char *prompts, *harmful, *harmless;
+		int64_t draws;
+	} sae_compare;
 	struct {
 		bool resid_post, features, gradients;
 		char *dtype;
 	} save;
+	struct {
+		bool keep_units;
+	} store;
 };
 
 /* `overrides`: "key=value" of --set, applied after the file, the value in the syntax of the file
@@ -120,6 +191,9 @@ bool text_list_holds(const struct text_list *list, const char *item);
 
 /* Every setting with its value, in the syntax of the file: what was run. */
 void config_print(const struct config *c, FILE *to);
+
+/* The settings that bear on the results, one line each: "attribution.k0 = 10". */
+void config_print_lines(const struct config *c, FILE *to);
 
 /* The reference of all settings, for --help-config. */
 void config_print_help(FILE *to);

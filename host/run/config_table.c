@@ -7,7 +7,9 @@
 #include <float.h>
 
 static const char *const experiments[] = {"direction", "attribution", "jailbreak", "induce",
-	"coherence", NULL};
+	"coherence", "sweep_kstar", "categories", "conditional", "suffix", "jailbreaks", "probe",
+	"exact_patching", "low_cosine", "interactions", "prune", "feature_graph", "sae_compare",
+	NULL};
 static const char *const methods[] = {"cossim_ap", "ap", "cossim", "actdiff", "random", NULL};
 static const char *const scopes[] = {"global", "local", NULL};
 static const char *const formats[] = {"auto", "gemma_scope", "gemma_scope_2", "llama_scope",
@@ -17,10 +19,14 @@ static const char *const folds[] = {"authors", "saelens5", "saelens6", NULL};
 static const char *const sae_types[] = {"float32", "bf16", NULL};
 static const char *const rules[] = {"left", "midpoint", NULL};
 static const char *const endpoints[] = {"ablated", "released", NULL};
+static const char *const paths[] = {"joint", "single", NULL};
 static const char *const positions[] = {"prompt", "released", NULL};
 static const char *const stops[] = {"template", "eos", "none", NULL};
 static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "tsv", "text", NULL};
+static const char *const bos_tokens[] = {"auto", "none", "double", NULL};
 static const char *const save_types[] = {"float32", "float16", NULL};
+
+static const char *const takes[] = {"text", "base", "words", NULL};
 
 static const double BIG = DBL_MAX;
 
@@ -43,6 +49,8 @@ const struct setting config_settings[] = {
 	TEXT("output", output, NULL, NULL, "the result file, HDF5; appears when the run is complete"),
 	TEXT("from", from, "\"\"", NULL,
 		"an earlier result file whose direction and feature sets to use"),
+	INTEGER("from_k_star", from_k_star, "0", 0, 1 << 20,
+		"of the feature sets of `from`, only the so many best features; 0 = all"),
 	TEXT("device", device, "\"cpu\"", NULL,
 		"cpu, cpu:LEVEL to force an instruction set, cuda:N, or cuda:N:f32 (slower, for checks)"),
 	INTEGER("threads", threads, "0", 0, 4096, "threads of the CPU device; 0 = all cores"),
@@ -53,7 +61,17 @@ const struct setting config_settings[] = {
 	TEXT("model.published", model.published, "\"\"", NULL,
 		"where the checkpoint is published, for the message when it is missing"),
 	TEXT("model.template", model.template, "\"auto\"", NULL,
-		"chat template: auto (by model type), gemma2, llama3.1, llama3"),
+		"chat template: auto (by model type and vocabulary), gemma2, gemma3, llama3, llama3.1, "
+		"llama3.2, llama2, mistral, qwen2, qwen2.5, qwen3, plain (the message alone)"),
+	TEXT("model.prefix", model.prefix, "\"auto\"", NULL,
+		"text before the message in place of the template's; given together with model.suffix"),
+	TEXT("model.suffix", model.suffix, "\"auto\"", NULL,
+		"text behind the message in place of the template's"),
+	TEXT("model.system", model.system, "\"\"", NULL,
+		"system text, where the template has a place for it; empty = the template's own"),
+	TEXT("model.bos", model.bos, "\"auto\"", bos_tokens,
+		"auto: one BOS token begins a prompt if the tokenizer wants one; none: only what the "
+		"template spells; double: two, as in the released code's Llama prompts"),
 	INTEGER("model.n_ctx", model.n_ctx, "0", 0, 1 << 20,
 		"longest sequence in tokens; 0 = the checkpoint's maximum, at most 8192"),
 
@@ -65,7 +83,9 @@ const struct setting config_settings[] = {
 	TEXT("sae.format", sae.format, "\"auto\"", formats,
 		"layout of the SAE folders: gemma_scope (params.npz), gemma_scope_2 (Gemma 3, "
 		"params.safetensors), llama_scope, saelens (cfg.json and sae_weights.safetensors: "
-		"standard, gated, topk, jumprelu, batchtopk), sparsify (EleutherAI: topk, groupmax); "
+		"standard, gated, topk, jumprelu, batchtopk), sparsify (EleutherAI: topk, groupmax); of "
+		"topk and groupmax SAEs, clamping and attribution need every feature of a layer, not "
+		"only the ones in use: a whole encoder in memory and its product for every token; "
 		"auto = by what lies in the folder"),
 	TEXT("sae.layer_folder", sae.layer_folder, "\"\"", NULL,
 		"the folder of each layer's SAE below sae.path, {layer} in place of the layer, e.g. "
@@ -95,8 +115,8 @@ const struct setting config_settings[] = {
 	INTEGER("generate.max_new_tokens", generate.max_new_tokens, "256", 1, 1 << 20,
 		"longest reply, in tokens"),
 	TEXT("generate.stop", generate.stop, "\"template\"", stops,
-		"what ends a reply: the template's stop tokens; eos, only the end-of-text token, as in "
-		"the released code; or none, so that all are max_new_tokens long"),
+		"what ends a reply: the template's stop tokens; eos, only the tokenizer's eos_token, as "
+		"in the released code; or none, so that all are max_new_tokens long"),
 	INTEGER("generate.prompts", generate.prompts, "32", 1, 1 << 16,
 		"most prompts continued side by side"),
 
@@ -170,6 +190,144 @@ const struct setting config_settings[] = {
 	TEXTS("coherence.methods", coherence.methods,
 		"[\"cossim_ap\", \"ap\", \"cossim\", \"actdiff\", \"random\"]", methods,
 		"whose global sets are used"),
+	TEXTS("coherence.questions", coherence.questions, "[]", NULL,
+		"prompt sets with right answers (GSM8K, ARC) that are answered under each condition"),
+
+	TEXTS("sweep_kstar.prompts", sweep_kstar.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets that are continued at each point"),
+	TEXT("sweep_kstar.harmless", sweep_kstar.harmless, "\"harmless_test\"", NULL,
+		"prompt set whose unedited answers are scored at each point"),
+	REALS("sweep_kstar.k_star", sweep_kstar.k_star, "[1.0, 2.0, 5.0, 10.0, 20.0, 50.0]", 1, 1 << 20,
+		"sizes K* of the set"),
+	REALS("sweep_kstar.scale", sweep_kstar.scale, "[-1.0, -3.0, -5.0]", -BIG, BIG,
+		"factors c of the clamp f -> c f"),
+	REALS("sweep_kstar.k0", sweep_kstar.k0, "[]", 1, 1 << 20,
+		"candidates per layer; none given = attribution.k0"),
+
+	TEXT("categories.prompts", categories.prompts, "\"categories\"", NULL,
+		"prompt set with categories"),
+	TEXTS("categories.names", categories.names, "[]", NULL,
+		"which of its categories; none given = all"),
+	REAL("categories.scale", categories.scale, "-3.0", -BIG, BIG,
+		"factor c of the clamps f -> c f"),
+	INTEGER("categories.draws", categories.draws, "10", 0, 100000,
+		"random sets per category, of the size and in the layers of the common features"),
+	BOOL("categories.generate", categories.generate, "true",
+		"also continue the prompts under each clamp of chosen features, for refusal scores and "
+		"for a judge"),
+
+	TEXTS("conditional.prompts", conditional.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which features of refusal are watched"),
+	REAL("conditional.scale", conditional.scale, "-3.0", -BIG, BIG,
+		"factor c of the clamp f -> c f of the features of harm"),
+	INTEGER("conditional.draws", conditional.draws, "20", 1, 100000,
+		"random sets of the size and in the layers of the features of harm"),
+	INTEGER("conditional.positions", conditional.positions, "5", 1, 1 << 20,
+		"last tokens of a prompt over which activations are averaged"),
+
+	TEXT("suffix.prompts", suffix.prompts, "\"suffixes\"", NULL,
+		"prompt set with suffixes, taken word by word (take = \"words\")"),
+	REAL("suffix.scale", suffix.scale, "-3.0", -BIG, BIG,
+		"factor c of the clamp f -> c f of the features of harm"),
+	INTEGER("suffix.draws", suffix.draws, "3", 0, 100000,
+		"random sets of the size and in the layers of the features of harm"),
+	INTEGER("suffix.positions", suffix.positions, "5", 1, 1 << 20,
+		"last tokens of a prompt over which activations are averaged"),
+
+	TEXTS("jailbreaks.adversarial", jailbreaks.adversarial, "[\"adversarial\"]", NULL,
+		"prompt sets of jailbreaks"),
+	TEXTS("jailbreaks.plain", jailbreaks.plain, "[\"plain\"]", NULL,
+		"prompt sets of plain requests for the same, as many, in the same order"),
+	INTEGER("jailbreaks.positions", jailbreaks.positions, "5", 1, 1 << 20,
+		"last tokens of a prompt over which activations are averaged"),
+
+	TEXT("probe.train_harmful", probe.train_harmful, "\"vanilla_harmful\"", NULL,
+		"plain harmful prompts to train on"),
+	TEXT("probe.train_benign", probe.train_benign, "\"vanilla_benign\"", NULL,
+		"plain benign prompts to train on"),
+	TEXTS("probe.test_harmful", probe.test_harmful, "[\"adversarial_harmful\"]", NULL,
+		"harmful prompt sets to test on, a test each"),
+	TEXTS("probe.test_benign", probe.test_benign, "[\"adversarial_benign\"]", NULL,
+		"the benign set of each test"),
+	REAL("probe.validation", probe.validation, "0.2", 0.01, 0.9,
+		"share of the training prompts that the best epoch is chosen by"),
+	REAL("probe.rate", probe.rate, "0.01", 1e-9, 10, "AdamW's step size"),
+	REAL("probe.decay", probe.decay, "0.01", 0, 10, "its weight decay"),
+	INTEGER("probe.epochs", probe.epochs, "50", 1, 1000000, "full-batch steps"),
+	INTEGER("probe.draws", probe.draws, "10", 1, 100000,
+		"random sets of the size and in the layers of the features of refusal"),
+	INTEGER("probe.positions", probe.positions, "1", 1, 1 << 20,
+		"last tokens of a prompt over which activations are averaged"),
+
+	TEXTS("exact_patching.prompts", exact_patching.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which each candidate is patched alone"),
+	TEXTS("exact_patching.paths", exact_patching.paths, "[\"joint\", \"single\"]", paths,
+		"what moves along the path: joint (every layer's residual stream, as published) or "
+		"single (that of the candidate's layer)"),
+	TEXTS("exact_patching.rules", exact_patching.rules, "[\"left\", \"midpoint\"]", rules,
+		"where the points of the path lie, as attribution.ig_rule"),
+	REALS("exact_patching.steps", exact_patching.steps, "[1, 2, 5, 10, 20, 50]", 1, 1000,
+		"numbers of points on the path"),
+	INTEGER("exact_patching.contexts", exact_patching.contexts, "5", 1, 1000,
+		"points of the path at which each candidate is moved while all else stays as it is "
+		"there"),
+
+	TEXTS("low_cosine.prompts", low_cosine.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets that are attributed and continued"),
+	TEXT("low_cosine.harmless", low_cosine.harmless, "\"harmless_test\"", NULL,
+		"prompt set whose unedited replies give the cross-entropy"),
+	REALS("low_cosine.scale", low_cosine.scale, "[-3.0]", -BIG, BIG,
+		"factors c of the clamp f -> c f"),
+	REAL("low_cosine.max_cosine", low_cosine.max_cosine, "0.1", 0, 1,
+		"features whose |cosine| is at most this make the set \"low\""),
+	INTEGER("low_cosine.draws", low_cosine.draws, "10", 0, 1000,
+		"random sets with as many features per layer as those outside F0"),
+
+	TEXTS("interactions.prompts", interactions.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which features are clamped alone and in pairs"),
+	REAL("interactions.scale", interactions.scale, "-3.0", -BIG, BIG,
+		"factor c of the clamp f -> c f"),
+	INTEGER("interactions.draws", interactions.draws, "3", 0, 1000,
+		"random sets whose singles and pairs are the control"),
+	INTEGER("interactions.positions", interactions.positions, "5", 1, 30,
+		"last tokens of a prompt that are clamped one at a time"),
+
+	TEXTS("prune.prompts", prune.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which features are removed from the clamp"),
+	REAL("prune.scale", prune.scale, "-3.0", -BIG, BIG, "factor c of the clamp f -> c f"),
+	REAL("prune.tolerance", prune.tolerance, "0.05", 0, 1,
+		"loss of complying prompts, as a share, that a smaller set may cost"),
+	INTEGER("prune.draws", prune.draws, "20", 0, 1000,
+		"random orders of removal that the greedy one is compared with"),
+
+	TEXTS("feature_graph.prompts", feature_graph.prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which effects between features are measured"),
+	TEXT("feature_graph.method", feature_graph.method, "\"cossim_ap\"", methods,
+		"whose global features are the nodes"),
+	REAL("feature_graph.scale", feature_graph.scale, "0.0", -BIG, BIG,
+		"factor c of the clamp f -> c f of the features upstream"),
+	INTEGER("feature_graph.draws", feature_graph.draws, "20", 0, 1000,
+		"random sets retained in place of the middle features"),
+
+	TEXT("sae_compare.path", sae_compare.path, "\"\"", NULL,
+		"folder of the SAEs that those of sae.path are compared with"),
+	TEXT("sae_compare.published", sae_compare.published, "\"\"", NULL,
+		"where they are published"),
+	TEXT("sae_compare.format", sae_compare.format, "\"auto\"", formats,
+		"layout of their folders"),
+	TEXT("sae_compare.width", sae_compare.width, "\"16k\"", NULL, "as their folders spell it"),
+	REAL("sae_compare.l0", sae_compare.l0, "100.0", 0, 1e9,
+		"of several SAEs of a layer, the one with average L0 nearest to this"),
+	TEXT("sae_compare.prompts", sae_compare.prompts, "\"harmless_test\"", NULL,
+		"prompt set that is reconstructed, with the model's own replies"),
+	TEXT("sae_compare.harmful", sae_compare.harmful, "\"harmful_train\"", NULL,
+		"prompt set whose reconstructed mean is the head of the direction"),
+	TEXT("sae_compare.harmless", sae_compare.harmless, "\"harmless_train\"", NULL,
+		"prompt set whose reconstructed mean is its tail"),
+	REAL("sae_compare.match", sae_compare.match, "0.7", 0, 1,
+		"cosine of decoder rows above which two features count as one"),
+	INTEGER("sae_compare.draws", sae_compare.draws, "20", 0, 1000,
+		"random sets that the overlap of F* is compared with"),
 
 	BOOL("save.resid_post", save.resid_post, "false",
 		"write resid_post of the attribution prompts, every layer and token"),
@@ -177,8 +335,14 @@ const struct setting config_settings[] = {
 	BOOL("save.gradients", save.gradients, "false",
 		"write the mean gradient of the metric with respect to resid_post"),
 	TEXT("save.dtype", save.dtype, "\"float32\"", save_types, "type of saved activations"),
+
+	BOOL("store.keep_units", store.keep_units, "false",
+		"keep the folder of units beside the finished result file"),
 };
 const size_t n_config_settings = sizeof config_settings / sizeof *config_settings;
+
+const char *const incidental_settings[] = {"output", "device", "threads", "profile", "published",
+	"neuronpedia", "budget_gb", "keep_units", NULL};
 
 #undef AT
 #define AT(field) offsetof(struct prompts_config, field)
@@ -203,6 +367,9 @@ const struct setting prompts_settings[] = {
 		"\"FIELD=VALUE\", several: only records that have, of each field named, one of its "
 		"values"),
 	TEXT("category", category, "\"\"", NULL, "only prompts of this category"),
+	TEXT("take", take, "\"text\"", takes,
+		"of adversarial prompts: text, as they are; base, what they were before; words, the base, "
+		"then every word of the suffix added to it, a prompt each"),
 	INTEGER("limit", limit, "0", 0, 1 << 30, "at most so many; 0 = all"),
 	BOOL("shuffle", shuffle, "false", "in an order drawn with the seed, before the limit"),
 };

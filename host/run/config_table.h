@@ -29,6 +29,11 @@ struct setting {
 extern const struct setting config_settings[];
 extern const size_t n_config_settings;
 
+/* Settings that cannot change a result, NULL-terminated: a run goes on from the units of another
+ * that differs in these alone. The last part of the key counts, so that `published` is all of
+ * them. */
+extern const char *const incidental_settings[];
+
 /* Of every group prompts.NAME. */
 extern const struct setting prompts_settings[];
 extern const size_t n_prompts_settings;

@@ -8,7 +8,8 @@
 #include "host/base/size.h"
 #include "host/base/vec.h"
 #include "host/model/carver.h"
-#include "host/run/progress.h"
+#include "host/model/transfer.h"
+#include "host/run/stage.h"
 #include "host/text/refusal.h"
 
 #include <math.h>
@@ -25,10 +26,12 @@ struct work {
 	struct kv_cache prefix;
 	struct token_span *spans; /* [most_prompts], as the next four */
 	size_t *ids;              /* prompt ids of the batch */
-	int32_t *index;           /* places in the list */
+	int32_t *index;           /* places in the list; lengths on their way */
 	size_t *lengths;
 	int32_t *ended_by;
 	int32_t *tokens;          /* [most_prompts, max_new] */
+	int32_t *joined;          /* the same end to end */
+	float *first_y;           /* batch_y in host memory */
 	int32_t **replies;        /* [n], in list order, until they are joined */
 	size_t *reply_length;     /* [n] */
 	struct tensor batch_y;    /* [most_prompts, d] */
@@ -97,12 +100,16 @@ static int allocate_work(struct work *w, struct err *err)
 	w->lengths = calloc(most + 1, sizeof *w->lengths);
 	w->ended_by = calloc(most + 1, sizeof *w->ended_by);
 	w->tokens = malloc((most * w->max_new + 1) * sizeof *w->tokens);
+	w->joined = malloc((most * w->max_new + 1) * sizeof *w->joined);
 	w->replies = calloc(w->prompts->n + 1, sizeof *w->replies);
 	w->reply_length = calloc(w->prompts->n + 1, sizeof *w->reply_length);
 	if (!w->spans || !w->ids || !w->index || !w->lengths || !w->ended_by || !w->tokens ||
-		!w->replies || !w->reply_length)
+		!w->joined || !w->replies || !w->reply_length)
 		return err_nomem(err, "replies", most * w->max_new * sizeof *w->tokens);
-	return carve_allocate(w->lab->dev, layout_work, w, &w->memory, err);
+	if (carve_allocate(w->lab->dev, layout_work, w, &w->memory, err))
+		return err->code;
+	w->first_y = malloc(tensor_count(w->batch_y) * sizeof *w->first_y + 1);
+	return w->first_y ? 0 : err_nomem(err, "replies", tensor_bytes(w->batch_y));
 }
 
 static int open_generator(struct work *w, struct err *err)
@@ -127,8 +134,10 @@ static int work_open(struct work *w, const struct condition *condition, struct e
 	TRY(settle_length(w, err));
 	TRY(condition_open(&w->condition, w->lab, condition, err));
 	w->skip = condition_is_local(&w->condition) ? 0 : w->lab->n_prefix;
-	TRY(lab_schedule(w->lab, w->prompts, w->skip, SIZE_MAX, (size_t)c->generate.prompts,
-		&w->schedule, err));
+	/* Features are retained in one pass over a batch's prompts. */
+	TRY(lab_schedule(w->lab, w->prompts, w->skip,
+		condition->retained ? (size_t)c->batch.tokens : SIZE_MAX,
+		(size_t)c->generate.prompts, &w->schedule, err));
 	TRY(allocate_work(w, err));
 	return open_generator(w, err);
 fail:
@@ -150,6 +159,8 @@ static void work_close(struct work *w)
 	free(w->lengths);
 	free(w->ended_by);
 	free(w->tokens);
+	free(w->joined);
+	free(w->first_y);
 	free(w->replies);
 	free(w->reply_length);
 }
@@ -172,45 +183,113 @@ void continuation_free(struct continuation *c)
 
 /* ---- the loop -------------------------------------------------------------------------- */
 
-static int keep_replies(struct work *w, size_t n, struct err *err)
+/* A unit holds, for its prompts: "length", "ended_by" [n]; "tokens", end to end; "first_y"
+ * [n, d_model]. */
+static int put_replies(struct work *w, struct tensor y, struct unit *out, struct err *err)
 {
-	for (size_t i = 0; i < n; i++) {
-		const size_t place = (size_t)w->index[i], length = w->lengths[i];
+	const size_t n = y.rows;
+	size_t n_tokens = 0;
 
-		w->replies[place] = malloc(length * sizeof **w->replies + 1);
-		if (!w->replies[place])
-			return err_nomem(err, "a reply", length * sizeof **w->replies);
-		memcpy(w->replies[place], w->tokens + i * w->max_new, length * sizeof **w->replies);
-		w->reply_length[place] = length;
-		w->out->ended_by[place] = w->ended_by[i];
+	for (size_t i = 0; i < n; i++) {
+		w->index[i] = (int32_t)w->lengths[i];
+		memcpy(w->joined + n_tokens, w->tokens + i * w->max_new,
+			w->lengths[i] * sizeof *w->joined);
+		n_tokens += w->lengths[i];
 	}
+	TRY(download_floats(w->lab->dev, y, w->first_y, err));
+	TRY(unit_put(out, "length", RESULTS_I32, w->index, n, err));
+	TRY(unit_put(out, "ended_by", RESULTS_I32, w->ended_by, n, err));
+	TRY(unit_put(out, "tokens", RESULTS_I32, w->joined, n_tokens, err));
+	return unit_put(out, "first_y", RESULTS_F32, w->first_y, tensor_count(y), err);
+fail:
+	return err->code;
+}
+
+static int compute(void *context, size_t b, struct unit *out, struct err *err)
+{
+	struct work *w = context;
+	struct lab *lab = w->lab;
+	const size_t *index = w->schedule.order + w->schedule.cut[b];
+	const size_t n = lab_batch(lab, w->prompts, &w->schedule, b, w->skip, w->spans);
+	struct generation g = {.prompts = w->spans, .n_prompts = n, .stop = lab->stop,
+		.n_stop = lab->n_stop, .tokens = w->tokens, .lengths = w->lengths,
+		.ended_by = w->ended_by, .first_y = tensor_rows(w->batch_y, 0, n)};
+
+	for (size_t i = 0; i < n; i++)
+		w->ids[i] = w->prompts->data[index[i]];
+	if (w->skip > 0 && w->prefix.n_rows == 0) { /* the same for all batches */
+		TRY(condition_prefix_edits(&w->condition, &g.edits, &g.n_edits, err));
+		TRY(generator_prefix(w->generator, lab_prefix(lab), w->skip, g.edits, g.n_edits,
+			&w->prefix, err));
+	}
+	TRY(condition_edits(&w->condition, w->ids, n, &g.prompt_edits, &g.n_prompt_edits, err));
+	TRY(condition_reply_edits(&w->condition, &g.edits, &g.n_edits, err));
+	g.prefix = w->skip > 0 ? &w->prefix : NULL;
+	TRY(generate(w->generator, &g, err));
+	return put_replies(w, g.first_y, out, err);
+fail:
+	return err->code;
+}
+
+/* The reply of the prompt at `place` in the list. */
+static int keep_reply(struct work *w, size_t place, const int32_t *tokens, size_t length,
+	struct err *err)
+{
+	w->replies[place] = malloc(length * sizeof **w->replies + 1);
+	if (!w->replies[place])
+		return err_nomem(err, "a reply", length * sizeof **w->replies);
+	if (length > 0)
+		memcpy(w->replies[place], tokens, length * sizeof **w->replies);
+	w->reply_length[place] = length;
 	return 0;
 }
 
-static int run_batch(struct work *w, size_t b, size_t *n, struct err *err)
+static int keep_replies(struct work *w, const size_t *index, size_t n, const int32_t *tokens,
+	size_t n_tokens, struct err *err)
 {
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const size_t length = w->lengths[i];
+
+		if (length > n_tokens - at)
+			break;
+		if (keep_reply(w, index[i], tokens + at, length, err))
+			return err->code;
+		w->out->ended_by[index[i]] = w->ended_by[i];
+		at += length;
+		if (i + 1 == n && at == n_tokens)
+			return 0;
+	}
+	return err_set(err, ERR_INPUT, "expected replies of together %zu tokens, found others",
+		n_tokens);
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct work *w = context;
 	struct lab *lab = w->lab;
 	const size_t *index = w->schedule.order + w->schedule.cut[b];
-	struct generation g = {.prompts = w->spans, .stop = lab->stop, .n_stop = lab->n_stop,
-		.tokens = w->tokens, .lengths = w->lengths, .ended_by = w->ended_by};
+	const size_t n = w->schedule.cut[b + 1] - w->schedule.cut[b];
+	const struct tensor y = tensor_rows(w->batch_y, 0, n);
+	void *tokens = NULL;
+	size_t n_tokens;
 
-	*n = lab_batch(lab, w->prompts, &w->schedule, b, w->skip, w->spans);
-	for (size_t i = 0; i < *n; i++) {
+	err_clear(err);
+	TRY(unit_get(in, "length", RESULTS_I32, w->index, n, err));
+	TRY(unit_get(in, "ended_by", RESULTS_I32, w->ended_by, n, err));
+	TRY(unit_get(in, "first_y", RESULTS_F32, w->first_y, tensor_count(y), err));
+	TRY(unit_get_all(in, "tokens", RESULTS_I32, &tokens, &n_tokens, err));
+	for (size_t i = 0; i < n; i++)
+		w->lengths[i] = w->index[i] < 0 ? SIZE_MAX : (size_t)w->index[i];
+	TRY(keep_replies(w, index, n, tokens, n_tokens, err));
+	for (size_t i = 0; i < n; i++)
 		w->index[i] = (int32_t)index[i];
-		w->ids[i] = w->prompts->data[index[i]];
-	}
-	g.n_prompts = *n;
-	g.first_y = tensor_rows(w->batch_y, 0, *n);
-	TRY(condition_edits(&w->condition, w->ids, *n, &g.edits, &g.n_edits, err));
-	if (w->skip > 0 && w->prefix.n_rows == 0) /* the same for all batches */
-		TRY(generator_prefix(w->generator, lab_prefix(lab), w->skip, g.edits, g.n_edits,
-			&w->prefix, err));
-	g.prefix = w->skip > 0 ? &w->prefix : NULL;
-	TRY(generate(w->generator, &g, err));
-	TRY(keep_replies(w, *n, err));
-	TRY(device_upload(lab->dev, w->index_on_device, w->index, *n * sizeof *w->index, err));
-	return op_scatter_rows(lab->dev, g.first_y, w->index_on_device, w->out->first_y, err);
+	TRY(upload_floats(lab->dev, w->first_y, y, err));
+	TRY(device_upload(lab->dev, w->index_on_device, w->index, n * sizeof *w->index, err));
+	TRY(op_scatter_rows(lab->dev, y, w->index_on_device, w->out->first_y, err));
 fail:
+	free(tokens);
 	return err->code;
 }
 
@@ -265,17 +344,13 @@ int continuation_run(struct lab *lab, const struct prompt_ids *prompts,
 	struct continuation *out, struct err *err)
 {
 	struct work w = {.lab = lab, .prompts = prompts, .out = out};
-	struct progress progress;
-	size_t n;
 
 	err_clear(err);
 	TRY(work_open(&w, condition, err));
-	progress_begin(&progress, &lab->stages, title, prompts->n, "prompt");
-	for (size_t b = 0; b < w.schedule.n_batches; b++) {
-		TRY(run_batch(&w, b, &n, err));
-		progress_add(&progress, n);
-	}
-	progress_end(&progress);
+	TRY(stage_run(lab,
+		&(struct stage){.title = title, .schedule = &w.schedule, .item = "prompt",
+			.context = &w, .compute = compute, .take = take},
+		err));
 	TRY(join_replies(&w, err));
 	TRY(score(&w, unedited, err));
 fail:

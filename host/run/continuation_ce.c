@@ -8,7 +8,7 @@
 
 #include "host/base/size.h"
 #include "host/base/vec.h"
-#include "host/run/progress.h"
+#include "host/run/stage.h"
 
 #include <stdlib.h>
 
@@ -26,6 +26,10 @@ struct work {
 	size_t *ids;                            /* [most_prompts] */
 	int32_t *targets;                       /* of a batch */
 	double *logprob;
+	double *batch_nll;                      /* [most_prompts] */
+	int32_t *batch_count;                   /* [most_prompts] */
+	double *nll;                            /* of all */
+	int32_t *count;
 };
 
 /* Replies as they are predicted: the stop token belongs to them. */
@@ -74,7 +78,10 @@ static int work_open(struct work *w, const struct continuation *replies,
 	w->ids = calloc(w->schedule.most_prompts + 1, sizeof *w->ids);
 	w->targets = malloc(w->schedule.most_tokens * sizeof *w->targets + 1);
 	w->logprob = malloc(w->schedule.most_tokens * sizeof *w->logprob + 1);
-	if (!w->spans || !w->reply_spans || !w->ids || !w->targets || !w->logprob)
+	w->batch_nll = calloc(w->schedule.most_prompts + 1, sizeof *w->batch_nll);
+	w->batch_count = calloc(w->schedule.most_prompts + 1, sizeof *w->batch_count);
+	if (!w->spans || !w->reply_spans || !w->ids || !w->targets || !w->logprob ||
+		!w->batch_nll || !w->batch_count)
 		return err_nomem(err, "cross-entropy", w->schedule.most_tokens * sizeof *w->logprob);
 	return runner_init(&w->runner, w->lab->model, &w->lab->readout,
 		(struct runner_size){size_max(w->schedule.most_tokens, w->lab->n_prefix),
@@ -97,18 +104,20 @@ static void work_close(struct work *w)
 	free(w->ids);
 	free(w->targets);
 	free(w->logprob);
+	free(w->batch_nll);
+	free(w->batch_count);
 }
 
-static int run_batch(struct work *w, size_t b, size_t *n, double *nll, int32_t *count,
-	struct err *err)
+static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
+	struct work *w = context;
 	struct lab *lab = w->lab;
 	const size_t *index = w->schedule.order + w->schedule.cut[b];
 	struct intervention how = {0};
+	const size_t n = lab_batch(lab, w->prompts, &w->schedule, b, w->skip, w->spans);
 	size_t n_targets = 0, t = 0;
 
-	*n = lab_batch(lab, w->prompts, &w->schedule, b, w->skip, w->spans);
-	for (size_t i = 0; i < *n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		const size_t from = w->start[index[i]], length = w->start[index[i] + 1] - from;
 
 		w->reply_spans[i] = (struct token_span){w->replies.data + from, length, 0};
@@ -116,19 +125,36 @@ static int run_batch(struct work *w, size_t b, size_t *n, double *nll, int32_t *
 		memcpy(w->targets + n_targets, w->replies.data + from, length * sizeof *w->targets);
 		n_targets += length;
 	}
-	TRY(condition_edits(&w->condition, w->ids, *n, &how.edits, &how.n_edits, err));
+	TRY(condition_edits(&w->condition, w->ids, n, &how.edits, &how.n_edits, err));
 	if (w->skip > 0 && w->prefix.n_rows == 0)
 		TRY(runner_prefix(&w->runner, lab_prefix(lab), w->skip, how.edits, how.n_edits, NULL,
 			0, &w->prefix, err));
 	how.prefix = w->skip > 0 ? &w->prefix : NULL;
-	TRY(runner_run_replies(&w->runner, w->spans, w->reply_spans, *n, &how, err));
+	TRY(runner_run_replies(&w->runner, w->spans, w->reply_spans, n, &how, err));
 	TRY(readout_logprob(&lab->readout, workspace_out(w->runner.ws), w->targets, w->logprob,
 		err));
-	for (size_t i = 0; i < *n; i++) {
-		nll[index[i]] = 0;
-		count[index[i]] = (int32_t)w->reply_spans[i].n;
+	for (size_t i = 0; i < n; i++) {
+		w->batch_nll[i] = 0;
+		w->batch_count[i] = (int32_t)w->reply_spans[i].n;
 		for (size_t k = 0; k < w->reply_spans[i].n; k++)
-			nll[index[i]] -= w->logprob[t++];
+			w->batch_nll[i] -= w->logprob[t++];
+	}
+	TRY(unit_put(out, "nll", RESULTS_F64, w->batch_nll, n, err));
+	return unit_put(out, "count", RESULTS_I32, w->batch_count, n, err);
+fail:
+	return err->code;
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct work *w = context;
+	const size_t first = w->schedule.cut[b], n = w->schedule.cut[b + 1] - first;
+
+	TRY(unit_get(in, "nll", RESULTS_F64, w->batch_nll, n, err));
+	TRY(unit_get(in, "count", RESULTS_I32, w->batch_count, n, err));
+	for (size_t i = 0; i < n; i++) {
+		w->nll[w->schedule.order[first + i]] = w->batch_nll[i];
+		w->count[w->schedule.order[first + i]] = w->batch_count[i];
 	}
 	return 0;
 fail:
@@ -139,18 +165,14 @@ int continuation_ce(struct lab *lab, const struct prompt_ids *prompts,
 	const struct continuation *replies, const struct condition *condition, const char *title,
 	double *nll, int32_t *count, struct err *err)
 {
-	struct work w = {.lab = lab, .prompts = prompts};
-	struct progress progress;
-	size_t n;
+	struct work w = {.lab = lab, .prompts = prompts, .nll = nll, .count = count};
 
 	err_clear(err);
 	TRY(work_open(&w, replies, condition, err));
-	progress_begin(&progress, &lab->stages, title, prompts->n, "prompt");
-	for (size_t b = 0; b < w.schedule.n_batches; b++) {
-		TRY(run_batch(&w, b, &n, nll, count, err));
-		progress_add(&progress, n);
-	}
-	progress_end(&progress);
+	TRY(stage_run(lab,
+		&(struct stage){.title = title, .schedule = &w.schedule, .item = "prompt",
+			.context = &w, .compute = compute, .take = take},
+		err));
 fail:
 	work_close(&w);
 	return err->code;

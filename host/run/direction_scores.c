@@ -5,8 +5,8 @@
 #include "host/run/direction_scores.h"
 
 #include "host/model/carver.h"
-#include "host/run/progress.h"
 #include "host/run/scoring.h"
+#include "host/run/stage.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -17,17 +17,20 @@ double log_odds(double log_p)
 	return log_p - log(-expm1(fmin(log_p, -1e-12)));
 }
 
-/* One validation set and the candidate now on the device. */
+/* One validation set and the candidate now on the device. A unit holds the values of its prompts
+ * under every candidate: harmful prompts "ablated"; harmless ones "kl" and "added". */
 struct trial {
 	struct lab *lab;
 	const float *v;
-	size_t n_layer, d, prompts;
+	size_t n_layer, d, prompts, n_candidates;
+	bool harmful;
+	const struct direction_scores *out;
 	struct scoring scoring;
 	struct tensor u, w;   /* the candidate at unit length, and as it is */
 	struct tensor base_y; /* [prompts, d]: final norm of the unedited run */
 	void *memory;         /* device */
 	int32_t *refusal;     /* [prompts] the refusal token, repeated */
-	double *value;        /* [prompts] */
+	double *ablated, *added, *kl; /* [n_candidates, prompts] */
 	float *host;          /* [d] */
 };
 
@@ -40,18 +43,21 @@ static void layout(void *object, struct carver *c)
 	t->base_y = carve(c, t->prompts, t->d);
 }
 
-static int trial_open(struct trial *t, struct lab *lab, const float *v,
-	const struct prompt_ids *prompts, struct err *err)
+static int trial_open(struct trial *t, const struct prompt_ids *prompts, struct err *err)
 {
-	*t = (struct trial){.lab = lab, .v = v, .n_layer = lab->model->arch.n_layer,
-		.d = lab->model->arch.d_model};
+	struct lab *lab = t->lab;
+	size_t values;
+
 	TRY(scoring_open(&t->scoring, lab, prompts, (struct scoring_size){.out = 1}, err));
 	t->prompts = t->scoring.schedule.most_prompts;
+	values = t->n_candidates * t->prompts;
 	t->refusal = malloc(t->prompts * sizeof *t->refusal);
-	t->value = malloc(t->prompts * sizeof *t->value);
+	t->ablated = malloc(values * sizeof *t->ablated);
+	t->added = malloc(values * sizeof *t->added);
+	t->kl = malloc(values * sizeof *t->kl);
 	t->host = malloc(t->d * sizeof *t->host);
-	if (!t->refusal || !t->value || !t->host)
-		return err_nomem(err, "the choice of a layer", t->prompts * sizeof *t->value);
+	if (!t->refusal || !t->ablated || !t->added || !t->kl || !t->host)
+		return err_nomem(err, "the choice of a layer", values * sizeof *t->kl);
 	for (size_t i = 0; i < t->prompts; i++)
 		t->refusal[i] = lab->refusal_token;
 	return carve_allocate(lab->dev, layout, t, &t->memory, err);
@@ -64,7 +70,9 @@ static void trial_close(struct trial *t)
 	scoring_close(&t->scoring);
 	device_free(t->lab->dev, t->memory);
 	free(t->refusal);
-	free(t->value);
+	free(t->ablated);
+	free(t->added);
+	free(t->kl);
 	free(t->host);
 }
 
@@ -101,70 +109,95 @@ static struct edit addition(const struct trial *t, size_t layer)
 		.vector = t->w, .amount = 1};
 }
 
-static int add_log_odds(struct trial *t, size_t n, double *sum, struct err *err)
+static int read_log_odds(struct trial *t, size_t n, double *out, struct err *err)
 {
-	if (readout_logprob(&t->lab->readout, workspace_out(t->scoring.runner.ws), t->refusal,
-		    t->value, err))
+	if (readout_logprob(&t->lab->readout, workspace_out(t->scoring.runner.ws), t->refusal, out,
+		    err))
 		return err->code;
 	for (size_t i = 0; i < n; i++)
-		*sum += log_odds(t->value[i]) / (double)t->scoring.schedule.n;
+		out[i] = log_odds(out[i]);
 	return 0;
 }
 
-static int add_kl(struct trial *t, size_t n, double *sum, struct err *err)
-{
-	if (readout_kl(&t->lab->readout, tensor_rows(t->base_y, 0, n),
-		    workspace_out(t->scoring.runner.ws), t->value, err))
-		return err->code;
-	for (size_t i = 0; i < n; i++)
-		*sum += t->value[i] / (double)t->scoring.schedule.n;
-	return 0;
-}
-
-static int judge(struct trial *t, bool harmful, size_t candidate, size_t n,
-	const struct direction_scores *out, struct err *err)
+static int judge(struct trial *t, size_t candidate, size_t n, struct err *err)
 {
 	const struct edit ablate = ablation(t), add = addition(t, candidate % t->n_layer);
 
 	TRY(upload_candidate(t, candidate, err));
 	TRY(run_edited(t, n, &ablate, err));
-	if (harmful)
-		return add_log_odds(t, n, &out->ablated[candidate], err);
-	TRY(add_kl(t, n, &out->kl[candidate], err));
+	if (t->harmful)
+		return read_log_odds(t, n, t->ablated + candidate * n, err);
+	TRY(readout_kl(&t->lab->readout, tensor_rows(t->base_y, 0, n),
+		workspace_out(t->scoring.runner.ws), t->kl + candidate * n, err));
 	TRY(run_edited(t, n, &add, err));
-	return add_log_odds(t, n, &out->added[candidate], err);
+	return read_log_odds(t, n, t->added + candidate * n, err);
 fail:
 	return err->code;
 }
 
-static int judge_set(struct lab *lab, const char *set, bool harmful, const float *v,
-	size_t n_candidates, const struct direction_scores *out, struct err *err)
+static int compute(void *context, size_t b, struct unit *out, struct err *err)
+{
+	struct trial *t = context;
+	const size_t n = scoring_batch(&t->scoring, b), n_values = t->n_candidates * n;
+
+	TRY(scoring_prefix(&t->scoring, NULL, 0, err));
+	TRY(scoring_run(&t->scoring, n, NULL, 0, NULL, 0, err));
+	TRY(op_copy(t->lab->dev, workspace_out(t->scoring.runner.ws), tensor_rows(t->base_y, 0, n),
+		err));
+	for (size_t c = 0; c < t->n_candidates; c++) {
+		TRY(judge(t, c, n, err));
+		unit_advance(out, n);
+	}
+	if (t->harmful)
+		return unit_put(out, "ablated", RESULTS_F64, t->ablated, n_values, err);
+	TRY(unit_put(out, "kl", RESULTS_F64, t->kl, n_values, err));
+	return unit_put(out, "added", RESULTS_F64, t->added, n_values, err);
+fail:
+	return err->code;
+}
+
+/* Each candidate's values over the batch, into its mean over all prompts. */
+static int take_means(struct trial *t, struct unit_reader *in, const char *name, double *values,
+	size_t n, double *mean, struct err *err)
+{
+	if (unit_get(in, name, RESULTS_F64, values, t->n_candidates * n, err))
+		return err->code;
+	for (size_t c = 0; c < t->n_candidates; c++)
+		for (size_t i = 0; i < n; i++)
+			mean[c] += values[c * n + i] / (double)t->scoring.schedule.n;
+	return 0;
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct trial *t = context;
+	const struct direction_scores *out = t->out;
+	const size_t n = t->scoring.schedule.cut[b + 1] - t->scoring.schedule.cut[b];
+
+	if (t->harmful)
+		return take_means(t, in, "ablated", t->ablated, n, out->ablated, err);
+	TRY(take_means(t, in, "kl", t->kl, n, out->kl, err));
+	return take_means(t, in, "added", t->added, n, out->added, err);
+fail:
+	return err->code;
+}
+
+static int judge_set(struct trial *t, const char *set, struct err *err)
 {
 	struct prompt_ids prompts = {0};
-	struct progress progress;
-	struct trial t = {.lab = lab};
 	char title[64];
 
 	err_clear(err);
-	TRY(lab_set(lab, set, &prompts, err));
-	TRY(trial_open(&t, lab, v, &prompts, err));
+	TRY(lab_set(t->lab, set, &prompts, err));
+	TRY(trial_open(t, &prompts, err));
 	snprintf(title, sizeof title, "direction: layers on %s", set);
-	progress_begin(&progress, &lab->stages, title, prompts.n * n_candidates, "trial");
-	for (size_t b = 0; b < t.scoring.schedule.n_batches; b++) {
-		const size_t n = scoring_batch(&t.scoring, b);
-
-		TRY(scoring_prefix(&t.scoring, NULL, 0, err));
-		TRY(scoring_run(&t.scoring, n, NULL, 0, NULL, 0, err));
-		TRY(op_copy(lab->dev, workspace_out(t.scoring.runner.ws),
-			tensor_rows(t.base_y, 0, n), err));
-		for (size_t c = 0; c < n_candidates; c++) {
-			TRY(judge(&t, harmful, c, n, out, err));
-			progress_add(&progress, n);
-		}
-	}
-	progress_end(&progress);
+	TRY(stage_run(t->lab,
+		&(struct stage){.title = title, .schedule = &t->scoring.schedule,
+			.items_per_prompt = t->n_candidates, .item = "trial", .context = t,
+			.compute = compute, .take = take},
+		err));
 fail:
-	trial_close(&t);
+	trial_close(t);
 	free(prompts.data);
 	return err->code;
 }
@@ -173,10 +206,14 @@ int direction_scores(struct lab *lab, const float *v, size_t n_candidates,
 	const struct direction_scores *out, struct err *err)
 {
 	const struct config *c = lab->config;
+	const struct trial base = {.lab = lab, .v = v, .n_layer = lab->model->arch.n_layer,
+		.d = lab->model->arch.d_model, .n_candidates = n_candidates, .out = out};
+	struct trial harmful = base, harmless = base;
 
+	harmful.harmful = true;
 	for (size_t i = 0; i < n_candidates; i++)
 		out->ablated[i] = out->added[i] = out->kl[i] = 0;
-	if (judge_set(lab, c->direction.harmful_val, true, v, n_candidates, out, err))
+	if (judge_set(&harmful, c->direction.harmful_val, err))
 		return err->code;
-	return judge_set(lab, c->direction.harmless_val, false, v, n_candidates, out, err);
+	return judge_set(&harmless, c->direction.harmless_val, err);
 }

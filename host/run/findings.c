@@ -159,3 +159,29 @@ fail:
 	free_columns(&c);
 	return err->code;
 }
+
+static int write_role(struct lab *lab, const char *name, const struct feature_set *set,
+	struct err *err)
+{
+	struct columns c = {0};
+	char group[128];
+
+	err_clear(err);
+	if (set->n == 0)
+		return 0;
+	snprintf(group, sizeof group, "/feature_sets/%s/global", name);
+	TRY(make_columns(&c, 1, set->n, err));
+	fill_column(&c, 0, set);
+	TRY(write_columns(lab, group, &c, NULL, true, scores[METHOD_COSSIM_AP].name,
+		scores[METHOD_COSSIM_AP].units, err));
+fail:
+	free_columns(&c);
+	return err->code;
+}
+
+int findings_write_roles(struct lab *lab, struct err *err)
+{
+	if (write_role(lab, "refusal", &lab->roles.refusal, err))
+		return err->code;
+	return write_role(lab, "harm", &lab->roles.harm, err);
+}

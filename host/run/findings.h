@@ -5,6 +5,7 @@
  *   /feature_sets/METHOD/global/{layer,feature,cosine,score}   [rank], best first
  *   /feature_sets/METHOD/local/{layer,feature,score}           [prompt, rank]; -1 and NaN beyond
  *                                                              the end of a shorter set
+ *   /feature_sets/{refusal,harm}/global/...                    roles, likewise
  */
 #ifndef SAENGINE_FINDINGS_H
 #define SAENGINE_FINDINGS_H
@@ -14,5 +15,8 @@
 /* Writes lab->sets[method]; local sets of `prompts` in that order. */
 int findings_write_sets(struct lab *lab, enum method method, const struct prompt_ids *prompts,
 	struct err *err);
+
+/* Writes lab->roles, empty ones left out, as /feature_sets/{refusal,harm}/global. */
+int findings_write_roles(struct lab *lab, struct err *err);
 
 #endif

@@ -5,6 +5,8 @@
  */
 #include "host/run/findings.h"
 
+#include "host/base/file.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,18 +24,30 @@ static int check_feature(const struct lab *lab, const char *path, int32_t layer,
 	return 0;
 }
 
-static int read_global(struct lab *lab, struct results_reader *r, enum method method,
-	struct err *err)
+/* How many of the n features of a set are taken: all (0) or as many as wanted. */
+static int features_taken(const struct lab *lab, const char *path, size_t n, size_t wanted,
+	size_t *taken, struct err *err)
 {
-	struct feature_set *set = &lab->sets[method].global;
+	*taken = wanted ? wanted : n;
+	if (wanted > n)
+		return err_set(err, ERR_CONFIG,
+			"from_k_star: expected at most %zu, the features of %s in %s, found %zu", n, path,
+			lab->config->from, wanted);
+	return 0;
+}
+
+/* The `most` best features of a set, 0 = all. Leaves *known alone when the file has no such set. */
+static int read_global(struct lab *lab, struct results_reader *r, const char *name, size_t most,
+	struct feature_set *set, bool *known, struct err *err)
+{
 	int32_t *layer = NULL, *feature = NULL;
 	float *score = NULL, *cosine = NULL;
-	size_t n[4] = {0};
+	size_t n[4] = {0}, taken;
 	char path[4][128];
 
 	err_clear(err);
 	for (int i = 0; i < 4; i++)
-		snprintf(path[i], sizeof path[i], "/feature_sets/%s/global/%s", method_names[method],
+		snprintf(path[i], sizeof path[i], "/feature_sets/%s/global/%s", name,
 			(const char *const[]){"layer", "feature", "score", "cosine"}[i]);
 	if (!results_has(r, path[0]))
 		return 0;
@@ -48,12 +62,13 @@ static int read_global(struct lab *lab, struct results_reader *r, enum method me
 			goto fail;
 		}
 	}
-	for (size_t k = 0; k < n[0]; k++) {
+	TRY(features_taken(lab, path[0], n[0], most, &taken, err));
+	for (size_t k = 0; k < taken; k++) {
 		TRY(check_feature(lab, path[0], layer[k], feature[k], err));
 		TRY(feature_set_add(set, (struct feature){layer[k], feature[k], cosine[k], score[k]},
 			err));
 	}
-	lab->sets[method].known = true;
+	*known = true;
 fail:
 	free(layer);
 	free(feature);
@@ -65,6 +80,7 @@ fail:
 /* The local sets of an earlier file: row i belongs to the prompt with text texts[prompt[i]]. */
 struct local_columns {
 	size_t n_rows, rank, n_texts;
+	size_t taken; /* of each row's rank features */
 	int32_t *prompt, *layer, *feature;
 	float *score;
 	char **texts;
@@ -107,7 +123,7 @@ fail:
 static int fill_local(struct lab *lab, const struct local_columns *c, size_t row,
 	struct feature_set *set, const char *group, struct err *err)
 {
-	for (size_t k = row * c->rank; k < (row + 1) * c->rank && c->layer[k] >= 0; k++) {
+	for (size_t k = row * c->rank; k < row * c->rank + c->taken && c->layer[k] >= 0; k++) {
 		TRY(check_feature(lab, group, c->layer[k], c->feature[k], err));
 		TRY(feature_set_add(set,
 			(struct feature){c->layer[k], c->feature[k], NAN, c->score[k]}, err));
@@ -159,6 +175,7 @@ static int read_local(struct lab *lab, struct results_reader *r, enum method met
 	if (!sets->local)
 		return err_nomem(err, "local sets", lab->prompts.n * sizeof *sets->local);
 	TRY(read_local_columns(r, group, &c, err));
+	TRY(features_taken(lab, group, c.rank, (size_t)lab->config->from_k_star, &c.taken, err));
 	for (size_t row = 0; row < c.n_rows; row++) {
 		if (c.prompt[row] < 0 || (size_t)c.prompt[row] >= c.n_texts) {
 			err_set(err, ERR_INPUT, "from: %s/prompt: expected ids below %zu, found %d", group,
@@ -218,6 +235,68 @@ fail:
 	return err->code;
 }
 
+/* The hash in the file of the first thing of a role, "" when it has none. */
+static const char *hash_of(const char *role, char *const *roles, char *const *hashes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(roles[i], role) == 0)
+			return hashes[i];
+	return "";
+}
+
+static int check_hash(const struct lab *lab, const char *role, const char *path,
+	const char *expected, struct err *err)
+{
+	char found[SHA256_HEX];
+
+	if (!*expected)
+		return 0;
+	if (sha256_file(path, found, err))
+		return err->code;
+	if (strcmp(found, expected) == 0)
+		return 0;
+	return err_set(err, ERR_INPUT,
+		"from: %s was made with another %s: expected one with SHA-256 %.12s..., found %s with "
+		"%.12s...",
+		lab->config->from, role, expected, path, found);
+}
+
+/* Directions and features mean nothing in another model, or in other SAEs of the same one. Told
+ * by config.json and by the first layer's SAE: weights take long to hash. */
+static int check_origin(const struct lab *lab, struct results_reader *r, struct err *err)
+{
+	char **roles = NULL, **hashes = NULL;
+	char *config = path_join(lab->config->model.path, "config.json");
+	size_t n_roles = 0, n_hashes = 0, first = 0;
+
+	err_clear(err);
+	if (!config) {
+		err_nomem(err, "a path", strlen(lab->config->model.path));
+		goto fail;
+	}
+	if (!results_has(r, "/provenance/role"))
+		goto fail;
+	TRY(results_read_texts(r, "/provenance/role", &n_roles, &roles, err));
+	TRY(results_read_texts(r, "/provenance/sha256", &n_hashes, &hashes, err));
+	if (n_roles != n_hashes)
+		goto fail;
+	TRY(check_hash(lab, "model", config, hash_of("model", roles, hashes, n_roles), err));
+	while (lab->saes && first < sae_set_layers(lab->saes) && !sae_set_has(lab->saes, first))
+		first++;
+	if (lab->saes && first < sae_set_layers(lab->saes))
+		TRY(check_hash(lab, "SAE", sae_set_path(lab->saes, first),
+			hash_of("sae", roles, hashes, n_roles), err));
+fail:
+	for (size_t i = 0; i < n_roles; i++)
+		free(roles[i]);
+	for (size_t i = 0; i < n_hashes; i++)
+		free(hashes[i]);
+	free(roles);
+	free(hashes);
+	free(config);
+	return err->code;
+}
+
 int lab_load_findings(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -227,13 +306,19 @@ int lab_load_findings(struct lab *lab, struct err *err)
 	if (!*c->from)
 		return 0;
 	TRY(results_open(&r, c->from, err));
+	TRY(check_origin(lab, r, err));
 	if (!text_list_holds(&c->experiment, "direction"))
 		TRY(read_direction(lab, r, err));
 	for (int m = 0; m < N_METHODS && lab->saes; m++)
 		if (!text_list_holds(&c->experiment, "attribution"))
-			if (read_global(lab, r, (enum method)m, err) ||
+			if (read_global(lab, r, method_names[m], (size_t)c->from_k_star,
+				    &lab->sets[m].global, &lab->sets[m].known, err) ||
 				read_local(lab, r, (enum method)m, err))
 				goto fail;
+	if (lab->saes && !text_list_holds(&c->experiment, "categories")) {
+		TRY(read_global(lab, r, "refusal", 0, &lab->roles.refusal, &lab->roles.known, err));
+		TRY(read_global(lab, r, "harm", 0, &lab->roles.harm, &lab->roles.known, err));
+	}
 fail:
 	results_reader_close(r);
 	return err->code;

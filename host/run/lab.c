@@ -7,8 +7,10 @@
 
 #include "host/base/file.h"
 #include "host/base/vec.h"
+#include "host/text/prompt_take.h"
 
 #include <assert.h>
+#include <math.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -72,38 +74,34 @@ static int check_inputs(const struct config *c, struct err *err)
 static void find_stop_tokens(struct lab *lab)
 {
 	const char *which = lab->config->generate.stop;
+	const struct chat_template *chat = lab->chat;
 
-	for (size_t i = 0; lab->chat->stop[i] && strcmp(which, "none") != 0; i++) {
-		const char *token = lab->chat->stop[i];
-		const int32_t id = tokenizer_id(lab->tok, token);
+	for (size_t i = 0; strcmp(which, "template") == 0 && i < chat->n_stop; i++)
+		lab->stop[lab->n_stop++] = chat->stop[i];
+	if (strcmp(which, "eos") == 0 && chat->eos >= 0)
+		lab->stop[lab->n_stop++] = chat->eos;
+}
 
-		if (id >= 0 && (strcmp(which, "eos") != 0 || strcmp(token, lab->chat->eos) == 0))
-			lab->stop[lab->n_stop++] = id;
-	}
+/* A text of the config that may stay the template's own. */
+static const char *own_or(const char *text)
+{
+	return strcmp(text, "auto") == 0 ? NULL : text;
 }
 
 static int open_text(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
-	char *path = path_join(c->model.path, "tokenizer.json");
+	const struct arch *arch = &lab->model->arch;
+	const struct chat_options chat = {c->model.template, own_or(c->model.prefix),
+		own_or(c->model.suffix), c->model.system, c->model.bos};
+	char *path = NULL;
 
-	if (!path)
-		return err_nomem(err, "a path", strlen(c->model.path));
+	err_clear(err);
+	TRY(tokenizer_find(&path, c->model.path, err));
 	TRY(tokenizer_open(&lab->tok, path, err));
-	lab->chat = strcmp(c->model.template, "auto") == 0
-		? chat_template_for(lab->model->arch.model_type,
-			  lab->model->arch.rope[ARCH_ROPE_GLOBAL].scaling == ROPE_LLAMA3, lab->tok)
-		: chat_template_find(c->model.template);
-	if (!lab->chat) {
-		err_set(err, ERR_CONFIG,
-			"model.template: expected gemma2, llama3.1 or llama3, or a model for which "
-			"auto finds one; found \"%s\" for a %s model",
-			c->model.template, lab->model->arch.model_type);
-		goto fail;
-	}
+	TRY(chat_template_open(&lab->chat, &chat, arch->model_type,
+		arch->rope[ARCH_ROPE_GLOBAL].scaling == ROPE_LLAMA3, lab->tok, err));
 	find_stop_tokens(lab);
-	free(path);
-	return 0;
 fail:
 	free(path);
 	return err->code;
@@ -128,6 +126,13 @@ fail:
 	return err->code;
 }
 
+static enum prompt_take take_of(const struct prompts_config *p)
+{
+	return p->take[0] == 't' ? PROMPT_TAKE_TEXT
+		: p->take[0] == 'b' ? PROMPT_TAKE_BASE
+				    : PROMPT_TAKE_WORDS;
+}
+
 static int read_prompt_sets(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -150,7 +155,8 @@ static int read_prompt_sets(struct lab *lab, struct err *err)
 			.shuffle = p->shuffle,
 			.seed = (uint64_t)c->seed + i};
 
-		if (prompt_set_read(&t->sets[i], p->file, &selection, err))
+		if (prompt_set_read(&t->sets[i], p->file, &selection, err) ||
+			prompt_set_take(&t->sets[i], take_of(p), err))
 			return err_prefix(err, "prompts.%s", p->name);
 		t->first[i + 1] = t->first[i] + t->sets[i].n;
 	}
@@ -165,7 +171,7 @@ static int shared_prefix(const struct lab *lab, const char *prefix, size_t *n, s
 	const struct prompt_table *t = &lab->prompts;
 	struct token_ids ids = {0};
 
-	TRY(tokenizer_encode(lab->tok, prefix, strlen(prefix), &ids, err));
+	TRY(chat_template_encode_start(lab->chat, lab->tok, prefix, &ids, err));
 	*n = ids.n;
 	for (size_t p = 0; p < t->n; p++) {
 		const int32_t *tokens = t->ids.data + t->start[p];
@@ -218,15 +224,22 @@ static size_t half_of_memory(struct device *dev)
 	return pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : (size_t)1 << 30;
 }
 
-static int open_saes(struct lab *lab, struct err *err)
+struct sae_options lab_sae_options(const struct lab *lab)
 {
 	const struct config *c = lab->config;
-	const struct sae_options options = {.path = c->sae.path, .format = c->sae.format,
+
+	return (struct sae_options){.path = c->sae.path, .format = c->sae.format,
 		.layer_folder = c->sae.layer_folder, .width = c->sae.width, .l0 = c->sae.l0,
 		.fold = c->sae.fold, .bf16 = strcmp(c->sae.dtype, "bf16") == 0,
 		.some_layers = strcmp(c->sae.layers, "found") == 0,
 		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
 					       : half_of_memory(lab->dev)};
+}
+
+static int open_saes(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	const struct sae_options options = lab_sae_options(lab);
 
 	if (!*c->sae.path)
 		return 0;
@@ -234,13 +247,15 @@ static int open_saes(struct lab *lab, struct err *err)
 		lab->model->arch.d_model, err);
 }
 
-int lab_open(struct lab *lab, const struct config *c, struct err *err)
+int lab_open(struct lab *lab, const struct config *c, struct ranks *ranks, struct err *err)
 {
 	const struct model_options model = {.n_ctx = (size_t)c->model.n_ctx};
+	char device[256];
 
-	*lab = (struct lab){.config = c};
+	*lab = (struct lab){.config = c, .ranks = ranks};
 	TRY(check_inputs(c, err));
-	TRY(device_open(&lab->dev, c->device, (int)c->threads, err));
+	ranks_device(ranks, c->device, device, sizeof device);
+	TRY(device_open(&lab->dev, device, ranks_threads(ranks, (int)c->threads), err));
 	TRY(model_open(&lab->model, lab->dev, c->model.path, &model, err));
 	TRY(open_text(lab, err));
 	TRY(find_refusal_token(lab, err));
@@ -257,6 +272,26 @@ fail:
 	return err->code;
 }
 
+int lab_begin_results(struct lab *lab, bool fresh, struct err *err)
+{
+	const char *output = lab->config->output;
+	char *inputs = NULL;
+
+	if (lab->ranks->rank > 0) {
+		TRY(units_open(&lab->units, output, lab->ranks, fresh, NULL, err));
+		return results_create_nowhere(&lab->results, err);
+	}
+	TRY(inputs_collect(&lab->inputs, lab, err));
+	inputs = inputs_text(&lab->inputs, lab->config, dtype_name(device_activation(lab->dev)));
+	if (!inputs)
+		return err_nomem(err, "the manifest", 4096);
+	TRY(units_open(&lab->units, output, lab->ranks, fresh, inputs, err));
+	TRY(results_create(&lab->results, output, err));
+fail:
+	free(inputs);
+	return err->code;
+}
+
 static void free_sets(struct method_sets *sets, size_t n_prompts)
 {
 	free(sets->global.data);
@@ -269,9 +304,13 @@ void lab_close(struct lab *lab)
 {
 	struct prompt_table *t = &lab->prompts;
 
+	units_close(lab->units);
 	results_close(lab->results);
+	inputs_free(&lab->inputs);
 	for (int m = 0; m < N_METHODS; m++)
 		free_sets(&lab->sets[m], t->n);
+	free(lab->roles.refusal.data);
+	free(lab->roles.harm.data);
 	free(lab->direction.v);
 	free(lab->summary.data);
 	free(lab->stages.data);
@@ -282,6 +321,7 @@ void lab_close(struct lab *lab)
 	free(t->ids.data);
 	free(t->start);
 	sae_set_close(lab->saes);
+	chat_template_close(lab->chat);
 	tokenizer_close(lab->tok);
 	readout_free(&lab->readout);
 	model_close(lab->model);
@@ -325,9 +365,19 @@ const char *lab_text(const struct lab *lab, size_t prompt)
 	return prompt_of(lab, prompt)->text;
 }
 
+const char *lab_answer(const struct lab *lab, size_t prompt)
+{
+	return prompt_of(lab, prompt)->answer;
+}
+
 const char *lab_category(const struct lab *lab, size_t prompt)
 {
 	return prompt_of(lab, prompt)->category;
+}
+
+const char *lab_suffix(const struct lab *lab, size_t prompt)
+{
+	return prompt_of(lab, prompt)->suffix;
 }
 
 const char *lab_set_name(const struct lab *lab, size_t prompt)
@@ -394,4 +444,76 @@ int lab_summarise(struct lab *lab, const struct summary_row *row, struct err *er
 		return 0;
 	}
 	return vec_push(&lab->summary, *row, err);
+}
+
+/* ---- what experiments need ------------------------------------------------------------- */
+
+/* Whether `earlier` comes before `experiment` in the run. */
+static bool comes_before(const struct lab *lab, const char *earlier, const char *experiment)
+{
+	const struct text_list *list = &lab->config->experiment;
+
+	for (size_t i = 0; i < list->n && strcmp(list->items[i], experiment) != 0; i++)
+		if (strcmp(list->items[i], earlier) == 0)
+			return true;
+	return false;
+}
+
+static int need_saes(const struct lab *lab, const char *experiment, struct err *err)
+{
+	return lab->saes ? 0
+			 : err_set(err, ERR_CONFIG, "sae.path: %s needs SAEs, found \"\"", experiment);
+}
+
+int lab_need_direction(const struct lab *lab, const char *experiment, struct err *err)
+{
+	if (need_saes(lab, experiment, err))
+		return err->code;
+	if (lab->direction.known || comes_before(lab, "direction", experiment))
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"experiment: %s needs \"direction\" before it, or a file to take it from (from)",
+		experiment);
+}
+
+int lab_need_sets(const struct lab *lab, enum method method, const char *experiment,
+	struct err *err)
+{
+	const struct config *c = lab->config;
+
+	if (need_saes(lab, experiment, err))
+		return err->code;
+	if (lab->sets[method].known ||
+		(comes_before(lab, "attribution", experiment) &&
+			text_list_holds(&c->attribution.methods, method_names[method])))
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"experiment: %s needs the features of %s: \"attribution\" with that method before it, "
+		"or a file that has them (from)",
+		experiment, method_names[method]);
+}
+
+int lab_need_roles(const struct lab *lab, const char *experiment, struct err *err)
+{
+	if (need_saes(lab, experiment, err))
+		return err->code;
+	if (lab->roles.known || comes_before(lab, "categories", experiment))
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"experiment: %s needs the features of refusal and of harm: \"categories\" before it, or "
+		"a file that has them (from)",
+		experiment);
+}
+
+int lab_have_roles(const struct lab *lab, const char *experiment, struct err *err)
+{
+	const struct roles *r = &lab->roles;
+
+	if (r->refusal.n > 0 && r->harm.n > 0)
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"attribution.k_star: %s needs features of refusal, the best of every category, and of "
+		"harm, the rest; among the best %lld there are %zu and %zu; try %s",
+		experiment, (long long)lab->config->attribution.k_star, r->refusal.n, r->harm.n,
+		r->refusal.n == 0 ? "a larger K*" : "a smaller or a larger K*");
 }

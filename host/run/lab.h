@@ -9,9 +9,11 @@
 #include "host/method/features.h"
 #include "host/method/indirect_effect.h"
 #include "host/run/config.h"
+#include "host/run/inputs.h"
 #include "host/run/progress.h"
 #include "host/run/results.h"
 #include "host/run/schedule.h"
+#include "host/run/units.h"
 #include "host/text/chat_template.h"
 #include "host/text/prompts.h"
 
@@ -49,6 +51,13 @@ struct method_sets {
 	                            * was not attributed has an empty one */
 };
 
+/* What the best features do, found by the categories experiment: those that are among the best of
+ * every harm category stand for refusal, the rest of the best over all prompts for harm. */
+struct roles {
+	bool known;
+	struct feature_set refusal, harm; /* F_R, F_H: owned */
+};
+
 /* One line of the summary. */
 struct summary_row {
 	char experiment[24], condition[64];
@@ -61,29 +70,40 @@ struct lab {
 	struct device *dev;
 	struct model *model;
 	struct tokenizer *tok;
-	const struct chat_template *chat;
+	struct chat_template *chat;
 	struct readout readout;
 	struct sae_set *saes; /* NULL when the config names none */
 	struct prompt_table prompts;
 	size_t n_prefix;          /* tokens that all prompts begin with */
 	size_t n_released_prefix; /* of these, the ones the released code leaves out of its means */
-	int32_t stop[4];
+	int32_t stop[CHAT_MAX_STOP];
 	size_t n_stop;
 	int32_t refusal_token;
+	struct ranks *ranks;      /* borrowed */
+	struct inputs inputs;     /* files read; rank 0 only */
+	struct units *units;      /* what stages keep their work in */
 	struct results *results;
 	struct stage_log stages; /* what each stage took */
 
 	struct direction direction;
 	struct method_sets sets[N_METHODS];
+	struct roles roles;
 	struct {
 		struct summary_row *data;
 		size_t n, cap;
 	} summary;
 };
 
-/* Opens device, model, tokenizer, SAEs and prompts; nothing is computed or written.
+/* `config` and `ranks` are borrowed until lab_close. Opens device, model, tokenizer, SAEs and prompts; nothing is computed or written.
  * Errors: those of the parts; missing inputs name where the config says they are published. */
-int lab_open(struct lab *lab, const struct config *config, struct err *err);
+int lab_open(struct lab *lab, const struct config *config, struct ranks *ranks, struct err *err);
+
+/* Opens the units and begins the result file, or on ranks that do not write it, results that go
+ * nowhere: from here on there is something to leave behind. `fresh`: as units_open. */
+int lab_begin_results(struct lab *lab, bool fresh, struct err *err);
+
+/* What the config says of its SAEs. Texts borrowed. */
+struct sae_options lab_sae_options(const struct lab *lab);
 
 /* Accepts a zeroed lab. Closes unfinished results without finishing them. */
 void lab_close(struct lab *lab);
@@ -94,9 +114,12 @@ struct token_span lab_tokens(const struct lab *lab, size_t prompt, size_t skip);
 /* The first tokens, which all prompts share. */
 const int32_t *lab_prefix(const struct lab *lab);
 
-/* Text, category (may be NULL) and set name of a prompt. Borrowed. */
+/* Text, right answer, category and adversarial suffix (NULL when the file gives none), and set name
+ * of a prompt. Borrowed. */
 const char *lab_text(const struct lab *lab, size_t prompt);
+const char *lab_answer(const struct lab *lab, size_t prompt);
 const char *lab_category(const struct lab *lab, size_t prompt);
+const char *lab_suffix(const struct lab *lab, size_t prompt);
 const char *lab_set_name(const struct lab *lab, size_t prompt);
 
 /* Appends the ids of a set (asserted to exist: config_load checks names). */
@@ -114,6 +137,16 @@ size_t lab_batch(const struct lab *lab, const struct prompt_ids *prompts,
 /* Takes direction and feature sets from an earlier result file (config `from`). Errors: ERR_INPUT
  * when they do not fit this model. */
 int lab_load_findings(struct lab *lab, struct err *err);
+
+/* Whether `experiment` will find what it needs when its turn comes: SAEs, and a direction, the sets
+ * of a method or roles from an earlier experiment of the run or from a file. Errors: ERR_CONFIG. */
+int lab_need_direction(const struct lab *lab, const char *experiment, struct err *err);
+int lab_need_sets(const struct lab *lab, enum method method, const char *experiment,
+	struct err *err);
+int lab_need_roles(const struct lab *lab, const char *experiment, struct err *err);
+
+/* When that turn has come: whether there are features of both roles. Errors: ERR_CONFIG. */
+int lab_have_roles(const struct lab *lab, const char *experiment, struct err *err);
 
 /* Writes what every result file holds: /prompts, shared scales, root attributes. */
 int lab_write_frame(struct lab *lab, struct err *err);

@@ -8,7 +8,6 @@
 #include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
-#include "host/formats/safetensors.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -119,9 +118,12 @@ static int write_prompt_tokens(struct lab *lab, struct err *err)
 		end, err));
 	TRY(results_attribute_integer(lab->results, "/prompts", "n_prefix",
 		(int64_t)lab->n_prefix, err));
+	TRY(results_attribute_integer(lab->results, "/prompts", "refusal_token", lab->refusal_token,
+		err));
 	TRY(results_attribute_text(lab->results, "/prompts", "template", lab->chat->name, err));
 	TRY(results_attribute_text(lab->results, "/prompts", "prefix", lab->chat->prefix, err));
 	TRY(results_attribute_text(lab->results, "/prompts", "suffix", lab->chat->suffix, err));
+	TRY(results_attribute_integer(lab->results, "/prompts", "added_bos", lab->chat->bos, err));
 fail:
 	free(end);
 	return err->code;
@@ -129,86 +131,36 @@ fail:
 
 /* ---- provenance ------------------------------------------------------------------------ */
 
-struct file_table {
-	struct {
-		char **data;
-		size_t n, cap;
-	} path, role, hash;
-};
-
-static int add_file(struct file_table *t, const char *path, const char *role, struct err *err)
-{
-	char hash[SHA256_HEX];
-
-	TRY(sha256_file(path, hash, err));
-	TRY(vec_push(&t->path, strdup(path), err));
-	TRY(vec_push(&t->role, strdup(role), err));
-	TRY(vec_push(&t->hash, strdup(hash), err));
-	return 0;
-fail:
-	return err->code;
-}
-
-static int add_model_file(struct file_table *t, const struct lab *lab, const char *name,
-	const char *role, struct err *err)
-{
-	char *path = path_join(lab->config->model.path, name);
-	int rc;
-
-	if (!path)
-		return err_nomem(err, name, strlen(name));
-	rc = add_file(t, path, role, err);
-	free(path);
-	return rc;
-}
-
-static int collect_files(struct lab *lab, struct file_table *t, struct err *err)
-{
-	const struct safetensors_folder *weights = lab->model->files;
-
-	TRY(add_model_file(t, lab, "config.json", "model", err));
-	TRY(add_model_file(t, lab, "tokenizer.json", "tokenizer", err));
-	for (size_t i = 0; i < safetensors_folder_files(weights); i++)
-		TRY(add_file(t, safetensors_folder_path(weights, i), "weights", err));
-	for (size_t l = 0; lab->saes && l < sae_set_layers(lab->saes); l++)
-		if (sae_set_has(lab->saes, l))
-			TRY(add_file(t, sae_set_path(lab->saes, l), "sae", err));
-	for (size_t i = 0; i < lab->config->n_prompts; i++)
-		TRY(add_file(t, lab->config->prompts[i].file, "prompts", err));
-	return 0;
-fail:
-	return err->code;
-}
-
-static void free_texts(char **texts, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		free(texts[i]);
-	free(texts);
-}
-
 static int write_files(struct lab *lab, struct err *err)
 {
-	struct file_table t = {0};
+	const struct inputs *inputs = &lab->inputs;
+	const size_t n = inputs->n;
+	const char **columns = malloc(3 * n * sizeof *columns + 1);
 
 	err_clear(err);
-	TRY(collect_files(lab, &t, err));
-	TRY(results_text_scale(lab->results, "/provenance/file", (const char *const *)t.path.data,
-		t.path.n, "file that was read", err));
+	if (!columns) {
+		err_nomem(err, "the files", 3 * n * sizeof *columns);
+		goto fail;
+	}
+	for (size_t i = 0; i < n; i++) {
+		columns[i] = inputs->data[i].path;
+		columns[n + i] = inputs->data[i].role;
+		columns[2 * n + i] = inputs->data[i].sha256;
+	}
+	TRY(results_text_scale(lab->results, "/provenance/file", columns, n, "file that was read",
+		err));
 	TRY(results_write(lab->results,
 		&(struct results_dataset){.path = "/provenance/role", .type = RESULTS_TEXT,
-			.n_dims = 1, .dims = {t.role.n}, .scales = {"/provenance/file"},
+			.n_dims = 1, .dims = {n}, .scales = {"/provenance/file"},
 			.long_name = "what the file is"},
-		t.role.data, err));
+		columns + n, err));
 	TRY(results_write(lab->results,
 		&(struct results_dataset){.path = "/provenance/sha256", .type = RESULTS_TEXT,
-			.n_dims = 1, .dims = {t.hash.n}, .scales = {"/provenance/file"},
+			.n_dims = 1, .dims = {n}, .scales = {"/provenance/file"},
 			.long_name = "SHA-256 of the file"},
-		t.hash.data, err));
+		columns + 2 * n, err));
 fail:
-	free_texts(t.path.data, t.path.n);
-	free_texts(t.role.data, t.role.n);
-	free_texts(t.hash.data, t.hash.n);
+	free(columns);
 	return err->code;
 }
 
@@ -407,14 +359,16 @@ static const struct summary_row *row_of(const struct lab *lab, const char *exper
 	return NULL;
 }
 
-static void print_table(const struct lab *lab, const char *experiment, const char *prompts)
+/* `answers`: the experiment that measured CE under the same conditions. */
+static void print_table(const struct lab *lab, const char *experiment, const char *answers,
+	const char *prompts)
 {
 	bool any = false;
 
 	for (size_t i = 0; i < lab->summary.n; i++) {
 		const struct summary_row *row = &lab->summary.data[i];
 		const struct summary_row *ce =
-			row_of(lab, "coherence", row->condition, true);
+			row_of(lab, answers, row->condition, true);
 
 		if (strcmp(row->experiment, experiment) != 0)
 			continue;
@@ -448,11 +402,13 @@ static void print_features(const struct lab *lab)
 void lab_print_summary(const struct lab *lab)
 {
 	print_features(lab);
-	print_table(lab, "jailbreak", "harmful prompts, features times c");
-	print_table(lab, "induce", "harmless prompts, features set to a value");
+	print_table(lab, "jailbreak", "coherence", "harmful prompts, features times c");
+	print_table(lab, "induce", "coherence", "harmless prompts, features set to a value");
+	print_table(lab, "sweep_kstar", "sweep_kstar_answers", "harmful prompts, K* features times c");
 	if (!row_of(lab, "jailbreak", "none", false)) {
 		for (size_t i = 0; i < lab->summary.n; i++)
-			if (!isnan(lab->summary.data[i].ce))
+			if (strcmp(lab->summary.data[i].experiment, "coherence") == 0 &&
+				!isnan(lab->summary.data[i].ce))
 				printf("  coherence %-28s CE %.4f\n", lab->summary.data[i].condition,
 					lab->summary.data[i].ce);
 	}

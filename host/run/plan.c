@@ -46,17 +46,46 @@ static void print_inputs(const struct lab *lab)
 			c->prompts[i].file);
 }
 
-static void print_example(const struct lab *lab)
+/* Text on one line: what is not printable in C's way. */
+static void print_quoted(const char *s, size_t n)
+{
+	putchar('"');
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] == '\n')
+			fputs("\\n", stdout);
+		else if (s[i] == '"' || s[i] == '\\')
+			printf("\\%c", s[i]);
+		else if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
+			printf("\\x%02x", (unsigned)s[i]);
+		else
+			putchar(s[i]);
+	}
+	putchar('"');
+}
+
+/* The first prompt as the model will see it, and its tokens. */
+static int print_example(const struct lab *lab, struct err *err)
 {
 	const struct token_span span = lab_tokens(lab, 0, 0);
+	struct text text = {0};
 
-	printf("template   %s; the first %zu tokens are shared by all prompts\n", lab->chat->name,
-		lab->n_prefix);
-	printf("example    %s%s%s\n", lab->chat->prefix, lab_text(lab, 0), lab->chat->suffix);
-	printf("tokens    ");
-	for (size_t i = 0; i < span.n; i++)
-		printf(" %d", span.ids[i]);
+	TRY(chat_template_render(lab->chat, lab_text(lab, 0), &text, err));
+	printf("template   %s; the first %zu tokens are shared by all prompts\nexample    ",
+		lab->chat->name, lab->n_prefix);
+	print_quoted(text.data, text.n);
+	printf("\n%zu tokens ", span.n);
+	for (size_t i = 0; i < span.n; i++) {
+		const char *spelling = tokenizer_spelling(lab->tok, span.ids[i]);
+
+		printf(" %d ", span.ids[i]);
+		print_quoted(spelling, strlen(spelling));
+	}
 	printf("\nrefusal    token %d \"%s\"\n", lab->refusal_token, lab->config->refusal.token);
+	free(text.data);
+	return 0;
+fail:
+	free(text.data);
+	return err->code;
 }
 
 struct attribution_plan {
@@ -170,10 +199,10 @@ int plan_print(struct lab *lab, struct err *err)
 	if (plan_memory(lab, &m, err))
 		return err->code;
 	print_inputs(lab);
-	print_example(lab);
+	if (print_example(lab, err))
+		return err->code;
 	if (m.attribution.bytes > 0)
-		printf("attribution  %zu prompts in %zu batches of at most %zu tokens; %lld + 1 "
-		       "passes "
+		printf("attribution  %zu prompts in %zu batches of at most %zu tokens; %lld + 1 passes "
 		       "forward, %lld back\n",
 			m.attribution.n_prompts, m.attribution.n_batches, m.attribution.most_tokens,
 			(long long)c->attribution.steps, (long long)c->attribution.steps);

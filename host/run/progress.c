@@ -26,7 +26,7 @@ void progress_begin(struct progress *p, struct stage_log *log, const char *stage
 {
 	const double now = clock_seconds();
 
-	*p = (struct progress){log, stage, unit, 0, total, now, now, isatty(STDOUT_FILENO)};
+	*p = (struct progress){log, stage, unit, 0, total, 0, now, now, isatty(STDOUT_FILENO)};
 }
 
 static void format_time(double seconds, char *out, size_t size)
@@ -41,7 +41,7 @@ static void format_time(double seconds, char *out, size_t size)
 
 static double rate_of(const struct progress *p, double elapsed)
 {
-	return elapsed > 0 ? (double)p->done / elapsed : 0;
+	return elapsed > 0 ? (double)(p->done - p->before) / elapsed : 0;
 }
 
 void progress_add(struct progress *p, size_t n)
@@ -50,7 +50,8 @@ void progress_add(struct progress *p, size_t n)
 	char left[32];
 
 	p->done += n;
-	if (now - p->printed < (p->terminal ? EVERY_TERMINAL : EVERY_PLAIN) || p->done >= p->total)
+	if (now - p->printed < (p->terminal ? EVERY_TERMINAL : EVERY_PLAIN) || p->done >= p->total ||
+		p->log->silent)
 		return;
 	p->printed = now;
 	format_time((double)(p->total - p->done) / (rate_of(p, elapsed) + 1e-9), left, sizeof left);
@@ -59,18 +60,29 @@ void progress_add(struct progress *p, size_t n)
 	fflush(stdout);
 }
 
+void progress_skip(struct progress *p, size_t n)
+{
+	p->done += n;
+	p->before += n;
+}
+
 void progress_end(struct progress *p)
 {
 	const double elapsed = clock_seconds() - p->started;
-	struct stage stage = {.n = p->done, .seconds = elapsed};
+	struct stage_time stage = {.n = p->done, .seconds = elapsed};
 	struct err ignored; /* a log without its last line is no reason to stop */
 	char took[32];
 
 	snprintf(stage.name, sizeof stage.name, "%s", p->stage);
 	snprintf(stage.unit, sizeof stage.unit, "%s", p->unit);
 	(void)vec_push(p->log, stage, &ignored);
+	if (p->log->silent)
+		return;
 	format_time(elapsed, took, sizeof took);
-	printf("%s%-34s %5zu %ss  %.1f/s  in %s%s\n", p->terminal ? "\r" : "", p->stage, p->done,
-		p->unit, rate_of(p, elapsed), took, p->terminal ? "          " : "");
+	printf("%s%-34s %5zu %ss  %.1f/s  in %s", p->terminal ? "\r" : "", p->stage, p->done,
+		p->unit, rate_of(p, elapsed), took);
+	if (p->before > 0)
+		printf(" (%zu were done before)", p->before);
+	printf("%s\n", p->terminal ? "          " : "");
 	fflush(stdout);
 }

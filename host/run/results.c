@@ -6,33 +6,17 @@
  * HDF5 reports through its own error stack; it is silenced and the outermost description is
  * taken over into struct err at the call.
  */
-#include "host/run/results.h"
+#include "host/run/results_parts.h"
 
 #include "host/base/dtype.h"
+#include "host/base/file.h"
 #include "host/base/vec.h"
 
 #include <errno.h>
-#include <libgen.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <hdf5.h>
 #include <hdf5_hl.h>
-
-struct results {
-	char *path, *part; /* owned */
-	hid_t file;
-	/* Datasets being appended to stay open: closing one writes out, and compresses, the chunk
-	 * that the next append would continue. */
-	struct {
-		struct grown {
-			char *path; /* owned */
-			hid_t dataset;
-		} *data;
-		size_t n, cap;
-	} grown;
-};
 
 /* ---- errors ---------------------------------------------------------------------------- */
 
@@ -45,7 +29,7 @@ static herr_t innermost(unsigned n, const H5E_error2_t *e, void *text)
 }
 
 /* HDF5's reason for the failure just seen: the innermost description. */
-static int hdf5_error(struct results *r, const char *what, struct err *err)
+int results_hdf5_error(struct results *r, const char *what, struct err *err)
 {
 	char reason[256] = "unknown reason";
 
@@ -57,21 +41,16 @@ static int hdf5_error(struct results *r, const char *what, struct err *err)
 
 /* ---- opening and closing ---------------------------------------------------------------- */
 
-static int make_folder(const char *path, struct err *err)
+void results_library_open(void)
 {
-	char *copy = strdup(path), *folder = copy ? dirname(copy) : NULL;
-	int rc = 0;
+	static bool opened;
 
-	if (!copy)
-		return err_nomem(err, path, strlen(path));
-	if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-		rc = err_set(err, ERR_OUTPUT, "%s: cannot create the folder: %s", folder,
-			strerror(errno));
-	else if (access(folder, W_OK) != 0)
-		rc = err_set(err, ERR_OUTPUT, "%s: cannot write into the folder: %s", folder,
-			strerror(errno));
-	free(copy);
-	return rc;
+	/* Ours are all closed by hand; what a full disk kept from being closed would crash the
+	 * library's own cleanup at exit. */
+	if (!opened)
+		H5dont_atexit();
+	opened = true;
+	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
 int results_create(struct results **out, const char *path, struct err *err)
@@ -90,15 +69,16 @@ int results_create(struct results **out, const char *path, struct err *err)
 		goto fail;
 	}
 	sprintf(r->part, "%s.part", path);
-	TRY(make_folder(path, err));
-	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+	TRY(folder_make_for(path, err));
+	results_library_open();
 	errno = 0;
 	access = H5Pcreate(H5P_FILE_ACCESS);
 	H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
 	r->file = H5Fcreate(r->part, H5F_ACC_TRUNC, H5P_DEFAULT, access);
 	H5Pclose(access);
 	if (r->file < 0) {
-		hdf5_error(r, "the file", err);
+		results_hdf5_error(r, "the file", err);
+		unlink(r->part);
 		goto fail;
 	}
 	*out = r;
@@ -106,6 +86,20 @@ int results_create(struct results **out, const char *path, struct err *err)
 fail:
 	results_close(r);
 	return err->code;
+}
+
+int results_create_nowhere(struct results **out, struct err *err)
+{
+	*out = calloc(1, sizeof **out);
+	if (!*out)
+		return err_nomem(err, "results", sizeof **out);
+	(*out)->file = H5I_INVALID_HID;
+	return 0;
+}
+
+static bool is_nowhere(const struct results *r)
+{
+	return !r->path;
 }
 
 static int close_grown(struct results *r)
@@ -136,7 +130,7 @@ void results_close(struct results *r)
 
 void results_discard(struct results *r)
 {
-	char *part = strdup(r->part);
+	char *part = is_nowhere(r) ? NULL : strdup(r->part);
 
 	results_close(r);
 	if (part)
@@ -144,36 +138,23 @@ void results_discard(struct results *r)
 	free(part);
 }
 
-static int sync_file(const char *path, struct err *err)
-{
-	FILE *file = fopen(path, "rb");
-	int rc = 0;
-
-	if (!file || fsync(fileno(file)) != 0)
-		rc = err_set(err, ERR_OUTPUT, "%s: cannot flush: %s", path, strerror(errno));
-	if (file)
-		fclose(file);
-	return rc;
-}
-
 int results_finish(struct results *r, struct err *err)
 {
+	err_clear(err);
+	if (is_nowhere(r))
+		goto fail;
 	errno = 0;
 	if (close_grown(r) || H5Fflush(r->file, H5F_SCOPE_GLOBAL) < 0 || H5Fclose(r->file) < 0) {
 		r->file = H5I_INVALID_HID;
-		hdf5_error(r, "the end of the file", err);
+		results_hdf5_error(r, "the end of the file", err);
 		goto fail;
 	}
 	r->file = H5I_INVALID_HID;
-	TRY(sync_file(r->part, err));
-	if (rename(r->part, r->path) != 0) {
-		err_set(err, ERR_OUTPUT, "%s: cannot rename to %s: %s", r->part, r->path,
-			strerror(errno));
-		goto fail;
-	}
-	results_close(r);
-	return 0;
+	TRY(file_sync(r->part, err));
+	TRY(file_rename(r->part, r->path, err));
 fail:
+	if (err->code)
+		unlink(r->part); /* a full disk needs the room */
 	results_close(r);
 	return err->code;
 }
@@ -191,7 +172,7 @@ const char *results_part_path(const struct results *r)
 /* ---- types ----------------------------------------------------------------------------- */
 
 /* The type in the file; owned by the caller. */
-static hid_t file_type(enum results_type type)
+hid_t results_type(enum results_type type)
 {
 	hid_t t;
 
@@ -247,16 +228,16 @@ static int attribute(struct results *r, hid_t object, const char *name, hid_t ty
 	H5Aclose(a);
 	H5Sclose(space);
 	H5Tclose(type);
-	return status < 0 ? hdf5_error(r, where, err) : 0;
+	return status < 0 ? results_hdf5_error(r, where, err) : 0;
 }
 
 static int text_attribute(struct results *r, hid_t object, const char *name, const char *value,
 	const char *where, struct err *err)
 {
-	return attribute(r, object, name, file_type(RESULTS_TEXT), &value, where, err);
+	return attribute(r, object, name, results_type(RESULTS_TEXT), &value, where, err);
 }
 
-static size_t element_bytes(enum results_type type)
+size_t results_value_bytes(enum results_type type)
 {
 	static const size_t bytes[] = {[RESULTS_F32] = 4, [RESULTS_F64] = 8, [RESULTS_F16] = 2,
 		[RESULTS_I32] = 4, [RESULTS_I64] = 8, [RESULTS_U8] = 1, [RESULTS_TEXT] = 64};
@@ -267,7 +248,7 @@ static size_t element_bytes(enum results_type type)
 /* Chunks of about a megabyte: smaller ones cost time per chunk. */
 static void choose_chunk(const struct results_dataset *d, const hsize_t *dims, hsize_t *chunk)
 {
-	size_t row = element_bytes(d->type);
+	size_t row = results_value_bytes(d->type);
 
 	for (int i = 1; i < d->n_dims; i++) {
 		chunk[i] = dims[i] ? dims[i] : 1;
@@ -290,7 +271,7 @@ static hid_t create_dataset(struct results *r, const struct results_dataset *d, 
 		most[0] = H5S_UNLIMITED;
 	}
 	space = H5Screate_simple(d->n_dims, dims, most);
-	type = file_type(d->type);
+	type = results_type(d->type);
 	properties = H5Pcreate(H5P_DATASET_CREATE);
 	if (grows || (d->compress && d->dims[0] > 0)) {
 		choose_chunk(d, dims, chunk);
@@ -327,28 +308,18 @@ static int attach_scale(struct results *r, hid_t dataset, unsigned dimension, co
 
 	if (s >= 0)
 		H5Dclose(s);
-	return status < 0 ? hdf5_error(r, where, err) : 0;
+	return status < 0 ? results_hdf5_error(r, where, err) : 0;
 }
 
-static int write_rows(struct results *r, const struct results_dataset *d, hid_t dataset,
-	hid_t memory, hid_t file_space, const void *data, size_t n, struct err *err)
+/* Rows as they are stored: half precision already made. */
+static int write_stored(struct results *r, const struct results_dataset *d, hid_t dataset,
+	hid_t memory, hid_t file_space, const void *data, struct err *err)
 {
-	hid_t type = file_type(d->type);
-	uint16_t *half = NULL;
-	herr_t status;
+	const hid_t type = results_type(d->type);
+	const herr_t status = H5Dwrite(dataset, type, memory, file_space, H5P_DEFAULT, data);
 
-	if (d->type == RESULTS_F16) {
-		half = to_half(data, n);
-		if (!half) {
-			H5Tclose(type);
-			return err_nomem(err, d->path, n * sizeof *half);
-		}
-		data = half;
-	}
-	status = H5Dwrite(dataset, type, memory, file_space, H5P_DEFAULT, data);
 	H5Tclose(type);
-	free(half);
-	return status < 0 ? hdf5_error(r, d->path, err) : 0;
+	return status < 0 ? results_hdf5_error(r, d->path, err) : 0;
 }
 
 static size_t count(const struct results_dataset *d, size_t rows)
@@ -363,21 +334,28 @@ static size_t count(const struct results_dataset *d, size_t rows)
 int results_write(struct results *r, const struct results_dataset *d, const void *data,
 	struct err *err)
 {
+	uint16_t *half = NULL;
 	hid_t dataset;
 
+	err_clear(err);
+	if (is_nowhere(r))
+		return 0;
 	errno = 0;
 	dataset = create_dataset(r, d, false);
 	if (dataset < 0)
-		return hdf5_error(r, d->path, err);
+		return results_hdf5_error(r, d->path, err);
+	if (d->type == RESULTS_F16 && !(data = half = to_half(data, count(d, d->dims[0])))) {
+		err_nomem(err, d->path, count(d, d->dims[0]) * sizeof *half);
+		goto fail;
+	}
 	if (count(d, d->dims[0]) > 0)
-		TRY(write_rows(r, d, dataset, H5S_ALL, H5S_ALL, data, count(d, d->dims[0]), err));
+		TRY(write_stored(r, d, dataset, H5S_ALL, H5S_ALL, data, err));
 	TRY(describe_dataset(r, d, dataset, err));
 	for (int i = 0; i < d->n_dims; i++)
 		if (d->scales[i])
 			TRY(attach_scale(r, dataset, (unsigned)i, d->scales[i], d->path, err));
-	H5Dclose(dataset);
-	return 0;
 fail:
+	free(half);
 	H5Dclose(dataset);
 	return err->code;
 }
@@ -390,7 +368,7 @@ static int make_scale(struct results *r, const char *path, struct err *err)
 
 	if (dataset >= 0)
 		H5Dclose(dataset);
-	return status < 0 ? hdf5_error(r, path, err) : 0;
+	return status < 0 ? results_hdf5_error(r, path, err) : 0;
 }
 
 int results_scale(struct results *r, const char *path, const int32_t *values, size_t n,
@@ -399,6 +377,8 @@ int results_scale(struct results *r, const char *path, const int32_t *values, si
 	const struct results_dataset d = {.path = path, .type = RESULTS_I32, .n_dims = 1,
 		.dims = {n}, .long_name = long_name};
 
+	if (is_nowhere(r))
+		return 0;
 	if (results_write(r, &d, values, err))
 		return err->code;
 	return make_scale(r, path, err);
@@ -410,6 +390,8 @@ int results_text_scale(struct results *r, const char *path, const char *const *v
 	const struct results_dataset d = {.path = path, .type = RESULTS_TEXT, .n_dims = 1,
 		.dims = {n}, .long_name = long_name};
 
+	if (is_nowhere(r))
+		return 0;
 	if (results_write(r, &d, values, err))
 		return err->code;
 	return make_scale(r, path, err);
@@ -430,7 +412,7 @@ static int grown_dataset(struct results *r, const struct results_dataset *d, hid
 	g = (struct grown){strdup(d->path), create_dataset(r, d, true)};
 	if (!g.path || g.dataset < 0) {
 		free(g.path);
-		return hdf5_error(r, d->path, err);
+		return results_hdf5_error(r, d->path, err);
 	}
 	TRY(vec_push(&r->grown, g, err));
 	TRY(describe_dataset(r, d, g.dataset, err));
@@ -443,8 +425,8 @@ fail:
 	return err->code;
 }
 
-int results_append(struct results *r, const struct results_dataset *d, const void *data, size_t n,
-	struct err *err)
+int results_append_stored(struct results *r, const struct results_dataset *d, const void *data,
+	size_t n, struct err *err)
 {
 	hsize_t dims[RESULTS_DIMS], start[RESULTS_DIMS] = {0}, rows[RESULTS_DIMS];
 	hid_t dataset = H5I_INVALID_HID, space, memory;
@@ -463,13 +445,28 @@ int results_append(struct results *r, const struct results_dataset *d, const voi
 	if (n == 0)
 		return 0;
 	if (H5Dset_extent(dataset, dims) < 0)
-		return hdf5_error(r, d->path, err);
+		return results_hdf5_error(r, d->path, err);
 	space = H5Dget_space(dataset);
 	memory = H5Screate_simple(d->n_dims, rows, NULL);
 	H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, rows, NULL);
-	rc = write_rows(r, d, dataset, memory, space, data, count(d, n), err);
+	rc = write_stored(r, d, dataset, memory, space, data, err);
 	H5Sclose(memory);
 	H5Sclose(space);
+	return rc;
+}
+
+int results_append(struct results *r, const struct results_dataset *d, const void *data, size_t n,
+	struct err *err)
+{
+	uint16_t *half = NULL;
+	int rc;
+
+	if (is_nowhere(r))
+		return 0;
+	if (d->type == RESULTS_F16 && !(data = half = to_half(data, count(d, n))))
+		return err_nomem(err, d->path, count(d, n) * sizeof *half);
+	rc = results_append_stored(r, d, data, n, err);
+	free(half);
 	return rc;
 }
 
@@ -477,12 +474,14 @@ int results_grown_scale(struct results *r, const char *path, const char *scale,
 	const char *long_name, struct err *err)
 {
 	hsize_t dims[RESULTS_DIMS] = {0};
-	const hid_t dataset = H5Dopen2(r->file, path, H5P_DEFAULT);
-	hid_t space;
+	hid_t dataset, space;
 	int32_t *values = NULL;
 
+	if (is_nowhere(r))
+		return 0;
+	dataset = H5Dopen2(r->file, path, H5P_DEFAULT);
 	if (dataset < 0)
-		return hdf5_error(r, path, err);
+		return results_hdf5_error(r, path, err);
 	space = H5Dget_space(dataset);
 	H5Sget_simple_extent_dims(space, dims, NULL);
 	H5Sclose(space);
@@ -511,13 +510,18 @@ fail:
 static int attribute_of(struct results *r, const char *object, const char *name, hid_t type,
 	const void *value, struct err *err)
 {
-	const hid_t o = H5Oopen(r->file, object, H5P_DEFAULT);
+	hid_t o;
 	int rc;
 
+	if (is_nowhere(r)) {
+		H5Tclose(type);
+		return 0;
+	}
 	errno = 0;
+	o = H5Oopen(r->file, object, H5P_DEFAULT);
 	if (o < 0) {
 		H5Tclose(type);
-		return hdf5_error(r, object, err);
+		return results_hdf5_error(r, object, err);
 	}
 	rc = attribute(r, o, name, type, value, object, err);
 	H5Oclose(o);
@@ -527,7 +531,7 @@ static int attribute_of(struct results *r, const char *object, const char *name,
 int results_attribute_text(struct results *r, const char *object, const char *name,
 	const char *value, struct err *err)
 {
-	return attribute_of(r, object, name, file_type(RESULTS_TEXT), &value, err);
+	return attribute_of(r, object, name, results_type(RESULTS_TEXT), &value, err);
 }
 
 int results_attribute_integer(struct results *r, const char *object, const char *name,

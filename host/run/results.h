@@ -6,7 +6,8 @@
  *  2. A dataset is written whole, or appended to by whole rows.
  *  3. Every dimension of every dataset has a named dimension scale, so that xarray and other
  *     netCDF readers see names; every dataset has long_name and units.
- *  4. Only filters that every HDF5 build has; no types that readers misread (never bfloat16).
+ *  4. A dataset that is joined from units has their rows in the order of the units, bit for bit.
+ *  5. Only filters that every HDF5 build has; no types that readers misread (never bfloat16).
  *
  *  created --results_write, results_append--> growing --results_finish--> complete (renamed)
  */
@@ -18,13 +19,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct results;
 
 /* Creates PATH.part, and the folder if its parent exists. *out is owned. Errors: ERR_OUTPUT. */
 int results_create(struct results **out, const char *path, struct err *err);
 
-/* Flushes, closes and renames PATH.part to PATH. The results are closed whatever happens. */
+/* The results of a rank that writes no file: everything is taken and nothing kept. */
+int results_create_nowhere(struct results **out, struct err *err);
+
+/* Flushes, closes and renames PATH.part to PATH; on an error removes it. The results are closed
+ * whatever happens. */
 int results_finish(struct results *r, struct err *err);
 
 /* Closes without finishing: PATH.part stays, readable, with what was written. Accepts NULL. */
@@ -40,6 +46,9 @@ const char *results_part_path(const struct results *r);
 enum results_type { RESULTS_F32, RESULTS_F64, RESULTS_F16, RESULTS_I32, RESULTS_I64, RESULTS_U8,
 	RESULTS_TEXT };
 
+/* Bytes of a value as it is stored; of a text, about. */
+size_t results_value_bytes(enum results_type type);
+
 enum { RESULTS_DIMS = 3 };
 
 struct results_dataset {
@@ -51,6 +60,9 @@ struct results_dataset {
 	const char *scales[RESULTS_DIMS];
 	const char *long_name;
 	const char *units; /* "logit", "nat", "1" for pure numbers, "" for text and ids */
+	/* Rows of a unit only: the values are ends of this dataset's rows, counted within the unit;
+	 * joining adds the rows that came before. I32 or I64. */
+	const char *ends_of;
 	bool compress;     /* gzip and shuffle: tables, ids, sparse indices; never activations */
 };
 
@@ -72,6 +84,15 @@ int results_text_scale(struct results *r, const char *path, const char *const *v
 int results_append(struct results *r, const struct results_dataset *d, const void *data, size_t n,
 	struct err *err);
 
+/* Rows on their way: written into the file of a unit with what is needed to append them to the
+ * dataset of the same path later. Rows of half precision are given as floats. */
+int results_write_rows(struct results *unit, const struct results_dataset *d, const void *data,
+	size_t n, struct err *err);
+
+/* Appends all rows of a unit's file. Errors: ERR_INPUT when it cannot be read, ERR_OUTPUT. */
+struct results_reader;
+int results_join(struct results *r, struct results_reader *unit, struct err *err);
+
 /* After the last append: writes 0..n-1 as the scale of the first dimension of `path`. */
 int results_grown_scale(struct results *r, const char *path, const char *scale,
 	const char *long_name, struct err *err);
@@ -85,8 +106,6 @@ int results_attribute_real(struct results *r, const char *object, const char *na
 	struct err *err);
 
 /* ---- reading an earlier file ------------------------------------------------------------ */
-
-struct results_reader;
 
 /* Errors: ERR_INPUT. */
 int results_open(struct results_reader **out, const char *path, struct err *err);
@@ -102,7 +121,19 @@ int results_read_ints(struct results_reader *r, const char *path, int n_dims, si
 	int32_t **data, struct err *err);
 int results_read_texts(struct results_reader *r, const char *path, size_t *n, char ***data,
 	struct err *err);
+/* Exactly n values of a dataset of one dimension, of the type they are stored as. */
+int results_read_exactly(struct results_reader *r, const char *path, enum results_type type,
+	void *out, size_t n, struct err *err);
+/* All of them; *data is owned by the caller. */
+int results_read_all(struct results_reader *r, const char *path, enum results_type type,
+	void **data, size_t *n, struct err *err);
 int results_read_attribute_integer(struct results_reader *r, const char *object,
 	const char *name, int64_t *value, struct err *err);
+/* *value is owned by the caller. */
+int results_read_attribute_text(struct results_reader *r, const char *object, const char *name,
+	char **value, struct err *err);
+
+/* Prints whether a file is complete, and every dataset. Errors: ERR_INPUT. */
+int results_inspect(const char *path, FILE *to, struct err *err);
 
 #endif

@@ -7,7 +7,7 @@
  * fit the type asked for is an error where HDF5 would clip it, and a dataset may not claim more
  * bytes than its storage can inflate to.
  */
-#include "host/run/results.h"
+#include "host/run/results_parts.h"
 
 #include "host/base/size.h"
 #include "host/text/utf8.h"
@@ -16,12 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <hdf5.h>
-
-struct results_reader {
-	char *path; /* owned */
-	hid_t file;
-};
 
 int results_open(struct results_reader **out, const char *path, struct err *err)
 {
@@ -32,7 +26,7 @@ int results_open(struct results_reader **out, const char *path, struct err *err)
 		free(r);
 		return err_nomem(err, path, sizeof *r);
 	}
-	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+	results_library_open();
 	r->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
 	if (r->file < 0) {
 		err_set(err, ERR_INPUT, "%s: expected a result file (HDF5) that can be read", path);
@@ -280,6 +274,33 @@ int results_read_texts(struct results_reader *r, const char *path, size_t *n, ch
 	return *data ? 0 : err->code;
 }
 
+int results_read_all(struct results_reader *r, const char *path, enum results_type type,
+	void **data, size_t *n, struct err *err)
+{
+	const hid_t memory = results_type(type);
+	const int rc = read_values(r, path, 1, n, memory, results_value_bytes(type), data, err);
+
+	H5Tclose(memory);
+	return rc;
+}
+
+int results_read_exactly(struct results_reader *r, const char *path, enum results_type type,
+	void *out, size_t n, struct err *err)
+{
+	void *data;
+	size_t found;
+
+	if (results_read_all(r, path, type, &data, &found, err))
+		return err->code;
+	if (found == n)
+		memcpy(out, data, n * results_value_bytes(type));
+	else
+		err_set(err, ERR_INPUT, "%s: %s: expected %zu values, found %zu", r->path, path, n,
+			found);
+	free(data);
+	return found == n ? 0 : err->code;
+}
+
 int results_read_attribute_integer(struct results_reader *r, const char *object,
 	const char *name, int64_t *value, struct err *err)
 {
@@ -298,4 +319,21 @@ int results_read_attribute_integer(struct results_reader *r, const char *object,
 		return err_set(err, ERR_INPUT, "%s: %s: expected an integer attribute \"%s\"",
 			r->path, object, name);
 	return 0;
+}
+
+int results_read_attribute_text(struct results_reader *r, const char *object, const char *name,
+	char **value, struct err *err)
+{
+	const hid_t a = H5Aopen_by_name(r->file, object, name, H5P_DEFAULT, H5P_DEFAULT);
+	const hid_t type = results_type(RESULTS_TEXT);
+	char *text = NULL;
+
+	*value = a >= 0 && H5Aread(a, type, &text) >= 0 && text ? strdup(text) : NULL;
+	H5free_memory(text);
+	H5Tclose(type);
+	if (a >= 0)
+		H5Aclose(a);
+	return *value ? 0
+		      : err_set(err, ERR_INPUT, "%s: %s: expected a text attribute \"%s\"", r->path,
+				object, name);
 }

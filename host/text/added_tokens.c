@@ -7,8 +7,6 @@
 
 #include "host/text/utf8.h"
 
-#include <ctype.h>
-
 static int32_t child_of(const struct added_set *set, int32_t node, unsigned char byte)
 {
 	for (int32_t c = set->nodes.data[node].child; c; c = set->nodes.data[c].sibling)
@@ -17,15 +15,30 @@ static int32_t child_of(const struct added_set *set, int32_t node, unsigned char
 	return 0;
 }
 
-int added_set_add(struct added_set *set, const char *content, size_t n, int32_t token,
+/* Unicode's word characters, for single_word, with the marks and digits that Unicode 15 and 16 have
+ * added (split.c knows the letters). */
+static const char WORD[] =
+	"[\\p{Alphabetic}\\p{L}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}"
+	"\\x{897}\\x{cf3}\\x{ece}\\x{10d69}-\\x{10d6d}\\x{10efc}-\\x{10eff}\\x{11241}"
+	"\\x{113b8}-\\x{113c0}\\x{113c2}\\x{113c5}\\x{113c7}-\\x{113ca}\\x{113cc}-\\x{113d0}"
+	"\\x{113d2}\\x{113e1}-\\x{113e2}\\x{11f00}-\\x{11f01}\\x{11f03}\\x{11f34}-\\x{11f3a}"
+	"\\x{11f3e}-\\x{11f42}\\x{11f5a}\\x{13440}\\x{13447}-\\x{13455}\\x{1611e}-\\x{1612f}"
+	"\\x{1e08f}\\x{1e4ec}-\\x{1e4ef}\\x{1e5ee}-\\x{1e5ef}\\x{10d40}-\\x{10d49}"
+	"\\x{116d0}-\\x{116e3}\\x{11bf0}-\\x{11bf9}\\x{11f50}-\\x{11f59}\\x{16130}-\\x{16139}"
+	"\\x{16d70}-\\x{16d79}\\x{1ccf0}-\\x{1ccf9}\\x{1e4f0}-\\x{1e4f9}\\x{1e5f1}-\\x{1e5fa}]";
+
+int added_set_add(struct added_set *set, const struct added_token *tokens, int32_t token,
 	struct err *err)
 {
+	const struct text *form = &tokens[token].form;
 	int32_t node = 0;
 
+	if (tokens[token].single_word && !set->word)
+		TRY(split_compile(&set->word, WORD, true, SPLIT_ISOLATED, false, err));
 	if (set->nodes.n == 0)
 		TRY(vec_push(&set->nodes, ((struct trie_node){.token = -1}), err));
-	for (size_t i = 0; i < n; i++) {
-		const unsigned char byte = (unsigned char)content[i];
+	for (size_t i = 0; i < form->n; i++) {
+		const unsigned char byte = (unsigned char)form->data[i];
 		int32_t next = child_of(set, node, byte);
 
 		if (!next) {
@@ -44,15 +57,9 @@ fail:
 
 void added_set_free(struct added_set *set)
 {
+	split_free(set->word);
 	free(set->nodes.data);
 	*set = (struct added_set){0};
-}
-
-/* Word characters for single_word: ASCII letters, digits and underscore, and everything beyond
- * ASCII that is not white space. */
-static bool is_word(uint32_t code)
-{
-	return code < 128 ? isalnum((int)code) || code == '_' : !utf8_is_space(code);
 }
 
 static size_t previous_length(const char *text, size_t at)
@@ -76,45 +83,80 @@ static uint32_t code_at(const char *text, size_t n, size_t at)
 	return utf8_decode(text + at, utf8_length(text + at, n - at));
 }
 
-static bool stands_alone(const char *text, size_t n, size_t start, size_t end)
+/* Whether no word character touches the range. */
+static int stands_alone(const struct split *word, const char *text, size_t n,
+	const struct added_match *m, bool *yes, struct err *err)
 {
-	return (start == 0 || !is_word(code_before(text, start))) &&
-		(end == n || !is_word(code_at(text, n, end)));
+	bool before = false, after = false;
+
+	if (m->start > 0) {
+		const size_t length = previous_length(text, m->start);
+
+		TRY(split_matches(word, text + m->start - length, length, &before, err));
+	}
+	if (m->end < n)
+		TRY(split_matches(word, text + m->end, utf8_length(text + m->end, n - m->end), &after,
+			err));
+	*yes = !before && !after;
+	return 0;
+fail:
+	return err->code;
 }
 
-bool added_set_next(const struct added_set *set, const struct added_token *tokens,
-	const char *text, size_t n, size_t from, struct added_match *match)
+/* The longest token that starts at `start`, and its end; -1 = none. */
+static int32_t longest_at(const struct added_set *set, const char *text, size_t n, size_t start,
+	size_t *end)
 {
-	if (set->nodes.n == 0)
-		return false;
-	for (size_t start = from; start < n; start++) {
-		const struct added_token *t;
-		int32_t node = 0, found = -1;
-		size_t end = start;
+	int32_t node = 0, found = -1;
 
-		for (size_t i = start; i < n; i++) {
-			node = child_of(set, node, (unsigned char)text[i]);
-			if (!node)
-				break;
-			if (set->nodes.data[node].token >= 0) {
-				found = set->nodes.data[node].token;
-				end = i + 1;
-			}
+	for (size_t i = start; i < n; i++) {
+		node = child_of(set, node, (unsigned char)text[i]);
+		if (!node)
+			break;
+		if (set->nodes.data[node].token >= 0) {
+			found = set->nodes.data[node].token;
+			*end = i + 1;
 		}
-		if (found < 0)
-			continue;
-		t = &tokens[found];
-		if (t->single_word && !stands_alone(text, n, start, end)) {
-			start = end - 1; /* a match refused is still a match: go on behind it */
-			continue;
-		}
-		*match = (struct added_match){start, end, found};
-		while (t->lstrip && match->start > from &&
-			utf8_is_space(code_before(text, match->start)))
-			match->start -= previous_length(text, match->start);
-		while (t->rstrip && match->end < n && utf8_is_space(code_at(text, n, match->end)))
-			match->end += utf8_length(text + match->end, n - match->end);
-		return true;
 	}
-	return false;
+	return found;
+}
+
+/* Takes in the white space that a token swallows, but none that the last match has. */
+static void swallow(const struct added_token *t, const char *text, size_t n, size_t last_end,
+	struct added_match *m)
+{
+	if (t->lstrip) {
+		while (m->start > 0 && utf8_is_space(code_before(text, m->start)))
+			m->start -= previous_length(text, m->start);
+		m->start = size_max(m->start, last_end);
+	}
+	while (t->rstrip && m->end < n && utf8_is_space(code_at(text, n, m->end)))
+		m->end += utf8_length(text + m->end, n - m->end);
+}
+
+int added_set_next(const struct added_set *set, const struct added_token *tokens,
+	const char *text, size_t n, struct added_match *match, struct err *err)
+{
+	const size_t last_end = match->end;
+	size_t start = match->next;
+
+	match->token = -1;
+	while (set->nodes.n > 0 && start < n) {
+		struct added_match m = {.start = start};
+		bool alone = true;
+
+		m.token = longest_at(set, text, n, start, &m.end);
+		start = m.token < 0 ? start + 1 : m.end; /* a match refused is still a match */
+		if (m.token < 0)
+			continue;
+		if (tokens[m.token].single_word && stands_alone(set->word, text, n, &m, &alone, err))
+			return err->code;
+		if (!alone)
+			continue;
+		m.next = m.end;
+		swallow(&tokens[m.token], text, n, last_end, &m);
+		*match = m;
+		return 0;
+	}
+	return 0;
 }

@@ -6,13 +6,15 @@
 #define SAENGINE_ADDED_TOKENS_H
 
 #include "host/base/vec.h"
+#include "host/text/split.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct added_token {
-	char *content; /* owned */
-	size_t n;
+	char *content; /* owned; as the file spells it */
+	struct text form; /* what to look for in the text and to decode to: the content, normalized
+	                   * where the text is */
 	int32_t id;
 	bool special;     /* left out of decoded text */
 	bool normalized;  /* matched in normalized text, else in the raw text */
@@ -33,20 +35,23 @@ struct added_set {
 		struct trie_node *data; /* data[0] is the root */
 		size_t n, cap;
 	} nodes;
+	struct split *word; /* what a word character is; NULL when no token is single_word */
 };
 
-int added_set_add(struct added_set *set, const char *content, size_t n, int32_t token,
+/* Adds `token`, an index into the tokens, whose form is not empty. */
+int added_set_add(struct added_set *set, const struct added_token *tokens, int32_t token,
 	struct err *err);
 void added_set_free(struct added_set *set);
 
 struct added_match {
 	size_t start, end; /* bytes, white space swallowed included */
-	int32_t token;     /* index into the tokens */
+	size_t next;       /* where the search goes on: behind the token itself */
+	int32_t token;     /* index into the tokens; -1 = no further match */
 };
 
-/* The first match at or after `from`: leftmost, the longest of those. Returns whether there is
- * one. White space before `from` is not swallowed. */
-bool added_set_next(const struct added_set *set, const struct added_token *tokens,
-	const char *text, size_t n, size_t from, struct added_match *match);
+/* Replaces *match, zeroed before the first call, by the match behind it: leftmost, the longest of
+ * those. White space before the end of the last match is not swallowed again. Errors: memory. */
+int added_set_next(const struct added_set *set, const struct added_token *tokens,
+	const char *text, size_t n, struct added_match *match, struct err *err);
 
 #endif

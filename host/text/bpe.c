@@ -141,31 +141,40 @@ static int push_symbol(struct word *w, int32_t id, struct err *err)
 	return 0;
 }
 
+/* The unknown token of the characters before waits until a token follows, behind the bytes of
+ * characters between: so does the tokenizers library. */
+static int push_waiting(const struct bpe *bpe, struct word *w, bool *unk_waits, struct err *err)
+{
+	const bool waits = *unk_waits;
+
+	*unk_waits = false;
+	return waits ? push_symbol(w, bpe->unk, err) : 0;
+}
+
 /* A character that is no token: its bytes, or the unknown token, or nothing. */
 static int push_unknown(const struct bpe *bpe, struct word *w, const char *s, size_t n,
-	bool *after_unk, struct err *err)
+	bool *unk_waits, struct err *err)
 {
 	bool all = bpe->byte_fallback;
 
 	for (size_t i = 0; i < n && all; i++)
 		all = bpe->byte_token[(unsigned char)s[i]] >= 0;
-	if (all) {
-		*after_unk = false;
-		for (size_t i = 0; i < n; i++)
-			if (push_symbol(w, bpe->byte_token[(unsigned char)s[i]], err))
-				return err->code;
+	for (size_t i = 0; i < n && all; i++)
+		TRY(push_symbol(w, bpe->byte_token[(unsigned char)s[i]], err));
+	if (all || bpe->unk < 0)
 		return 0;
-	}
-	if (bpe->unk < 0 || (*after_unk && bpe->fuse_unk))
-		return 0;
-	*after_unk = true;
-	return push_symbol(w, bpe->unk, err);
+	if (!bpe->fuse_unk)
+		TRY(push_waiting(bpe, w, unk_waits, err));
+	*unk_waits = true;
+	return 0;
+fail:
+	return err->code;
 }
 
 static int split_symbols(const struct bpe *bpe, struct word *w, const char *s, size_t n,
 	struct err *err)
 {
-	bool after_unk = false;
+	bool unk_waits = false;
 
 	for (size_t i = 0, length; i < n; i += length) {
 		int32_t id;
@@ -173,13 +182,13 @@ static int split_symbols(const struct bpe *bpe, struct word *w, const char *s, s
 		length = bpe->byte_level ? 1 : utf8_length(s + i, n - i);
 		id = vocab_find(&bpe->vocab, s + i, length);
 		if (id >= 0) {
-			after_unk = false;
+			TRY(push_waiting(bpe, w, &unk_waits, err));
 			TRY(push_symbol(w, id, err));
 		} else {
-			TRY(push_unknown(bpe, w, s + i, length, &after_unk, err));
+			TRY(push_unknown(bpe, w, s + i, length, &unk_waits, err));
 		}
 	}
-	return 0;
+	return push_waiting(bpe, w, &unk_waits, err);
 fail:
 	return err->code;
 }

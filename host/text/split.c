@@ -3,14 +3,18 @@
  * split.c - Contract: split.h. Regular expressions by PCRE2 in UTF mode with Unicode properties.
  * Tests: tests/test_tokenizer.c.
  *
- * PCRE2's own \s differs from White_Space in U+180E, so \s and \S are spelled out as classes
- * before compiling.
+ * Patterns are written for Oniguruma with the tables of Unicode 16. PCRE2's own \s differs from
+ * White_Space in U+180E, and its \p{L} and \p{N} are as old as its release (Unicode 14 in Debian
+ * 12's), so these are spelled out before compiling. What the two engines read differently is
+ * refused.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 
 #include "host/text/split.h"
 
 #include "host/base/vec.h"
+
+#include <ctype.h>
 
 #include <pcre2.h>
 
@@ -20,33 +24,93 @@ struct split {
 	bool invert; /* pieces are the matches, separators what lies between */
 };
 
-#define WHITE_SPACE \
-	"\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}" \
-	"\\x{205f}\\x{3000}"
+/* What stands for a character class between [ and ]. */
+static const struct class {
+	const char *name; /* as patterns spell it, without the \ */
+	const char *not;  /* the same for its complement */
+	const char *members;
+} classes[] = {
+	{"s", "S",
+		"\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}"
+		"\\x{2029}\\x{202f}\\x{205f}\\x{3000}"},
+	/* With the letters and numbers that Unicode 15 and 16 have added. */
+	{"p{L}", "P{L}",
+		"\\p{L}\\x{1c89}-\\x{1c8a}\\x{a7cb}-\\x{a7cd}\\x{a7da}-\\x{a7dc}\\x{105c0}-\\x{105f3}"
+		"\\x{10d4a}-\\x{10d65}\\x{10d6f}-\\x{10d85}\\x{10ec2}-\\x{10ec4}\\x{1123f}-\\x{11240}"
+		"\\x{11380}-\\x{11389}\\x{1138b}\\x{1138e}\\x{11390}-\\x{113b5}\\x{113b7}\\x{113d1}"
+		"\\x{113d3}\\x{11bc0}-\\x{11be0}\\x{11f02}\\x{11f04}-\\x{11f10}\\x{11f12}-\\x{11f33}"
+		"\\x{1342f}\\x{13441}-\\x{13446}\\x{13460}-\\x{143fa}\\x{16100}-\\x{1611d}"
+		"\\x{16d40}-\\x{16d6c}\\x{18cff}\\x{1b132}\\x{1b155}\\x{1df25}-\\x{1df2a}"
+		"\\x{1e030}-\\x{1e06d}\\x{1e4d0}-\\x{1e4eb}\\x{1e5d0}-\\x{1e5ed}\\x{1e5f0}\\x{2b739}"
+		"\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}"},
+	{"p{N}", "P{N}",
+		"\\p{N}\\x{10d40}-\\x{10d49}\\x{116d0}-\\x{116e3}\\x{11bf0}-\\x{11bf9}"
+		"\\x{11f50}-\\x{11f59}\\x{16130}-\\x{16139}\\x{16d70}-\\x{16d79}"
+		"\\x{1ccf0}-\\x{1ccf9}\\x{1d2c0}-\\x{1d2d3}\\x{1e4f0}-\\x{1e4f9}"
+		"\\x{1e5f1}-\\x{1e5fa}"},
+};
+
+static bool starts_with(const char *s, const char *prefix)
+{
+	return strncmp(s, prefix, strlen(prefix)) == 0;
+}
 
 static int append(struct text *out, const char *s, struct err *err)
 {
 	return vec_append(out, s, strlen(s), err);
 }
 
-/* The pattern with \s and \S spelled out. */
-static int spell_spaces(const char *pattern, struct text *out, struct err *err)
+/* Appends what stands for the escape behind a \, and moves *p to its last character. */
+static int spell_escape(const char **p, bool in_class, struct text *out, struct err *err)
+{
+	const char *s = *p;
+
+	for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
+		const struct class *c = &classes[i];
+		const bool complement = starts_with(s, c->not);
+
+		if (!complement && !starts_with(s, c->name))
+			continue;
+		if (in_class && complement)
+			return err_set(err, ERR_INPUT, "\\%s inside [...] is not supported", c->not);
+		if (!in_class)
+			TRY(append(out, complement ? "[^" : "[", err));
+		TRY(append(out, c->members, err));
+		if (!in_class)
+			TRY(append(out, "]", err));
+		*p = s + strlen(c->name) - 1;
+		return 0;
+	}
+	if (isalnum((unsigned char)*s) && !strchr("pPrntx", *s))
+		return err_set(err, ERR_INPUT, "\\%c is not supported", *s);
+	return vec_append(out, s - 1, 2, err);
+fail:
+	return err->code;
+}
+
+/* Whether a group is of a kind that both engines have. */
+static bool is_known_group(const char *p)
+{
+	return p[0] != '(' ||
+		(p[1] != '*' && (p[1] != '?' || starts_with(p, "(?:") || starts_with(p, "(?=") ||
+					starts_with(p, "(?!") || starts_with(p, "(?i:")));
+}
+
+/* The pattern with its classes spelled out, zero-terminated. */
+static int spell_classes(const char *pattern, struct text *out, struct err *err)
 {
 	bool in_class = false;
 
 	for (const char *p = pattern; *p; p++) {
 		if (*p == '\\' && p[1]) {
 			p++;
-			if (*p == 's')
-				TRY(append(out, in_class ? WHITE_SPACE : "[" WHITE_SPACE "]", err));
-			else if (*p == 'S' && !in_class)
-				TRY(append(out, "[^" WHITE_SPACE "]", err));
-			else if (*p == 'S')
-				return err_set(err, ERR_INPUT, "pattern %s: \\S inside [...]", pattern);
-			else
-				TRY(vec_append(out, p - 1, 2, err));
+			TRY(spell_escape(&p, in_class, out, err));
 			continue;
 		}
+		if (in_class && (*p == '[' || starts_with(p, "&&")))
+			return err_set(err, ERR_INPUT, "%c inside [...] is not supported", *p);
+		if (!in_class && !is_known_group(p))
+			return err_set(err, ERR_INPUT, "%.3s is not supported", p);
 		if (*p == '[')
 			in_class = true;
 		else if (*p == ']')
@@ -73,7 +137,7 @@ int split_compile(struct split **out, const char *pattern, bool regex,
 	split->behavior = behavior;
 	split->invert = invert;
 	if (regex)
-		TRY(spell_spaces(pattern, &spelled, err));
+		TRY(spell_classes(pattern, &spelled, err));
 	else
 		TRY(vec_append(&spelled, pattern, strlen(pattern) + 1, err));
 	split->code = pcre2_compile((PCRE2_SPTR)spelled.data, PCRE2_ZERO_TERMINATED, options, &code,
@@ -82,7 +146,7 @@ int split_compile(struct split **out, const char *pattern, bool regex,
 		PCRE2_UCHAR message[128];
 
 		pcre2_get_error_message(code, message, sizeof message);
-		err_set(err, ERR_INPUT, "pattern %s: %s", pattern, (const char *)message);
+		err_set(err, ERR_INPUT, "%s", (const char *)message);
 		goto fail;
 	}
 	pcre2_jit_compile(split->code, PCRE2_JIT_COMPLETE); /* optional: matching works without */
@@ -90,6 +154,8 @@ int split_compile(struct split **out, const char *pattern, bool regex,
 	*out = split;
 	return 0;
 fail:
+	if (err->code == ERR_INPUT)
+		err_prefix(err, "pattern %s", pattern);
 	free(spelled.data);
 	split_free(split);
 	return err->code;
@@ -101,6 +167,22 @@ void split_free(struct split *split)
 		return;
 	pcre2_code_free(split->code);
 	free(split);
+}
+
+/* Whether the pattern matches at or behind `from`; the match is left in `match`. */
+static int search(const struct split *split, const char *text, size_t n, size_t from,
+	pcre2_match_data *match, bool *found, struct err *err)
+{
+	int rc = pcre2_match(split->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, match, NULL);
+
+	if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter has more room */
+		rc = pcre2_match(split->code, (PCRE2_SPTR)text, n, from,
+			PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match, NULL);
+	if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
+		return err_set(err, ERR_INPUT,
+			"the tokenizer's split pattern needs too much work (PCRE2 error %d)", rc);
+	*found = rc >= 0;
+	return 0;
 }
 
 /* Pieces as they come: each is a match or the text between two, and `behavior` joins them. */
@@ -157,16 +239,12 @@ int split_text(const struct split *split, const char *text, size_t n,
 	if (!match)
 		return err_nomem(err, "matching a pattern", 0);
 	while (from <= n) {
-		const int rc = pcre2_match(split->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK,
-			match, NULL);
 		const PCRE2_SIZE *range = pcre2_get_ovector_pointer(match);
+		bool found = false;
 
-		if (rc == PCRE2_ERROR_NOMATCH)
+		TRY(search(split, text, n, from, match, &found, err));
+		if (!found)
 			break;
-		if (rc < 0) {
-			err_set(err, ERR_INTERNAL, "pattern matching failed with PCRE2 error %d", rc);
-			goto fail;
-		}
 		if (range[1] == range[0]) { /* an empty match cuts nothing: step on */
 			from = range[0] + 1;
 			while (from < n && ((unsigned char)text[from] & 0xc0) == 0x80)
@@ -184,4 +262,17 @@ int split_text(const struct split *split, const char *text, size_t n,
 fail:
 	pcre2_match_data_free(match);
 	return err->code;
+}
+
+int split_matches(const struct split *split, const char *text, size_t n, bool *yes,
+	struct err *err)
+{
+	pcre2_match_data *match = pcre2_match_data_create(1, NULL);
+
+	if (!match)
+		return err_nomem(err, "matching a pattern", 0);
+	*yes = pcre2_match(split->code, (PCRE2_SPTR)text, n, 0, PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK,
+		       match, NULL) >= 0;
+	pcre2_match_data_free(match);
+	return 0;
 }

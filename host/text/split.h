@@ -33,4 +33,8 @@ int split_text(const struct split *split, const char *text, size_t n,
 	int (*piece)(void *context, const char *text, size_t n, struct err *err), void *context,
 	struct err *err);
 
+/* Sets *yes to whether the pattern matches at the very start of n bytes of well-formed UTF-8. */
+int split_matches(const struct split *split, const char *text, size_t n, bool *yes,
+	struct err *err);
+
 #endif

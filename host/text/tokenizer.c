@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * tokenizer.c - the pipeline of a tokenizer.json: added tokens, normalizer, pre-tokenizer, BPE,
- * and back. Contract: tokenizer.h. Parsing of the file: tokenizer_file.c.
+ * tokenizer.c - the pipeline of a tokenizer.json: added tokens, normalizer, pre-tokenizer, BPE.
+ * Contract: tokenizer.h. The way back: tokenizer_decode.c. Parsing of the file: tokenizer_file.c.
  * Tests: tests/test_tokenizer.c, against the tokenizers library's ids.
  *
  *   raw text -> added tokens (not normalized) -> normalizer -> added tokens (normalized)
- *            -> pre-tokenizer -> BPE per piece
+ *            -> pre-tokenizer (metaspace, splits) -> BPE per piece
  */
 #include "host/text/tokenizer_parts.h"
 
 #include "host/base/file.h"
+#include "host/text/nfc.h"
 #include "host/text/utf8.h"
+
+#include <stdio.h>
 
 /* ---- encoding -------------------------------------------------------------------------- */
 
@@ -33,15 +36,14 @@ static int encode_word(void *context, const char *text, size_t n, struct err *er
 	return bpe_encode(&e->tok->bpe, text, n, e->ids, err);
 }
 
-/* Replaces `from` by `to` in n bytes. */
-static int replace_all(const struct normalizer *step, const char *s, size_t n, struct text *out,
+int replace_all(const char *from, const char *to, const char *s, size_t n, struct text *out,
 	struct err *err)
 {
-	const size_t n_from = strlen(step->from), n_to = strlen(step->to);
+	const size_t n_from = strlen(from), n_to = strlen(to);
 
 	for (size_t i = 0; i < n;) {
-		if (n - i >= n_from && memcmp(s + i, step->from, n_from) == 0) {
-			TRY(vec_append(out, step->to, n_to, err));
+		if (n - i >= n_from && memcmp(s + i, from, n_from) == 0) {
+			TRY(vec_append(out, to, n_to, err));
 			i += n_from;
 		} else {
 			TRY(vec_push(out, s[i], err));
@@ -53,22 +55,33 @@ fail:
 	return err->code;
 }
 
-/* Leaves the normalized text in *out, which the caller frees. */
-static int normalize(const struct tokenizer *tok, const char *s, size_t n, struct text *out,
+static int normalize_step(const struct normalizer *step, const char *s, size_t n,
+	struct text *out, struct err *err)
+{
+	switch (step->kind) {
+	case NORMALIZER_REPLACE:
+		return replace_all(step->from, step->to, s, n, out, err);
+	case NORMALIZER_NFC:
+		return nfc_append(out, s, n, err);
+	case NORMALIZER_PREPEND:
+		if (n > 0)
+			TRY(vec_append(out, step->to, strlen(step->to), err));
+		return vec_append(out, s, n, err);
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+int tokenizer_normalize(const struct tokenizer *tok, const char *s, size_t n, struct text *out,
 	struct err *err)
 {
 	*out = (struct text){0};
 	TRY(vec_append(out, s, n, err));
 	for (size_t i = 0; i < tok->n_normalizers; i++) {
-		const struct normalizer *step = &tok->normalizers[i];
 		struct text next = {0};
-		int rc;
+		const int rc = normalize_step(&tok->normalizers[i], out->data, out->n, &next, err);
 
-		if (step->kind == NORMALIZER_PREPEND)
-			rc = out->n > 0 && (vec_append(&next, step->to, strlen(step->to), err) ||
-						   vec_append(&next, out->data, out->n, err));
-		else
-			rc = replace_all(step, out->data, out->n, &next, err);
 		free(out->data);
 		*out = next;
 		if (rc)
@@ -81,47 +94,85 @@ fail:
 	return err->code;
 }
 
-typedef int piece_function(const struct tokenizer *tok, const char *s, size_t n,
+/* A piece of a text; `at_start`: nothing comes before it. */
+struct piece {
+	const char *s;
+	size_t n;
+	bool at_start;
+};
+
+typedef int piece_function(const struct tokenizer *tok, struct piece piece,
 	struct token_ids *ids, struct err *err);
 
-/* Cuts the added tokens of `set` out of the text; what lies between goes to `rest`. */
-static int cut_added(const struct tokenizer *tok, const struct added_set *set, const char *s,
-	size_t n, piece_function *rest, struct token_ids *ids, struct err *err)
+/* Cuts the added tokens of `set` out of the text; what lies between goes to `rest`. A token may
+ * lie in white space that the one before it has swallowed; then it stands for itself again, and
+ * the text goes on behind it. */
+static int cut_added(const struct tokenizer *tok, const struct added_set *set, struct piece text,
+	piece_function *rest, struct token_ids *ids, struct err *err)
 {
-	struct added_match match;
+	struct added_match match = {0};
 	size_t at = 0;
 
-	while (added_set_next(set, tok->added, s, n, at, &match)) {
+	for (;;) {
+		TRY(added_set_next(set, tok->added, text.s, text.n, &match, err));
+		if (match.token < 0)
+			break;
 		if (match.start > at)
-			TRY(rest(tok, s + at, match.start - at, ids, err));
+			TRY(rest(tok,
+				(struct piece){text.s + at, match.start - at, text.at_start && at == 0}, ids,
+				err));
 		TRY(vec_push(ids, tok->added[match.token].id, err));
 		at = match.end;
 	}
-	if (at < n)
-		TRY(rest(tok, s + at, n - at, ids, err));
+	if (at < text.n)
+		TRY(rest(tok, (struct piece){text.s + at, text.n - at, text.at_start && at == 0}, ids,
+			err));
 	return 0;
 fail:
 	return err->code;
 }
 
-static int encode_normalized(const struct tokenizer *tok, const char *s, size_t n,
+static int encode_normalized(const struct tokenizer *tok, struct piece piece,
 	struct token_ids *ids, struct err *err)
 {
+	const struct metaspace *meta = &tok->metaspace;
 	struct encoding e = {tok, ids, 0};
+	struct text marked = {0};
+	int rc;
 
-	return encode_word(&e, s, n, err);
+	if (!meta->mark)
+		return encode_word(&e, piece.s, piece.n, err);
+	TRY(replace_all(" ", meta->mark, piece.s, piece.n, &marked, err));
+	if ((meta->prepend == PREPEND_ALWAYS || (meta->prepend == PREPEND_FIRST && piece.at_start)) &&
+		(marked.n < strlen(meta->mark) ||
+			memcmp(marked.data, meta->mark, strlen(meta->mark)) != 0)) {
+		struct text prepended = {0};
+
+		rc = vec_append(&prepended, meta->mark, strlen(meta->mark), err) ||
+			vec_append(&prepended, marked.data, marked.n, err);
+		free(marked.data);
+		marked = prepended;
+		TRY(rc);
+	}
+	TRY(encode_word(&e, marked.data, marked.n, err));
+	free(marked.data);
+	return 0;
+fail:
+	free(marked.data);
+	return err->code;
 }
 
-static int encode_raw(const struct tokenizer *tok, const char *s, size_t n, struct token_ids *ids,
+static int encode_raw(const struct tokenizer *tok, struct piece piece, struct token_ids *ids,
 	struct err *err)
 {
 	struct text normalized;
 	int rc;
 
-	if (normalize(tok, s, n, &normalized, err))
+	if (tokenizer_normalize(tok, piece.s, piece.n, &normalized, err))
 		return err->code;
-	rc = cut_added(tok, &tok->added_normalized, normalized.data, normalized.n,
-		encode_normalized, ids, err);
+	rc = cut_added(tok, &tok->added_normalized,
+		(struct piece){normalized.data, normalized.n, piece.at_start}, encode_normalized, ids,
+		err);
 	free(normalized.data);
 	return rc;
 }
@@ -133,90 +184,7 @@ int tokenizer_encode(const struct tokenizer *tok, const char *text, size_t n,
 
 	if (!utf8_valid(text, n, &bad))
 		return err_set(err, ERR_INPUT, "text is not UTF-8 at byte %zu", bad);
-	return cut_added(tok, &tok->added_raw, text, n, encode_raw, ids, err);
-}
-
-/* ---- decoding -------------------------------------------------------------------------- */
-
-/* A run of <0xHH> tokens is their bytes if these are characters, else one U+FFFD per byte. */
-static int decode_byte_run(const struct tokenizer *tok, const int32_t *ids, size_t n,
-	struct text *out, struct err *err)
-{
-	struct text bytes = {0};
-
-	for (size_t i = 0; i < n; i++)
-		TRY(vec_push(&bytes, (char)tok->byte_of[ids[i]], err));
-	if (utf8_valid(bytes.data, n, NULL))
-		TRY(vec_append(out, bytes.data, n, err));
-	else
-		for (size_t i = 0; i < n; i++)
-			TRY(vec_append(out, "\xef\xbf\xbd", 3, err));
-	free(bytes.data);
-	return 0;
-fail:
-	free(bytes.data);
-	return err->code;
-}
-
-static bool is_byte_token(const struct tokenizer *tok, int32_t id)
-{
-	return tok->bpe.byte_fallback && (size_t)id < tok->n_byte_of && tok->byte_of[id] >= 0;
-}
-
-/* The bytes that a token stands for, appended. */
-static int decode_token(const struct tokenizer *tok, int32_t id, struct text *out,
-	struct err *err)
-{
-	size_t n;
-	const char *s = vocab_bytes(&tok->bpe.vocab, id, &n);
-
-	if (s && !tok->bpe.byte_level && tok->decode_from) {
-		const struct normalizer back = {NORMALIZER_REPLACE, tok->decode_from, tok->decode_to};
-
-		return replace_all(&back, s, n, out, err);
-	}
-	if (!s)
-		s = vocab_bytes(&tok->spelling, id, &n);
-	return s ? vec_append(out, s, n, err) : 0;
-}
-
-static const struct added_token *added_of(const struct tokenizer *tok, int32_t id)
-{
-	for (size_t i = 0; i < tok->n_added; i++)
-		if (tok->added[i].id == id)
-			return &tok->added[i];
-	return NULL;
-}
-
-int tokenizer_decode(const struct tokenizer *tok, const int32_t *ids, size_t n, bool keep_special,
-	struct text *text, struct err *err)
-{
-	struct text raw = {0};
-
-	for (size_t i = 0; i < n; i++) {
-		const struct added_token *added = added_of(tok, ids[i]);
-		size_t run = 0;
-
-		while (i + run < n && is_byte_token(tok, ids[i + run]))
-			run++;
-		if (run > 0) {
-			TRY(decode_byte_run(tok, ids + i, run, &raw, err));
-			i += run - 1;
-		} else if (added) {
-			if (!added->special || keep_special)
-				TRY(vec_append(&raw, added->content, added->n, err));
-		} else {
-			TRY(decode_token(tok, ids[i], &raw, err));
-		}
-	}
-	TRY(utf8_append_mended(text,
-		raw.n > 0 && tok->decode_strip && raw.data[0] == ' ' ? raw.data + 1 : raw.data,
-		raw.n > 0 && tok->decode_strip && raw.data[0] == ' ' ? raw.n - 1 : raw.n, err));
-	free(raw.data);
-	return 0;
-fail:
-	free(raw.data);
-	return err->code;
+	return cut_added(tok, &tok->added_raw, (struct piece){text, n, true}, encode_raw, ids, err);
 }
 
 /* ---- queries and lifetime -------------------------------------------------------------- */
@@ -236,6 +204,52 @@ const char *tokenizer_spelling(const struct tokenizer *tok, int32_t id)
 	return vocab_bytes(&tok->spelling, id, NULL);
 }
 
+int32_t tokenizer_bos(const struct tokenizer *tok)
+{
+	return tok->bos;
+}
+
+static void index_bytes(struct bpe *bpe)
+{
+	for (int byte = 0; byte < 256; byte++) {
+		char name[8];
+
+		snprintf(name, sizeof name, "<0x%02X>", byte);
+		bpe->byte_token[byte] = vocab_find(&bpe->vocab, name, 6);
+	}
+}
+
+int tokenizer_index(struct tokenizer *tok, struct err *err)
+{
+	index_bytes(&tok->bpe);
+	tok->n_added_at = tokenizer_size(tok);
+	tok->added_at = malloc((tok->n_added_at + 1) * sizeof *tok->added_at);
+	if (!tok->added_at)
+		return err_nomem(err, "added tokens", tok->n_added_at * sizeof *tok->added_at);
+	for (size_t i = 0; i < tok->n_added_at; i++)
+		tok->added_at[i] = -1;
+	for (size_t i = 0; i < tok->n_added; i++)
+		tok->added_at[tok->added[i].id] = (int32_t)i;
+	return 0;
+}
+
+int tokenizer_find(char **path, const char *folder, struct err *err)
+{
+	static const char *const names[] = {"tokenizer.json", "tokenizer.model",
+		"original/tokenizer.model"};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		*path = path_join(folder, names[i]);
+		if (!*path)
+			return err_nomem(err, "a path", strlen(folder));
+		if (file_exists(*path))
+			return 0;
+		free(*path);
+	}
+	*path = path_join(folder, names[0]);
+	return *path ? 0 : err_nomem(err, "a path", strlen(folder));
+}
+
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
 {
 	struct file_map map;
@@ -244,7 +258,8 @@ int tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
 	*out = NULL;
 	if (file_map_open(&map, path, err))
 		return err->code;
-	rc = tokenizer_parse(out, path, map.data ? (const char *)map.data : "", map.size, err);
+	rc = (map.size > 0 && map.data[0] == '{' ? tokenizer_parse : tokenizer_parse_tiktoken)(out,
+		path, map.data ? (const char *)map.data : "", map.size, err);
 	file_map_close(&map);
 	return rc;
 }
@@ -253,8 +268,10 @@ void tokenizer_close(struct tokenizer *tok)
 {
 	if (!tok)
 		return;
-	for (size_t i = 0; i < tok->n_added; i++)
+	for (size_t i = 0; i < tok->n_added; i++) {
 		free(tok->added[i].content);
+		free(tok->added[i].form.data);
+	}
 	free(tok->added);
 	added_set_free(&tok->added_raw);
 	added_set_free(&tok->added_normalized);
@@ -266,8 +283,9 @@ void tokenizer_close(struct tokenizer *tok)
 		split_free(tok->splits[i]);
 	bpe_free(&tok->bpe);
 	vocab_free(&tok->spelling);
-	free(tok->byte_of);
-	free(tok->decode_from);
-	free(tok->decode_to);
+	free(tok->metaspace.mark);
+	free(tok->added_at);
+	free(tok->decoder.from);
+	free(tok->decoder.to);
 	free(tok);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * tokenizer.h - Hugging Face tokenizer.json with a BPE model, exactly: added tokens,
- * normalizers, split patterns, merges, byte fallback, decoders. What a file asks for and this
- * does not do is an error at open, never a silent difference.
+ * tokenizer.h - BPE tokenizers, exactly: Hugging Face tokenizer.json (added tokens, normalizers,
+ * split patterns, merges, byte fallback, decoders) and Llama 3's tiktoken file. What a file asks
+ * for and this does not do is an error at open, never a silent difference.
  */
 #ifndef SAENGINE_TOKENIZER_H
 #define SAENGINE_TOKENIZER_H
@@ -19,12 +19,24 @@ struct token_ids {
 	size_t n, cap;
 };
 
-/* *out is owned, close it. Errors: ERR_INPUT naming file and field. */
+/* A tokenizer.json, or Llama 3's tokenizer.model. *out is owned, close it. Errors: ERR_INPUT
+ * naming file and field. */
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *err);
 
-/* The same over the file's bytes; `name` is for messages. */
-int tokenizer_parse(struct tokenizer **out, const char *name, const char *bytes, size_t n,
-	struct err *err);
+/* The file of a checkpoint's folder that tokenizer_open should read: tokenizer.json, else
+ * tokenizer.model, else original/tokenizer.model; the first when there is none of them. To be
+ * freed by the caller. Errors: memory. */
+int tokenizer_find(char **path, const char *folder, struct err *err);
+
+/* A tokenizer.json from its bytes; `name` is for messages. */
+int tokenizer_parse(
+	struct tokenizer **out, const char *name, const char *bytes, size_t n, struct err *err);
+
+/* A tiktoken file from its bytes: lines of a token's bytes in base64 and its rank, which is its
+ * id. Such a file says nothing of its split pattern or special tokens: they are those of Llama
+ * 3.1. */
+int tokenizer_parse_tiktoken(
+	struct tokenizer **out, const char *name, const char *bytes, size_t n, struct err *err);
 
 /* Accepts NULL. */
 void tokenizer_close(struct tokenizer *tok);
@@ -36,17 +48,44 @@ size_t tokenizer_size(const struct tokenizer *tok);
  * there is none. */
 int32_t tokenizer_id(const struct tokenizer *tok, const char *token);
 
-/* The vocabulary's spelling of a token; NULL for an id without one. Borrowed. */
+/* The spelling of a token in the vocabulary or among the added tokens; NULL for an id without
+ * one. Borrowed. */
 const char *tokenizer_spelling(const struct tokenizer *tok, int32_t id);
+
+/* The token that the file wants before every text (its post-processor); -1 when there is none.
+ * tokenizer_encode does not add it. */
+int32_t tokenizer_bos(const struct tokenizer *tok);
 
 /* Appends the ids of n bytes of text. Special tokens written out in the text become those
  * tokens; none is added (as add_special_tokens=False). Errors: ERR_INPUT for ill-formed UTF-8. */
-int tokenizer_encode(const struct tokenizer *tok, const char *text, size_t n,
-	struct token_ids *ids, struct err *err);
+int tokenizer_encode(const struct tokenizer *tok, const char *text, size_t n, struct token_ids *ids,
+	struct err *err);
 
 /* Appends the text of n ids; special tokens are left out unless `keep_special`. Byte sequences
  * that are not characters become U+FFFD, so the text is always well-formed. */
 int tokenizer_decode(const struct tokenizer *tok, const int32_t *ids, size_t n, bool keep_special,
 	struct text *text, struct err *err);
+
+/* Decoding token by token, never half a character: what is pushed comes out as soon as no later
+ * token can change it. All that comes out, end to end, is what tokenizer_decode gives. */
+struct token_stream {
+	const struct tokenizer *tok; /* borrowed until the end */
+	bool keep_special;
+	bool after_token; /* a token has been decoded */
+	bool started;     /* text has come out */
+	struct text held; /* bytes that later tokens may complete; owned */
+};
+
+/* Nothing to free before the first push. */
+void token_stream_init(struct token_stream *stream, const struct tokenizer *tok, bool keep_special);
+
+/* Appends to `text` what one more token makes certain. On error: token_stream_free. */
+int token_stream_push(struct token_stream *stream, int32_t id, struct text *text, struct err *err);
+
+/* Appends what is still held, mended, and frees the stream. */
+int token_stream_end(struct token_stream *stream, struct text *text, struct err *err);
+
+/* Gives up a stream. */
+void token_stream_free(struct token_stream *stream);
 
 #endif

@@ -5,8 +5,8 @@
  * Format: github.com/huggingface/tokenizers. Tests: tests/test_tokenizer.c.
  */
 #include "host/formats/json.h"
+#include "host/text/byte_spelling.h"
 #include "host/text/tokenizer_parts.h"
-#include "host/text/utf8.h"
 
 #include <stdio.h>
 
@@ -14,6 +14,7 @@
 struct reader {
 	const char *name;
 	struct tokenizer *tok;
+	int64_t max_id; /* far beyond the number of tokens: an id there is a mistake */
 	struct err *err;
 };
 
@@ -30,12 +31,20 @@ static const char *type_of(const json_t *object)
 	return type ? type : "";
 }
 
+/* NULL when it is no string or holds a zero byte. */
+static const char *plain_text(const json_t *value)
+{
+	const char *s = json_string_value(value);
+
+	return s && strlen(s) == json_string_length(value) ? s : NULL;
+}
+
 static int copy_text(struct reader r, const json_t *value, const char *part, char **out)
 {
 	if (!json_is_string(value))
 		return err_set(r.err, ERR_INPUT, "%s: %s: expected a string, found %s", r.name, part,
 			json_kind(value));
-	if (strlen(json_string_value(value)) != json_string_length(value))
+	if (!plain_text(value))
 		return err_set(r.err, ERR_INPUT, "%s: %s: a string holds a zero byte", r.name, part);
 	*out = strdup(json_string_value(value));
 	return *out ? 0 : err_nomem(r.err, r.name, json_string_length(value));
@@ -67,6 +76,10 @@ static int read_normalizer(struct reader r, const json_t *n)
 		TRY(copy_text(r, json_object_get(n, "content"), "normalizer content", &step->to));
 		if (!step->from[0])
 			return refuse(r, "normalizer", "an empty pattern in", "Replace");
+		return 0;
+	}
+	if (strcmp(type_of(n), "NFC") == 0) {
+		step->kind = NORMALIZER_NFC;
 		return 0;
 	}
 	if (strcmp(type_of(n), "Prepend") == 0) {
@@ -103,8 +116,8 @@ static int read_split(struct reader r, const json_t *p)
 		{"MergedWithPrevious", SPLIT_MERGED_WITH_PREVIOUS},
 		{"MergedWithNext", SPLIT_MERGED_WITH_NEXT}};
 	const json_t *pattern = json_object_get(p, "pattern");
-	const char *regex = json_string_value(json_object_get(pattern, "Regex"));
-	const char *literal = json_string_value(json_object_get(pattern, "String"));
+	const char *regex = plain_text(json_object_get(pattern, "Regex"));
+	const char *literal = plain_text(json_object_get(pattern, "String"));
 	const char *behavior = json_string_value(json_object_get(p, "behavior"));
 
 	if (!regex && (!literal || !literal[0]))
@@ -114,6 +127,41 @@ static int read_split(struct reader r, const json_t *p)
 			return add_split(r, regex ? regex : literal, regex != NULL,
 				behaviors[i].behavior, json_is_true(json_object_get(p, "invert")));
 	return refuse(r, "pre_tokenizer", "behavior", behavior);
+}
+
+static int read_prepend(struct reader r, const json_t *p, enum prepend *out)
+{
+	static const char *const names[] = {"never", "first", "always"};
+	const char *scheme = NULL;
+	bool prefix = true; /* older files say only whether */
+
+	TRY(json_get_bool(p, r.name, "add_prefix_space", &prefix, r.err));
+	TRY(json_get_text(p, r.name, "prepend_scheme", &scheme, r.err));
+	*out = prefix ? PREPEND_ALWAYS : PREPEND_NEVER;
+	for (int i = 0; scheme && i < 3; i++) {
+		if (strcmp(scheme, names[i]) == 0) {
+			*out = (enum prepend)i;
+			return 0;
+		}
+	}
+	return scheme ? refuse(r, "Metaspace", "prepend_scheme", scheme) : 0;
+fail:
+	return r.err->code;
+}
+
+static int read_metaspace(struct reader r, const json_t *p)
+{
+	bool split = true;
+
+	if (r.tok->metaspace.mark || r.tok->n_splits > 0)
+		return refuse(r, "pre_tokenizer", "a step before", "Metaspace");
+	TRY(copy_text(r, json_object_get(p, "replacement"), "Metaspace replacement",
+		&r.tok->metaspace.mark));
+	TRY(read_prepend(r, p, &r.tok->metaspace.prepend));
+	TRY(json_get_bool(p, r.name, "split", &split, r.err));
+	return split ? add_split(r, r.tok->metaspace.mark, false, SPLIT_MERGED_WITH_NEXT, false) : 0;
+fail:
+	return r.err->code;
 }
 
 static int read_pre_tokenizer(struct reader r, const json_t *p)
@@ -131,6 +179,8 @@ static int read_pre_tokenizer(struct reader r, const json_t *p)
 		return refuse(r, "pre_tokenizer", "a step after ByteLevel:", type_of(p));
 	if (strcmp(type_of(p), "Split") == 0)
 		return read_split(r, p);
+	if (strcmp(type_of(p), "Metaspace") == 0)
+		return read_metaspace(r, p);
 	if (strcmp(type_of(p), "ByteLevel") == 0) {
 		const json_t *own = json_object_get(p, "use_regex");
 
@@ -147,30 +197,6 @@ fail:
 }
 
 /* ---- vocabulary and merges ------------------------------------------------------------- */
-
-/* Byte-level vocabularies spell each byte as one printable character: 33-126, 161-172 and
- * 174-255 as themselves, the other 68 as U+0100 upwards. Writes the bytes that n bytes of such
- * spelling stand for; false when it is not such a spelling. */
-static bool unspell(const char *s, size_t n, char *out, size_t *n_out)
-{
-	*n_out = 0;
-	for (size_t i = 0, length; i < n; i += length) {
-		uint32_t code;
-
-		length = utf8_length(s + i, n - i);
-		if (length == 0)
-			return false;
-		code = utf8_decode(s + i, length);
-		if (code >= 0x100 && code < 0x100 + 68) {
-			code -= 0x100; /* the code-th byte that has no printable character */
-			code += code < 33 ? 0 : code < 67 ? 127 - 33 : 173 - 67;
-		} else if (code < 33 || (code > 126 && code < 161) || code == 173 || code > 255) {
-			return false;
-		}
-		out[(*n_out)++] = (char)code;
-	}
-	return true;
-}
 
 static int bad_token(struct reader r, const char *token, const char *problem)
 {
@@ -199,14 +225,15 @@ static int read_vocab(struct reader r, const json_t *vocab, const json_t *added)
 		const char *s = token;
 		size_t n_bytes = length;
 
-		if (!json_is_integer(value) || id < 0 || id > (1 << 24)) {
-			bad_token(r, token, "expected an id from 0 to 16777216");
+		if (!json_is_integer(value) || id < 0 || id > r.max_id) {
+			err_set(r.err, ERR_INPUT, "%s: token \"%s\": expected an id from 0 to %lld",
+				r.name, token, (long long)r.max_id);
 			goto fail;
 		}
 		TRY(add_spelling(r, token, length, (int32_t)id));
 		if (r.tok->bpe.byte_level) {
 			TRY(vec_reserve(&bytes, length + 1, r.err));
-			if (!unspell(token, length, bytes.data, &n_bytes))
+			if (!byte_unspell(token, length, bytes.data, &n_bytes))
 				continue; /* no text can become this token */
 			s = bytes.data;
 		}
@@ -287,29 +314,6 @@ fail:
 	return r.err->code;
 }
 
-static int read_byte_tokens(struct reader r)
-{
-	struct tokenizer *tok = r.tok;
-
-	tok->n_byte_of = vocab_size(&tok->bpe.vocab);
-	tok->byte_of = malloc((tok->n_byte_of + 1) * sizeof *tok->byte_of);
-	if (!tok->byte_of)
-		return err_nomem(r.err, r.name, tok->n_byte_of * sizeof *tok->byte_of);
-	for (size_t i = 0; i < tok->n_byte_of; i++)
-		tok->byte_of[i] = -1;
-	for (int byte = 0; byte < 256; byte++) {
-		char name[8];
-		int32_t id;
-
-		snprintf(name, sizeof name, "<0x%02X>", byte);
-		id = vocab_find(&tok->bpe.vocab, name, 6);
-		tok->bpe.byte_token[byte] = id;
-		if (id >= 0)
-			tok->byte_of[id] = (int16_t)byte;
-	}
-	return 0;
-}
-
 static int read_model(struct reader r, const json_t *model, const json_t *added)
 {
 	struct bpe *bpe = &r.tok->bpe;
@@ -336,43 +340,67 @@ static int read_model(struct reader r, const json_t *model, const json_t *added)
 			r.name, json_kind(json_object_get(model, "vocab")));
 	TRY(read_vocab(r, json_object_get(model, "vocab"), added));
 	bpe->unk = unk ? vocab_find(&r.tok->spelling, unk, strlen(unk)) : -1;
-	TRY(read_merges(r, json_object_get(model, "merges")));
-	return read_byte_tokens(r);
+	if (bpe->byte_level && bpe->byte_fallback)
+		return refuse(r, "model", "byte_fallback with a pre-tokenizer", "ByteLevel");
+	return read_merges(r, json_object_get(model, "merges"));
 fail:
 	return r.err->code;
 }
 
 /* ---- added tokens ---------------------------------------------------------------------- */
 
+/* Its id must be its own, and the one that the vocabulary has for it. */
+static int name_added_token(struct reader r, const struct added_token *t)
+{
+	const size_t n = strlen(t->content);
+	const char *there = vocab_bytes(&r.tok->spelling, t->id, NULL);
+	const int32_t id = vocab_find(&r.tok->spelling, t->content, n);
+
+	if (there && strcmp(there, t->content) != 0)
+		return bad_token(r, t->content, "its id belongs to another token of the vocabulary");
+	if (id >= 0 && id != t->id)
+		return bad_token(r, t->content, "the vocabulary has it under another id");
+	return there ? 0 : add_spelling(r, t->content, n, t->id);
+}
+
+/* A token that is looked for in normalized text is normalized itself. */
+static int set_added_token(struct reader r, struct added_token *t)
+{
+	struct tokenizer *tok = r.tok;
+	const size_t n = strlen(t->content);
+
+	if (t->normalized)
+		TRY(tokenizer_normalize(tok, t->content, n, &t->form, r.err));
+	else
+		TRY(vec_append(&t->form, t->content, n, r.err));
+	if (t->form.n == 0)
+		return bad_token(r, t->content, "nothing of it is left after normalization");
+	return added_set_add(t->normalized ? &tok->added_normalized : &tok->added_raw, tok->added,
+		(int32_t)(t - tok->added), r.err);
+fail:
+	return r.err->code;
+}
+
 static int read_added_token(struct reader r, const json_t *entry, size_t index)
 {
 	struct added_token *t = &r.tok->added[r.tok->n_added];
-	const char *content = NULL;
+	const json_t *content = json_object_get(entry, "content");
 	int64_t id = -1;
 
-	TRY(json_get_text(entry, r.name, "content", &content, r.err));
 	TRY(json_get_int(entry, r.name, "id", &id, r.err));
-	if (!content || !*content || id < 0 || id > (1 << 24))
+	if (json_string_length(content) == 0 || id < 0 || id > r.max_id)
 		return err_set(r.err, ERR_INPUT,
-			"%s: added token %zu: expected a content and an id from 0 to 16777216", r.name,
-			index);
+			"%s: added token %zu: expected a content and an id from 0 to %lld", r.name,
+			index, (long long)r.max_id);
 	TRY(json_get_bool(entry, r.name, "special", &t->special, r.err));
 	TRY(json_get_bool(entry, r.name, "normalized", &t->normalized, r.err));
 	TRY(json_get_bool(entry, r.name, "lstrip", &t->lstrip, r.err));
 	TRY(json_get_bool(entry, r.name, "rstrip", &t->rstrip, r.err));
 	TRY(json_get_bool(entry, r.name, "single_word", &t->single_word, r.err));
-	t->content = strdup(content);
-	if (!t->content)
-		return err_nomem(r.err, r.name, strlen(content));
-	t->n = strlen(content);
+	TRY(copy_text(r, content, "added token", &t->content));
 	t->id = (int32_t)id;
 	r.tok->n_added++;
-	if (!vocab_bytes(&r.tok->spelling, t->id, NULL))
-		TRY(add_spelling(r, content, t->n, t->id));
-	else if (strcmp(vocab_bytes(&r.tok->spelling, t->id, NULL), content) != 0)
-		return bad_token(r, content, "its id belongs to another token of the vocabulary");
-	return added_set_add(t->normalized ? &r.tok->added_normalized : &r.tok->added_raw, content,
-		t->n, (int32_t)r.tok->n_added - 1, r.err);
+	return name_added_token(r, t) || set_added_token(r, t) ? r.err->code : 0;
 fail:
 	return r.err->code;
 }
@@ -392,44 +420,122 @@ static int read_added(struct reader r, const json_t *added)
 
 /* ---- decoder --------------------------------------------------------------------------- */
 
+static int read_decoder_replace(struct reader r, const json_t *d)
+{
+	struct decoder *out = &r.tok->decoder;
+
+	TRY(copy_text(r, json_object_get(json_object_get(d, "pattern"), "String"), "decoder pattern",
+		&out->from));
+	TRY(copy_text(r, json_object_get(d, "content"), "decoder content", &out->to));
+	return out->from[0] ? 0 : refuse(r, "decoder", "an empty pattern in", "Replace");
+fail:
+	return r.err->code;
+}
+
+static int read_decoder_metaspace(struct reader r, const json_t *d)
+{
+	struct decoder *out = &r.tok->decoder;
+	enum prepend prepend;
+
+	TRY(copy_text(r, json_object_get(d, "replacement"), "decoder replacement", &out->from));
+	out->to = strdup(" ");
+	if (!out->to)
+		return err_nomem(r.err, r.name, 2);
+	TRY(read_prepend(r, d, &prepend));
+	out->drop_first = prepend != PREPEND_NEVER;
+	return out->from[0] ? 0 : refuse(r, "decoder", "an empty replacement in", "Metaspace");
+fail:
+	return r.err->code;
+}
+
+static int read_decoder_strip(struct reader r, const json_t *d)
+{
+	const char *content = json_string_value(json_object_get(d, "content"));
+
+	if (!content || strcmp(content, " ") != 0 ||
+		json_integer_value(json_object_get(d, "start")) != 1 ||
+		json_integer_value(json_object_get(d, "stop")) != 0)
+		return refuse(r, "decoder", "other than one leading space in", "Strip");
+	r.tok->decoder.strip = true;
+	return 0;
+}
+
+/* Steps in the order that struct decoder has; any other is refused. */
+static int read_decoder_step(struct reader r, const json_t *d)
+{
+	struct decoder *out = &r.tok->decoder;
+	const char *type = type_of(d);
+	const bool first = !out->from && !out->byte_level && !out->byte_fallback && !out->fuse;
+
+	if (strcmp(type, "Fuse") == 0) {
+		out->fuse = true;
+		return 0;
+	}
+	if (strcmp(type, "Strip") == 0 && out->fuse && !out->strip)
+		return read_decoder_strip(r, d);
+	if (strcmp(type, "ByteFallback") == 0 && !out->byte_level && !out->byte_fallback &&
+		!out->fuse) {
+		out->byte_fallback = true;
+		return 0;
+	}
+	if (first && strcmp(type, "ByteLevel") == 0) {
+		out->byte_level = true;
+		return 0;
+	}
+	if (first && strcmp(type, "Replace") == 0)
+		return read_decoder_replace(r, d);
+	if (first && strcmp(type, "Metaspace") == 0)
+		return read_decoder_metaspace(r, d);
+	return refuse(r, "decoder", "type or place of", type);
+}
+
 static int read_decoder(struct reader r, const json_t *d)
 {
-	const char *type = type_of(d);
+	const json_t *list = json_object_get(d, "decoders");
 
-	if (!d || json_is_null(d))
+	if (!d || json_is_null(d)) {
+		r.tok->decoder.spaced = true;
 		return 0;
-	if (strcmp(type, "Sequence") == 0) {
-		const json_t *list = json_object_get(d, "decoders");
+	}
+	if (strcmp(type_of(d), "Sequence") != 0)
+		return read_decoder_step(r, d);
+	for (size_t i = 0; i < json_array_size(list); i++)
+		TRY(read_decoder_step(r, json_array_get(list, i)));
+	return 0;
+fail:
+	return r.err->code;
+}
 
+/* ---- post-processor -------------------------------------------------------------------- */
+
+/* Only which token it puts first matters: the rest of what it does is about pairs and ends. */
+static int read_post_processor(struct reader r, const json_t *p)
+{
+	const json_t *list = json_object_get(p, "processors"), *id;
+	const json_t *first = json_object_get(json_array_get(json_object_get(p, "single"), 0),
+		"SpecialToken");
+	const char *token = json_string_value(json_object_get(first, "id"));
+
+	if (!p || json_is_null(p) || strcmp(type_of(p), "ByteLevel") == 0)
+		return 0;
+	if (strcmp(type_of(p), "Sequence") == 0) {
 		for (size_t i = 0; i < json_array_size(list); i++)
-			TRY(read_decoder(r, json_array_get(list, i)));
+			TRY(read_post_processor(r, json_array_get(list, i)));
 		return 0;
 	}
-	if (strcmp(type, "ByteLevel") == 0 || strcmp(type, "ByteFallback") == 0 ||
-		strcmp(type, "Fuse") == 0)
-		return 0; /* what the model's own flags already imply */
-	if (strcmp(type, "Replace") == 0 && !r.tok->decode_from) {
-		const json_t *pattern = json_object_get(d, "pattern");
-
-		TRY(copy_text(r, json_object_get(pattern, "String"), "decoder pattern",
-			&r.tok->decode_from));
-		TRY(copy_text(r, json_object_get(d, "content"), "decoder content",
-			&r.tok->decode_to));
-		if (!r.tok->decode_from[0])
-			return refuse(r, "decoder", "an empty pattern in", type);
+	if (strcmp(type_of(p), "TemplateProcessing") != 0)
+		return refuse(r, "post_processor", "type", type_of(p));
+	if (!first)
 		return 0;
-	}
-	if (strcmp(type, "Strip") == 0) {
-		const char *content = json_string_value(json_object_get(d, "content"));
-
-		if (!content || strcmp(content, " ") != 0 ||
-			json_integer_value(json_object_get(d, "start")) != 1 ||
-			json_integer_value(json_object_get(d, "stop")) != 0)
-			return refuse(r, "decoder", "other than one leading space in", type);
-		r.tok->decode_strip = true;
-		return 0;
-	}
-	return refuse(r, "decoder", "type", type);
+	id = json_array_get(json_object_get(json_object_get(json_object_get(p, "special_tokens"),
+						     token ? token : ""),
+				    "ids"),
+		0);
+	if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > r.max_id ||
+		!tokenizer_spelling(r.tok, (int32_t)json_integer_value(id)))
+		return refuse(r, "post_processor", "without an id, token", token);
+	r.tok->bos = (int32_t)json_integer_value(id);
+	return 0;
 fail:
 	return r.err->code;
 }
@@ -438,25 +544,31 @@ int tokenizer_parse(struct tokenizer **out, const char *name, const char *bytes,
 	struct err *err)
 {
 	struct tokenizer *tok = calloc(1, sizeof *tok);
-	const struct reader r = {name, tok, err};
+	struct reader r = {name, tok, 0, err};
 	json_t *file = NULL;
-	const json_t *added;
+	const json_t *added, *model;
 
 	*out = NULL;
 	if (!tok)
 		return err_nomem(err, name, sizeof *tok);
 	TRY(json_parse(&file, name, bytes, n, err));
-	if (!json_is_object(json_object_get(file, "model"))) {
+	model = json_object_get(file, "model");
+	if (!json_is_object(model)) {
 		err_set(err, ERR_INPUT, "%s: expected a tokenizer with a \"model\", found %s", name,
-			json_kind(json_object_get(file, "model")));
+			json_kind(model));
 		goto fail;
 	}
 	added = json_object_get(file, "added_tokens");
+	r.max_id = 65536 + 4 * (int64_t)(json_object_size(json_object_get(model, "vocab")) +
+				     json_array_size(added));
 	TRY(read_normalizer(r, json_object_get(file, "normalizer")));
 	TRY(read_pre_tokenizer(r, json_object_get(file, "pre_tokenizer")));
-	TRY(read_model(r, json_object_get(file, "model"), added));
+	TRY(read_model(r, model, added));
 	TRY(read_added(r, added));
 	TRY(read_decoder(r, json_object_get(file, "decoder")));
+	tok->bos = -1;
+	TRY(read_post_processor(r, json_object_get(file, "post_processor")));
+	TRY(tokenizer_index(tok, err));
 	json_decref(file);
 	*out = tok;
 	return 0;

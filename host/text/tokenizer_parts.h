@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * tokenizer_parts.h - what a tokenizer is made of; shared by tokenizer.c, which runs it, and
- * tokenizer_file.c, which reads it from tokenizer.json.
+ * tokenizer_parts.h - what a tokenizer is made of; shared by tokenizer.c and tokenizer_decode.c,
+ * which run it, and tokenizer_file.c and tokenizer_tiktoken.c, which read it from files.
  */
 #ifndef SAENGINE_TOKENIZER_PARTS_H
 #define SAENGINE_TOKENIZER_PARTS_H
@@ -11,11 +11,30 @@
 #include "host/text/split.h"
 #include "host/text/tokenizer.h"
 
-enum normalizer_kind { NORMALIZER_REPLACE, NORMALIZER_PREPEND };
+enum normalizer_kind { NORMALIZER_REPLACE, NORMALIZER_PREPEND, NORMALIZER_NFC };
 
 struct normalizer {
 	enum normalizer_kind kind;
-	char *from, *to; /* owned; PREPEND uses only `to` */
+	char *from, *to; /* owned; PREPEND uses only `to`, NFC none */
+};
+
+/* Spaces become `mark`, and one is put before a text that does not begin with it. */
+enum prepend { PREPEND_NEVER, PREPEND_FIRST, PREPEND_ALWAYS };
+
+struct metaspace {
+	char *mark;           /* owned; NULL: the tokenizer has none */
+	enum prepend prepend; /* FIRST: only at the very start of a text */
+};
+
+/* How tokens become text: each step in this order, if the file asks for it. */
+struct decoder {
+	bool spaced;        /* no decoder in the file: a space between tokens */
+	bool byte_level;    /* a spelling stands for bytes (byte_spelling.h) */
+	char *from, *to;    /* owned; `from` is replaced by `to`; NULL: nothing is */
+	bool drop_first;    /* in the first token `from` is dropped instead */
+	bool byte_fallback; /* a run of <0xHH> tokens is the bytes they name */
+	bool fuse;          /* the steps behind see one text, not tokens */
+	bool strip;         /* drop one space at the very start */
 };
 
 enum { MAX_STEPS = 8 };
@@ -25,15 +44,28 @@ struct tokenizer {
 	struct vocab spelling; /* every token as the file spells it, added tokens included */
 	struct added_token *added;
 	size_t n_added;
+	int32_t *added_at; /* [n_added_at]: the index in `added` of an id; -1 = an ordinary token */
+	size_t n_added_at;
 	struct added_set added_raw, added_normalized;
 	struct normalizer normalizers[MAX_STEPS];
 	size_t n_normalizers;
+	struct metaspace metaspace; /* before the splits */
 	struct split *splits[MAX_STEPS];
 	size_t n_splits;
-	int16_t *byte_of; /* [n_byte_of]: the byte of a <0xHH> token, else -1 */
-	size_t n_byte_of;
-	char *decode_from, *decode_to; /* owned; NULL: tokens decode as they are */
-	bool decode_strip;             /* drop one space at the very start */
+	struct decoder decoder;
+	int32_t bos; /* put before a text when special tokens are asked for; -1 = none */
 };
+
+/* Leaves the normalized text in *out, which the caller frees. */
+int tokenizer_normalize(
+	const struct tokenizer *tok, const char *s, size_t n, struct text *out, struct err *err);
+
+/* Appends s to out with `from` replaced by `to`; `from` is not empty. */
+int replace_all(const char *from, const char *to, const char *s, size_t n, struct text *out,
+	struct err *err);
+
+/* What is looked up while running: the <0xHH> tokens and the added tokens by id. Last when
+ * reading a file. */
+int tokenizer_index(struct tokenizer *tok, struct err *err);
 
 #endif

@@ -61,6 +61,19 @@ bool utf8_valid(const char *s, size_t n, size_t *bad)
 	return true;
 }
 
+size_t utf8_unfinished(const char *s, size_t n)
+{
+	for (size_t rest = n < 3 ? n : 3; rest > 0; rest--) {
+		const unsigned char *at = (const unsigned char *)s + n - rest;
+		bool whole;
+
+		/* Only a byte that starts a longer character can have a prefix of all that is left. */
+		if (at[0] >= 0xc2 && at[0] <= 0xf4 && prefix_length(at, rest, &whole) == rest && !whole)
+			return rest;
+	}
+	return 0;
+}
+
 uint32_t utf8_decode(const char *s, size_t length)
 {
 	static const unsigned char first_bits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};

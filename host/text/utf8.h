@@ -19,6 +19,9 @@ size_t utf8_length(const char *s, size_t n);
  * byte that is not. */
 bool utf8_valid(const char *s, size_t n, size_t *bad);
 
+/* How many bytes at the end (0 to 3) begin a character that further bytes could complete. */
+size_t utf8_unfinished(const char *s, size_t n);
+
 /* The code point of a well-formed character of `length` bytes. */
 uint32_t utf8_decode(const char *s, size_t length);
 

@@ -9,7 +9,6 @@
  * for the k-th largest, then one pass in feature order). The lists are joined in feature order,
  * so the result does not depend on which thread did which tile.
  */
-#include "host/base/vec.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 
@@ -97,16 +96,29 @@ int CPU(sae_scale)(struct device *dev, enum sae_input kind, struct tensor x, str
 /* The survivors of one block of features; row i of the tile has entries start[i] to
  * start[i + 1] - 1. */
 struct survivors {
-	struct {
-		int32_t *data;
-		size_t n, cap;
-	} index;
-	struct {
-		float *data;
-		size_t n, cap;
-	} value;
+	int32_t *index; /* [cap], owned, as the next */
+	float *value;
+	size_t n, cap;
 	size_t start[CPU_TILE_ROWS + 1];
 };
+
+static int make_room(struct survivors *list, size_t n, struct err *err)
+{
+	int32_t *index;
+	float *value;
+
+	if (n <= list->cap)
+		return 0;
+	n += n / 2;
+	index = realloc(list->index, n * sizeof *index);
+	list->index = index ? index : list->index;
+	value = realloc(list->value, n * sizeof *value);
+	list->value = value ? value : list->value;
+	if (!index || !value)
+		return err_nomem(err, "sparse encoding", n * sizeof *index);
+	list->cap = n;
+	return 0;
+}
 
 static float gated(const struct sae_weights *sae, size_t i, float pre)
 {
@@ -114,6 +126,29 @@ static float gated(const struct sae_weights *sae, size_t i, float pre)
 		((const float *)sae->shift.data)[i];
 
 	return act > 0 ? act : 0;
+}
+
+/* Moves what is on among VW features from `feature` on, of pre-activations h, to the list. Every
+ * one is written; only those that are on stay. */
+static void keep_vector(const struct sae_weights *sae, struct survivors *list, size_t feature,
+	vf h, vi on)
+{
+	float value[VW];
+	int32_t stays[VW];
+	size_t n = list->n;
+
+	v_store(value, h);
+	memcpy(stays, &on, sizeof stays);
+	for (size_t k = 0; k < VW && sae->gain.data; k++) {
+		value[k] = stays[k] ? gated(sae, feature + k, value[k]) : 0;
+		stays[k] = value[k] > 0;
+	}
+	for (size_t k = 0; k < VW; k++) {
+		list->index[n] = (int32_t)(feature + k);
+		list->value[n] = value[k];
+		n += stays[k] != 0;
+	}
+	list->n = n;
 }
 
 static int keep_survivors(const struct sae_weights *sae, const float *pre, size_t m, size_t first,
@@ -125,34 +160,23 @@ static int keep_survivors(const struct sae_weights *sae, const float *pre, size_
 	for (size_t i = 0; i < m; i++) {
 		const float *row = pre + i * n;
 
-		list->start[i] = list->index.n;
+		list->start[i] = list->n;
+		if (make_room(list, list->n + n + VW, err))
+			return err->code;
 		for (size_t j = 0; j < n; j += VW) {
 			const size_t here = n - j;
 			const vf h = v_load_n(row + j, here) + v_load_n(b_enc + j, here);
-			const vi on = h > v_load_n(threshold + j, here);
+			const vi on = h > v_load_n(threshold + j, here); /* never beyond n: 0 > 0 */
 			int32_t any = 0;
 
 			for (int k = 0; k < VW; k++)
 				any |= on[k];
-			if (!any)
-				continue;
-			for (size_t k = 0; k < VW && k < here; k++) {
-				const size_t feature = first + j + k;
-				const float f = !on[k]          ? 0
-					: sae->gain.data ? gated(sae, feature, h[k])
-							 : h[k];
-
-				if (f == 0)
-					continue;
-				TRY(vec_push(&list->index, (int32_t)feature, err));
-				TRY(vec_push(&list->value, f, err));
-			}
+			if (any)
+				keep_vector(sae, list, first + j, h, on);
 		}
 	}
-	list->start[m] = list->index.n;
+	list->start[m] = list->n;
 	return 0;
-fail:
-	return err->code;
 }
 
 /* Entries of one row, features ascending. */
@@ -181,7 +205,7 @@ static int encode_block(const struct encode *c, size_t block, int thread, struct
 	struct survivors *list = &c->lists[block];
 	float *panel = cpu_scratch(c->dev, thread), *pre = panel + CPU_PANEL;
 
-	list->index.n = list->value.n = 0;
+	list->n = 0;
 	TRY(CPU(tile_product)(panel, c->x, c->row, c->n_rows, c->sae->W_enc_t, first, n, pre, n,
 		err));
 	TRY(keep_survivors(c->sae, pre, c->n_rows, first, n, list, err));
@@ -211,8 +235,8 @@ static size_t gather_row(const struct encode *c, size_t i, struct entries to)
 
 		if (count == 0)
 			continue;
-		memcpy(to.index + n, list->index.data + from, count * sizeof *to.index);
-		memcpy(to.value + n, list->value.data + from, count * sizeof *to.value);
+		memcpy(to.index + n, list->index + from, count * sizeof *to.index);
+		memcpy(to.value + n, list->value + from, count * sizeof *to.value);
 		n += count;
 	}
 	return n;
@@ -394,8 +418,8 @@ int CPU(sae_encode)(struct device *dev, const struct sae_weights *sae, struct te
 		rc = encode_tile(&c, out, &n, err);
 	}
 	for (size_t b = 0; c.lists && b < c.n_blocks; b++) {
-		free(c.lists[b].index.data);
-		free(c.lists[b].value.data);
+		free(c.lists[b].index);
+		free(c.lists[b].value);
 	}
 	free(c.lists);
 	free(c.kept.index);

@@ -3,6 +3,7 @@ one feature or fault each, named for it. Needs Python alone. Seeds that a fuzzer
 are left alone.
 """
 
+import base64
 import io
 import json
 import os
@@ -351,3 +352,132 @@ put(
     "head_of_no_width",
     '{"model_type":"llama","num_hidden_layers":1,"hidden_size":8,"intermediate_size":16,"num_attention_heads":16,"vocab_size":32}',
 )
+
+
+def put_json(target, name, value):
+    put(target, name, json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+MODEL = {
+    "type": "BPE",
+    "vocab": {"a": 0, "b": 1, "ab": 2, "<0xC3>": 3, "<0xA9>": 4, "▁": 5, "<unk>": 6},
+    "merges": ["a b"],
+    "unk_token": "<unk>",
+    "fuse_unk": True,
+    "byte_fallback": True,
+}
+TO_MARK = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+FROM_MARK = [
+    {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+    {"type": "ByteFallback"},
+    {"type": "Fuse"},
+]
+STRIP = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+put_json(
+    "tokenizer",
+    "gemma",
+    {
+        "added_tokens": [
+            {"id": 7, "content": "<x>", "special": True, "normalized": False},
+            {"id": 8, "content": "\n\n", "normalized": False},
+        ],
+        "normalizer": TO_MARK,
+        "pre_tokenizer": {
+            "type": "Split",
+            "pattern": {"String": " "},
+            "behavior": "MergedWithPrevious",
+            "invert": False,
+        },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<x>"}}, {"Sequence": {"id": "A"}}],
+            "special_tokens": {"<x>": {"ids": [7]}},
+        },
+        "decoder": {"type": "Sequence", "decoders": FROM_MARK},
+        "model": MODEL,
+    },
+)
+put_json(
+    "tokenizer",
+    "llama2",
+    {
+        "added_tokens": [
+            {
+                "id": 7,
+                "content": "<x> ",
+                "normalized": True,
+                "lstrip": True,
+                "rstrip": True,
+                "single_word": True,
+            }
+        ],
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [{"type": "Prepend", "prepend": "▁"}, TO_MARK],
+        },
+        "decoder": {"type": "Sequence", "decoders": [*FROM_MARK, STRIP]},
+        "model": MODEL,
+    },
+)
+put_json(
+    "tokenizer",
+    "mistral",
+    {
+        "pre_tokenizer": {
+            "type": "Metaspace",
+            "replacement": "▁",
+            "prepend_scheme": "first",
+            "split": True,
+        },
+        "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"},
+        "model": MODEL | {"merges": [["a", "b"]], "byte_fallback": False, "fuse_unk": False},
+    },
+)
+put_json(
+    "tokenizer",
+    "qwen",
+    {
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {
+                    "type": "Split",
+                    "pattern": {"Regex": r"\p{N}|\s+(?!\S)|[^\s\p{L}]+|\p{L}+"},
+                    "behavior": "Isolated",
+                },
+                {"type": "ByteLevel", "use_regex": False},
+            ],
+        },
+        "decoder": {"type": "ByteLevel"},
+        "model": {
+            "vocab": {"a": 0, "b": 1, "ab": 2, "Ã": 3, "©": 4, "Ġ": 5},
+            "merges": ["a b"],
+            "ignore_merges": True,
+        },
+    },
+)
+put_json("tokenizer", "no_merges", {"model": {"vocab": {"a": 0}}})
+put_json("tokenizer", "merge_without_token", {"model": {"vocab": {"a": 0}, "merges": ["a b"]}})
+put_json(
+    "tokenizer",
+    "bos_without_spelling",
+    {
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<x>"}}],
+            "special_tokens": {"<x>": {"ids": [1]}},
+        },
+        "model": {"vocab": {"a": 0, "b": 2}, "merges": []},
+    },
+)
+tokens = [b"a", b"b", b" ", b"\xc3", b"\xa9", b"ab", b"aba", b"\xc3\xa9"]
+lines = [f"{base64.b64encode(t).decode()} {i}\n" for i, t in enumerate(tokens)]
+put("tokenizer", "tiktoken", "".join(lines))
+put("tokenizer", "tiktoken_id_twice", "YQ== 0\nYg== 0\n")
+
+put("encode", "words", "Hello, don't  world\n\n 123456\t'ſ")
+put("encode", "marks", "▁a▁ e\u0301 <s><w> x\n\n\n")
+put("encode", "emoji", "👩‍🚀 日本語 \u0958")
+put("encode", "bad_utf8", b"ab\xff")
+put("encode", "half", b"\xe2\x96")

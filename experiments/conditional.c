@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conditional.c - do the features of refusal depend on those of harm (paper section 5.1, table 1)?
+ *
+ * With F_H clamped, f <- c f at every token, how much of the activation of F_R is left?
+ *
+ *   A       activation of a feature of F_R, mean over the last 5 tokens of the prompt, read from
+ *           resid_post before the clamps of its own layer
+ *   suppression = (sum of A - sum of A') / sum of A over F_R, unedited and clamped
+ *
+ * and the same for random sets of the size of F_H and in its layers, of features that occur on
+ * these prompts and are neither in F_H nor in F_R.
+ *
+ * F_R and F_H come from categories.c: what all categories share, and the rest of F*.
+ * Writes: /conditional/...: A of every feature, prompt and clamp; probability of the refusal token.
+ * Cost:   one forward pass per clamp; one more, with a full encoding, to see which features occur.
+ */
+#include "experiments/experiments.h"
+
+#include "host/base/log.h"
+#include "host/run/readings.h"
+
+#include <stdlib.h>
+
+enum { NONE, HARM, N_EDITS };
+
+static const char *const edit_names[N_EDITS] = {"none", "harm"};
+
+struct work {
+	struct lab *lab;
+	const struct feature_set *refusal, *harm;
+	struct prompt_ids prompts;
+	struct readings edits, random; /* of F_R; rows: N_EDITS, draws */
+};
+
+static int write(struct work *w, struct err *err)
+{
+	static const char prompt[] = "/conditional/prompt", feature[] = "/conditional/refusal_feature";
+	struct results *results = w->lab->results;
+	const struct config *c = w->lab->config;
+	const struct table t = {results, "/conditional"}, random = {results, "/conditional/random"};
+
+	TRY(table_prompts(t, &w->prompts, err));
+	TRY(table_features(t, "refusal_feature", w->refusal, err));
+	TRY(table_features((struct table){results, "/conditional/harm"}, "harm_feature", w->harm,
+		err));
+	TRY(table_text_scale(t, "edit", edit_names, N_EDITS,
+		"what is clamped: none, or the features of harm", err));
+	TRY(table_scale(random, "draw", w->random.rows, "random set", err));
+	TRY(readings_write(&w->edits, t, "edit", prompt, feature, err));
+	TRY(readings_write(&w->random, random, "draw", prompt, feature, err));
+	TRY(results_attribute_real(results, "/conditional", "scale", c->conditional.scale, err));
+	return results_attribute_integer(results, "/conditional", "positions",
+		c->conditional.positions, err);
+fail:
+	return err->code;
+}
+
+/* Sum of A over prompts and features, mean over some rows. */
+static double total(const struct readings *r, size_t first, size_t n)
+{
+	double sum = 0;
+
+	for (size_t row = first; row < first + n; row++)
+		for (size_t p = 0; p < r->prompts->n; p++)
+			sum += readings_sum(r, row, p) / (double)n;
+	return sum;
+}
+
+int check_conditional(const struct lab *lab, struct err *err)
+{
+	return lab_need_roles(lab, "conditional", err);
+}
+
+int experiment_conditional(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	const size_t n_last = (size_t)c->conditional.positions;
+	struct work w = {.lab = lab, .refusal = &lab->roles.refusal, .harm = &lab->roles.harm};
+	const struct condition none = condition_none(),
+			       harm = condition_scale_set("harm", w.harm, c->conditional.scale);
+
+	err_clear(err);
+	TRY(lab_have_roles(lab, "conditional", err));
+	for (size_t i = 0; i < c->conditional.prompts.n; i++)
+		TRY(lab_set(lab, c->conditional.prompts.items[i], &w.prompts, err));
+
+	/* 1. F_R in the unedited model and with F_H clamped. */
+	TRY(readings_open(&w.edits, lab, &w.prompts, w.refusal, n_last, N_EDITS, err));
+	TRY(readings_take(&w.edits, &none, NONE, err));
+	TRY(readings_take(&w.edits, &harm, HARM, err));
+
+	/* 2. With each random set clamped. */
+	TRY(readings_open(&w.random, lab, &w.prompts, w.refusal, n_last,
+		(size_t)c->conditional.draws, err));
+	TRY(readings_take_random(&w.random, w.harm, c->conditional.scale, "conditional", err));
+
+	/* 3. Record. */
+	TRY(write(&w, err));
+	log_info("conditional: clamping %zu features of harm suppresses %zu of refusal by %.2f, random "
+		 "ones by %.2f",
+		w.harm->n, w.refusal->n, 1 - total(&w.edits, HARM, 1) / total(&w.edits, NONE, 1),
+		1 - total(&w.random, 0, w.random.rows) / total(&w.edits, NONE, 1));
+fail:
+	readings_free(&w.edits);
+	readings_free(&w.random);
+	free(w.prompts.data);
+	return err->code;
+}

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * exact_patching.c - is attribution's linear approximation right (open question of the paper;
+ * its equations 3 and 4)?
+ *
+ *   true effect, alone:   m(f_i <- f_i of the ablated run, at every token behind the prefix;
+ *                         everything after it as it follows) - m(unedited)
+ *   true effect, in path: the same change of f_i, from undone to complete, at points of the
+ *                         published path from the unedited to the ablated run, where all other
+ *                         features and layers are part of the way; mean over the points
+ *   approximation:        sum over those tokens of IE_i, by N steps of a path
+ *
+ * m = logit[j] - logit[refusal] at the last token, j the argmax of the prompt's ablated run. All
+ * are in logits and of the same change of f_i, so that they can be subtracted.
+ *
+ * Varied: N (1 is plain attribution patching), the rule of the sum (left, as published, or
+ * midpoint), and what moves along the path: every layer's residual stream at once, as in the
+ * published hook (joint), or the one of the candidate's own layer (single). Plain attribution
+ * patching has the gradient of the unedited run, so it approximates the effect alone; integrated
+ * gradients have the mean gradient of the path and approximate the effect in it. The two effects
+ * differ where features overlap, and because on the joint path what later layers pass on fades
+ * with (1 - a).
+ *
+ * Writes:  /exact_patching: effect [truth, prompt, candidate], approximation [estimate, prompt,
+ *          candidate], and how they agree, over all pairs: pearson, spearman, relative_error,
+ *          slope [truth, estimate]; and overlap, the share of the truly best K* that the estimate
+ *          chooses.
+ * Cost:    one pass per candidate that differs between the runs, 2 contexts passes per candidate
+ *          in the path; sum of N passes forward and back per rule for the joint path, n_layer
+ *          times that for the single one.
+ */
+#include "experiments/experiments.h"
+
+#include "host/base/log.h"
+#include "host/method/statistics.h"
+#include "host/run/candidates.h"
+#include "host/run/effects.h"
+#include "host/run/observe.h"
+#include "host/run/table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char GROUP[] = "/exact_patching";
+
+enum { TRUTH_ALONE, TRUTH_IN_PATH, N_TRUTHS };
+static const char *const truths[N_TRUTHS] = {"alone", "in_path"};
+
+/* One way to approximate. */
+struct estimate {
+	struct effects_path path;
+	char name[48]; /* "joint_left_10" */
+};
+
+enum { MOST_ESTIMATES = 64 };
+
+struct work {
+	struct lab *lab;
+	struct prompt_ids prompts;
+	struct candidates candidates; /* F0 */
+	struct observation clean, ablated;
+	size_t n, n_candidates; /* prompts, candidates */
+	double *effect;         /* [N_TRUTHS, n, n_candidates] */
+	struct estimate estimates[MOST_ESTIMATES];
+	size_t n_estimates;
+	double *approximation; /* [n_estimates, n, n_candidates] */
+};
+
+/* ---- 2. the two runs -------------------------------------------------------------------- */
+
+static int observe_runs(struct work *w, struct err *err)
+{
+	const struct condition none = condition_none(), ablate = condition_ablate();
+	struct observe_request request = {.title = "exact_patching: direction ablated",
+		.prompts = &w->prompts,
+		.condition = &ablate,
+		.features = &w->candidates.set,
+		.n_last = OBSERVE_ALL,
+		.edited = true};
+
+	TRY(observe(w->lab, &request, &w->ablated, err));
+	request.title = "exact_patching: unedited";
+	request.condition = &none;
+	request.target = w->ablated.first_token;
+	return observe(w->lab, &request, &w->clean, err);
+fail:
+	return err->code;
+}
+
+/* ---- 3. the true effect of one candidate ------------------------------------------------- */
+
+static bool differs(const struct work *w, size_t k)
+{
+	const size_t rows = w->clean.start[w->n];
+
+	for (size_t t = 0; t < rows; t++)
+		if (w->clean.activation[t * w->n_candidates + k] !=
+			w->ablated.activation[t * w->n_candidates + k])
+			return true;
+	return false;
+}
+
+/* Column k of what was observed. */
+static void column(const float *from, size_t rows, size_t n_columns, size_t k, float *to)
+{
+	for (size_t t = 0; t < rows; t++)
+		to[t] = from[t * n_columns + k];
+}
+
+/* Holds candidate k at its values of the ablated run; those of the prefix stay the unedited ones.
+ */
+static int patch(struct work *w, size_t k, float *values, const float **of_prompt, struct err *err)
+{
+	const struct feature_set none = {0}, one = {&w->candidates.set.data[k], 1, 1};
+	const size_t rows = w->ablated.start[w->n];
+	const struct recording recording = {.features = &one, .prefix = values + rows, .of_prompt = of_prompt};
+	struct condition condition = condition_scale_set("patched", &none, 1);
+	struct observation seen = {0};
+
+	column(w->ablated.activation, rows, w->n_candidates, k, values);
+	column(w->clean.prefix, w->lab->n_prefix, w->n_candidates, k, values + rows);
+	for (size_t i = 0; i < w->n; i++)
+		of_prompt[w->prompts.data[i]] = values + w->ablated.start[i];
+	condition.retained = &recording;
+	err_clear(err);
+	TRY(observe(w->lab,
+		&(struct observe_request){.prompts = &w->prompts,
+			.condition = &condition,
+			.n_last = 1,
+			.target = w->ablated.first_token},
+		&seen, err));
+	for (size_t i = 0; i < w->n; i++)
+		w->effect[i * w->n_candidates + k] = seen.metric[i] - w->clean.metric[i];
+fail:
+	observation_free(&seen);
+	return err->code;
+}
+
+static int patch_all(struct work *w, struct err *err)
+{
+	float *values = malloc((w->ablated.start[w->n] + w->lab->n_prefix) * sizeof *values + 1);
+	const float **of_prompt = calloc(w->lab->prompts.n + 1, sizeof *of_prompt);
+	struct progress progress;
+
+	err_clear(err);
+	if (!values || !of_prompt) {
+		err_nomem(err, "effects", w->ablated.start[w->n] * sizeof *values);
+		goto fail;
+	}
+	progress_begin(&progress, &w->lab->stages, "exact_patching: one candidate at a time",
+		w->n_candidates, "candidate");
+	for (size_t k = 0; k < w->n_candidates; k++) {
+		if (differs(w, k)) /* else its effect is 0 */
+			TRY(patch(w, k, values, of_prompt, err));
+		progress_add(&progress, 1);
+	}
+	progress_end(&progress);
+fail:
+	free(values);
+	free(of_prompt);
+	return err->code;
+}
+
+/* The same change on the way, at `contexts` points of the path. */
+static int follow_path(struct work *w, struct err *err)
+{
+	const struct effects_path path = {.steps = (size_t)w->lab->config->exact_patching.contexts,
+		.rule = IG_RULE_MIDPOINT,
+		.path = IG_PATH_JOINT};
+	struct effects e = {0};
+
+	err_clear(err);
+	TRY(effects_run(w->lab,
+		&(struct effects_request){.prompts = &w->prompts,
+			.candidates = &w->candidates.set,
+			.path = &path,
+			.path_effects = true,
+			.title = "exact_patching: each candidate in the path"},
+		&e, err));
+	memcpy(w->effect + TRUTH_IN_PATH * w->n * w->n_candidates, e.path_effect,
+		w->n * w->n_candidates * sizeof *w->effect);
+fail:
+	effects_free(&e);
+	return err->code;
+}
+
+/* ---- 4. its approximations --------------------------------------------------------------- */
+
+static struct estimate estimate_of(const char *path, const char *rule, double steps)
+{
+	struct estimate e = {.path = {.steps = (size_t)steps,
+		.rule = strcmp(rule, "left") == 0 ? IG_RULE_LEFT : IG_RULE_MIDPOINT,
+		.path = strcmp(path, "joint") == 0 ? IG_PATH_JOINT : IG_PATH_SINGLE}};
+
+	snprintf(e.name, sizeof e.name, "%s_%s_%zu", path, rule, e.path.steps);
+	return e;
+}
+
+/* Every path by every rule with every number of steps. */
+static int list_estimates(const struct config *c, struct estimate *out, size_t *n, struct err *err)
+{
+	const struct text_list *paths = &c->exact_patching.paths, *rules = &c->exact_patching.rules;
+	const struct real_list *steps = &c->exact_patching.steps;
+
+	*n = 0;
+	for (size_t s = 0; s < steps->n; s++)
+		if (steps->items[s] != floor(steps->items[s]))
+			return err_set(err, ERR_CONFIG,
+				"exact_patching.steps: expected integers, found %g", steps->items[s]);
+	if (paths->n * rules->n * steps->n > MOST_ESTIMATES)
+		return err_set(err, ERR_CONFIG,
+			"exact_patching: expected at most %d combinations of paths, rules and steps, "
+			"found %zu",
+			MOST_ESTIMATES, paths->n * rules->n * steps->n);
+	for (size_t p = 0; p < paths->n; p++)
+		for (size_t r = 0; r < rules->n; r++)
+			for (size_t s = 0; s < steps->n; s++)
+				out[(*n)++] = estimate_of(paths->items[p], rules->items[r],
+					steps->items[s]);
+	return 0;
+}
+
+/* Sums over tokens of the indirect effects of `some` candidates along a path. columns: their
+ * places among all. */
+static int add_effects(struct work *w, const struct effects_path *path,
+	const struct feature_set *some, const size_t *columns, double *out, struct err *err)
+{
+	struct effects e = {0};
+
+	err_clear(err);
+	TRY(effects_run(w->lab,
+		&(struct effects_request){.prompts = &w->prompts, .candidates = some, .path = path},
+		&e, err));
+	for (size_t i = 0; i < w->n; i++)
+		for (size_t k = 0; k < some->n; k++)
+			out[i * w->n_candidates + columns[k]] = (double)e.mean[i * some->n + k] *
+								e.n_tokens[i];
+fail:
+	effects_free(&e);
+	return err->code;
+}
+
+/* One estimate: all candidates along the joint path, or a layer's along its own. */
+static int approximate(struct work *w, size_t which, struct err *err)
+{
+	const struct estimate *e = &w->estimates[which];
+	const bool single = e->path.path == IG_PATH_SINGLE;
+	double *out = w->approximation + which * w->n * w->n_candidates;
+	size_t *columns = malloc(w->n_candidates * sizeof *columns + 1);
+	struct effects_path path = e->path;
+	struct feature_set some = {0};
+
+	err_clear(err);
+	if (!columns) {
+		err_nomem(err, "effects", w->n_candidates * sizeof *columns);
+		goto fail;
+	}
+	for (size_t l = 0; l < (single ? w->candidates.n_layer : 1); l++) {
+		some.n = 0;
+		for (size_t k = 0; k < w->n_candidates; k++) {
+			const struct feature f = w->candidates.set.data[k];
+
+			if (single && (size_t)f.layer != l)
+				continue;
+			columns[some.n] = k;
+			TRY(feature_set_add(&some, f, err));
+		}
+		path.layer = l;
+		TRY(add_effects(w, &path, &some, columns, out, err));
+	}
+fail:
+	free(some.data);
+	free(columns);
+	return err->code;
+}
+
+static int approximate_all(struct work *w, struct err *err)
+{
+	struct progress progress;
+
+	w->approximation = calloc(
+		w->n_estimates * w->n * w->n_candidates + 1, sizeof *w->approximation);
+	if (!w->approximation)
+		return err_nomem(err, "effects",
+			w->n_estimates * w->n * w->n_candidates * sizeof *w->approximation);
+	progress_begin(&progress, &w->lab->stages, "exact_patching: approximations", w->n_estimates,
+		"estimate");
+	for (size_t e = 0; e < w->n_estimates; e++) {
+		if (approximate(w, e, err))
+			return err->code;
+		progress_add(&progress, 1);
+	}
+	progress_end(&progress);
+	return 0;
+}
+
+/* ---- 5. agreement ------------------------------------------------------------------------ */
+
+/* The K* candidates of the largest mean. */
+static int best_of(
+	const struct work *w, const double *values, struct feature_set *set, struct err *err)
+{
+	float *mean = calloc(w->n_candidates + 1, sizeof *mean);
+	int rc;
+
+	if (!mean)
+		return err_nomem(err, "effects", w->n_candidates * sizeof *mean);
+	for (size_t i = 0; i < w->n; i++)
+		for (size_t k = 0; k < w->n_candidates; k++)
+			mean[k] += (float)(values[i * w->n_candidates + k] / (double)w->n);
+	rc = candidates_best(
+		&w->candidates, mean, (size_t)w->lab->config->attribution.k_star, set, err);
+	free(mean);
+	return rc;
+}
+
+static int overlap_of(const struct work *w, const double *effect, const double *values,
+	double *overlap, struct err *err)
+{
+	struct feature_set truth = {0}, chosen = {0};
+
+	err_clear(err);
+	TRY(best_of(w, effect, &truth, err));
+	TRY(best_of(w, values, &chosen, err));
+	*overlap = 0;
+	for (size_t i = 0; i < chosen.n; i++)
+		if (feature_set_holds(&truth, chosen.data[i].layer, chosen.data[i].id))
+			*overlap += 1 / (double)truth.n;
+fail:
+	free(truth.data);
+	free(chosen.data);
+	return err->code;
+}
+
+struct agreement {
+	double pearson[N_TRUTHS * MOST_ESTIMATES], spearman[N_TRUTHS * MOST_ESTIMATES],
+		error[N_TRUTHS * MOST_ESTIMATES], slope[N_TRUTHS * MOST_ESTIMATES],
+		overlap[N_TRUTHS * MOST_ESTIMATES]; /* [N_TRUTHS, n_estimates] */
+};
+
+static int compare(const struct work *w, struct agreement *a, struct err *err)
+{
+	const size_t pairs = w->n * w->n_candidates;
+
+	for (size_t i = 0; i < N_TRUTHS * w->n_estimates; i++) {
+		const size_t e = i % w->n_estimates;
+		const double *effect = w->effect + i / w->n_estimates * pairs;
+		const double *values = w->approximation + e * pairs;
+
+		a->pearson[i] = statistics_pearson(values, effect, pairs);
+		a->error[i] = statistics_relative_error(values, effect, pairs);
+		a->slope[i] = statistics_slope(values, effect, pairs);
+		TRY(statistics_spearman(values, effect, pairs, &a->spearman[i], err));
+		TRY(overlap_of(w, effect, values, &a->overlap[i], err));
+		log_info("  %-8s %-20s pearson %.3f  spearman %.3f  relative error %.3f  overlap "
+			 "%.2f",
+			truths[i / w->n_estimates], w->estimates[e].name, a->pearson[i],
+			a->spearman[i], a->error[i], a->overlap[i]);
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+/* ---- 6. record --------------------------------------------------------------------------- */
+
+static int write_effects(const struct work *w, struct table t, struct err *err)
+{
+	const char *names[MOST_ESTIMATES];
+	int32_t steps[MOST_ESTIMATES];
+	const size_t n = w->n, k = w->n_candidates, e = w->n_estimates;
+	const struct table_column columns[] = {
+		{"effect", RESULTS_F64, {"truth", "prompt", "candidate"}, {N_TRUTHS, n, k},
+			"change of the metric when the one feature is patched", "logit"},
+		{"approximation", RESULTS_F64, {"estimate", "prompt", "candidate"}, {e, n, k},
+			"its indirect effect, summed over tokens", "logit"},
+		{"metric_clean", RESULTS_F64, {"prompt"}, {n},
+			"logit[j] - logit[refusal], unedited", "logit"},
+		{"target", RESULTS_I32, {"prompt"}, {n}, "token j of the metric", ""},
+		{"steps", RESULTS_I32, {"estimate"}, {e}, "points on the path", "1"}};
+	const void *const data[] = {
+		w->effect, w->approximation, w->clean.metric, w->ablated.first_token, steps};
+
+	for (size_t i = 0; i < e; i++) {
+		names[i] = w->estimates[i].name;
+		steps[i] = (int32_t)w->estimates[i].path.steps;
+	}
+	TRY(table_prompts(t, &w->prompts, err));
+	TRY(table_features(t, "candidate", &w->candidates.set, err));
+	TRY(table_text_scale(t, "truth", truths, N_TRUTHS,
+		"where the feature is patched: alone in the unedited run, or along the path", err));
+	TRY(table_text_scale(t, "estimate", names, e, "path, rule and steps", err));
+	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+		TRY(table_write(t, &columns[i], data[i], err));
+	return 0;
+fail:
+	return err->code;
+}
+
+static int write_agreement(
+	const struct work *w, struct table t, const struct agreement *a, struct err *err)
+{
+	const size_t e = w->n_estimates;
+	const struct table_column columns[] = {
+		{"pearson", RESULTS_F64, {"truth", "estimate"}, {N_TRUTHS, e},
+			"correlation with the true effect, over prompts and candidates", "1"},
+		{"spearman", RESULTS_F64, {"truth", "estimate"}, {N_TRUTHS, e}, "the same of ranks",
+			"1"},
+		{"relative_error", RESULTS_F64, {"truth", "estimate"}, {N_TRUTHS, e},
+			"|approximation - effect| / |effect|, over prompts and candidates", "1"},
+		{"slope", RESULTS_F64, {"truth", "estimate"}, {N_TRUTHS, e},
+			"true effect per unit of its approximation (least squares)", "1"},
+		{"overlap", RESULTS_F64, {"truth", "estimate"}, {N_TRUTHS, e},
+			"share of the K* truly best candidates among the K* best by this estimate",
+			"1"}};
+	const double *const data[] = {a->pearson, a->spearman, a->error, a->slope, a->overlap};
+
+	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+		TRY(table_write(t, &columns[i], data[i], err));
+	return 0;
+fail:
+	return err->code;
+}
+
+int check_exact_patching(const struct lab *lab, struct err *err)
+{
+	struct estimate estimates[MOST_ESTIMATES];
+	size_t n;
+
+	TRY(list_estimates(lab->config, estimates, &n, err));
+	TRY(lab_need_direction(lab, "exact_patching", err));
+	return candidates_check(lab, err);
+fail:
+	return err->code;
+}
+
+int experiment_exact_patching(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	const struct table t = {lab->results, GROUP};
+	struct work w = {.lab = lab};
+	struct agreement agreement;
+
+	err_clear(err);
+	for (size_t i = 0; i < c->exact_patching.prompts.n; i++)
+		TRY(lab_set(lab, c->exact_patching.prompts.items[i], &w.prompts, err));
+	TRY(list_estimates(c, w.estimates, &w.n_estimates, err));
+
+	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
+	TRY(candidates_find(
+		&w.candidates, lab, (size_t)c->attribution.k0, err));
+	w.n = w.prompts.n;
+	w.n_candidates = w.candidates.set.n;
+
+	/* 2. Their activations, at every token, unedited and with the direction ablated. */
+	TRY(observe_runs(&w, err));
+
+	/* 3. The true effects of each: patched alone, and along the path. */
+	w.effect = calloc(N_TRUTHS * w.n * w.n_candidates + 1, sizeof *w.effect);
+	if (!w.effect) {
+		err_nomem(err, "effects", N_TRUTHS * w.n * w.n_candidates * sizeof *w.effect);
+		goto fail;
+	}
+	TRY(patch_all(&w, err));
+	TRY(follow_path(&w, err));
+
+	/* 4. Its approximations. */
+	TRY(approximate_all(&w, err));
+
+	/* 5. How they agree. */
+	TRY(compare(&w, &agreement, err));
+
+	/* 6. Record. */
+	TRY(write_effects(&w, t, err));
+	TRY(write_agreement(&w, t, &agreement, err));
+fail:
+	observation_free(&w.clean);
+	observation_free(&w.ablated);
+	candidates_free(&w.candidates);
+	free(w.prompts.data);
+	free(w.effect);
+	free(w.approximation);
+	return err->code;
+}

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * feature_graph.c - does refusal come about in steps, harm -> legality -> refusal (open question 2
+ * of the paper)?
+ *
+ * Nodes are the global features of one method. Two measurements:
+ *
+ *   edges      one node clamped, f <- c f at all tokens: what becomes of the activation of every
+ *              node of a later layer (mean over the prompt's tokens, read before the edits of its
+ *              own layer) and of m = logit[j] - logit[refusal], j the argmax of the ablated run
+ *   mediation  nodes in three groups by layer, early, middle, late, cut where the groups are most
+ *              alike in size; one group clamped while another is retained at its unedited values.
+ *              What the clamp of `early` does to m is mediated by `middle` as far as it is gone
+ *              when the middle is retained.
+ *
+ * Control: random features, as many per layer as the middle group and occurring on the prompts,
+ * retained in its place; many draws.
+ *
+ * Writes:  /feature_graph: activations [source, prompt, node] and metric; /feature_graph/mediation.
+ * Cost:    one pass per node, 7 for the groups, 2 per draw.
+ */
+#include "experiments/experiments.h"
+
+#include "host/base/log.h"
+#include "host/base/size.h"
+#include "host/run/activation_stats.h"
+#include "host/run/controls.h"
+#include "host/run/observe.h"
+#include "host/run/table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EARLY, MIDDLE, LATE, N_GROUPS };
+
+/* What is clamped while what is retained; as bits of the groups. */
+static const struct mediation {
+	const char *name;
+	unsigned clamped, retained;
+} mediations[] = {
+	{"early", 1U << EARLY, 0},
+	{"early, middle retained", 1U << EARLY, 1U << MIDDLE},
+	{"early, late retained", 1U << EARLY, 1U << LATE},
+	{"early, middle and late retained", 1U << EARLY, 1U << MIDDLE | 1U << LATE},
+	{"middle", 1U << MIDDLE, 0},
+	{"middle, late retained", 1U << MIDDLE, 1U << LATE},
+	{"late", 1U << LATE, 0},
+};
+enum { N_MEDIATIONS = sizeof mediations / sizeof *mediations };
+
+struct work {
+	struct lab *lab;
+	const struct feature_set *nodes;
+	struct prompt_ids prompts;
+	size_t n, k, n_draws;
+	int32_t *group;                /* [k] of each node */
+	struct observation clean;      /* nodes at every token */
+	int32_t *target;               /* [n] token j */
+	float *unedited;               /* [n, k] mean activation */
+	float *activation;             /* [k, n, k] by clamped node */
+	double *metric;                /* [k, n] */
+	double *mediated, *late;       /* [N_MEDIATIONS, n] m, and mean activation of late nodes */
+	double *random;                /* [n_draws, n] m, early clamped, random retained */
+	struct activation_stats stats; /* which features occur */
+	struct feature_set *draws;
+	struct progress progress;
+};
+
+/* ---- 1. nodes and groups ----------------------------------------------------------------- */
+
+static int method_of(const char *name)
+{
+	int m = 0;
+
+	while (strcmp(method_names[m], name) != 0)
+		m++;
+	return m;
+}
+
+/* How many nodes lie in layers [from, to). */
+static size_t count(const struct work *w, size_t from, size_t to)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->k; i++)
+		n += (size_t)w->nodes->data[i].layer >= from && (size_t)w->nodes->data[i].layer < to;
+	return n;
+}
+
+/* The two cuts between layers that leave the largest group smallest. */
+static int cut_groups(struct work *w, struct err *err)
+{
+	const size_t n_layer = w->lab->model->arch.n_layer;
+	size_t best = SIZE_MAX, first = 0, second = 0;
+
+	for (size_t a = 1; a < n_layer; a++) {
+		for (size_t b = a + 1; b < n_layer; b++) {
+			const size_t sizes[N_GROUPS] = {count(w, 0, a), count(w, a, b),
+				count(w, b, n_layer)};
+			const size_t most = size_max(sizes[0], size_max(sizes[1], sizes[2]));
+
+			if (sizes[0] == 0 || sizes[1] == 0 || sizes[2] == 0 || most >= best)
+				continue;
+			best = most;
+			first = a;
+			second = b;
+		}
+	}
+	if (best == SIZE_MAX)
+		return err_set(err, ERR_CONFIG,
+			"feature_graph.method: expected features in at least three layers, the %zu of %s "
+			"lie in fewer; try a larger attribution.k_star",
+			w->k, w->lab->config->feature_graph.method);
+	for (size_t i = 0; i < w->k; i++) {
+		const size_t layer = (size_t)w->nodes->data[i].layer;
+
+		w->group[i] = layer < first ? EARLY : layer < second ? MIDDLE : LATE;
+	}
+	return 0;
+}
+
+/* Nodes of some groups (within true) or of all others. */
+static int collect(const struct work *w, unsigned groups, bool within, struct feature_set *set,
+	struct err *err)
+{
+	for (size_t i = 0; i < w->k; i++)
+		if ((groups >> w->group[i] & 1) == within &&
+			feature_set_add(set, w->nodes->data[i], err))
+			return err->code;
+	return 0;
+}
+
+/* ---- 2. the unedited run ----------------------------------------------------------------- */
+
+static int observe_unedited(struct work *w, struct err *err)
+{
+	const struct condition none = condition_none(), ablate = condition_ablate();
+	struct observation ablated = {0};
+
+	err_clear(err);
+	TRY(observe(w->lab,
+		&(struct observe_request){.title = "feature_graph: direction ablated",
+			.prompts = &w->prompts, .condition = &ablate, .n_last = 1},
+		&ablated, err));
+	memcpy(w->target, ablated.first_token, w->n * sizeof *w->target);
+	TRY(observe(w->lab,
+		&(struct observe_request){.title = "feature_graph: unedited", .prompts = &w->prompts,
+			.condition = &none, .features = w->nodes, .n_last = OBSERVE_ALL,
+			.target = w->target},
+		&w->clean, err));
+	for (size_t p = 0; p < w->n; p++)
+		for (size_t i = 0; i < w->k; i++)
+			w->unedited[p * w->k + i] = (float)observation_mean(&w->clean, p, i);
+fail:
+	observation_free(&ablated);
+	return err->code;
+}
+
+/* ---- 3. edges ---------------------------------------------------------------------------- */
+
+static int clamp_node(struct work *w, size_t node, struct err *err)
+{
+	struct feature one_node = w->nodes->data[node];
+	const struct feature_set one = {&one_node, 1, 1};
+	const struct condition clamp =
+		condition_scale_set("node", &one, w->lab->config->feature_graph.scale);
+	struct observation o = {0};
+
+	err_clear(err);
+	TRY(observe(w->lab,
+		&(struct observe_request){.prompts = &w->prompts, .condition = &clamp,
+			.features = w->nodes, .n_last = OBSERVE_ALL, .target = w->target},
+		&o, err));
+	for (size_t p = 0; p < w->n; p++) {
+		w->metric[node * w->n + p] = o.metric[p];
+		for (size_t i = 0; i < w->k; i++)
+			w->activation[(node * w->n + p) * w->k + i] =
+				(float)observation_mean(&o, p, i);
+	}
+	progress_add(&w->progress, 1);
+fail:
+	observation_free(&o);
+	return err->code;
+}
+
+static int clamp_nodes(struct work *w, struct err *err)
+{
+	progress_begin(&w->progress, &w->lab->stages, "feature_graph: edges", w->k, "node");
+	for (size_t node = 0; node < w->k; node++)
+		if (clamp_node(w, node, err))
+			return err->code;
+	progress_end(&w->progress);
+	return 0;
+}
+
+/* ---- 4. mediation ------------------------------------------------------------------------ */
+
+/* m of every prompt with a set clamped and what `retained` says held; mean activation of the late
+ * nodes if `late` is not NULL. */
+static int clamp_group(struct work *w, const struct feature_set *clamped,
+	const struct recording *retained, double *metric, double *late, struct err *err)
+{
+	struct condition clamp =
+		condition_scale_set("group", clamped, w->lab->config->feature_graph.scale);
+	struct feature_set last = {0};
+	struct observation o = {0};
+
+	err_clear(err);
+	clamp.retained = retained;
+	TRY(collect(w, 1U << LATE, true, &last, err));
+	TRY(observe(w->lab,
+		&(struct observe_request){.prompts = &w->prompts, .condition = &clamp,
+			.features = &last, .n_last = OBSERVE_ALL, .target = w->target},
+		&o, err));
+	for (size_t p = 0; p < w->n; p++) {
+		metric[p] = o.metric[p];
+		for (size_t i = 0; late && i < last.n; i++)
+			late[p] += observation_mean(&o, p, i) / (double)last.n;
+	}
+	progress_add(&w->progress, 1);
+fail:
+	free(last.data);
+	observation_free(&o);
+	return err->code;
+}
+
+static int run_mediation(struct work *w, size_t which, const float **of_prompt, struct err *err)
+{
+	const struct mediation *m = &mediations[which];
+	struct feature_set clamped = {0}, others = {0};
+	struct recording recording =
+		observation_recording(w->lab, &w->clean, w->nodes, &w->prompts, of_prompt);
+
+	err_clear(err);
+	TRY(collect(w, m->clamped, true, &clamped, err));
+	TRY(collect(w, m->retained, false, &others, err));
+	recording.except = &others;
+	TRY(clamp_group(w, &clamped, m->retained ? &recording : NULL, w->mediated + which * w->n,
+		w->late + which * w->n, err));
+fail:
+	free(clamped.data);
+	free(others.data);
+	return err->code;
+}
+
+/* Random features retained where the middle nodes would be. */
+static int run_draw(struct work *w, size_t draw, const float **of_prompt, struct err *err)
+{
+	const struct condition none = condition_none();
+	struct feature_set clamped = {0};
+	struct observation seen = {0};
+	struct recording recording;
+
+	err_clear(err);
+	TRY(collect(w, 1U << EARLY, true, &clamped, err));
+	TRY(observe(w->lab,
+		&(struct observe_request){.prompts = &w->prompts, .condition = &none,
+			.features = &w->draws[draw], .n_last = OBSERVE_ALL},
+		&seen, err));
+	recording = observation_recording(w->lab, &seen, &w->draws[draw], &w->prompts, of_prompt);
+	TRY(clamp_group(w, &clamped, &recording, w->random + draw * w->n, NULL, err));
+fail:
+	free(clamped.data);
+	observation_free(&seen);
+	return err->code;
+}
+
+static int draw_controls(struct work *w, struct err *err)
+{
+	struct feature_set middle = {0};
+
+	err_clear(err);
+	TRY(collect(w, 1U << MIDDLE, true, &middle, err));
+	TRY(activation_stats_run(w->lab, &w->prompts, "feature_graph: features that occur", false,
+		&w->stats, err));
+	TRY(controls_draw(w->lab, &middle, w->nodes, w->stats.alive, w->n_draws, w->draws, err));
+fail:
+	free(middle.data);
+	return err->code;
+}
+
+static int run_mediations(struct work *w, struct err *err)
+{
+	const float **of_prompt = calloc(w->lab->prompts.n + 1, sizeof *of_prompt);
+
+	err_clear(err);
+	if (!of_prompt)
+		return err_nomem(err, "mediation", w->lab->prompts.n * sizeof *of_prompt);
+	TRY(draw_controls(w, err));
+	progress_begin(&w->progress, &w->lab->stages, "feature_graph: mediation",
+		N_MEDIATIONS + w->n_draws, "clamp");
+	for (size_t i = 0; i < N_MEDIATIONS; i++)
+		TRY(run_mediation(w, i, of_prompt, err));
+	for (size_t d = 0; d < w->n_draws; d++)
+		TRY(run_draw(w, d, of_prompt, err));
+	progress_end(&w->progress);
+fail:
+	free(of_prompt);
+	return err->code;
+}
+
+/* ---- 5. record --------------------------------------------------------------------------- */
+
+static int write_edges(struct work *w, struct table t, struct err *err)
+{
+	const size_t n = w->n, k = w->k;
+	const struct table_column columns[] = {
+		{"group", RESULTS_I32, {"node"}, {k}, "0 early, 1 middle, 2 late, by layer", ""},
+		{"unedited", RESULTS_F32, {"prompt", "node"}, {n, k},
+			"activation of the node, mean over the prompt's tokens", "1"},
+		{"activation", RESULTS_F32, {"source", "prompt", "node"}, {k, n, k},
+			"the same with the source clamped, before the edits of the node's layer", "1"},
+		{"metric_clean", RESULTS_F64, {"prompt"}, {n},
+			"logit[j] - logit[refusal], unedited", "logit"},
+		{"metric", RESULTS_F64, {"source", "prompt"}, {k, n},
+			"the same with the source clamped", "logit"}};
+	const void *const data[] = {w->group, w->unedited, w->activation, w->clean.metric,
+		w->metric};
+
+	TRY(table_prompts(t, &w->prompts, err));
+	TRY(table_features(t, "node", w->nodes, err));
+	TRY(table_scale(t, "source", k, "node that is clamped", err));
+	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+		TRY(table_write(t, &columns[i], data[i], err));
+	return 0;
+fail:
+	return err->code;
+}
+
+static int write_mediation(struct work *w, struct err *err)
+{
+	const struct table t = {w->lab->results, "/feature_graph/mediation"};
+	const char *names[N_MEDIATIONS];
+
+	for (size_t i = 0; i < N_MEDIATIONS; i++)
+		names[i] = mediations[i].name;
+	TRY(table_text_scale(t, "edit", names, N_MEDIATIONS, "group clamped, groups retained", err));
+	TRY(table_scale(t, "draw", w->n_draws, "random set; draw i has the run's seed + i", err));
+	TRY(table_write(t,
+		&(struct table_column){"metric", RESULTS_F64, {"edit", "/feature_graph/prompt"},
+			{N_MEDIATIONS, w->n}, "logit[j] - logit[refusal]", "logit"},
+		w->mediated, err));
+	TRY(table_write(t,
+		&(struct table_column){"late_activation", RESULTS_F64,
+			{"edit", "/feature_graph/prompt"}, {N_MEDIATIONS, w->n},
+			"activation of late nodes, mean over them and the prompt's tokens", "1"},
+		w->late, err));
+	return table_write(t,
+		&(struct table_column){"random_metric", RESULTS_F64,
+			{"draw", "/feature_graph/prompt"}, {w->n_draws, w->n},
+			"metric with the early nodes clamped and random features retained", "logit"},
+		w->random, err);
+fail:
+	return err->code;
+}
+
+/* Mean change of m against the unedited run. */
+static double mean_change(const struct work *w, const double *metric, size_t rows)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < rows * w->n; i++)
+		sum += (metric[i] - w->clean.metric[i % w->n]) / (double)(rows * w->n);
+	return sum;
+}
+
+static void report(const struct work *w)
+{
+	log_info("feature_graph: early nodes clamped %.2f logit; with the middle retained %.2f, the "
+		 "late %.2f, both %.2f; with random features retained %.2f",
+		mean_change(w, w->mediated, 1), mean_change(w, w->mediated + w->n, 1),
+		mean_change(w, w->mediated + 2 * w->n, 1), mean_change(w, w->mediated + 3 * w->n, 1),
+		w->n_draws > 0 ? mean_change(w, w->random, w->n_draws) : NAN);
+}
+
+int check_feature_graph(const struct lab *lab, struct err *err)
+{
+	TRY(lab_need_direction(lab, "feature_graph", err));
+	return lab_need_sets(lab, (enum method)method_of(lab->config->feature_graph.method),
+		"feature_graph", err);
+fail:
+	return err->code;
+}
+
+static int work_open(struct work *w, struct err *err)
+{
+	const struct config *c = w->lab->config;
+	size_t n, k;
+
+	for (size_t i = 0; i < c->feature_graph.prompts.n; i++)
+		TRY(lab_set(w->lab, c->feature_graph.prompts.items[i], &w->prompts, err));
+	n = w->n = w->prompts.n;
+	k = w->k = w->nodes->n;
+	w->group = calloc(k + 1, sizeof *w->group);
+	w->target = calloc(n + 1, sizeof *w->target);
+	w->unedited = calloc(n * k + 1, sizeof *w->unedited);
+	w->activation = calloc(k * n * k + 1, sizeof *w->activation);
+	w->metric = calloc(k * n + 1, sizeof *w->metric);
+	w->mediated = calloc(N_MEDIATIONS * n + 1, sizeof *w->mediated);
+	w->late = calloc(N_MEDIATIONS * n + 1, sizeof *w->late);
+	w->random = calloc(w->n_draws * n + 1, sizeof *w->random);
+	w->draws = calloc(w->n_draws + 1, sizeof *w->draws);
+	if (!w->group || !w->target || !w->unedited || !w->activation || !w->metric ||
+		!w->mediated || !w->late || !w->random || !w->draws)
+		return err_nomem(err, "edges", k * n * k * sizeof *w->activation);
+	return cut_groups(w, err);
+fail:
+	return err->code;
+}
+
+static void work_close(struct work *w)
+{
+	for (size_t d = 0; w->draws && d < w->n_draws; d++)
+		free(w->draws[d].data);
+	free(w->draws);
+	free(w->group);
+	free(w->target);
+	free(w->unedited);
+	free(w->activation);
+	free(w->metric);
+	free(w->mediated);
+	free(w->late);
+	free(w->random);
+	observation_free(&w->clean);
+	activation_stats_free(&w->stats);
+	free(w->prompts.data);
+}
+
+int experiment_feature_graph(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	const int method = method_of(c->feature_graph.method);
+	struct work w = {.lab = lab, .nodes = &lab->sets[method].global,
+		.n_draws = (size_t)c->feature_graph.draws};
+	const struct table t = {lab->results, "/feature_graph"};
+
+	err_clear(err);
+	/* 1. Nodes, and their groups by layer. */
+	TRY(work_open(&w, err));
+
+	/* 2. Their unedited activations, and the token j of the ablated run. */
+	TRY(observe_unedited(&w, err));
+
+	/* 3. Every node clamped: what becomes of the others. */
+	TRY(clamp_nodes(&w, err));
+
+	/* 4. Groups clamped while others are retained. */
+	TRY(run_mediations(&w, err));
+
+	/* 5. Record. */
+	TRY(write_edges(&w, t, err));
+	TRY(write_mediation(&w, err));
+	TRY(results_attribute_real(lab->results, "/feature_graph", "scale", c->feature_graph.scale,
+		err));
+	report(&w);
+fail:
+	work_close(&w);
+	return err->code;
+}

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * interactions.c - do features and tokens act on refusal by themselves or together (the paper's
+ * next check 3)?
+ *
+ * e(S) is the change of m = logit[j] - logit[refusal], j the argmax of the prompt's ablated run,
+ * when what S names is changed. If the parts acted by themselves, e would be a sum. Three ways to
+ * take F* (cossim_ap, global) apart:
+ *
+ *   features   f <- c f at all tokens, for one feature, for every pair, for all:
+ *              interaction of a pair = e(ij) - e(i) - e(j)
+ *   tokens     F* held at c times its unedited values at one of the last `positions` tokens, at
+ *              those before, at all; at the other tokens it is held at its unedited values
+ *   layers     the direction taken out of one layer's whole residual stream, against the same
+ *              done to the F0 of that layer alone: held at the values that taking it out gives them
+ *
+ * Control: random sets with as many features per layer as F*, of features that occur, for which
+ * singles, pairs and all are measured alike.
+ *
+ * Writes:  /interactions, all per prompt, in logits.
+ * Cost:    one pass each: K*(K* + 1)/2 + 1 for F* and each draw, positions + 2 for tokens, 3 per
+ *          layer.
+ */
+#include "experiments/experiments.h"
+
+#include "host/base/log.h"
+#include "host/base/size.h"
+#include "host/run/activation_stats.h"
+#include "host/run/candidates.h"
+#include "host/run/controls.h"
+#include "host/run/observe.h"
+#include "host/run/table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A set and what changing its parts does: rows are K singles, K(K-1)/2 pairs (0,1), (0,2), ...,
+ * and all. */
+struct parts {
+	const struct feature_set *set;
+	double *effect; /* [rows, n] */
+};
+
+struct work {
+	struct lab *lab;
+	struct prompt_ids prompts;
+	size_t n, n_layer, n_draws;
+	struct candidates candidates;  /* F0 */
+	struct observation clean;      /* F* at every token, unedited */
+	int32_t *target;               /* [n] token j */
+	struct activation_stats stats; /* which features occur */
+	struct feature_set *draws;
+	struct parts best, *random;    /* of F*; [n_draws] */
+	size_t n_groups;
+	double *tokens;                /* [n_groups, n] from the first group to all tokens */
+	double *vector, *features;     /* [n_layer + 1, n] each layer, and all at once */
+	struct progress progress;
+};
+
+static const struct feature_set *best(const struct work *w)
+{
+	return &w->lab->sets[METHOD_COSSIM_AP].global;
+}
+
+static size_t rows_of(size_t k)
+{
+	return k + k * (k - 1) / 2 + 1;
+}
+
+/* Change of m under a condition. */
+static int effect_of(struct work *w, const struct condition *condition, double *effect,
+	struct err *err)
+{
+	struct observation o = {0};
+
+	err_clear(err);
+	TRY(observe(w->lab,
+		&(struct observe_request){.prompts = &w->prompts, .condition = condition, .n_last = 1,
+			.target = w->target},
+		&o, err));
+	for (size_t i = 0; i < w->n; i++)
+		effect[i] = o.metric[i] - w->clean.metric[i];
+	progress_add(&w->progress, 1);
+fail:
+	observation_free(&o);
+	return err->code;
+}
+
+/* ---- 1. the unedited run ----------------------------------------------------------------- */
+
+static int observe_unedited(struct work *w, struct err *err)
+{
+	const struct condition none = condition_none(), ablate = condition_ablate();
+	struct observation ablated = {0};
+
+	err_clear(err);
+	TRY(observe(w->lab,
+		&(struct observe_request){.title = "interactions: direction ablated",
+			.prompts = &w->prompts, .condition = &ablate, .n_last = 1},
+		&ablated, err));
+	w->target = malloc(w->n * sizeof *w->target + 1);
+	if (!w->target) {
+		err_nomem(err, "targets", w->n * sizeof *w->target);
+		goto fail;
+	}
+	memcpy(w->target, ablated.first_token, w->n * sizeof *w->target);
+	TRY(observe(w->lab,
+		&(struct observe_request){.title = "interactions: unedited", .prompts = &w->prompts,
+			.condition = &none, .features = best(w), .n_last = OBSERVE_ALL,
+			.target = w->target},
+		&w->clean, err));
+fail:
+	observation_free(&ablated);
+	return err->code;
+}
+
+/* ---- 2. features ------------------------------------------------------------------------- */
+
+static int clamp(struct work *w, const struct feature *features, size_t n, double *effect,
+	struct err *err)
+{
+	struct feature_set set = {0};
+	struct condition condition;
+
+	err_clear(err);
+	for (size_t i = 0; i < n; i++)
+		TRY(feature_set_add(&set, features[i], err));
+	condition = condition_scale_set("part", &set, w->lab->config->interactions.scale);
+	TRY(effect_of(w, &condition, effect, err));
+fail:
+	free(set.data);
+	return err->code;
+}
+
+static int take_apart(struct work *w, const struct feature_set *set, struct parts *parts,
+	struct err *err)
+{
+	const size_t k = set->n;
+	double *row;
+
+	*parts = (struct parts){set, calloc(rows_of(k) * w->n + 1, sizeof(double))};
+	if (!parts->effect)
+		return err_nomem(err, "effects", rows_of(k) * w->n * sizeof(double));
+	row = parts->effect;
+	for (size_t i = 0; i < k; i++, row += w->n)
+		TRY(clamp(w, &set->data[i], 1, row, err));
+	for (size_t i = 0; i < k; i++) {
+		for (size_t j = i + 1; j < k; j++, row += w->n) {
+			const struct feature pair[2] = {set->data[i], set->data[j]};
+
+			TRY(clamp(w, pair, 2, row, err));
+		}
+	}
+	return clamp(w, set->data, k, row, err);
+fail:
+	return err->code;
+}
+
+static int take_features(struct work *w, struct err *err)
+{
+	TRY(activation_stats_run(w->lab, &w->prompts, "interactions: features that occur", false,
+		&w->stats, err));
+	TRY(controls_draw(w->lab, best(w), NULL, w->stats.alive, w->n_draws, w->draws, err));
+	progress_begin(&w->progress, &w->lab->stages, "interactions: singles, pairs, all",
+		rows_of(best(w)->n) * (1 + w->n_draws), "clamp");
+	TRY(take_apart(w, best(w), &w->best, err));
+	for (size_t d = 0; d < w->n_draws; d++)
+		TRY(take_apart(w, &w->draws[d], &w->random[d], err));
+	progress_end(&w->progress);
+	return 0;
+fail:
+	return err->code;
+}
+
+/* ---- 3. tokens --------------------------------------------------------------------------- */
+
+/* Group of token t of a prompt of n: the last tokens by themselves, the last one last. */
+static size_t group_of(const struct work *w, size_t t, size_t n)
+{
+	const size_t single = w->n_groups - 2, from_end = n - 1 - t;
+
+	return from_end < single ? single - from_end : 0;
+}
+
+/* F* at c times its unedited values in one group (the last row: in all), unedited elsewhere. */
+static int scale_tokens(struct work *w, size_t group, float *values, const float **of_prompt,
+	struct err *err)
+{
+	const struct feature_set none = {0};
+	const struct recording recording = {.features = best(w), .prefix = w->clean.prefix,
+		.of_prompt = of_prompt};
+	struct condition condition = condition_scale_set("tokens", &none, 1);
+	const float c = (float)w->lab->config->interactions.scale;
+	const size_t k = best(w)->n;
+
+	for (size_t i = 0; i < w->n; i++) {
+		const size_t from = w->clean.start[i], n = w->clean.start[i + 1] - from;
+
+		of_prompt[w->prompts.data[i]] = values + from * k;
+		for (size_t t = 0; t < n; t++) {
+			const bool within =
+				group + 1 == w->n_groups || group == group_of(w, t, n);
+
+			for (size_t f = 0; f < k; f++)
+				values[(from + t) * k + f] = (within ? c : 1) *
+					w->clean.activation[(from + t) * k + f];
+		}
+	}
+	condition.retained = &recording;
+	return effect_of(w, &condition, w->tokens + group * w->n, err);
+}
+
+static int take_tokens(struct work *w, struct err *err)
+{
+	float *values = malloc(w->clean.start[w->n] * best(w)->n * sizeof *values + 1);
+	const float **of_prompt = calloc(w->lab->prompts.n + 1, sizeof *of_prompt);
+
+	err_clear(err);
+	w->tokens = calloc(w->n_groups * w->n + 1, sizeof *w->tokens);
+	if (!values || !of_prompt || !w->tokens) {
+		err_nomem(err, "effects", w->n_groups * w->n * sizeof *w->tokens);
+		goto fail;
+	}
+	progress_begin(&w->progress, &w->lab->stages, "interactions: tokens", w->n_groups, "clamp");
+	for (size_t g = 0; g < w->n_groups; g++)
+		TRY(scale_tokens(w, g, values, of_prompt, err));
+	progress_end(&w->progress);
+fail:
+	free(values);
+	free(of_prompt);
+	return err->code;
+}
+
+/* ---- 4. layers --------------------------------------------------------------------------- */
+
+/* The direction out of layers `first` to `last`: of the whole residual stream, then of the F0 there
+ * alone, held at the values it left them with. Row `row` of both tables. */
+static int steer(struct work *w, size_t first, size_t last, size_t row, struct err *err)
+{
+	const struct condition ablate = condition_ablate_layers(first, last);
+	const struct feature_set none = {0};
+	struct condition hold = condition_scale_set("layer", &none, 1);
+	const float **of_prompt = calloc(w->lab->prompts.n + 1, sizeof *of_prompt);
+	struct feature_set own = {0};
+	struct observation seen = {0};
+	struct recording recording;
+
+	err_clear(err);
+	if (!of_prompt) {
+		err_nomem(err, "effects", w->lab->prompts.n * sizeof *of_prompt);
+		goto fail;
+	}
+	for (size_t k = 0; k < w->candidates.set.n; k++) {
+		const struct feature f = w->candidates.set.data[k];
+
+		if ((size_t)f.layer >= first && (size_t)f.layer <= last)
+			TRY(feature_set_add(&own, f, err));
+	}
+	TRY(effect_of(w, &ablate, w->vector + row * w->n, err));
+	TRY(observe(w->lab,
+		&(struct observe_request){.prompts = &w->prompts, .condition = &ablate,
+			.features = &own, .n_last = OBSERVE_ALL, .edited = true},
+		&seen, err));
+	recording = observation_recording(w->lab, &seen, &own, &w->prompts, of_prompt);
+	hold.retained = &recording;
+	TRY(effect_of(w, &hold, w->features + row * w->n, err));
+fail:
+	free(own.data);
+	free(of_prompt);
+	observation_free(&seen);
+	return err->code;
+}
+
+static int take_layers(struct work *w, struct err *err)
+{
+	const size_t rows = w->n_layer + 1;
+
+	w->vector = calloc(rows * w->n + 1, sizeof *w->vector);
+	w->features = calloc(rows * w->n + 1, sizeof *w->features);
+	if (!w->vector || !w->features)
+		return err_nomem(err, "effects", 2 * rows * w->n * sizeof *w->vector);
+	TRY(candidates_find(&w->candidates, w->lab, (size_t)w->lab->config->attribution.k0, err));
+	progress_begin(&w->progress, &w->lab->stages, "interactions: layers", 2 * rows, "edit");
+	for (size_t l = 0; l < w->n_layer; l++)
+		TRY(steer(w, l, l, l, err));
+	TRY(steer(w, 0, w->n_layer - 1, w->n_layer, err));
+	progress_end(&w->progress);
+	return 0;
+fail:
+	return err->code;
+}
+
+/* ---- 5. record --------------------------------------------------------------------------- */
+
+/* GROUP/{layer,feature,cosine,single,pair_first,pair_second,pair,all}. */
+static int write_parts(struct work *w, const char *group, const struct parts *p, struct err *err)
+{
+	const struct table t = {w->lab->results, group};
+	const size_t k = p->set->n, pairs = k * (k - 1) / 2;
+	int32_t *members = malloc(2 * pairs * sizeof *members + 1);
+	size_t at = 0;
+
+	err_clear(err);
+	if (!members)
+		return err_nomem(err, "pairs", 2 * pairs * sizeof *members);
+	for (size_t i = 0; i < k; i++) {
+		for (size_t j = i + 1; j < k; j++, at++) {
+			members[at] = (int32_t)i;
+			members[pairs + at] = (int32_t)j;
+		}
+	}
+	TRY(table_features(t, "rank", p->set, err));
+	TRY(table_scale(t, "pair_number", pairs, "pair of features", err));
+	TRY(table_write(t,
+		&(struct table_column){"pair_first", RESULTS_I32, {"pair_number"}, {pairs},
+			"rank of its first feature", ""},
+		members, err));
+	TRY(table_write(t,
+		&(struct table_column){"pair_second", RESULTS_I32, {"pair_number"}, {pairs},
+			"rank of its second feature", ""},
+		members + pairs, err));
+	TRY(table_write(t,
+		&(struct table_column){"single", RESULTS_F64, {"rank", "/interactions/prompt"},
+			{k, w->n}, "change of the metric with one feature clamped", "logit"},
+		p->effect, err));
+	TRY(table_write(t,
+		&(struct table_column){"pair", RESULTS_F64, {"pair_number", "/interactions/prompt"},
+			{pairs, w->n}, "change of the metric with two features clamped", "logit"},
+		p->effect + k * w->n, err));
+	TRY(table_write(t,
+		&(struct table_column){"all", RESULTS_F64, {"/interactions/prompt"}, {w->n},
+			"change of the metric with all of them clamped", "logit"},
+		p->effect + (k + pairs) * w->n, err));
+fail:
+	free(members);
+	return err->code;
+}
+
+static int write_tokens(struct work *w, struct table t, struct err *err)
+{
+	char texts[32][24];
+	const char *names[32];
+
+	for (size_t g = 0; g < w->n_groups; g++) {
+		const size_t from_end = w->n_groups - 1 - g;
+
+		names[g] = texts[g];
+		if (g == 0)
+			snprintf(texts[g], sizeof texts[g], "before");
+		else if (from_end == 0)
+			snprintf(texts[g], sizeof texts[g], "all");
+		else
+			snprintf(texts[g], sizeof texts[g], "-%zu", from_end);
+	}
+	TRY(table_text_scale(t, "token_group", names, w->n_groups,
+		"tokens counted from the end of the prompt, those before, and all", err));
+	return table_write(t,
+		&(struct table_column){"tokens", RESULTS_F64, {"token_group", "prompt"},
+			{w->n_groups, w->n},
+			"change of the metric with F* scaled at these tokens, held elsewhere", "logit"},
+		w->tokens, err);
+fail:
+	return err->code;
+}
+
+static int write_layers(struct work *w, struct table t, struct err *err)
+{
+	const size_t n = w->n, n_layer = w->n_layer;
+	const struct table_column columns[] = {
+		{"vector", RESULTS_F64, {"/layer", "prompt"}, {n_layer, n},
+			"change of the metric with the direction ablated in one layer", "logit"},
+		{"features", RESULTS_F64, {"/layer", "prompt"}, {n_layer, n},
+			"the same with only the layer's F0 moved as the ablation moves them", "logit"},
+		{"vector_all", RESULTS_F64, {"prompt"}, {n},
+			"change of the metric with the direction ablated in all layers", "logit"},
+		{"features_all", RESULTS_F64, {"prompt"}, {n},
+			"the same with only F0 moved as the ablation moves them", "logit"}};
+	const double *const data[] = {w->vector, w->features, w->vector + n_layer * n,
+		w->features + n_layer * n};
+
+	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+		TRY(table_write(t, &columns[i], data[i], err));
+	return 0;
+fail:
+	return err->code;
+}
+
+static int write(struct work *w, struct err *err)
+{
+	const struct table t = {w->lab->results, "/interactions"};
+	char group[64];
+
+	TRY(table_prompts(t, &w->prompts, err));
+	TRY(table_write(t,
+		&(struct table_column){"metric_clean", RESULTS_F64, {"prompt"}, {w->n},
+			"logit[j] - logit[refusal], unedited", "logit"},
+		w->clean.metric, err));
+	TRY(write_parts(w, "/interactions/best", &w->best, err));
+	for (size_t d = 0; d < w->n_draws; d++) {
+		snprintf(group, sizeof group, "/interactions/random%zu", d);
+		TRY(write_parts(w, group, &w->random[d], err));
+	}
+	TRY(write_tokens(w, t, err));
+	TRY(write_layers(w, t, err));
+	return results_attribute_real(w->lab->results, "/interactions", "scale",
+		w->lab->config->interactions.scale, err);
+fail:
+	return err->code;
+}
+
+static double mean_of(const double *values, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += values[i] / (double)n;
+	return sum;
+}
+
+/* Sum of the singles, mean over prompts. */
+static double sum_of_singles(const struct work *w, const struct parts *p)
+{
+	return mean_of(p->effect, p->set->n * w->n) * (double)p->set->n;
+}
+
+static void report(const struct work *w)
+{
+	const size_t k = best(w)->n, last = w->n_layer * w->n, groups = w->n_groups - 1;
+
+	log_info("interactions: F* together %.2f logit, the sum of its features %.2f; over tokens "
+		 "%.2f, the sum of its tokens %.2f; the direction ablated %.2f, F0 moved alike %.2f",
+		mean_of(w->best.effect + (rows_of(k) - 1) * w->n, w->n), sum_of_singles(w, &w->best),
+		mean_of(w->tokens + groups * w->n, w->n),
+		mean_of(w->tokens, groups * w->n) * (double)groups, mean_of(w->vector + last, w->n),
+		mean_of(w->features + last, w->n));
+}
+
+int check_interactions(const struct lab *lab, struct err *err)
+{
+	TRY(lab_need_direction(lab, "interactions", err));
+	return lab_need_sets(lab, METHOD_COSSIM_AP, "interactions", err);
+fail:
+	return err->code;
+}
+
+static int work_open(struct work *w, struct err *err)
+{
+	const struct config *c = w->lab->config;
+
+	for (size_t i = 0; i < c->interactions.prompts.n; i++)
+		TRY(lab_set(w->lab, c->interactions.prompts.items[i], &w->prompts, err));
+	w->n = w->prompts.n;
+	w->draws = calloc(w->n_draws + 1, sizeof *w->draws);
+	w->random = calloc(w->n_draws + 1, sizeof *w->random);
+	if (!w->draws || !w->random)
+		return err_nomem(err, "random features", w->n_draws * sizeof *w->draws);
+	return 0;
+fail:
+	return err->code;
+}
+
+static void work_close(struct work *w)
+{
+	for (size_t d = 0; w->draws && w->random && d < w->n_draws; d++) {
+		free(w->draws[d].data);
+		free(w->random[d].effect);
+	}
+	free(w->draws);
+	free(w->random);
+	free(w->best.effect);
+	free(w->tokens);
+	free(w->vector);
+	free(w->features);
+	free(w->target);
+	observation_free(&w->clean);
+	activation_stats_free(&w->stats);
+	candidates_free(&w->candidates);
+	free(w->prompts.data);
+}
+
+int experiment_interactions(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
+		.n_draws = (size_t)c->interactions.draws,
+		.n_groups = (size_t)c->interactions.positions + 2};
+
+	err_clear(err);
+	TRY(work_open(&w, err));
+
+	/* 1. The unedited run, and the token j of the ablated one. */
+	TRY(observe_unedited(&w, err));
+
+	/* 2. F* feature by feature, in pairs, whole; random sets likewise. */
+	TRY(take_features(&w, err));
+
+	/* 3. F* token by token. */
+	TRY(take_tokens(&w, err));
+
+	/* 4. Whole residual streams against F0, layer by layer. */
+	TRY(take_layers(&w, err));
+
+	/* 5. Record. */
+	TRY(write(&w, err));
+	report(&w);
+fail:
+	work_close(&w);
+	return err->code;
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * low_cosine.c - does looking only near the direction exclude mechanisms of refusal (open
+ * question 3 of the paper)?
+ *
+ * The indirect effect of every feature, near the direction or not, chooses four sets of K*:
+ *
+ *   inside    the best of F0, the K0 of each layer nearest to the direction: the paper's F*
+ *   outside   the best of all others
+ *   low       of these, the best with |cosine| at most low_cosine.max_cosine
+ *   both      inside and outside together
+ *
+ * and each is clamped, f <- c f at all tokens, as in jailbreak.c. If what lies outside makes the
+ * model comply as well, without costing more on harmless prompts, the direction misses something.
+ * Control: random sets with as many features per layer as `outside`, of features that occur on
+ * these prompts and are in none of the sets.
+ *
+ * Writes:  /low_cosine: effect and cosine of every feature [layer, feature]; the sets and draws;
+ *          /generations/low_cosine, /scores/low_cosine (harmful prompts), /scores/low_cosine_ce
+ *          (cross-entropy on harmless ones).
+ * Cost:    N + 1 passes forward and N back over the prompts and two full encodings per layer; one
+ *          generation and one pass over harmless answers per set, draw and c.
+ */
+#include "experiments/experiments.h"
+
+#include "host/base/log.h"
+#include "host/run/activation_stats.h"
+#include "host/run/answers.h"
+#include "host/run/candidates.h"
+#include "host/run/controls.h"
+#include "host/run/effects.h"
+#include "host/run/table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { INSIDE, OUTSIDE, LOW, BOTH, N_SETS };
+static const char *const set_names[N_SETS] = {"inside", "outside", "low", "both"};
+
+struct work {
+	struct lab *lab;
+	struct prompt_ids prompts;
+	struct candidates candidates;
+	struct effects effects;
+	struct feature_set sets[N_SETS];
+	struct activation_stats stats; /* which features occur */
+	struct feature_set *draws;     /* [low_cosine.draws] */
+	struct continuation unedited;
+	struct answers answers;
+};
+
+/* ---- 1. sets ---------------------------------------------------------------------------- */
+
+static int choose_sets(struct work *w, struct err *err)
+{
+	const struct candidates *c = &w->candidates;
+	const size_t k_star = (size_t)w->lab->config->attribution.k_star;
+	const double limit = w->lab->config->low_cosine.max_cosine;
+
+	for (size_t i = 0; i < c->n_layer * c->d_sae; i++) {
+		const struct feature f = {(int32_t)(i / c->d_sae), (int32_t)(i % c->d_sae),
+			c->cosines[i], (float)w->effects.all[i]};
+		const bool inside = feature_set_holds(&c->set, f.layer, f.id);
+
+		if (f.score == 0) /* never active */
+			continue;
+		TRY(feature_set_offer(&w->sets[inside ? INSIDE : OUTSIDE], k_star, f, err));
+		if (!inside && fabs(f.cosine) <= limit)
+			TRY(feature_set_offer(&w->sets[LOW], k_star, f, err));
+	}
+	for (int s = INSIDE; s <= OUTSIDE; s++)
+		for (size_t i = 0; i < w->sets[s].n; i++)
+			TRY(feature_set_add(&w->sets[BOTH], w->sets[s].data[i], err));
+	return 0;
+fail:
+	return err->code;
+}
+
+static int draw_controls(struct work *w, struct err *err)
+{
+	struct feature_set chosen = {0};
+	const size_t n = (size_t)w->lab->config->low_cosine.draws;
+
+	err_clear(err);
+	w->draws = calloc(n + 1, sizeof *w->draws);
+	if (!w->draws)
+		return err_nomem(err, "random features", n * sizeof *w->draws);
+	for (int s = LOW; s < N_SETS; s++)
+		for (size_t i = 0; i < w->sets[s].n; i++)
+			TRY(feature_set_add(&chosen, w->sets[s].data[i], err));
+	TRY(activation_stats_run(w->lab, &w->prompts, "low_cosine: features that occur", false,
+		&w->stats, err));
+	TRY(controls_draw(w->lab, &w->sets[OUTSIDE], &chosen, w->stats.alive, n, w->draws, err));
+fail:
+	free(chosen.data);
+	return err->code;
+}
+
+/* ---- 2. clamps -------------------------------------------------------------------------- */
+
+static int run_clamp(struct work *w, const char *name, const struct feature_set *set, double c,
+	struct err *err)
+{
+	const struct condition clamp = condition_scale_set(name, set, c);
+	struct continuation replies = {0};
+	char title[96];
+
+	err_clear(err);
+	snprintf(title, sizeof title, "low_cosine: %s", clamp.name);
+	TRY(continuation_run(w->lab, &w->prompts, &clamp, title, &w->unedited, &replies, err));
+	TRY(continuation_write(w->lab, "low_cosine", &clamp, &w->prompts, &replies, err));
+	TRY(answers_score(&w->answers, w->lab, &clamp, err));
+fail:
+	continuation_free(&replies);
+	return err->code;
+}
+
+/* All sets and draws times c. */
+static int run_clamps(struct work *w, double c, struct err *err)
+{
+	char name[48];
+
+	for (int s = 0; s < N_SETS; s++) {
+		snprintf(name, sizeof name, "%s_global", set_names[s]);
+		if (w->sets[s].n > 0)
+			TRY(run_clamp(w, name, &w->sets[s], c, err));
+	}
+	for (int64_t d = 0; d < w->lab->config->low_cosine.draws; d++) {
+		snprintf(name, sizeof name, "random%lld_global", (long long)d);
+		TRY(run_clamp(w, name, &w->draws[d], c, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+/* ---- 3. record -------------------------------------------------------------------------- */
+
+static int write_set(struct lab *lab, const char *name, const struct feature_set *set,
+	struct err *err)
+{
+	char group[64];
+	const struct table t = {lab->results, group};
+	float *score = malloc(set->n * sizeof *score + 1);
+
+	err_clear(err);
+	if (!score)
+		return err_nomem(err, name, set->n * sizeof *score);
+	for (size_t i = 0; i < set->n; i++)
+		score[i] = set->data[i].score;
+	snprintf(group, sizeof group, "/low_cosine/%s", name);
+	TRY(table_features(t, "rank", set, err));
+	TRY(table_write(t,
+		&(struct table_column){"score", RESULTS_F32, {"rank"}, {set->n},
+			"mean indirect effect", "logit"},
+		score, err));
+fail:
+	free(score);
+	return err->code;
+}
+
+static int write_draws(struct work *w, struct err *err)
+{
+	const struct table t = {w->lab->results, "/low_cosine/random"};
+	const size_t n = (size_t)w->lab->config->low_cosine.draws, rank = w->sets[OUTSIDE].n;
+	int32_t *ids = malloc(2 * n * rank * sizeof *ids + 1);
+
+	err_clear(err);
+	if (!ids)
+		return err_nomem(err, "random features", 2 * n * rank * sizeof *ids);
+	for (size_t i = 0; i < n * rank; i++) {
+		const struct feature_set *set = &w->draws[i / rank];
+		const bool there = i % rank < set->n;
+
+		ids[i] = there ? set->data[i % rank].layer : -1;
+		ids[n * rank + i] = there ? set->data[i % rank].id : -1;
+	}
+	TRY(table_scale(t, "draw", n, "random set; draw i has the run's seed + i", err));
+	TRY(table_scale(t, "rank", rank, "in the order of the draw", err));
+	TRY(table_write(t,
+		&(struct table_column){"layer", RESULTS_I32, {"draw", "rank"}, {n, rank},
+			"layer of the feature; -1 beyond the end of a shorter set", ""},
+		ids, err));
+	TRY(table_write(t,
+		&(struct table_column){"feature", RESULTS_I32, {"draw", "rank"}, {n, rank},
+			"index of the feature in its SAE; -1 = padding", ""},
+		ids + n * rank, err));
+fail:
+	free(ids);
+	return err->code;
+}
+
+static int write_features(struct work *w, struct err *err)
+{
+	const struct candidates *c = &w->candidates;
+	const struct table t = {w->lab->results, "/low_cosine"};
+
+	TRY(table_write(t,
+		&(struct table_column){"effect", RESULTS_F64, {"/layer", "/feature"},
+			{c->n_layer, c->d_sae},
+			"indirect effect of every feature, mean over tokens and prompts", "logit"},
+		w->effects.all, err));
+	TRY(table_write(t,
+		&(struct table_column){"cosine", RESULTS_F32, {"/layer", "/feature"},
+			{c->n_layer, c->d_sae}, "cosine of every decoder row and the direction", "1"},
+		c->cosines, err));
+	for (int s = 0; s < BOTH; s++)
+		TRY(write_set(w->lab, set_names[s], &w->sets[s], err));
+	return write_draws(w, err);
+fail:
+	return err->code;
+}
+
+/* How much of all positive effect lies in F0. */
+static double share_inside(const struct work *w)
+{
+	const struct candidates *c = &w->candidates;
+	double inside = 0, all = 0;
+
+	for (size_t i = 0; i < c->n_layer * c->d_sae; i++)
+		all += fmax(w->effects.all[i], 0);
+	for (size_t k = 0; k < c->set.n; k++)
+		inside += fmax(w->effects.all[(size_t)c->set.data[k].layer * c->d_sae +
+				       (size_t)c->set.data[k].id], 0);
+	return all > 0 ? inside / all : NAN;
+}
+
+int check_low_cosine(const struct lab *lab, struct err *err)
+{
+	TRY(lab_need_direction(lab, "low_cosine", err));
+	return candidates_check(lab, err);
+fail:
+	return err->code;
+}
+
+int experiment_low_cosine(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	const struct condition none = condition_none();
+	struct work w = {.lab = lab};
+
+	err_clear(err);
+	for (size_t i = 0; i < c->low_cosine.prompts.n; i++)
+		TRY(lab_set(lab, c->low_cosine.prompts.items[i], &w.prompts, err));
+
+	/* 1. The indirect effect of every feature; sets inside and outside F0, and random ones. */
+	TRY(candidates_find(&w.candidates, lab, (size_t)c->attribution.k0, err));
+	TRY(effects_run(lab,
+		&(struct effects_request){.prompts = &w.prompts, .candidates = &w.candidates.set,
+			.title = "low_cosine: integrated gradients", .all_features = true},
+		&w.effects, err));
+	TRY(choose_sets(&w, err));
+	TRY(draw_controls(&w, err));
+	TRY(write_features(&w, err));
+	log_info("low_cosine: F0 carries %.2f of all positive effect; the best outside has %.3f logit, "
+		 "the best inside %.3f",
+		share_inside(&w), w.sets[OUTSIDE].n > 0 ? w.sets[OUTSIDE].data[0].score : NAN,
+		w.sets[INSIDE].n > 0 ? w.sets[INSIDE].data[0].score : NAN);
+
+	/* 2. Harmful prompts and harmless answers, unedited and under each clamp. */
+	TRY(continuation_run(lab, &w.prompts, &none, "low_cosine: none", NULL, &w.unedited, err));
+	TRY(continuation_write(lab, "low_cosine", &none, &w.prompts, &w.unedited, err));
+	TRY(answers_run(&w.answers, lab, "low_cosine_ce", c->low_cosine.harmless, err));
+	TRY(answers_score(&w.answers, lab, &none, err));
+	for (size_t k = 0; k < c->low_cosine.scale.n; k++)
+		TRY(run_clamps(&w, c->low_cosine.scale.items[k], err));
+fail:
+	for (int s = 0; s < N_SETS; s++)
+		free(w.sets[s].data);
+	for (int64_t d = 0; w.draws && d < c->low_cosine.draws; d++)
+		free(w.draws[d].data);
+	free(w.draws);
+	activation_stats_free(&w.stats);
+	effects_free(&w.effects);
+	candidates_free(&w.candidates);
+	continuation_free(&w.unedited);
+	answers_free(&w.answers);
+	free(w.prompts.data);
+	return err->code;
+}

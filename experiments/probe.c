@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * probe.c - do features of refusal tell harmful prompts from benign ones in new disguises (paper
+ * section 5.3, table 4)?
+ *
+ * Logistic probes (host/method/probe.h: AdamW, rate 1e-2, 50 full-batch epochs, the best epoch on
+ * validation prompts) are trained on plain prompts, harmful against benign, and tested on
+ * adversarial ones. What they see, mean over the prompt's last tokens:
+ *
+ *   refusal    activations of F_R (categories.c)
+ *   random_i   of as many random features in the same layers that occur on the training prompts
+ *   layer_l    resid_post of layer l, dense
+ *
+ * Departs: probes start at zero weights, so nothing depends on a draw but the split of the
+ * training prompts; the best epoch is the one of lowest cross-entropy.
+ * Writes: /probe/...: score of every probe for every prompt, accuracy per part.
+ * Cost:   two forward passes over all prompts, holding resid_post of all layers at their last
+ *         tokens in memory; one with a full encoding over the training prompts; the probes are
+ *         minor.
+ */
+#include "experiments/experiments.h"
+
+#include "host/base/log.h"
+#include "host/base/random.h"
+#include "host/base/size.h"
+#include "host/base/vec.h"
+#include "host/method/probe.h"
+#include "host/model/transfer.h"
+#include "host/run/activation_stats.h"
+#include "host/run/activations.h"
+#include "host/run/controls.h"
+#include "host/run/readings.h"
+
+#include <stdio.h>
+
+enum { TRAIN, VALIDATION, FIRST_TEST };
+
+struct work {
+	struct lab *lab;
+	size_t n_layer, d, n_last, n_draws, n_parts, n_probes;
+	struct prompt_ids prompts, train; /* all; of training and validation */
+	uint8_t *label;                   /* [prompts.n] 1 = harmful */
+	int32_t *part;                    /* [prompts.n] TRAIN, VALIDATION, FIRST_TEST + k */
+	struct feature_set *sets;         /* [1 + n_draws] F_R, random sets */
+	struct feature_set watched;       /* all of them, set after set */
+	struct readings readings;         /* of these */
+	float *dense;                     /* [n_layer, prompts.n, d] */
+	float *download;                  /* [a batch, d] */
+	size_t download_rows;
+	double *score;                    /* [n_probes, prompts.n] */
+	double *accuracy;                 /* [n_probes, n_parts] */
+	double *loss;                     /* [n_probes] on validation prompts */
+	int32_t *epoch;                   /* [n_probes] */
+	char (*name)[32];                 /* [n_probes] */
+};
+
+/* ---- 1. prompts ------------------------------------------------------------------------- */
+
+static int add_set(struct work *w, const char *set, uint8_t label, int32_t part, struct err *err)
+{
+	const size_t first = w->prompts.n;
+
+	if (lab_set(w->lab, set, &w->prompts, err))
+		return err->code;
+	for (size_t i = first; i < w->prompts.n; i++) {
+		w->label[i] = label;
+		w->part[i] = part;
+	}
+	return 0;
+}
+
+/* A share of the training prompts, drawn with the seed, becomes validation. */
+static int split(struct work *w, size_t n, struct err *err)
+{
+	const size_t n_validation = (size_t)(w->lab->config->probe.validation * (double)n + 0.5);
+	uint64_t seed = (uint64_t)w->lab->config->seed;
+	size_t *order = malloc(n * sizeof *order + 1);
+
+	if (!order)
+		return err_nomem(err, "a split", n * sizeof *order);
+	for (size_t i = 0; i < n; i++)
+		order[i] = i;
+	for (size_t i = n; i > 1; i--) {
+		const size_t j = random_below(&seed, i), swap = order[i - 1];
+
+		order[i - 1] = order[j];
+		order[j] = swap;
+	}
+	for (size_t i = 0; i < n_validation; i++)
+		w->part[order[i]] = VALIDATION;
+	free(order);
+	return 0;
+}
+
+static int gather(struct work *w, struct err *err)
+{
+	const struct config *c = w->lab->config;
+
+	w->label = calloc(w->lab->prompts.n + 1, sizeof *w->label);
+	w->part = calloc(w->lab->prompts.n + 1, sizeof *w->part);
+	if (!w->label || !w->part)
+		return err_nomem(err, "prompts", w->lab->prompts.n * sizeof *w->part);
+	TRY(add_set(w, c->probe.train_harmful, 1, TRAIN, err));
+	TRY(add_set(w, c->probe.train_benign, 0, TRAIN, err));
+	TRY(vec_append(&w->train, w->prompts.data, w->prompts.n, err));
+	TRY(split(w, w->train.n, err));
+	for (size_t k = 0; k < c->probe.test_harmful.n; k++) {
+		TRY(add_set(w, c->probe.test_harmful.items[k], 1, FIRST_TEST + (int32_t)k, err));
+		TRY(add_set(w, c->probe.test_benign.items[k], 0, FIRST_TEST + (int32_t)k, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+/* ---- 2. what probes see ---------------------------------------------------------------- */
+
+/* A unit holds, for its prompts: "place" [n] in the list, and for each layer "LAYER" [n, d], the
+ * mean over the last tokens. */
+static int put_places(const struct activation_batch *batch, struct unit *out, struct err *err)
+{
+	int32_t *place = malloc(batch->n_prompts * sizeof *place + 1);
+	int rc;
+
+	if (!place)
+		return err_nomem(err, "activations", batch->n_prompts * sizeof *place);
+	for (size_t i = 0; i < batch->n_prompts; i++)
+		place[i] = (int32_t)batch->index[i];
+	rc = unit_put(out, "place", RESULTS_I32, place, batch->n_prompts, err);
+	free(place);
+	return rc;
+}
+
+static int see_layer(void *context, size_t layer, const struct activation_batch *batch,
+	struct tensor x, struct unit *out, struct err *err)
+{
+	struct work *w = context;
+	float *mean = calloc(batch->n_prompts * w->d + 1, sizeof *mean);
+	char name[24];
+
+	err_clear(err);
+	if (batch->n_tokens > w->download_rows) {
+		free(w->download);
+		w->download_rows = batch->n_tokens;
+		w->download = malloc(w->download_rows * w->d * sizeof *w->download);
+	}
+	if (!w->download || !mean) {
+		err_nomem(err, "activations", w->download_rows * w->d * sizeof *w->download);
+		goto fail;
+	}
+	if (layer == 0)
+		TRY(put_places(batch, out, err));
+	TRY(download_floats(w->lab->dev, x, w->download, err));
+	for (size_t i = 0; i < batch->n_prompts; i++) {
+		const size_t end = batch->token_start[i + 1];
+		const size_t n = size_min(w->n_last, end - batch->token_start[i]);
+
+		for (size_t t = end - n; t < end; t++)
+			for (size_t j = 0; j < w->d; j++)
+				mean[i * w->d + j] += w->download[t * w->d + j] / (float)n;
+	}
+	snprintf(name, sizeof name, "%zu", layer);
+	TRY(unit_put(out, name, RESULTS_F32, mean, batch->n_prompts * w->d, err));
+fail:
+	free(mean);
+	return err->code;
+}
+
+static int take_layers(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct work *w = context;
+	void *place = NULL;
+	float *mean = NULL;
+	size_t n;
+
+	(void)b;
+	err_clear(err);
+	TRY(unit_get_all(in, "place", RESULTS_I32, &place, &n, err));
+	mean = malloc(n * w->d * sizeof *mean + 1);
+	if (!mean) {
+		err_nomem(err, "activations", n * w->d * sizeof *mean);
+		goto fail;
+	}
+	for (size_t l = 0; l < w->n_layer; l++) {
+		char name[24];
+
+		snprintf(name, sizeof name, "%zu", l);
+		TRY(unit_get(in, name, RESULTS_F32, mean, n * w->d, err));
+		for (size_t i = 0; i < n; i++) {
+			const size_t p = (size_t)((const int32_t *)place)[i];
+
+			if (p >= w->prompts.n) {
+				err_set(err, ERR_INPUT, "expected places below %zu, found %zu",
+					w->prompts.n, p);
+				goto fail;
+			}
+			memcpy(w->dense + (l * w->prompts.n + p) * w->d, mean + i * w->d,
+				w->d * sizeof *mean);
+		}
+	}
+fail:
+	free(place);
+	free(mean);
+	return err->code;
+}
+
+static int see_features(struct work *w, struct err *err)
+{
+	const struct condition none = condition_none();
+
+	for (size_t i = 0; i <= w->n_draws; i++)
+		TRY(vec_append(&w->watched, w->sets[i].data, w->sets[i].n, err));
+	TRY(readings_open(&w->readings, w->lab, &w->prompts, &w->watched, w->n_last, 1, err));
+	return readings_take(&w->readings, &none, 0, err);
+fail:
+	return err->code;
+}
+
+static int see_layers(struct work *w, struct err *err)
+{
+	const struct activation_visitor visitor = {.context = w, .resid_post = see_layer,
+		.take = take_layers};
+
+	w->dense = calloc(w->n_layer * w->prompts.n * w->d, sizeof *w->dense);
+	if (!w->dense)
+		return err_nomem(err, "activations",
+			w->n_layer * w->prompts.n * w->d * sizeof *w->dense);
+	return activations_visit(w->lab, &w->prompts, "probe: resid_post", &visitor, err);
+}
+
+static int choose_features(struct work *w, struct err *err)
+{
+	struct activation_stats stats = {0};
+
+	w->sets = calloc(1 + w->n_draws, sizeof *w->sets);
+	if (!w->sets)
+		return err_nomem(err, "random features", w->n_draws * sizeof *w->sets);
+	err_clear(err);
+	TRY(vec_append(&w->sets[0], w->lab->roles.refusal.data, w->lab->roles.refusal.n, err));
+	TRY(activation_stats_run(w->lab, &w->train, "probe: features that occur", false, &stats, err));
+	TRY(controls_draw(w->lab, &w->sets[0], NULL, stats.alive, w->n_draws, w->sets + 1, err));
+fail:
+	activation_stats_free(&stats);
+	return err->code;
+}
+
+/* ---- 3. probes -------------------------------------------------------------------------- */
+
+static size_t rows_of(const struct work *w, int32_t part, size_t *rows)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->prompts.n; i++)
+		if (w->part[i] == part)
+			rows[n++] = i;
+	return n;
+}
+
+static void keep(struct work *w, size_t row, const struct probe *p, const float *x)
+{
+	const size_t n = w->prompts.n;
+
+	w->epoch[row] = (int32_t)p->best_epoch;
+	w->loss[row] = p->validation_loss;
+	for (size_t i = 0; i < n; i++)
+		w->score[row * n + i] = probe_score(p, x + i * p->m);
+	for (size_t k = 0; k < w->n_parts; k++) {
+		size_t right = 0, all = 0;
+
+		for (size_t i = 0; i < n; i++) {
+			if ((size_t)w->part[i] != k)
+				continue;
+			right += (w->score[row * n + i] > 0) == w->label[i];
+			all++;
+		}
+		w->accuracy[row * w->n_parts + k] = (double)right / (double)all;
+	}
+}
+
+/* x: [prompts.n, m] */
+static int train(struct work *w, size_t row, const float *x, size_t m, struct err *err)
+{
+	const struct config *c = w->lab->config;
+	const struct probe_options options = {c->probe.rate, c->probe.decay,
+		(size_t)c->probe.epochs};
+	size_t *rows = malloc(2 * w->prompts.n * sizeof *rows);
+	struct probe_data data[2];
+	struct probe p = {0};
+	int rc;
+
+	if (!rows)
+		return err_nomem(err, "a probe", 2 * w->prompts.n * sizeof *rows);
+	for (int32_t k = TRAIN; k <= VALIDATION; k++) {
+		size_t *own = rows + (size_t)k * w->prompts.n;
+
+		data[k] = (struct probe_data){x, w->label, own, rows_of(w, k, own), m};
+	}
+	rc = probe_train(&p, &data[TRAIN], &data[VALIDATION], &options, err);
+	if (rc == 0)
+		keep(w, row, &p, x);
+	probe_free(&p);
+	free(rows);
+	return rc;
+}
+
+/* Columns [first, first + m) of what was read of all sets. */
+static int train_on_features(struct work *w, size_t row, size_t first, size_t m, struct err *err)
+{
+	const size_t n = w->prompts.n, all = w->watched.n;
+	float *x = malloc(n * m * sizeof *x + 1);
+	int rc;
+
+	if (!x)
+		return err_nomem(err, "a probe", n * m * sizeof *x);
+	for (size_t i = 0; i < n; i++)
+		memcpy(x + i * m, w->readings.activation + i * all + first, m * sizeof *x);
+	rc = train(w, row, x, m, err);
+	free(x);
+	return rc;
+}
+
+static int train_all(struct work *w, struct err *err)
+{
+	struct progress progress;
+	size_t row = 0, first = 0;
+
+	w->score = calloc(w->n_probes * w->prompts.n + 1, sizeof *w->score);
+	w->accuracy = calloc(w->n_probes * w->n_parts, sizeof *w->accuracy);
+	w->loss = calloc(w->n_probes, sizeof *w->loss);
+	w->epoch = calloc(w->n_probes, sizeof *w->epoch);
+	w->name = calloc(w->n_probes, sizeof *w->name);
+	if (!w->score || !w->accuracy || !w->loss || !w->epoch || !w->name)
+		return err_nomem(err, "probes", w->n_probes * w->prompts.n * sizeof *w->score);
+	progress_begin(&progress, &w->lab->stages, "probe: training", w->n_probes, "probe");
+	for (size_t i = 0; i <= w->n_draws; i++, row++) {
+		snprintf(w->name[row], sizeof *w->name, i == 0 ? "refusal" : "random_%zu", i - 1);
+		TRY(train_on_features(w, row, first, w->sets[i].n, err));
+		first += w->sets[i].n;
+		progress_add(&progress, 1);
+	}
+	for (size_t l = 0; l < w->n_layer; l++, row++) {
+		snprintf(w->name[row], sizeof *w->name, "layer_%zu", l);
+		TRY(train(w, row, w->dense + l * w->prompts.n * w->d, w->d, err));
+		progress_add(&progress, 1);
+	}
+	progress_end(&progress);
+	return 0;
+fail:
+	return err->code;
+}
+
+/* ---- 4. record ------------------------------------------------------------------------- */
+
+static int write_parts(struct work *w, struct table t, struct err *err)
+{
+	const struct text_list *tests = &w->lab->config->probe.test_harmful;
+	const char **names = malloc(w->n_parts * sizeof *names);
+	int rc;
+
+	if (!names)
+		return err_nomem(err, "parts", w->n_parts * sizeof *names);
+	names[TRAIN] = "train";
+	names[VALIDATION] = "validation";
+	for (size_t k = 0; k < tests->n; k++)
+		names[FIRST_TEST + k] = tests->items[k];
+	rc = table_text_scale(t, "part", names, w->n_parts,
+		"training, validation, or a test, called after its harmful prompts", err);
+	free(names);
+	return rc;
+}
+
+static int write(struct work *w, struct err *err)
+{
+	const struct table t = {w->lab->results, "/probe"};
+	const size_t n = w->prompts.n;
+	const char **names = malloc(w->n_probes * sizeof *names);
+	const struct {
+		struct table_column column;
+		const void *data;
+	} parts[] = {
+		{{"label", RESULTS_U8, {"prompt"}, {n}, "1 for a harmful prompt", "1"}, w->label},
+		{{"part_of", RESULTS_I32, {"prompt"}, {n}, "part of the prompt, a row of part", ""},
+			w->part},
+		{{"score", RESULTS_F64, {"probe", "prompt"}, {w->n_probes, n},
+			 "w.x + b; positive = harmful", "1"},
+			w->score},
+		{{"accuracy", RESULTS_F64, {"probe", "part"}, {w->n_probes, w->n_parts},
+			 "share of prompts on the right side of 0", "1"},
+			w->accuracy},
+		{{"validation_loss", RESULTS_F64, {"probe"}, {w->n_probes},
+			 "mean cross-entropy of the best epoch", "nat"},
+			w->loss},
+		{{"best_epoch", RESULTS_I32, {"probe"}, {w->n_probes}, "the best epoch, from 1", "1"},
+			w->epoch}};
+
+	err_clear(err);
+	if (!names)
+		return err_nomem(err, "probes", w->n_probes * sizeof *names);
+	for (size_t i = 0; i < w->n_probes; i++)
+		names[i] = w->name[i];
+	TRY(table_prompts(t, &w->prompts, err));
+	TRY(write_parts(w, t, err));
+	TRY(table_text_scale(t, "probe", names, w->n_probes,
+		"what the probe sees: features of refusal, random features, or resid_post of a layer",
+		err));
+	TRY(table_features(t, "refusal_feature", &w->sets[0], err));
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		TRY(table_write(t, &parts[i].column, parts[i].data, err));
+	TRY(results_attribute_integer(w->lab->results, "/probe", "positions", (int64_t)w->n_last,
+		err));
+fail:
+	free(names);
+	return err->code;
+}
+
+/* For every test: features of refusal, random ones on average, and the best layer. */
+static void say(const struct work *w)
+{
+	for (size_t k = FIRST_TEST; k < w->n_parts; k++) {
+		double random = 0, best = 0;
+		size_t layer = 0;
+
+		for (size_t i = 1; i <= w->n_draws; i++)
+			random += w->accuracy[i * w->n_parts + k] / (double)w->n_draws;
+		for (size_t l = 0; l < w->n_layer; l++) {
+			const double a = w->accuracy[(1 + w->n_draws + l) * w->n_parts + k];
+
+			layer = a > best ? l : layer;
+			best = a > best ? a : best;
+		}
+		log_info("probe: on %s, features of refusal %.3f, random %.3f, best layer (%zu) %.3f",
+			w->lab->config->probe.test_harmful.items[k - FIRST_TEST],
+			w->accuracy[k], random, layer, best);
+	}
+}
+
+/* Whether a set is named once among all that the probe reads. */
+static bool named_twice(const struct config *c, const char *name)
+{
+	size_t n = (strcmp(c->probe.train_harmful, name) == 0) +
+		(strcmp(c->probe.train_benign, name) == 0);
+
+	for (size_t i = 0; i < c->probe.test_harmful.n; i++)
+		n += (strcmp(c->probe.test_harmful.items[i], name) == 0) +
+			(strcmp(c->probe.test_benign.items[i], name) == 0);
+	return n > 1;
+}
+
+int check_probe(const struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+
+	if (lab_need_roles(lab, "probe", err))
+		return err->code;
+	if (c->probe.test_harmful.n != c->probe.test_benign.n || c->probe.test_harmful.n == 0)
+		return err_set(err, ERR_CONFIG,
+			"probe.test_benign: expected as many sets as probe.test_harmful, at least one, "
+			"found %zu and %zu",
+			c->probe.test_benign.n, c->probe.test_harmful.n);
+	for (size_t i = 0; i < c->n_prompts; i++)
+		if (named_twice(c, c->prompts[i].name))
+			return err_set(err, ERR_CONFIG,
+				"probe: prompts.%s is named twice; training and tests need prompts of their "
+				"own",
+				c->prompts[i].name);
+	return 0;
+}
+
+int experiment_probe(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
+		.d = lab->model->arch.d_model, .n_last = (size_t)c->probe.positions,
+		.n_draws = (size_t)c->probe.draws, .n_parts = FIRST_TEST + c->probe.test_harmful.n};
+
+	err_clear(err);
+	w.n_probes = 1 + w.n_draws + w.n_layer;
+	TRY(lab_have_roles(lab, "probe", err));
+
+	/* 1. Plain prompts to train and validate on, adversarial ones to test on. */
+	TRY(gather(&w, err));
+
+	/* 2. Features of refusal, random ones in the same layers, and dense activations. */
+	TRY(choose_features(&w, err));
+	TRY(see_features(&w, err));
+	TRY(see_layers(&w, err));
+
+	/* 3. A probe on each. */
+	TRY(train_all(&w, err));
+
+	/* 4. Record. */
+	TRY(write(&w, err));
+	say(&w);
+fail:
+	for (size_t i = 0; w.sets && i <= w.n_draws; i++)
+		free(w.sets[i].data);
+	free(w.sets);
+	free(w.watched.data);
+	readings_free(&w.readings);
+	free(w.prompts.data);
+	free(w.train.data);
+	free(w.label);
+	free(w.part);
+	free(w.dense);
+	free(w.download);
+	free(w.score);
+	free(w.accuracy);
+	free(w.loss);
+	free(w.epoch);
+	free(w.name);
+	return err->code;
+}

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * prune.c - is K* minimal (a question the paper leaves open)?
+ *
+ * F* (cossim_ap, global) is clamped, f <- c f at all tokens, and its features are let go one after
+ * the other until none is clamped and the behaviour is back:
+ *
+ *   greedy   each time the one whose release leaves the refusal token least likely (mean log-odds
+ *            over the prompts)
+ *   effect   the one of the smallest indirect effect first: what a smaller K* would be
+ *   random   in an order drawn, several times: the control
+ *
+ * A prompt complies when its most probable first token is not the refusal token. The smallest
+ * sufficient set is the last on the greedy way whose share of complying prompts is within
+ * prune.tolerance of the whole set's.
+ *
+ * Writes:  /prune: who was released when, and per prompt what was left of refusal; replies of the
+ *          greedy sets under /generations/prune and /scores/prune.
+ * Cost:    K*(K* + 1)/2 passes for the greedy order, K* for each other; K* + 1 generations.
+ */
+#include "experiments/experiments.h"
+
+#include "host/base/log.h"
+#include "host/base/random.h"
+#include "host/run/continuation.h"
+#include "host/run/direction_scores.h"
+#include "host/run/observe.h"
+#include "host/run/table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The orders, random ones behind the first two. Row k of a table: after k releases. */
+enum { GREEDY, EFFECT, FIRST_RANDOM };
+
+struct work {
+	struct lab *lab;
+	const struct feature_set *best;
+	struct prompt_ids prompts;
+	size_t n, k, n_orders;
+	int32_t *released;  /* [n_orders, k] ranks in F* */
+	double *p_refusal;  /* [n_orders, k + 1, n] */
+	uint8_t *complies;  /* [n_orders, k + 1, n] */
+	double *trial;      /* [n] of one trial of the greedy order */
+	uint8_t *trial_complies;
+	struct progress progress;
+};
+
+static double *p_of(const struct work *w, size_t order, size_t released)
+{
+	return w->p_refusal + (order * (w->k + 1) + released) * w->n;
+}
+
+static uint8_t *complies_of(const struct work *w, size_t order, size_t released)
+{
+	return w->complies + (order * (w->k + 1) + released) * w->n;
+}
+
+static double share(const uint8_t *complies, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += complies[i] / (double)n;
+	return sum;
+}
+
+/* ---- 1. one clamp ------------------------------------------------------------------------ */
+
+/* F* without the features released. */
+static int remaining(const struct work *w, const bool *released, struct feature_set *set,
+	struct err *err)
+{
+	set->n = 0;
+	for (size_t i = 0; i < w->k; i++)
+		if (!released[i] && feature_set_add(set, w->best->data[i], err))
+			return err->code;
+	return 0;
+}
+
+static int try_clamp(struct work *w, const bool *released, double *p_refusal, uint8_t *complies,
+	struct err *err)
+{
+	struct observation o = {0};
+	struct feature_set set = {0};
+	struct condition clamp;
+
+	err_clear(err);
+	TRY(remaining(w, released, &set, err));
+	clamp = condition_scale_set("pruned", &set, w->lab->config->prune.scale);
+	TRY(observe(w->lab,
+		&(struct observe_request){.prompts = &w->prompts, .condition = &clamp, .n_last = 1},
+		&o, err));
+	for (size_t i = 0; i < w->n; i++) {
+		p_refusal[i] = o.p_refusal[i];
+		complies[i] = o.first_token[i] != w->lab->refusal_token;
+	}
+	progress_add(&w->progress, 1);
+fail:
+	free(set.data);
+	observation_free(&o);
+	return err->code;
+}
+
+/* ---- 2. orders --------------------------------------------------------------------------- */
+
+static double mean_log_odds(const double *p, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += log_odds(log(fmax(p[i], 1e-300))) / (double)n;
+	return sum;
+}
+
+/* Release `step` of the greedy order: every feature still clamped is tried. */
+static int release_best(struct work *w, bool *released, size_t step, struct err *err)
+{
+	double best = INFINITY;
+	size_t chosen = 0;
+
+	for (size_t i = 0; i < w->k; i++) {
+		double odds;
+
+		if (released[i])
+			continue;
+		released[i] = true;
+		TRY(try_clamp(w, released, w->trial, w->trial_complies, err));
+		released[i] = false;
+		odds = mean_log_odds(w->trial, w->n);
+		if (odds >= best)
+			continue;
+		best = odds;
+		chosen = i;
+		memcpy(p_of(w, GREEDY, step + 1), w->trial, w->n * sizeof *w->trial);
+		memcpy(complies_of(w, GREEDY, step + 1), w->trial_complies, w->n);
+	}
+	released[chosen] = true;
+	w->released[GREEDY * w->k + step] = (int32_t)chosen;
+	return 0;
+fail:
+	return err->code;
+}
+
+/* The sets of an order that is given. */
+static int follow(struct work *w, size_t order, bool *released, struct err *err)
+{
+	for (size_t step = 0; step < w->k; step++) {
+		released[w->released[order * w->k + step]] = true;
+		TRY(try_clamp(w, released, p_of(w, order, step + 1),
+			complies_of(w, order, step + 1), err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+/* F* is in the order of effects, so the last goes first; a random order is a shuffle of it. */
+static void draw_orders(struct work *w)
+{
+	for (size_t order = EFFECT; order < w->n_orders; order++) {
+		int32_t *released = w->released + order * w->k;
+		uint64_t seed = (uint64_t)w->lab->config->seed + order - FIRST_RANDOM;
+
+		for (size_t i = 0; i < w->k; i++)
+			released[i] = (int32_t)(w->k - 1 - i);
+		for (size_t i = w->k; order >= FIRST_RANDOM && i > 1; i--) {
+			const size_t j = random_below(&seed, i);
+			const int32_t kept = released[i - 1];
+
+			released[i - 1] = released[j];
+			released[j] = kept;
+		}
+	}
+}
+
+static int run_orders(struct work *w, struct err *err)
+{
+	bool *released = calloc(w->k + 1, sizeof *released);
+
+	err_clear(err);
+	if (!released)
+		return err_nomem(err, "orders", w->k);
+	draw_orders(w);
+	progress_begin(&w->progress, &w->lab->stages, "prune: features released",
+		1 + w->k * (w->k + 1) / 2 + (w->n_orders - 1) * w->k, "clamp");
+	TRY(try_clamp(w, released, p_of(w, GREEDY, 0), complies_of(w, GREEDY, 0), err));
+	for (size_t order = 1; order < w->n_orders; order++) { /* all begin with the whole set */
+		memcpy(p_of(w, order, 0), p_of(w, GREEDY, 0), w->n * sizeof *w->p_refusal);
+		memcpy(complies_of(w, order, 0), complies_of(w, GREEDY, 0), w->n);
+	}
+	for (size_t step = 0; step < w->k; step++)
+		TRY(release_best(w, released, step, err));
+	for (size_t order = EFFECT; order < w->n_orders; order++) {
+		memset(released, 0, w->k * sizeof *released);
+		TRY(follow(w, order, released, err));
+	}
+	progress_end(&w->progress);
+fail:
+	free(released);
+	return err->code;
+}
+
+/* Features left in the smallest sufficient set of an order. */
+static size_t smallest(const struct work *w, size_t order)
+{
+	const double whole = share(complies_of(w, order, 0), w->n);
+	size_t left = w->k;
+
+	for (size_t step = 1; step <= w->k; step++)
+		if (share(complies_of(w, order, step), w->n) >=
+			whole - w->lab->config->prune.tolerance)
+			left = w->k - step;
+		else
+			break;
+	return left;
+}
+
+/* ---- 3. replies -------------------------------------------------------------------------- */
+
+static int reply(struct work *w, const bool *released, size_t left,
+	const struct continuation *unedited, struct err *err)
+{
+	struct continuation replies = {0};
+	struct feature_set set = {0};
+	struct condition clamp;
+	char name[32], title[128];
+
+	err_clear(err);
+	TRY(remaining(w, released, &set, err));
+	snprintf(name, sizeof name, "greedy%d_global", (int)left);
+	clamp = condition_scale_set(name, &set, w->lab->config->prune.scale);
+	snprintf(title, sizeof title, "prune: %s", clamp.name);
+	TRY(continuation_run(w->lab, &w->prompts, &clamp, title, unedited, &replies, err));
+	TRY(continuation_write(w->lab, "prune", &clamp, &w->prompts, &replies, err));
+fail:
+	free(set.data);
+	continuation_free(&replies);
+	return err->code;
+}
+
+/* Of the unedited model and of every set on the greedy way. */
+static int run_replies(struct work *w, struct err *err)
+{
+	const struct condition none = condition_none();
+	struct continuation unedited = {0};
+	bool *released = calloc(w->k + 1, sizeof *released);
+
+	err_clear(err);
+	if (!released)
+		return err_nomem(err, "orders", w->k);
+	TRY(continuation_run(w->lab, &w->prompts, &none, "prune: none", NULL, &unedited, err));
+	TRY(continuation_write(w->lab, "prune", &none, &w->prompts, &unedited, err));
+	for (size_t step = 0; step < w->k; step++) {
+		TRY(reply(w, released, w->k - step, &unedited, err));
+		released[w->released[GREEDY * w->k + step]] = true;
+	}
+fail:
+	free(released);
+	continuation_free(&unedited);
+	return err->code;
+}
+
+/* ---- 4. record --------------------------------------------------------------------------- */
+
+static int write_scales(struct work *w, struct table t, struct err *err)
+{
+	const char **names = calloc(w->n_orders, sizeof *names);
+	char (*texts)[32] = calloc(w->n_orders, sizeof *texts);
+
+	err_clear(err);
+	if (!names || !texts) {
+		err_nomem(err, "orders", w->n_orders * sizeof *texts);
+		goto fail;
+	}
+	for (size_t i = 0; i < w->n_orders; i++) {
+		if (i < FIRST_RANDOM)
+			snprintf(texts[i], sizeof *texts, i == GREEDY ? "greedy" : "effect");
+		else
+			snprintf(texts[i], sizeof *texts, "random%zu", i - FIRST_RANDOM);
+		names[i] = texts[i];
+	}
+	TRY(table_prompts(t, &w->prompts, err));
+	TRY(table_features(t, "rank", w->best, err));
+	TRY(table_text_scale(t, "order", names, w->n_orders,
+		"order of release; random ones have the run's seed + their number", err));
+	TRY(table_scale(t, "step", w->k, "release, the first is 0", err));
+	TRY(table_scale(t, "n_released", w->k + 1, "features released so far", err));
+fail:
+	free(names);
+	free(texts);
+	return err->code;
+}
+
+static int write(struct work *w, struct err *err)
+{
+	const struct table t = {w->lab->results, "/prune"};
+	const size_t orders = w->n_orders;
+	int32_t *left = calloc(orders + 1, sizeof *left);
+
+	err_clear(err);
+	if (!left)
+		return err_nomem(err, "orders", orders * sizeof *left);
+	for (size_t i = 0; i < orders; i++)
+		left[i] = (int32_t)smallest(w, i);
+	TRY(write_scales(w, t, err));
+	TRY(table_write(t,
+		&(struct table_column){"released", RESULTS_I32, {"order", "step"}, {orders, w->k},
+			"rank of the feature that is released", ""},
+		w->released, err));
+	TRY(table_write(t,
+		&(struct table_column){"p_refusal", RESULTS_F64, {"order", "n_released", "prompt"},
+			{orders, w->k + 1, w->n},
+			"probability that the first token is the refusal token", "1"},
+		w->p_refusal, err));
+	TRY(table_write(t,
+		&(struct table_column){"complies", RESULTS_U8, {"order", "n_released", "prompt"},
+			{orders, w->k + 1, w->n},
+			"1 if the most probable first token is not the refusal token", "1"},
+		w->complies, err));
+	TRY(table_write(t,
+		&(struct table_column){"smallest", RESULTS_I32, {"order"}, {orders},
+			"features of the last set before compliance falls by more than the tolerance",
+			"1"},
+		left, err));
+	TRY(results_attribute_real(w->lab->results, "/prune", "scale",
+		w->lab->config->prune.scale, err));
+	TRY(results_attribute_real(w->lab->results, "/prune", "tolerance",
+		w->lab->config->prune.tolerance, err));
+	log_info("prune: all %zu features make %.2f comply; %d chosen greedily do as well (within %g), "
+		 "%d by effect",
+		w->k, share(complies_of(w, GREEDY, 0), w->n), left[GREEDY],
+		w->lab->config->prune.tolerance, left[EFFECT]);
+fail:
+	free(left);
+	return err->code;
+}
+
+int check_prune(const struct lab *lab, struct err *err)
+{
+	return lab_need_sets(lab, METHOD_COSSIM_AP, "prune", err);
+}
+
+int experiment_prune(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	struct work w = {.lab = lab, .best = &lab->sets[METHOD_COSSIM_AP].global,
+		.n_orders = FIRST_RANDOM + (size_t)c->prune.draws};
+
+	err_clear(err);
+	for (size_t i = 0; i < c->prune.prompts.n; i++)
+		TRY(lab_set(lab, c->prune.prompts.items[i], &w.prompts, err));
+	w.n = w.prompts.n;
+	w.k = w.best->n;
+	w.released = calloc(w.n_orders * w.k + 1, sizeof *w.released);
+	w.p_refusal = calloc(w.n_orders * (w.k + 1) * w.n + 1, sizeof *w.p_refusal);
+	w.complies = calloc(w.n_orders * (w.k + 1) * w.n + 1, sizeof *w.complies);
+	w.trial = calloc(w.n + 1, sizeof *w.trial);
+	w.trial_complies = calloc(w.n + 1, sizeof *w.trial_complies);
+	if (!w.released || !w.p_refusal || !w.complies || !w.trial || !w.trial_complies) {
+		err_nomem(err, "orders", w.n_orders * (w.k + 1) * w.n * sizeof *w.p_refusal);
+		goto fail;
+	}
+
+	/* 1, 2. Features let go one after the other, in several orders. */
+	TRY(run_orders(&w, err));
+
+	/* 3. What the model says on the greedy way. */
+	TRY(run_replies(&w, err));
+
+	/* 4. Record. */
+	TRY(write(&w, err));
+fail:
+	free(w.released);
+	free(w.p_refusal);
+	free(w.complies);
+	free(w.trial);
+	free(w.trial_complies);
+	free(w.prompts.data);
+	return err->code;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sweep_kstar.c - how many features, multiplied by what (paper appendix, choice of K* and c)?
+ *
+ * For K0 candidates per layer, the global set of the K* with the largest mean IE, and a factor c:
+ *
+ *   refusal   share of harmful prompts whose reply has a refusal substring, f <- c f
+ *   CE        of the unedited model's own answers to harmless prompts under the same clamp
+ *
+ * The sets are nested, so one attribution serves all points. The report draws refusal against CE,
+ * a curve over K* for each c, and marks its knee: the point farthest from the line between the
+ * curve's ends, both axes scaled to 1.
+ * Departs: the paper's jailbreak score needs a judge; the replies are kept for it.
+ * Writes: /sweep_kstar: the points; /generations/sweep_kstar, /scores/sweep_kstar and, for CE,
+ *         /scores/sweep_kstar_answers under their names.
+ * Cost:   one attribution; one generation and one forward pass per point. Points are independent:
+ *         a job array runs one each with --set sweep_kstar.k_star=20 --set sweep_kstar.scale=-3.0
+ *         and its own --set output=...
+ */
+#include "experiments/experiments.h"
+
+#include "host/base/log.h"
+#include "host/base/size.h"
+#include "host/base/vec.h"
+#include "host/run/answers.h"
+#include "host/run/candidates.h"
+#include "host/run/effects.h"
+#include "host/run/table.h"
+
+#include <math.h>
+#include <stdio.h>
+
+struct point {
+	int32_t k0, k_star;
+	double scale;
+};
+
+struct work {
+	struct lab *lab;
+	struct prompt_ids prompts;
+	struct candidates candidates; /* for the largest K0 */
+	float *mean;                  /* [candidates] mean IE over prompts */
+	struct continuation unedited; /* replies to the harmful prompts */
+	struct answers answers;       /* to the harmless ones */
+	struct {
+		struct point *data;
+		size_t n, cap;
+	} points;
+};
+
+/* K0 values: the sweep's, or attribution's one. */
+static struct real_list k0_values(const struct config *c, double *one)
+{
+	*one = (double)c->attribution.k0;
+	return c->sweep_kstar.k0.n > 0 ? c->sweep_kstar.k0 : (struct real_list){one, 1};
+}
+
+static double largest(struct real_list list)
+{
+	double most = 0;
+
+	for (size_t i = 0; i < list.n; i++)
+		most = fmax(most, list.items[i]);
+	return most;
+}
+
+/* ---- 1. effects ------------------------------------------------------------------------- */
+
+static int attribute(struct work *w, struct err *err)
+{
+	const struct config *c = w->lab->config;
+	struct prompt_ids prompts = {0};
+	struct effects effects = {0};
+	double one;
+
+	err_clear(err);
+	for (size_t i = 0; i < c->attribution.prompts.n; i++)
+		TRY(lab_set(w->lab, c->attribution.prompts.items[i], &prompts, err));
+	TRY(candidates_find(&w->candidates, w->lab, (size_t)largest(k0_values(c, &one)), err));
+	TRY(effects_run(w->lab,
+		&(struct effects_request){.prompts = &prompts, .candidates = &w->candidates.set,
+			.title = "sweep_kstar: integrated gradients"},
+		&effects, err));
+	w->mean = calloc(effects.n_candidates + 1, sizeof *w->mean);
+	if (!w->mean) {
+		err_nomem(err, "effects", effects.n_candidates * sizeof *w->mean);
+		goto fail;
+	}
+	for (size_t k = 0; k < effects.n_candidates; k++) {
+		double sum = 0;
+
+		for (size_t p = 0; p < effects.n_prompts; p++)
+			sum += effects.mean[p * effects.n_candidates + k];
+		w->mean[k] = (float)(sum / (double)effects.n_prompts);
+	}
+fail:
+	effects_free(&effects);
+	free(prompts.data);
+	return err->code;
+}
+
+/* The K* best of the first K0 candidates of each layer, which are the K0 of highest cosine. */
+static int choose(const struct work *w, size_t k0, size_t k_star, struct feature_set *set,
+	struct err *err)
+{
+	const struct feature_set *all = &w->candidates.set;
+	size_t rank = 0;
+
+	for (size_t i = 0; i < all->n; i++) {
+		struct feature f = all->data[i];
+
+		rank = i > 0 && all->data[i - 1].layer == f.layer ? rank + 1 : 0;
+		f.score = w->mean[i];
+		if (rank < k0 && feature_set_offer(set, k_star, f, err))
+			return err->code;
+	}
+	return 0;
+}
+
+/* ---- 2. points -------------------------------------------------------------------------- */
+
+static void name_point(const struct point *p, char *name, size_t size)
+{
+	snprintf(name, size, "k0_%d_k%d", p->k0, p->k_star);
+}
+
+static int run_point(struct work *w, const struct point *p, struct err *err)
+{
+	struct feature_set set = {0};
+	struct continuation replies = {0};
+	struct condition clamp;
+	char name[32], title[96];
+
+	name_point(p, name, sizeof name);
+	err_clear(err);
+	TRY(choose(w, (size_t)p->k0, (size_t)p->k_star, &set, err));
+	clamp = condition_scale_set(name, &set, p->scale);
+	snprintf(title, sizeof title, "sweep_kstar: %s", clamp.name);
+	TRY(continuation_run(w->lab, &w->prompts, &clamp, title, &w->unedited, &replies, err));
+	TRY(continuation_write(w->lab, "sweep_kstar", &clamp, &w->prompts, &replies, err));
+	TRY(answers_score(&w->answers, w->lab, &clamp, err));
+fail:
+	continuation_free(&replies);
+	free(set.data);
+	return err->code;
+}
+
+static int list_points(struct work *w, struct err *err)
+{
+	const struct config *c = w->lab->config;
+	const struct real_list *k_star = &c->sweep_kstar.k_star, *scale = &c->sweep_kstar.scale;
+	double one;
+	const struct real_list k0 = k0_values(c, &one);
+
+	for (size_t a = 0; a < k0.n; a++)
+		for (size_t b = 0; b < scale->n; b++)
+			for (size_t i = 0; i < k_star->n; i++)
+				if (vec_push(&w->points,
+					    ((struct point){(int32_t)k0.items[a],
+						    (int32_t)k_star->items[i], scale->items[b]}),
+					    err))
+					return err->code;
+	return 0;
+}
+
+/* ---- 3. record ------------------------------------------------------------------------- */
+
+static int write_points(struct work *w, struct err *err)
+{
+	const struct table t = {w->lab->results, "/sweep_kstar"};
+	const size_t n = w->points.n;
+	char(*names)[64] = malloc(n * sizeof *names + 1);
+	const char **texts = malloc(n * sizeof *texts + 1);
+	int32_t *sizes = malloc(2 * n * sizeof *sizes + 1);
+	double *scale = malloc(n * sizeof *scale + 1);
+
+	err_clear(err);
+	if (!names || !texts || !sizes || !scale) {
+		err_nomem(err, "points", n * sizeof *names);
+		goto fail;
+	}
+	for (size_t i = 0; i < n; i++) {
+		const struct point *p = &w->points.data[i];
+		char name[32];
+
+		name_point(p, name, sizeof name);
+		snprintf(names[i], sizeof names[i], "%s_x%g", name, p->scale);
+		texts[i] = names[i];
+		sizes[i] = p->k0;
+		sizes[n + i] = p->k_star;
+		scale[i] = p->scale;
+	}
+	TRY(table_text_scale(t, "point", texts, n, "point of the sweep, the name of its condition",
+		err));
+	TRY(table_write(t,
+		&(struct table_column){"k0", RESULTS_I32, {"point"}, {n}, "candidates per layer", "1"},
+		sizes, err));
+	TRY(table_write(t,
+		&(struct table_column){"k_star", RESULTS_I32, {"point"}, {n}, "features clamped", "1"},
+		sizes + n, err));
+	TRY(table_write(t,
+		&(struct table_column){"scale", RESULTS_F64, {"point"}, {n},
+			"factor c of the clamp f -> c f", "1"},
+		scale, err));
+fail:
+	free(names);
+	free(texts);
+	free(sizes);
+	free(scale);
+	return err->code;
+}
+
+/* ---- checks ---------------------------------------------------------------------------- */
+
+static int check_whole(const char *key, const struct real_list *list, struct err *err)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->items[i] != floor(list->items[i]))
+			return err_set(err, ERR_CONFIG, "%s: expected whole numbers, found %g", key,
+				list->items[i]);
+	return 0;
+}
+
+int check_sweep_kstar(const struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	double one, fewest = INFINITY;
+	const struct real_list k0 = k0_values(c, &one);
+	size_t n_candidates;
+
+	if (lab_need_direction(lab, "sweep_kstar", err) ||
+		check_whole("sweep_kstar.k_star", &c->sweep_kstar.k_star, err) ||
+		check_whole("sweep_kstar.k0", &c->sweep_kstar.k0, err))
+		return err->code;
+	if (c->sweep_kstar.k_star.n == 0 || c->sweep_kstar.scale.n == 0)
+		return err_set(err, ERR_CONFIG,
+			"sweep_kstar.%s: expected at least one value, found []",
+			c->sweep_kstar.scale.n == 0 ? "scale" : "k_star");
+	for (size_t i = 0; i < k0.n; i++)
+		fewest = fmin(fewest, k0.items[i]);
+	n_candidates = sae_set_count(lab->saes) *
+		size_min((size_t)fewest, sae_set_width(lab->saes));
+	if (largest(c->sweep_kstar.k_star) > (double)n_candidates)
+		return err_set(err, ERR_CONFIG,
+			"sweep_kstar.k_star: expected at most %zu, the number of candidates with K0 = %g, "
+			"found %g",
+			n_candidates, fewest, largest(c->sweep_kstar.k_star));
+	return 0;
+}
+
+int experiment_sweep_kstar(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	const struct condition none = condition_none();
+	struct work w = {.lab = lab};
+
+	err_clear(err);
+	for (size_t i = 0; i < c->sweep_kstar.prompts.n; i++)
+		TRY(lab_set(lab, c->sweep_kstar.prompts.items[i], &w.prompts, err));
+
+	/* 1. Indirect effects of the candidates. */
+	TRY(attribute(&w, err));
+
+	/* 2. The unedited model, then every point. */
+	TRY(continuation_run(lab, &w.prompts, &none, "sweep_kstar: none", NULL, &w.unedited, err));
+	TRY(continuation_write(lab, "sweep_kstar", &none, &w.prompts, &w.unedited, err));
+	TRY(answers_run(&w.answers, lab, "sweep_kstar_answers", c->sweep_kstar.harmless, err));
+	TRY(answers_score(&w.answers, lab, &none, err));
+	TRY(list_points(&w, err));
+	for (size_t i = 0; i < w.points.n; i++)
+		TRY(run_point(&w, &w.points.data[i], err));
+
+	/* 3. Record. */
+	TRY(write_points(&w, err));
+fail:
+	candidates_free(&w.candidates);
+	continuation_free(&w.unedited);
+	answers_free(&w.answers);
+	free(w.prompts.data);
+	free(w.mean);
+	free(w.points.data);
+	return err->code;
+}

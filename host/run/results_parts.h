@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * results_parts.h - what the files results*.c share. Nobody else includes it.
+ */
+#ifndef SAENGINE_RESULTS_PARTS_H
+#define SAENGINE_RESULTS_PARTS_H
+
+#include "host/run/results.h"
+
+#include <hdf5.h>
+
+struct results {
+	char *path, *part; /* owned; NULL for results that go nowhere */
+	hid_t file;
+	/* Datasets being appended to stay open: closing one writes out, and compresses, the chunk
+	 * that the next append would continue. */
+	struct {
+		struct grown {
+			char *path; /* owned */
+			hid_t dataset;
+		} *data;
+		size_t n, cap;
+	} grown;
+};
+
+struct results_reader {
+	char *path; /* owned */
+	hid_t file;
+};
+
+/* Before the first use of HDF5 in a thread: errors are taken from its stack, never printed. */
+void results_library_open(void);
+
+/* HDF5's reason for the failure just seen: ERR_OUTPUT with file, object and reason. */
+int results_hdf5_error(struct results *r, const char *what, struct err *err);
+
+/* results_append of rows as they are stored: F16 as halves, not as floats. */
+int results_append_stored(struct results *r, const struct results_dataset *d, const void *data,
+	size_t n, struct err *err);
+
+/* The type of values in memory, owned by the caller; F16 as halves. */
+hid_t results_type(enum results_type type);
+
+#endif

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_ranks.c - several processes at one run: who is who, the same bits from any number of them,
+ * and what happens when one is stopped or dies.
+ */
+#include "host/base/file.h"
+#include "host/run/progress.h"
+#include "host/run/ranks.h"
+#include "tests/run_engine.h"
+#include "tests/same_results.h"
+#include "tests/test.h"
+
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct engine_run run;
+
+static const char *const JOB =
+	"configs/tiny_gemma2_ap.cfg --set prompts.harmful_train.limit=24"
+	" --set prompts.harmless_train.limit=24 --set prompts.harmful_test.limit=8"
+	" --set prompts.harmless_test.limit=8 --set generate.max_new_tokens=8"
+	" --set generate.prompts=2 --set batch.tokens=96 --set direction.filter=false"
+	" --set save.features=true --set jailbreak.scale=-1.0 --set induce.value=4.0"
+	" --set threads=1";
+
+static const char *in_scratch(const char *name)
+{
+	static char paths[4][256];
+	static int next;
+	char *path = paths[next++ % 4];
+
+	snprintf(path, sizeof paths[0], "%s/%s", test_scratch_folder(), name);
+	return path;
+}
+
+static const char *alone(void)
+{
+	static char path[256];
+
+	if (!path[0]) {
+		snprintf(path, sizeof path, "%s", in_scratch("alone.h5"));
+		engine_run(&run, "%s --set output=%s", JOB, path);
+		CHECK(run.status == 0, "exit status %d: %s", run.status, run.err);
+	}
+	return path;
+}
+
+static void is_same(const char *name)
+{
+	char folder[64];
+
+	CHECK(same_results(alone(), in_scratch(name), "/") > 100, "%s: too little was compared", name);
+	for (int i = 0; i < 2; i++) {
+		snprintf(folder, sizeof folder, "%.*s.%s", (int)strcspn(name, "."), name,
+			i ? "units" : "ranks");
+		CHECK(!folder_exists(in_scratch(folder)), "%s is still there", folder);
+	}
+}
+
+/* ---- who is who ------------------------------------------------------------------------ */
+
+static const char *const VARIABLES[] = {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
+	"OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", "RANK", "WORLD_SIZE", "LOCAL_RANK",
+	"LOCAL_WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID",
+	"SLURM_STEP_TASKS_PER_NODE", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS",
+	"TORCHELASTIC_RUN_ID", "CUDA_VISIBLE_DEVICES"};
+
+static void clear_variables(void)
+{
+	for (size_t i = 0; i < sizeof VARIABLES / sizeof *VARIABLES; i++)
+		unsetenv(VARIABLES[i]);
+}
+
+TEST(ranks_are_those_that_the_launcher_names)
+{
+	static const struct {
+		const char *variables[5]; /* NAME=VALUE */
+		size_t rank, world, local, n_local;
+	} cases[] = {
+		{{NULL}, 0, 1, 0, 1},
+		{{"OMPI_COMM_WORLD_RANK=3", "OMPI_COMM_WORLD_SIZE=4", "OMPI_COMM_WORLD_LOCAL_RANK=1",
+			 "OMPI_COMM_WORLD_LOCAL_SIZE=2"}, 3, 4, 1, 2},
+		{{"RANK=1", "WORLD_SIZE=2"}, 1, 2, 1, 2},
+		/* Inside a step; in a bare batch script SLURM_PROCID and SLURM_NTASKS mean nothing. */
+		{{"SLURM_PROCID=5", "SLURM_STEP_NUM_TASKS=8", "SLURM_LOCALID=1"}, 5, 8, 1, 8},
+		{{"SLURM_PROCID=0", "SLURM_NTASKS=2"}, 0, 1, 0, 1},
+		/* Under mpirun every rank of a node sees its daemon's SLURM_PROCID. */
+		{{"OMPI_COMM_WORLD_RANK=1", "OMPI_COMM_WORLD_SIZE=2", "SLURM_PROCID=0",
+			 "SLURM_STEP_NUM_TASKS=1"}, 1, 2, 1, 2},
+		{{"PMI_RANK=2", "PMI_SIZE=3"}, 2, 3, 2, 3},
+	};
+
+	for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+		struct ranks r;
+		struct err err;
+
+		clear_variables();
+		for (size_t i = 0; i < 5 && cases[c].variables[i]; i++) {
+			char name[64];
+
+			snprintf(name, sizeof name, "%s", cases[c].variables[i]);
+			name[strcspn(name, "=")] = '\0';
+			setenv(name, strchr(cases[c].variables[i], '=') + 1, 1);
+		}
+		REQUIRE_OK(ranks_from_environment(&r, &err), &err);
+		CHECK(r.rank == cases[c].rank && r.world == cases[c].world, "case %zu: %zu of %zu", c,
+			r.rank, r.world);
+		CHECK(r.world == 1 || c == 3 || r.n_local == cases[c].n_local, "case %zu: %zu local", c,
+			r.n_local);
+	}
+	clear_variables();
+}
+
+TEST(contradicting_variables_are_a_config_error)
+{
+	struct ranks r;
+	struct err err;
+
+	clear_variables();
+	setenv("RANK", "2", 1);
+	setenv("WORLD_SIZE", "2", 1);
+	CHECK(ranks_from_environment(&r, &err) == ERR_CONFIG &&
+			strcmp(err.text, "launcher: expected RANK below WORLD_SIZE, found \"2\" and \"2\"") ==
+				0,
+		"%d: %s", err.code, err.text);
+	clear_variables();
+}
+
+TEST(each_rank_of_a_node_has_its_own_gpu)
+{
+	const struct ranks one = {0, 1, 0, 1, NULL}, second = {1, 2, 1, 2, NULL};
+	char device[32];
+
+	ranks_device(&one, "cuda", device, sizeof device);
+	CHECK(strcmp(device, "cuda") == 0, "%s", device);
+	ranks_device(&second, "cuda", device, sizeof device);
+	CHECK(strcmp(device, "cuda:1") == 0, "%s", device);
+	ranks_device(&second, "cpu", device, sizeof device);
+	CHECK(strcmp(device, "cpu") == 0, "%s", device);
+	setenv("CUDA_VISIBLE_DEVICES", "3", 1); /* the launcher shows it one: number 0 to us */
+	ranks_device(&second, "cuda", device, sizeof device);
+	CHECK(strcmp(device, "cuda") == 0, "%s", device);
+	unsetenv("CUDA_VISIBLE_DEVICES");
+}
+
+/* ---- the same bits --------------------------------------------------------------------- */
+
+static bool have_mpirun(void)
+{
+	return system("command -v mpirun >/dev/null 2>&1") == 0;
+}
+
+static const char *mpirun(int n)
+{
+	static char launcher[256];
+
+	setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+	setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+	snprintf(launcher, sizeof launcher, "mpirun --oversubscribe --bind-to none -n %d", n);
+	return launcher;
+}
+
+TEST(one_two_and_three_ranks_under_mpirun_give_the_same_bits)
+{
+	if (!have_mpirun())
+		SKIP("no mpirun (Debian: openmpi-bin)");
+	for (int n = 1; n <= 3; n++) {
+		char name[16];
+		struct engine_process engine;
+
+		snprintf(name, sizeof name, "n%d.h5", n);
+		engine = engine_start("mpi", mpirun(n), "%s --set output=%s", JOB, in_scratch(name));
+		engine_wait(&run, &engine);
+		REQUIRE(run.status == 0, "%d ranks: exit status %d: %s", n, run.status, run.err);
+		is_same(name);
+		CHECK(n == 1 || strstr(run.out, "rank 1: "), "rank 1 says nothing:\n%s", run.out);
+	}
+}
+
+/* Ranks without a launcher: `session` is its name for the launch, "" = it has none. */
+static struct engine_process start_rank(int rank, int world, const char *session,
+	const char *output)
+{
+	char launcher[256], name[16];
+
+	snprintf(name, sizeof name, "rank%d", rank);
+	snprintf(launcher, sizeof launcher, "env RANK=%d WORLD_SIZE=%d TORCHELASTIC_RUN_ID='%s'", rank,
+		world, session);
+	return engine_start(name, launcher, "%s --set output=%s", JOB, in_scratch(output));
+}
+
+TEST(ranks_that_any_script_numbers_give_the_same_bits_even_without_a_name_for_the_launch)
+{
+	static const char *const sessions[] = {"first", ""};
+
+	for (size_t s = 0; s < 2; s++) {
+		const struct engine_process second = start_rank(1, 2, sessions[s], "hand.h5"),
+					    first = start_rank(0, 2, sessions[s], "hand.h5");
+
+		engine_wait(&run, &first);
+		CHECK(run.status == 0, "rank 0: %d: %s", run.status, run.err);
+		engine_wait(&run, &second);
+		CHECK(run.status == 0, "rank 1: %d: %s", run.status, run.err);
+		is_same("hand.h5");
+		unlink(in_scratch("hand.h5"));
+	}
+}
+
+/* ---- stopping and dying ---------------------------------------------------------------- */
+
+static int n_units, n_open; /* whole ones; claimed ones without a file */
+
+static int count_unit(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	const size_t n = strlen(path);
+	char unit[512];
+
+	(void)st, (void)ftw;
+	if (kind != FTW_F)
+		return 0;
+	n_units += n > 3 && strcmp(path + n - 3, ".h5") == 0;
+	if (n > 6 && strcmp(path + n - 6, ".claim") == 0) {
+		snprintf(unit, sizeof unit, "%.*s", (int)(n - 6), path);
+		n_open += !file_exists(unit);
+	}
+	return 0;
+}
+
+static void count_units(const char *folder)
+{
+	n_units = n_open = 0;
+	nftw(in_scratch(folder), count_unit, 16, FTW_PHYS);
+}
+
+static void wait_for_units(const char *folder, int n)
+{
+	for (int i = 0; i < 6000; i++) {
+		count_units(folder);
+		if (n_units >= n)
+			return;
+		usleep(10000);
+	}
+}
+
+TEST(a_signal_to_one_rank_ends_all_with_85_and_one_rank_alone_may_go_on)
+{
+	const struct engine_process first = start_rank(0, 2, "signal", "agree.h5"),
+				    second = start_rank(1, 2, "signal", "agree.h5");
+	double asked;
+
+	alone();
+	wait_for_units("agree.units", 4);
+	asked = clock_seconds();
+	kill(second.pid, SIGUSR1);
+	engine_wait(&run, &second);
+	CHECK(run.status == 85 && strstr(run.err, "rank 1 of 2: stopped (SIGUSR1)"), "%d: %s",
+		run.status, run.err);
+	engine_wait(&run, &first);
+	CHECK(run.status == 85 && strstr(run.err, "rank 0 of 2: stopped (another rank stopped)"),
+		"%d: %s", run.status, run.err);
+	CHECK(clock_seconds() - asked < 30, "it took %.1f s", clock_seconds() - asked);
+	engine_run(&run, "%s --set output=%s", JOB, in_scratch("agree.h5"));
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
+	CHECK(same_results(alone(), in_scratch("agree.h5"), "/") > 100, "too little was compared");
+}
+
+TEST(the_death_of_a_rank_ends_the_others_within_60_s_and_more_ranks_may_go_on)
+{
+	const struct engine_process first = start_rank(0, 3, "death", "dead.h5"),
+				    second = start_rank(1, 3, "death", "dead.h5"),
+				    third = start_rank(2, 3, "death", "dead.h5");
+	double died;
+
+	alone();
+	wait_for_units("dead.units", 4);
+	/* It dies at a unit that only it could finish. */
+	for (int i = 0; i < 1000; i++) {
+		kill(first.pid, SIGSTOP);
+		kill(third.pid, SIGSTOP);
+		kill(second.pid, SIGSTOP);
+		usleep(20000);
+		count_units("dead.units");
+		kill(first.pid, SIGCONT);
+		kill(third.pid, SIGCONT);
+		if (n_open == 3)
+			break;
+		kill(second.pid, SIGCONT);
+		usleep(3000);
+	}
+	REQUIRE(n_open == 3, "no moment was found when all three had a unit");
+	kill(second.pid, SIGKILL);
+	died = clock_seconds();
+	engine_wait(&run, &first);
+	CHECK(run.status == 85 && strstr(run.err, "another rank"), "%d: %s", run.status, run.err);
+	engine_wait(&run, &third);
+	CHECK(run.status == 85 && strstr(run.err, "another rank"), "%d: %s", run.status, run.err);
+	CHECK(clock_seconds() - died < 60, "it took %.1f s", clock_seconds() - died);
+	engine_wait(&run, &second);
+	{
+		const struct engine_process a = start_rank(0, 2, "after", "dead.h5"),
+					    b = start_rank(1, 2, "after", "dead.h5");
+
+		engine_wait(&run, &a);
+		CHECK(run.status == 0, "%d: %s", run.status, run.err);
+		engine_wait(&run, &b);
+		CHECK(run.status == 0, "%d: %s", run.status, run.err);
+	}
+	is_same("dead.h5");
+}

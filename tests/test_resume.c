@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_resume.c - whole runs of ./engine that do not reach their end at once: killed, stopped by a
+ * signal, out of disk, locked out. Whatever happened, the same command goes on and gives the file
+ * that a straight run gives.
+ *
+ * KILLS is how often runs are killed: 20 in CI, 1,000 in `make soak`.
+ */
+#include "host/base/file.h"
+#include "host/run/progress.h"
+#include "tests/run_engine.h"
+#include "tests/same_results.h"
+#include "tests/test.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct engine_run run;
+
+/* Everything there is, in many small units. */
+static const char *const JOB =
+	"configs/tiny_gemma2_ap.cfg --set prompts.harmful_train.limit=12"
+	" --set prompts.harmless_train.limit=12 --set prompts.harmful_test.limit=6"
+	" --set prompts.harmless_test.limit=6 --set generate.max_new_tokens=6"
+	" --set generate.prompts=3 --set batch.tokens=96 --set direction.filter=false"
+	" --set save.resid_post=true --set save.features=true --set save.gradients=true"
+	" --set save.dtype=float16 --set jailbreak.scale=-1.0 --set induce.value=4.0"
+	" --set threads=1";
+
+static const char *in_scratch(const char *name)
+{
+	static char paths[4][256];
+	static int next;
+	char *path = paths[next++ % 4];
+
+	snprintf(path, sizeof paths[0], "%s/%s", test_scratch_folder(), name);
+	return path;
+}
+
+static int n_units;
+
+static int count_unit(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	const size_t n = strlen(path);
+
+	(void)st, (void)ftw;
+	n_units += kind == FTW_F && n > 3 && strcmp(path + n - 3, ".h5") == 0;
+	return 0;
+}
+
+static int units_in(const char *folder)
+{
+	n_units = 0;
+	nftw(in_scratch(folder), count_unit, 16, FTW_PHYS);
+	return n_units;
+}
+
+/* The file that a straight run gives, made once. */
+static const char *straight(void)
+{
+	static char path[256];
+
+	if (!path[0]) {
+		snprintf(path, sizeof path, "%s", in_scratch("straight.h5"));
+		engine_run(&run, "%s --set output=%s", JOB, path);
+		CHECK(run.status == 0, "exit status %d: %s", run.status, run.err);
+	}
+	return path;
+}
+
+/* Runs NAME.h5 to its end, which must be the straight one. */
+static void finishes(const char *name)
+{
+	char result[64], folder[64];
+
+	snprintf(result, sizeof result, "%s.h5", name);
+	snprintf(folder, sizeof folder, "%s.units", name);
+	engine_run(&run, "%s --set output=%s", JOB, in_scratch(result));
+	CHECK(run.status == 0, "exit status %d: %s", run.status, run.err);
+	CHECK(same_results(straight(), in_scratch(result), "/") > 100, "too little was compared");
+	CHECK(!folder_exists(in_scratch(folder)), "the units are still there");
+	strcat(result, ".part");
+	CHECK(!file_exists(in_scratch(result)), "%s is still there", result);
+}
+
+TEST(runs_killed_at_random_moments_go_on_and_give_the_bits_of_a_straight_run)
+{
+	struct test_random random = {1};
+	const double started = clock_seconds();
+	double whole;
+	int n_finished = 0, most = 0;
+
+	straight();
+	whole = clock_seconds() - started;
+	for (int kill_number = 0; kill_number < KILLS; kill_number++) {
+		const double wait = whole * (0.55 + 0.45 * test_random_uniform(&random));
+		const struct engine_process engine = engine_start("run", "", "%s --set output=%s", JOB, in_scratch("k.h5"));
+
+		usleep((useconds_t)(1e6 * wait));
+		kill(engine.pid, SIGKILL);
+		engine_wait(&run, &engine);
+		REQUIRE(run.status <= 0, "kill %d: it ended by itself: %s", kill_number, run.err);
+		most = units_in("k.units") > most ? n_units : most;
+		if (run.status == 0 || kill_number + 1 == KILLS || file_exists(in_scratch("k.h5"))) {
+			if (run.status != 0)
+				finishes("k");
+			else
+				CHECK(same_results(straight(), in_scratch("k.h5"), "/") > 100,
+					"too little was compared");
+			unlink(in_scratch("k.h5"));
+			n_finished++;
+		}
+	}
+	printf("  %d kills, %d files compared, up to %d units stood\n", KILLS, n_finished, most);
+	CHECK(most > 20, "kills came too early to mean anything");
+}
+
+/* Starts NAME.h5 and lets it come as far as `units` units. */
+static struct engine_process start_until(const char *name, int units)
+{
+	char result[64], folder[64];
+	struct engine_process engine;
+
+	snprintf(result, sizeof result, "%s.h5", name);
+	snprintf(folder, sizeof folder, "%s.units", name);
+	engine = engine_start("run", "", "%s --set output=%s", JOB, in_scratch(result));
+	for (int i = 0; i < 6000 && units_in(folder) < units; i++)
+		usleep(10000);
+	return engine;
+}
+
+TEST(a_signal_ends_the_run_within_30_s_with_status_85_and_the_same_command_goes_on)
+{
+	static const int signals[] = {SIGTERM, SIGUSR1, SIGUSR2, SIGINT};
+	static const char *const names[] = {"SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT"};
+
+	straight();
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+		const struct engine_process engine = start_until("signal", 3 + 5 * (int)i);
+		const double asked = clock_seconds();
+		char expected[512];
+
+		kill(engine.pid, signals[i]);
+		engine_wait(&run, &engine);
+		CHECK(run.status == 85, "%s: exit status %d: %s", names[i], run.status, run.err);
+		CHECK(clock_seconds() - asked < 30, "%s: it took %.1f s", names[i],
+			clock_seconds() - asked);
+		snprintf(expected, sizeof expected,
+			"stopped (%s)\nwhat was finished is in %s; the same command goes on from there\n",
+			names[i], in_scratch("signal.units"));
+		CHECK(strcmp(run.err, expected) == 0, "message is\n%s", run.err);
+	}
+	finishes("signal");
+}
+
+TEST(a_second_sigint_leaves_at_once)
+{
+	const struct engine_process engine = start_until("twice", 3);
+
+	/* Stopped, so that it sees both together: between two units it would end after one. */
+	kill(engine.pid, SIGSTOP);
+	kill(engine.pid, SIGINT);
+	kill(engine.pid, SIGTERM);
+	kill(engine.pid, SIGCONT);
+	kill(engine.pid, SIGINT);
+	engine_wait(&run, &engine);
+	CHECK(run.status == 85, "exit status %d: %s", run.status, run.err);
+	finishes("twice");
+}
+
+/* ---- the disk -------------------------------------------------------------------------- */
+
+/* A run that may write `bytes` before every write fails with `number`. */
+static void run_with_fault(const char *name, long bytes, int number)
+{
+	char text[32];
+
+	setenv("LD_PRELOAD", NO_SPACE_LIBRARY, 1);
+	setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", 1);
+	snprintf(text, sizeof text, "%ld", bytes);
+	setenv("FAULT_AFTER", text, 1);
+	snprintf(text, sizeof text, "%d", number);
+	setenv("FAULT_ERRNO", text, 1);
+	engine_run(&run, "%s --set output=%s", JOB, in_scratch(name));
+	unsetenv("LD_PRELOAD");
+	unsetenv("ASAN_OPTIONS");
+	unsetenv("FAULT_AFTER");
+	unsetenv("FAULT_ERRNO");
+}
+
+static int find_part(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	(void)st, (void)ftw;
+	return kind == FTW_F && strstr(path, ".part") != NULL;
+}
+
+/* From nothing at all to the end of the result file. */
+static void fails_at_any_byte(const char *name, int number, const char *reason)
+{
+	char result[64], folder[64];
+	long bytes = 1000;
+	int n_failures = 0;
+
+	snprintf(result, sizeof result, "%s.h5", name);
+	snprintf(folder, sizeof folder, "%s.units", name);
+	straight();
+	for (; n_failures < 40; bytes *= 2) {
+		run_with_fault(result, bytes, number);
+		if (run.status == 0)
+			break;
+		n_failures++;
+		CHECK(run.status == 5 && strstr(run.err, reason), "after %ld bytes: %d: %s", bytes,
+			run.status, run.err);
+		CHECK(!file_exists(in_scratch(result)), "after %ld bytes: there is a file", bytes);
+		CHECK(nftw(in_scratch(folder), find_part, 16, FTW_PHYS) <= 0,
+			"after %ld bytes: half a unit was left", bytes);
+	}
+	printf("  failed %d times, the last with %ld bytes to write\n", n_failures, bytes);
+	CHECK(n_failures > 5, "it failed %d times only", n_failures);
+	CHECK(run.status == 0, "it never finished: %s", run.err);
+	CHECK(same_results(straight(), in_scratch(result), "/") > 100, "too little was compared");
+}
+
+TEST(a_full_disk_is_exit_5_and_the_run_goes_on_when_there_is_room)
+{
+	fails_at_any_byte("full", ENOSPC, "No space left on device");
+}
+
+TEST(a_failing_disk_is_exit_5_and_the_run_goes_on_on_another)
+{
+	fails_at_any_byte("broken", EIO, "Input/output error");
+}
+
+TEST(a_folder_that_became_read_only_is_exit_5_and_the_run_goes_on_afterwards)
+{
+	/* Root may write anywhere: someone else tries. */
+	const char *launcher = geteuid() ? "" : "setpriv --reuid=65534 --regid=65534 --clear-groups";
+	struct engine_process engine;
+
+	if (geteuid() == 0 && system("command -v setpriv >/dev/null 2>&1") != 0)
+		SKIP("root may write anywhere, and there is no setpriv to be someone else");
+	straight();
+	chmod(test_scratch_folder(), 0711);
+	REQUIRE(mkdir(in_scratch("ro"), 0777) == 0 && chmod(in_scratch("ro"), 0777) == 0, "no folder");
+	engine = start_until("ro/r", 3);
+	kill(engine.pid, SIGKILL);
+	engine_wait(&run, &engine);
+	chmod(in_scratch("ro/r.units"), 0555);
+	engine = engine_start("run", launcher, "%s --set output=%s", JOB, in_scratch("ro/r.h5"));
+	engine_wait(&run, &engine);
+	chmod(in_scratch("ro/r.units"), 0755);
+	CHECK(run.status == 5 && strstr(run.err, "ro/r.units/lock: cannot create: Permission denied"),
+		"%d: %s", run.status, run.err);
+	finishes("ro/r");
+}
+
+/* ---- others ---------------------------------------------------------------------------- */
+
+TEST(a_second_run_on_the_same_output_is_refused_and_the_first_is_not_disturbed)
+{
+	const struct engine_process engine = start_until("two", 3);
+	struct engine_run second;
+
+	engine_run(&second, "%s --set output=%s", JOB, in_scratch("two.h5"));
+	CHECK(second.status == 5 && strstr(second.err, "two.units: another run is writing here"),
+		"%d: %s", second.status, second.err);
+	engine_wait(&run, &engine);
+	CHECK(run.status == 0, "the first one ended with %d", run.status);
+	CHECK(same_results(straight(), in_scratch("two.h5"), "/") > 100, "too little was compared");
+}
+
+TEST(other_settings_are_refused_with_their_keys_and_fresh_begins_anew)
+{
+	const struct engine_process engine = start_until("keys", 5);
+
+	kill(engine.pid, SIGKILL);
+	engine_wait(&run, &engine);
+	engine_run(&run, "%s --set output=%s --set attribution.k0=5 --set threads=2", JOB,
+		in_scratch("keys.h5"));
+	CHECK(run.status == 2 && strstr(run.err, "\n  attribution.k0: the units were made with 10, "
+						 "this run has 5\n"),
+		"%d: %s", run.status, run.err);
+	CHECK(!strstr(run.err, "threads"), "threads cannot change a result: %s", run.err);
+	CHECK(units_in("keys.units") >= 5, "the refused run removed units");
+	engine_run(&run, "%s --set output=%s --set attribution.k0=5 --fresh", JOB,
+		in_scratch("keys.h5"));
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
+	CHECK(units_in("keys.units.old-1") >= 5, "--fresh lost the old units");
+}
+
+TEST(a_run_that_fails_by_its_inputs_leaves_nothing)
+{
+	engine_run(&run, "%s --set output=%s --set attribution.k_star=1000", JOB,
+		in_scratch("none.h5"));
+	CHECK(run.status == 2, "%d: %s", run.status, run.err);
+	CHECK(!folder_exists(in_scratch("none.units")), "it left units");
+	CHECK(!file_exists(in_scratch("none.h5.part")), "it left a part");
+}
+
+TEST(inspect_tells_a_run_that_works_from_one_that_was_killed_and_one_that_is_complete)
+{
+	const struct engine_process engine = start_until("see", 3);
+	struct engine_run seen;
+
+	engine_run(&seen, "--inspect %s", in_scratch("see.units"));
+	CHECK(seen.status == 0 && strstr(seen.out, "is being computed by process") &&
+			strstr(seen.out, "00-direction-harmful_train "),
+		"%d: %s%s", seen.status, seen.out, seen.err);
+	kill(engine.pid, SIGKILL);
+	engine_wait(&run, &engine);
+	engine_run(&seen, "--inspect %s", in_scratch("see.units"));
+	CHECK(seen.status == 0 && strstr(seen.out, "nobody is computing now"), "%d: %s%s", seen.status,
+		seen.out, seen.err);
+	engine_run(&seen, "--inspect %s", straight());
+	CHECK(seen.status == 0 && strstr(seen.out, ": a result file, complete\n") &&
+			strstr(seen.out, "  /prompts/text ") && strstr(seen.out, " text [36]"),
+		"%d: %s%s", seen.status, seen.out, seen.err);
+	engine_run(&seen, "--inspect %s", "configs/tiny_gemma2_ap.cfg");
+	CHECK(seen.status == 3, "%d: %s%s", seen.status, seen.out, seen.err);
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_units.c - units, their folder and the stage loop, without a model: the invariants at the top
+ * of host/run/units.h, one by one. Whole runs that are killed: test_resume.c.
+ */
+#include "host/base/file.h"
+#include "host/run/lab.h"
+#include "host/run/stage.h"
+#include "tests/same_results.h"
+#include "tests/test.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *const INPUTS = "engine = 1\nattribution.k0 = 10\nsha256 of model = abc\n";
+
+/* A run without a model: five units of two prompts, whose numbers are square roots. */
+struct job {
+	struct lab lab;
+	struct ranks ranks;
+	struct schedule schedule;
+	double sum;        /* of what was taken */
+	int n_computed;
+	size_t fail_at;    /* unit in which compute fails after its first value; SIZE_MAX = none */
+	size_t die_at;     /* the same, killed */
+};
+
+static const char *path_of(const char *name)
+{
+	static char paths[4][256];
+	static int next;
+	char *path = paths[next++ % 4];
+
+	snprintf(path, sizeof paths[0], "%s/%s", test_scratch_folder(), name);
+	return path;
+}
+
+static int job_open_with(struct job *job, const char *name, const char *inputs, bool fresh,
+	struct err *err)
+{
+	static const size_t lengths[10] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5};
+
+	*job = (struct job){.ranks = {.world = 1, .n_local = 1}, .fail_at = SIZE_MAX,
+		.die_at = SIZE_MAX};
+	job->lab.ranks = &job->ranks;
+	TRY(device_open(&job->lab.dev, "cpu", 1, err));
+	TRY(schedule_make(&job->schedule, lengths, 10, 100, 2, err));
+	TRY(units_open(&job->lab.units, path_of(name), &job->ranks, fresh, inputs, err));
+	return results_create(&job->lab.results, path_of(name), err);
+fail:
+	return err->code;
+}
+
+static int job_open(struct job *job, const char *name, struct err *err)
+{
+	return job_open_with(job, name, INPUTS, false, err);
+}
+
+static void job_close(struct job *job)
+{
+	units_close(job->lab.units);
+	results_close(job->lab.results);
+	schedule_free(&job->schedule);
+	device_close(job->lab.dev);
+	free(job->lab.stages.data);
+}
+
+/* In unit b: 2 b + 1 rows "x" of half precision, their entries, and ends into them. */
+static int compute(void *context, size_t b, struct unit *out, struct err *err)
+{
+	struct job *job = context;
+	const size_t n = 2 * b + 1;
+	float x[16][3];
+	int32_t entries[16], ends[16];
+	const double root = sqrt((double)b + 2);
+
+	job->n_computed++;
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < 3; j++)
+			x[i][j] = (float)(100 * b + 10 * i + j) / 8;
+		entries[i] = (int32_t)(b * 1000 + i);
+		ends[i] = (int32_t)i + 1;
+	}
+	TRY(unit_put(out, "root", RESULTS_F64, &root, 1, err));
+	if (b == job->die_at) {
+		usleep(100000); /* the file of the unit is open by now */
+		kill(getpid(), SIGKILL);
+	}
+	if (b == job->fail_at)
+		return err_set(err, ERR_DEVICE, "unit %zu failed", b);
+	TRY(unit_rows(out,
+		&(struct results_dataset){.path = "/saved/x", .type = RESULTS_F16, .n_dims = 2,
+			.dims = {0, 3}, .long_name = "rows", .units = "1"},
+		x, n, err));
+	TRY(unit_rows(out,
+		&(struct results_dataset){.path = "/saved/end", .type = RESULTS_I32, .n_dims = 1,
+			.long_name = "ends", .ends_of = "/saved/entry", .compress = true},
+		ends, n, err));
+	return unit_rows(out,
+		&(struct results_dataset){.path = "/saved/entry", .type = RESULTS_I32, .n_dims = 1,
+			.long_name = "entries", .compress = true},
+		entries, n, err);
+fail:
+	return err->code;
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct job *job = context;
+	double root;
+
+	(void)b;
+	if (unit_get(in, "root", RESULTS_F64, &root, 1, err))
+		return err->code;
+	job->sum += root;
+	return 0;
+}
+
+static int job_run(struct job *job, struct err *err)
+{
+	return stage_run(&job->lab,
+		&(struct stage){.title = "roots: of small numbers", .schedule = &job->schedule,
+			.item = "prompt", .context = job, .compute = compute, .take = take},
+		err);
+}
+
+/* Runs it to its end; *sum and the result file are what it found. */
+static int job_whole(const char *name, double *sum, int *n_computed, struct err *err)
+{
+	struct results *results;
+	struct job job;
+
+	if (job_open(&job, name, err) || job_run(&job, err)) {
+		job_close(&job);
+		return err->code;
+	}
+	*sum = job.sum;
+	*n_computed = job.n_computed;
+	results = job.lab.results;
+	job.lab.results = NULL;
+	if (results_finish(results, err) == 0) {
+		units_finish(job.lab.units, false, err);
+		job.lab.units = NULL;
+	}
+	job_close(&job);
+	return err->code;
+}
+
+static const char *unit_path(const char *folder, int unit, const char *ending)
+{
+	char name[128];
+
+	snprintf(name, sizeof name, "%s.units/00-roots-of-small-numbers/%06d.h5%s", folder, unit,
+		ending);
+	return path_of(name);
+}
+
+TEST(rows_are_joined_in_the_order_of_the_units_and_ends_count_through)
+{
+	struct results_reader *r;
+	struct err err;
+	double sum;
+	int n_computed;
+	size_t dims[2];
+	float *x = NULL;
+	int32_t *end = NULL, *entry = NULL;
+
+	REQUIRE_OK(job_whole("join.h5", &sum, &n_computed, &err), &err);
+	CHECK(n_computed == 5, "%d units were computed", n_computed);
+	REQUIRE_OK(results_open(&r, path_of("join.h5"), &err), &err);
+	REQUIRE_OK(results_read_floats(r, "/saved/x", 2, dims, &x, &err), &err);
+	CHECK(dims[0] == 25 && dims[1] == 3, "%zu x %zu", dims[0], dims[1]);
+	REQUIRE_OK(results_read_ints(r, "/saved/end", 1, dims, &end, &err), &err);
+	REQUIRE_OK(results_read_ints(r, "/saved/entry", 1, dims, &entry, &err), &err);
+	for (int b = 0, row = 0; b < 5; b++) {
+		for (int i = 0; i < 2 * b + 1; i++, row++) {
+			CHECK(x[3 * row + 1] == (float)(100 * b + 10 * i + 1) / 8, "row %d: %g", row,
+				(double)x[3 * row + 1]);
+			CHECK(end[row] == row + 1, "end %d is %d", row, end[row]);
+			CHECK(entry[row] == 1000 * b + i, "entry %d is %d", row, entry[row]);
+		}
+	}
+	results_reader_close(r);
+	free(x);
+	free(end);
+	free(entry);
+}
+
+TEST(the_folder_is_gone_when_the_result_file_is_complete)
+{
+	struct err err;
+	double sum;
+	int n_computed;
+
+	REQUIRE_OK(job_whole("gone.h5", &sum, &n_computed, &err), &err);
+	CHECK(file_exists(path_of("gone.h5")), "there is no result file");
+	CHECK(!folder_exists(path_of("gone.units")), "the units are still there");
+}
+
+/* 1 */
+TEST(a_unit_that_fails_leaves_no_file_and_those_before_it_stand)
+{
+	struct job job;
+	struct err err;
+
+	REQUIRE_OK(job_open(&job, "fails.h5", &err), &err);
+	job.fail_at = 3;
+	CHECK(job_run(&job, &err) == ERR_DEVICE && strcmp(err.text, "unit 3 failed") == 0, "%d: %s",
+		err.code, err.text);
+	job_close(&job);
+	for (int b = 0; b < 5; b++) {
+		CHECK(file_exists(unit_path("fails", b, "")) == (b < 3), "unit %d", b);
+		CHECK(!file_exists(unit_path("fails", b, ".part")), "half of unit %d was left", b);
+	}
+}
+
+/* Runs the job in a process that is killed in unit `die_at`. */
+static bool killed_in(const char *name, size_t die_at)
+{
+	const pid_t child = fork();
+	int status = 0;
+
+	if (child == 0) {
+		struct job job;
+		struct err err;
+
+		if (job_open(&job, name, &err) == 0) {
+			job.die_at = die_at;
+			job_run(&job, &err);
+		}
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+TEST(a_unit_killed_half_way_is_absent_and_what_it_left_is_cleared)
+{
+	struct job job;
+	struct err err;
+
+	fflush(stdout);
+	REQUIRE(killed_in("killed.h5", 2), "it was not killed");
+	for (int b = 0; b < 5; b++)
+		CHECK(file_exists(unit_path("killed", b, "")) == (b < 2), "unit %d", b);
+	CHECK(file_exists(unit_path("killed", 2, ".part")), "it was not half-way");
+	REQUIRE_OK(job_open(&job, "killed.h5", &err), &err);
+	CHECK(!file_exists(unit_path("killed", 2, ".part")), "half a unit is still there");
+	job_close(&job);
+}
+
+/* 2 */
+TEST(units_that_stand_are_not_computed_again_and_the_result_is_the_same)
+{
+	struct err err;
+	double straight, resumed;
+	int n_straight, n_resumed;
+
+	fflush(stdout);
+	REQUIRE_OK(job_whole("straight.h5", &straight, &n_straight, &err), &err);
+	REQUIRE(killed_in("resumed.h5", 2), "it was not killed");
+	REQUIRE(killed_in("resumed.h5", 4), "it was not killed");
+	REQUIRE_OK(job_whole("resumed.h5", &resumed, &n_resumed, &err), &err);
+	CHECK(n_straight == 5 && n_resumed == 1, "%d and %d units", n_straight, n_resumed);
+	CHECK(memcmp(&straight, &resumed, sizeof straight) == 0, "%.17g and %.17g", straight,
+		resumed);
+	CHECK(same_results(path_of("straight.h5"), path_of("resumed.h5"), "/") == 3,
+		"other datasets");
+}
+
+/* 3 */
+TEST(units_of_other_inputs_are_refused_with_the_differences_named)
+{
+	struct job job;
+	struct err err;
+	char expected[1024];
+
+	REQUIRE_OK(job_open(&job, "other.h5", &err), &err);
+	REQUIRE_OK(job_run(&job, &err), &err);
+	job_close(&job);
+	CHECK(job_open_with(&job, "other.h5",
+		      "engine = 1\nattribution.k0 = 5\nsha256 of model = abc\nseed = 3\n", false,
+		      &err) == ERR_CONFIG,
+		"%s", err.text);
+	job_close(&job);
+	snprintf(expected, sizeof expected,
+		"%s.units: expected units of this config and these files, found those of another run:\n"
+		"  attribution.k0: the units were made with 10, this run has 5\n"
+		"  seed: the units were made with nothing, this run has 3\n"
+		"put the old settings back to go on with that run, or begin anew with --fresh, which "
+		"renames the folder",
+		path_of("other"));
+	CHECK(strcmp(err.text, expected) == 0, "message is\n%s\nexpected\n%s", err.text, expected);
+	CHECK(file_exists(unit_path("other", 4, "")), "a refused run removed units");
+}
+
+/* 4 */
+TEST(a_second_run_is_refused_while_the_first_lives_and_not_after_it_was_killed)
+{
+	struct job job = {0};
+	struct err err;
+	int ready[2];
+	char byte;
+	pid_t child;
+
+	REQUIRE(pipe(ready) == 0, "no pipe");
+	fflush(stdout);
+	child = fork();
+	if (child == 0) {
+		if (job_open(&job, "held.h5", &err) == 0 && write(ready[1], "x", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	REQUIRE(read(ready[0], &byte, 1) == 1, "the first run did not open");
+	CHECK(job_open(&job, "held.h5", &err) == ERR_OUTPUT &&
+			strstr(err.text, "held.units: another run is writing here: process "),
+		"%d: %s", err.code, err.text);
+	job_close(&job);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	CHECK(job_open(&job, "held.h5", &err) == 0, "%s", err.text);
+	job_close(&job);
+	close(ready[0]);
+	close(ready[1]);
+}
+
+/* 5 */
+TEST(a_fresh_run_renames_the_old_folder_and_computes_everything)
+{
+	struct job job;
+	struct err err;
+
+	for (int i = 1; i <= 2; i++) {
+		char name[64];
+
+		REQUIRE_OK(job_open_with(&job, "fresh.h5", INPUTS, i > 1, &err), &err);
+		REQUIRE_OK(job_run(&job, &err), &err);
+		CHECK(job.n_computed == 5, "run %d: %d units", i, job.n_computed);
+		job_close(&job);
+		REQUIRE_OK(job_open_with(&job, "fresh.h5", "engine = 2\n", true, &err), &err);
+		job_close(&job);
+		CHECK(!file_exists(unit_path("fresh", 0, "")), "run %d: old units are left", i);
+		snprintf(name, sizeof name, "fresh.units.old-%d/00-roots-of-small-numbers/000000.h5",
+			2 * i - 1);
+		CHECK(file_exists(path_of(name)), "%s is not there", name);
+	}
+}
+
+TEST(a_spoilt_unit_is_named_and_not_believed)
+{
+	struct job job;
+	struct err err;
+	char path[256];
+	FILE *file;
+
+	REQUIRE_OK(job_open(&job, "spoilt.h5", &err), &err);
+	REQUIRE_OK(job_run(&job, &err), &err);
+	job_close(&job);
+	snprintf(path, sizeof path, "%s", unit_path("spoilt", 1, ""));
+	file = fopen(path, "r+b");
+	REQUIRE(file && ftruncate(fileno(file), 700) == 0, "cannot cut %s", path);
+	fclose(file);
+	REQUIRE_OK(job_open(&job, "spoilt.h5", &err), &err);
+	CHECK(job_run(&job, &err) == ERR_INPUT && strstr(err.text, path) &&
+			strstr(err.text, "remove its file and run again"),
+		"%d: %s", err.code, err.text);
+	job_close(&job);
+}
