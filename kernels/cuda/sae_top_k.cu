@@ -30,13 +30,22 @@ struct group {
 	size_t first, end;     /* features */
 };
 
+/* A word of marks. Lane 0 alone reads and writes it, so that lanes need not be ordered. */
+static __device__ __forceinline__ uint32_t marks_of(struct group g, size_t word)
+{
+	const uint32_t marks = threadIdx.x % WARP == 0 ? g.marks[word] : 0;
+
+	return __shfl_sync(ALL_LANES, marks, 0);
+}
+
 /* The bits of this lane's feature in a word of marks; 0 where it is not marked, or in another
  * group. */
 static __device__ __forceinline__ uint32_t bits_of(struct group g, size_t word)
 {
 	const size_t feature = word * 32 + threadIdx.x % WARP;
+	const uint32_t marks = marks_of(g, word);
 
-	if (feature < g.first || feature >= g.end || !(g.marks[word] >> threadIdx.x % WARP & 1))
+	if (feature < g.first || feature >= g.end || !(marks >> threadIdx.x % WARP & 1))
 		return 0;
 	return __float_as_uint(gate(g.gates, feature, g.products[feature], g.factor));
 }
