@@ -219,6 +219,9 @@ static int run(const struct config *c, const struct arguments *arguments, struct
 		plan_print(&lab, err);
 		goto fail;
 	}
+	TRY(plan_check(&lab, err));
+	if (c->profile)
+		device_make_synchronous(lab.dev);
 	log_info("saengine %s: %s on %s, %zu prompts", SAENGINE_VERSION, c->model.path,
 		device_description(lab.dev), lab.prompts.n);
 	lab.stages.silent = ranks->rank > 0;
