@@ -53,6 +53,17 @@ void results_library_open(void)
 	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
+hid_t results_file_access(void)
+{
+	const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+
+	H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
+#if H5_VERSION_GE(1, 10, 7)
+	H5Pset_file_locking(access, true, true);
+#endif
+	return access;
+}
+
 int results_create(struct results **out, const char *path, struct err *err)
 {
 	struct results *r = calloc(1, sizeof *r);
@@ -72,8 +83,7 @@ int results_create(struct results **out, const char *path, struct err *err)
 	TRY(folder_make_for(path, err));
 	results_library_open();
 	errno = 0;
-	access = H5Pcreate(H5P_FILE_ACCESS);
-	H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
+	access = results_file_access();
 	r->file = H5Fcreate(r->part, H5F_ACC_TRUNC, H5P_DEFAULT, access);
 	H5Pclose(access);
 	if (r->file < 0) {

@@ -31,6 +31,10 @@ struct results_reader {
 /* Before the first use of HDF5 in a thread: errors are taken from its stack, never printed. */
 void results_library_open(void);
 
+/* How files are opened; owned by the caller. HDF5's own locks are taken where the file system has
+ * them, and not missed where it has none. */
+hid_t results_file_access(void);
+
 /* HDF5's reason for the failure just seen: ERR_OUTPUT with file, object and reason. */
 int results_hdf5_error(struct results *r, const char *what, struct err *err);
 
