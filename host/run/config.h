@@ -164,6 +164,7 @@ struct config {
 		char *dtype;
 	} save;
 	struct {
+		char *merge;
 		bool keep_units;
 	} store;
 };
