@@ -21,7 +21,7 @@ int results_write_rows(struct results *unit, const struct results_dataset *d, co
 	size_t n, struct err *err)
 {
 	struct results_dataset rows = *d;
-	char name[16];
+	char name[24];
 
 	rows.dims[0] = n;
 	rows.compress = false;
@@ -91,7 +91,7 @@ static bool read_descriptor(struct rows *rows, hid_t dataset)
 	hsize_t dims[H5S_MAX_RANK] = {0};
 	const hid_t space = H5Dget_space(dataset);
 	int64_t type = 0, compress = 0;
-	char name[16];
+	char name[24];
 
 	d->n_dims = H5Sget_simple_extent_dims(space, dims, NULL);
 	H5Sclose(space);
