@@ -21,7 +21,7 @@ FUZZ_RUNS := 100000
 # The Python that the Debian packages are for; another one may come first in PATH.
 PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 
-.PHONY: all engine run test test-asan test-strict soak fuzz bench deps deps-report deps-test clean
+.PHONY: all engine run test test-asan test-strict soak fuzz bench gpu-check deps deps-report deps-test clean
 
 all: engine
 
@@ -76,6 +76,11 @@ test-strict: deps deps-test
 # With whatever Python has PyTorch: `pip install -r tools/requirements.txt`.
 bench: engine
 	python3 tools/bench.py --record
+
+# On a machine with an NVIDIA GPU and the CUDA toolkit: builds for it, tests, compares with the CPU,
+# measures. What it does, and what it needs for all of it: tools/gpu_check.sh.
+gpu-check: deps
+	tools/gpu_check.sh
 
 # Inputs made up by libFuzzer for every parser; tests/fuzz/README.md.
 fuzz: deps

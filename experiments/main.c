@@ -200,7 +200,8 @@ static int finish_results(struct lab *lab, struct err *err)
 	lab->results = NULL;
 	TRY(results_finish(results, err));
 	lab->units = NULL;
-	return units_finish(units, lab->config->store.keep_units, err);
+	return units_finish(units,
+		lab->config->store.keep_units || strcmp(lab->config->store.merge, "virtual") == 0, err);
 fail:
 	return err->code;
 }
@@ -219,6 +220,9 @@ static int run(const struct config *c, const struct arguments *arguments, struct
 		plan_print(&lab, err);
 		goto fail;
 	}
+	TRY(plan_check(&lab, err));
+	if (c->profile)
+		device_make_synchronous(lab.dev);
 	log_info("saengine %s: %s on %s, %zu prompts", SAENGINE_VERSION, c->model.path,
 		device_description(lab.dev), lab.prompts.n);
 	lab.stages.silent = ranks->rank > 0;

@@ -64,7 +64,7 @@ struct work {
 
 static int open_other(const struct lab *lab, struct sae_set **out, struct err *err)
 {
-	struct sae_options options = lab_sae_options(lab->config);
+	struct sae_options options = lab_sae_options(lab);
 
 	options.path = lab->config->sae_compare.path;
 	options.format = lab->config->sae_compare.format;

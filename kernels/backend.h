@@ -17,6 +17,7 @@
 	X(scale) \
 	X(gather_rows) \
 	X(scatter_rows) \
+	X(advance) \
 	X(find_nonfinite) \
 	X(embed) \
 	X(rmsnorm) \
@@ -54,6 +55,19 @@ enum op_id {
 	N_OPS
 };
 
+/* What a device does that runs behind the host and has memory of its own. */
+struct async_backend {
+	size_t working_bytes; /* the most that ops take for themselves */
+	int (*wait)(struct device *dev, struct err *err);
+	/* From now on every op waits for its end. */
+	void (*make_synchronous)(struct device *dev);
+	int (*free_memory)(struct device *dev, size_t *bytes, struct err *err);
+	int (*record_begin)(struct device *dev, struct err *err);
+	int (*record_end)(struct device *dev, struct recording **out, struct err *err);
+	int (*replay)(struct device *dev, struct recording *r, struct err *err);
+	void (*recording_free)(struct device *dev, struct recording *r);
+};
+
 struct backend {
 	const char *name;
 	enum dtype activation;
@@ -65,6 +79,8 @@ struct backend {
 	void (*release)(struct device *dev, void *memory);
 	int (*upload)(struct device *dev, void *to, const void *from, size_t bytes, struct err *);
 	int (*download)(struct device *dev, void *to, const void *from, size_t bytes, struct err *);
+	/* NULL on backends that finish every call before they return. */
+	const struct async_backend *async;
 #define OP_FIELD(name) __typeof__(op_##name) *name;
 	OP_NAMES(OP_FIELD)
 #undef OP_FIELD
@@ -74,6 +90,7 @@ struct device {
 	const struct backend *backend;
 	void *state; /* the backend's own */
 	int n_threads;
+	int ordinal; /* which of several equal devices */
 	size_t allocated, peak;
 	struct {
 		double seconds, flops;
@@ -85,6 +102,9 @@ struct device {
 /* Opens a device on a given table; device_open and the tests come through here. */
 int device_open_backend(struct device **out, const struct backend *backend, int n_threads,
 	struct err *err);
+
+/* Counts memory that was allocated, and released. */
+void device_account(struct device *dev, size_t allocated, size_t released);
 
 /* The memory functions of backends whose device memory is host memory. */
 int host_alloc(struct device *dev, size_t bytes, void **out, struct err *err);

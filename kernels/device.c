@@ -5,6 +5,9 @@
  */
 #include "kernels/backend.h"
 #include "kernels/cpu/levels.h"
+#ifdef SAENGINE_CUDA
+#include "kernels/cuda/names.h"
+#endif
 #include "host/base/size.h"
 
 #include <stdio.h>
@@ -15,8 +18,8 @@
 
 enum { ALIGNMENT = 64 }; /* a cache line, and the widest vector */
 
-int device_open_backend(struct device **out, const struct backend *backend, int n_threads,
-	struct err *err)
+static int open_numbered(struct device **out, const struct backend *backend, int n_threads,
+	int ordinal, struct err *err)
 {
 	struct device *dev = calloc(1, sizeof *dev);
 
@@ -24,13 +27,15 @@ int device_open_backend(struct device **out, const struct backend *backend, int 
 	if (!dev)
 		return err_nomem(err, "a device", sizeof *dev);
 	dev->backend = backend;
+	dev->ordinal = ordinal;
 	/* The cores this process may use: omp_get_num_procs honours the affinity mask, so a job
 	 * scheduler's binding is respected. */
 	dev->n_threads = n_threads > 0 ? n_threads : omp_get_num_procs();
 	if (backend->open)
 		TRY(backend->open(dev, err));
-	snprintf(dev->description, sizeof dev->description, "%s, %d thread%s", backend->name,
-		dev->n_threads, dev->n_threads == 1 ? "" : "s");
+	if (!*dev->description)
+		snprintf(dev->description, sizeof dev->description, "%s, %d thread%s",
+			backend->name, dev->n_threads, dev->n_threads == 1 ? "" : "s");
 	*out = dev;
 	return 0;
 fail:
@@ -38,9 +43,16 @@ fail:
 	return err->code;
 }
 
+int device_open_backend(
+	struct device **out, const struct backend *backend, int n_threads, struct err *err)
+{
+	return open_numbered(out, backend, n_threads, 0, err);
+}
+
 int device_open(struct device **out, const char *name, int n_threads, struct err *err)
 {
 	const struct backend *backend = NULL;
+	int ordinal = 0;
 
 	*out = NULL;
 	if (strcmp(name, "cpu") == 0) {
@@ -53,14 +65,22 @@ int device_open(struct device **out, const char *name, int n_threads, struct err
 			return err_set(err, ERR_DEVICE,
 				"device \"%s\": this processor cannot run that level", name);
 	} else if (strncmp(name, "cuda", 4) == 0) {
+#ifdef SAENGINE_CUDA
+		backend = cuda_backend_named(name, &ordinal);
+#else
 		return err_set(err, ERR_DEVICE,
-			"device \"%s\": this build has no CUDA backend; use \"cpu\"", name);
+			"device \"%s\": this build has no CUDA backend; use \"cpu\", or build with "
+			"`cmake --preset cuda`",
+			name);
+#endif
 	}
 	if (!backend)
 		return err_set(err, ERR_CONFIG,
-			"device \"%s\": expected \"cpu\" or \"cpu:LEVEL\" (LEVEL is one of "
-			"x86-64-v2, x86-64-v3, x86-64-v4, generic)", name);
-	return device_open_backend(out, backend, n_threads, err);
+			"device \"%s\": expected \"cpu\", \"cpu:LEVEL\" (LEVEL is one of "
+			"x86-64-v2, "
+			"x86-64-v3, x86-64-v4, generic), \"cuda:N\" or \"cuda:N:f32\"",
+			name);
+	return open_numbered(out, backend, n_threads, ordinal, err);
 }
 
 void device_close(struct device *dev)
@@ -118,6 +138,65 @@ size_t device_peak(const struct device *dev)
 	return dev->peak;
 }
 
+void device_account(struct device *dev, size_t allocated, size_t released)
+{
+	dev->allocated += allocated;
+	dev->allocated -= released;
+	if (dev->allocated > dev->peak)
+		dev->peak = dev->allocated;
+}
+
+/* ---- devices that run behind the host --------------------------------------------------- */
+
+bool device_free_memory(struct device *dev, size_t *bytes)
+{
+	struct err ignored;
+
+	return dev->backend->async && dev->backend->async->free_memory(dev, bytes, &ignored) == 0;
+}
+
+size_t device_working_bytes(const struct device *dev)
+{
+	return dev->backend->async ? dev->backend->async->working_bytes : 0;
+}
+
+int device_wait(struct device *dev, struct err *err)
+{
+	return dev->backend->async ? dev->backend->async->wait(dev, err) : 0;
+}
+
+void device_make_synchronous(struct device *dev)
+{
+	if (dev->backend->async)
+		dev->backend->async->make_synchronous(dev);
+}
+
+bool device_records(const struct device *dev)
+{
+	return dev->backend->async != NULL;
+}
+
+int device_record_begin(struct device *dev, struct err *err)
+{
+	return dev->backend->async->record_begin(dev, err);
+}
+
+int device_record_end(struct device *dev, struct recording **out, struct err *err)
+{
+	return dev->backend->async->record_end(dev, out, err);
+}
+
+int device_replay(struct device *dev, struct recording *recording, struct err *err)
+{
+	return dev->backend->async->replay(dev, recording, err);
+}
+
+void device_recording_free(struct device *dev, struct recording *recording)
+{
+	if (recording)
+		dev->backend->async->recording_free(dev, recording);
+}
+
 size_t device_op_times(const struct device *dev, struct op_time *out, size_t capacity)
 {
 	static const char *const names[] = {
@@ -153,9 +232,7 @@ int host_alloc(struct device *dev, size_t bytes, void **out, struct err *err)
 	memset(memory, 0xff, bytes); /* NaN in every floating type */
 #endif
 	*out = memory;
-	dev->allocated += bytes;
-	if (dev->allocated > dev->peak)
-		dev->peak = dev->allocated;
+	device_account(dev, bytes, 0);
 	return 0;
 }
 
@@ -165,7 +242,7 @@ void host_release(struct device *dev, void *memory)
 	size_t bytes;
 
 	memcpy(&bytes, block, sizeof bytes);
-	dev->allocated -= bytes;
+	device_account(dev, 0, bytes);
 #ifdef SAENGINE_STRICT
 	memset(memory, 0xff, bytes);
 #endif

@@ -194,6 +194,12 @@ fail:
 	return err->code;
 }
 
+int op_advance(struct device *dev, size_t n, const int32_t *next, int32_t *token, int32_t *pos,
+	int32_t *cache_row, struct err *err)
+{
+	DISPATCH(advance, 0, dev, n, next, token, pos, cache_row, err);
+}
+
 int op_find_nonfinite(struct device *dev, struct tensor x, int32_t *first_bad, struct err *err)
 {
 	const struct check c = {dev, "find_nonfinite", err};

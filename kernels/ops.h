@@ -30,10 +30,18 @@ struct device;
 
 /* ---- device ---------------------------------------------------------------------------- */
 
-/* Opens a device by the name users type: "cpu" (the fastest build of the CPU backend that this
- * processor can run) or "cpu:LEVEL" with LEVEL one of device_cpu_levels(). n_threads = 0 means
- * one per available core. *out is given to the caller, close with device_close.
- * Errors: ERR_CONFIG for an unknown name, ERR_DEVICE when the processor lacks the level. */
+/* Opens a device by the name users type:
+ *   "cpu"         the fastest build of the CPU backend that this processor can run
+ *   "cpu:LEVEL"   that build, LEVEL one of device_cpu_levels()
+ *   "cuda:N"      the N-th CUDA device ("cuda": the first). Activations, and everything that is
+ *                 added up, are float32. Products with bfloat16 or float16 weights round their
+ *                 other input to the weight's type, for tensor cores; products with float32
+ *                 weights are float32 (no TF32)
+ *   "cuda:N:f32"  the same without any rounding below float32, slower, for checks
+ * n_threads = 0 means one per available core; CUDA devices have no use for it. *out is given to
+ * the caller, close with device_close.
+ * Errors: ERR_CONFIG for an unknown name; ERR_DEVICE when the processor lacks the level, this
+ * build has no CUDA, or there is no such device. */
 int device_open(struct device **out, const char *name, int n_threads, struct err *err);
 
 /* Accepts NULL. Memory still allocated on the device is the caller's leak. */
@@ -63,6 +71,34 @@ int device_download(struct device *dev, void *to_host, const void *from, size_t 
 /* Bytes now allocated, and the most there ever were since the last device_reset_peak. */
 size_t device_allocated(const struct device *dev);
 size_t device_peak(const struct device *dev);
+
+/* Free bytes of the device's own memory; false where it has none but the host's, or where it
+ * cannot tell. */
+bool device_free_memory(struct device *dev, size_t *bytes);
+
+/* The most memory that ops take for themselves, beside what they are given; 0 where that is the
+ * host's. */
+size_t device_working_bytes(const struct device *dev);
+
+/* Waits for everything asked so far. Ops may return before they are done; what failed meanwhile
+ * is reported by this and by device_download. Errors: ERR_DEVICE. */
+int device_wait(struct device *dev, struct err *err);
+
+/* Sequences of ops that are worth preparing once and starting many times, because starting each
+ * op costs more than running it. Between begin and end ops are checked and written down but not
+ * run; replaying runs them on the same memory, so what changes from one time to the next (which
+ * tokens, which positions) must lie in device memory. Nothing else may be asked of the device
+ * between begin and end. On devices that gain nothing by it device_records is false, and the
+ * others must not be called. */
+struct recording;
+bool device_records(const struct device *dev);
+int device_record_begin(struct device *dev, struct err *err);
+int device_record_end(struct device *dev, struct recording **out, struct err *err);
+int device_replay(struct device *dev, struct recording *recording, struct err *err);
+void device_recording_free(struct device *dev, struct recording *recording); /* accepts NULL */
+
+/* Makes every op wait for its end, so that the times below are those of the ops. */
+void device_make_synchronous(struct device *dev);
 
 /* Time spent per op since the device was opened, for `--profile` and `make bench`. */
 struct op_time {
@@ -117,6 +153,11 @@ int op_gather_rows(struct device *, struct tensor in, const int32_t *index, stru
 /* out[index[i]] = in[i].   index [in.rows], each below out.rows, no two equal. */
 int op_scatter_rows(struct device *, struct tensor in, const int32_t *index, struct tensor out,
 	struct err *);
+
+/* The step from one generated token to the next, for rows that are each a sequence's newest token:
+ *   token[i] = next[i];  pos[i] += 1;  cache_row[i] += 1.   All [n], in device memory. */
+int op_advance(struct device *, size_t n, const int32_t *next, int32_t *token, int32_t *pos,
+	int32_t *cache_row, struct err *);
 
 /* *first_bad = the first row of x holding a NaN or an infinity, or -1.  first_bad: device. */
 int op_find_nonfinite(struct device *, struct tensor x, int32_t *first_bad, struct err *);

@@ -54,8 +54,11 @@ struct tensor fixture_activation(struct fixture *f, size_t rows, size_t cols, do
 {
 	struct tensor t = make(f, device_activation(f->dev), rows, cols);
 
-	for (size_t i = 0; i < rows * cols; i++)
-		fixture_set(t, i, (float)(scale * test_random_uniform(&f->random)));
+	for (size_t i = 0; i < rows * cols; i++) {
+		const float value = (float)(scale * test_random_uniform(&f->random));
+
+		fixture_set(t, i, f->coarse ? bf16_to_f32(f32_to_bf16(value)) : value);
+	}
 	return t;
 }
 

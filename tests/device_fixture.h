@@ -12,6 +12,7 @@
 struct fixture {
 	struct device *dev;
 	struct test_random random;
+	bool coarse; /* activations are exact in bfloat16; false after fixture_init */
 	void *blocks[64];
 	size_t n_blocks;
 };

@@ -1,21 +1,37 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_ops.c - every op on every CPU level this processor can run, and the float32 reference,
- * against the reference in float64, over one table of cases. A case runs with equal seeded
- * inputs on each device; its outputs are compared by max |difference| / max |expected|.
+ * test_ops.c - every op of every backend against the reference in float64, over one table of
+ * cases. A case runs with equal seeded inputs on each device; its outputs are compared by
+ * max |difference| / max |expected|.
+ *
+ * CMake builds this file several times: for the CPU backend on every level this processor can run
+ * (and the float32 reference); with TEST_CUDA for the CUDA backend on a GPU; with TEST_EMU for the
+ * same kernels run on the CPU by tests/emu, in several orders of threads and blocks, plainly and
+ * under the race detector.
  *
  * Tolerances, beside each case, are for float32: 2^-24 = 6e-8 per rounding. A sum of n random
  * terms errs by about sqrt(n) roundings of its largest partial sum; ops built on exp and tanh
- * add 2 units in the last place, amplified where a large argument is subtracted.
+ * add 2 units in the last place, amplified where a large argument is subtracted. Devices that
+ * round inputs of products have their own: rounding_tolerance.
  */
 #include "tests/device_fixture.h"
 
 #include "kernels/backend.h"
 #include "kernels/ref/ref.h"
+#if defined(TEST_CUDA) || defined(TEST_EMU)
+#include "kernels/cuda/cuda.h"
+#endif
+#ifdef TEST_EMU
+#include "tests/emu/control.h"
+#endif
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#ifdef TEST_EMU
+#include <sys/mman.h>
+#endif
 
 /* ---- outputs of a case ----------------------------------------------------------------- */
 
@@ -102,6 +118,18 @@ static void run_rows(struct fixture *f, const int *p, struct outputs *out)
 		op_gather_rows(f->dev, y, any, z, &out->err);
 	emit(out, y);
 	emit(out, z);
+}
+
+static void run_advance(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0];
+	int32_t *lists[4];
+
+	for (int i = 0; i < 4; i++)
+		lists[i] = fixture_random_ids(f, n, 1000);
+	out->rc = op_advance(f->dev, n, lists[0], lists[1], lists[2], lists[3], &out->err);
+	for (int i = 0; i < 4; i++)
+		emit_ids(out, lists[i], n);
 }
 
 static void run_find_nonfinite(struct fixture *f, const int *p, struct outputs *out)
@@ -450,6 +478,7 @@ static const struct {
 	{"axpy, wide enough for threads", run_axpy, {64, 1031}, 1e-6},
 	{"scale by zero clears NaN", run_scale_clears, {3, 5}, 0},
 	{"gather and scatter", run_rows, {9, 21}, 0},
+	{"advance", run_advance, {300}, 0},
 	{"find_nonfinite", run_find_nonfinite, {8, 19}, 0},
 	{"embed, bfloat16", run_embed, {11, 37, 23, BF16}, 1e-6},
 	{"embed, float16", run_embed, {11, 64, 5, F16}, 1e-6},
@@ -467,6 +496,11 @@ static const struct {
 	{"linear, deeper than a panel", run_linear, {40, 4101, 9, BF16, 1}, 1e-5},
 	{"linear, float32 panels", run_linear, {290, 70, 140, F32, 0}, 4e-6},
 	{"linear, float16 panels", run_linear, {34, 70, 131, F16, 1}, 4e-6},
+	{"linear, no rows", run_linear, {0, 16, 8, BF16, 1}, 0},
+	{"linear_backward, no rows", run_linear_backward, {0, 16, 8, BF16, 1}, 0},
+	{"linear, wide enough for blocks", run_linear, {70, 600, 40, BF16, 1}, 4e-6},
+	{"linear_backward, wide enough for blocks", run_linear_backward, {70, 40, 600, BF16, 1}, 4e-6},
+	{"linear_backward, float16 in blocks", run_linear_backward, {5, 200, 130, F16, 0}, 4e-6},
 	{"linear_backward, few rows", run_linear_backward, {3, 40, 300, BF16, 0}, 4e-6},
 	{"linear_backward, adds", run_linear_backward, {35, 77, 45, F16, 1}, 4e-6},
 	{"linear_backward, several tiles", run_linear_backward, {270, 530, 140, BF16, 1}, 4e-6},
@@ -483,6 +517,18 @@ static const struct {
 	{"attention, window over blocks", run_attention, {2, 2, 8, 0, 70, 2, 3, 0, 200}, 1e-5},
 	{"attention, one query each", run_attention, {8, 2, 32, 50, 0, 6, 4, 1, 90}, 1e-5},
 	{"attention, two queries, window", run_attention, {6, 3, 20, 0, 8, 5, 6, 2, 40}, 1e-5},
+	{"attention, a group of 3 over tiles", run_attention, {6, 2, 48, 0, 0, 3, 5, 0, 60}, 1e-5},
+	{"attention, group wider than a tile", run_attention, {80, 1, 16, 0, 0, 2, 3, 0, 6}, 1e-5},
+	{"attention, window of two", run_attention, {2, 2, 16, 0, 2, 3, 4, 0, 20}, 1e-5},
+	{"attention, many short sequences", run_attention, {2, 1, 64, 0, 0, 40, 2, 0, 5}, 1e-5},
+	{"attention, tensor tiles and window", run_attention, {2, 1, 16, 300, 33, 2, 70, 0, 180}, 1e-5},
+	{"attention, prefix of several steps", run_attention, {2, 1, 32, 300, 140, 3, 130, 0, 90}, 1e-5},
+	{"attention, head of 128", run_attention, {2, 1, 128, 0, 0, 2, 9, 0, 80}, 1e-5},
+	{"attention, head of 9 over tiles", run_attention, {4, 2, 9, 0, 0, 2, 0, 0, 40}, 1e-5},
+	{"attention, long keys, one query each", run_attention, {4, 1, 64, 0, 0, 2, 300, 1, 300}, 1e-5},
+	{"attention, 9 heads a key, one query", run_attention, {9, 1, 128, 20, 40, 3, 8, 1, 120}, 1e-5},
+	{"attention, head of 320, one query", run_attention, {4, 1, 320, 0, 0, 2, 3, 1, 20}, 1e-5},
+	{"attention, no rows", run_attention, {2, 1, 16, 0, 0, 0, 3, 0, 4}, 0},
 	{"attention, wide head", run_attention, {2, 1, 256, 500, 0, 2, 5, 0, 30}, 1e-5},
 	{"gated gelu", run_gated, {5, 37, ACTIVATION_GELU_TANH, 4}, 3e-6},
 	{"gated gelu, large", run_gated, {40, 512, ACTIVATION_GELU_TANH, 30}, 3e-6},
@@ -501,6 +547,21 @@ static const struct {
 	{"sae, one block", run_sae, {5, 32, 40, F32}, 1e-5},
 	{"sae, ragged blocks, bfloat16", run_sae, {37, 45, 391, BF16}, 1e-5},
 	{"sae, several tiles of rows", run_sae, {300, 24, 200, F32}, 1e-5},
+	{"sae, bfloat16 in whole pieces", run_sae, {9, 136, 300, BF16}, 1e-5},
+	{"sae, one row", run_sae, {1, 64, 128, BF16}, 1e-5},
+	{"sae, 31 rows of bfloat16", run_sae, {31, 200, 130, BF16}, 1e-5},
+	{"sae, 60 rows of bfloat16", run_sae, {60, 72, 260, BF16}, 1e-5},
+	{"sae, 112 rows of bfloat16", run_sae, {112, 40, 120, BF16}, 1e-5},
+	{"sae, blocks of rows, bfloat16", run_sae, {130, 24, 300, BF16}, 1e-5},
+	{"sae, many features", run_sae, {3, 16, 9000, F32}, 1e-5},
+	{"sae, float16", run_sae, {20, 24, 70, F16}, 1e-5},
+	{"sae, no rows", run_sae, {0, 24, 70, BF16, KIND_TOP_K + KIND_SPHERE}, 1e-5},
+	{"sae, sphere and top k, few rows of bfloat16", run_sae,
+		{9, 64, 300, BF16, KIND_SPHERE + KIND_TOP_K}, 1e-5},
+	{"sae, gated groups, few rows of bfloat16", run_sae,
+		{5, 40, 203, BF16, KIND_GATED + KIND_GROUPS}, 1e-5},
+	{"sae, top k of many", run_sae, {2, 8, 9000, F32, KIND_TOP_K}, 1e-5},
+	{"sae, standardized, some rows at a time", run_sae, {70, 24, 600, F32, KIND_STANDARDIZED}, 1e-5},
 	{"sae, gated", run_sae, {9, 32, 150, F32, KIND_GATED}, 1e-5},
 	{"sae, gated, bfloat16", run_sae, {37, 45, 391, BF16, KIND_GATED}, 1e-5},
 	{"sae, top k", run_sae, {37, 45, 391, F32, KIND_TOP_K}, 1e-5},
@@ -521,21 +582,24 @@ static const struct {
 	{"clamp, features given", run_clamp, {9, 37, 12, 1, 5, F32, KIND_TOP_K, 1}, 1e-5},
 	{"clamp, features given, on the sphere", run_clamp,
 		{12, 40, 20, 4, 6, F32, KIND_TOP_K + KIND_SPHERE, 1}, 1e-5},
+	{"clamp, a list in several rounds", run_clamp, {5, 24, 12, 1, 300, F32}, 1e-5},
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
 
-static void run_case(size_t i, struct device *dev, struct outputs *out)
+/* `coarse`: on activations that are exact in bfloat16. */
+static void run_case(size_t i, bool coarse, struct device *dev, struct outputs *out)
 {
 	struct fixture f;
 
 	fixture_init(&f, dev, 1000 + i);
+	f.coarse = coarse;
 	*out = (struct outputs){0};
 	cases[i].run(&f, cases[i].p, out);
 	fixture_free(&f);
 }
 
-static void compare_group(size_t i, const char *name, const struct outputs *got,
-	const struct outputs *expected, size_t from, size_t to)
+static void compare_group(size_t i, const char *name, double tolerance,
+	const struct outputs *got, const struct outputs *expected, size_t from, size_t to)
 {
 	double scale = 0, worst = 0;
 	size_t where = from;
@@ -549,48 +613,116 @@ static void compare_group(size_t i, const char *name, const struct outputs *got,
 			where = j;
 		}
 	}
-	CHECK(worst <= cases[i].tolerance * scale,
+	CHECK(worst <= tolerance * scale,
 		"%s on %s: output %zu is %.9g, expected %.9g: %.3g of the largest, %.1g allowed",
 		cases[i].name, name, where, got->value[where], expected->value[where],
-		worst / scale, cases[i].tolerance);
+		worst / scale, tolerance);
 }
 
-static void compare(size_t i, const char *name, const struct outputs *got,
+/* CUDA devices that round operands of products are given operands that need no rounding, so only
+ * what they make themselves is rounded: attention's softmax weights and score gradients, by up to
+ * 2^-9 of each. A sum of them errs by 2^-9 of the sum of its terms' magnitudes, which gradients,
+ * whose terms have both signs, exceed several times: four at most in these cases. */
+static double tolerance_of(size_t i, bool rounds)
+{
+	return rounds && cases[i].run == run_attention ? 0x1p-7 : cases[i].tolerance;
+}
+
+static void compare(size_t i, const char *name, bool rounds, const struct outputs *got,
 	const struct outputs *expected)
 {
+	const double tolerance = tolerance_of(i, rounds);
+
 	REQUIRE(got->rc == 0, "%s on %s: %s", cases[i].name, name, got->err.text);
 	REQUIRE(got->n == expected->n, "%s on %s: expected %zu outputs, found %zu", cases[i].name,
 		name, expected->n, got->n);
 	for (size_t g = 0; g < got->n_groups; g++)
-		compare_group(i, name, got, expected, got->group_start[g],
+		compare_group(i, name, tolerance, got, expected, got->group_start[g],
 			g + 1 < got->n_groups ? got->group_start[g + 1] : got->n);
 }
 
-static void compare_device(struct device *dev)
+/* `rounds`: the device rounds operands of products. */
+static void compare_device(struct device *dev, bool rounds)
 {
 	for (size_t i = 0; i < N_CASES; i++) {
+#ifdef ONLY_CASES /* mutants are caught by the cases of their op */
+		if (!strstr(cases[i].name, ONLY_CASES))
+			continue;
+#endif
 		struct device *oracle;
 		struct outputs got, expected;
 		struct err err;
 
 		REQUIRE_OK(device_open_backend(&oracle, &backend_ref_f64, 1, &err), &err);
-		run_case(i, oracle, &expected);
-		run_case(i, dev, &got);
-		compare(i, device_description(dev), &got, &expected);
+		run_case(i, rounds, oracle, &expected);
+		run_case(i, rounds, dev, &got);
+		compare(i, device_description(dev), rounds, &got, &expected);
 		free(got.value);
 		free(expected.value);
 		device_close(oracle);
 	}
 }
 
-TEST(every_op_of_the_float32_reference_agrees_with_the_float64_reference)
+static void compare_backend(const struct backend *backend, bool rounds)
 {
 	struct device *dev;
 	struct err err;
 
-	REQUIRE_OK(device_open_backend(&dev, &backend_ref_f32, 1, &err), &err);
-	compare_device(dev);
+	REQUIRE_OK(device_open_backend(&dev, backend, 2, &err), &err);
+	compare_device(dev, rounds);
 	device_close(dev);
+}
+
+#if defined(TEST_CUDA) || defined(TEST_EMU)
+
+/* Ops that wait for their end, on memory that the host sees too. */
+static const struct backend *const tested[] = {&cuda_exact_checked_backend,
+	&cuda_fast_checked_backend};
+
+TEST(every_op_of_exact_cuda_devices_agrees_with_the_float64_reference)
+{
+	compare_backend(&cuda_exact_checked_backend, false);
+#ifdef TEST_EMU
+	CHECK(emu_races() == 0, "%zu reports by the race detector", emu_races());
+#endif
+}
+
+TEST(every_op_of_fast_cuda_devices_agrees_with_the_float64_reference)
+{
+	compare_backend(&cuda_fast_checked_backend, true);
+#ifdef TEST_EMU
+	CHECK(emu_races() == 0, "%zu reports by the race detector", emu_races());
+#endif
+}
+
+TEST(products_on_fast_cuda_devices_round_their_operand_to_the_nearest_bfloat16)
+{
+	for (size_t i = 0; i < N_CASES; i++) {
+		struct device *oracle, *dev;
+		struct outputs got, expected;
+		struct err err;
+
+		if (cases[i].run != run_linear || cases[i].p[3] != BF16)
+			continue;
+		REQUIRE_OK(device_open_backend(&oracle, &backend_ref_f64, 1, &err), &err);
+		REQUIRE_OK(device_open_backend(&dev, &cuda_fast_checked_backend, 1, &err), &err);
+		run_case(i, true, oracle, &expected); /* rounded beforehand */
+		run_case(i, false, dev, &got);
+		compare(i, device_description(dev), true, &got, &expected);
+		free(got.value);
+		free(expected.value);
+		device_close(dev);
+		device_close(oracle);
+	}
+}
+
+#else
+
+static const struct backend *const tested[] = {NULL}; /* the best CPU level */
+
+TEST(every_op_of_the_float32_reference_agrees_with_the_float64_reference)
+{
+	compare_backend(&backend_ref_f32, false);
 }
 
 TEST(every_op_of_every_cpu_level_agrees_with_the_float64_reference)
@@ -602,51 +734,190 @@ TEST(every_op_of_every_cpu_level_agrees_with_the_float64_reference)
 
 		snprintf(name, sizeof name, "cpu:%s", *level);
 		REQUIRE_OK(device_open(&dev, name, 2, &err), &err);
-		compare_device(dev);
+		compare_device(dev, false);
 		device_close(dev);
 	}
 }
 
-TEST(results_do_not_depend_on_the_number_of_threads)
-{
-	for (size_t i = 0; i < N_CASES; i++) {
-		struct outputs first, other;
-		struct device *dev;
-		struct err err;
+#endif
 
-		REQUIRE_OK(device_open(&dev, "cpu", 1, &err), &err);
-		run_case(i, dev, &first);
-		device_close(dev);
-		REQUIRE_OK(device_open(&dev, "cpu", 3, &err), &err);
-		run_case(i, dev, &other);
-		device_close(dev);
-		for (size_t j = 0; j < first.n; j++)
-			CHECK(first.value[j] == other.value[j] ||
-					(isnan(first.value[j]) && isnan(other.value[j])),
-				"%s: output %zu is %.9g on 1 thread and %.9g on 3", cases[i].name,
-				j, first.value[j], other.value[j]);
-		free(first.value);
-		free(other.value);
-	}
-}
-
-/* ---- exact cases ----------------------------------------------------------------------- */
-
-static struct device *open_cpu(void)
+static struct device *open_tested(const struct backend *backend, int n_threads)
 {
 	struct device *dev;
 	struct err err;
 
-	if (device_open(&dev, "cpu", 2, &err)) {
+	if (backend ? device_open_backend(&dev, backend, n_threads, &err)
+		    : device_open(&dev, "cpu", n_threads, &err)) {
 		test_fail(__FILE__, __LINE__, "%s", err.text);
 		exit(1);
 	}
 	return dev;
 }
 
+static void check_equal(size_t i, const char *how, const struct outputs *a,
+	const struct outputs *b)
+{
+	REQUIRE(a->rc == 0 && b->rc == 0 && a->n == b->n, "%s fails %s", cases[i].name, how);
+	for (size_t j = 0; j < a->n; j++)
+		CHECK(a->value[j] == b->value[j] || (isnan(a->value[j]) && isnan(b->value[j])),
+			"%s: output %zu is %.9g, and %.9g %s", cases[i].name, j, a->value[j],
+			b->value[j], how);
+}
+
+#ifdef TEST_EMU
+
+static void run_in_order(size_t i, const struct backend *backend, enum emu_order order,
+	uint64_t seed, struct outputs *out)
+{
+	struct device *dev = open_tested(backend, 1);
+
+	emu_set_order(order, seed);
+	run_case(i, false, dev, out);
+	emu_set_order(EMU_FORWARD, 0);
+	device_close(dev);
+}
+
+TEST(results_do_not_depend_on_the_order_of_threads_and_blocks)
+{
+	static const char *const names[] = {"in reverse", "in random order 1", "in random order 2"};
+
+	for (size_t b = 0; b < sizeof tested / sizeof *tested; b++) {
+		for (size_t i = 0; i < N_CASES; i++) {
+			struct outputs forward, other;
+
+			run_in_order(i, tested[b], EMU_FORWARD, 0, &forward);
+			for (int k = 0; k < 3; k++) {
+				run_in_order(i, tested[b], k == 0 ? EMU_REVERSE : EMU_RANDOM,
+					(uint64_t)k, &other);
+				check_equal(i, names[k], &forward, &other);
+				free(other.value);
+			}
+			free(forward.value);
+		}
+	}
+}
+
+/* Memory of which only what is touched exists: 300000 rows of 8192, beyond 2^31 elements. */
+enum { HUGE_ROWS = 300000, HUGE_COLS = 8192 };
+
+static struct tensor huge_tensor(enum dtype dtype)
+{
+	struct tensor t = {NULL, dtype, HUGE_ROWS, HUGE_COLS};
+
+	t.data = mmap(NULL, tensor_bytes(t), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (t.data == MAP_FAILED) {
+		test_fail(__FILE__, __LINE__, "no address space for %zu bytes", tensor_bytes(t));
+		exit(1);
+	}
+	return t;
+}
+
+TEST(features_and_decoder_rows_beyond_2_to_the_31_elements_are_found)
+{
+	struct device *dev = open_tested(tested[1], 1);
+	struct sae_weights sae = {.W_dec = huge_tensor(DTYPE_BF16)};
+	uint16_t *last = (uint16_t *)sae.W_dec.data + (size_t)(HUGE_ROWS - 1) * HUGE_COLS;
+	struct tensor g, x_hat;
+	struct fixture f;
+	struct err err;
+	struct csr csr;
+
+	fixture_init(&f, dev, 1);
+	csr = make_csr(&f, 1, 1);
+	csr.indptr[1] = 1;
+	csr.indices[0] = HUGE_ROWS - 1;
+	fixture_set(csr.values, 0, 2);
+	g = fixture_zeros(&f, 1, HUGE_COLS);
+	x_hat = fixture_zeros(&f, 1, HUGE_COLS);
+	sae.b_dec = fixture_vector(&f, HUGE_COLS, 0);
+	for (size_t j = 0; j < HUGE_COLS; j++) {
+		last[j] = f32_to_bf16((float)(j % 5));
+		fixture_set(g, j, 1);
+	}
+	REQUIRE_OK(op_sae_decode(dev, &sae, nothing(), &csr, x_hat, &err), &err);
+	REQUIRE_OK(op_csr_attribute(dev, sae.W_dec, g, nothing(), &csr, &err), &err);
+	for (size_t j = 0; j < HUGE_COLS; j++)
+		CHECK(fixture_get(x_hat, j) == 2.0 * (double)(j % 5), "element %zu is %g", j,
+			fixture_get(x_hat, j));
+	/* 8192 = 5 * 1638 + 2: 1638 times 0 + 1 + 2 + 3 + 4, then 0 + 1. */
+	CHECK(fixture_get(csr.values, 0) == 2 * (1638 * 10 + 1), "found %g",
+		fixture_get(csr.values, 0));
+	fixture_free(&f);
+	munmap(sae.W_dec.data, tensor_bytes(sae.W_dec));
+	device_close(dev);
+}
+
+/* All keys are 0, so the result is the mean of the values that a query sees. */
+static void attend_to_last_rows(const struct backend *backend, struct tensor k, struct tensor v,
+	size_t n_rows)
+{
+	const struct attention a = {HUGE_COLS / 128, HUGE_COLS / 128, 128, 1, 0, 0};
+	const int32_t seq[] = {0, 0, 0, 0}, start[] = {HUGE_ROWS - 4};
+	const int32_t pos[] = {0, 1, 2, 3};
+	struct device *dev = open_tested(backend, 1);
+	struct keys keys = {.k = k, .v = v, .n_seq = 1};
+	struct tensor q, out;
+	struct fixture f;
+	struct err err;
+
+	fixture_init(&f, dev, 1);
+	keys.start = fixture_ids(&f, start, 1);
+	keys.prefix_k = keys.prefix_v = fixture_zeros(&f, 0, HUGE_COLS);
+	q = fixture_activation(&f, n_rows, HUGE_COLS, 1);
+	out = fixture_zeros(&f, n_rows, HUGE_COLS);
+	REQUIRE_OK(op_attention(dev, &a, q,
+			   (struct rows){n_rows, fixture_ids(&f, seq, n_rows),
+				   fixture_ids(&f, pos + 4 - n_rows, n_rows)},
+			   &keys, out, nothing(), &err),
+		&err);
+	for (size_t j = 0; j < HUGE_COLS; j++)
+		CHECK(fixture_get(out, (n_rows - 1) * HUGE_COLS + j) == 2.5, "element %zu is %g", j,
+			fixture_get(out, (n_rows - 1) * HUGE_COLS + j));
+	fixture_free(&f);
+	device_close(dev);
+}
+
+TEST(keys_beyond_2_to_the_31_elements_are_found)
+{
+	struct tensor k = huge_tensor(DTYPE_F32), v = huge_tensor(DTYPE_F32);
+
+	for (size_t i = 0; i < 4; i++) /* 1, 2, 3, 4 */
+		for (size_t j = 0; j < HUGE_COLS; j++)
+			((float *)v.data)[(HUGE_ROWS - 4 + i) * HUGE_COLS + j] = (float)(i + 1);
+	attend_to_last_rows(tested[0], k, v, 1); /* decoding */
+	attend_to_last_rows(tested[0], k, v, 4); /* float32 */
+	attend_to_last_rows(tested[1], k, v, 4); /* tensor cores */
+	munmap(k.data, tensor_bytes(k));
+	munmap(v.data, tensor_bytes(v));
+}
+
+#else
+
+TEST(results_do_not_depend_on_the_run_or_the_number_of_threads)
+{
+	for (size_t i = 0; i < N_CASES; i++) {
+		struct outputs first, other;
+		struct device *dev = open_tested(tested[0], 1);
+
+		run_case(i, false, dev, &first);
+		device_close(dev);
+		dev = open_tested(tested[0], 3);
+		run_case(i, false, dev, &other);
+		device_close(dev);
+		check_equal(i, "on 3 threads", &first, &other);
+		free(first.value);
+		free(other.value);
+	}
+}
+
+#endif
+
+/* ---- exact cases ----------------------------------------------------------------------- */
+
 TEST(a_product_of_small_integers_is_exact)
 {
-	struct device *dev = open_cpu();
+	struct device *dev = open_tested(tested[0], 2);
 	struct fixture f;
 	struct err err;
 
@@ -679,7 +950,7 @@ TEST(a_product_of_small_integers_is_exact)
 
 TEST(clamping_features_by_scale_one_leaves_the_residual_bit_for_bit)
 {
-	struct device *dev = open_cpu();
+	struct device *dev = open_tested(tested[0], 2);
 	struct fixture f;
 	struct err err;
 	struct sae_weights few;
@@ -767,32 +1038,36 @@ static void check_planted(struct device *dev, int rule)
 	fixture_free(&f);
 }
 
+static void check_planted_rules(struct device *dev)
+{
+	for (int rule = 0; rule < 3; rule++)
+		check_planted(dev, rule);
+	device_close(dev);
+}
+
 TEST(equal_features_empty_rows_and_thresholds_met_exactly_are_settled_alike_everywhere)
 {
-	const char *const *level = device_cpu_levels();
-	struct device *dev;
-	struct err err;
-	char name[64];
+	check_planted_rules(open_tested(&backend_ref_f32, 1));
+	check_planted_rules(open_tested(&backend_ref_f64, 1));
+#if defined(TEST_CUDA) || defined(TEST_EMU)
+	for (size_t b = 0; b < sizeof tested / sizeof *tested; b++)
+		check_planted_rules(open_tested(tested[b], 1));
+#else
+	for (const char *const *level = device_cpu_levels(); *level; level++) {
+		struct device *dev;
+		struct err err;
+		char name[64];
 
-	for (size_t i = 0;; i++) {
-		if (i < 2) {
-			REQUIRE_OK(device_open_backend(&dev, i ? &backend_ref_f64 : &backend_ref_f32, 1,
-					   &err), &err);
-		} else {
-			if (!level[i - 2])
-				break;
-			snprintf(name, sizeof name, "cpu:%s", level[i - 2]);
-			REQUIRE_OK(device_open(&dev, name, 2, &err), &err);
-		}
-		for (int rule = 0; rule < 3; rule++)
-			check_planted(dev, rule);
-		device_close(dev);
+		snprintf(name, sizeof name, "cpu:%s", *level);
+		REQUIRE_OK(device_open(&dev, name, 2, &err), &err);
+		check_planted_rules(dev);
 	}
+#endif
 }
 
 TEST(ablating_a_unit_vector_leaves_nothing_along_it)
 {
-	struct device *dev = open_cpu();
+	struct device *dev = open_tested(tested[0], 2);
 	struct fixture f;
 	struct err err;
 	struct tensor u, x;
@@ -819,7 +1094,7 @@ TEST(ablating_a_unit_vector_leaves_nothing_along_it)
 
 TEST(attention_over_equal_values_returns_that_value)
 {
-	struct device *dev = open_cpu();
+	struct device *dev = open_tested(tested[0], 2);
 	const struct attention a = {2, 1, 8, 0.5, 0, 0};
 	struct fixture f;
 	struct err err;
@@ -844,7 +1119,7 @@ TEST(attention_over_equal_values_returns_that_value)
 
 TEST(a_nan_in_attention_is_never_hidden)
 {
-	struct device *dev = open_cpu();
+	struct device *dev = open_tested(tested[0], 2);
 	const struct attention a = {2, 1, 8, 0.5, 30, 0};
 	struct fixture f;
 	struct err err;
@@ -861,3 +1136,71 @@ TEST(a_nan_in_attention_is_never_hidden)
 	fixture_free(&f);
 	device_close(dev);
 }
+
+/* ---- planted mistakes ------------------------------------------------------------------ */
+
+#ifdef TEST_RACE
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { N_TESTED = sizeof tested / sizeof *tested, MAX_BARRIERS = 128 };
+
+/* Which runs, case by device, come to which barrier. */
+static bool comes_by[N_CASES * N_TESTED][MAX_BARRIERS];
+
+static void see_barriers(size_t run)
+{
+	struct outputs out;
+
+	emu_forget_met();
+	run_in_order(run / N_TESTED, tested[run % N_TESTED], EMU_FORWARD, 0, &out);
+	free(out.value);
+	for (size_t b = 0; b < emu_barriers(); b++)
+		comes_by[run][b] = emu_barrier_met(b);
+}
+
+/* In a process of its own: exits with 0 when nothing was noticed. The harness ends it itself when
+ * it finds something. */
+static void run_without_barrier(size_t barrier)
+{
+	emu_set_blind_barrier((ptrdiff_t)barrier);
+	if (!freopen("/dev/null", "w", stderr))
+		_exit(1);
+	for (size_t run = 0; run < N_CASES * N_TESTED; run++) {
+		for (int order = 0; comes_by[run][barrier] && order < 2; order++) {
+			struct outputs out;
+
+			run_in_order(run / N_TESTED, tested[run % N_TESTED],
+				order ? EMU_REVERSE : EMU_FORWARD, 0, &out);
+			if (out.rc || emu_races() > 0)
+				_exit(1);
+			free(out.value);
+		}
+	}
+	_exit(0);
+}
+
+TEST(no_barrier_can_be_left_out_unnoticed)
+{
+	for (size_t run = 0; run < N_CASES * N_TESTED; run++)
+		see_barriers(run);
+	REQUIRE(emu_barriers() > 0 && emu_barriers() <= MAX_BARRIERS, "%zu barriers",
+		emu_barriers());
+	REQUIRE(emu_races() == 0, "%zu races before anything was left out", emu_races());
+	for (size_t b = 0; b < emu_barriers(); b++) {
+		int status = 0;
+		pid_t child;
+
+		fflush(NULL);
+		child = fork();
+		if (child == 0)
+			run_without_barrier(b);
+		REQUIRE(child > 0 && waitpid(child, &status, 0) == child, "cannot start a process");
+		CHECK(status != 0, "without the barrier at %s nothing is noticed",
+			emu_barrier_name(b));
+	}
+	printf("  %zu barriers left out, one at a time\n", emu_barriers());
+}
+
+#endif

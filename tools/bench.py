@@ -46,7 +46,8 @@ CONFIG = """
 experiment = ["direction", "attribution", "jailbreak"];
 output = "{output}";
 threads = {threads};
-profile = true;
+device = "{device}";
+profile = {profile};
 model = {{ path = "{model}"; template = "gemma2"; }};
 sae = {{ path = "{sae}"; width = "{width}"; }};
 prompts = {{
@@ -74,31 +75,34 @@ def prepare(load):
     return folder / "model", folder / "scope"
 
 
-def run_engine(load, model, sae, threads, side_by_side, scratch):
+def run_engine(load, model, sae, arguments, side_by_side, scratch):
     """(seconds by stage, peak MiB, share of matrix products) of one engine process."""
     output = scratch / "out.h5"
     config = scratch / "bench.cfg"
     n_gen = load["n_single"] if side_by_side == 1 else 32
-    config.write_text(CONFIG.format(output=output, threads=threads, model=model, sae=sae, world=WORLD, n_gen=n_gen,
+    config.write_text(CONFIG.format(output=output, threads=arguments.threads, device=arguments.device,
+                                    # Times of single ops make a GPU wait after each.
+                                    profile="true" if arguments.device == "cpu" else "false", model=model, sae=sae, world=WORLD, n_gen=n_gen,
                                     side_by_side=side_by_side, **{k: load[k] for k in
                                     ("width", "n", "n_attr", "layer", "max_new", "tokens")}))
-    run = subprocess.run([ROOT / "engine", config], capture_output=True, text=True)
+    run = subprocess.run([arguments.engine, config], capture_output=True, text=True)
     if run.returncode:
         sys.exit(f"engine: {run.stderr}")
     with h5py.File(output) as file:
         stages = file["/provenance/stages"]
         seconds = {s.decode(): float(t) for s, t in zip(stages["stage"][:], stages["seconds"][:])}
-    gemm = int(re.search(r"(\d+) % in matrix products", run.stdout)[1]) / 100
-    peak = float(re.search(r"peak memory of the process: ([\d.]+) MiB", run.stdout)[1])
-    return seconds, peak, gemm
+    found = [re.search(pattern, run.stdout) for pattern in
+             (r"peak memory of the process: ([\d.]+) MiB", r"(\d+) % in matrix products")]
+    peak, gemm = (float(m[1]) if m else 0.0 for m in found)
+    return seconds, peak, gemm / 100
 
 
-def run_torch(load, model, sae, threads):
+def run_torch(load, model, sae, arguments):
     command = [sys.executable, ROOT / "tools/bench_torch.py", "--model", model, "--sae", sae, "--width", load["width"],
                "--harmful", WORLD / "harmful_test.json", "--harmless", WORLD / "harmless_test.json",
                "--n", load["n"], "--n-attribution", load["n_attr"], "--batch-attribution", load["batch"],
                "--layer", load["layer"], "--max-new", load["max_new"], "--n-single", load["n_single"],
-               "--threads", threads]
+               "--threads", arguments.threads, "--device", arguments.device.removesuffix(":f32")]
     run = subprocess.run([str(c) for c in command], capture_output=True, text=True)
     if run.returncode:
         sys.exit(f"bench_torch: {run.stderr[-2000:]}")
@@ -106,16 +110,16 @@ def run_torch(load, model, sae, threads):
     return result["seconds"], result["peak_mib"]
 
 
-def bench(name, rounds, threads):
+def bench(name, arguments):
     load = LOADS[name]
     model, sae = prepare(load)
     ours, theirs, peaks, gemm = {}, {}, {"engine": [], "torch": []}, []
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
-        for round_ in range(rounds):
-            print(f"{name}: round {round_ + 1} of {rounds}", file=sys.stderr, flush=True)
-            together, peak, share = run_engine(load, model, sae, threads, 32, scratch)
-            alone, _, _ = run_engine(load, model, sae, threads, 1, scratch)
+        for round_ in range(arguments.rounds):
+            print(f"{name}: round {round_ + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
+            together, peak, share = run_engine(load, model, sae, arguments, 32, scratch)
+            alone, _, _ = run_engine(load, model, sae, arguments, 1, scratch)
             clamp = "jailbreak: cossim_ap_global_x-1"
             for key, value in (("forward", together["direction: harmful"]),
                                ("attribution", together["attribution: integrated gradients"]),
@@ -124,7 +128,7 @@ def bench(name, rounds, threads):
                 ours.setdefault(key, []).append(value)
             peaks["engine"].append(peak)
             gemm.append(share)
-            seconds, peak = run_torch(load, model, sae, threads)
+            seconds, peak = run_torch(load, model, sae, arguments)
             for key, value in seconds.items():
                 theirs.setdefault(key, []).append(value)
             peaks["torch"].append(peak)
@@ -145,6 +149,8 @@ def report(name, result):
     print(f"\n{name}\n  {'':30s} {'engine, s':>10s} {'PyTorch, s':>10s} {'ratio':>8s}")
     for key, row in result["rows"].items():
         print(f"  {TITLES[key]:30s} {row['engine_s']:10.3f} {row['torch_s']:10.3f} {row['ratio']:7.1f}x")
+    if not result["engine_peak_mib"]:
+        return  # a GPU: neither memory nor single ops are measured
     print(f"  peak memory: engine {result['engine_peak_mib']:.0f} MiB, PyTorch {result['torch_peak_mib']:.0f} MiB, "
           f"ratio 1/{result['torch_peak_mib'] / result['engine_peak_mib']:.1f}")
     print(f"  clamped decoding runs at {result['clamped_over_unclamped']:.2f} of unclamped; "
@@ -173,12 +179,17 @@ def main():
     parser.add_argument("--loads", nargs="*", default=list(LOADS), choices=list(LOADS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda:N for both sides")
+    parser.add_argument("--engine", default=ROOT / "engine", help="the program to run")
+    parser.add_argument("--json", help="a file for the figures alone")
+    parser.add_argument("--record", action="store_true", help="CPU figures, to results/bench")
     arguments = parser.parse_args()
     results = {}
     for name in arguments.loads:
-        results[name] = bench(name, arguments.rounds, arguments.threads)
+        results[name] = bench(name, arguments)
         report(name, results[name])
+    if arguments.json:
+        pathlib.Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
     if arguments.record:
         record(results, arguments)
 

@@ -23,10 +23,25 @@ import torch
 from literal_torch import LiteralModel, read_prompts, top_global
 
 
+def wait():
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def timed(function):
+    wait()
     start = time.perf_counter()
     result = function()
+    wait()
     return time.perf_counter() - start, result
+
+
+def move(lab, device):
+    """Everything the literal implementation holds, to a device; what it makes later follows."""
+    torch.set_default_device(device)
+    lab.model.to(device)
+    lab.saes = [type(sae)(*(getattr(sae, name).to(device) for name in
+                            ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"))) for sae in lab.saes]
 
 
 def main():
@@ -45,10 +60,13 @@ def main():
     parser.add_argument("--max-new", type=int, required=True)
     parser.add_argument("--n-single", type=int, required=True, help="prompts generated one at a time")
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="*", help="time only these")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     lab = LiteralModel(arguments.model, arguments.sae, torch.float32, arguments.width, arguments.l0)
+    if arguments.device != "cpu":
+        move(lab, arguments.device)
     lab.stop_id = -1  # every reply has max_new tokens, so that the work is the same everywhere
     harmful = read_prompts(arguments.harmful, arguments.n)
     harmless = read_prompts(arguments.harmless, arguments.n)

@@ -9,23 +9,32 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Also read by C++ and CUDA sources. */
 enum dtype { DTYPE_F32, DTYPE_F64, DTYPE_BF16, DTYPE_F16, DTYPE_I32, DTYPE_I64 };
 
 /* Bytes of one element. */
 static inline size_t dtype_bytes(enum dtype dtype)
 {
-	static const unsigned char bytes[] = {
-		[DTYPE_F32] = 4, [DTYPE_F64] = 8, [DTYPE_BF16] = 2,
-		[DTYPE_F16] = 2, [DTYPE_I32] = 4, [DTYPE_I64] = 8};
-	return bytes[dtype];
+	switch (dtype) {
+	case DTYPE_F64:
+	case DTYPE_I64:
+		return 8;
+	case DTYPE_BF16:
+	case DTYPE_F16:
+		return 2;
+	case DTYPE_F32:
+	case DTYPE_I32:
+		break;
+	}
+	return 4;
 }
 
 /* "float32", "bfloat16", ...: the names users type and read. */
 static inline const char *dtype_name(enum dtype dtype)
 {
 	static const char *const names[] = {
-		[DTYPE_F32] = "float32", [DTYPE_F64] = "float64", [DTYPE_BF16] = "bfloat16",
-		[DTYPE_F16] = "float16", [DTYPE_I32] = "int32",   [DTYPE_I64] = "int64"};
+		"float32", "float64", "bfloat16", "float16", "int32", "int64"};
+
 	return names[dtype];
 }
 

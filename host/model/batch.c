@@ -104,6 +104,23 @@ size_t batch_pack(struct batch *b, const int32_t *tokens, size_t n, size_t n_out
 	return seq;
 }
 
+void batch_keep_open(struct batch *b, size_t n_cache_rows)
+{
+	assert(b->n_rows == b->n_out);
+	b->packed = false; /* the first rows may be now, but will not stay so */
+	b->n_cache_rows = n_cache_rows;
+}
+
+void batch_advance(struct batch *b, const int32_t *next)
+{
+	for (size_t i = 0; i < b->n_rows; i++) {
+		b->token[i] = next[i];
+		b->pos[i]++;
+		b->cache_row[i]++;
+		b->out_pos[i]++;
+	}
+}
+
 int batch_upload(struct batch *b, struct err *err)
 {
 	const struct {

@@ -65,6 +65,12 @@ void batch_extend(struct batch *b, const int32_t *tokens, size_t n, size_t n_out
  * theirs. `tokens` are those behind the prefix. Returns the sequence's id. */
 size_t batch_pack(struct batch *b, const int32_t *tokens, size_t n, size_t n_out, int32_t label);
 
+/* For a batch of one row per sequence that advances, on a cache of n_cache_rows. */
+void batch_keep_open(struct batch *b, size_t n_cache_rows);
+
+/* The host's side of op_advance: every row goes on to its sequence's next token. */
+void batch_advance(struct batch *b, const int32_t *next);
+
 /* Copies the lists to the device. */
 int batch_upload(struct batch *b, struct err *err);
 

@@ -50,6 +50,18 @@ fail:
 	return err->code;
 }
 
+bool edits_wait(const struct edit *edits, size_t n_edits)
+{
+	for (size_t i = 0; i < n_edits; i++) {
+		const struct edit *e = &edits[i];
+
+		for (size_t l = e->layer_first; e->kind == EDIT_CLAMP && l <= e->layer_last; l++)
+			if (e->clamps[l].n_entries > 0 && e->clamps[l].few->weights.top_k > 0)
+				return true;
+	}
+	return false;
+}
+
 int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
 	struct tensor g, struct err *err)
 {

@@ -59,6 +59,10 @@ struct tap {
 int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
 	struct rows rows, struct tensor x, struct err *err);
 
+/* Whether applying the edits has the host wait for the device: clamps of SAEs with top_k encode all
+ * features first, whose number the host must know. Passes with such edits cannot be recorded. */
+bool edits_wait(const struct edit *edits, size_t n_edits);
+
 /* Turns g = dL/d(edited x) into dL/d(x), in place. Errors: ERR_INTERNAL for EDIT_CLAMP, whose
  * gradient nobody needs yet. */
 int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,

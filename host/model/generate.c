@@ -2,9 +2,20 @@
  *
  * generate.c - Contract: generate.h. Tests: tests/test_model.c.
  *
- * Prompts are read in passes of up to pass_rows tokens; then every pass carries one token of each
- * reply that has not ended, so the work shrinks as replies end. Keys of prompt i live in cache
- * rows [start_i, start_i + tokens_i + max_new).
+ * Prompts are read in passes of up to pass_rows tokens; then every step carries one token of each
+ * reply of the step batch. Keys of prompt i live in cache rows [start_i, start_i + tokens_i +
+ * max_new).
+ *
+ * From one step to the next the device itself moves on (op_advance), so a step's ops are always the
+ * same and, on devices that record, are recorded: steps of a batch are
+ *
+ *   first     run op by op, which also settles the sizes of the device's scratch memory
+ *   second    recorded, then replayed
+ *   later     replayed; the sampled ids are all that comes to the host
+ *
+ * A batch whose replies have ended in part is put together anew, with the work that remains:
+ * at once on devices that run op by op; on those that record when a quarter has ended, because few
+ * rows cost no more than the reading of the weights, and a recording costs a few steps.
  */
 #include "host/model/generate.h"
 
@@ -24,6 +35,8 @@ struct generator {
 	int32_t *next;       /* [prompts]: the token each reply continues with */
 	bool *ended;         /* [prompts] */
 	int32_t *read;       /* [prompts]: tokens of one pass, in the order of its out rows */
+	size_t n_steps;      /* that the step batch has run */
+	struct recording *recording; /* of a step of the batch; NULL = none yet. Owned */
 };
 
 static struct workspace_size workspace_of(struct generator_size size)
@@ -82,8 +95,8 @@ void generator_free(struct generator *g)
 	free(g);
 }
 
-int generator_prefix(struct generator *g, const int32_t *tokens, size_t n,
-	const struct edit *edits, size_t n_edits, struct kv_cache *prefix, struct err *err)
+int generator_prefix(struct generator *g, const int32_t *tokens, size_t n, const struct edit *edits,
+	size_t n_edits, struct kv_cache *prefix, struct err *err)
 {
 	*prefix = (struct kv_cache){0};
 	if (n == 0)
@@ -93,26 +106,32 @@ int generator_prefix(struct generator *g, const int32_t *tokens, size_t n,
 	return prefix_run(g->ws, tokens, n, edits, n_edits, NULL, 0, prefix, err);
 }
 
-/* Runs the batch as it is; the next token of every out row goes to its sequence's `next`. */
-static int run_pass(struct generator *g, const struct generation *r, const struct edit *edits,
+/* Asks for a pass of the batch and the next token of every out row, in workspace_next. */
+static int start_pass(struct generator *g, const struct generation *r, const struct edit *edits,
 	size_t n_edits, struct err *err)
 {
 	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .prefix = r->prefix,
 		.edits = edits, .n_edits = n_edits};
 
-	TRY(batch_upload(&g->batch, err));
-	TRY(forward(g->ws, &pass, err));
-	TRY(readout_argmax(g->readout, workspace_out(g->ws), g->read, err));
+	if (forward_start(g->ws, &pass, err))
+		return err->code;
+	return readout_argmax_on_device(
+		g->readout, workspace_out(g->ws), workspace_next(g->ws), err);
+}
+
+/* The next token of every out row goes to its sequence's `next`. */
+static int finish_pass(struct generator *g, struct err *err)
+{
+	if (forward_finish(g->ws, &g->batch, g->read, err))
+		return err->code;
 	for (size_t i = 0; i < g->batch.n_out; i++)
 		g->next[g->batch.out_seq[i]] = g->read[i];
 	return 0;
-fail:
-	return err->code;
 }
 
 /* Reads prompts [first, end) in one pass. */
-static int read_prompts(struct generator *g, const struct generation *r, size_t first, size_t end,
-	struct err *err)
+static int read_prompts(
+	struct generator *g, const struct generation *r, size_t first, size_t end, struct err *err)
 {
 	const size_t n_prefix = r->prefix ? r->prefix->n_rows : 0;
 
@@ -120,13 +139,16 @@ static int read_prompts(struct generator *g, const struct generation *r, size_t 
 	for (size_t i = first; i < end; i++)
 		batch_add(&g->batch, i, r->prompts[i].ids, r->prompts[i].n, n_prefix,
 			g->cache_start[i], BATCH_OUT_LAST, r->prompts[i].label);
-	if (r->prompt_edits ? run_pass(g, r, r->prompt_edits, r->n_prompt_edits, err)
-			    : run_pass(g, r, r->edits, r->n_edits, err))
-		return err->code;
+	TRY(batch_upload(&g->batch, err));
+	TRY(r->prompt_edits ? start_pass(g, r, r->prompt_edits, r->n_prompt_edits, err)
+			    : start_pass(g, r, r->edits, r->n_edits, err));
+	TRY(finish_pass(g, err));
 	if (!r->first_y.data)
 		return 0;
 	return op_copy(g->model->dev, workspace_out(g->ws),
 		tensor_rows(r->first_y, first, end - first), err);
+fail:
+	return err->code;
 }
 
 static int read_all_prompts(struct generator *g, const struct generation *r, struct err *err)
@@ -177,9 +199,119 @@ static size_t take_tokens(struct generator *g, const struct generation *r)
 	return going;
 }
 
-int generate(struct generator *g, const struct generation *r, struct err *err)
+/* ---- steps ----------------------------------------------------------------------------- */
+
+static void forget_recording(struct generator *g)
+{
+	device_recording_free(g->model->dev, g->recording);
+	g->recording = NULL;
+}
+
+/* One row for every reply that goes on: its newest token, behind the prompt and the reply's
+ * earlier tokens. */
+static int gather_steps(struct generator *g, const struct generation *r, struct err *err)
 {
 	const size_t n_prefix = r->prefix ? r->prefix->n_rows : 0;
+	struct batch *b = &g->batch;
+
+	forget_recording(g);
+	g->n_steps = 0;
+	batch_clear(b, n_prefix);
+	for (size_t i = 0; i < r->n_prompts; i++)
+		if (!g->ended[i])
+			batch_add(b, i, &g->next[i], 1,
+				n_prefix + r->prompts[i].n + r->lengths[i] - 1, g->cache_start[i],
+				BATCH_OUT_LAST, r->prompts[i].label);
+	batch_keep_open(b, g->cache.n_rows);
+	return batch_upload(b, err);
+}
+
+static bool records(const struct generator *g, const struct generation *r)
+{
+	return device_records(g->model->dev) && !edits_wait(r->edits, r->n_edits);
+}
+
+/* Whether the step batch should be put together anew; `going` of its replies go on. */
+static bool has_thinned(const struct generator *g, const struct generation *r, size_t going)
+{
+	const struct batch *b = &g->batch;
+
+	if (!records(g, r))
+		return going < b->n_rows;
+	/* Beyond the last position no recorded step may go. A reply that has ended loses its row,
+	 * one that goes on is refused by the pass. */
+	for (size_t i = 0; i < b->n_rows; i++)
+		if ((size_t)b->pos[i] >= g->model->n_ctx)
+			return true;
+	return going <= b->n_rows - b->n_rows / 4 && going < b->n_rows;
+}
+
+/* From a batch's rows to the same replies' next tokens. */
+static int run_ops_of_step(struct generator *g, const struct generation *r, struct err *err)
+{
+	struct batch *b = &g->batch;
+
+	if (start_pass(g, r, r->edits, r->n_edits, err))
+		return err->code;
+	return op_advance(g->model->dev, b->n_rows, workspace_next(g->ws), b->on_device.token,
+		b->on_device.pos, b->on_device.cache_row, err);
+}
+
+static int record_step(struct generator *g, const struct generation *r, struct err *err)
+{
+	struct device *dev = g->model->dev;
+	struct err end_err;
+	int rc;
+
+	TRY(device_record_begin(dev, err));
+	rc = run_ops_of_step(g, r, err);
+	if (device_record_end(dev, &g->recording, &end_err) && !rc)
+		*err = end_err;
+	return rc || !g->recording ? err->code : 0;
+fail:
+	return err->code;
+}
+
+static int run_step(struct generator *g, const struct generation *r, struct err *err)
+{
+	struct device *dev = g->model->dev;
+
+	if (g->n_steps == 1 && records(g, r))
+		TRY(record_step(g, r, err));
+	if (g->recording)
+		TRY(device_replay(dev, g->recording, err));
+	else
+		TRY(run_ops_of_step(g, r, err));
+	g->n_steps++;
+	TRY(finish_pass(g, err));
+	batch_advance(&g->batch, g->read);
+	return 0;
+fail:
+	return err->code;
+}
+
+static int run_steps(struct generator *g, const struct generation *r, struct err *err)
+{
+	size_t going = take_tokens(g, r);
+
+	if (going == 0)
+		return 0;
+	TRY(gather_steps(g, r, err));
+	for (;;) {
+		TRY(run_step(g, r, err));
+		going = take_tokens(g, r);
+		if (going == 0)
+			return 0;
+		if (has_thinned(g, r, going))
+			TRY(gather_steps(g, r, err));
+	}
+fail:
+	return err->code;
+}
+
+int generate(struct generator *g, const struct generation *r, struct err *err)
+{
+	int rc;
 
 	if (r->n_prompts == 0)
 		return 0;
@@ -188,19 +320,7 @@ int generate(struct generator *g, const struct generation *r, struct err *err)
 		r->lengths[i] = 0;
 		r->ended_by[i] = -1;
 	}
-	TRY(read_all_prompts(g, r, err));
-	while (take_tokens(g, r) > 0) {
-		batch_clear(&g->batch, n_prefix);
-		for (size_t i = 0; i < r->n_prompts; i++) {
-			/* The newest token sits behind the prompt and the reply's earlier tokens. */
-			if (!g->ended[i])
-				batch_add(&g->batch, i, &g->next[i], 1,
-					n_prefix + r->prompts[i].n + r->lengths[i] - 1,
-					g->cache_start[i], BATCH_OUT_LAST, r->prompts[i].label);
-		}
-		TRY(run_pass(g, r, r->edits, r->n_edits, err));
-	}
-	return 0;
-fail:
-	return err->code;
+	rc = read_all_prompts(g, r, err) || run_steps(g, r, err);
+	forget_recording(g);
+	return rc ? err->code : 0;
 }

@@ -148,17 +148,20 @@ static int place_matrix(struct model *m, const struct file_tensor *t, struct ten
 	return device_upload(m->dev, out->data, t->data, t->bytes, err);
 }
 
-/* What is done with every tensor of the model: checked first, then placed. */
+/* What is done with every tensor of the model: checked and weighed first, then placed. */
 typedef int visitor(struct model *m, const char *name, enum part part, size_t rows, size_t cols,
 	struct tensor *out, struct err *err);
 
-static int check(struct model *m, const char *name, enum part part, size_t rows, size_t cols,
+static int weigh(struct model *m, const char *name, enum part part, size_t rows, size_t cols,
 	struct tensor *out, struct err *err)
 {
 	const struct file_tensor *t;
 
 	(void)out;
-	return find_tensor(m, name, part, rows, cols, &t, err);
+	if (find_tensor(m, name, part, rows, cols, &t, err))
+		return err->code;
+	m->bytes += part == VECTOR ? rows * cols * sizeof(float) : t->bytes;
+	return 0;
 }
 
 static int place(struct model *m, const char *name, enum part part, size_t rows, size_t cols,
@@ -256,6 +259,18 @@ const struct rope_table *model_rope(const struct model *m, size_t layer)
 	return &m->rope[m->arch.rope_of[layer]];
 }
 
+static int check_room(struct model *m, struct err *err)
+{
+	size_t available;
+
+	if (device_is_host(m->dev) || !device_free_memory(m->dev, &available) ||
+		m->bytes <= available)
+		return 0;
+	return err_set(err, ERR_DEVICE,
+		"too little memory on %s: the weights need %.1f MiB, %.1f MiB are free",
+		device_description(m->dev), (double)m->bytes / 0x1p20, (double)available / 0x1p20);
+}
+
 int model_open(struct model **out, struct device *dev, const char *folder,
 	const struct model_options *options, struct err *err)
 {
@@ -276,7 +291,7 @@ int model_open(struct model **out, struct device *dev, const char *folder,
 		goto fail;
 	}
 	TRY(safetensors_folder_open(&m->files, folder, err));
-	if (visit_all(m, check, err) || visit_all(m, place, err)) {
+	if (visit_all(m, weigh, err) || check_room(m, err) || visit_all(m, place, err)) {
 		err_prefix(err, "%s", folder);
 		goto fail;
 	}

@@ -37,6 +37,7 @@ struct model {
 	struct safetensors_folder *files; /* mapped for as long as the model lives */
 	void **owned;                     /* device memory to free */
 	size_t n_owned;
+	size_t bytes; /* of all weights as they are in the checkpoint */
 };
 
 struct model_options {
@@ -45,7 +46,8 @@ struct model_options {
 };
 
 /* Opens a checkpoint folder: every tensor's name, type and shape is checked before any is
- * uploaded. On a device that reads host memory, matrices are used where they are mapped.
+ * uploaded. On a device that reads host memory, matrices are used where they are mapped; on one with
+ * memory of its own they must fit what is free, which is checked before the first is sent.
  * *out is owned, close it; `dev` and the folder's files must outlive it.
  * Errors: ERR_INPUT naming the tensor, expected and found; ERR_DEVICE. */
 int model_open(struct model **out, struct device *dev, const char *folder,

@@ -39,12 +39,12 @@ void readout_free(struct readout *r)
 }
 
 /* Logits of rows [first, first + n) of y into `to`. */
-static int unembed(const struct model *m, struct tensor y, size_t first, size_t n,
-	struct tensor to, struct tensor *out, struct err *err)
+static int unembed(const struct model *m, struct tensor y, size_t first, size_t n, struct tensor to,
+	struct tensor *out, struct err *err)
 {
 	*out = tensor_rows(to, 0, n);
-	TRY(op_linear(m->dev, tensor_rows(y, first, n), m->unembedding, (struct tensor){0}, *out,
-		err));
+	TRY(op_linear(
+		m->dev, tensor_rows(y, first, n), m->unembedding, (struct tensor){0}, *out, err));
 	return op_softcap(m->dev, m->arch.final_softcap, *out, err);
 fail:
 	return err->code;
@@ -56,10 +56,8 @@ int readout_argmax(struct readout *r, struct tensor y, int32_t *token, struct er
 
 	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
 		const size_t n = size_min(READOUT_ROWS, y.rows - i);
-		struct tensor logits;
 
-		TRY(unembed(r->model, y, i, n, r->logits, &logits, err));
-		TRY(op_argmax(dev, logits, r->token, err));
+		TRY(readout_argmax_on_device(r, tensor_rows(y, i, n), r->token, err));
 		TRY(device_download(dev, token + i, r->token, n * sizeof *token, err));
 	}
 	return 0;
@@ -67,8 +65,22 @@ fail:
 	return err->code;
 }
 
-int readout_logprob(struct readout *r, struct tensor y, const int32_t *token, double *logprob,
-	struct err *err)
+int readout_argmax_on_device(struct readout *r, struct tensor y, int32_t *token, struct err *err)
+{
+	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
+		const size_t n = size_min(READOUT_ROWS, y.rows - i);
+		struct tensor logits;
+
+		TRY(unembed(r->model, y, i, n, r->logits, &logits, err));
+		TRY(op_argmax(r->model->dev, logits, token + i, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+int readout_logprob(
+	struct readout *r, struct tensor y, const int32_t *token, double *logprob, struct err *err)
 {
 	struct device *dev = r->model->dev;
 

@@ -28,6 +28,9 @@ void readout_free(struct readout *r);
 /* token[i] = the most probable next token of row i. token: host [n]. */
 int readout_argmax(struct readout *r, struct tensor y, int32_t *token, struct err *err);
 
+/* The same with token in device memory, without waiting for the device. */
+int readout_argmax_on_device(struct readout *r, struct tensor y, int32_t *token, struct err *err);
+
 /* logprob[i] = log p(token[i] | row i), in nats. Host arrays [n]. */
 int readout_logprob(struct readout *r, struct tensor y, const int32_t *token, double *logprob,
 	struct err *err);

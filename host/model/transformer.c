@@ -15,6 +15,7 @@
 #include "host/model/transformer_parts.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- memory ---------------------------------------------------------------------------- */
 
@@ -107,7 +108,8 @@ static void layout_workspace(void *object, struct carver *c)
 	ws->k = carve(c, n, kv);
 	ws->v = carve(c, n, kv);
 	ws->y = carve(c, ws->size.out, d);
-	ws->bad = carve_ints(c, a->n_layer);
+	ws->bad = carve_ints(c, a->n_layer + ws->size.out);
+	ws->next = ws->bad ? ws->bad + a->n_layer : NULL;
 	if (!ws->size.record)
 		return;
 	ws->rstd_final = carve(c, ws->size.out, 1);
@@ -125,7 +127,7 @@ static int workspace_init(struct workspace *ws, const struct model *m, struct wo
 {
 	*ws = (struct workspace){.model = m, .size = size};
 	ws->blocks = calloc(m->arch.n_layer, sizeof *ws->blocks);
-	ws->bad_host = calloc(m->arch.n_layer, sizeof *ws->bad_host);
+	ws->bad_host = calloc(m->arch.n_layer + size.out, sizeof *ws->bad_host);
 	if (!ws->blocks || !ws->bad_host)
 		return err_nomem(err, "a workspace", m->arch.n_layer * sizeof *ws->blocks);
 	return 0;
@@ -394,12 +396,20 @@ static int serve_taps(struct workspace *ws, const struct pass *pass, size_t laye
 	return 0;
 }
 
-static int check_finite(struct workspace *ws, const struct batch *b, struct err *err)
+int32_t *workspace_next(const struct workspace *ws)
 {
-	const size_t n_layer = ws->model->arch.n_layer;
+	return ws->next;
+}
 
-	if (device_download(ws->model->dev, ws->bad_host, ws->bad, n_layer * sizeof(int32_t), err))
+int forward_finish(struct workspace *ws, const struct batch *b, int32_t *next, struct err *err)
+{
+	const size_t n_layer = ws->model->arch.n_layer, n_next = next ? b->n_out : 0;
+
+	if (device_download(ws->model->dev, ws->bad_host, ws->bad,
+		    (n_layer + n_next) * sizeof(int32_t), err))
 		return err->code;
+	if (next)
+		memcpy(next, ws->bad_host + n_layer, n_next * sizeof *next);
 	for (size_t l = 0; l < n_layer; l++) {
 		const bool narrows = transformer_narrows(ws, b, l);
 		const int32_t row = ws->bad_host[l];
@@ -443,7 +453,23 @@ static int check_batch(const struct workspace *ws, const struct pass *pass, stru
 	return 0;
 }
 
-int forward(struct workspace *ws, const struct pass *pass, struct err *err)
+/* Leaves resid_post, after its edits, in x. */
+static int run_block(struct workspace *ws, const struct pass *pass, size_t l, struct rows rows,
+	struct tensor x, struct err *err)
+{
+	struct device *dev = ws->model->dev;
+
+	TRY(attention_part(ws, pass, l, err));
+	TRY(mlp_part(ws, l, rows.n, x, err));
+	TRY(serve_taps(ws, pass, l, false, x, err));
+	TRY(edits_apply(dev, pass->edits, pass->n_edits, l, rows, x, err));
+	TRY(serve_taps(ws, pass, l, true, x, err));
+	return op_find_nonfinite(dev, x, ws->bad + l, err);
+fail:
+	return err->code;
+}
+
+int forward_start(struct workspace *ws, const struct pass *pass, struct err *err)
 {
 	const struct model *m = ws->model;
 	const struct batch *b = pass->batch;
@@ -459,18 +485,21 @@ int forward(struct workspace *ws, const struct pass *pass, struct err *err)
 		const struct rows rows = narrows ? batch_out_rows(b) : batch_rows(b);
 
 		x = tensor_rows(l + 1 < n_layer ? ws->blocks[l + 1].x_in : ws->x_last, 0, rows.n);
-		TRY(attention_part(ws, pass, l, err));
-		TRY(mlp_part(ws, l, rows.n, x, err));
-		TRY(serve_taps(ws, pass, l, false, x, err));
-		TRY(edits_apply(m->dev, pass->edits, pass->n_edits, l, rows, x, err));
-		TRY(serve_taps(ws, pass, l, true, x, err));
-		TRY(op_find_nonfinite(m->dev, x, ws->bad + l, err));
+		if (run_block(ws, pass, l, rows, x, err))
+			return err_prefix(err, "layer %zu, %zu tokens of %zu prompts", l, b->n_rows,
+				b->n_seqs);
 	}
-	TRY(op_rmsnorm(m->dev, m->arch.norm, x, m->final_norm, workspace_out(ws),
-		first(ws->rstd_final, b->n_out), err));
-	return check_finite(ws, b, err);
+	return op_rmsnorm(m->dev, m->arch.norm, x, m->final_norm, workspace_out(ws),
+		first(ws->rstd_final, b->n_out), err);
 fail:
 	return err->code;
+}
+
+int forward(struct workspace *ws, const struct pass *pass, struct err *err)
+{
+	if (forward_start(ws, pass, err))
+		return err->code;
+	return forward_finish(ws, pass->batch, NULL, err);
 }
 
 int prefix_run(struct workspace *ws, const int32_t *tokens, size_t n, const struct edit *edits,

@@ -58,6 +58,17 @@ struct pass {
  * finite; whatever the ops report. */
 int forward(struct workspace *ws, const struct pass *pass, struct err *err);
 
+/* The two halves of forward: asking for everything, which never waits for the device and may be
+ * recorded (device_record_begin); and waiting for it and reporting a residual stream that is not
+ * finite. With `next` [n_out] given, what stands in workspace_next comes to the host in the same
+ * transfer. */
+int forward_start(struct workspace *ws, const struct pass *pass, struct err *err);
+int forward_finish(struct workspace *ws, const struct batch *batch, int32_t *next,
+	struct err *err);
+
+/* Room for one number per out row, in device memory. */
+int32_t *workspace_next(const struct workspace *ws);
+
 /* The final norm of the out rows, [n_out, d_model], until the next forward. Unembedding it
  * (readout.h) gives logits. */
 struct tensor workspace_out(const struct workspace *ws);

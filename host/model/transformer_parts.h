@@ -35,7 +35,8 @@ struct workspace {
 	struct tensor y;       /* final norm of the out rows */
 	size_t n_out;          /* of the last forward */
 	int32_t *bad;          /* device [n_layer]: first row that is not finite, or -1 */
-	int32_t *bad_host;
+	int32_t *next;         /* device [size.out], right behind bad: see workspace_next */
+	int32_t *bad_host;     /* [n_layer + size.out] */
 	/* Recording only. */
 	struct tensor rstd_final, act;
 	struct tensor g;       /* dL/d(residual stream) */

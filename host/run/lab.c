@@ -213,28 +213,33 @@ static int encode_prompts(struct lab *lab, struct err *err)
 	return shared_prefix(lab, lab->chat->released_prefix, &lab->n_released_prefix, err);
 }
 
-/* Half of what the machine could still give, in bytes. */
-static size_t half_of_memory(void)
+/* Half of what the device, or else the machine, could still give, in bytes. */
+static size_t half_of_memory(struct device *dev)
 {
 	const long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+	size_t available;
 
+	if (device_free_memory(dev, &available))
+		return available / 2;
 	return pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : (size_t)1 << 30;
 }
 
-struct sae_options lab_sae_options(const struct config *c)
+struct sae_options lab_sae_options(const struct lab *lab)
 {
+	const struct config *c = lab->config;
+
 	return (struct sae_options){.path = c->sae.path, .format = c->sae.format,
 		.layer_folder = c->sae.layer_folder, .width = c->sae.width, .l0 = c->sae.l0,
 		.fold = c->sae.fold, .bf16 = strcmp(c->sae.dtype, "bf16") == 0,
 		.some_layers = strcmp(c->sae.layers, "found") == 0,
 		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
-					       : half_of_memory()};
+					       : half_of_memory(lab->dev)};
 }
 
 static int open_saes(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
-	const struct sae_options options = lab_sae_options(c);
+	const struct sae_options options = lab_sae_options(lab);
 
 	if (!*c->sae.path)
 		return 0;
@@ -282,6 +287,8 @@ int lab_begin_results(struct lab *lab, bool fresh, struct err *err)
 		return err_nomem(err, "the manifest", 4096);
 	TRY(units_open(&lab->units, output, lab->ranks, fresh, inputs, err));
 	TRY(results_create(&lab->results, output, err));
+	if (strcmp(lab->config->store.merge, "virtual") == 0)
+		results_map_units(lab->results);
 fail:
 	free(inputs);
 	return err->code;

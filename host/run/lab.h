@@ -103,7 +103,7 @@ int lab_open(struct lab *lab, const struct config *config, struct ranks *ranks, 
 int lab_begin_results(struct lab *lab, bool fresh, struct err *err);
 
 /* What the config says of its SAEs. Texts borrowed. */
-struct sae_options lab_sae_options(const struct config *c);
+struct sae_options lab_sae_options(const struct lab *lab);
 
 /* Accepts a zeroed lab. Closes unfinished results without finishing them. */
 void lab_close(struct lab *lab);

@@ -88,8 +88,12 @@ fail:
 	return err->code;
 }
 
+struct attribution_plan {
+	size_t n_prompts, n_batches, most_tokens, bytes;
+};
+
 /* Batches and memory of integrated gradients over the attribution prompts. */
-static int plan_attribution(struct lab *lab, size_t *bytes, struct err *err)
+static int plan_attribution(struct lab *lab, struct attribution_plan *out, struct err *err)
 {
 	const struct config *c = lab->config;
 	struct prompt_ids prompts = {0};
@@ -103,14 +107,11 @@ static int plan_attribution(struct lab *lab, size_t *bytes, struct err *err)
 		(size_t)c->batch.tokens, &s, err));
 	for (size_t l = 0; l < lab->model->arch.n_layer; l++) /* stand-ins: only layers count */
 		for (int64_t k = 0; k < c->attribution.k0; k++)
-			TRY(feature_set_add(&none, (struct feature){(int32_t)l, (int32_t)k, 0, 0}, err));
-	*bytes = attribution_bytes(lab->model, &none,
-		text_list_holds(&c->attribution.methods, "ap"),
-		(struct attribution_size){s.most_tokens, s.most_prompts});
-	printf("attribution  %zu prompts in %zu batches of at most %zu tokens; %lld + 1 passes "
-	       "forward, %lld back\n",
-		prompts.n, s.n_batches, s.most_tokens, (long long)c->attribution.steps,
-		(long long)c->attribution.steps);
+			TRY(feature_set_add(
+				&none, (struct feature){(int32_t)l, (int32_t)k, 0, 0}, err));
+	*out = (struct attribution_plan){prompts.n, s.n_batches, s.most_tokens,
+		attribution_bytes(lab->model, &none, text_list_holds(&c->attribution.methods, "ap"),
+			(struct attribution_size){s.most_tokens, s.most_prompts})};
 fail:
 	free(prompts.data);
 	free(none.data);
@@ -126,37 +127,86 @@ static size_t plan_generation(const struct lab *lab)
 
 	for (size_t p = 0; p < lab->prompts.n; p++)
 		longest = size_max(longest, lab_tokens(lab, p, 0).n);
-	return generator_bytes(lab->model,
-		(struct generator_size){prompts, prompts * longest,
-			size_max((size_t)c->batch.tokens, longest),
-			(size_t)c->generate.max_new_tokens});
+	return generator_bytes(lab->model, (struct generator_size){prompts, prompts * longest,
+						   size_max((size_t)c->batch.tokens, longest),
+						   (size_t)c->generate.max_new_tokens});
+}
+
+/* What a run allocates on the device beside weights and the readout of logits. */
+struct memory_plan {
+	struct attribution_plan attribution; /* zero when it is not asked for */
+	size_t generation, sae, working;
+};
+
+static int plan_memory(struct lab *lab, struct memory_plan *m, struct err *err)
+{
+	*m = (struct memory_plan){
+		.generation = plan_generation(lab), .working = device_working_bytes(lab->dev)};
+	if (lab->saes)
+		m->sae = 2 * sae_set_width(lab->saes) * lab->model->arch.d_model * sizeof(float);
+	if (!text_list_holds(&lab->config->experiment, "attribution"))
+		return 0;
+	return plan_attribution(lab, &m->attribution, err);
+}
+
+int plan_check(struct lab *lab, struct err *err)
+{
+	struct memory_plan m;
+	size_t available, needed;
+
+	if (device_is_host(lab->dev) || !device_free_memory(lab->dev, &available))
+		return 0;
+	if (plan_memory(lab, &m, err))
+		return err->code;
+	/* Attribution and generation take turns. */
+	needed = size_max(m.attribution.bytes, m.generation) + m.sae + m.working;
+	if (needed <= available)
+		return 0;
+	return err_set(err, ERR_DEVICE,
+		"too little memory on %s: %.1f MiB are needed beside the weights, %.1f MiB are "
+		"free; "
+		"smaller batch.tokens and generate.prompts need less",
+		device_description(lab->dev), (double)needed / 0x1p20, (double)available / 0x1p20);
+}
+
+static void print_memory(struct lab *lab, const struct memory_plan *m)
+{
+	const bool mapped = device_is_host(lab->dev);
+	size_t available;
+
+	printf("memory\n");
+	print_bytes(mapped ? "weights, mapped from the checkpoint" : "weights", lab->model->bytes);
+	if (m->sae > 0)
+		print_bytes("one SAE, whole, as float32", m->sae);
+	if (lab->saes && sae_set_top_k(lab->saes))
+		print_bytes("encoders of the features in use, whole: top-k SAEs, at most",
+			sae_set_count(lab->saes) * m->sae / 2);
+	if (m->attribution.bytes > 0)
+		print_bytes("integrated gradients", m->attribution.bytes);
+	print_bytes("generation, at most", m->generation);
+	print_bytes("readout of logits", readout_bytes(lab->model));
+	if (m->working > 0)
+		print_bytes("scratch of the ops, at most", m->working);
+	if (device_free_memory(lab->dev, &available))
+		print_bytes("free on the device, the weights being there", available);
 }
 
 int plan_print(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
-	const struct arch *a = &lab->model->arch;
-	size_t attribution = 0;
+	struct memory_plan m;
 
+	if (plan_memory(lab, &m, err))
+		return err->code;
 	print_inputs(lab);
 	if (print_example(lab, err))
 		return err->code;
-	if (text_list_holds(&c->experiment, "attribution") &&
-		plan_attribution(lab, &attribution, err))
-		return err->code;
-	printf("memory\n");
-	print_bytes("weights, mapped from the checkpoint",
-		model_parameters(lab->model) * dtype_bytes(lab->model->embedding.dtype));
-	if (lab->saes)
-		print_bytes("one SAE, whole, as float32",
-			2 * sae_set_width(lab->saes) * a->d_model * sizeof(float));
-	if (lab->saes && sae_set_top_k(lab->saes))
-		print_bytes("encoders of the features in use, whole: top-k SAEs, at most",
-			sae_set_count(lab->saes) * sae_set_width(lab->saes) * a->d_model * sizeof(float));
-	if (attribution > 0)
-		print_bytes("integrated gradients", attribution);
-	print_bytes("generation, at most", plan_generation(lab));
-	print_bytes("readout of logits", readout_bytes(lab->model));
+	if (m.attribution.bytes > 0)
+		printf("attribution  %zu prompts in %zu batches of at most %zu tokens; %lld + 1 passes "
+		       "forward, %lld back\n",
+			m.attribution.n_prompts, m.attribution.n_batches, m.attribution.most_tokens,
+			(long long)c->attribution.steps, (long long)c->attribution.steps);
+	print_memory(lab, &m);
 	printf("output     %s\n", c->output);
-	return 0;
+	return plan_check(lab, err);
 }

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * attention.cuh - what the ways of computing attention share: the call as kernels see it, tiles of
+ * queries and of keys, and which key a query sees.
+ *
+ *   attention.cu         the ops: which way a call takes, the plan of tiles, D = out . dout
+ *   attention_tensor.cu  many rows, bfloat16 on tensor cores, forward and backward
+ *   attention_exact.cu   many rows in float32, any head_dim, forward and backward
+ *   attention_decode.cu  about one row per sequence, float32
+ *
+ * A query is one row and one query head. The queries of a sequence that read the same kv head are
+ * numbered row after row, heads of the group within a row, so that a tile of them is full even
+ * when the sequence is short, and every key read serves the whole group.
+ */
+#ifndef SAENGINE_ATTENTION_CUH
+#define SAENGINE_ATTENTION_CUH
+
+#include "kernels/cuda/gpu.cuh"
+
+/* Arrays as in ops.h; those that a call lacks are NULL. */
+struct attention_call {
+	int n_head, n_kv_head, group, head_dim;
+	float scale, softcap;
+	int window;
+	const float *q;
+	const int32_t *seq, *pos;
+	int n_rows;
+	const float *prefix_k, *prefix_v, *k, *v;
+	int n_prefix;
+	const int32_t *start;
+	float *out, *lse;
+	/* Backward. */
+	const float *dout;
+	const float *delta; /* [n_rows, n_head]: D */
+	float *dq, *dk, *dv;
+};
+
+/* Queries or keys of one sequence, for one block per kv head. */
+struct tile {
+	int first_row, n_rows; /* the sequence's rows */
+	int seq;
+	int first; /* number of the first query, or position of the first key */
+};
+
+/* In scratch, made by one block before the others start: how many tiles there are is known on the
+ * device only, the grid has the most that the shapes allow. */
+struct attention_plan {
+	int *n_query_tiles, *n_key_tiles;
+	struct tile *query_tiles, *key_tiles; /* key tiles: own keys only */
+	unsigned most_query_tiles, most_key_tiles;
+};
+
+/* Where a query lies; valid is false behind the sequence's last. */
+struct query {
+	bool valid;
+	int row, head, pos;
+};
+
+static __device__ __forceinline__ struct query query_of(
+	const struct attention_call &c, struct tile tile, int kv_head, int number)
+{
+	struct query q = {number < tile.n_rows * c.group, 0, 0, -1};
+
+	if (q.valid) {
+		q.row = tile.first_row + number / c.group;
+		q.head = kv_head * c.group + number % c.group;
+		q.pos = c.pos[q.row];
+	}
+	return q;
+}
+
+/* The first position that a query at `pos` sees. */
+static __device__ __forceinline__ int first_key(const struct attention_call &c, int pos)
+{
+	return c.window > 0 && pos >= c.window ? pos + 1 - c.window : 0;
+}
+
+static __device__ __forceinline__ bool sees(const struct attention_call &c, int pos, int key)
+{
+	return key <= pos && key >= first_key(c, pos);
+}
+
+/* Position p's key (or value, with `prefix` and `own` those of values): head_dim floats. */
+static __device__ __forceinline__ const float *key_of(const struct attention_call &c,
+	const float *prefix, const float *own, int start, int kv_head, int p)
+{
+	const size_t width = (size_t)c.n_kv_head * c.head_dim;
+	const float *row = p < c.n_prefix ? prefix + (size_t)p * width
+					  : own + (size_t)(start + p - c.n_prefix) * width;
+
+	return row + (size_t)kv_head * c.head_dim;
+}
+
+/* Scale and cap of a product q.k. */
+static __device__ __forceinline__ float score_of(const struct attention_call &c, float product)
+{
+	const float s = product * c.scale;
+
+	return c.softcap != 0 ? c.softcap * tanhf(s / c.softcap) : s;
+}
+
+/* The cap's derivative at a score. */
+static __device__ __forceinline__ float slope_of(const struct attention_call &c, float score)
+{
+	const float t = c.softcap != 0 ? score / c.softcap : 0;
+
+	return 1 - t * t;
+}
+
+/* exp(x - max), where max = -infinity means that nothing was seen yet. */
+static __device__ __forceinline__ float exp_below(float x, float max)
+{
+	return expf(x - (max == -INFINITY ? 0 : max));
+}
+
+/* ---- the three ways; each queues its launches, on `dev`'s stream ------------------------- */
+
+/* Tiles: queries per tile of the forward and the dq pass, keys per tile of the dk and dv pass. */
+enum { TENSOR_TILE = 64, EXACT_TILE = 16 };
+
+bool attention_fits_tensor(const struct attention_call *c);
+int attention_tensor(struct device *dev, const struct attention_call *c,
+	const struct attention_plan *plan, struct err *err);
+int attention_tensor_backward(struct device *dev, const struct attention_call *c,
+	const struct attention_plan *plan, struct err *err);
+
+int attention_exact(struct device *dev, const struct attention_call *c,
+	const struct attention_plan *plan, struct err *err);
+int attention_exact_backward(struct device *dev, const struct attention_call *c,
+	const struct attention_plan *plan, struct err *err);
+
+/* n_keys: keys that an average sequence has room for. */
+struct decode_split {
+	int heads;    /* query heads per block */
+	int n_splits; /* parts of the keys */
+};
+struct decode_split attention_decode_split(
+	const struct device *dev, const struct attention_call *c, size_t n_keys);
+size_t attention_decode_bytes(const struct attention_call *c, struct decode_split split);
+int attention_decode(struct device *dev, const struct attention_call *c, struct decode_split split,
+	float *scratch, struct err *err);
+
+#endif

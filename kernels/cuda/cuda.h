@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cuda.h - the CUDA backend's own declarations, for its C and CUDA sources.
+ *
+ * Activations are float32. One stream carries everything in order, so buffers may be reused
+ * without waiting. A device is "fast" or "exact": fast devices ("cuda:0") round the inputs of
+ * products with bfloat16 and float16 weights to the weight's type and accumulate in float32 on
+ * tensor cores; exact ones ("cuda:0:f32") multiply in float32. Everything else is the same.
+ */
+#ifndef SAENGINE_CUDA_H
+#define SAENGINE_CUDA_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cuda_runtime.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include "kernels/backend.h"
+
+#define CUDA_DECLARE(name) __typeof__(op_##name) cuda_##name;
+OP_NAMES(CUDA_DECLARE)
+#undef CUDA_DECLARE
+
+struct cuda_block {
+	void *memory;
+	size_t bytes;
+};
+
+struct gemm; /* gemm.h: the library of matrix products, or its stand-in */
+
+/* dev->state. */
+struct cuda_state {
+	int ordinal;
+	bool exact;
+	bool synchronous; /* every op waits for its end, and device memory is the host's too */
+	bool recording;   /* between device_graph_begin and _end */
+	cudaStream_t stream;
+	struct gemm *gemm;
+	int n_sm;
+	size_t most_shared; /* bytes a block may ask for (GPU_ALLOW_SHARED) */
+	void *scratch;
+	size_t scratch_bytes;
+	void *staging;         /* pinned, two halves of CUDA_STAGING bytes */
+	cudaEvent_t staged[2]; /* the last copy out of each half has ended */
+	int half;              /* the one being filled */
+	size_t half_used;
+	struct cuda_block *blocks; /* device_alloc's, owned by whoever asked */
+	size_t n_blocks, block_capacity;
+};
+
+enum { CUDA_STAGING = 8 << 20 };
+
+/* How much scratch ops that can work in blocks take for one. Little where the harness runs them, so
+ * that tests see several blocks. */
+#ifdef SAENGINE_EMU
+enum { CUDA_BLOCK_BYTES = 64 << 10 };
+#else
+enum { CUDA_BLOCK_BYTES = 256 << 20 };
+#endif
+
+static inline struct cuda_state *cuda_state_of(const struct device *dev)
+{
+	return (struct cuda_state *)dev->state;
+}
+
+static inline cudaStream_t cuda_stream(const struct device *dev)
+{
+	return cuda_state_of(dev)->stream;
+}
+
+static inline bool cuda_exact(const struct device *dev)
+{
+	return cuda_state_of(dev)->exact;
+}
+
+/* One buffer of at least `bytes`, 256-byte aligned, until the op's launches have been issued: the
+ * stream keeps the next op's use behind them. Grows when needed, which is refused while a graph is
+ * recorded: the step before, run directly, has had the same sizes. Errors: ERR_DEVICE. */
+int cuda_scratch(struct device *dev, size_t bytes, void **out, struct err *err);
+
+/* Turns a CUDA status into an error that names the op; 0 for cudaSuccess. */
+int cuda_check(cudaError_t status, const char *op, const char *call, struct err *err);
+
+/* Ends every op: reports a launch that was refused and, on synchronous devices, waits. */
+int cuda_launched(struct device *dev, const char *op, struct err *err);
+
+/* The tables. The checked ones are the same ops on a synchronous device: tests only. */
+extern const struct backend cuda_fast_backend, cuda_exact_backend;
+extern const struct backend cuda_fast_checked_backend, cuda_exact_checked_backend;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

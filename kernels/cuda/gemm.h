@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gemm.h - the library of matrix products, behind one function. Two implementations: cuBLASLt
+ * (gemm_cublaslt.cu) and, where kernels run on the CPU, plain loops (tests/emu/gemm.cc).
+ *
+ *   C [m, n] = beta C + A [m, k] op(B) + bias,    op(B) [k, n] = B, or the transpose of B [n, k]
+ *
+ * Row-major; rows lda, ldb and ldc elements apart. A and B have one type, C and the sums are
+ * float32, never TF32. The same shapes give the same bits every time: no algorithm is used whose
+ * order of summation varies.
+ */
+#ifndef SAENGINE_GEMM_H
+#define SAENGINE_GEMM_H
+
+#include "kernels/cuda/cuda.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct product {
+	size_t m, n, k;  /* none of them 0 */
+	enum dtype type; /* of A and B: float32, bfloat16 or float16 */
+	const void *A;
+	size_t lda;
+	const void *B;
+	size_t ldb;
+	bool transpose_b;
+	float *C;
+	size_t ldc;
+	float beta;        /* 0 or 1; with 0, C is not read */
+	const float *bias; /* [n] or NULL */
+};
+
+/* *out is owned, close it. Errors: ERR_DEVICE. */
+int gemm_open(struct gemm **out, struct device *dev, struct err *err);
+
+/* Accepts NULL. */
+void gemm_close(struct gemm *gemm);
+
+/* Queues the product on the device's stream. Errors: ERR_DEVICE with the shape and the library's
+ * text. */
+int gemm_multiply(struct device *dev, const struct product *p, struct err *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * linear.cu - products with weights kept in the type of the checkpoint. Contract: ops.h.
+ * Definition: kernels/ref/linear.c.
+ *
+ *   y [n, out] = x [n, in] W^T + bias        dx [n, in] = beta dx + dy [n, out] W
+ *
+ * 2 n in out operations on out in weights. cuBLASLt multiplies operands of one type, so one of
+ * them is converted into scratch first, in blocks that bound the scratch:
+ *
+ *   W float32                          as they are
+ *   W bfloat16 or float16              x is rounded to W's type, some rows of x at a time
+ *   the same on exact devices, and     W is widened to float32, some rows of W at a time
+ *   float16 backward
+ *
+ * Gradients are not rounded to float16: they lie below its smallest normal number, 6e-5, too
+ * often. Sums are float32 everywhere.
+ *
+ * By argument, for Gemma 2 2B's gate (in 2304, out 9216): with 8192 rows, 0.35 TFLOP are 0.44 ms
+ * at the 794 TFLOP/s that dense bfloat16 products reach on H100 and H200; converting x moves
+ * 113 MB, 0.03 ms, so 90 % of the library's rate remain. With 32 rows, 42 MB of weights take
+ * 13 us at 3.35 TB/s and the conversion 1 us and a launch. Share of the limit: not yet measured.
+ *
+ * Conversion: one thread per four elements, or per element where their number or address is odd.
+ * Deterministic: conversions are elementwise, products by gemm.h's contract, blocks follow from
+ * shapes and are summed in order.
+ */
+#include "kernels/cuda/linear.h"
+
+#include "kernels/cuda/gemm.h"
+#include "kernels/cuda/pack.cuh"
+
+enum { BLOCK = 256 };
+
+static __device__ __forceinline__ void convert(float from, struct bf16 *to)
+{
+	*to = to_bf16(from);
+}
+
+static __device__ __forceinline__ void convert(float from, struct f16 *to)
+{
+	*to = to_f16(from);
+}
+
+static __device__ __forceinline__ void convert(struct bf16 from, float *to)
+{
+	*to = to_float(from);
+}
+
+static __device__ __forceinline__ void convert(struct f16 from, float *to)
+{
+	*to = to_float(from);
+}
+
+/* n packs of V. */
+template <typename From, typename To, int V>
+static __global__ void __launch_bounds__(BLOCK) convert_kernel(const From *from, To *to, size_t n)
+{
+	const size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x;
+	struct pack<From, V> in;
+	struct pack<To, V> out;
+
+	if (i >= n)
+		return;
+	in = ((const struct pack<From, V> *)from)[i];
+#pragma unroll
+	for (int j = 0; j < V; j++)
+		convert(in.element[j], &out.element[j]);
+	((struct pack<To, V> *)to)[i] = out;
+}
+
+template <typename From, typename To>
+static void convert_all(const void *from, void *to, size_t n, cudaStream_t stream)
+{
+	const bool fours = n % 4 == 0 && (uintptr_t)from % (4 * sizeof(From)) == 0;
+
+	if (fours)
+		GPU_LAUNCH((convert_kernel<From, To, 4>), blocks_for(n / 4, BLOCK), BLOCK, 0,
+			stream, (const From *)from, (To *)to, n / 4);
+	else
+		GPU_LAUNCH((convert_kernel<From, To, 1>), blocks_for(n, BLOCK), BLOCK, 0, stream,
+			(const From *)from, (To *)to, n);
+}
+
+/* ---- which operand is converted, and in which blocks ------------------------------------ */
+
+enum conversion { AS_THEY_ARE, ROUND_X, WIDEN_W };
+
+static enum conversion forward_conversion(const struct device *dev, enum dtype type)
+{
+	return type == DTYPE_F32 ? AS_THEY_ARE : cuda_exact(dev) ? WIDEN_W : ROUND_X;
+}
+
+static enum conversion backward_conversion(const struct device *dev, enum dtype type)
+{
+	return type == DTYPE_F16 ? WIDEN_W : forward_conversion(dev, type);
+}
+
+/* Rows of `row_bytes` that are converted at a time, of n: as many as fit CUDA_BLOCK_BYTES. */
+static size_t rows_per_block(size_t n, size_t row_bytes)
+{
+	const size_t most = (size_t)CUDA_BLOCK_BYTES / row_bytes;
+
+	return most == 0 ? 1 : most < n ? most : n;
+}
+
+/* `width`: columns of x. */
+static size_t block_rows(enum conversion conversion, size_t n, size_t width, struct tensor W)
+{
+	if (conversion == ROUND_X)
+		return rows_per_block(n, width * sizeof(uint16_t));
+	return rows_per_block(W.rows, W.cols * sizeof(float));
+}
+
+static size_t scratch_bytes(enum conversion conversion, size_t n, size_t width, struct tensor W)
+{
+	const size_t rows = block_rows(conversion, n, width, W);
+	const size_t bytes = conversion == AS_THEY_ARE ? 0
+			     : conversion == ROUND_X   ? rows * width * sizeof(uint16_t)
+						       : rows * W.cols * sizeof(float);
+
+	return (bytes + 255) / 256 * 256;
+}
+
+void linear_round(const struct device *dev, struct tensor x, enum dtype type, void *to)
+{
+	if (type == DTYPE_BF16)
+		convert_all<float, struct bf16>(x.data, to, tensor_count(x), cuda_stream(dev));
+	else
+		convert_all<float, struct f16>(x.data, to, tensor_count(x), cuda_stream(dev));
+}
+
+static void widen_rows(const struct device *dev, struct tensor W, size_t first, size_t n, void *to)
+{
+	const uint16_t *from = (const uint16_t *)W.data + first * W.cols;
+
+	if (W.dtype == DTYPE_BF16)
+		convert_all<struct bf16, float>(from, to, n * W.cols, cuda_stream(dev));
+	else
+		convert_all<struct f16, float>(from, to, n * W.cols, cuda_stream(dev));
+}
+
+/* ---- y = x W^T + bias ------------------------------------------------------------------- */
+
+size_t linear_scratch_bytes(const struct device *dev, size_t n, struct tensor W)
+{
+	return scratch_bytes(forward_conversion(dev, W.dtype), n, W.cols, W);
+}
+
+int linear_multiply(struct device *dev, struct tensor x, struct tensor W, struct tensor bias,
+	struct tensor y, void *scratch, struct err *err)
+{
+	const enum conversion conversion = forward_conversion(dev, W.dtype);
+	const size_t in = W.cols, out = W.rows;
+	struct product p = {y.rows, out, in, W.dtype, x.data, in, W.data, in, true, floats(y), out,
+		0, (const float *)bias.data};
+	size_t step;
+
+	if (tensor_count(y) == 0)
+		return 0;
+	if (conversion == AS_THEY_ARE)
+		return gemm_multiply(dev, &p, err);
+	step = block_rows(conversion, y.rows, in, W);
+	if (conversion == ROUND_X) {
+		for (size_t i = 0; i < y.rows; i += step) {
+			p.m = y.rows - i < step ? y.rows - i : step;
+			linear_round(dev, tensor_rows(x, i, p.m), W.dtype, scratch);
+			p.A = scratch;
+			p.C = floats(y) + i * out;
+			TRY(gemm_multiply(dev, &p, err));
+		}
+		return 0;
+	}
+	for (size_t j = 0; j < out; j += step) {
+		p.type = DTYPE_F32;
+		p.n = out - j < step ? out - j : step;
+		widen_rows(dev, W, j, p.n, scratch);
+		p.B = scratch;
+		p.C = floats(y) + j;
+		p.bias = bias.data ? (const float *)bias.data + j : NULL;
+		TRY(gemm_multiply(dev, &p, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+int cuda_linear(struct device *dev, struct tensor x, struct tensor W, struct tensor bias,
+	struct tensor y, struct err *err)
+{
+	void *scratch;
+
+	TRY(cuda_scratch(dev, linear_scratch_bytes(dev, y.rows, W), &scratch, err));
+	TRY(linear_multiply(dev, x, W, bias, y, scratch, err));
+	return cuda_launched(dev, "op linear", err);
+fail:
+	return err->code;
+}
+
+/* ---- dx = beta dx + dy W ---------------------------------------------------------------- */
+
+static int multiply_backward(struct device *dev, struct tensor dy, struct tensor W, double beta,
+	struct tensor dx, void *scratch, struct err *err)
+{
+	const enum conversion conversion = backward_conversion(dev, W.dtype);
+	const size_t in = W.cols, out = W.rows;
+	const size_t step = block_rows(conversion, dy.rows, out, W);
+	struct product p = {dx.rows, in, out, W.dtype, dy.data, out, W.data, in, false, floats(dx),
+		in, (float)beta, NULL};
+
+	if (conversion == AS_THEY_ARE)
+		return gemm_multiply(dev, &p, err);
+	if (conversion == ROUND_X) {
+		for (size_t i = 0; i < dx.rows; i += step) {
+			p.m = dx.rows - i < step ? dx.rows - i : step;
+			linear_round(dev, tensor_rows(dy, i, p.m), W.dtype, scratch);
+			p.A = scratch;
+			p.C = floats(dx) + i * in;
+			TRY(gemm_multiply(dev, &p, err));
+		}
+		return 0;
+	}
+	for (size_t j = 0; j < out; j += step) {
+		p.type = DTYPE_F32;
+		p.k = out - j < step ? out - j : step;
+		widen_rows(dev, W, j, p.k, scratch);
+		p.A = floats(dy) + j;
+		p.B = scratch;
+		p.beta = j > 0 ? 1 : (float)beta;
+		TRY(gemm_multiply(dev, &p, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+int cuda_linear_backward(struct device *dev, struct tensor dy, struct tensor W, double beta,
+	struct tensor dx, struct err *err)
+{
+	const enum conversion conversion = backward_conversion(dev, W.dtype);
+	void *scratch;
+
+	if (tensor_count(dx) == 0)
+		return 0;
+	if (W.rows == 0)
+		return beta == 0 ? cuda_scale(dev, 0, dx, err) : 0;
+	TRY(cuda_scratch(dev, scratch_bytes(conversion, dy.rows, W.rows, W), &scratch, err));
+	TRY(multiply_backward(dev, dy, W, beta, dx, scratch, err));
+	return cuda_launched(dev, "op linear_backward", err);
+fail:
+	return err->code;
+}

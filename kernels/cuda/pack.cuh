@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * pack.cuh - reading and writing several adjacent elements at once, where addresses allow it.
+ */
+#ifndef SAENGINE_PACK_CUH
+#define SAENGINE_PACK_CUH
+
+#include "kernels/cuda/gpu.cuh"
+
+/* V adjacent elements of a weight or an activation, read or written at once. */
+template <typename T, int V> struct alignas(sizeof(T) * V) pack {
+	T element[V];
+};
+
+/* How many elements of rows of `width` may be read at once: 4 or 1. */
+static inline int pack_width(struct tensor t, size_t width)
+{
+	return width % 4 == 0 && (uintptr_t)t.data % (4 * dtype_bytes(t.dtype)) == 0 ? 4 : 1;
+}
+
+template <int V, typename T>
+static __device__ __forceinline__ void load_pack(const T *from, float to[V])
+{
+	const struct pack<T, V> p = *(const struct pack<T, V> *)from;
+
+#pragma unroll
+	for (int i = 0; i < V; i++)
+		to[i] = to_float(p.element[i]);
+}
+
+/* Runs a statement in which V is 4 or 1. */
+#define WITH_PACK(width, V, ...) \
+	do { \
+		if ((width) == 4) { \
+			constexpr int V = 4; \
+			__VA_ARGS__; \
+		} else { \
+			constexpr int V = 1; \
+			__VA_ARGS__; \
+		} \
+	} while (0)
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sae_stream.cu - encoding a few rows in one pass over a bfloat16 encoder. Contract: sae.cuh.
+ * Called by sae.cu; tests: tests/test_ops.c, "sae" cases of few rows.
+ *
+ *   product[t, i] = W_enc_t[i] . x[t],   mark (t, i) where gate(product) is not 0
+ *
+ * 2 n d_sae d_model operations on 2 d_sae d_model bytes: with 32 rows of 65536 features and
+ * d_model 2304, 9.7 GFLOP in 302 MB. The time is that of reading the encoder, 90 us at 3.35 TB/s
+ * (H100) or 63 at 4.8 (H200), until some 100 rows; tensor cores by mma.sync stay hidden behind it
+ * (20 us). Products are written at the active features only. Share of the limit: not yet measured.
+ *
+ * A block has STREAM_FEATURES features, 16 to a warp as the rows of A; the rows of x, 8 to a tile,
+ * are the columns of B. Both pass through shared memory, DEPTH values at a time, STAGES in flight.
+ * Rows of x beyond n and features beyond the last are zeros and never marked.
+ *
+ * Deterministic: every product is one warp's sum in one order; every 16 marks have one writer.
+ */
+#include "kernels/cuda/sae.cuh"
+
+#include "kernels/cuda/primitives.cuh"
+
+enum {
+	BLOCK = STREAM_FEATURES / 16 * WARP,
+	DEPTH = 64, /* values of d_model per stage */
+	STAGES = 3,
+	LD = DEPTH + 8, /* shared row: 16-byte pieces whose 8 rows of an ldmatrix miss each other */
+	PIECES = DEPTH / 8
+};
+
+/* One pass: what every function below needs. */
+struct stream {
+	const struct bf16 *x, *W;
+	int n_rows;
+	size_t n_feature, d;
+};
+
+/* Starts the copies of stage number `step`: STREAM_FEATURES rows of W, then `rows` rows of x. */
+static __device__ __forceinline__ void load_stage(
+	struct stream s, struct bf16 *stage, int rows, size_t step)
+{
+	const size_t first = (size_t)blockIdx.x * STREAM_FEATURES;
+
+	for (int i = (int)threadIdx.x; i < (STREAM_FEATURES + rows) * PIECES; i += BLOCK) {
+		const int row = i / PIECES, piece = i % PIECES;
+		const size_t column = step * DEPTH + (size_t)piece * 8;
+		const bool of_w = row < STREAM_FEATURES;
+		const size_t source = of_w ? first + (size_t)row : (size_t)(row - STREAM_FEATURES);
+		const bool valid = column < s.d && source < (of_w ? s.n_feature : (size_t)s.n_rows);
+		const struct bf16 *base = of_w ? s.W : s.x;
+
+		cp_async_16(stage + row * LD + piece * 8,
+			valid ? base + source * s.d + column : base, valid);
+	}
+}
+
+/* Lane 4g + c brings bit g of column c's byte: the byte of this lane's column. */
+static __device__ __forceinline__ uint32_t column_byte(uint32_t votes, int column)
+{
+	votes = votes >> column & 0x11111111u;
+	votes = (votes | votes >> 3) & 0x03030303u;
+	votes = (votes | votes >> 6) & 0x000f000fu;
+	return (votes | votes >> 12) & 0xffu;
+}
+
+/* Marks and products of the warp's 16 features in two neighbouring rows of x per lane. */
+static __device__ __forceinline__ void finish_tile(struct stream s, struct gates gates, int tile,
+	const float sum[4], float *products, uint16_t *marks, size_t n_words)
+{
+	const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
+	const size_t first = (size_t)blockIdx.x * STREAM_FEATURES + (size_t)warp * 16;
+
+#pragma unroll
+	for (int q = 0; q < 2; q++) {
+		const int row = tile * 8 + lane % 4 * 2 + q;
+		const float factor = row < s.n_rows ? row_factor(gates, (size_t)row) : 0;
+		uint32_t bits = 0;
+
+#pragma unroll
+		for (int half = 0; half < 2; half++) {
+			const size_t feature = first + (size_t)half * 8 + (size_t)(lane / 4);
+			const float product = sum[half * 2 + q];
+			const bool on = row < s.n_rows && feature < s.n_feature &&
+					gate(gates, feature, product, factor) != 0;
+
+			bits |= column_byte(__ballot_sync(ALL_LANES, on), lane % 4) << half * 8;
+			if (on)
+				products[(size_t)row * s.n_feature + feature] = product;
+		}
+		if (lane < 4 && row < s.n_rows)
+			marks[(size_t)row * n_words * 2 + first / 16] = (uint16_t)bits;
+	}
+}
+
+/* TILES: of 8 rows of x, an even number. */
+template <int TILES>
+static __global__ void __launch_bounds__(BLOCK) stream_kernel(
+	struct stream s, struct gates gates, float *products, uint16_t *marks, size_t n_words)
+{
+	GPU_DYNAMIC_SHARED(struct bf16, shared);
+	constexpr int ROWS = TILES * 8, STAGE = (STREAM_FEATURES + ROWS) * LD;
+	const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
+	const int n_steps = (int)((s.d + DEPTH - 1) / DEPTH);
+	/* Where this lane points ldmatrix: rows of W as A, rows of x as two tiles of B. */
+	const int at_a = (warp * 16 + lane % 16) * LD + lane / 16 * 8;
+	const int at_b = (STREAM_FEATURES + lane % 8 + lane / 16 * 8) * LD + lane / 8 % 2 * 8;
+	float sum[TILES][4] = {};
+
+	for (int step = 0; step < STAGES - 1; step++) {
+		if (step < n_steps)
+			load_stage(s, shared + step * STAGE, ROWS, (size_t)step);
+		cp_async_commit();
+	}
+	for (int step = 0; step < n_steps; step++) {
+		const struct bf16 *stage = shared + step % STAGES * STAGE;
+		const int next = step + STAGES - 1;
+
+		cp_async_wait<STAGES - 2>();
+		__syncthreads(); /* the stage is complete, and the one before it free again */
+		if (next < n_steps)
+			load_stage(s, shared + next % STAGES * STAGE, ROWS, (size_t)next);
+		cp_async_commit();
+#pragma unroll
+		for (int k = 0; k < DEPTH; k += 16) {
+			uint32_t a[4];
+
+			ldmatrix_x4(a, stage + at_a + k);
+#pragma unroll
+			for (int t = 0; t < TILES; t += 2) {
+				uint32_t b[4];
+
+				ldmatrix_x4(b, stage + at_b + t * 8 * LD + k);
+				mma_bf16(sum[t], a, b);
+				mma_bf16(sum[t + 1], a, b + 2);
+			}
+		}
+	}
+#pragma unroll
+	for (int t = 0; t < TILES; t++)
+		finish_tile(s, gates, t, sum[t], products, marks, n_words);
+}
+
+bool sae_can_stream(const struct device *dev, size_t n, struct tensor W_enc_t)
+{
+	return !cuda_exact(dev) && W_enc_t.dtype == DTYPE_BF16 && n <= STREAM_ROWS &&
+	       W_enc_t.cols % 8 == 0 && (uintptr_t)W_enc_t.data % 16 == 0;
+}
+
+template <int TILES>
+static int start(struct device *dev, struct stream s, struct gates gates, float *products,
+	uint32_t *marks, struct err *err)
+{
+	const size_t bytes = STAGES * (STREAM_FEATURES + TILES * 8) * LD * sizeof(struct bf16);
+
+	TRY(cuda_check(GPU_ALLOW_SHARED(stream_kernel<TILES>, bytes), "op sae_encode",
+		"cudaFuncSetAttribute", err));
+	GPU_LAUNCH(stream_kernel<TILES>, blocks_for(s.n_feature, STREAM_FEATURES), BLOCK, bytes,
+		cuda_stream(dev), s, gates, products, (uint16_t *)marks, mark_words(s.n_feature));
+	return 0;
+fail:
+	return err->code;
+}
+
+int sae_stream(struct device *dev, const void *x16, size_t n, struct tensor W_enc_t,
+	struct gates gates, float *products, uint32_t *marks, struct err *err)
+{
+	const struct stream s = {(const struct bf16 *)x16, (const struct bf16 *)W_enc_t.data,
+		(int)n, W_enc_t.rows, W_enc_t.cols};
+
+	if (n <= 16)
+		return start<2>(dev, s, gates, products, marks, err);
+	if (n <= 32)
+		return start<4>(dev, s, gates, products, marks, err);
+	if (n <= 64)
+		return start<8>(dev, s, gates, products, marks, err);
+	return start<STREAM_ROWS / 8>(dev, s, gates, products, marks, err);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * control.h - what tests ask of the harness (emu.h): the order in which threads and blocks run,
+ * planted mistakes, and device memory that is too small or fails.
+ */
+#ifndef SAENGINE_EMU_CONTROL_H
+#define SAENGINE_EMU_CONTROL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum emu_order { EMU_FORWARD, EMU_REVERSE, EMU_RANDOM };
+
+/* For all launches from now on. `seed` matters for EMU_RANDOM. */
+void emu_set_order(enum emu_order order, uint64_t seed);
+
+/* Runs only one block of every grid: problems too large to run whole. -1: all. */
+void emu_set_only_block(int64_t block);
+
+/* What cudaMemGetInfo and cudaMalloc believe in. */
+void emu_set_memory(size_t bytes);
+
+/* The n-th launch from now on is refused with cudaErrorInvalidConfiguration; 0: none is. */
+void emu_set_refused_launch(uint64_t n);
+
+/* Places in kernels where threads wait for each other, in the order they were first met. A place
+ * made blind does not wait any more: each must then make a test fail. */
+size_t emu_barriers(void);
+const char *emu_barrier_name(size_t i); /* "attention.cu:120" */
+/* Whether a thread has come there since emu_forget_met. */
+int emu_barrier_met(size_t i);
+void emu_forget_met(void);
+void emu_set_blind_barrier(ptrdiff_t i); /* -1: none */
+
+struct emu_counts {
+	uint64_t launches, blocks, barriers, warp_operations;
+};
+struct emu_counts emu_count(void);
+
+/* Reports of the race detector; always 0 in builds without it. */
+size_t emu_races(void);
+
+/* Prints where the kernel is and what is wrong, and ends the process with EMU_FAILED. */
+enum { EMU_FAILED = 70 };
+void emu_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

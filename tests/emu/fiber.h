@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fiber.h - switching between the harness and the fibers that CUDA threads run on.
+ */
+#ifndef SAENGINE_EMU_FIBER_H
+#define SAENGINE_EMU_FIBER_H
+
+#include "tests/emu/emu.h"
+
+namespace emu {
+
+/* Gives t a stack on which `entry` begins at the first switch to it. `entry` never returns. */
+void fiber_create(thread *t, void (*entry)());
+
+/* From the harness to a fiber, and back to wherever the harness was. */
+void fiber_resume(thread *t);
+void fiber_yield(thread *t);
+
+/* The first thing in `entry`. */
+void fiber_entered();
+
+} // namespace emu
+
+#endif

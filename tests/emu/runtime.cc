@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * runtime.cc - streams, memory and graphs of the stand-in for the CUDA runtime
+ * (include/cuda_runtime.h).
+ *
+ * A stream is as lazy as it may be: launches and copies wait in a queue until someone waits for
+ * them, so whatever reads a result too early reads garbage (fresh memory is NaN). A copy from
+ * ordinary host memory reads it at once, as CUDA stages it; one from pinned memory reads it when
+ * the stream gets there.
+ */
+#include "tests/emu/grid.h"
+#include "tests/emu/race.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <map>
+#include <memory>
+#include <vector>
+
+typedef std::function<void()> work;
+
+struct emu_graph {
+	std::vector<work> steps;
+};
+
+struct emu_stream {
+	std::deque<work> queue;
+	std::vector<work> captured;
+	bool capturing;
+	bool broken; /* something that cannot be captured was tried */
+};
+
+struct emu_event {
+	emu_stream *stream;
+};
+
+namespace {
+
+const size_t SMALL_SHARED = 48 << 10, MOST_SHARED = 227 << 10; /* bytes, as on an H100 */
+
+struct block {
+	size_t bytes;
+	bool pinned;
+};
+
+std::map<const char *, block> &blocks()
+{
+	static std::map<const char *, block> all;
+
+	return all;
+}
+
+std::map<const void *, size_t> allowed_shared;
+size_t memory_total = (size_t)1 << 40, memory_used;
+cudaError_t last_error;
+uint64_t refuse_in;
+bool any_capturing;
+
+cudaError_t fails(cudaError_t status)
+{
+	if (status != cudaSuccess)
+		last_error = status;
+	return status;
+}
+
+void enqueue(emu_stream *stream, work w)
+{
+	if (!stream)
+		w();
+	else if (stream->capturing)
+		stream->captured.push_back(std::move(w));
+	else
+		stream->queue.push_back(std::move(w));
+}
+
+bool is_pinned(const void *p)
+{
+	auto after = blocks().upper_bound((const char *)p);
+
+	if (after == blocks().begin())
+		return false;
+	--after;
+	return after->second.pinned && (const char *)p < after->first + after->second.bytes;
+}
+
+/* Exactly the bytes asked for, so that ASan sees the first beyond; NaN until written. */
+cudaError_t allocate(void **out, size_t bytes, bool pinned)
+{
+	*out = NULL;
+	if (any_capturing)
+		return fails(cudaErrorStreamCaptureUnsupported);
+	if (!pinned && bytes > memory_total - memory_used)
+		return fails(cudaErrorMemoryAllocation);
+	*out = emu::guarded_allocate(bytes);
+	if (!*out)
+		return fails(cudaErrorMemoryAllocation);
+	memset(*out, 0xff, bytes);
+	blocks()[(const char *)*out] = {bytes, pinned};
+	if (!pinned) {
+		memory_used += bytes;
+		emu::race_add(*out, bytes ? bytes : 1, false, "device memory");
+	}
+	return cudaSuccess;
+}
+
+cudaError_t release(void *memory)
+{
+	auto found = blocks().find((const char *)memory);
+
+	if (!memory)
+		return cudaSuccess;
+	if (found == blocks().end() || any_capturing)
+		return fails(cudaErrorInvalidValue);
+	if (!found->second.pinned) {
+		memory_used -= found->second.bytes;
+		emu::race_remove(memory);
+	}
+	emu::guarded_free(memory, found->second.bytes);
+	blocks().erase(found);
+	return cudaSuccess;
+}
+
+} // namespace
+
+void emu_set_memory(size_t bytes)
+{
+	memory_total = bytes;
+}
+
+void emu_set_refused_launch(uint64_t n)
+{
+	refuse_in = n;
+}
+
+namespace emu {
+
+void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
+	cudaStream_t stream, std::function<void()> body)
+{
+	const uint64_t threads = (uint64_t)block.x * block.y * block.z;
+	const auto allowed = allowed_shared.find(kernel);
+
+	if (refuse_in > 0 && --refuse_in == 0) {
+		fails(cudaErrorInvalidConfiguration);
+		return;
+	}
+	if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 ||
+		grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 ||
+		shared_bytes >
+			(allowed != allowed_shared.end() ? allowed->second : SMALL_SHARED)) {
+		fprintf(stderr,
+			"emu: kernel %s: refused a launch of (%u, %u, %u) blocks of (%u, %u, %u) "
+			"threads with %zu bytes of shared memory\n",
+			name, grid.x, grid.y, grid.z, block.x, block.y, block.z, shared_bytes);
+		fails(cudaErrorInvalidConfiguration);
+		return;
+	}
+	if (threads % 32 != 0)
+		emu_fail("%s is launched with %llu threads, not whole warps", name,
+			(unsigned long long)threads);
+	enqueue(stream, [=] { run_grid(name, grid, block, shared_bytes, body); });
+}
+
+} // namespace emu
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+	*count = 1;
+	return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device)
+{
+	if (device != 0)
+		return fails(cudaErrorInvalidDevice);
+	*out = cudaDeviceProp();
+	snprintf(out->name, sizeof out->name, "kernels on the CPU");
+	out->totalGlobalMem = memory_total;
+	out->sharedMemPerBlockOptin = MOST_SHARED;
+	out->multiProcessorCount = 4;
+	out->major = 8;
+	return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+	return fails(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaGetLastError(void)
+{
+	const cudaError_t status = last_error;
+
+	last_error = cudaSuccess;
+	return status;
+}
+
+const char *cudaGetErrorName(cudaError_t status)
+{
+	switch (status) {
+	case cudaSuccess:
+		return "cudaSuccess";
+	case cudaErrorMemoryAllocation:
+		return "cudaErrorMemoryAllocation";
+	case cudaErrorInvalidConfiguration:
+		return "cudaErrorInvalidConfiguration";
+	case cudaErrorInvalidDevice:
+		return "cudaErrorInvalidDevice";
+	default:
+		return "cudaError";
+	}
+}
+
+const char *cudaGetErrorString(cudaError_t status)
+{
+	switch (status) {
+	case cudaSuccess:
+		return "no error";
+	case cudaErrorMemoryAllocation:
+		return "out of memory";
+	case cudaErrorInvalidConfiguration:
+		return "invalid configuration argument";
+	case cudaErrorInvalidDevice:
+		return "invalid device ordinal";
+	default:
+		return "an error";
+	}
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
+{
+	*free_bytes = memory_total - memory_used;
+	*total = memory_total;
+	return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void **out, size_t bytes)
+{
+	return allocate(out, bytes, false);
+}
+
+/* The host may write there unseen. */
+cudaError_t cudaMallocManaged(void **out, size_t bytes, unsigned)
+{
+	const cudaError_t status = allocate(out, bytes, false);
+
+	if (status == cudaSuccess)
+		emu::race_written(*out, bytes);
+	return status;
+}
+
+cudaError_t cudaMallocHost(void **out, size_t bytes)
+{
+	return allocate(out, bytes, true);
+}
+
+cudaError_t cudaFree(void *memory)
+{
+	return release(memory);
+}
+
+cudaError_t cudaFreeHost(void *memory)
+{
+	return release(memory);
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
+{
+	*out = new emu_stream();
+	return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+	cudaStreamSynchronize(stream);
+	delete stream;
+	return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+	if (!stream)
+		return cudaSuccess;
+	if (stream->capturing) {
+		stream->broken = true;
+		return fails(cudaErrorStreamCaptureUnsupported);
+	}
+	while (!stream->queue.empty()) {
+		work next = std::move(stream->queue.front());
+
+		stream->queue.pop_front();
+		next();
+	}
+	return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
+	cudaStream_t stream)
+{
+	if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
+		auto staged = std::make_shared<std::vector<char>>((const char *)from,
+			(const char *)from + bytes);
+
+		if (stream && stream->capturing)
+			stream->broken = true;
+		enqueue(stream, [=] {
+			memcpy(to, staged->data(), bytes);
+			emu::race_written(to, bytes);
+		});
+		return cudaSuccess;
+	}
+	enqueue(stream, [=] {
+		memcpy(to, from, bytes);
+		emu::race_written(to, bytes);
+	});
+	return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
+{
+	enqueue(stream, [=] {
+		memset(to, value, bytes);
+		emu::race_written(to, bytes);
+	});
+	return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
+{
+	*out = new emu_event();
+	return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+	delete event;
+	return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+	event->stream = stream;
+	return cudaSuccess;
+}
+
+/* Waits for more than it must. */
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+	return event->stream ? cudaStreamSynchronize(event->stream) : cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode)
+{
+	if (stream->capturing)
+		return fails(cudaErrorInvalidValue);
+	stream->capturing = any_capturing = true;
+	stream->broken = false;
+	stream->captured.clear();
+	return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
+{
+	*out = NULL;
+	if (!stream->capturing)
+		return fails(cudaErrorInvalidValue);
+	stream->capturing = any_capturing = false;
+	if (stream->broken)
+		return fails(cudaErrorStreamCaptureUnsupported);
+	*out = new emu_graph();
+	(*out)->steps.swap(stream->captured);
+	return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long)
+{
+	*out = new emu_graph(*graph);
+	return cudaSuccess;
+}
+
+/* The graph may be freed before the stream gets to it. */
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
+{
+	for (const work &step : graph->steps)
+		enqueue(stream, step);
+	return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+	delete graph;
+	return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph)
+{
+	delete graph;
+	return cudaSuccess;
+}
+
+cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute attribute, int value)
+{
+	if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
+		(size_t)value > MOST_SHARED)
+		return fails(cudaErrorInvalidValue);
+	allowed_shared[kernel] = (size_t)value;
+	return cudaSuccess;
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_device.c - the CUDA backend as a device, on the stand-in for the CUDA runtime: what it
+ * refuses and in which words, and what may not happen while a recording is made.
+ */
+#include "host/model/generate.h"
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/names.h"
+#include "tests/emu/control.h"
+#include "tests/golden_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct device *open_fast(void)
+{
+	struct device *dev;
+	struct err err;
+
+	if (device_open_backend(&dev, &cuda_fast_backend, 1, &err)) {
+		test_fail(__FILE__, __LINE__, "%s", err.text);
+		exit(1);
+	}
+	return dev;
+}
+
+TEST(names_of_cuda_devices_are_read_as_documented)
+{
+	static const struct {
+		const char *name;
+		const struct backend *backend;
+		int ordinal;
+	} names[] = {
+		{"cuda", &cuda_fast_backend, 0},
+		{"cuda:0", &cuda_fast_backend, 0},
+		{"cuda:12", &cuda_fast_backend, 12},
+		{"cuda:3:f32", &cuda_exact_backend, 3},
+		{"cuda:f32", NULL, 0},
+		{"cuda:", NULL, 0},
+		{"cuda:-1", NULL, 0},
+		{"cuda:1x", NULL, 0},
+		{"cuda:1:f64", NULL, 0},
+		{"cuda1", NULL, 0},
+		{"cpu", NULL, 0},
+		{"cuda:99999999999", NULL, 0},
+	};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		int ordinal = 0;
+
+		CHECK(cuda_backend_named(names[i].name, &ordinal) == names[i].backend, "%s",
+			names[i].name);
+		CHECK(ordinal == names[i].ordinal, "%s: %d", names[i].name, ordinal);
+	}
+}
+
+TEST(memory_that_is_not_there_is_refused_with_what_is_free)
+{
+	struct device *dev = open_fast();
+	struct model *model = NULL;
+	char folder[600];
+	struct err err;
+	size_t available = 0;
+	void *memory;
+
+	emu_set_memory(1000);
+	CHECK(device_alloc(dev, 2000, &memory, &err) == ERR_DEVICE, "no error");
+	CHECK(strcmp(err.text,
+		      "out of device memory: cannot allocate 2000 bytes beside the 0 in use; "
+		      "1000 of 1000 are free (out of memory)") == 0,
+		"%s", err.text);
+	CHECK(device_free_memory(dev, &available) && available == 1000, "%zu", available);
+	snprintf(folder, sizeof folder, "%s/tests/golden/models/llama_a", test_source_root());
+	CHECK(model_open(&model, dev, folder, &(struct model_options){0}, &err) == ERR_DEVICE,
+		"no error");
+	CHECK(strstr(err.text, "too little memory on cuda:0") && strstr(err.text, "MiB are free"),
+		"%s", err.text);
+	CHECK(device_allocated(dev) == 0, "%zu bytes are left", device_allocated(dev));
+	emu_set_memory((size_t)1 << 40);
+	device_close(dev);
+}
+
+TEST(a_refused_launch_names_op_layer_and_batch)
+{
+	struct golden g;
+	struct pass pass = {.batch = &g.batch, .cache = &g.cache};
+
+	REQUIRE(golden_open(&g, "llama_a", &cuda_fast_backend) == 0, "%s", g.err.text);
+	REQUIRE(pack_all(&g, BATCH_OUT_LAST) == 0, "%s", g.err.text);
+	emu_set_refused_launch(3);
+	CHECK(forward(g.ws, &pass, &g.err) == ERR_DEVICE, "no error");
+	emu_set_refused_launch(0);
+	CHECK(strstr(g.err.text, "layer 0, ") && strstr(g.err.text, " tokens of ") &&
+			strstr(g.err.text, "op ") &&
+			strstr(g.err.text, "invalid configuration argument "
+					   "(cudaErrorInvalidConfiguration)"),
+		"%s", g.err.text);
+	golden_close(&g);
+}
+
+TEST(what_is_recorded_runs_when_it_is_replayed_and_only_then)
+{
+	struct device *dev = open_fast();
+	const float one = 1;
+	struct recording *recording = NULL;
+	struct err err;
+	struct tensor x = {NULL, DTYPE_F32, 1, 1}, y = x;
+	float found = 0;
+
+	REQUIRE_OK(device_alloc(dev, 4, &x.data, &err), &err);
+	REQUIRE_OK(device_alloc(dev, 4, &y.data, &err), &err);
+	REQUIRE_OK(device_upload(dev, x.data, &one, 4, &err), &err);
+	REQUIRE_OK(op_scale(dev, 0, y, &err), &err);
+	REQUIRE_OK(device_record_begin(dev, &err), &err);
+	REQUIRE_OK(op_axpy(dev, 2, x, y, &err), &err);
+	CHECK(device_upload(dev, x.data, &one, 4, &err) == ERR_INTERNAL, "an upload was recorded");
+	CHECK(device_download(dev, &found, y.data, 4, &err) == ERR_INTERNAL, "so was a download");
+	CHECK(cuda_scratch(dev, 1 << 20, &(void *){NULL}, &err) == ERR_INTERNAL,
+		"scratch memory grew");
+	REQUIRE_OK(device_record_end(dev, &recording, &err), &err);
+	REQUIRE_OK(device_download(dev, &found, y.data, 4, &err), &err);
+	CHECK(found == 0, "found %g before the first replay", found);
+	for (int i = 1; i <= 3; i++) {
+		REQUIRE_OK(device_replay(dev, recording, &err), &err);
+		REQUIRE_OK(device_download(dev, &found, y.data, 4, &err), &err);
+		CHECK(found == 2.0f * (float)i, "found %g after %d replays", found, i);
+	}
+	REQUIRE_OK(cuda_scratch(dev, 1 << 20, &(void *){NULL}, &err), &err);
+	CHECK(device_replay(dev, recording, &err) == ERR_INTERNAL, "a stale recording ran");
+	device_recording_free(dev, recording);
+	device_free(dev, x.data);
+	device_free(dev, y.data);
+	device_close(dev);
+}
+
+TEST(large_and_small_uploads_arrive_in_order)
+{
+	struct device *dev = open_fast();
+	const size_t n = (size_t)5 * CUDA_STAGING / 2 + 12345;
+	unsigned char *sent = malloc(n), *found = malloc(n);
+	struct err err;
+	void *memory;
+
+	REQUIRE(sent && found, "no memory");
+	for (size_t i = 0; i < n; i++)
+		sent[i] = (unsigned char)(i * 2654435761u >> 13);
+	REQUIRE_OK(device_alloc(dev, n, &memory, &err), &err);
+	REQUIRE_OK(device_upload(dev, memory, sent, n, &err), &err);
+	for (size_t i = 0; i < 100; i++) { /* each over what came before */
+		const unsigned char newer = (unsigned char)i;
+
+		REQUIRE_OK(device_upload(dev, (char *)memory + i / 2, &newer, 1, &err), &err);
+		sent[i / 2] = newer;
+	}
+	REQUIRE_OK(device_download(dev, found, memory, n, &err), &err);
+	CHECK(memcmp(sent, found, n) == 0, "bytes differ");
+	device_free(dev, memory);
+	device_close(dev);
+	free(sent);
+	free(found);
+}
+
+/* The keys and values of recorded steps lie where those of direct steps would. */
+TEST(recorded_decoding_gives_the_tokens_of_direct_decoding)
+{
+	enum { NEW = 14 };
+
+	for (size_t m = 0; m < N_GOLDEN_MODELS; m += 4) {
+		int32_t tokens[2][MAX_PROMPTS * NEW];
+		size_t lengths[2][MAX_PROMPTS], n_prompts = 0;
+
+		for (int direct = 0; direct < 2; direct++) {
+			struct token_span prompts[MAX_PROMPTS];
+			int32_t ended_by[MAX_PROMPTS], stop[8]; /* some replies end early */
+			struct generator *generator = NULL;
+			struct readout readout;
+			struct backend backend = cuda_exact_backend;
+			struct golden g;
+			struct generation request = {.prompts = prompts,
+				.tokens = tokens[direct],
+				.lengths = lengths[direct],
+				.ended_by = ended_by};
+
+			if (direct)
+				backend.async = NULL; /* the same device, that cannot record */
+			REQUIRE(golden_open(&g, golden_models[m], &backend) == 0, "%s", g.err.text);
+			request.n_prompts = n_prompts = g.n_prompts;
+			for (size_t p = 0; p < g.n_prompts; p++)
+				prompts[p] = (struct token_span){
+					g.tokens + g.first[p], (size_t)g.lengths[p], (int32_t)p};
+			memset(tokens[direct], 0, sizeof tokens[direct]);
+			for (int32_t i = 0; i < 8; i++)
+				stop[i] = 7 * i;
+			request.stop = stop;
+			request.n_stop = 8;
+			REQUIRE(readout_init(&readout, g.model, &g.err) == 0, "%s", g.err.text);
+			REQUIRE(generator_create(&generator, g.model, &readout,
+					(struct generator_size){
+						g.n_prompts, g.n_tokens, g.n_tokens, NEW},
+					&g.err) == 0,
+				"%s", g.err.text);
+			REQUIRE(generate(generator, &request, &g.err) == 0, "%s", g.err.text);
+			generator_free(generator);
+			readout_free(&readout);
+			golden_close(&g);
+		}
+		CHECK(memcmp(lengths[0], lengths[1], n_prompts * sizeof lengths[0][0]) == 0,
+			"%s: lengths differ", golden_models[m]);
+		CHECK(memcmp(tokens[0], tokens[1], sizeof tokens[0]) == 0, "%s: tokens differ",
+			golden_models[m]);
+	}
+}
