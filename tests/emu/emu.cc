@@ -567,18 +567,6 @@ void run_grid(const char *name, dim3 grid, dim3 block, size_t shared_bytes,
 }
 
 #ifndef EMU_RACE
-void *guarded_allocate(size_t bytes)
-{
-	void *memory;
-
-	return posix_memalign(&memory, 256, bytes ? bytes : 1) == 0 ? memory : nullptr;
-}
-
-void guarded_free(void *memory, size_t)
-{
-	free(memory);
-}
-
 void touch(const void *, size_t, bool) {}
 void touch_atomically(const void *, size_t) {}
 #endif

@@ -30,7 +30,6 @@
 #include <vector>
 
 #include <dlfcn.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 namespace emu {
@@ -83,24 +82,6 @@ void race_remove(const void *memory)
 {
 	regions().erase((const char *)memory);
 	last_found = nullptr;
-}
-
-static size_t pages_of(size_t bytes)
-{
-	return bytes / 4096 * 4096 + 2 * 4096;
-}
-
-void *guarded_allocate(size_t bytes)
-{
-	void *memory = mmap(nullptr, pages_of(bytes), PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return memory == MAP_FAILED ? nullptr : memory;
-}
-
-void guarded_free(void *memory, size_t bytes)
-{
-	munmap(memory, pages_of(bytes));
 }
 
 static region *find(const char *p)
