@@ -126,7 +126,7 @@ static struct {
 
 static struct sae_weights make_sae(size_t n)
 {
-	struct sae_weights sae = {make(DTYPE_F32, n, D, 0.02)};
+	struct sae_weights sae = {.W_enc_t = make(DTYPE_F32, n, D, 0.02)};
 
 	sae.b_enc = make(DTYPE_F32, 1, n, 0.1);
 	/* About one feature in a thousand: pre-activations have a deviation near 0.55 here. */
