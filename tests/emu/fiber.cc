@@ -49,7 +49,8 @@ emu_switch:
 )");
 #endif
 
-namespace emu {
+namespace emu
+{
 
 static void *harness_pointer;
 #ifdef __SANITIZE_ADDRESS__

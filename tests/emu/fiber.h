@@ -7,7 +7,8 @@
 
 #include "tests/emu/emu.h"
 
-namespace emu {
+namespace emu
+{
 
 /* Gives t a stack on which `entry` begins at the first switch to it. `entry` never returns. */
 void fiber_create(thread *t, void (*entry)());

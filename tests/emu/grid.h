@@ -8,7 +8,8 @@
 
 #include "tests/emu/emu.h"
 
-namespace emu {
+namespace emu
+{
 
 /* All blocks, now. */
 void run_grid(const char *name, dim3 grid, dim3 block, size_t shared_bytes,

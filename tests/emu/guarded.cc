@@ -8,7 +8,8 @@
 
 #include <sys/mman.h>
 
-namespace emu {
+namespace emu
+{
 
 #ifdef __SANITIZE_ADDRESS__
 
@@ -24,7 +25,9 @@ void guarded_free(void *memory, size_t)
 	free(memory);
 }
 
-void guarded_let_host_reach(void *, size_t, bool) {}
+void guarded_let_host_reach(void *, size_t, bool)
+{
+}
 
 #else
 

@@ -32,7 +32,8 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
-namespace emu {
+namespace emu
+{
 
 enum { MANY = 0xffff };
 
@@ -131,8 +132,8 @@ static std::string source_line(const char *code)
 	return line;
 }
 
-static void report(const char *what, const region *r, size_t at, const char *code,
-	const trace *earlier)
+static void report(
+	const char *what, const region *r, size_t at, const char *code, const trace *earlier)
 {
 	static std::set<std::pair<const char *, const char *>> seen;
 
@@ -263,12 +264,30 @@ size_t emu_races(void)
 #define CODE ((const char *)__builtin_return_address(0))
 
 #define HOOKS(bytes) \
-	void __tsan_read##bytes(void *p) { emu::access(p, bytes, false, false, CODE); } \
-	void __tsan_write##bytes(void *p) { emu::access(p, bytes, true, false, CODE); } \
-	void __tsan_unaligned_read##bytes(void *p) { emu::access(p, bytes, false, false, CODE); } \
-	void __tsan_unaligned_write##bytes(void *p) { emu::access(p, bytes, true, false, CODE); } \
-	void __tsan_volatile_read##bytes(void *p) { emu::access(p, bytes, false, false, CODE); } \
-	void __tsan_volatile_write##bytes(void *p) { emu::access(p, bytes, true, false, CODE); }
+	void __tsan_read##bytes(void *p) \
+	{ \
+		emu::access(p, bytes, false, false, CODE); \
+	} \
+	void __tsan_write##bytes(void *p) \
+	{ \
+		emu::access(p, bytes, true, false, CODE); \
+	} \
+	void __tsan_unaligned_read##bytes(void *p) \
+	{ \
+		emu::access(p, bytes, false, false, CODE); \
+	} \
+	void __tsan_unaligned_write##bytes(void *p) \
+	{ \
+		emu::access(p, bytes, true, false, CODE); \
+	} \
+	void __tsan_volatile_read##bytes(void *p) \
+	{ \
+		emu::access(p, bytes, false, false, CODE); \
+	} \
+	void __tsan_volatile_write##bytes(void *p) \
+	{ \
+		emu::access(p, bytes, true, false, CODE); \
+	}
 
 extern "C" {
 HOOKS(1)
@@ -276,11 +295,21 @@ HOOKS(2)
 HOOKS(4)
 HOOKS(8)
 HOOKS(16)
-void __tsan_init(void) {}
-void __tsan_func_entry(void *) {}
-void __tsan_func_exit(void) {}
-void __tsan_vptr_update(void **, void *) {}
-void __tsan_vptr_read(void **) {}
+void __tsan_init(void)
+{
+}
+void __tsan_func_entry(void *)
+{
+}
+void __tsan_func_exit(void)
+{
+}
+void __tsan_vptr_update(void **, void *)
+{
+}
+void __tsan_vptr_read(void **)
+{
+}
 void __tsan_read_range(void *p, size_t n)
 {
 	emu::access(p, n, false, false, CODE);

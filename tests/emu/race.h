@@ -9,7 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace emu {
+namespace emu
+{
 
 /* How far things are: what orders two accesses. */
 struct progress {
@@ -28,9 +29,15 @@ void race_remove(const void *memory);
 /* The host, or a copy, wrote there. */
 void race_written(const void *memory, size_t bytes);
 #else
-static inline void race_add(const void *, size_t, bool, const char *) {}
-static inline void race_remove(const void *) {}
-static inline void race_written(const void *, size_t) {}
+static inline void race_add(const void *, size_t, bool, const char *)
+{
+}
+static inline void race_remove(const void *)
+{
+}
+static inline void race_written(const void *, size_t)
+{
+}
 #endif
 
 } // namespace emu

@@ -36,7 +36,8 @@ struct emu_event {
 	emu_stream *stream;
 };
 
-namespace {
+namespace
+{
 
 const size_t SMALL_SHARED = 48 << 10, MOST_SHARED = 227 << 10; /* bytes, as on an H100 */
 
@@ -145,7 +146,8 @@ void emu_set_refused_launch(uint64_t n)
 	refuse_in = n;
 }
 
-namespace emu {
+namespace emu
+{
 
 void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
 	cudaStream_t stream, std::function<void()> body)
@@ -159,8 +161,7 @@ void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t 
 	}
 	if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 ||
 		grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 ||
-		shared_bytes >
-			(allowed != allowed_shared.end() ? allowed->second : SMALL_SHARED)) {
+		shared_bytes > (allowed != allowed_shared.end() ? allowed->second : SMALL_SHARED)) {
 		fprintf(stderr,
 			"emu: kernel %s: refused a launch of (%u, %u, %u) blocks of (%u, %u, %u) "
 			"threads with %zu bytes of shared memory\n",
@@ -311,12 +312,12 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 	return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
-	cudaStream_t stream)
+cudaError_t cudaMemcpyAsync(
+	void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
 	if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
-		auto staged = std::make_shared<std::vector<char>>((const char *)from,
-			(const char *)from + bytes);
+		auto staged = std::make_shared<std::vector<char>>(
+			(const char *)from, (const char *)from + bytes);
 
 		if (stream && stream->capturing)
 			stream->broken = true;
