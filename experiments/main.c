@@ -200,7 +200,8 @@ static int finish_results(struct lab *lab, struct err *err)
 	lab->results = NULL;
 	TRY(results_finish(results, err));
 	lab->units = NULL;
-	return units_finish(units, lab->config->store.keep_units, err);
+	return units_finish(units,
+		lab->config->store.keep_units || strcmp(lab->config->store.merge, "virtual") == 0, err);
 fail:
 	return err->code;
 }

@@ -212,7 +212,19 @@ TEST(ranks_that_any_script_numbers_give_the_same_bits_even_without_a_name_for_th
 
 /* ---- stopping and dying ---------------------------------------------------------------- */
 
-static int n_units, n_open; /* whole ones; claimed ones without a file */
+static int n_units, n_open; /* whole ones; those rank 1 has claimed and not finished */
+
+static bool says_rank_1(const char *path)
+{
+	char text[32] = "";
+	FILE *file = fopen(path, "rb");
+
+	if (file && !fgets(text, sizeof text, file))
+		text[0] = '\0';
+	if (file)
+		fclose(file);
+	return strcmp(text, "rank 1\n") == 0;
+}
 
 static int count_unit(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
@@ -225,7 +237,7 @@ static int count_unit(const char *path, const struct stat *st, int kind, struct 
 	n_units += n > 3 && strcmp(path + n - 3, ".h5") == 0;
 	if (n > 6 && strcmp(path + n - 6, ".claim") == 0) {
 		snprintf(unit, sizeof unit, "%.*s", (int)(n - 6), path);
-		n_open += !file_exists(unit);
+		n_open += !file_exists(unit) && says_rank_1(path);
 	}
 	return 0;
 }
@@ -248,11 +260,12 @@ static void wait_for_units(const char *folder, int n)
 
 TEST(a_signal_to_one_rank_ends_all_with_85_and_one_rank_alone_may_go_on)
 {
-	const struct engine_process first = start_rank(0, 2, "signal", "agree.h5"),
-				    second = start_rank(1, 2, "signal", "agree.h5");
+	struct engine_process first, second;
 	double asked;
 
 	alone();
+	first = start_rank(0, 2, "signal", "agree.h5");
+	second = start_rank(1, 2, "signal", "agree.h5");
 	wait_for_units("agree.units", 4);
 	asked = clock_seconds();
 	kill(second.pid, SIGUSR1);
@@ -270,28 +283,25 @@ TEST(a_signal_to_one_rank_ends_all_with_85_and_one_rank_alone_may_go_on)
 
 TEST(the_death_of_a_rank_ends_the_others_within_60_s_and_more_ranks_may_go_on)
 {
-	const struct engine_process first = start_rank(0, 3, "death", "dead.h5"),
-				    second = start_rank(1, 3, "death", "dead.h5"),
-				    third = start_rank(2, 3, "death", "dead.h5");
+	struct engine_process first, second, third;
 	double died;
 
 	alone();
+	first = start_rank(0, 3, "death", "dead.h5");
+	second = start_rank(1, 3, "death", "dead.h5");
+	third = start_rank(2, 3, "death", "dead.h5");
 	wait_for_units("dead.units", 4);
 	/* It dies at a unit that only it could finish. */
 	for (int i = 0; i < 1000; i++) {
-		kill(first.pid, SIGSTOP);
-		kill(third.pid, SIGSTOP);
 		kill(second.pid, SIGSTOP);
-		usleep(20000);
+		usleep(5000);
 		count_units("dead.units");
-		kill(first.pid, SIGCONT);
-		kill(third.pid, SIGCONT);
-		if (n_open == 3)
+		if (n_open > 0)
 			break;
 		kill(second.pid, SIGCONT);
 		usleep(3000);
 	}
-	REQUIRE(n_open == 3, "no moment was found when all three had a unit");
+	REQUIRE(n_open > 0, "no moment was found when rank 1 had a unit");
 	kill(second.pid, SIGKILL);
 	died = clock_seconds();
 	engine_wait(&run, &first);

@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <hdf5.h>
@@ -154,6 +155,29 @@ TEST(the_best_features_of_an_earlier_file_are_the_sets_of_a_run_that_asks_for_so
 	CHECK(run.status == 2 && strstr(run.err, "from_k_star: expected at most 9, the features of "
 						 "/feature_sets/cossim_ap/global/layer in "),
 		"%d: %s", run.status, run.err);
+}
+
+TEST(a_file_that_refers_to_its_units_reads_as_one_that_holds_all_and_can_be_moved_with_them)
+{
+	static const char *const SAVE = "--set save.resid_post=true --set save.dtype=float16 "
+					"--set save.features=true --set save.gradients=true "
+					"--set batch.tokens=128";
+	char command[2048];
+
+	RUN("%s %s --set output=%s", SHORT_JOB, SAVE, result("copy.h5"));
+	snprintf(command, sizeof command, "mkdir -p %s %s", result("here"), result("there"));
+	REQUIRE(system(command) == 0, "no folders");
+	RUN("%s %s --set output=%s --set store.merge=virtual", SHORT_JOB, SAVE,
+		result("here/virtual.h5"));
+	CHECK(same_results(result("copy.h5"), result("here/virtual.h5"), "/") > 100,
+		"too little was compared");
+	snprintf(command, sizeof command, "mv %s/* %s", result("here"), result("there"));
+	REQUIRE(system(command) == 0, "it cannot be moved");
+	CHECK(same_results(result("copy.h5"), result("there/virtual.h5"), "/activations") == 6,
+		"activations are lost");
+	snprintf(command, sizeof command, "h5dump -pH -d /activations/blocks.0.hook_resid_post %s | "
+					  "grep -q 'virtual.units/'", result("there/virtual.h5"));
+	CHECK(system(command) == 0, "it holds the activations itself");
 }
 
 TEST(a_dry_run_plans_and_writes_nothing)

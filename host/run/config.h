@@ -165,6 +165,7 @@ struct config {
 		char *dtype;
 	} save;
 	struct {
+		char *merge;
 		bool keep_units;
 	} store;
 };

@@ -28,6 +28,8 @@ static const char *const save_types[] = {"float32", "float16", NULL};
 
 static const char *const takes[] = {"text", "base", "words", NULL};
 
+static const char *const merges[] = {"copy", "virtual", NULL};
+
 static const double BIG = DBL_MAX;
 
 #define AT(field) offsetof(struct config, field)
@@ -336,13 +338,17 @@ const struct setting config_settings[] = {
 		"write the mean gradient of the metric with respect to resid_post"),
 	TEXT("save.dtype", save.dtype, "\"float32\"", save_types, "type of saved activations"),
 
+	TEXT("store.merge", store.merge, "\"copy\"", merges,
+		"copy: one file that holds everything; virtual: large uncompressed tables (activations, "
+		"gradients, effects per token) stay in NAME.units, which is kept, and NAME.h5 refers to "
+		"them"),
 	BOOL("store.keep_units", store.keep_units, "false",
 		"keep the folder of units beside the finished result file"),
 };
 const size_t n_config_settings = sizeof config_settings / sizeof *config_settings;
 
 const char *const incidental_settings[] = {"output", "device", "threads", "profile", "published",
-	"neuronpedia", "budget_gb", "keep_units", NULL};
+	"neuronpedia", "budget_gb", "merge", "keep_units", NULL};
 
 #undef AT
 #define AT(field) offsetof(struct prompts_config, field)

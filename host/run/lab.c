@@ -287,6 +287,8 @@ int lab_begin_results(struct lab *lab, bool fresh, struct err *err)
 		return err_nomem(err, "the manifest", 4096);
 	TRY(units_open(&lab->units, output, lab->ranks, fresh, inputs, err));
 	TRY(results_create(&lab->results, output, err));
+	if (strcmp(lab->config->store.merge, "virtual") == 0)
+		results_map_units(lab->results);
 fail:
 	free(inputs);
 	return err->code;

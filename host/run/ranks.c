@@ -347,11 +347,13 @@ int ranks_claim(const struct ranks *ranks, const char *path, bool *mine, struct 
 	snprintf(claim, sizeof claim, "%s.claim", path);
 	fd = open(claim, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	*mine = fd >= 0;
-	if (fd >= 0)
+	if (fd >= 0) {
+		(void)dprintf(fd, "rank %zu\n", ranks->rank); /* for people */
 		close(fd);
-	else if (errno != EEXIST)
+	} else if (errno != EEXIST) {
 		return err_set(err, ERR_OUTPUT, "%s: cannot claim the unit: %s", claim,
 			strerror(errno));
+	}
 	return 0;
 }
 

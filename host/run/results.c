@@ -53,6 +53,17 @@ void results_library_open(void)
 	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
+hid_t results_file_access(void)
+{
+	const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+
+	H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
+#if H5_VERSION_GE(1, 10, 7)
+	H5Pset_file_locking(access, true, true);
+#endif
+	return access;
+}
+
 int results_create(struct results **out, const char *path, struct err *err)
 {
 	struct results *r = calloc(1, sizeof *r);
@@ -72,8 +83,7 @@ int results_create(struct results **out, const char *path, struct err *err)
 	TRY(folder_make_for(path, err));
 	results_library_open();
 	errno = 0;
-	access = H5Pcreate(H5P_FILE_ACCESS);
-	H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
+	access = results_file_access();
 	r->file = H5Fcreate(r->part, H5F_ACC_TRUNC, H5P_DEFAULT, access);
 	H5Pclose(access);
 	if (r->file < 0) {
@@ -121,6 +131,7 @@ void results_close(struct results *r)
 	if (!r)
 		return;
 	close_grown(r);
+	results_free_mapped(r);
 	if (r->file >= 0)
 		H5Fclose(r->file);
 	free(r->path);
@@ -291,7 +302,7 @@ static hid_t create_dataset(struct results *r, const struct results_dataset *d, 
 	return dataset;
 }
 
-static int describe_dataset(struct results *r, const struct results_dataset *d, hid_t dataset,
+int results_describe(struct results *r, const struct results_dataset *d, hid_t dataset,
 	struct err *err)
 {
 	if (text_attribute(r, dataset, "long_name", d->long_name, d->path, err) ||
@@ -300,7 +311,7 @@ static int describe_dataset(struct results *r, const struct results_dataset *d, 
 	return 0;
 }
 
-static int attach_scale(struct results *r, hid_t dataset, unsigned dimension, const char *scale,
+int results_attach_scale(struct results *r, hid_t dataset, unsigned dimension, const char *scale,
 	const char *where, struct err *err)
 {
 	const hid_t s = H5Dopen2(r->file, scale, H5P_DEFAULT);
@@ -350,10 +361,10 @@ int results_write(struct results *r, const struct results_dataset *d, const void
 	}
 	if (count(d, d->dims[0]) > 0)
 		TRY(write_stored(r, d, dataset, H5S_ALL, H5S_ALL, data, err));
-	TRY(describe_dataset(r, d, dataset, err));
+	TRY(results_describe(r, d, dataset, err));
 	for (int i = 0; i < d->n_dims; i++)
 		if (d->scales[i])
-			TRY(attach_scale(r, dataset, (unsigned)i, d->scales[i], d->path, err));
+			TRY(results_attach_scale(r, dataset, (unsigned)i, d->scales[i], d->path, err));
 fail:
 	free(half);
 	H5Dclose(dataset);
@@ -415,10 +426,10 @@ static int grown_dataset(struct results *r, const struct results_dataset *d, hid
 		return results_hdf5_error(r, d->path, err);
 	}
 	TRY(vec_push(&r->grown, g, err));
-	TRY(describe_dataset(r, d, g.dataset, err));
+	TRY(results_describe(r, d, g.dataset, err));
 	for (int i = 1; i < d->n_dims; i++)
 		if (d->scales[i])
-			TRY(attach_scale(r, g.dataset, (unsigned)i, d->scales[i], d->path, err));
+			TRY(results_attach_scale(r, g.dataset, (unsigned)i, d->scales[i], d->path, err));
 	*out = g.dataset;
 	return 0;
 fail:
@@ -495,7 +506,7 @@ int results_grown_scale(struct results *r, const char *path, const char *scale,
 			values[i] = (int32_t)i;
 		TRY(results_scale(r, scale, values, dims[0], long_name, err));
 	}
-	TRY(attach_scale(r, dataset, 0, scale, path, err));
+	TRY(results_attach_scale(r, dataset, 0, scale, path, err));
 	free(values);
 	H5Dclose(dataset);
 	return 0;

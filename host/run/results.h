@@ -93,6 +93,13 @@ int results_write_rows(struct results *unit, const struct results_dataset *d, co
 struct results_reader;
 int results_join(struct results *r, struct results_reader *unit, struct err *err);
 
+/* From here on uncompressed rows are not copied: their datasets become virtual ones over the files
+ * of the units, which must stay where they are, seen from the result file. */
+void results_map_units(struct results *r);
+
+/* After the last unit of a stage: makes the virtual datasets of its rows. */
+int results_join_end(struct results *r, struct err *err);
+
 /* After the last append: writes 0..n-1 as the scale of the first dimension of `path`. */
 int results_grown_scale(struct results *r, const char *path, const char *scale,
 	const char *long_name, struct err *err);

@@ -9,6 +9,7 @@
 #include "host/run/results_parts.h"
 
 #include "host/base/size.h"
+#include "host/base/vec.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ int results_write_rows(struct results *unit, const struct results_dataset *d, co
 	size_t n, struct err *err)
 {
 	struct results_dataset rows = *d;
-	char name[16];
+	char name[24];
 
 	rows.dims[0] = n;
 	rows.compress = false;
@@ -90,7 +91,7 @@ static bool read_descriptor(struct rows *rows, hid_t dataset)
 	hsize_t dims[H5S_MAX_RANK] = {0};
 	const hid_t space = H5Dget_space(dataset);
 	int64_t type = 0, compress = 0;
-	char name[16];
+	char name[24];
 
 	d->n_dims = H5Sget_simple_extent_dims(space, dims, NULL);
 	H5Sclose(space);
@@ -168,6 +169,134 @@ static void move_ends(const struct results *r, struct rows *rows)
 	}
 }
 
+/* ---- mapping --------------------------------------------------------------------------- */
+
+/* A virtual dataset to be: the rows of each unit, in order. */
+struct mapped {
+	struct rows rows; /* of the first unit; no data */
+	struct source {
+		char *file; /* owned; as the result file sees it */
+		size_t n;
+	} *data;
+	size_t n, cap;
+};
+
+void results_free_mapped(struct results *r)
+{
+	for (size_t i = 0; i < r->mapped.n; i++) {
+		for (size_t k = 0; k < r->mapped.data[i].n; k++)
+			free(r->mapped.data[i].data[k].file);
+		free(r->mapped.data[i].data);
+	}
+	free(r->mapped.data);
+	r->mapped = (struct mapped_list){0};
+}
+
+void results_map_units(struct results *r)
+{
+	r->map_units = true;
+}
+
+/* The unit's path from the folder of the result file, which both paths begin with. */
+static const char *seen_from(const struct results *r, const char *unit)
+{
+	const char *slash = strrchr(r->path, '/');
+	const size_t n = slash ? (size_t)(slash - r->path) + 1 : 0;
+
+	return strncmp(unit, r->path, n) == 0 ? unit + n : unit;
+}
+
+static int map_rows(struct results *r, const struct rows *rows, const char *unit, struct err *err)
+{
+	struct source source = {strdup(seen_from(r, unit)), rows->d.dims[0]};
+	size_t i = 0;
+
+	while (i < r->mapped.n && strcmp(r->mapped.data[i].rows.path, rows->path) != 0)
+		i++;
+	if (!source.file)
+		return err_nomem(err, unit, strlen(unit));
+	if (i == r->mapped.n)
+		TRY(vec_push(&r->mapped, (struct mapped){.rows = *rows}, err));
+	TRY(vec_push(&r->mapped.data[i], source, err));
+	return 0;
+fail:
+	free(source.file);
+	return err->code;
+}
+
+/* The texts of a descriptor moved with it. */
+static void settle(struct rows *rows)
+{
+	rows->d.path = rows->path;
+	rows->d.long_name = rows->long_name;
+	rows->d.units = rows->units;
+	rows->d.ends_of = NULL;
+	for (int i = 0; i < RESULTS_DIMS; i++)
+		rows->d.scales[i] = rows->scales[i][0] ? rows->scales[i] : NULL;
+}
+
+static hid_t create_virtual(struct results *r, const struct mapped *m)
+{
+	const struct results_dataset *d = &m->rows.d;
+	hsize_t dims[RESULTS_DIMS], start[RESULTS_DIMS] = {0}, count[RESULTS_DIMS];
+	const hid_t properties = H5Pcreate(H5P_DATASET_CREATE), links = H5Pcreate(H5P_LINK_CREATE);
+	const hid_t type = results_type(d->type);
+	hid_t space, dataset;
+
+	for (int i = 0; i < d->n_dims; i++)
+		dims[i] = count[i] = d->dims[i];
+	dims[0] = 0;
+	for (size_t k = 0; k < m->n; k++)
+		dims[0] += m->data[k].n;
+	space = H5Screate_simple(d->n_dims, dims, NULL);
+	for (size_t k = 0; k < m->n; k++) {
+		hid_t source;
+
+		if (m->data[k].n == 0)
+			continue;
+		count[0] = m->data[k].n;
+		source = H5Screate_simple(d->n_dims, count, NULL);
+		H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL);
+		H5Pset_virtual(properties, space, m->data[k].file, d->path, source);
+		H5Sclose(source);
+		start[0] += count[0];
+	}
+	H5Sselect_all(space);
+	H5Pset_create_intermediate_group(links, 1);
+	dataset = H5Dcreate2(r->file, d->path, type, space, links, properties, H5P_DEFAULT);
+	H5Sclose(space);
+	H5Tclose(type);
+	H5Pclose(links);
+	H5Pclose(properties);
+	return dataset;
+}
+
+int results_join_end(struct results *r, struct err *err)
+{
+	err_clear(err);
+	for (size_t i = 0; i < r->mapped.n && err->code == 0; i++) {
+		struct mapped *m = &r->mapped.data[i];
+		hid_t dataset;
+
+		settle(&m->rows);
+		dataset = create_virtual(r, m);
+		if (dataset < 0) {
+			results_hdf5_error(r, m->rows.path, err);
+			break;
+		}
+		results_describe(r, &m->rows.d, dataset, err);
+		for (int k = 1; k < m->rows.d.n_dims && err->code == 0; k++)
+			if (m->rows.d.scales[k])
+				results_attach_scale(r, dataset, (unsigned)k, m->rows.d.scales[k],
+					m->rows.path, err);
+		H5Dclose(dataset);
+	}
+	results_free_mapped(r);
+	return err->code;
+}
+
+/* ---- joining --------------------------------------------------------------------------- */
+
 struct join {
 	struct results *results;
 	struct results_reader *unit;
@@ -189,6 +318,9 @@ static herr_t join_dataset(hid_t file, const char *name, const H5O_info_t *info,
 	dataset = H5Dopen2(j->unit->file, rows.path, H5P_DEFAULT);
 	if (dataset < 0 || !read_descriptor(&rows, dataset)) {
 		malformed(j->unit, rows.path, j->err);
+	} else if (j->results->map_units && !rows.d.compress && !rows.d.ends_of) {
+		if (!j->ends)
+			map_rows(j->results, &rows, j->unit->path, j->err);
 	} else if ((rows.d.ends_of != NULL) == j->ends &&
 		read_values(&rows, j->unit, dataset, j->err) == 0) {
 		if (j->ends)

@@ -16,10 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 int results_open(struct results_reader **out, const char *path, struct err *err)
 {
 	struct results_reader *r = calloc(1, sizeof *r);
+	hid_t access;
 
 	*out = NULL;
 	if (!r || !(r->path = strdup(path))) {
@@ -27,7 +27,9 @@ int results_open(struct results_reader **out, const char *path, struct err *err)
 		return err_nomem(err, path, sizeof *r);
 	}
 	results_library_open();
-	r->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+	access = results_file_access();
+	r->file = H5Fopen(path, H5F_ACC_RDONLY, access);
+	H5Pclose(access);
 	if (r->file < 0) {
 		err_set(err, ERR_INPUT, "%s: expected a result file (HDF5) that can be read", path);
 		results_reader_close(r);

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * scoring.h - a list of prompts, batch by batch, through a runner: the loop that experiments
- * share when nothing is generated.
+ * scoring.h - a list of prompts, batch by batch, through a runner: what stages (stage.h) share when
+ * nothing is generated.
  *
  *	TRY(scoring_open(&s, lab, &prompts, size, err));
  *	TRY(scoring_prefix(&s, edits, n_edits, err));
- *	for (size_t b = 0; b < s.schedule.n_batches; b++) {
+ *	... stage_run over s.schedule, whose compute does:
  *		const size_t n = scoring_batch(&s, b);
  *		TRY(scoring_run(&s, n, edits, n_edits, taps, n_taps, err));
  *		... workspace_out(s.runner.ws); s.index[i] is the place in `prompts` of prompt i
- *	}
  */
 #ifndef SAENGINE_SCORING_H
 #define SAENGINE_SCORING_H

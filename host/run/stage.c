@@ -310,6 +310,7 @@ static int run_kept(struct lab *lab, const struct stage *stage, struct err *err)
 	TRY(compute_all(&l, err));
 	for (size_t b = 0; b < l.n; b++)
 		TRY(take_unit(&l, b, err));
+	TRY(results_join_end(lab->results, err));
 	progress_end(&l.progress);
 	if (lab->ranks->world > 1)
 		log_info("%s: %zu of %zu units computed here", stage->title, l.n_here, l.n);
