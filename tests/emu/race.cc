@@ -19,6 +19,7 @@
  */
 #include "tests/emu/race.h"
 
+#include "tests/emu/fiber.h"
 #include "tests/emu/grid.h"
 
 #include <cstdio>
@@ -210,8 +211,14 @@ static void remember_reading(const region *r, trace *read, const trace &mine)
 
 static void access(const void *p, size_t bytes, bool write, bool atomic, const char *code)
 {
-	region *r = current ? find((const char *)p) : nullptr;
+	region *r;
 	trace mine;
+
+	/* Most accesses are to a thread's own variables. */
+	if (!current || ((const char *)p >= current->stack &&
+				(const char *)p < current->stack + STACK_BYTES))
+		return;
+	r = find((const char *)p);
 
 	if (!r)
 		return;
