@@ -152,7 +152,8 @@ def empty_every_condition(f):
 
 def unknown_condition(f):
     for experiment in f.get("scores", {}):
-        f.copy(f"/scores/{experiment}/none", f"/scores/{experiment}/something_new")
+        first = next(iter(f["scores"][experiment]))
+        f.copy(f"/scores/{experiment}/{first}", f"/scores/{experiment}/something_new")
 
 
 def hostile_texts(f):
