@@ -4,6 +4,7 @@
 #   make test    install what is missing, build, run all tests
 #   make         build only
 #   make bench   time the engine against the literal PyTorch implementation (needs PyTorch)
+#   make gpu-check   build for CUDA, test, compare with the CPU, measure (needs a GPU)
 #
 # Debian packages are installed with apt when one is missing and apt is there (as root, or with
 # sudo); elsewhere install what CMake names.
@@ -26,7 +27,7 @@ PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 all: engine
 
 engine: build/cpu/CMakeCache.txt
-	cmake --build --preset cpu -j $(JOBS)
+	cmake --build --preset cpu --target engine -j $(JOBS)
 
 build/cpu/CMakeCache.txt: | deps
 	cmake --preset cpu

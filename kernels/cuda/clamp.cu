@@ -73,8 +73,8 @@ static __device__ float encoder_input(enum sae_input input, const float *row, fl
 	return s;
 }
 
-static __device__ __forceinline__ float feature_of(const struct clamp_call *c, size_t slot,
-	float dot)
+static __device__ __forceinline__ float feature_of(
+	const struct clamp_call *c, size_t slot, float dot)
 {
 	const float pre = dot + c->b_enc[slot];
 
@@ -107,7 +107,8 @@ static __global__ void clamp_kernel(const E *W_enc_t, const D *W_dec, const stru
 						      warp_dot(u, W_enc_t + slot * c.d, c.d));
 
 			if (threadIdx.x % WARP == 0)
-				delta[e] = lists->scale[first + e] * f + lists->offset[first + e] - f;
+				delta[e] = lists->scale[first + e] * f + lists->offset[first + e] -
+					   f;
 		}
 		__syncthreads();
 		for (size_t j = threadIdx.x; j < c.d; j += THREADS) {
@@ -115,7 +116,7 @@ static __global__ void clamp_kernel(const E *W_enc_t, const D *W_dec, const stru
 
 			for (int32_t e = 0; e < n; e++)
 				sum += delta[e] *
-					to_float(W_dec[(size_t)lists->slot[first + e] * c.d + j]);
+				       to_float(W_dec[(size_t)lists->slot[first + e] * c.d + j]);
 			change[j] = sum;
 		}
 		__syncthreads();
@@ -139,7 +140,8 @@ extern "C" int cuda_clamp_features(struct device *dev, const struct sae_weights 
 	if (shared_bytes + fixed_bytes > cuda_state_of(dev)->most_shared)
 		return err_set(err, ERR_DEVICE,
 			"op clamp_features: expected d_model of at most %zu, found %zu",
-			(cuda_state_of(dev)->most_shared - fixed_bytes) / (2 * sizeof(float)), x.cols);
+			(cuda_state_of(dev)->most_shared - fixed_bytes) / (2 * sizeof(float)),
+			x.cols);
 	GPU_WITH_TYPE(few->W_enc_t.dtype, E, GPU_WITH_TYPE(few->W_dec.dtype, D, {
 		if (cuda_check(GPU_ALLOW_SHARED((clamp_kernel<E, D>), shared_bytes),
 			    "op clamp_features", "shared memory", err))

@@ -10,8 +10,8 @@
 #include "kernels/cuda/gpu.cuh"
 
 template <class T>
-static __global__ void embed_kernel(const T *E, const int32_t *token, float scale, float *x,
-	size_t d)
+static __global__ void embed_kernel(
+	const T *E, const int32_t *token, float scale, float *x, size_t d)
 {
 	const T *e = E + (size_t)token[blockIdx.x] * d;
 	float *row = x + (size_t)blockIdx.x * d;
@@ -27,6 +27,7 @@ extern "C" int cuda_embed(struct device *dev, struct tensor E, const int32_t *to
 		return 0;
 	GPU_WITH_TYPE(E.dtype, T,
 		GPU_LAUNCH(embed_kernel<T>, (unsigned)x.rows, threads_for(x.cols, 256), 0,
-			cuda_stream(dev), (const T *)E.data, token, (float)scale, floats(x), x.cols));
+			cuda_stream(dev), (const T *)E.data, token, (float)scale, floats(x),
+			x.cols));
 	return cuda_launched(dev, "op embed", err);
 }

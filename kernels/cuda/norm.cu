@@ -13,8 +13,8 @@
 
 enum { MOST_THREADS = 512 };
 
-static __global__ void rmsnorm_kernel(float eps, float one, const float *x, const float *w,
-	float *y, float *rstd, size_t d)
+static __global__ void rmsnorm_kernel(
+	float eps, float one, const float *x, const float *w, float *y, float *rstd, size_t d)
 {
 	__shared__ float partial[WARP];
 	const float *from = x + (size_t)blockIdx.x * d;
@@ -36,8 +36,8 @@ extern "C" int cuda_rmsnorm(struct device *dev, struct norm norm, struct tensor 
 	if (tensor_count(x) == 0)
 		return 0;
 	GPU_LAUNCH(rmsnorm_kernel, (unsigned)x.rows, threads_for(x.cols, MOST_THREADS), 0,
-		cuda_stream(dev), (float)norm.eps, norm.plus_one ? 1.0f : 0.0f, floats(x), floats(w),
-		floats(y), floats(rstd), x.cols);
+		cuda_stream(dev), (float)norm.eps, norm.plus_one ? 1.0f : 0.0f, floats(x),
+		floats(w), floats(y), floats(rstd), x.cols);
 	return cuda_launched(dev, "op rmsnorm", err);
 }
 

@@ -32,7 +32,7 @@ extern "C" int cuda_rope(struct device *dev, size_t head_dim, int direction,
 	if (tensor_count(x) == 0)
 		return 0;
 	GPU_LAUNCH(rope_kernel, (unsigned)x.rows, threads_for(x.cols, 256), 0, cuda_stream(dev),
-		head_dim / 2, (float)direction, floats(cos_table), floats(sin_table), pos, floats(x),
-		x.cols);
+		head_dim / 2, (float)direction, floats(cos_table), floats(sin_table), pos,
+		floats(x), x.cols);
 	return cuda_launched(dev, "op rope", err);
 }

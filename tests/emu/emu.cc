@@ -22,7 +22,8 @@
 extern "C" char __start_emu_shared[] __attribute__((weak));
 extern "C" char __stop_emu_shared[] __attribute__((weak));
 
-namespace emu {
+namespace emu
+{
 
 enum { MAX_THREADS = 1024, LANES = 32, MAX_WARPS = MAX_THREADS / LANES };
 
@@ -123,8 +124,8 @@ static std::vector<bool> barrier_met;
 static size_t barrier_number(place at)
 {
 	const char *slash = strrchr(at.file, '/');
-	const std::string name =
-		std::string(slash ? slash + 1 : at.file) + ":" + std::to_string(at.line);
+	const std::string name = std::string(slash ? slash + 1 : at.file) + ":" +
+				 std::to_string(at.line);
 	std::vector<std::string> &names = barrier_names();
 	size_t i = 0;
 
@@ -326,8 +327,8 @@ static void try_warp_operation(int warp)
 	}
 }
 
-void warp_operation(warp_op op, unsigned mask, int source, const void *value, size_t bytes,
-	place at)
+void warp_operation(
+	warp_op op, unsigned mask, int source, const void *value, size_t bytes, place at)
 {
 	thread *t = current;
 
@@ -337,8 +338,8 @@ void warp_operation(warp_op op, unsigned mask, int source, const void *value, si
 		emu_fail("%s:%d: lane %d is not in its own mask %08x", at.file, at.line, t->lane,
 			mask);
 	if (!(mask >> source & 1))
-		emu_fail("%s:%d: lane %d reads lane %d, which is not in mask %08x", at.file, at.line,
-			t->lane, source, mask);
+		emu_fail("%s:%d: lane %d reads lane %d, which is not in mask %08x", at.file,
+			at.line, t->lane, source, mask);
 	t->op = op;
 	t->mask = mask;
 	t->source = source;
@@ -444,7 +445,8 @@ static thread *next_thread()
 
 		for (int i = 0; i <= n; i++) { /* the first word twice: its upper part, then all */
 			const int w = (start / 64 + i) % n;
-			const uint64_t some = i == 0 ? ready[w] & ~(uint64_t)0 << start % 64 : ready[w];
+			const uint64_t some = i == 0 ? ready[w] & ~(uint64_t)0 << start % 64
+						     : ready[w];
 
 			if (some)
 				return threads[64 * w + __builtin_ctzll(some)];
@@ -548,9 +550,9 @@ void run_grid(const char *name, dim3 grid, dim3 block, size_t shared_bytes,
 	race_add(__start_emu_shared, (size_t)(__stop_emu_shared - __start_emu_shared), true,
 		"shared memory");
 	for (uint64_t i = 0; i < n; i++) {
-		const uint64_t at = order == EMU_FORWARD ? i
-			: order == EMU_REVERSE           ? n - 1 - i
-							 : (first + i * step) % n;
+		const uint64_t at = order == EMU_FORWARD   ? i
+				    : order == EMU_REVERSE ? n - 1 - i
+							   : (first + i * step) % n;
 
 		if (only_block >= 0 && at != (uint64_t)only_block)
 			continue;
@@ -567,20 +569,12 @@ void run_grid(const char *name, dim3 grid, dim3 block, size_t shared_bytes,
 }
 
 #ifndef EMU_RACE
-void *guarded_allocate(size_t bytes)
+void touch(const void *, size_t, bool)
 {
-	void *memory;
-
-	return posix_memalign(&memory, 256, bytes ? bytes : 1) == 0 ? memory : nullptr;
 }
-
-void guarded_free(void *memory, size_t)
+void touch_atomically(const void *, size_t)
 {
-	free(memory);
 }
-
-void touch(const void *, size_t, bool) {}
-void touch_atomically(const void *, size_t) {}
 #endif
 
 } // namespace emu

@@ -47,15 +47,16 @@
 /* Between the symbols __start_emu_shared and __stop_emu_shared. */
 #define __shared__ static __attribute__((section("emu_shared")))
 
-namespace emu {
+namespace emu
+{
 
 struct place {
 	const char *file;
 	int line;
 
 	/* As a default argument: where the caller's caller is. */
-	static constexpr place here(const char *file = __builtin_FILE(),
-		int line = __builtin_LINE())
+	static constexpr place here(
+		const char *file = __builtin_FILE(), int line = __builtin_LINE())
 	{
 		return place{file, line};
 	}
@@ -92,8 +93,8 @@ extern dim3 block_size, grid_size;
 extern char *dynamic_shared;
 
 int barrier(int predicate, int mode, place at); /* 0 plain, 1 count, 2 and, 3 or */
-void warp_operation(warp_op op, unsigned mask, int source, const void *value, size_t bytes,
-	place at);
+void warp_operation(
+	warp_op op, unsigned mask, int source, const void *value, size_t bytes, place at);
 void touch_atomically(const void *p, size_t bytes);
 
 /* cp.async: copies of the current thread. */
@@ -117,8 +118,7 @@ void bind_and_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 blo
 		[kernel, bound] { std::apply(kernel, bound); });
 }
 
-template <class T>
-T shuffle(unsigned mask, T value, int source, int width, place at)
+template <class T> T shuffle(unsigned mask, T value, int source, int width, place at)
 {
 	static_assert(std::is_trivially_copyable<T>::value && sizeof(T) <= 16, "shuffled type");
 	T taken;
@@ -137,8 +137,8 @@ T shuffle(unsigned mask, T value, int source, int width, place at)
 #define GPU_DYNAMIC_SHARED(type, name) \
 	type *const name = reinterpret_cast<type *>(emu::dynamic_shared)
 #define GPU_ALLOW_SHARED(kernel, bytes) \
-	cudaFuncSetAttribute((const void *)(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, \
-		(int)(bytes))
+	cudaFuncSetAttribute( \
+		(const void *)(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes))
 
 /* ---- built-in variables ---------------------------------------------------------------- */
 
@@ -173,12 +173,12 @@ static inline void __syncwarp(unsigned mask = 0xffffffffu, emu::place at = emu::
 {
 	const int nothing = 0;
 
-	emu::warp_operation(emu::warp_op::sync, mask, emu::current->lane, &nothing, sizeof nothing,
-		at);
+	emu::warp_operation(
+		emu::warp_op::sync, mask, emu::current->lane, &nothing, sizeof nothing, at);
 }
 
-static inline unsigned __ballot_sync(unsigned mask, int predicate,
-	emu::place at = emu::place::here())
+static inline unsigned __ballot_sync(
+	unsigned mask, int predicate, emu::place at = emu::place::here())
 {
 	const int vote = predicate != 0;
 
@@ -197,8 +197,8 @@ static inline int __all_sync(unsigned mask, int predicate, emu::place at = emu::
 }
 
 template <class T>
-static inline T __shfl_sync(unsigned mask, T value, int source, int width = 32,
-	emu::place at = emu::place::here())
+static inline T __shfl_sync(
+	unsigned mask, T value, int source, int width = 32, emu::place at = emu::place::here())
 {
 	const int first = emu::current->lane & ~(width - 1);
 
@@ -206,8 +206,8 @@ static inline T __shfl_sync(unsigned mask, T value, int source, int width = 32,
 }
 
 template <class T>
-static inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32,
-	emu::place at = emu::place::here())
+static inline T __shfl_up_sync(
+	unsigned mask, T value, unsigned delta, int width = 32, emu::place at = emu::place::here())
 {
 	const int lane = emu::current->lane, first = lane & ~(width - 1);
 	const int source = lane - (int)delta;
@@ -216,8 +216,8 @@ static inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width
 }
 
 template <class T>
-static inline T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32,
-	emu::place at = emu::place::here())
+static inline T __shfl_down_sync(
+	unsigned mask, T value, unsigned delta, int width = 32, emu::place at = emu::place::here())
 {
 	const int lane = emu::current->lane, end = (lane & ~(width - 1)) + width;
 	const int source = lane + (int)delta;
@@ -226,8 +226,8 @@ static inline T __shfl_down_sync(unsigned mask, T value, unsigned delta, int wid
 }
 
 template <class T>
-static inline T __shfl_xor_sync(unsigned mask, T value, int with, int width = 32,
-	emu::place at = emu::place::here())
+static inline T __shfl_xor_sync(
+	unsigned mask, T value, int with, int width = 32, emu::place at = emu::place::here())
 {
 	const int lane = emu::current->lane, end = (lane & ~(width - 1)) + width;
 	const int source = lane ^ with;

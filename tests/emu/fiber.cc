@@ -17,7 +17,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-enum { STACK_BYTES = 256 << 10, PAGE = 4096, STAGGER = 256 };
+enum { PAGE = 4096, STAGGER = 256 };
 
 #ifdef __x86_64__
 /* Saves the callee-saved registers on the old stack, its pointer in *from, and continues on the
@@ -49,7 +49,8 @@ emu_switch:
 )");
 #endif
 
-namespace emu {
+namespace emu
+{
 
 static void *harness_pointer;
 #ifdef __SANITIZE_ADDRESS__

@@ -7,7 +7,10 @@
 
 #include "tests/emu/emu.h"
 
-namespace emu {
+namespace emu
+{
+
+enum { STACK_BYTES = 256 << 10 };
 
 /* Gives t a stack on which `entry` begins at the first switch to it. `entry` never returns. */
 void fiber_create(thread *t, void (*entry)());

@@ -19,6 +19,7 @@
  */
 #include "tests/emu/race.h"
 
+#include "tests/emu/fiber.h"
 #include "tests/emu/grid.h"
 
 #include <cstdio>
@@ -30,10 +31,10 @@
 #include <vector>
 
 #include <dlfcn.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-namespace emu {
+namespace emu
+{
 
 enum { MANY = 0xffff };
 
@@ -85,24 +86,6 @@ void race_remove(const void *memory)
 	last_found = nullptr;
 }
 
-static size_t pages_of(size_t bytes)
-{
-	return bytes / 4096 * 4096 + 2 * 4096;
-}
-
-void *guarded_allocate(size_t bytes)
-{
-	void *memory = mmap(nullptr, pages_of(bytes), PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return memory == MAP_FAILED ? nullptr : memory;
-}
-
-void guarded_free(void *memory, size_t bytes)
-{
-	munmap(memory, pages_of(bytes));
-}
-
 static region *find(const char *p)
 {
 	if (last_found && p >= last_found->start &&
@@ -150,8 +133,8 @@ static std::string source_line(const char *code)
 	return line;
 }
 
-static void report(const char *what, const region *r, size_t at, const char *code,
-	const trace *earlier)
+static void report(
+	const char *what, const region *r, size_t at, const char *code, const trace *earlier)
 {
 	static std::set<std::pair<const char *, const char *>> seen;
 
@@ -228,8 +211,14 @@ static void remember_reading(const region *r, trace *read, const trace &mine)
 
 static void access(const void *p, size_t bytes, bool write, bool atomic, const char *code)
 {
-	region *r = current ? find((const char *)p) : nullptr;
+	region *r;
 	trace mine;
+
+	/* Most accesses are to a thread's own variables. */
+	if (!current || ((const char *)p >= current->stack &&
+				(const char *)p < current->stack + STACK_BYTES))
+		return;
+	r = find((const char *)p);
 
 	if (!r)
 		return;
@@ -282,12 +271,30 @@ size_t emu_races(void)
 #define CODE ((const char *)__builtin_return_address(0))
 
 #define HOOKS(bytes) \
-	void __tsan_read##bytes(void *p) { emu::access(p, bytes, false, false, CODE); } \
-	void __tsan_write##bytes(void *p) { emu::access(p, bytes, true, false, CODE); } \
-	void __tsan_unaligned_read##bytes(void *p) { emu::access(p, bytes, false, false, CODE); } \
-	void __tsan_unaligned_write##bytes(void *p) { emu::access(p, bytes, true, false, CODE); } \
-	void __tsan_volatile_read##bytes(void *p) { emu::access(p, bytes, false, false, CODE); } \
-	void __tsan_volatile_write##bytes(void *p) { emu::access(p, bytes, true, false, CODE); }
+	void __tsan_read##bytes(void *p) \
+	{ \
+		emu::access(p, bytes, false, false, CODE); \
+	} \
+	void __tsan_write##bytes(void *p) \
+	{ \
+		emu::access(p, bytes, true, false, CODE); \
+	} \
+	void __tsan_unaligned_read##bytes(void *p) \
+	{ \
+		emu::access(p, bytes, false, false, CODE); \
+	} \
+	void __tsan_unaligned_write##bytes(void *p) \
+	{ \
+		emu::access(p, bytes, true, false, CODE); \
+	} \
+	void __tsan_volatile_read##bytes(void *p) \
+	{ \
+		emu::access(p, bytes, false, false, CODE); \
+	} \
+	void __tsan_volatile_write##bytes(void *p) \
+	{ \
+		emu::access(p, bytes, true, false, CODE); \
+	}
 
 extern "C" {
 HOOKS(1)
@@ -295,11 +302,21 @@ HOOKS(2)
 HOOKS(4)
 HOOKS(8)
 HOOKS(16)
-void __tsan_init(void) {}
-void __tsan_func_entry(void *) {}
-void __tsan_func_exit(void) {}
-void __tsan_vptr_update(void **, void *) {}
-void __tsan_vptr_read(void **) {}
+void __tsan_init(void)
+{
+}
+void __tsan_func_entry(void *)
+{
+}
+void __tsan_func_exit(void)
+{
+}
+void __tsan_vptr_update(void **, void *)
+{
+}
+void __tsan_vptr_read(void **)
+{
+}
 void __tsan_read_range(void *p, size_t n)
 {
 	emu::access(p, n, false, false, CODE);

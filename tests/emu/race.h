@@ -9,7 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace emu {
+namespace emu
+{
 
 /* How far things are: what orders two accesses. */
 struct progress {
@@ -22,21 +23,21 @@ extern progress now;
 /* How many times all live lanes of a warp have met in a warp operation, in this block. */
 extern uint32_t warp_meetings[32];
 
-/* Memory of exactly that size for kernels, and its release. Under the race detector it lies on
- * pages of its own, so that what is close behind it can only be a mistake; otherwise ASan sees
- * that. NULL where there is no room. */
-void *guarded_allocate(size_t bytes);
-void guarded_free(void *memory, size_t bytes);
-
 #ifdef EMU_RACE
 void race_add(const void *memory, size_t bytes, bool shared, const char *name);
 void race_remove(const void *memory);
 /* The host, or a copy, wrote there. */
 void race_written(const void *memory, size_t bytes);
 #else
-static inline void race_add(const void *, size_t, bool, const char *) {}
-static inline void race_remove(const void *) {}
-static inline void race_written(const void *, size_t) {}
+static inline void race_add(const void *, size_t, bool, const char *)
+{
+}
+static inline void race_remove(const void *)
+{
+}
+static inline void race_written(const void *, size_t)
+{
+}
 #endif
 
 } // namespace emu

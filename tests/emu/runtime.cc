@@ -6,7 +6,8 @@
  * A stream is as lazy as it may be: launches and copies wait in a queue until someone waits for
  * them, so whatever reads a result too early reads garbage (fresh memory is NaN). A copy from
  * ordinary host memory reads it at once, as CUDA stages it; one from pinned memory reads it when
- * the stream gets there.
+ * the stream gets there. While nothing runs, device memory is out of the host's reach: a host that
+ * follows a device pointer crashes here as it would there (but for managed memory).
  */
 #include "tests/emu/grid.h"
 #include "tests/emu/race.h"
@@ -35,13 +36,16 @@ struct emu_event {
 	emu_stream *stream;
 };
 
-namespace {
+namespace
+{
 
 const size_t SMALL_SHARED = 48 << 10, MOST_SHARED = 227 << 10; /* bytes, as on an H100 */
 
+enum kind { DEVICE, MANAGED, PINNED };
+
 struct block {
 	size_t bytes;
-	bool pinned;
+	enum kind kind;
 };
 
 std::map<const char *, block> &blocks()
@@ -81,27 +85,36 @@ bool is_pinned(const void *p)
 	if (after == blocks().begin())
 		return false;
 	--after;
-	return after->second.pinned && (const char *)p < after->first + after->second.bytes;
+	return after->second.kind == PINNED && (const char *)p < after->first + after->second.bytes;
 }
 
 /* Exactly the bytes asked for, so that ASan sees the first beyond; NaN until written. */
-cudaError_t allocate(void **out, size_t bytes, bool pinned)
+cudaError_t allocate(void **out, size_t bytes, enum kind kind)
 {
 	*out = NULL;
 	if (any_capturing)
 		return fails(cudaErrorStreamCaptureUnsupported);
-	if (!pinned && bytes > memory_total - memory_used)
+	if (kind != PINNED && bytes > memory_total - memory_used)
 		return fails(cudaErrorMemoryAllocation);
 	*out = emu::guarded_allocate(bytes);
 	if (!*out)
 		return fails(cudaErrorMemoryAllocation);
 	memset(*out, 0xff, bytes);
-	blocks()[(const char *)*out] = {bytes, pinned};
-	if (!pinned) {
+	blocks()[(const char *)*out] = {bytes, kind};
+	if (kind != PINNED) {
 		memory_used += bytes;
 		emu::race_add(*out, bytes ? bytes : 1, false, "device memory");
 	}
+	if (kind == DEVICE)
+		emu::guarded_let_host_reach(*out, bytes, false);
 	return cudaSuccess;
+}
+
+void let_host_reach(bool reach)
+{
+	for (const auto &one : blocks())
+		if (one.second.kind == DEVICE)
+			emu::guarded_let_host_reach((void *)one.first, one.second.bytes, reach);
 }
 
 cudaError_t release(void *memory)
@@ -112,7 +125,7 @@ cudaError_t release(void *memory)
 		return cudaSuccess;
 	if (found == blocks().end() || any_capturing)
 		return fails(cudaErrorInvalidValue);
-	if (!found->second.pinned) {
+	if (found->second.kind != PINNED) {
 		memory_used -= found->second.bytes;
 		emu::race_remove(memory);
 	}
@@ -133,7 +146,8 @@ void emu_set_refused_launch(uint64_t n)
 	refuse_in = n;
 }
 
-namespace emu {
+namespace emu
+{
 
 void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
 	cudaStream_t stream, std::function<void()> body)
@@ -147,8 +161,7 @@ void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t 
 	}
 	if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 ||
 		grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 ||
-		shared_bytes >
-			(allowed != allowed_shared.end() ? allowed->second : SMALL_SHARED)) {
+		shared_bytes > (allowed != allowed_shared.end() ? allowed->second : SMALL_SHARED)) {
 		fprintf(stderr,
 			"emu: kernel %s: refused a launch of (%u, %u, %u) blocks of (%u, %u, %u) "
 			"threads with %zu bytes of shared memory\n",
@@ -237,13 +250,13 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 
 cudaError_t cudaMalloc(void **out, size_t bytes)
 {
-	return allocate(out, bytes, false);
+	return allocate(out, bytes, DEVICE);
 }
 
 /* The host may write there unseen. */
 cudaError_t cudaMallocManaged(void **out, size_t bytes, unsigned)
 {
-	const cudaError_t status = allocate(out, bytes, false);
+	const cudaError_t status = allocate(out, bytes, MANAGED);
 
 	if (status == cudaSuccess)
 		emu::race_written(*out, bytes);
@@ -252,7 +265,7 @@ cudaError_t cudaMallocManaged(void **out, size_t bytes, unsigned)
 
 cudaError_t cudaMallocHost(void **out, size_t bytes)
 {
-	return allocate(out, bytes, true);
+	return allocate(out, bytes, PINNED);
 }
 
 cudaError_t cudaFree(void *memory)
@@ -286,21 +299,25 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 		stream->broken = true;
 		return fails(cudaErrorStreamCaptureUnsupported);
 	}
+	if (stream->queue.empty())
+		return cudaSuccess;
+	let_host_reach(true);
 	while (!stream->queue.empty()) {
 		work next = std::move(stream->queue.front());
 
 		stream->queue.pop_front();
 		next();
 	}
+	let_host_reach(false);
 	return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
-	cudaStream_t stream)
+cudaError_t cudaMemcpyAsync(
+	void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
 	if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
-		auto staged = std::make_shared<std::vector<char>>((const char *)from,
-			(const char *)from + bytes);
+		auto staged = std::make_shared<std::vector<char>>(
+			(const char *)from, (const char *)from + bytes);
 
 		if (stream && stream->capturing)
 			stream->broken = true;
