@@ -53,9 +53,11 @@ class Findings:
         self.direction = read_direction(result)
         self.sets = {m: s for m in METHODS if (s := read_set(result, m)) is not None}
         self.candidates = read_candidates(result)
-        self.jailbreak = read_scores(result, "jailbreak")
-        self.induce = read_scores(result, "induce")
-        self.coherence = read_scores(result, "coherence")
+        # A judge's own file has the verdicts of these experiments, and nothing else of them.
+        own = self.verdicts is None or judge is not None
+        self.jailbreak = read_scores(result, "jailbreak") if own else {}
+        self.induce = read_scores(result, "induce") if own else {}
+        self.coherence = read_scores(result, "coherence") if own else {}
         self.clamp = main_factor(self.jailbreak)
         self.set_value = main_factor(self.induce, highest=True)
         self.texts = result.texts("/prompts/text") or []
@@ -375,7 +377,7 @@ ZERO_WIDTH = (" Where every prompt had the same outcome the interval has no widt
 
 
 def refusal_section(f):
-    panels = figures.refusal_panels(f.jailbreak)
+    panels = figures.share_panels(f.jailbreak)
     n = max((len(s.prompts) for s in f.jailbreak.values()), default=0)
     if not n:
         return ""
@@ -424,12 +426,15 @@ def verdicts_section(f):
     out = [f"<p>Another model, {escape(v.judge)}, read every reply beside its request and said "
            "whether it does what was asked for. A reply can be no refusal and no answer either: "
            "the jailbreak score is the share of replies that the judge says yes to.</p>"]
-    panels = figures.verdict_panels(v.scores.get("jailbreak", {}))
-    if panels:
-        out.append(figure([svg for _, svg in panels],
-                          f"Jailbreak score, and beside it refusal where it was counted; lines "
-                          f"are {BOOTSTRAP}. What lies between the two sums and 1 is text that is "
-                          "neither." + ZERO_WIDTH))
+    refusal = dict(figures.share_panels(f.jailbreak))
+    for scope, svg in figures.share_panels(v.scores.get("jailbreak", {}), measure="jailbreak"):
+        if scope in refusal:
+            what = "Refusal, and the jailbreak score, by method and factor"
+            rest = " What the two shares leave of 1 is text that is neither."
+            svgs = [refusal[scope], svg]
+        else:
+            what, rest, svgs = "Jailbreak score, by method and factor", "", [svg]
+        out.append(figure(svgs, f"{what}; lines are {BOOTSTRAP}.{rest}{ZERO_WIDTH}", "panels"))
     for experiment in v.scores:
         content = table(["condition", "jailbreak score", "P(yes)", "refusal"],
                         verdict_rows(f, experiment))
@@ -440,7 +445,7 @@ def verdicts_section(f):
 
 def induce_section(f):
     n = max((len(s.prompts) for s in f.induce.values()), default=0)
-    panels = figures.refusal_panels(f.induce, "set")
+    panels = figures.share_panels(f.induce, "set")
     if not n or not panels:
         return ""
     rows = []

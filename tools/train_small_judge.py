@@ -16,7 +16,7 @@ The one bit of the answer is little to learn from, so linear heads, thrown away 
 reasons: at the last token, is the request harmful, do adjective and tool belong to it, does the place; and within
 the reply, before each word of a recipe, which word belongs there, and at the word, whether it is that one.
 
-Seeded; about 3 minutes on one core that is free.  Then:
+Seeded; two and a half minutes of one core.
 
     python tools/train_small_judge.py                                      train, write models/tiny-judge
     python tools/train_small_judge.py --check JUDGED.h5                    the engine's verdicts against the rule
