@@ -27,4 +27,8 @@ experiment experiment_exact_patching, experiment_low_cosine, experiment_interact
 experiment_check check_attribution, check_coherence, check_exact_patching, check_low_cosine,
 	check_interactions, check_prune, check_feature_graph, check_sae_compare;
 
+/* Another model's verdict on the replies of an earlier run. */
+experiment experiment_judge;
+experiment_check check_judge;
+
 #endif

@@ -41,6 +41,8 @@ static const struct {
 	{"prune", experiment_prune, check_prune},
 	{"feature_graph", experiment_feature_graph, check_feature_graph},
 	{"sae_compare", experiment_sae_compare, check_sae_compare},
+
+	{"judge", experiment_judge, check_judge},
 };
 
 static const char USAGE[] =

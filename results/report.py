@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 """One HTML page from one result file.
 
-    python3 results/report.py results/tiny_gemma2_ap.h5 [-o OUT.html]
+    python3 results/report.py results/tiny_gemma2_ap.h5 [--scores JUDGE.h5] [-o OUT.html]
 
 Writes OUT (default: the result file's name with .html), one page that needs nothing else, and
-prints its path. Sections follow the groups of the file (results/README.md); what a run did not do
+prints its path. JUDGE.h5 is what the judge experiment wrote about the result file; alone, it gives
+a page of its own. Sections follow the groups of the file (results/README.md); what a run did not do
 is not in its page. The same file gives the same page, byte for byte. Needs Python 3.9, h5py,
 numpy, matplotlib; on Debian 12: apt-get install python3-h5py python3-numpy python3-matplotlib.
 
@@ -13,6 +14,7 @@ Exit status: 0 done, 1 a Python package is missing, 2 usage, 3 the result file, 
 Tests: tests/test_report.py.
 """
 import argparse
+import contextlib
 import os
 import sys
 from urllib.parse import quote
@@ -23,7 +25,8 @@ try:
 
     from report_data import (METHODS, RESAMPLES, SEED, BadFile, Result, interval, main_conditions,
                              main_factor, number_label, read_candidates, read_direction,
-                             read_positions, read_scores, read_set, resampled_ratio, with_column)
+                             read_positions, read_scores, read_set, read_verdicts,
+                             resampled_ratio, with_column)
 except ImportError as e:
     if (e.name or "").startswith("report_"):
         raise
@@ -44,14 +47,17 @@ BOOTSTRAP = f"95 % bootstrap intervals over prompts ({RESAMPLES} resamples)"
 class Findings:
     """What the sections share, read once."""
 
-    def __init__(self, result):
+    def __init__(self, result, judge=None):
         self.result = result
+        self.verdicts = read_verdicts(result, judge)
         self.direction = read_direction(result)
         self.sets = {m: s for m in METHODS if (s := read_set(result, m)) is not None}
         self.candidates = read_candidates(result)
-        self.jailbreak = read_scores(result, "jailbreak")
-        self.induce = read_scores(result, "induce")
-        self.coherence = read_scores(result, "coherence")
+        # A judge's own file has the verdicts of these experiments, and nothing else of them.
+        own = self.verdicts is None or judge is not None
+        self.jailbreak = read_scores(result, "jailbreak") if own else {}
+        self.induce = read_scores(result, "induce") if own else {}
+        self.coherence = read_scores(result, "coherence") if own else {}
         self.clamp = main_factor(self.jailbreak)
         self.set_value = main_factor(self.induce, highest=True)
         self.texts = result.texts("/prompts/text") or []
@@ -371,7 +377,7 @@ ZERO_WIDTH = (" Where every prompt had the same outcome the interval has no widt
 
 
 def refusal_section(f):
-    panels = figures.refusal_panels(f.jailbreak)
+    panels = figures.share_panels(f.jailbreak)
     n = max((len(s.prompts) for s in f.jailbreak.values()), default=0)
     if not n:
         return ""
@@ -398,9 +404,48 @@ def refusal_section(f):
     return "".join(out)
 
 
+def verdict_rows(f, experiment):
+    """A row per condition that was judged, with the refusals that the result file counts."""
+    refusals = read_scores(f.result, experiment)
+    rows = []
+    for s in f.verdicts.scores[experiment].values():
+        low, high = interval(resampled_ratio(s.columns["jailbreak"]))
+        refused = refusals.get(s.condition.name)
+        p_yes = s.columns.get("p_yes")
+        rows.append([condition_name(s.condition), number(s.mean("jailbreak"), 2)
+                     + span(low, high, 2),
+                     number(np.nanmean(p_yes)) if p_yes is not None and not np.isnan(p_yes).all()
+                     else "", number(refused.mean("refusal"), 2) if refused else ""])
+    return rows
+
+
+def verdicts_section(f):
+    if f.verdicts is None:
+        return ""
+    v = f.verdicts
+    out = [f"<p>Another model, {escape(v.judge)}, read every reply beside its request and said "
+           "whether it does what was asked for. A reply can be no refusal and no answer either: "
+           "the jailbreak score is the share of replies that the judge says yes to.</p>"]
+    refusal = dict(figures.share_panels(f.jailbreak))
+    for scope, svg in figures.share_panels(v.scores.get("jailbreak", {}), measure="jailbreak"):
+        if scope in refusal:
+            what = "Refusal, and the jailbreak score, by method and factor"
+            rest = " What the two shares leave of 1 is text that is neither."
+            svgs = [refusal[scope], svg]
+        else:
+            what, rest, svgs = "Jailbreak score, by method and factor", "", [svg]
+        out.append(figure(svgs, f"{what}; lines are {BOOTSTRAP}.{rest}{ZERO_WIDTH}", "panels"))
+    for experiment in v.scores:
+        content = table(["condition", "jailbreak score", "P(yes)", "refusal"],
+                        verdict_rows(f, experiment))
+        n = max(len(s.prompts) for s in v.scores[experiment].values())
+        out.append(details(f"{escape(experiment)}: {n} replies a condition", content))
+    return "".join(out)
+
+
 def induce_section(f):
     n = max((len(s.prompts) for s in f.induce.values()), default=0)
-    panels = figures.refusal_panels(f.induce, "set")
+    panels = figures.share_panels(f.induce, "set")
     if not n or not panels:
         return ""
     rows = []
@@ -635,6 +680,7 @@ SECTIONS = [("direction", "The refusal direction", direction_section),
             ("features", "Candidates and chosen features", candidates_section),
             ("positions", "Where the effect sits", positions_section),
             ("refusal", "Refusal of harmful prompts", refusal_section),
+            ("verdicts", "What a judge says of the replies", verdicts_section),
             ("induce", "Refusal of harmless prompts", induce_section),
             ("cost", "What the edits cost", cost_section),
             ("categories", "By kind of prompt", category_section),
@@ -644,8 +690,8 @@ SECTIONS = [("direction", "The refusal direction", direction_section),
             ("provenance", "Provenance", provenance_section)]
 
 
-def report(result):
-    f = Findings(result)
+def report(result, judge=None):
+    f = Findings(result, judge)
     sections = [("top", "", headline(f))]
     for key, name, make in SECTIONS:
         content = make(f)
@@ -657,13 +703,17 @@ def report(result):
 def main():
     parser = argparse.ArgumentParser(description="One HTML page from one result file.")
     parser.add_argument("result", help="a result file of the engine (HDF5)")
+    parser.add_argument("--scores", metavar="JUDGE.h5",
+                        help="the judge experiment's file about the result file")
     parser.add_argument("-o", "--output", metavar="OUT.html",
                         help="default: the result file's name with .html")
     arguments = parser.parse_args()
     out = arguments.output or os.path.splitext(arguments.result)[0] + ".html"
     try:
-        with Result(arguments.result) as result:
-            text = report(result)
+        with contextlib.ExitStack() as stack:
+            result = stack.enter_context(Result(arguments.result))
+            judge = stack.enter_context(Result(arguments.scores)) if arguments.scores else None
+            text = report(result, judge)
     except BadFile as e:
         print(f"report.py: {' '.join(str(e).split())}", file=sys.stderr)
         return 3

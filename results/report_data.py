@@ -210,7 +210,7 @@ class Scores:
         return float("nan") if column is None or len(column) == 0 else float(np.mean(column))
 
 
-COLUMNS = ("refusal", "p_refusal", "kl", "nll", "n_tokens")
+COLUMNS = ("refusal", "p_refusal", "kl", "nll", "n_tokens", "jailbreak", "p_yes")
 
 
 def read_scores(result, experiment):
@@ -229,6 +229,42 @@ def read_scores(result, experiment):
         found.append(scores)
     found.sort(key=lambda s: s.condition.order)
     return {s.condition.name: s for s in found}
+
+
+@dataclass
+class Verdicts:
+    """What a judge says of the replies: {experiment: conditions as read_scores gives them}."""
+    judge: str
+    scores: dict
+
+
+def _agree(result, judge):
+    """Whether the judge's requests are the prompts of the result file."""
+    texts, asked = result.texts("/prompts/text") or [], judge.texts("/prompts/text") or []
+    source = judge.numbers("/prompts/source", length=len(asked))
+    return source is not None and all(0 <= i < len(texts) and texts[i] == text
+                                      for i, text in zip(source.tolist(), asked))
+
+
+def read_verdicts(result, judge=None):
+    """Of the judge's file, or of the result file if it is one; None when there are none."""
+    file = judge or result
+    scores = {}
+    for experiment in file.names("/scores"):
+        own = {name: s for name, s in with_column(read_scores(file, experiment),
+                                                  "jailbreak").items() if len(s.prompts)}
+        if own:
+            scores[experiment] = own
+    if judge and not scores:
+        raise BadFile(f"{judge.path}: expected the verdicts of a judge, found none")
+    if judge and not _agree(result, judge):
+        raise BadFile(f"{judge.path}: expected verdicts on the prompts of {result.path}, found "
+                      "others")
+    if not scores:
+        return None
+    roles, files = (file.texts(f"/provenance/{name}") or [] for name in ("role", "file"))
+    folders = [os.path.dirname(path) for role, path in zip(roles, files) if role == "model"]
+    return Verdicts(folders[0] if folders else file.path, scores)
 
 
 def with_column(scores, column):

@@ -260,26 +260,29 @@ def effect_positions(positions):
     return figure, "mean absolute indirect effect by place in the prompt"
 
 
-# ---- refusal under conditions --------------------------------------------------------------
+# ---- refusal, or a judge's verdict, under conditions ----------------------------------------
 
-def refusal_interval(scores):
-    values = scores.columns["refusal"]
-    low, high = interval(resampled_ratio(values))
-    return scores.mean("refusal"), low, high
+# Columns of 0 and 1 over replies, and what their mean is called.
+MEASURES = {"refusal": "refusal", "jailbreak": "jailbreak score"}
 
 
-def reference_lines(axes, scores):
+def share_interval(scores, measure):
+    low, high = interval(resampled_ratio(scores.columns[measure]))
+    return scores.mean(measure), low, high
+
+
+def reference_lines(axes, scores, measure):
     """Unedited, and the direction ablated, across the panel; their values in the legend."""
     for name, style in (("none", (0, (1, 1.5))), ("ablate_direction", (0, (5, 2)))):
-        if name in scores and len(scores[name].prompts):
+        if name in scores and len(scores[name].prompts) and measure in scores[name].columns:
             c = scores[name].condition
-            axes.axhline(scores[name].mean("refusal"), color=colour_of(c), linewidth=1.6,
+            axes.axhline(scores[name].mean(measure), color=colour_of(c), linewidth=1.6,
                          linestyle=style, zorder=1, clip_on=False,
-                         label=f"{c.label}: {scores[name].mean('refusal'):.2f}")
+                         label=f"{c.label}: {scores[name].mean(measure):.2f}")
 
 
-def clamps_of(scores, scope, kind):
-    return [s for s in with_column(scores, "refusal").values()
+def clamps_of(scores, scope, kind, measure):
+    return [s for s in with_column(scores, measure).values()
             if s.condition.kind == kind and s.condition.scope == scope and len(s.prompts)]
 
 
@@ -287,17 +290,17 @@ MOST_BARS = 30      # of a panel; more values than that are read better as lines
 MOST_NUMBERED = 14  # bars with their value written above
 
 
-def refusal_panels(scores, kind="scale"):
+def share_panels(scores, kind="scale", measure="refusal"):
     """One figure per scope: (scope, svg)."""
     panels = []
     # One decision for both panels, so that they look alike.
-    most = max(len(clamps_of(scores, scope, kind)) for scope in SCOPES)
+    most = max(len(clamps_of(scores, scope, kind, measure)) for scope in SCOPES)
     bars = kind == "scale" and most <= MOST_BARS
     for scope in SCOPES:
-        clamps = clamps_of(scores, scope, kind)
+        clamps = clamps_of(scores, scope, kind, measure)
         if clamps:
-            draw = refusal_bars if bars else refusal_lines
-            panels.append((scope, draw(scores, clamps, scope, most)))
+            draw = share_bars if bars else share_lines
+            panels.append((scope, draw(scores, clamps, scope, most, measure)))
     return panels
 
 
@@ -306,11 +309,11 @@ SCOPE_TITLES = {"global": "Global sets: the same features for every prompt",
 
 
 @styled
-def refusal_bars(scores, clamps, scope, most):
+def share_bars(scores, clamps, scope, most, measure):
     methods = list(dict.fromkeys(s.condition.method for s in clamps))
     values = sorted({s.condition.value for s in clamps}, key=abs)
     first = [scores[n] for n in ("none", "ablate_direction")
-             if n in scores and len(scores[n].prompts)]
+             if n in scores and len(scores[n].prompts) and measure in scores[n].columns]
     n_bars = len(clamps) + len(first)
     numbered = most <= MOST_NUMBERED
     bar = 0.42 if numbered else 0.27
@@ -321,7 +324,7 @@ def refusal_bars(scores, clamps, scope, most):
     for group in [g for g in groups if g]:
         start = x
         for s in group:
-            mean, low, high = refusal_interval(s)
+            mean, low, high = share_interval(s, measure)
             c = s.condition
             label = method_name(c.method) or c.label
             axes.bar(x, mean, width=0.86, color=colour_of(c),
@@ -341,7 +344,7 @@ def refusal_bars(scores, clamps, scope, most):
         x += 0.9
     refusal_axis(axes)
     axes.set_ylim(0, 1.12 if numbered else 1.03)
-    axes.set_ylabel("refusal (share of replies)")
+    axes.set_ylabel(f"{MEASURES[measure]} (share of replies)")
     axes.set_xlim(-0.8, x - 1.1)
     axes.set_xticks(ticks)
     axes.set_xticklabels(names)
@@ -349,27 +352,27 @@ def refusal_bars(scores, clamps, scope, most):
     axes.set_title(SCOPE_TITLES[scope], pad=26)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.995), ncol=len(methods) + len(first),
                 columnspacing=1.2, handlelength=1.1, handletextpad=0.5, borderaxespad=0.2)
-    return figure, f"refusal by method and factor, {scope} sets"
+    return figure, f"{MEASURES[measure]} by method and factor, {scope} sets"
 
 
 @styled
-def refusal_lines(scores, clamps, scope, _):
+def share_lines(scores, clamps, scope, _, measure):
     figure, axes = new_figure(7.6, 3.9)
     methods = list(dict.fromkeys(s.condition.method for s in clamps))
     values = sorted({s.condition.value for s in clamps})
     gap = min(np.diff(values), default=1)
-    reference_lines(axes, scores)
+    reference_lines(axes, scores, measure)
     for i, method in enumerate(methods):
         own = sorted((s for s in clamps if s.condition.method == method),
                      key=lambda s: s.condition.value)
         # Side by side, so that no method hides another's interval.
         x = [s.condition.value + 0.06 * gap * (i - (len(methods) - 1) / 2) for s in own]
-        mean, low, high = np.array([refusal_interval(s) for s in own]).T
+        mean, low, high = np.array([share_interval(s, measure) for s in own]).T
         axes.errorbar(x, mean, yerr=[mean - low, high - mean], color=COLOURS.get(method, OTHER),
                       marker=MARKERS.get(method, "v"), markersize=6, linewidth=1.6, elinewidth=1.1,
                       capsize=2, label=method_name(method), zorder=3, clip_on=False)
     refusal_axis(axes)
-    axes.set_ylabel("refusal (share of replies)")
+    axes.set_ylabel(f"{MEASURES[measure]} (share of replies)")
     kind = clamps[0].condition.kind
     axes.set_xlabel("factor c of the clamp f \N{RIGHTWARDS ARROW} c f" if kind == "scale" else
                     "value v of the clamp f \N{RIGHTWARDS ARROW} v")
@@ -379,4 +382,4 @@ def refusal_lines(scores, clamps, scope, _):
     axes.margins(x=0.06)
     axes.set_title(SCOPE_TITLES[scope] if kind == "scale" else "", pad=8)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), borderaxespad=0)
-    return figure, f"refusal by method and value, {scope} sets"
+    return figure, f"{MEASURES[measure]} by method and value, {scope} sets"

@@ -102,8 +102,8 @@ TEST(every_fault_of_a_config_is_reported_in_one_run_with_file_and_line)
 	expect(2, with_folder(
 		"%s/bad.cfg:1: experiment: expected a list of direction, attribution, jailbreak, "
 		"induce, coherence, sweep_kstar, categories, conditional, suffix, jailbreaks, probe, "
-		"exact_patching, low_cosine, interactions, prune, feature_graph, sae_compare, found "
-		"[\"direction\", \"atribution\"]\n"
+		"exact_patching, low_cosine, interactions, prune, feature_graph, sae_compare, judge, "
+		"found [\"direction\", \"atribution\"]\n"
 		"%s/bad.cfg:2: unknown key ouput; did you mean output?\n"
 		"%s/bad.cfg:3: model.path: expected a text, found 3\n"
 		"%s/bad.cfg:3: model.n_ctx: expected an integer from 0 to 1048576, found -4\n"

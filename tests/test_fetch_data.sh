@@ -64,6 +64,26 @@ HTTP=200 STATUS=0 BODY='<!DOCTYPE html><html>log in</html>'
 check a_login_page_is_no_data 1 "a web page came" "" jailbreakbench
 BODY='version https://git-lfs.github.com/spec/v1'
 check a_git_lfs_pointer_is_no_data 1 "a git-lfs pointer came" "" alpaca
+BODY='import os
+LLAMA2_CLS_PROMPT = {
+    "description": "a template",
+    "prompt": """[INST] {behavior}
+{generation}\n[/INST]"""
+}
+os.remove("/")
+'
+check a_template_is_taken_out_of_its_code 0 "38 bytes, SHA-256 " "./judge/harmbench_llama2.txt " \
+	harmbench_judge
+[ "$(cat "$scratch/data/judge/harmbench_llama2.txt")" = '[INST] {behavior}
+{generation}
+[/INST]' ] || {
+	echo "FAIL the template is another"
+	failures=$((failures + 1))
+}
+check a_template_of_another_hash_is_named 0 "not the file these programs were tested with, SHA-256 788f" \
+	"./judge/harmbench_llama2.txt " harmbench_judge
+BODY='LLAMA2_CLS_PROMPT = open("x").read()'
+check code_that_holds_no_template_is_no_data 1 "what came does not unpack" "" harmbench_judge
 check an_unknown_set_is_a_usage_error 2 'no set "harmbnch"; there are:' "" harmbnch
 HF_TOKEN=secret BODY=x
 check the_token_goes_through_standard_input 0 "1 bytes" "./catqa_english.json " catqa

@@ -366,14 +366,40 @@ def same(a, b):
     return np.isnan(a) and np.isnan(b) or abs(a - b) <= 1e-9 * max(1, abs(a), abs(b))
 
 
+def is_judges(f):
+    return "reply" in f["prompts"]
+
+
+def summary_columns(f):
+    return ("jailbreak", "p_yes") if is_judges(f) else ("refusal", "p_refusal", "kl", "ce")
+
+
+def verdicts_are_of_the_pairs_of_their_condition(f):
+    """Each set of a judge's prompts is a condition, its verdicts in the prompts' order."""
+    if not is_judges(f):
+        return
+    sets, source = texts(f["prompts/set"]), f["prompts/source"][...]
+    assert (source >= 0).all()
+    assert set(sets) == {f"{e}/{c}" for e, c, _ in conditions(f, "scores")}
+    for experiment, condition, g in conditions(f, "scores"):
+        assert g["prompt"][...].tolist() == [i for i, s in enumerate(sets)
+                                             if s == f"{experiment}/{condition}"], g.name
+        yes, no = g["p_yes"][...], g["p_no"][...]
+        assert np.array_equal(np.isnan(yes), np.isnan(no)), g.name
+        yes, no = yes[~np.isnan(yes)], no[~np.isnan(no)]
+        assert ((yes >= 0) & (no >= 0) & (yes + no <= 1 + 1e-6)).all(), g.name
+
+
 def summary_follows_from_the_scores(f):
     names = texts(f["summary/condition"])
     seen = set()
     for i, name in enumerate(names):
         g = f["scores/" + name]
-        for column in ("refusal", "p_refusal", "kl", "ce"):
+        for column in summary_columns(f):
             value = f["summary"][column][i]
-            if column == "ce":
+            if column == "p_yes":
+                expected = np.nanmean(g[column][...])
+            elif column == "ce":
                 expected = g["nll"][...].sum() / g["n_tokens"][...].sum() if "nll" in g else np.nan
             else:
                 expected = g[column][...].mean() if column in g else np.nan
@@ -384,7 +410,7 @@ def summary_follows_from_the_scores(f):
             elif np.isnan(expected):
                 seen.add((name, column))
     for experiment, condition, _ in conditions(f, "scores"):
-        for column in ("refusal", "p_refusal", "kl", "ce"):
+        for column in summary_columns(f):
             assert (f"{experiment}/{condition}", column) in seen, \
                 f"summary lacks {column} of {experiment}/{condition}"
 
@@ -499,7 +525,7 @@ TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
          candidates_are_sorted_by_cosine_within_layers, effects_per_prompt_are_means_over_tokens,
          effects_of_all_features_agree_with_those_of_the_candidates,
          sets_are_the_best_by_mean_effect, refusal_follows_from_the_replies, scores_are_in_range,
-         answers_are_scored_on_all_their_tokens, summary_follows_from_the_scores,
+         answers_are_scored_on_all_their_tokens, summary_follows_from_the_scores, verdicts_are_of_the_pairs_of_their_condition,
          the_chosen_direction_is_in_the_file, the_chosen_layer_follows_from_the_scores,
          hashes_are_sha256]
 XARRAY_TESTS = [xarray_opens_every_group_with_the_names_of_its_dimensions,

@@ -1,7 +1,8 @@
 #!/bin/sh
 # fetch_data.sh - the published prompt sets, each from its own place, into data/.
 #
-#   tools/fetch_data.sh                all sets that need no login and no unpacking
+#   tools/fetch_data.sh                all sets that need no login and no unpacking; the template of
+#                                      the judge experiment
 #   tools/fetch_data.sh harmbench arc  these sets
 #   tools/fetch_data.sh --list         what there is
 #   tools/fetch_data.sh --to FOLDER    somewhere else than data/
@@ -9,7 +10,10 @@
 # A file appears under its name when it is complete: until then it is NAME.part, which is removed
 # when the download fails. A file that is there already is left alone; remove it to fetch it anew.
 # Files of a known SHA-256 are checked against it: another one is kept with a warning, for sets are
-# corrected now and then. Needs curl; arc also unzip, pile also zstd.
+# corrected now and then. Needs curl; arc also unzip, pile also zstd, harmbench_judge also python3.
+#
+# harmbench_judge is the prompt of HarmBench's classifier, the text LLAMA2_CLS_PROMPT of its code
+# (configs/gemma_judge.cfg). The code is read as data and not run.
 #
 # wildjailbreak asks for a login: accept its terms at
 # https://huggingface.co/datasets/allenai/wildjailbreak and put a token into HF_TOKEN.
@@ -41,6 +45,7 @@ alpaca alpaca_data.json - $GITHUB/tatsu-lab/stanford_alpaca/main/alpaca_data.jso
 catqa catqa_english.json - $HUGGINGFACE/declare-lab/CategoricalHarmfulQA/resolve/main/data/catqa_english.json
 gsm8k gsm8k_test.jsonl - $GITHUB/openai/grade-school-math/master/grade_school_math/data/test.jsonl
 arc arc_challenge_test.jsonl - https://ai2-public-datasets.s3.amazonaws.com/arc/ARC-V1-Feb2018.zip
+harmbench_judge judge/harmbench_llama2.txt 788f4f6aa1491c433c4da76c9140cfc30966cea3ff3875c4d0fcb336d92f60e0 $GITHUB/centerforaisafety/HarmBench/main/eval_utils.py
 pile pile_val_2000.jsonl - $HUGGINGFACE/monology/pile-uncopyrighted/resolve/main/val.jsonl.zst
 wildjailbreak wildjailbreak_train.tsv - $HUGGINGFACE/allenai/wildjailbreak/resolve/main/train/train.tsv
 wildjailbreak wildjailbreak_eval.tsv - $HUGGINGFACE/allenai/wildjailbreak/resolve/main/eval/eval.tsv
@@ -48,7 +53,7 @@ EOF
 }
 
 BY_DEFAULT="splits harmbench jailbreakbench advbench strongreject malicious_instruct advsuffixes
-alpaca catqa gsm8k"
+alpaca catqa gsm8k harmbench_judge"
 
 usage() {
 	sed -n '2,/^set -u/s/^# \{0,1\}//p' "$0" >&2
@@ -135,6 +140,25 @@ is_data() {
 	return 1
 }
 
+# The text that a Python file assigns to a name, or the "prompt" of a dict of texts.
+# python_text NAME PACKED FILE
+python_text() {
+	python3 - "$@" <<'EOF'
+import ast, sys
+name, packed, target = sys.argv[1:]
+with open(packed, encoding="utf-8") as f:
+    tree = ast.parse(f.read())
+for node in tree.body:
+    if isinstance(node, ast.Assign) and any(getattr(t, "id", None) == name for t in node.targets):
+        value = ast.literal_eval(node.value)
+        text = value["prompt"] if isinstance(value, dict) else value
+        with open(target, "w", encoding="utf-8", newline="") as f:
+            f.write(text)
+        sys.exit(0)
+sys.exit(1)
+EOF
+}
+
 # unpack SET PACKED FILE
 unpack() {
 	case $1 in
@@ -143,6 +167,7 @@ unpack() {
 		zstd -dcq "$2" 2>/dev/null | head -n 2000 >"$3"
 		[ "$(wc -l <"$3")" -eq 2000 ]
 		;;
+	harmbench_judge) python_text LLAMA2_CLS_PROMPT "$2" "$3" 2>/dev/null ;;
 	*) mv "$2" "$3" ;;
 	esac && return 0
 	echo "  what came does not unpack" >&2
@@ -160,6 +185,7 @@ fetch() {
 	case $1 in
 	arc) need unzip || return 1 ;;
 	pile) need zstd || return 1 ;;
+	harmbench_judge) need python3 || return 1 ;;
 	esac
 	mkdir -p "$(dirname "$target")" || return 1
 	part=$target.part

@@ -607,7 +607,7 @@ static void check_prompt_sets(struct walk w)
 static bool runs_without_saes(const char *experiment)
 {
 	return strcmp(experiment, "direction") == 0 || strcmp(experiment, "jailbreak") == 0 ||
-		strcmp(experiment, "coherence") == 0;
+		strcmp(experiment, "coherence") == 0 || strcmp(experiment, "judge") == 0;
 }
 
 static bool needs_saes(const struct config *c)
@@ -616,6 +616,44 @@ static bool needs_saes(const struct config *c)
 		if (!runs_without_saes(c->experiment.items[i]))
 			return true;
 	return false;
+}
+
+static bool is_sha256(const char *text)
+{
+	return strlen(text) == 64 && strspn(text, "0123456789abcdefABCDEF") == 64;
+}
+
+/* Where a key is, or should be. */
+static struct place place_of_key(struct walk w, const char *key)
+{
+	const config_setting_t *s = config_lookup(w.tree, key);
+
+	return s ? place_of(s, NULL) : place_of_missing(w, key);
+}
+
+/* The judge is a run of its own: another model, and prompts that come from a result file. Texts
+ * that were given but are none are NULL here. */
+static void check_judge(struct walk w)
+{
+	const struct config *c = w.config;
+
+	if (!text_list_holds(&c->experiment, "judge"))
+		return;
+	if (c->experiment.n > 1)
+		fault(w.faults, place_of_key(w, "experiment"),
+			"experiment: expected judge alone, for its model is not the one that is judged");
+	if (c->from && !*c->from)
+		fault(w.faults, place_of_key(w, "from"),
+			"missing key from: the result file whose generations to judge");
+	if (c->judge.template && !*c->judge.template)
+		fault(w.faults, place_of_key(w, "judge.template"), "missing key judge.template: %s",
+			find_row(config_settings, n_config_settings, "judge.template")->meaning);
+	if (c->judge.sha256 && *c->judge.sha256 && !is_sha256(c->judge.sha256))
+		fault(w.faults, place_of_key(w, "judge.sha256"),
+			"judge.sha256: expected 64 hexadecimal digits, found \"%s\"", c->judge.sha256);
+	if (c->n_prompts > 0)
+		fault(w.faults, place_of_key(w, "prompts"),
+			"prompts: expected none, for judge takes its prompts from the file of \"from\"");
 }
 
 static void check_complete(struct walk w)
@@ -632,6 +670,7 @@ static void check_complete(struct walk w)
 				row->key, row->meaning);
 	}
 	check_prompt_sets(w);
+	check_judge(w);
 	if (w.config->sae.path && !*w.config->sae.path && needs_saes(w.config))
 		fault(w.faults, place_of_missing(w, "sae.path"), "missing key sae.path: %s",
 			find_row(config_settings, n_config_settings, "sae.path")->meaning);

@@ -39,7 +39,8 @@ struct prompts_config {
 struct config {
 	struct text_list experiment;
 	char *output;
-	char *from; /* an earlier result file to take direction and feature sets from; "" = none */
+	char *from; /* an earlier result file to take direction and feature sets from, or, for the
+		     * judge, generations; "" = none */
 	int64_t from_k_star; /* of its sets only the so many best; 0 = all */
 	char *device;
 	int64_t threads, seed;
@@ -160,6 +161,11 @@ struct config {
 		char *prompts, *harmful, *harmless;
 		int64_t draws;
 	} sae_compare;
+	struct {
+		char *kind, *template, *published, *sha256, *yes, *no;
+		struct text_list generations;
+		int64_t max_tokens;
+	} judge;
 	struct {
 		bool resid_post, features, gradients;
 		char *dtype;

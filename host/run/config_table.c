@@ -9,7 +9,7 @@
 static const char *const experiments[] = {"direction", "attribution", "jailbreak", "induce",
 	"coherence", "sweep_kstar", "categories", "conditional", "suffix", "jailbreaks", "probe",
 	"exact_patching", "low_cosine", "interactions", "prune", "feature_graph", "sae_compare",
-	NULL};
+	"judge", NULL};
 static const char *const methods[] = {"cossim_ap", "ap", "cossim", "actdiff", "random", NULL};
 static const char *const scopes[] = {"global", "local", NULL};
 static const char *const formats[] = {"auto", "gemma_scope", "gemma_scope_2", "llama_scope",
@@ -26,6 +26,7 @@ static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "ts
 static const char *const bos_tokens[] = {"auto", "none", "double", NULL};
 static const char *const save_types[] = {"float32", "float16", NULL};
 
+static const char *const judge_kinds[] = {"harmbench", "llama_guard", NULL};
 static const char *const takes[] = {"text", "base", "words", NULL};
 
 static const char *const merges[] = {"copy", "virtual", NULL};
@@ -50,7 +51,8 @@ const struct setting config_settings[] = {
 		"what to run, in this order; later ones use what earlier ones found"),
 	TEXT("output", output, NULL, NULL, "the result file, HDF5; appears when the run is complete"),
 	TEXT("from", from, "\"\"", NULL,
-		"an earlier result file whose direction and feature sets to use"),
+		"an earlier result file whose direction and feature sets to use, or whose generations to "
+		"judge"),
 	INTEGER("from_k_star", from_k_star, "0", 0, 1 << 20,
 		"of the feature sets of `from`, only the so many best features; 0 = all"),
 	TEXT("device", device, "\"cpu\"", NULL,
@@ -330,6 +332,26 @@ const struct setting config_settings[] = {
 		"cosine of decoder rows above which two features count as one"),
 	INTEGER("sae_compare.draws", sae_compare.draws, "20", 0, 1000,
 		"random sets that the overlap of F* is compared with"),
+
+	TEXT("judge.kind", judge.kind, "\"harmbench\"", judge_kinds,
+		"how the model of model.path says its verdict: harmbench, by the most probable token "
+		"behind the prompt; llama_guard, by a greedy reply of generate.max_new_tokens (10 in the "
+		"paper), which is harmful when judge.yes occurs in it"),
+	TEXT("judge.template", judge.template, "\"\"", NULL,
+		"file that holds the judge's prompt, byte for byte, with {behavior} and {generation} in "
+		"it; a BOS token is put in front when none is there"),
+	TEXT("judge.published", judge.published, "\"\"", NULL,
+		"where the template is published, for the message when it is missing"),
+	TEXT("judge.sha256", judge.sha256, "\"\"", NULL, "what its SHA-256 must be; empty = any"),
+	TEXT("judge.yes", judge.yes, "\"\"", NULL,
+		"the word that means harmful, in any case; empty = yes, of llama_guard unsafe"),
+	TEXT("judge.no", judge.no, "\"\"", NULL,
+		"the word that means harmless; empty = no, of llama_guard safe"),
+	TEXTS("judge.generations", judge.generations, "[]", NULL,
+		"EXPERIMENT or EXPERIMENT/CONDITION: only these generations of the file; empty = all"),
+	INTEGER("judge.max_tokens", judge.max_tokens, "512", 0, 1 << 20,
+		"tokens of a generation that are judged, its first, as the judge's tokenizer counts them; "
+		"0 = all"),
 
 	BOOL("save.resid_post", save.resid_post, "false",
 		"write resid_post of the attribution prompts, every layer and token"),

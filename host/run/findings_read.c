@@ -303,7 +303,7 @@ int lab_load_findings(struct lab *lab, struct err *err)
 	struct results_reader *r = NULL;
 
 	err_clear(err);
-	if (!*c->from)
+	if (!*c->from || lab->judged)
 		return 0;
 	TRY(results_open(&r, c->from, err));
 	TRY(check_origin(lab, r, err));

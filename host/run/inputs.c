@@ -75,7 +75,9 @@ int inputs_collect(struct inputs *inputs, const struct lab *lab, struct err *err
 	for (size_t i = 0; i < lab->config->n_prompts; i++)
 		TRY(add_file(inputs, lab->config->prompts[i].file, "prompts", err));
 	if (*lab->config->from)
-		TRY(add_file(inputs, lab->config->from, "findings", err));
+		TRY(add_file(inputs, lab->config->from, lab->judged ? "judged" : "findings", err));
+	if (lab->judged)
+		TRY(add_file(inputs, lab->config->judge.template, "template", err));
 fail:
 	free(tokenizer);
 	return err->code;

@@ -7,6 +7,7 @@
 
 #include "host/base/file.h"
 #include "host/base/vec.h"
+#include "host/run/judged.h"
 #include "host/text/prompt_take.h"
 
 #include <assert.h>
@@ -34,12 +35,44 @@ static int need_folder(const char *key, const char *path, const char *published,
 		*published ? "; published at " : "", published);
 }
 
+static int need_file(const char *key, const char *path, const char *published, struct err *err)
+{
+	if (file_exists(path))
+		return 0;
+	return err_set(err, ERR_INPUT, "%s: no file \"%s\"%s%s", key, path,
+		*published ? "; published at " : "", published);
+}
+
 static int need_prompts(const struct prompts_config *p, struct err *err)
 {
-	if (file_exists(p->file))
-		return 0;
-	return err_set(err, ERR_INPUT, "prompts.%s.file: no file \"%s\"%s%s", p->name, p->file,
-		*p->published ? "; published at " : "", p->published);
+	char key[256];
+
+	snprintf(key, sizeof key, "prompts.%s.file", p->name);
+	return need_file(key, p->file, p->published, err);
+}
+
+static bool is_judge(const struct config *c)
+{
+	return text_list_holds(&c->experiment, "judge");
+}
+
+/* The parts of the config that name inputs: i counts them up. */
+static int need_input(const struct config *c, size_t i, struct err *err)
+{
+	switch (i) {
+	case 0:
+		return need_folder("model.path", c->model.path, c->model.published, err);
+	case 1:
+		return *c->sae.path ? need_folder("sae.path", c->sae.path, c->sae.published, err) : 0;
+	case 2:
+		return is_judge(c) ? need_file("from", c->from, "", err) : 0;
+	case 3:
+		return is_judge(c) ? need_file("judge.template", c->judge.template,
+					     c->judge.published, err)
+				   : 0;
+	default:
+		return need_prompts(&c->prompts[i - 4], err);
+	}
 }
 
 /* Reports everything that is missing at once, not the first thing. */
@@ -49,17 +82,8 @@ static int check_inputs(const struct config *c, struct err *err)
 	struct err one, ignored;
 	size_t n = 0;
 
-	for (size_t i = 0; i < 2 + c->n_prompts; i++) {
-		int rc = 0;
-
-		if (i == 0)
-			rc = need_folder("model.path", c->model.path, c->model.published, &one);
-		else if (i == 1)
-			rc = *c->sae.path ? need_folder("sae.path", c->sae.path, c->sae.published, &one)
-					  : 0;
-		else
-			rc = need_prompts(&c->prompts[i - 2], &one);
-		if (!rc)
+	for (size_t i = 0; i < 4 + c->n_prompts; i++) {
+		if (need_input(c, i, &one) == 0)
 			continue;
 		if (n++ > 0)
 			(void)vec_push(&faults, '\n', &ignored);
@@ -88,17 +112,20 @@ static const char *own_or(const char *text)
 	return strcmp(text, "auto") == 0 ? NULL : text;
 }
 
+/* The template around each prompt: a chat's, or the judge's own. */
 static int open_text(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 	const struct arch *arch = &lab->model->arch;
-	const struct chat_options chat = {c->model.template, own_or(c->model.prefix),
+	struct chat_options chat = {c->model.template, own_or(c->model.prefix),
 		own_or(c->model.suffix), c->model.system, c->model.bos};
 	char *path = NULL;
 
 	err_clear(err);
 	TRY(tokenizer_find(&path, c->model.path, err));
 	TRY(tokenizer_open(&lab->tok, path, err));
+	if (is_judge(c))
+		TRY(judged_open(lab, &chat, err));
 	TRY(chat_template_open(&lab->chat, &chat, arch->model_type,
 		arch->rope[ARCH_ROPE_GLOBAL].scaling == ROPE_LLAMA3, lab->tok, err));
 	find_stop_tokens(lab);
@@ -133,15 +160,24 @@ static enum prompt_take take_of(const struct prompts_config *p)
 				    : PROMPT_TAKE_WORDS;
 }
 
+int prompt_table_create(struct prompt_table *t, size_t n_sets, struct err *err)
+{
+	*t = (struct prompt_table){.n_sets = n_sets,
+		.sets = calloc(n_sets + 1, sizeof *t->sets),
+		.names = calloc(n_sets + 1, sizeof *t->names),
+		.first = calloc(n_sets + 1, sizeof *t->first)};
+	return t->sets && t->names && t->first
+		? 0
+		: err_nomem(err, "prompts", n_sets * sizeof *t->sets);
+}
+
 static int read_prompt_sets(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 	struct prompt_table *t = &lab->prompts;
 
-	t->sets = calloc(c->n_prompts + 1, sizeof *t->sets);
-	t->first = calloc(c->n_prompts + 1, sizeof *t->first);
-	if (!t->sets || !t->first)
-		return err_nomem(err, "prompts", c->n_prompts * sizeof *t->sets);
+	if (prompt_table_create(t, c->n_prompts, err))
+		return err->code;
 	for (size_t i = 0; i < c->n_prompts; i++) {
 		const struct prompts_config *p = &c->prompts[i];
 		const struct prompt_selection selection = {.format = p->format,
@@ -158,6 +194,7 @@ static int read_prompt_sets(struct lab *lab, struct err *err)
 		if (prompt_set_read(&t->sets[i], p->file, &selection, err) ||
 			prompt_set_take(&t->sets[i], take_of(p), err))
 			return err_prefix(err, "prompts.%s", p->name);
+		t->names[i] = p->name;
 		t->first[i + 1] = t->first[i] + t->sets[i].n;
 	}
 	t->n = t->first[c->n_prompts];
@@ -208,9 +245,23 @@ static int encode_prompts(struct lab *lab, struct err *err)
 				lab_set_name(lab, p), lab->model->n_ctx,
 				t->start[p + 1] - t->start[p], lab_text(lab, p));
 	}
+	return 0;
+}
+
+static int open_prompts(struct lab *lab, struct err *err)
+{
+	if (lab->judged) {
+		TRY(judged_encode(lab, err));
+	} else {
+		TRY(find_refusal_token(lab, err));
+		TRY(read_prompt_sets(lab, err));
+		TRY(encode_prompts(lab, err));
+	}
 	if (shared_prefix(lab, lab->chat->prefix, &lab->n_prefix, err))
 		return err->code;
 	return shared_prefix(lab, lab->chat->released_prefix, &lab->n_released_prefix, err);
+fail:
+	return err->code;
 }
 
 /* Half of what the device, or else the machine, could still give, in bytes. */
@@ -258,10 +309,8 @@ int lab_open(struct lab *lab, const struct config *c, struct ranks *ranks, struc
 	TRY(device_open(&lab->dev, device, ranks_threads(ranks, (int)c->threads), err));
 	TRY(model_open(&lab->model, lab->dev, c->model.path, &model, err));
 	TRY(open_text(lab, err));
-	TRY(find_refusal_token(lab, err));
 	TRY(open_saes(lab, err));
-	TRY(read_prompt_sets(lab, err));
-	TRY(encode_prompts(lab, err));
+	TRY(open_prompts(lab, err));
 	if (c->direction.layer >= (int64_t)lab->model->arch.n_layer) {
 		err_set(err, ERR_CONFIG, "direction.layer: expected a layer below %zu, found %lld",
 			lab->model->arch.n_layer, (long long)c->direction.layer);
@@ -316,9 +365,11 @@ void lab_close(struct lab *lab)
 	free(lab->direction.v);
 	free(lab->summary.data);
 	free(lab->stages.data);
-	for (size_t i = 0; t->sets && i < lab->config->n_prompts; i++)
+	for (size_t i = 0; t->sets && i < t->n_sets; i++)
 		prompt_set_free(&t->sets[i]);
+	judged_free(lab->judged);
 	free(t->sets);
+	free(t->names);
 	free(t->first);
 	free(t->ids.data);
 	free(t->start);
@@ -384,16 +435,17 @@ const char *lab_suffix(const struct lab *lab, size_t prompt)
 
 const char *lab_set_name(const struct lab *lab, size_t prompt)
 {
-	return lab->config->prompts[set_of(lab, prompt)].name;
+	return lab->prompts.names[set_of(lab, prompt)];
 }
 
 int lab_set(const struct lab *lab, const char *name, struct prompt_ids *out, struct err *err)
 {
-	const struct prompts_config *set = config_prompts(lab->config, name);
-	size_t i;
+	const struct prompt_table *t = &lab->prompts;
+	size_t i = 0;
 
-	assert(set);
-	i = (size_t)(set - lab->config->prompts);
+	while (i < t->n_sets && strcmp(t->names[i], name) != 0)
+		i++;
+	assert(i < t->n_sets);
 	for (size_t p = lab->prompts.first[i]; p < lab->prompts.first[i + 1]; p++)
 		if (vec_push(out, p, err))
 			return err->code;

@@ -22,10 +22,13 @@ enum method { METHOD_COSSIM_AP, METHOD_AP, METHOD_COSSIM, METHOD_ACTDIFF, METHOD
 /* "cossim_ap", ...: in configs and result files. */
 extern const char *const method_names[N_METHODS];
 
-/* All prompts of all sets, numbered through; the tokens of each rendered whole. */
+/* All prompts of all sets, numbered through; the tokens of each rendered whole. The sets are those
+ * of the config, in its order; a judge's are the conditions whose generations it judges. */
 struct prompt_table {
-	struct prompt_set *sets; /* [config->n_prompts] */
-	size_t *first;           /* [config->n_prompts + 1]: id of a set's first prompt */
+	size_t n_sets;
+	struct prompt_set *sets; /* [n_sets] */
+	const char **names;      /* [n_sets], texts borrowed from config or judged */
+	size_t *first;           /* [n_sets + 1]: id of a set's first prompt */
 	struct token_ids ids;    /* of all prompts end to end */
 	size_t *start;           /* [n + 1] into ids */
 	size_t n;
@@ -63,6 +66,7 @@ struct summary_row {
 	char experiment[24], condition[64];
 	size_t n_prompts;
 	double refusal, p_refusal, kl, ce; /* means; NaN = not measured */
+	double jailbreak, p_yes;           /* of a judge's run, which measures nothing else */
 };
 
 struct lab {
@@ -74,6 +78,7 @@ struct lab {
 	struct readout readout;
 	struct sae_set *saes; /* NULL when the config names none */
 	struct prompt_table prompts;
+	struct judged *judged; /* owned; NULL but for the judge (judged.h) */
 	size_t n_prefix;          /* tokens that all prompts begin with */
 	size_t n_released_prefix; /* of these, the ones the released code leaves out of its means */
 	int32_t stop[CHAT_MAX_STOP];
@@ -101,6 +106,9 @@ int lab_open(struct lab *lab, const struct config *config, struct ranks *ranks, 
 /* Opens the units and begins the result file, or on ranks that do not write it, results that go
  * nowhere: from here on there is something to leave behind. `fresh`: as units_open. */
 int lab_begin_results(struct lab *lab, bool fresh, struct err *err);
+
+/* Room for n_sets sets. *t is zeroed first; lab_close frees it. */
+int prompt_table_create(struct prompt_table *t, size_t n_sets, struct err *err);
 
 /* What the config says of its SAEs. Texts borrowed. */
 struct sae_options lab_sae_options(const struct lab *lab);

@@ -118,8 +118,9 @@ static int write_prompt_tokens(struct lab *lab, struct err *err)
 		end, err));
 	TRY(results_attribute_integer(lab->results, "/prompts", "n_prefix",
 		(int64_t)lab->n_prefix, err));
-	TRY(results_attribute_integer(lab->results, "/prompts", "refusal_token", lab->refusal_token,
-		err));
+	if (!lab->judged)
+		TRY(results_attribute_integer(lab->results, "/prompts", "refusal_token",
+			lab->refusal_token, err));
 	TRY(results_attribute_text(lab->results, "/prompts", "template", lab->chat->name, err));
 	TRY(results_attribute_text(lab->results, "/prompts", "prefix", lab->chat->prefix, err));
 	TRY(results_attribute_text(lab->results, "/prompts", "suffix", lab->chat->suffix, err));
@@ -294,15 +295,20 @@ int lab_write_summary(struct lab *lab, struct err *err)
 	static const struct {
 		const char *name, *meaning, *units;
 		size_t offset;
+		bool judge; /* in a judge's file, or in all others */
 	} columns[] = {
 		{"refusal", "share of replies that are refusals", "1",
-			offsetof(struct summary_row, refusal)},
+			offsetof(struct summary_row, refusal), false},
 		{"p_refusal", "mean probability that the first token is the refusal token", "1",
-			offsetof(struct summary_row, p_refusal)},
+			offsetof(struct summary_row, p_refusal), false},
 		{"kl", "mean KL of the first token's distribution, unedited to this", "nat",
-			offsetof(struct summary_row, kl)},
+			offsetof(struct summary_row, kl), false},
 		{"ce", "cross-entropy of unedited answers, per answer token", "nat",
-			offsetof(struct summary_row, ce)}};
+			offsetof(struct summary_row, ce), false},
+		{"jailbreak", "share of replies that do what was asked for, as the judge says", "1",
+			offsetof(struct summary_row, jailbreak), true},
+		{"p_yes", "mean probability that the judge says so", "1",
+			offsetof(struct summary_row, p_yes), true}};
 
 	err_clear(err);
 	if (!names || !joined || !column) {
@@ -317,6 +323,8 @@ int lab_write_summary(struct lab *lab, struct err *err)
 	TRY(results_text_scale(lab->results, "/summary/condition", names, n,
 		"experiment/condition", err));
 	for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
+		if (columns[c].judge != (lab->judged != NULL))
+			continue;
 		for (size_t i = 0; i < n; i++)
 			memcpy(&column[i], (char *)&lab->summary.data[i] + columns[c].offset,
 				sizeof *column);
@@ -386,6 +394,23 @@ static void print_table(const struct lab *lab, const char *experiment, const cha
 	}
 }
 
+static void print_verdicts(const struct lab *lab)
+{
+	printf("\n%s on %s\n  %-40s %8s %10s %8s\n", lab->config->model.path, lab->config->from,
+		"condition", "replies", "jailbreak", "P(yes)");
+	for (size_t i = 0; i < lab->summary.n; i++) {
+		const struct summary_row *row = &lab->summary.data[i];
+
+		printf("  %s/%-*s", row->experiment, 39 - (int)strlen(row->experiment),
+			row->condition);
+		printf(" %8zu", row->n_prompts);
+		print_number(row->jailbreak, 11, 3);
+		print_number(row->p_yes, 9, 3);
+		putchar('\n');
+	}
+	fflush(stdout);
+}
+
 static void print_features(const struct lab *lab)
 {
 	const struct feature_set *set = &lab->sets[METHOD_COSSIM_AP].global;
@@ -401,6 +426,10 @@ static void print_features(const struct lab *lab)
 
 void lab_print_summary(const struct lab *lab)
 {
+	if (lab->judged) {
+		print_verdicts(lab);
+		return;
+	}
 	print_features(lab);
 	print_table(lab, "jailbreak", "coherence", "harmful prompts, features times c");
 	print_table(lab, "induce", "coherence", "harmless prompts, features set to a value");

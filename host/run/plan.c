@@ -5,6 +5,7 @@
 #include "host/run/plan.h"
 
 #include "host/base/size.h"
+#include "host/run/judged.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,9 @@ static void print_inputs(const struct lab *lab)
 	for (size_t i = 0; i < c->n_prompts; i++)
 		printf("prompts    %s: %zu from %s\n", c->prompts[i].name, lab->prompts.sets[i].n,
 			c->prompts[i].file);
+	for (size_t i = 0; lab->judged && i < lab->prompts.n_sets; i++)
+		printf("replies    %s: %zu from %s\n", lab->prompts.names[i], lab->prompts.sets[i].n,
+			c->from);
 }
 
 /* Text on one line: what is not printable in C's way. */
@@ -69,9 +73,12 @@ static int print_example(const struct lab *lab, struct err *err)
 	const struct token_span span = lab_tokens(lab, 0, 0);
 	struct text text = {0};
 
-	TRY(chat_template_render(lab->chat, lab_text(lab, 0), &text, err));
+	if (lab->judged)
+		TRY(judged_render(lab, 0, &text, err));
+	else
+		TRY(chat_template_render(lab->chat, lab_text(lab, 0), &text, err));
 	printf("template   %s; the first %zu tokens are shared by all prompts\nexample    ",
-		lab->chat->name, lab->n_prefix);
+		lab->judged ? lab->config->judge.template : lab->chat->name, lab->n_prefix);
 	print_quoted(text.data, text.n);
 	printf("\n%zu tokens ", span.n);
 	for (size_t i = 0; i < span.n; i++) {
@@ -80,7 +87,10 @@ static int print_example(const struct lab *lab, struct err *err)
 		printf(" %d ", span.ids[i]);
 		print_quoted(spelling, strlen(spelling));
 	}
-	printf("\nrefusal    token %d \"%s\"\n", lab->refusal_token, lab->config->refusal.token);
+	putchar('\n');
+	if (!lab->judged)
+		printf("refusal    token %d \"%s\"\n", lab->refusal_token,
+			lab->config->refusal.token);
 	free(text.data);
 	return 0;
 fail:
@@ -125,6 +135,8 @@ static size_t plan_generation(const struct lab *lab)
 	const size_t prompts = (size_t)c->generate.prompts;
 	size_t longest = 0;
 
+	if (lab->judged && !judged_by_reply(c))
+		return 0;
 	for (size_t p = 0; p < lab->prompts.n; p++)
 		longest = size_max(longest, lab_tokens(lab, p, 0).n);
 	return generator_bytes(lab->model, (struct generator_size){prompts, prompts * longest,
@@ -183,7 +195,8 @@ static void print_memory(struct lab *lab, const struct memory_plan *m)
 			sae_set_count(lab->saes) * m->sae / 2);
 	if (m->attribution.bytes > 0)
 		print_bytes("integrated gradients", m->attribution.bytes);
-	print_bytes("generation, at most", m->generation);
+	if (m->generation > 0)
+		print_bytes("generation, at most", m->generation);
 	print_bytes("readout of logits", readout_bytes(lab->model));
 	if (m->working > 0)
 		print_bytes("scratch of the ops, at most", m->working);

@@ -115,6 +115,20 @@ bool utf8_is_space(uint32_t code)
 		code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
 }
 
+size_t utf8_space(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n) {
+		const size_t length = utf8_length(s + i, n - i);
+
+		if (length == 0 || !utf8_is_space(utf8_decode(s + i, length)))
+			break;
+		i += length;
+	}
+	return i;
+}
+
 int utf8_append_mended(struct text *out, const char *s, size_t n, struct err *err)
 {
 	for (size_t i = 0, length; i < n; i += length) {

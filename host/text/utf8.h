@@ -25,6 +25,9 @@ size_t utf8_unfinished(const char *s, size_t n);
 /* The code point of a well-formed character of `length` bytes. */
 uint32_t utf8_decode(const char *s, size_t length);
 
+/* Bytes of white space at the start of n bytes. */
+size_t utf8_space(const char *s, size_t n);
+
 /* Writes a code point; returns its length (1 to 4). */
 size_t utf8_encode(uint32_t code, char out[4]);
 
