@@ -249,7 +249,8 @@ static int open_saes(struct lab *lab, struct err *err)
 
 int lab_open(struct lab *lab, const struct config *c, struct ranks *ranks, struct err *err)
 {
-	const struct model_options model = {.n_ctx = (size_t)c->model.n_ctx};
+	const struct model_options model = {.n_ctx = (size_t)c->model.n_ctx,
+		.rope_original_context = c->model.rope_original_context};
 	char device[256];
 
 	*lab = (struct lab){.config = c, .ranks = ranks};
@@ -443,6 +444,7 @@ int lab_summarise(struct lab *lab, const struct summary_row *row, struct err *er
 		fill(&old->p_refusal, row->p_refusal);
 		fill(&old->kl, row->kl);
 		fill(&old->ce, row->ce);
+		fill(&old->ce_released, row->ce_released);
 		return 0;
 	}
 	return vec_push(&lab->summary, *row, err);

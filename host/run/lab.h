@@ -62,7 +62,7 @@ struct roles {
 struct summary_row {
 	char experiment[24], condition[64];
 	size_t n_prompts;
-	double refusal, p_refusal, kl, ce; /* means; NaN = not measured */
+	double refusal, p_refusal, kl, ce, ce_released; /* means; NaN = not measured */
 };
 
 struct lab {

@@ -302,7 +302,10 @@ int lab_write_summary(struct lab *lab, struct err *err)
 		{"kl", "mean KL of the first token's distribution, unedited to this", "nat",
 			offsetof(struct summary_row, kl)},
 		{"ce", "cross-entropy of unedited answers, per answer token", "nat",
-			offsetof(struct summary_row, ce)}};
+			offsetof(struct summary_row, ce)},
+		{"ce_released", "cross-entropy of unedited answers, as the code released with "
+			"arXiv:2505.23556 averages it: over all positions of a padded batch", "nat",
+			offsetof(struct summary_row, ce_released)}};
 
 	err_clear(err);
 	if (!names || !joined || !column) {
@@ -409,8 +412,9 @@ void lab_print_summary(const struct lab *lab)
 		for (size_t i = 0; i < lab->summary.n; i++)
 			if (strcmp(lab->summary.data[i].experiment, "coherence") == 0 &&
 				!isnan(lab->summary.data[i].ce))
-				printf("  coherence %-28s CE %.4f\n", lab->summary.data[i].condition,
-					lab->summary.data[i].ce);
+				printf("  coherence %-28s CE %.4f (as released: %.4f)\n",
+					lab->summary.data[i].condition, lab->summary.data[i].ce,
+					lab->summary.data[i].ce_released);
 	}
 	fflush(stdout);
 }
