@@ -44,6 +44,7 @@ struct config {
 	char *device;
 	int64_t threads, seed;
 	bool profile, paper_compatible;
+	double memory_gb;
 
 	struct {
 		char *path, *published, *template, *prefix, *suffix, *system, *bos;

@@ -60,6 +60,10 @@ const struct setting config_settings[] = {
 	INTEGER("threads", threads, "0", 0, 4096, "threads of the CPU device; 0 = all cores"),
 	INTEGER("seed", seed, "42", 0, 9007199254740992.0, "of everything random"),
 	BOOL("profile", profile, "false", "print where the time went, by kernel"),
+	REAL("memory_gb", memory_gb, "0.0", 0, 1e6,
+		"memory the run may take, GiB, the weights that it maps included: one that needs more is "
+		"refused before it reads them; 0 = what the machine and the process's control group "
+		"have left"),
 	BOOL("paper_compatible", paper_compatible, "false",
 		"compute as the code released with arXiv:2505.23556 does, its traps included: changes the "
 		"defaults of model.bos, model.rope_original_context, sae.fold, sae.dtype, generate.stop, "
@@ -123,7 +127,7 @@ const struct setting config_settings[] = {
 		"what share of the variance is not explained; warns when that is far from what folder "
 		"or config claim. Reads every SAE once"),
 	REAL("sae.budget_gb", sae.budget_gb, "0.0", 0, 1e6,
-		"memory for whole SAEs, GiB; 0 = half of what is available"),
+		"memory for whole SAEs, GiB; 0 = half of what the weights leave of memory_gb"),
 
 	INTEGER("batch.tokens", batch.tokens, "2048", 1, 1 << 24,
 		"most tokens of a scoring pass, the shared template prefix apart"),
@@ -366,7 +370,7 @@ const struct setting config_settings[] = {
 const size_t n_config_settings = sizeof config_settings / sizeof *config_settings;
 
 const char *const incidental_settings[] = {"output", "device", "threads", "profile", "published",
-	"neuronpedia", "budget_gb", "merge", "keep_units", NULL};
+	"neuronpedia", "memory_gb", "budget_gb", "merge", "keep_units", NULL};
 
 const char *setting_released_value(const struct setting *row)
 {
