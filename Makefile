@@ -90,9 +90,10 @@ fuzz: deps
 	cmake --build --preset fuzz -j $(JOBS)
 	tests/fuzz/run.sh $(FUZZ_RUNS)
 
-# Against other implementations, live: needs pip's tokenizers.
+# Against other implementations, live: needs pip's tokenizers, torch and transformers.
 parity: engine
 	python3 tests/parity_tokenizers.py
+	python3 tests/parity_models.py
 
 # 1,000 kills at random moments, each resumed and compared (an hour); CI does 20.
 soak: engine

@@ -3,12 +3,14 @@
  * test_base.c - errors, files, sizes, growing arrays.
  */
 #include "host/base/file.h"
+#include "host/base/memory.h"
 #include "host/base/size.h"
 #include "host/base/vec.h"
 #include "tests/test.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 TEST(an_error_text_that_is_too_long_is_cut_and_stays_a_text)
 {
@@ -108,4 +110,61 @@ TEST(a_growing_array_keeps_what_was_pushed)
 	for (int i = 0; i < 1000; i++)
 		CHECK(v.data[i] == i, "element %d is %d", i, v.data[i]);
 	free(v.data);
+}
+
+/* ---- memory ---------------------------------------------------------------------------- */
+
+static void write_below(const char *folder, const char *name, const char *text)
+{
+	char path[512], *slash;
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/%s/%s", test_scratch_folder(), folder, name);
+	for (slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(path, 0777);
+		*slash = '/';
+	}
+	file = fopen(path, "w");
+	REQUIRE(file && fputs(text, file) >= 0 && fclose(file) == 0, "cannot write %s", path);
+}
+
+static struct memory_left left_in(const char *proc, const char *cgroup)
+{
+	char a[512], b[512];
+
+	snprintf(a, sizeof a, "%s/%s", test_scratch_folder(), proc);
+	snprintf(b, sizeof b, "%s/%s", test_scratch_folder(), cgroup);
+	return memory_left_in(a, b);
+}
+
+TEST(memory_left_is_the_least_that_machine_and_control_groups_leave)
+{
+	struct memory_left left;
+
+	write_below("proc", "meminfo", "MemTotal: 9000 kB\nMemFree: 10 kB\nMemAvailable: 4000 kB\n");
+	left = left_in("proc", "cgroup");
+	CHECK(left.bytes == 4000 * 1024 && strcmp(left.limit, "available on this machine") == 0,
+		"%zu bytes %s", left.bytes, left.limit);
+
+	/* Version 2: the parent's limit is nearer than the group's own; files it caches do not count. */
+	write_below("proc/self", "cgroup", "0::/job/step\n");
+	write_below("cgroup/job/step", "memory.max", "max\n");
+	write_below("cgroup/job/step", "memory.current", "1000\n");
+	write_below("cgroup/job", "memory.max", "3000000\n");
+	write_below("cgroup/job", "memory.current", "2000000\n");
+	write_below("cgroup/job", "memory.stat", "anon 5\ninactive_file 700000\n");
+	left = left_in("proc", "cgroup");
+	CHECK(left.bytes == 1700000 && strcmp(left.limit, "left of the control group's limit") == 0,
+		"%zu bytes %s", left.bytes, left.limit);
+
+	/* Version 1, in a container that sees its group's files at the root. */
+	write_below("proc/self", "cgroup", "5:cpu:/x\n4:memory:/outside/name\n0::/\n");
+	write_below("cgroup/memory", "memory.limit_in_bytes", "500000\n");
+	write_below("cgroup/memory", "memory.usage_in_bytes", "600000\n");
+	left = left_in("proc", "cgroup");
+	CHECK(left.bytes == 0, "%zu bytes %s", left.bytes, left.limit);
+
+	left = left_in("nothing", "cgroup");
+	CHECK(left.bytes == SIZE_MAX, "%zu bytes %s", left.bytes, left.limit);
 }

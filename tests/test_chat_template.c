@@ -211,6 +211,8 @@ TEST(a_prompt_begins_with_one_bos_token_unless_two_are_asked_for)
 		{"auto", "<s>", "", "double", true, {0, 0, 100, -1}, NULL},
 		{"auto", "<s><s>", "", "double", true, {0, 0, 100, -1}, NULL},
 		{"auto", "<s>", "", "double", false, {0, 0, 100, -1}, NULL},
+		{"auto", "<s>", "", "released", true, {0, 100, -1}, NULL},
+		{"plain", NULL, NULL, "released", true, {0, 100, -1}, NULL},
 		{"auto", "<s><s>", "", "auto", true, {0},
 			"model.prefix: expected one <s> token, found 2; model.bos = \"double\" "
 			"allows two"},

@@ -397,3 +397,33 @@ TEST(prefix_and_suffix_of_the_config_replace_the_template)
 	engine_run(&run, "%s/run.cfg --set model.system=x", test_scratch_folder());
 	expect(2, "model.system: expected none, the template gemma2 has no place for it\n");
 }
+
+TEST(a_run_that_does_not_fit_the_memory_says_so_before_it_reads_the_weights)
+{
+	double needed, available;
+
+	engine_run(&run, "%s --set memory_gb=0.001", write_config(MODEL, SAES, PROMPTS));
+	CHECK(run.status == 4, "exit status %d: %s", run.status, run.err);
+	CHECK(sscanf(run.err, "too little memory on cpu:%*[^:]: %lf MiB are needed (weights ", &needed) == 1 &&
+			strstr(run.err, "), 1.0 MiB are allowed by memory_gb; smaller batch.tokens, "
+					"generate.prompts and generate.max_new_tokens need less\n"),
+		"%s", run.err);
+	CHECK(needed > 10 && needed < 200, "%g MiB are needed", needed);
+
+	/* Replies of a million tokens, against what there is. */
+	engine_run(&run, "configs/tiny_gemma2_ap.cfg --set output=%s/out.h5 --set model.n_ctx=1048576 "
+			 "--set generate.max_new_tokens=1000000 --set generate.prompts=512",
+		test_scratch_folder());
+	CHECK(run.status == 4 && run.out[0] == '\0', "exit status %d: %s%s", run.status, run.out,
+		run.err);
+	CHECK(sscanf(run.err, "too little memory on cpu:%*[^:]: %lf", &needed) == 1 &&
+			sscanf(strstr(run.err, "), ") + 3, "%lf MiB are ", &available) == 1 &&
+			needed > available,
+		"%s", run.err);
+
+	/* The plan says the same, behind its table. */
+	engine_run(&run, "%s --set memory_gb=0.001 --dry-run", write_config(MODEL, SAES, PROMPTS));
+	CHECK(run.status == 4 && strstr(run.out, "needed at a time, at most") &&
+			strncmp(run.err, "too little memory on ", 21) == 0,
+		"exit status %d: %s", run.status, run.err);
+}

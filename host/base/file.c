@@ -233,7 +233,7 @@ void sha256_bytes(const void *data, size_t n, char hex[SHA256_HEX])
 
 int sha256_file(const char *path, char hex[SHA256_HEX], struct err *err)
 {
-	enum { CHUNK = 1 << 20 };
+	enum { CHUNK = 1 << 18 }; /* stays in cache between the copy and the hash */
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned char *chunk = malloc(CHUNK);
 	EVP_MD_CTX *context = EVP_MD_CTX_new();

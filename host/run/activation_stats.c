@@ -17,6 +17,7 @@ struct work {
 	const struct prompt_ids *prompts;
 	struct activation_stats *out;
 	size_t d_sae;
+	size_t skip;       /* tokens of a prompt that are not visited: the shared prefix, or none */
 	float *one_prompt; /* [d_sae] maxima of one prompt and layer */
 	struct feature_sums sums; /* of one unit: maxima, divided by the number of prompts */
 	bool save_features;
@@ -115,13 +116,13 @@ static int save_tokens(struct work *w, const struct activation_batch *batch, str
 		return err_nomem(err, "tokens", 3 * n * sizeof *columns);
 	for (size_t i = 0; i < batch->n_prompts; i++) {
 		const size_t prompt = w->prompts->data[batch->index[i]];
-		const struct token_span span = lab_tokens(w->lab, prompt, w->lab->n_prefix);
+		const struct token_span span = lab_tokens(w->lab, prompt, w->skip);
 
 		for (size_t k = 0; k < span.n; k++) {
 			const size_t t = batch->token_start[i] + k;
 
 			columns[t] = (int32_t)prompt;
-			columns[n + t] = (int32_t)(w->lab->n_prefix + k);
+			columns[n + t] = (int32_t)(w->skip + k);
 			columns[2 * n + t] = span.ids[k];
 		}
 	}
@@ -208,9 +209,10 @@ int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, cons
 	struct work w = {.lab = lab, .prompts = prompts, .out = out, .d_sae = d_sae,
 		.save_features = save && lab->config->save.features};
 	const struct activation_visitor visitor = {&w, save ? on_resid_post : NULL, on_features,
-		on_batch_done, take};
+		on_batch_done, take, strcmp(lab->config->attribution.actdiff_positions, "all") == 0};
 
 	err_clear(err);
+	w.skip = visitor.whole ? 0 : lab->n_prefix;
 	*out = (struct activation_stats){0};
 	out->mean_max = calloc(n_layer * d_sae, sizeof *out->mean_max);
 	out->alive = calloc(n_layer * d_sae, sizeof *out->alive);

@@ -9,8 +9,9 @@
 #include "host/run/lab.h"
 
 struct activation_stats {
-	double *mean_max; /* [n_layer, d_sae] maximum over a prompt's tokens, mean over prompts */
-	uint8_t *alive;   /* [n_layer, d_sae] whether the feature occurs at all */
+	double *mean_max; /* [n_layer, d_sae] maximum over a prompt's tokens, mean over prompts; which
+	                   * tokens: attribution.actdiff_positions */
+	uint8_t *alive;   /* [n_layer, d_sae] whether the feature occurs at any of these */
 };
 
 /* With `save`, writes what config save.* asks for: /activations/blocks.L.hook_resid_post [token,

@@ -32,8 +32,8 @@ static int work_open(struct work *w, const struct prompt_ids *prompts, struct er
 {
 	struct lab *lab = w->lab;
 
-	TRY(scoring_open(&w->scoring, lab, prompts, (struct scoring_size){.out = BATCH_OUT_ALL},
-		err));
+	TRY(scoring_open(&w->scoring, lab, prompts,
+		(struct scoring_size){.whole = w->visitor->whole, .out = BATCH_OUT_ALL}, err));
 	w->rows = w->scoring.schedule.most_tokens;
 	w->resid = calloc(w->n_layer, sizeof *w->resid);
 	w->views = calloc(w->n_layer, sizeof *w->views);

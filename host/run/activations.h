@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * activations.h - resid_post and SAE features of every token and layer of a list of prompts,
- * handed to a visitor batch by batch. No edits; positions behind the shared prefix.
+ * handed to a visitor batch by batch. No edits; positions behind the shared prefix, or all.
  */
 #ifndef SAENGINE_ACTIVATIONS_H
 #define SAENGINE_ACTIVATIONS_H
@@ -29,6 +29,7 @@ struct activation_visitor {
 	int (*batch_done)(void *context, struct unit *out, struct err *err);
 	/* As stage's. */
 	int (*take)(void *context, size_t batch, struct unit_reader *in, struct err *err);
+	bool whole; /* prompts from their first token on */
 };
 
 /* A stage (stage.h) over the prompts, called `title`. Features need lab->saes. */

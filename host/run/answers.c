@@ -54,6 +54,34 @@ fail:
 	return err->code;
 }
 
+/* The released code's figure: per batch, the sum over answer tokens divided by every position of
+ * the batch as it is padded, prompts included; then the mean over batches. It depends on how
+ * prompts are batched: here, as there, in the set's order, generate.prompts at a time. */
+static double released_ce(const struct answers *a, const struct lab *lab, const double *nll,
+	const int32_t *count)
+{
+	const size_t n = a->prompts.n, most = (size_t)lab->config->generate.prompts;
+	double sum = 0;
+	size_t n_batches = 0;
+
+	for (size_t first = 0; first < n; first += most) {
+		const size_t end = first + most < n ? first + most : n;
+		size_t longest = 0;
+		double batch = 0;
+
+		for (size_t i = first; i < end; i++) {
+			const size_t length =
+				lab_tokens(lab, a->prompts.data[i], 0).n + (size_t)count[i];
+
+			longest = length > longest ? length : longest;
+			batch += nll[i];
+		}
+		sum += batch / (double)((end - first) * longest);
+		n_batches++;
+	}
+	return sum / (double)n_batches;
+}
+
 /* CE goes to the summary beside the condition's refusal score. */
 static int summarise(const struct answers *a, struct lab *lab, const struct condition *condition,
 	const double *nll, const int32_t *count, struct err *err)
@@ -67,6 +95,7 @@ static int summarise(const struct answers *a, struct lab *lab, const struct cond
 		tokens += count[i];
 	}
 	row.ce = sum / tokens;
+	row.ce_released = released_ce(a, lab, nll, count);
 	snprintf(row.experiment, sizeof row.experiment, "%s", a->experiment);
 	snprintf(row.condition, sizeof row.condition, "%s", condition->name);
 	return lab_summarise(lab, &row, err);

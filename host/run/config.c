@@ -460,11 +460,12 @@ static void apply_override(struct walk w, const char *override)
 /* Defaults come through the same door, as overrides nobody typed. */
 static void apply_default(struct walk w, const struct setting *row)
 {
+	const char *released = w.config->paper_compatible ? setting_released_value(row) : NULL;
 	char text[4096];
 	config_t tree;
 
 	config_init(&tree);
-	snprintf(text, sizeof text, "value=%s;", row->default_value);
+	snprintf(text, sizeof text, "value=%s;", released ? released : row->default_value);
 	if (config_read_string(&tree, text) != CONFIG_TRUE ||
 		!take(row, config_lookup(&tree, "value"), w.config))
 		fault(w.faults, (struct place){"default", 0}, "%s: %s", row->key, row->default_value);
@@ -909,7 +910,10 @@ static void print_row_help(const struct setting *row, const char *prefix, FILE *
 
 	expected(row, what, sizeof what);
 	fprintf(to, "%s%s\n    %s\n    %s", prefix, row->key, row->meaning, what);
-	if (row->default_value)
+	if (row->default_value && setting_released_value(row))
+		fprintf(to, "; default %s, with paper_compatible %s\n\n", row->default_value,
+			setting_released_value(row));
+	else if (row->default_value)
 		fprintf(to, "; default %s\n\n", row->default_value);
 	else
 		fputs("; must be given\n\n", to);

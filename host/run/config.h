@@ -44,11 +44,13 @@ struct config {
 	int64_t from_k_star; /* of its sets only the so many best; 0 = all */
 	char *device;
 	int64_t threads, seed;
-	bool profile;
+	bool profile, paper_compatible;
+	double memory_gb;
 
 	struct {
 		char *path, *published, *template, *prefix, *suffix, *system, *bos;
 		int64_t n_ctx;
+		double rope_original_context;
 	} model;
 	struct {
 		char *path, *published, *neuronpedia, *format, *layer_folder, *layers, *width, *fold,
@@ -79,7 +81,7 @@ struct config {
 	struct {
 		struct text_list prompts, methods;
 		int64_t k0, k_star, steps;
-		char *harmless, *ig_rule, *ig_endpoint, *positions, *target;
+		char *harmless, *ig_rule, *ig_endpoint, *positions, *actdiff_positions, *target;
 		bool save_per_token;
 	} attribution;
 	struct {

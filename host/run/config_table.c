@@ -5,6 +5,7 @@
 #include "host/run/config_table.h"
 
 #include <float.h>
+#include <string.h>
 
 static const char *const experiments[] = {"direction", "attribution", "jailbreak", "induce",
 	"coherence", "sweep_kstar", "categories", "conditional", "suffix", "jailbreaks", "probe",
@@ -23,7 +24,8 @@ static const char *const paths[] = {"joint", "single", NULL};
 static const char *const positions[] = {"prompt", "released", NULL};
 static const char *const stops[] = {"template", "eos", "none", NULL};
 static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "tsv", "text", NULL};
-static const char *const bos_tokens[] = {"auto", "none", "double", NULL};
+static const char *const bos_tokens[] = {"auto", "none", "double", "released", NULL};
+static const char *const actdiff_positions[] = {"prompt", "all", NULL};
 static const char *const save_types[] = {"float32", "float16", NULL};
 
 static const char *const judge_kinds[] = {"harmbench", "llama_guard", NULL};
@@ -60,6 +62,15 @@ const struct setting config_settings[] = {
 	INTEGER("threads", threads, "0", 0, 4096, "threads of the CPU device; 0 = all cores"),
 	INTEGER("seed", seed, "42", 0, 9007199254740992.0, "of everything random"),
 	BOOL("profile", profile, "false", "print where the time went, by kernel"),
+	REAL("memory_gb", memory_gb, "0.0", 0, 1e6,
+		"memory the run may take, GiB, the weights that it maps included: one that needs more is "
+		"refused before it reads them; 0 = what the machine and the process's control group "
+		"have left"),
+	BOOL("paper_compatible", paper_compatible, "false",
+		"compute as the code released with arXiv:2505.23556 does, its traps included: changes the "
+		"defaults of model.bos, model.rope_original_context, sae.fold, sae.dtype, generate.stop, "
+		"attribution.ig_rule, .ig_endpoint, .positions and .actdiff_positions; what a config "
+		"gives itself stays as given"),
 
 	TEXT("model.path", model.path, NULL, NULL, "folder of a Hugging Face checkpoint"),
 	TEXT("model.published", model.published, "\"\"", NULL,
@@ -75,7 +86,13 @@ const struct setting config_settings[] = {
 		"system text, where the template has a place for it; empty = the template's own"),
 	TEXT("model.bos", model.bos, "\"auto\"", bos_tokens,
 		"auto: one BOS token begins a prompt if the tokenizer wants one; none: only what the "
-		"template spells; double: two, as in the released code's Llama prompts"),
+		"template spells; double: two; released: two for Llama 3, one for the others, as the "
+		"released code's prompts have: its Llama template spells one and its tokenizer adds one"),
+	REAL("model.rope_original_context", model.rope_original_context, "0.0", 0, 1e9,
+		"original_max_position_embeddings of a llama3 rotary scaling, in place of the "
+		"checkpoint's; 2048 = as TransformerLens before 2.15.4 and so the released code, which "
+		"takes its own context for it and thus turns low frequencies too slowly at every "
+		"position; 0 = the checkpoint's"),
 	INTEGER("model.n_ctx", model.n_ctx, "0", 0, 1 << 20,
 		"longest sequence in tokens; 0 = the checkpoint's maximum, at most 8192"),
 
@@ -112,7 +129,7 @@ const struct setting config_settings[] = {
 		"what share of the variance is not explained; warns when that is far from what folder "
 		"or config claim. Reads every SAE once"),
 	REAL("sae.budget_gb", sae.budget_gb, "0.0", 0, 1e6,
-		"memory for whole SAEs, GiB; 0 = half of what is available"),
+		"memory for whole SAEs, GiB; 0 = half of what the weights leave of memory_gb"),
 
 	INTEGER("batch.tokens", batch.tokens, "2048", 1, 1 << 24,
 		"most tokens of a scoring pass, the shared template prefix apart"),
@@ -170,6 +187,11 @@ const struct setting config_settings[] = {
 	TEXT("attribution.positions", attribution.positions, "\"prompt\"", positions,
 		"tokens the mean is over: all behind the template's prefix, or, as in the released "
 		"code, all behind BOS (Gemma) or the system block (Llama)"),
+	TEXT("attribution.actdiff_positions", attribution.actdiff_positions, "\"prompt\"",
+		actdiff_positions,
+		"tokens over which actdiff takes its maximum: all behind the template's prefix, or, as in "
+		"the released code, all, the prefix and BOS included, whose activations are the same in "
+		"every prompt and hide those below them"),
 	TEXT("attribution.target", attribution.target, "\"\"", NULL,
 		"token j of the metric logit[j] - logit[refusal]; empty = each patched run's own"),
 	BOOL("attribution.save_per_token", attribution.save_per_token, "true",
@@ -370,7 +392,29 @@ const struct setting config_settings[] = {
 const size_t n_config_settings = sizeof config_settings / sizeof *config_settings;
 
 const char *const incidental_settings[] = {"output", "device", "threads", "profile", "published",
-	"neuronpedia", "budget_gb", "merge", "keep_units", NULL};
+	"neuronpedia", "memory_gb", "budget_gb", "merge", "keep_units", NULL};
+
+const char *setting_released_value(const struct setting *row)
+{
+	static const struct {
+		const char *key, *value;
+	} released[] = {
+		{"model.bos", "\"released\""},
+		{"model.rope_original_context", "2048.0"},
+		{"sae.fold", "\"saelens5\""},
+		{"sae.dtype", "\"bf16\""},
+		{"generate.stop", "\"eos\""},
+		{"attribution.ig_rule", "\"left\""},
+		{"attribution.ig_endpoint", "\"released\""},
+		{"attribution.positions", "\"released\""},
+		{"attribution.actdiff_positions", "\"all\""},
+	};
+
+	for (size_t i = 0; i < sizeof released / sizeof *released; i++)
+		if (strcmp(released[i].key, row->key) == 0)
+			return released[i].value;
+	return NULL;
+}
 
 #undef AT
 #define AT(field) offsetof(struct prompts_config, field)

@@ -34,6 +34,10 @@ extern const size_t n_config_settings;
  * them. */
 extern const char *const incidental_settings[];
 
+/* The default that paper_compatible puts in place of a setting's own; NULL = it stays. Each is a
+ * trap of the code released with arXiv:2505.23556, described in the setting's meaning. */
+const char *setting_released_value(const struct setting *row);
+
 /* Of every group prompts.NAME. */
 extern const struct setting prompts_settings[];
 extern const size_t n_prompts_settings;

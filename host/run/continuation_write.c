@@ -23,7 +23,7 @@ static int summarise(struct lab *lab, const char *experiment, const struct condi
 	const struct continuation *c, struct err *err)
 {
 	struct summary_row row = {.n_prompts = c->n, .p_refusal = mean_of(c->p_refusal, c->n),
-		.kl = mean_of(c->kl, c->n), .ce = NAN};
+		.kl = mean_of(c->kl, c->n), .ce = NAN, .ce_released = NAN};
 
 	snprintf(row.experiment, sizeof row.experiment, "%s", experiment);
 	snprintf(row.condition, sizeof row.condition, "%s", condition->name);

@@ -8,6 +8,8 @@
 #include "host/formats/safetensors.h"
 #include "host/run/lab.h"
 
+#include <omp.h>
+
 #include "version.h"
 
 static int add_file(struct inputs *inputs, const char *path, const char *role, struct err *err)
@@ -24,7 +26,7 @@ static int add_file(struct inputs *inputs, const char *path, const char *role, s
 	}
 	if (!file.path || !file.role)
 		err_nomem(err, path, strlen(path));
-	else if (sha256_file(path, file.sha256, err) == 0 && vec_push(inputs, file, err) == 0)
+	else if (vec_push(inputs, file, err) == 0)
 		return 0;
 	free(file.path);
 	free(file.role);
@@ -59,6 +61,26 @@ fail:
 	return err->code;
 }
 
+/* Hashing is slower than a good disk, so several files at a time. */
+static int hash_files(struct inputs *inputs, int n_threads, struct err *err)
+{
+	struct err first = {0};
+
+#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
+	for (size_t i = 0; i < inputs->n; i++) {
+		struct err own = {0};
+
+		if (sha256_file(inputs->data[i].path, inputs->data[i].sha256, &own) == 0)
+			continue;
+#pragma omp critical
+		if (!first.code)
+			first = own;
+	}
+	if (first.code)
+		*err = first;
+	return first.code;
+}
+
 int inputs_collect(struct inputs *inputs, const struct lab *lab, struct err *err)
 {
 	const struct safetensors_folder *weights = lab->model->files;
@@ -78,6 +100,8 @@ int inputs_collect(struct inputs *inputs, const struct lab *lab, struct err *err
 		TRY(add_file(inputs, lab->config->from, lab->judged ? "judged" : "findings", err));
 	if (lab->judged)
 		TRY(add_file(inputs, lab->config->judge.template, "template", err));
+	TRY(hash_files(inputs, lab->config->threads > 0 ? (int)lab->config->threads
+							  : omp_get_num_procs(), err));
 fail:
 	free(tokenizer);
 	return err->code;

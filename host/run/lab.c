@@ -6,15 +6,14 @@
 #include "host/run/lab.h"
 
 #include "host/base/file.h"
+#include "host/base/size.h"
 #include "host/base/vec.h"
 #include "host/run/judged.h"
 #include "host/text/prompt_take.h"
 
 #include <assert.h>
 #include <math.h>
-#include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 const char *const method_names[N_METHODS] = {
 	[METHOD_COSSIM_AP] = "cossim_ap",
@@ -264,15 +263,30 @@ fail:
 	return err->code;
 }
 
-/* Half of what the device, or else the machine, could still give, in bytes. */
-static size_t half_of_memory(struct device *dev)
+struct memory_left lab_memory(const struct lab *lab)
 {
-	const long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-	size_t available;
+	struct memory_left left = memory_left();
 
-	if (device_free_memory(dev, &available))
-		return available / 2;
-	return pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : (size_t)1 << 30;
+	if (lab->config->memory_gb > 0)
+		return (struct memory_left){(size_t)(lab->config->memory_gb * 0x1p30),
+			"allowed by memory_gb"};
+	if (device_free_memory(lab->dev, &left.bytes))
+		left.limit = "free on the device and in use by this run";
+	left.bytes += size_min(device_allocated(lab->dev), SIZE_MAX - left.bytes);
+	return left;
+}
+
+size_t lab_memory_in_use(const struct lab *lab)
+{
+	return device_allocated(lab->dev) + (device_is_host(lab->dev) ? lab->model->bytes : 0);
+}
+
+/* Half of what is left. */
+static size_t sae_budget(const struct lab *lab)
+{
+	const size_t left = lab_memory(lab).bytes, used = lab_memory_in_use(lab);
+
+	return (left - size_min(left, used)) / 2;
 }
 
 struct sae_options lab_sae_options(const struct lab *lab)
@@ -284,7 +298,7 @@ struct sae_options lab_sae_options(const struct lab *lab)
 		.fold = c->sae.fold, .bf16 = strcmp(c->sae.dtype, "bf16") == 0,
 		.some_layers = strcmp(c->sae.layers, "found") == 0,
 		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
-					       : half_of_memory(lab->dev)};
+					       : sae_budget(lab)};
 }
 
 static int open_saes(struct lab *lab, struct err *err)
@@ -300,7 +314,8 @@ static int open_saes(struct lab *lab, struct err *err)
 
 int lab_open(struct lab *lab, const struct config *c, struct ranks *ranks, struct err *err)
 {
-	const struct model_options model = {.n_ctx = (size_t)c->model.n_ctx};
+	const struct model_options model = {.n_ctx = (size_t)c->model.n_ctx,
+		.rope_original_context = c->model.rope_original_context};
 	char device[256];
 
 	*lab = (struct lab){.config = c, .ranks = ranks};
@@ -495,6 +510,7 @@ int lab_summarise(struct lab *lab, const struct summary_row *row, struct err *er
 		fill(&old->p_refusal, row->p_refusal);
 		fill(&old->kl, row->kl);
 		fill(&old->ce, row->ce);
+		fill(&old->ce_released, row->ce_released);
 		return 0;
 	}
 	return vec_push(&lab->summary, *row, err);

@@ -6,6 +6,7 @@
 #ifndef SAENGINE_LAB_H
 #define SAENGINE_LAB_H
 
+#include "host/base/memory.h"
 #include "host/method/features.h"
 #include "host/method/indirect_effect.h"
 #include "host/run/config.h"
@@ -65,7 +66,7 @@ struct roles {
 struct summary_row {
 	char experiment[24], condition[64];
 	size_t n_prompts;
-	double refusal, p_refusal, kl, ce; /* means; NaN = not measured */
+	double refusal, p_refusal, kl, ce, ce_released; /* means; NaN = not measured */
 	double jailbreak, p_yes;           /* of a judge's run, which measures nothing else */
 };
 
@@ -112,6 +113,11 @@ int prompt_table_create(struct prompt_table *t, size_t n_sets, struct err *err);
 
 /* What the config says of its SAEs. Texts borrowed. */
 struct sae_options lab_sae_options(const struct lab *lab);
+
+/* What the run may take in all of the memory that its device computes in, what it takes so far
+ * included; and what it takes so far: mapped weights count. */
+struct memory_left lab_memory(const struct lab *lab);
+size_t lab_memory_in_use(const struct lab *lab);
 
 /* Accepts a zeroed lab. Closes unfinished results without finishing them. */
 void lab_close(struct lab *lab);

@@ -305,6 +305,9 @@ int lab_write_summary(struct lab *lab, struct err *err)
 			offsetof(struct summary_row, kl), false},
 		{"ce", "cross-entropy of unedited answers, per answer token", "nat",
 			offsetof(struct summary_row, ce), false},
+		{"ce_released", "cross-entropy of unedited answers, as the code released with "
+			"arXiv:2505.23556 averages it: over all positions of a padded batch", "nat",
+			offsetof(struct summary_row, ce_released), false},
 		{"jailbreak", "share of replies that do what was asked for, as the judge says", "1",
 			offsetof(struct summary_row, jailbreak), true},
 		{"p_yes", "mean probability that the judge says so", "1",
@@ -438,8 +441,9 @@ void lab_print_summary(const struct lab *lab)
 		for (size_t i = 0; i < lab->summary.n; i++)
 			if (strcmp(lab->summary.data[i].experiment, "coherence") == 0 &&
 				!isnan(lab->summary.data[i].ce))
-				printf("  coherence %-28s CE %.4f\n", lab->summary.data[i].condition,
-					lab->summary.data[i].ce);
+				printf("  coherence %-28s CE %.4f (as released: %.4f)\n",
+					lab->summary.data[i].condition, lab->summary.data[i].ce,
+					lab->summary.data[i].ce_released);
 	}
 	fflush(stdout);
 }

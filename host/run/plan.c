@@ -11,9 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+static double mib(size_t bytes)
+{
+	return (double)bytes / 0x1p20;
+}
+
 static void print_bytes(const char *what, size_t bytes)
 {
-	printf("  %-44s %10.1f MiB\n", what, (double)bytes / 0x1p20);
+	printf("  %-44s %10.1f MiB\n", what, mib(bytes));
 }
 
 static void print_saes(const struct lab *lab)
@@ -117,8 +122,7 @@ static int plan_attribution(struct lab *lab, struct attribution_plan *out, struc
 		(size_t)c->batch.tokens, &s, err));
 	for (size_t l = 0; l < lab->model->arch.n_layer; l++) /* stand-ins: only layers count */
 		for (int64_t k = 0; k < c->attribution.k0; k++)
-			TRY(feature_set_add(
-				&none, (struct feature){(int32_t)l, (int32_t)k, 0, 0}, err));
+			TRY(feature_set_add(&none, (struct feature){(int32_t)l, (int32_t)k, 0, 0}, err));
 	*out = (struct attribution_plan){prompts.n, s.n_batches, s.most_tokens,
 		attribution_bytes(lab->model, &none, text_list_holds(&c->attribution.methods, "ap"),
 			(struct attribution_size){s.most_tokens, s.most_prompts})};
@@ -129,31 +133,65 @@ fail:
 	return err->code;
 }
 
+/* Tokens of the longest prompt. */
+static size_t longest_prompt(const struct lab *lab)
+{
+	size_t longest = 0;
+
+	for (size_t p = 0; p < lab->prompts.n; p++)
+		longest = size_max(longest, lab_tokens(lab, p, 0).n);
+	return longest;
+}
+
 static size_t plan_generation(const struct lab *lab)
 {
 	const struct config *c = lab->config;
-	const size_t prompts = (size_t)c->generate.prompts;
-	size_t longest = 0;
+	const size_t prompts = size_min((size_t)c->generate.prompts, lab->prompts.n);
+	const size_t longest = longest_prompt(lab), most = prompts * longest;
 
 	if (lab->judged && !judged_by_reply(c))
 		return 0;
-	for (size_t p = 0; p < lab->prompts.n; p++)
-		longest = size_max(longest, lab_tokens(lab, p, 0).n);
-	return generator_bytes(lab->model, (struct generator_size){prompts, prompts * longest,
-						   size_max((size_t)c->batch.tokens, longest),
-						   (size_t)c->generate.max_new_tokens});
+	return generator_bytes(lab->model,
+		(struct generator_size){prompts, most,
+			size_max(size_min((size_t)c->batch.tokens, most), longest),
+			(size_t)c->generate.max_new_tokens});
 }
 
-/* What a run allocates on the device beside weights and the readout of logits. */
+/* A pass over a batch, and resid_post of every layer beside it. */
+static size_t plan_scoring(const struct lab *lab)
+{
+	const struct arch *a = &lab->model->arch;
+	const size_t rows = size_max(size_min((size_t)lab->config->batch.tokens, lab->prompts.ids.n),
+		longest_prompt(lab));
+
+	return runner_bytes(lab->model, (struct runner_size){.rows = rows, .prompts = lab->prompts.n,
+						.out = rows}) +
+		a->n_layer * rows * a->d_model * sizeof(float);
+}
+
+/* What a run allocates beside the weights. */
 struct memory_plan {
 	struct attribution_plan attribution; /* zero when it is not asked for */
-	size_t generation, sae, working;
+	size_t generation;                   /* 0 when nothing is generated */
+	size_t scoring, sae, readout;
+	size_t working; /* of the ops themselves */
 };
+
+static bool generates(const struct config *c)
+{
+	for (size_t i = 0; i < c->experiment.n; i++)
+		if (strcmp(c->experiment.items[i], "direction") != 0 &&
+			strcmp(c->experiment.items[i], "attribution") != 0)
+			return true;
+	return false;
+}
 
 static int plan_memory(struct lab *lab, struct memory_plan *m, struct err *err)
 {
-	*m = (struct memory_plan){
-		.generation = plan_generation(lab), .working = device_working_bytes(lab->dev)};
+	*m = (struct memory_plan){.scoring = plan_scoring(lab),
+		.readout = readout_bytes(lab->model), .working = device_working_bytes(lab->dev)};
+	if (generates(lab->config))
+		m->generation = plan_generation(lab);
 	if (lab->saes)
 		m->sae = 2 * sae_set_width(lab->saes) * lab->model->arch.d_model * sizeof(float);
 	if (!text_list_holds(&lab->config->experiment, "attribution"))
@@ -161,47 +199,57 @@ static int plan_memory(struct lab *lab, struct memory_plan *m, struct err *err)
 	return plan_attribution(lab, &m->attribution, err);
 }
 
+/* With what is there already: rotary tables, the readout. Experiments take turns. */
+static size_t needed_bytes(const struct lab *lab, const struct memory_plan *m)
+{
+	return lab_memory_in_use(lab) + m->sae + m->working +
+		size_max(m->scoring, size_max(m->attribution.bytes, m->generation));
+}
+
+static int check_memory(const struct lab *lab, const struct memory_plan *m, struct err *err)
+{
+	const struct memory_left left = lab_memory(lab);
+	const size_t needed = needed_bytes(lab, m);
+
+	if (needed <= left.bytes)
+		return 0;
+	return err_set(err, ERR_DEVICE,
+		"too little memory on %s: %.1f MiB are needed (weights %.1f, a whole SAE %.1f, and in turn "
+		"scoring %.1f, integrated gradients %.1f, generation %.1f), %.1f MiB are %s; smaller "
+		"batch.tokens, generate.prompts and generate.max_new_tokens need less",
+		device_description(lab->dev), mib(needed), mib(lab->model->bytes), mib(m->sae),
+		mib(m->scoring), mib(m->attribution.bytes), mib(m->generation), mib(left.bytes), left.limit);
+}
+
 int plan_check(struct lab *lab, struct err *err)
 {
 	struct memory_plan m;
-	size_t available, needed;
 
-	if (device_is_host(lab->dev) || !device_free_memory(lab->dev, &available))
-		return 0;
 	if (plan_memory(lab, &m, err))
 		return err->code;
-	/* Attribution and generation take turns. */
-	needed = size_max(m.attribution.bytes, m.generation) + m.sae + m.working;
-	if (needed <= available)
-		return 0;
-	return err_set(err, ERR_DEVICE,
-		"too little memory on %s: %.1f MiB are needed beside the weights, %.1f MiB are "
-		"free; "
-		"smaller batch.tokens and generate.prompts need less",
-		device_description(lab->dev), (double)needed / 0x1p20, (double)available / 0x1p20);
+	return check_memory(lab, &m, err);
 }
 
-static void print_memory(struct lab *lab, const struct memory_plan *m)
+static void print_memory(const struct lab *lab, const struct memory_plan *m)
 {
-	const bool mapped = device_is_host(lab->dev);
-	size_t available;
-
 	printf("memory\n");
-	print_bytes(mapped ? "weights, mapped from the checkpoint" : "weights", lab->model->bytes);
+	print_bytes(device_is_host(lab->dev) ? "weights, mapped from the checkpoint" : "weights",
+		lab->model->bytes);
 	if (m->sae > 0)
 		print_bytes("one SAE, whole, as float32", m->sae);
 	if (lab->saes && sae_set_top_k(lab->saes))
 		print_bytes("encoders of the features in use, whole: top-k SAEs, at most",
 			sae_set_count(lab->saes) * m->sae / 2);
+	print_bytes("scoring a batch, at most", m->scoring);
 	if (m->attribution.bytes > 0)
 		print_bytes("integrated gradients", m->attribution.bytes);
 	if (m->generation > 0)
 		print_bytes("generation, at most", m->generation);
-	print_bytes("readout of logits", readout_bytes(lab->model));
+	print_bytes("readout of logits", m->readout);
 	if (m->working > 0)
 		print_bytes("scratch of the ops, at most", m->working);
-	if (device_free_memory(lab->dev, &available))
-		print_bytes("free on the device, the weights being there", available);
+	print_bytes("needed at a time, at most", needed_bytes(lab, m));
+	print_bytes(lab_memory(lab).limit, lab_memory(lab).bytes);
 }
 
 int plan_print(struct lab *lab, struct err *err)
@@ -221,5 +269,5 @@ int plan_print(struct lab *lab, struct err *err)
 			(long long)c->attribution.steps, (long long)c->attribution.steps);
 	print_memory(lab, &m);
 	printf("output     %s\n", c->output);
-	return plan_check(lab, err);
+	return check_memory(lab, &m, err);
 }

@@ -230,7 +230,8 @@ int sae_check_run(struct lab *lab, struct err *err)
 {
 	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
 		.d_model = lab->model->arch.d_model, .sparse = {.dev = lab->dev}};
-	const struct activation_visitor visitor = {&w, on_resid_post, NULL, on_batch_done, take};
+	const struct activation_visitor visitor = {.context = &w, .resid_post = on_resid_post,
+		.batch_done = on_batch_done, .take = take};
 	struct prompt_ids prompts = {0};
 
 	err_clear(err);

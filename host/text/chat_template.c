@@ -19,6 +19,7 @@ struct family {
 	const char *system_default; /* NULL: without a system text there is no system block */
 	bool system_inside, trim_system;
 	bool trim;          /* strip white space around the message */
+	bool released_bos_twice; /* in the released code: spelled, and put before by the tokenizer */
 	const char *marker; /* a token that its vocabulary has; NULL = any will do */
 	const char *stop[CHAT_MAX_STOP + 1]; /* NULL-terminated; those that the vocabulary has */
 	const char *eos;                     /* its eos_token; NULL: the first of these */
@@ -29,7 +30,7 @@ struct family {
 	.start = "<|begin_of_text|>", .user = LLAMA3_HEADER("user"), \
 	.suffix = "<|eot_id|>" LLAMA3_HEADER("assistant"), \
 	.system_before = LLAMA3_HEADER("system") SYSTEM, .system_after = "<|eot_id|>", \
-	.system_default = DEFAULT, .trim_system = true, .trim = true, \
+	.system_default = DEFAULT, .trim_system = true, .trim = true, .released_bos_twice = true, \
 	.marker = "<|start_header_id|>", .stop = {"<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"}, \
 	.eos = "<|eot_id|>"
 /* The date is the one that the published template falls back to, so that runs repeat. */
@@ -287,7 +288,8 @@ static void find_ends(struct chat_template *t, const struct family *f, const str
 static int settle_bos(struct chat_template *t, const struct family *f, const char *how,
 	const struct tokenizer *tok, struct err *err)
 {
-	const bool twice = strcmp(how, "double") == 0;
+	const bool released = strcmp(how, "released") == 0;
+	const bool twice = strcmp(how, "double") == 0 || (released && f->released_bos_twice);
 	const int32_t wanted = tokenizer_bos(tok);
 	const int32_t bos = wanted >= 0 ? wanted : *f->start ? tokenizer_id(tok, f->start) : -1;
 	struct token_ids ids = {0};
@@ -308,7 +310,7 @@ static int settle_bos(struct chat_template *t, const struct family *f, const cha
 			"model.bos: expected a template with a BOS token to double, found none in "
 			"%s",
 			t->name);
-	if ((twice && n == 1) || (strcmp(how, "auto") == 0 && n == 0))
+	if ((twice && n == 1) || ((strcmp(how, "auto") == 0 || released) && n == 0))
 		t->bos = twice ? bos : wanted;
 	return 0;
 fail:

@@ -15,7 +15,8 @@ struct chat_options {
 	const char *name;            /* of a family, or "auto": by model type and vocabulary */
 	const char *prefix, *suffix; /* NULL: the family's; both or none */
 	const char *system;          /* "": the family's own, if it has one */
-	const char *bos;             /* "auto", "none" or "double": see chat_template_open */
+	const char *bos;             /* "auto", "none", "double" or "released": see
+	                              * chat_template_open */
 };
 
 struct chat_template {
@@ -35,9 +36,10 @@ struct chat_template {
  * its vocabulary; `llama3_rope` tells Llama 3.1 and later from 3.0. *out is owned, close it.
  *
  * One BOS token begins every prompt if the tokenizer wants one: the template's own, or else (bos
- * "auto") it is added. "none" adds none. "double" adds one to the template's own: the released
- * code's Llama prompts are so, where template and tokenizer each put one. A prefix that spells two
- * is an error unless "double" asks for them.
+ * "auto") it is added. "none" adds none. "double" adds one to the template's own;
+ * "released" does so for Llama 3 and is "auto" for the others: the released code's Llama prompts
+ * are so, where template and tokenizer each put one. A prefix that spells two is an error unless
+ * two are asked for.
  * Errors: ERR_CONFIG, naming the key. */
 int chat_template_open(struct chat_template **out, const struct chat_options *options,
 	const char *model_type, bool llama3_rope, const struct tokenizer *tok, struct err *err);

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * memory.c - Contract: memory.h. Tests: tests/test_base.c.
+ *
+ * The machine: MemAvailable of /proc/meminfo. Control groups: /proc/self/cgroup names the
+ * process's own, in version 2 (one line "0::PATH") or for the memory controller of version 1
+ * ("N:memory:PATH"); the group and all above it have limits. In a container the path may be that
+ * outside while the files of the group lie at the root, so the root is always looked at.
+ */
+#include "host/base/memory.h"
+
+#include "host/base/size.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PATH_SIZE = 1024 };
+
+/* One version's files in a group's folder. */
+struct version {
+	const char *folder;                 /* below the root of all */
+	const char *limit, *usage, *cached; /* cached: a key of memory.stat */
+};
+
+static const struct version version_1 = {
+	"/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
+static const struct version version_2 = {"", "memory.max", "memory.current", "inactive_file"};
+
+/* The number behind `key` at the start of a line, or, key "", the first of the file. */
+static bool read_number(const char *folder, const char *name, const char *key, size_t *out)
+{
+	char path[2 * PATH_SIZE], line[256];
+	const size_t n = strlen(key);
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	file = fopen(path, "r");
+	while (file && !found && fgets(line, sizeof line, file)) {
+		unsigned long long value;
+
+		if (strncmp(line, key, n) == 0 && sscanf(line + n, " %llu", &value) == 1) {
+			*out = (size_t)value;
+			found = true;
+		}
+	}
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* What a group leaves; "max" in version 2 is no number, and version 1 has a huge one. */
+static void look_at_group(const char *folder, const struct version *v, struct memory_left *left)
+{
+	size_t limit, usage, cached = 0, bytes;
+
+	if (!read_number(folder, v->limit, "", &limit) ||
+		!read_number(folder, v->usage, "", &usage))
+		return;
+	read_number(folder, "memory.stat", v->cached, &cached);
+	usage -= size_min(usage, cached);
+	bytes = limit - size_min(limit, usage);
+	if (bytes < left->bytes)
+		*left = (struct memory_left){bytes, "left of the control group's limit"};
+}
+
+/* `path` and its parents up to the root. */
+static void look_at_groups(
+	const char *cgroup, const struct version *v, char *path, struct memory_left *left)
+{
+	char folder[2 * PATH_SIZE];
+	char *slash;
+
+	do {
+		snprintf(folder, sizeof folder, "%s%s%s", cgroup, v->folder, path);
+		look_at_group(folder, v, left);
+		slash = strrchr(path, '/');
+		if (slash)
+			*slash = '\0';
+	} while (slash);
+}
+
+struct memory_left memory_left_in(const char *proc, const char *cgroup)
+{
+	struct memory_left left = {SIZE_MAX, "known to be available"};
+	char path[PATH_SIZE], line[PATH_SIZE];
+	size_t kib;
+	FILE *file;
+
+	if (read_number(proc, "meminfo", "MemAvailable:", &kib))
+		left = (struct memory_left){kib * 1024, "available on this machine"};
+	snprintf(path, sizeof path, "%s/self/cgroup", proc);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof line, file)) {
+		char *colon = strchr(line, ':'), *group = colon ? strchr(colon + 1, ':') : NULL;
+
+		line[strcspn(line, "\n")] = '\0';
+		if (group && strncmp(colon, "::", 2) == 0)
+			look_at_groups(cgroup, &version_2, group + 1, &left);
+		else if (group && strncmp(colon, ":memory:", 8) == 0)
+			look_at_groups(cgroup, &version_1, group + 1, &left);
+	}
+	if (file)
+		fclose(file);
+	return left;
+}
+
+struct memory_left memory_left(void)
+{
+	return memory_left_in("/proc", "/sys/fs/cgroup");
+}

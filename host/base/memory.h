@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * memory.h - how much memory this process could still take before the machine or a control group
+ * (a container, a Slurm job) stops it.
+ */
+#ifndef SAENGINE_MEMORY_H
+#define SAENGINE_MEMORY_H
+
+#include <stddef.h>
+
+struct memory_left {
+	size_t bytes;
+	const char *limit; /* which limit is nearest, as the end of "... MiB are "; static */
+};
+
+/* Pages that only cache files count as free: they make room. Where nothing can be read, SIZE_MAX.
+ */
+struct memory_left memory_left(void);
+
+/* The same from other places than /proc and /sys/fs/cgroup, for tests. */
+struct memory_left memory_left_in(const char *proc, const char *cgroup);
+
+#endif
