@@ -17,15 +17,14 @@ experiment experiment_direction, experiment_attribution, experiment_jailbreak, e
 /* What an experiment demands of its inputs, asked before anything is computed or written. */
 typedef int experiment_check(const struct lab *lab, struct err *err);
 
-experiment_check check_sweep_kstar, check_categories, check_conditional,
-	check_suffix, check_jailbreaks, check_probe;
+experiment_check check_attribution, check_jailbreak, check_coherence, check_sweep_kstar,
+	check_categories, check_conditional, check_suffix, check_jailbreaks, check_probe;
 
 /* Questions that the paper leaves open. */
 experiment experiment_exact_patching, experiment_low_cosine, experiment_interactions,
-	experiment_prune, experiment_feature_graph,
-	experiment_sae_compare;
-experiment_check check_attribution, check_coherence, check_exact_patching, check_low_cosine,
-	check_interactions, check_prune, check_feature_graph, check_sae_compare;
+	experiment_prune, experiment_feature_graph, experiment_sae_compare;
+experiment_check check_exact_patching, check_low_cosine, check_interactions, check_prune,
+	check_feature_graph, check_sae_compare;
 
 /* Another model's verdict on the replies of an earlier run. */
 experiment experiment_judge;

@@ -34,6 +34,11 @@ fail:
 	return err->code;
 }
 
+int check_jailbreak(const struct lab *lab, struct err *err)
+{
+	return lab_need_direction(lab, "jailbreak", err);
+}
+
 int experiment_jailbreak(struct lab *lab, struct err *err)
 {
 	const struct config *cfg = lab->config;

@@ -25,7 +25,7 @@ static const struct {
 } experiments[] = {
 	{"direction", experiment_direction, NULL},
 	{"attribution", experiment_attribution, check_attribution},
-	{"jailbreak", experiment_jailbreak, NULL},
+	{"jailbreak", experiment_jailbreak, check_jailbreak},
 	{"induce", experiment_induce, NULL},
 	{"coherence", experiment_coherence, check_coherence},
 	{"sweep_kstar", experiment_sweep_kstar, check_sweep_kstar},

@@ -320,6 +320,10 @@ TEST(experiments_say_what_their_inputs_lack_before_anything_is_computed)
 			 "'experiment=[\"direction\", \"conditional\"]'", test_scratch_folder());
 	expect(2, "experiment: conditional needs the features of refusal and of harm: \"categories\" "
 		"before it, or a file that has them (from)\n");
+	engine_run(&run, "configs/tiny_gemma2_ap.cfg --set output=%s/out.h5 --set "
+			 "'experiment=[\"jailbreak\"]'", test_scratch_folder());
+	expect(2, "experiment: jailbreak needs \"direction\" before it, or a file to take it from "
+		"(from)\n");
 	engine_run(&run, "configs/tiny_suffix.cfg --set output=%s/out.h5 --set "
 			 "'prompts.suffixes.take=text'", test_scratch_folder());
 	expect(2, "prompts.suffixes.take: suffix needs prompts that grow word by word, \"words\", found "

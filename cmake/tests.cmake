@@ -1,0 +1,191 @@
+# Every test that `make test` runs; included by CMakeLists.txt.
+
+enable_testing()
+add_library(test_support STATIC tests/test.c tests/device_fixture.c)
+target_link_libraries(test_support PUBLIC kernels_ref)
+target_compile_definitions(test_support PRIVATE SAENGINE_SOURCE_ROOT="${CMAKE_SOURCE_DIR}")
+add_library(test_main OBJECT tests/test_main.c) # an object: its main must not be left out
+target_link_libraries(test_main PRIVATE flags)
+
+function(add_engine_test name label)
+  string(REGEX REPLACE "_(cuda|emu|race)$" "" source ${name}) # the same test of another backend
+  add_executable(${name} ${CMAKE_SOURCE_DIR}/tests/${source}.c)
+  target_link_libraries(${name} PRIVATE test_main test_support ${ARGN})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS ${label} SKIP_RETURN_CODE 77)
+endfunction()
+
+# Tests that run ./engine as users do.
+function(add_program_test name label)
+  add_engine_test(${name} ${label} ${ARGN})
+  target_sources(${name} PRIVATE tests/run_engine.c)
+  target_compile_definitions(${name} PRIVATE SAENGINE_BINARY="$<TARGET_FILE:engine>")
+  add_dependencies(${name} engine)
+endfunction()
+
+add_engine_test(test_base unit)
+add_engine_test(test_ops backend)
+if(cuda) # run on a GPU by make gpu-check
+  add_engine_test(test_ops_cuda cuda)
+  foreach(test model method)
+    add_engine_test(test_${test}_cuda cuda ${test})
+    target_sources(test_${test}_cuda PRIVATE tests/golden_model.c)
+  endforeach()
+  foreach(test ops model method)
+    target_compile_definitions(test_${test}_cuda PRIVATE TEST_CUDA)
+  endforeach()
+  add_executable(bench_cuda tests/bench_cuda.c)
+  target_link_libraries(bench_cuda PRIVATE test_support)
+endif()
+add_engine_test(test_op_errors backend)
+add_engine_test(test_gradients backend)
+add_engine_test(test_pool backend)
+add_engine_test(test_formats unit formats)
+target_link_libraries(test_formats PRIVATE ZLIB::ZLIB)
+add_engine_test(test_text unit text)
+add_engine_test(test_prompts unit text)
+add_engine_test(test_chat_template unit text)
+add_engine_test(test_tokenizer golden text)
+add_executable(tokenize tests/tokenize.c) # for tests/parity_tokenizers.py
+target_link_libraries(tokenize PRIVATE text)
+add_engine_test(test_model golden model)
+add_executable(parity_model tests/parity_model.c) # for tests/parity_models.py
+target_link_libraries(parity_model PRIVATE model)
+target_sources(test_model PRIVATE tests/golden_model.c)
+add_engine_test(test_method golden method)
+target_sources(test_method PRIVATE tests/golden_model.c)
+add_engine_test(test_sae golden model)
+add_engine_test(test_results unit run)
+target_include_directories(test_results PRIVATE ${HDF5_INCLUDE_DIRS})
+target_link_libraries(test_results PRIVATE ${HDF5_LIBRARIES})
+add_test(NAME fetch_data COMMAND ${CMAKE_SOURCE_DIR}/tests/test_fetch_data.sh)
+set_tests_properties(fetch_data PROPERTIES LABELS unit)
+add_engine_test(test_writer unit run)
+add_engine_test(test_units unit run)
+target_sources(test_units PRIVATE tests/same_results.c)
+target_include_directories(test_units PRIVATE ${HDF5_INCLUDE_DIRS})
+target_link_libraries(test_units PRIVATE ${HDF5_LIBRARIES})
+add_program_test(test_errors unit)
+add_program_test(test_judge integration run)
+add_program_test(test_run integration)
+target_sources(test_run PRIVATE tests/same_results.c)
+target_include_directories(test_run PRIVATE ${HDF5_INCLUDE_DIRS})
+target_link_libraries(test_run PRIVATE ${HDF5_LIBRARIES})
+
+# Runs that are killed, stopped, or out of disk. test_soak is the same with many kills: make soak.
+add_library(no_space MODULE tests/no_space.c)
+target_compile_definitions(no_space PRIVATE _GNU_SOURCE)
+target_link_libraries(no_space PRIVATE ${CMAKE_DL_LIBS})
+add_program_test(test_resume integration run)
+add_executable(test_soak EXCLUDE_FROM_ALL tests/test_resume.c tests/run_engine.c)
+add_dependencies(test_soak engine)
+target_compile_definitions(test_soak PRIVATE SAENGINE_BINARY="$<TARGET_FILE:engine>")
+target_link_libraries(test_soak PRIVATE test_main test_support run)
+foreach(test test_resume test_soak)
+  add_dependencies(${test} no_space)
+  target_sources(${test} PRIVATE tests/same_results.c)
+  target_include_directories(${test} PRIVATE ${HDF5_INCLUDE_DIRS})
+  target_link_libraries(${test} PRIVATE ${HDF5_LIBRARIES})
+  target_compile_definitions(${test} PRIVATE NO_SPACE_LIBRARY="$<TARGET_FILE:no_space>")
+endforeach()
+target_compile_definitions(test_resume PRIVATE KILLS=20)
+
+add_program_test(test_ranks integration run)
+target_sources(test_ranks PRIVATE tests/same_results.c)
+target_include_directories(test_ranks PRIVATE ${HDF5_INCLUDE_DIRS})
+target_link_libraries(test_ranks PRIVATE ${HDF5_LIBRARIES})
+target_compile_definitions(test_soak PRIVATE KILLS=1000)
+
+# slurm/*.sh under a real Slurm, which the test starts and stops.
+add_test(NAME slurm COMMAND ${CMAKE_SOURCE_DIR}/tests/slurm/test_slurm.sh $<TARGET_FILE:engine>)
+set_tests_properties(slurm PROPERTIES LABELS integration SKIP_RETURN_CODE 77
+  ENVIRONMENT PYTHON=${Python3_EXECUTABLE})
+
+# The two shipped models end to end; what their result files must show, and how other tools see
+# them. The runs are fixtures: they come first, and once.
+find_program(PYTHON3 python3 PATHS /usr/bin NO_DEFAULT_PATH) # what Debian's packages are for
+find_program(PYTHON3 python3)
+find_program(PYTHON3_OF_PATH python3) # the one that pip's torch is for, where there is one
+find_program(RSCRIPT Rscript)
+add_test(NAME test_convert_sae
+  COMMAND ${PYTHON3_OF_PATH} ${CMAKE_SOURCE_DIR}/tests/test_convert_sae.py)
+set_tests_properties(test_convert_sae PROPERTIES LABELS unit SKIP_RETURN_CODE 77)
+set(RESULTS ${CMAKE_BINARY_DIR}/runs)
+add_executable(test_science tests/test_science.c)
+target_link_libraries(test_science PRIVATE run)
+foreach(model gemma2 llama)
+  set(file ${RESULTS}/tiny_${model}_ap.h5)
+  add_test(NAME run_tiny_${model} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+    COMMAND engine configs/tiny_${model}_ap.cfg --set output=${file} --set sae.check=true)
+  add_test(NAME science_tiny_${model} COMMAND test_science ${file})
+  add_test(NAME result_file_tiny_${model}
+    COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_result_file.py ${file})
+  set_tests_properties(run_tiny_${model} PROPERTIES FIXTURES_SETUP tiny_${model})
+  set_tests_properties(science_tiny_${model} result_file_tiny_${model}
+    PROPERTIES FIXTURES_REQUIRED tiny_${model} SKIP_RETURN_CODE 77)
+  if(NOT SAENGINE_SANITIZE) # a minute of Python, in which sanitizers see nothing
+    add_test(NAME report_tiny_${model}
+      COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_report.py ${file})
+    set_tests_properties(report_tiny_${model} PROPERTIES
+      FIXTURES_REQUIRED tiny_${model} SKIP_RETURN_CODE 77)
+  endif()
+  if(RSCRIPT)
+    add_test(NAME result_file_r_tiny_${model}
+      COMMAND ${RSCRIPT} ${CMAKE_SOURCE_DIR}/tests/test_result_file.R ${file})
+    set_tests_properties(result_file_r_tiny_${model} PROPERTIES
+      FIXTURES_REQUIRED tiny_${model} SKIP_RETURN_CODE 77)
+  endif()
+endforeach()
+
+if(NOT cuda) # the CUDA kernels on the CPU
+  enable_language(CXX)
+  add_subdirectory(tests/emu)
+endif()
+
+include(cmake/fuzz.cmake)
+
+# One run of the engine, and what is asked of its result file: by a script that knows what it must
+# show, by the schema, and by the report. The run is a fixture: it comes first, and once.
+function(add_run_tests name config script)
+  set(file ${RESULTS}/${name}.h5)
+  add_test(NAME run_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+    COMMAND engine ${config} --set output=${file} ${ARGN})
+  add_test(NAME science_${name} COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/${script} ${file})
+  add_test(NAME result_file_${name}
+    COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_result_file.py ${file})
+  add_test(NAME report_${name} COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/results/report.py ${file})
+  set_tests_properties(run_${name} PROPERTIES FIXTURES_SETUP ${name})
+  set_tests_properties(science_${name} result_file_${name} report_${name}
+    PROPERTIES FIXTURES_REQUIRED ${name} SKIP_RETURN_CODE 77)
+endfunction()
+
+# The experiments on a few prompts against literal implementations, and, where no sanitizer makes
+# them slow, at the size at which they must show something.
+add_run_tests(golden_paper tests/golden/paper/paper.cfg test_paper.py)
+add_run_tests(golden_open tests/golden/open/open.cfg test_open.py)
+if(NOT SAENGINE_SANITIZE)
+  foreach(name categories conditional suffix jailbreaks probe sweep_kstar)
+    add_run_tests(tiny_${name} configs/tiny_${name}.cfg test_experiments.py)
+  endforeach()
+  foreach(name coherence exact_patching low_cosine interactions prune feature_graph sae_compare)
+    add_run_tests(tiny_${name} configs/tiny_${name}.cfg test_open_questions.py)
+  endforeach()
+endif()
+
+# The small judge on the replies of the first run.
+set(judged ${RESULTS}/tiny_gemma2_ap.h5)
+set(file ${RESULTS}/tiny_judge.h5)
+add_test(NAME run_tiny_judge WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+  COMMAND engine configs/tiny_judge.cfg --set from=${judged} --set output=${file})
+add_test(NAME science_tiny_judge
+  COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_judge.py ${judged} ${file})
+add_test(NAME result_file_tiny_judge
+  COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_result_file.py ${file})
+set_tests_properties(run_tiny_judge PROPERTIES
+  FIXTURES_REQUIRED tiny_gemma2 FIXTURES_SETUP tiny_judge)
+set_tests_properties(science_tiny_judge result_file_tiny_judge PROPERTIES
+  FIXTURES_REQUIRED tiny_judge SKIP_RETURN_CODE 77)
+
+add_test(NAME released_switches COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_released.py
+  $<TARGET_FILE:engine> ${RESULTS})
+set_tests_properties(released_switches PROPERTIES SKIP_RETURN_CODE 77)
