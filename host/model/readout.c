@@ -109,6 +109,9 @@ int readout_kl(struct readout *r, struct tensor p, struct tensor q, double *kl, 
 		TRY(op_kl(r->model->dev, logits_p, logits_q, tensor_rows(r->value, 0, n), err));
 		TRY(download_doubles(r->model->dev, tensor_rows(r->value, 0, n), kl + i, err));
 	}
+	for (size_t i = 0; i < p.rows; i++)
+		if (kl[i] < 0) /* by rounding alone; a NaN stays one */
+			kl[i] = 0;
 	return 0;
 fail:
 	return err->code;

@@ -20,6 +20,11 @@ if ! "$PYTHON" -c "import h5py, matplotlib" 2>/dev/null; then
 	exit 77
 fi
 
+if ! getent hosts "$(hostname)" >/dev/null; then
+	echo "skipped: the name of this machine, $(hostname), has no address, and srun needs one"
+	exit 77
+fi
+
 work=$(mktemp -d /tmp/saengine-slurm.XXXXXX) # short: names of sockets are
 chmod 755 "$work"
 finish() {
