@@ -94,6 +94,16 @@ const char *test_scratch_folder(void)
 	return scratch;
 }
 
+const char *in_scratch(const char *name)
+{
+	static char paths[4][512];
+	static int next;
+	char *path = paths[next++ % 4];
+
+	snprintf(path, sizeof paths[0], "%s/%s", test_scratch_folder(), name);
+	return path;
+}
+
 static bool wanted(const struct test *test, int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++)

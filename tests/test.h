@@ -81,4 +81,7 @@ const char *test_source_root(void);
 /* A fresh empty folder, removed when the process ends. */
 const char *test_scratch_folder(void);
 
+/* The path of a file there, in static storage that the fourth call after reuses. */
+const char *in_scratch(const char *name);
+
 #endif

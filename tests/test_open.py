@@ -12,13 +12,15 @@ import os
 import sys
 
 try:
-    import h5py
+    import h5py  # noqa: F401, so that its absence shows here
     import numpy as np
 except ImportError as e:
     print(f"skipped: {e}; reading result files needs h5py and numpy")
     sys.exit(77)
 
 from test_paper import same_numbers
+
+from golden_tests import run_golden
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden", "open", "golden.npz")
 IDS = ("released", "group")
@@ -67,22 +69,5 @@ TESTS = (feature_sets_are_the_same, orders_and_groups_are_the_same, scores_are_e
          cross_entropies_are_the_same, likelihoods_of_replies_are_the_same)
 
 
-def main():
-    if len(sys.argv) != 2:
-        print(__doc__.split("\n\n")[1].strip(), file=sys.stderr)
-        return 2
-    failed = 0
-    with h5py.File(sys.argv[1], "r") as f, np.load(GOLDEN) as g:
-        for test in TESTS:
-            try:
-                test(f, g)
-                print(f"ok   {test.__name__}")
-            except (AssertionError, KeyError) as e:
-                failed += 1
-                print(f"FAILED {test.__name__}: {e}")
-    print(f"{len(TESTS) - failed} of {len(TESTS)} passed")
-    return failed > 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_golden(__doc__, TESTS, GOLDEN))

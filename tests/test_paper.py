@@ -12,11 +12,13 @@ import os
 import sys
 
 try:
-    import h5py
+    import h5py  # noqa: F401, so that its absence shows here
     import numpy as np
 except ImportError as e:
     print(f"skipped: {e}; reading result files needs h5py and numpy")
     sys.exit(77)
+
+from golden_tests import run_golden
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden", "paper", "golden.npz")
 TOLERANCE = 1e-4
@@ -74,22 +76,5 @@ TESTS = (feature_sets_are_the_same, the_direction_is_the_same, first_tokens_are_
          replies_refuse_the_same_and_cost_the_same)
 
 
-def main():
-    if len(sys.argv) != 2:
-        print(__doc__.split("\n\n")[1], file=sys.stderr)
-        return 2
-    failed = 0
-    with h5py.File(sys.argv[1], "r") as f, np.load(GOLDEN) as g:
-        for test in TESTS:
-            try:
-                test(f, g)
-                print(f"ok   {test.__name__}")
-            except (AssertionError, KeyError) as e:
-                failed += 1
-                print(f"FAILED {test.__name__}: {e}")
-    print(f"{len(TESTS) - failed} of {len(TESTS)} passed")
-    return failed > 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_golden(__doc__, TESTS, GOLDEN))

@@ -27,16 +27,6 @@ static const char *const JOB =
 	" --set save.features=true --set jailbreak.scale=-1.0 --set induce.value=4.0"
 	" --set threads=1";
 
-static const char *in_scratch(const char *name)
-{
-	static char paths[4][256];
-	static int next;
-	char *path = paths[next++ % 4];
-
-	snprintf(path, sizeof paths[0], "%s/%s", test_scratch_folder(), name);
-	return path;
-}
-
 static const char *alone(void)
 {
 	static char path[256];

@@ -33,16 +33,6 @@ static const char *const JOB =
 	" --set save.dtype=float16 --set jailbreak.scale=-1.0 --set induce.value=4.0"
 	" --set threads=1";
 
-static const char *in_scratch(const char *name)
-{
-	static char paths[4][256];
-	static int next;
-	char *path = paths[next++ % 4];
-
-	snprintf(path, sizeof paths[0], "%s/%s", test_scratch_folder(), name);
-	return path;
-}
-
 static int n_units;
 
 static int count_unit(const char *path, const struct stat *st, int kind, struct FTW *ftw)

@@ -22,16 +22,6 @@ static const char *const SHORT_JOB =
 	" --set prompts.harmless_train.limit=24 --set prompts.harmful_test.limit=9"
 	" --set prompts.harmless_test.limit=9 --set generate.max_new_tokens=12";
 
-static const char *result(const char *name)
-{
-	static char paths[4][512];
-	static int next;
-	char *path = paths[next++ % 4];
-
-	snprintf(path, sizeof paths[0], "%s/%s", test_scratch_folder(), name);
-	return path;
-}
-
 #define RUN(...) \
 	do { \
 		engine_run(&run, __VA_ARGS__); \
@@ -42,10 +32,10 @@ TEST(any_number_of_threads_gives_the_same_bits)
 {
 	int n;
 
-	RUN("%s --set output=%s --set threads=1", SHORT_JOB, result("one.h5"));
+	RUN("%s --set output=%s --set threads=1", SHORT_JOB, in_scratch("one.h5"));
 	for (int threads = 2; threads <= 3; threads++) {
-		RUN("%s --set output=%s --set threads=%d", SHORT_JOB, result("more.h5"), threads);
-		n = same_results(result("one.h5"), result("more.h5"), "/");
+		RUN("%s --set output=%s --set threads=%d", SHORT_JOB, in_scratch("more.h5"), threads);
+		n = same_results(in_scratch("one.h5"), in_scratch("more.h5"), "/");
 		CHECK(n > 100, "only %d datasets were compared", n);
 	}
 }
@@ -55,13 +45,13 @@ TEST(features_of_an_earlier_file_give_the_generations_that_one_run_gives)
 	static const char *const groups[] = {"/generations/jailbreak", "/scores/jailbreak",
 		"/generations/induce"};
 
-	RUN("%s --set output=%s", SHORT_JOB, result("whole.h5"));
+	RUN("%s --set output=%s", SHORT_JOB, in_scratch("whole.h5"));
 	RUN("%s --set output=%s --set 'experiment=[\"direction\",\"attribution\"]'", SHORT_JOB,
-		result("first.h5"));
+		in_scratch("first.h5"));
 	RUN("%s --set output=%s --set 'experiment=[\"jailbreak\",\"induce\"]' --set from=%s",
-		SHORT_JOB, result("second.h5"), result("first.h5"));
+		SHORT_JOB, in_scratch("second.h5"), in_scratch("first.h5"));
 	for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
-		CHECK(same_results(result("whole.h5"), result("second.h5"), groups[i]) > 10,
+		CHECK(same_results(in_scratch("whole.h5"), in_scratch("second.h5"), groups[i]) > 10,
 			"%s: too little was compared", groups[i]);
 }
 
@@ -108,50 +98,50 @@ TEST(an_earlier_file_with_a_direction_that_is_not_finite_or_columns_of_two_lengt
 					  "from=%s";
 
 	RUN("%s --set output=%s --set 'experiment=[\"direction\",\"attribution\"]'", SHORT_JOB,
-		result("earlier.h5"));
-	shorten(result("earlier.h5"), "/feature_sets/cossim_ap/global/score");
-	engine_run(&run, SECOND, SHORT_JOB, result("refused.h5"), result("earlier.h5"));
+		in_scratch("earlier.h5"));
+	shorten(in_scratch("earlier.h5"), "/feature_sets/cossim_ap/global/score");
+	engine_run(&run, SECOND, SHORT_JOB, in_scratch("refused.h5"), in_scratch("earlier.h5"));
 	CHECK(run.status == 3 &&
 			strcmp(run.err, "from: /feature_sets/cossim_ap/global/score: expected 20 values as "
 					"/feature_sets/cossim_ap/global/layer has, found 1\n") == 0,
 		"%d: %s", run.status, run.err);
-	spoil(result("earlier.h5"), "/direction/v");
-	engine_run(&run, SECOND, SHORT_JOB, result("refused.h5"), result("earlier.h5"));
+	spoil(in_scratch("earlier.h5"), "/direction/v");
+	engine_run(&run, SECOND, SHORT_JOB, in_scratch("refused.h5"), in_scratch("earlier.h5"));
 	CHECK(run.status == 3 && strstr(run.err, "/direction/v: expected finite values, found nan at "
 						 "component 0 of layer 3\n"),
 		"%d: %s", run.status, run.err);
-	CHECK(!file_exists(result("refused.h5")), "a result was written");
+	CHECK(!file_exists(in_scratch("refused.h5")), "a result was written");
 }
 
 TEST(an_earlier_file_of_another_model_or_other_saes_is_refused)
 {
-	RUN("%s --set output=%s --set 'experiment=[\"direction\"]'", SHORT_JOB, result("origin.h5"));
+	RUN("%s --set output=%s --set 'experiment=[\"direction\"]'", SHORT_JOB, in_scratch("origin.h5"));
 	engine_run(&run, "configs/tiny_llama_ap.cfg --set output=%s --set 'experiment=[\"jailbreak\"]' "
-			 "--set from=%s", result("refused.h5"), result("origin.h5"));
+			 "--set from=%s", in_scratch("refused.h5"), in_scratch("origin.h5"));
 	CHECK(run.status == 3 && strstr(run.err, "was made with another model: expected one with "
 						 "SHA-256"), "%d: %s", run.status, run.err);
 	engine_run(&run, "%s --set output=%s --set 'experiment=[\"induce\"]' --set from=%s "
 			 "--set sae.path=models/tiny-gemma2-base-scope",
-		SHORT_JOB, result("refused.h5"), result("origin.h5"));
+		SHORT_JOB, in_scratch("refused.h5"), in_scratch("origin.h5"));
 	CHECK(run.status == 3 && strstr(run.err, "was made with another SAE: expected one with "
 						 "SHA-256"), "%d: %s", run.status, run.err);
-	CHECK(!file_exists(result("refused.h5")), "a result was written");
+	CHECK(!file_exists(in_scratch("refused.h5")), "a result was written");
 }
 
 TEST(the_best_features_of_an_earlier_file_are_the_sets_of_a_run_that_asks_for_so_many)
 {
 	static const char *const METHODS = "--set 'attribution.methods=[\"cossim_ap\",\"ap\"]'";
 
-	RUN("%s %s --set output=%s --set attribution.k_star=3", SHORT_JOB, METHODS, result("three.h5"));
+	RUN("%s %s --set output=%s --set attribution.k_star=3", SHORT_JOB, METHODS, in_scratch("three.h5"));
 	RUN("%s %s --set output=%s --set attribution.k_star=9 "
 	    "--set 'experiment=[\"direction\",\"attribution\"]'",
-		SHORT_JOB, METHODS, result("nine.h5"));
+		SHORT_JOB, METHODS, in_scratch("nine.h5"));
 	RUN("%s --set output=%s --set experiment=jailbreak --set from=%s --set from_k_star=3",
-		SHORT_JOB, result("best.h5"), result("nine.h5"));
-	CHECK(same_results(result("three.h5"), result("best.h5"), "/generations/jailbreak") > 10,
+		SHORT_JOB, in_scratch("best.h5"), in_scratch("nine.h5"));
+	CHECK(same_results(in_scratch("three.h5"), in_scratch("best.h5"), "/generations/jailbreak") > 10,
 		"too little was compared");
 	engine_run(&run, "%s --set output=%s --set experiment=jailbreak --set from=%s "
-			 "--set from_k_star=10", SHORT_JOB, result("best.h5"), result("nine.h5"));
+			 "--set from_k_star=10", SHORT_JOB, in_scratch("best.h5"), in_scratch("nine.h5"));
 	CHECK(run.status == 2 && strstr(run.err, "from_k_star: expected at most 9, the features of "
 						 "/feature_sets/cossim_ap/global/layer in "),
 		"%d: %s", run.status, run.err);
@@ -164,27 +154,27 @@ TEST(a_file_that_refers_to_its_units_reads_as_one_that_holds_all_and_can_be_move
 					"--set batch.tokens=128";
 	char command[2048];
 
-	RUN("%s %s --set output=%s", SHORT_JOB, SAVE, result("copy.h5"));
-	snprintf(command, sizeof command, "mkdir -p %s %s", result("here"), result("there"));
+	RUN("%s %s --set output=%s", SHORT_JOB, SAVE, in_scratch("copy.h5"));
+	snprintf(command, sizeof command, "mkdir -p %s %s", in_scratch("here"), in_scratch("there"));
 	REQUIRE(system(command) == 0, "no folders");
 	RUN("%s %s --set output=%s --set store.merge=virtual", SHORT_JOB, SAVE,
-		result("here/virtual.h5"));
-	CHECK(same_results(result("copy.h5"), result("here/virtual.h5"), "/") > 100,
+		in_scratch("here/virtual.h5"));
+	CHECK(same_results(in_scratch("copy.h5"), in_scratch("here/virtual.h5"), "/") > 100,
 		"too little was compared");
-	snprintf(command, sizeof command, "mv %s/* %s", result("here"), result("there"));
+	snprintf(command, sizeof command, "mv %s/* %s", in_scratch("here"), in_scratch("there"));
 	REQUIRE(system(command) == 0, "it cannot be moved");
-	CHECK(same_results(result("copy.h5"), result("there/virtual.h5"), "/activations") == 6,
+	CHECK(same_results(in_scratch("copy.h5"), in_scratch("there/virtual.h5"), "/activations") == 6,
 		"activations are lost");
 	snprintf(command, sizeof command, "h5dump -pH -d /activations/blocks.0.hook_resid_post %s | "
-					  "grep -q 'virtual.units/'", result("there/virtual.h5"));
+					  "grep -q 'virtual.units/'", in_scratch("there/virtual.h5"));
 	CHECK(system(command) == 0, "it holds the activations itself");
 }
 
 TEST(a_dry_run_plans_and_writes_nothing)
 {
-	RUN("%s --set output=%s --dry-run", SHORT_JOB, result("dry.h5"));
-	CHECK(!file_exists(result("dry.h5")), "a dry run left a result file");
-	CHECK(!file_exists(result("dry.h5.part")), "a dry run left a part of one");
+	RUN("%s --set output=%s --dry-run", SHORT_JOB, in_scratch("dry.h5"));
+	CHECK(!file_exists(in_scratch("dry.h5")), "a dry run left a result file");
+	CHECK(!file_exists(in_scratch("dry.h5.part")), "a dry run left a part of one");
 	CHECK(strstr(run.out, "jailbreak") && strstr(run.out, "tiny-gemma2"),
 		"the plan does not name model and experiments:\n%s", run.out);
 }

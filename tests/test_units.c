@@ -30,16 +30,6 @@ struct job {
 	size_t die_at;     /* the same, killed */
 };
 
-static const char *path_of(const char *name)
-{
-	static char paths[4][256];
-	static int next;
-	char *path = paths[next++ % 4];
-
-	snprintf(path, sizeof paths[0], "%s/%s", test_scratch_folder(), name);
-	return path;
-}
-
 static int job_open_with(struct job *job, const char *name, const char *inputs, bool fresh,
 	struct err *err)
 {
@@ -50,8 +40,8 @@ static int job_open_with(struct job *job, const char *name, const char *inputs, 
 	job->lab.ranks = &job->ranks;
 	TRY(device_open(&job->lab.dev, "cpu", 1, err));
 	TRY(schedule_make(&job->schedule, lengths, 10, 100, 2, err));
-	TRY(units_open(&job->lab.units, path_of(name), &job->ranks, fresh, inputs, err));
-	return results_create(&job->lab.results, path_of(name), err);
+	TRY(units_open(&job->lab.units, in_scratch(name), &job->ranks, fresh, inputs, err));
+	return results_create(&job->lab.results, in_scratch(name), err);
 fail:
 	return err->code;
 }
@@ -157,7 +147,7 @@ static const char *unit_path(const char *folder, int unit, const char *ending)
 
 	snprintf(name, sizeof name, "%s.units/00-roots-of-small-numbers/%06d.h5%s", folder, unit,
 		ending);
-	return path_of(name);
+	return in_scratch(name);
 }
 
 TEST(rows_are_joined_in_the_order_of_the_units_and_ends_count_through)
@@ -172,7 +162,7 @@ TEST(rows_are_joined_in_the_order_of_the_units_and_ends_count_through)
 
 	REQUIRE_OK(job_whole("join.h5", &sum, &n_computed, &err), &err);
 	CHECK(n_computed == 5, "%d units were computed", n_computed);
-	REQUIRE_OK(results_open(&r, path_of("join.h5"), &err), &err);
+	REQUIRE_OK(results_open(&r, in_scratch("join.h5"), &err), &err);
 	REQUIRE_OK(results_read_floats(r, "/saved/x", 2, dims, &x, &err), &err);
 	CHECK(dims[0] == 25 && dims[1] == 3, "%zu x %zu", dims[0], dims[1]);
 	REQUIRE_OK(results_read_ints(r, "/saved/end", 1, dims, &end, &err), &err);
@@ -198,8 +188,8 @@ TEST(the_folder_is_gone_when_the_result_file_is_complete)
 	int n_computed;
 
 	REQUIRE_OK(job_whole("gone.h5", &sum, &n_computed, &err), &err);
-	CHECK(file_exists(path_of("gone.h5")), "there is no result file");
-	CHECK(!folder_exists(path_of("gone.units")), "the units are still there");
+	CHECK(file_exists(in_scratch("gone.h5")), "there is no result file");
+	CHECK(!folder_exists(in_scratch("gone.units")), "the units are still there");
 }
 
 /* 1 */
@@ -269,7 +259,7 @@ TEST(units_that_stand_are_not_computed_again_and_the_result_is_the_same)
 	CHECK(n_straight == 5 && n_resumed == 1, "%d and %d units", n_straight, n_resumed);
 	CHECK(memcmp(&straight, &resumed, sizeof straight) == 0, "%.17g and %.17g", straight,
 		resumed);
-	CHECK(same_results(path_of("straight.h5"), path_of("resumed.h5"), "/") == 3,
+	CHECK(same_results(in_scratch("straight.h5"), in_scratch("resumed.h5"), "/") == 3,
 		"other datasets");
 }
 
@@ -294,7 +284,7 @@ TEST(units_of_other_inputs_are_refused_with_the_differences_named)
 		"  seed: the units were made with nothing, this run has 3\n"
 		"put the old settings back to go on with that run, or begin anew with --fresh, which "
 		"renames the folder",
-		path_of("other"));
+		in_scratch("other"));
 	CHECK(strcmp(err.text, expected) == 0, "message is\n%s\nexpected\n%s", err.text, expected);
 	CHECK(file_exists(unit_path("other", 4, "")), "a refused run removed units");
 }
@@ -347,7 +337,7 @@ TEST(a_fresh_run_renames_the_old_folder_and_computes_everything)
 		CHECK(!file_exists(unit_path("fresh", 0, "")), "run %d: old units are left", i);
 		snprintf(name, sizeof name, "fresh.units.old-%d/00-roots-of-small-numbers/000000.h5",
 			2 * i - 1);
-		CHECK(file_exists(path_of(name)), "%s is not there", name);
+		CHECK(file_exists(in_scratch(name)), "%s is not there", name);
 	}
 }
 
