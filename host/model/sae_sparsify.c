@@ -101,23 +101,14 @@ static int open_files(struct sae_file *file, struct err *err)
 {
 	struct sae_safetensors *r;
 	struct sae_tensors *t;
-	const struct file_tensor *encoder;
 	char cfg[SAE_PATH];
 
 	TRY(sae_safetensors_open(file, &r, err));
 	t = &r->tensors;
-	encoder = safetensors_find(r->weights, "encoder.weight");
-	if (!encoder || encoder->n_dims != 2)
-		return err_set(err, ERR_INPUT,
-			"%s: expected a tensor \"encoder.weight\" with two dimensions", file->path);
+	TRY(sae_safetensors_encoder(file, err));
 	if (safetensors_find(r->weights, "W_skip"))
 		return refuse(file->path, "a skip connection (W_skip)", err);
-	t->d_sae = file->d_sae = encoder->shape[0];
-	t->d_model = file->d_model = encoder->shape[1];
-	t->enc_by_feature = t->dec_by_feature = true;
-	TRY(sae_tensor_find(r->weights, file->path, "encoder.weight", t->d_sae, t->d_model,
-		&t->W_enc, err));
-	TRY(sae_tensor_find(r->weights, file->path, "encoder.bias", t->d_sae, 0, &t->b_enc, err));
+	t->dec_by_feature = true;
 	TRY(sae_tensor_find(r->weights, file->path, "W_dec", t->d_sae, t->d_model, &t->W_dec, err));
 	TRY(sae_tensor_find(r->weights, file->path, "b_dec", t->d_model, 0, &t->b_dec, err));
 	sae_sibling(file, "cfg.json", cfg);

@@ -212,6 +212,25 @@ int sae_safetensors_open(struct sae_file *file, struct sae_safetensors **out, st
 	return safetensors_open(&r->weights, file->path, err);
 }
 
+int sae_safetensors_encoder(struct sae_file *file, struct err *err)
+{
+	struct sae_safetensors *r = file->reader;
+	struct sae_tensors *t = &r->tensors;
+	const struct file_tensor *encoder = safetensors_find(r->weights, "encoder.weight");
+
+	if (!encoder || encoder->n_dims != 2)
+		return err_set(err, ERR_INPUT,
+			"%s: expected a tensor \"encoder.weight\" with two dimensions", file->path);
+	t->d_sae = file->d_sae = encoder->shape[0];
+	t->d_model = file->d_model = encoder->shape[1];
+	t->enc_by_feature = true;
+	TRY(sae_tensor_find(r->weights, file->path, "encoder.weight", t->d_sae, t->d_model,
+		&t->W_enc, err));
+	return sae_tensor_find(r->weights, file->path, "encoder.bias", t->d_sae, 0, &t->b_enc, err);
+fail:
+	return err->code;
+}
+
 int sae_safetensors_read(struct sae_file *file, const int32_t *ids, size_t n,
 	const struct sae_arrays *out, struct err *err)
 {
