@@ -158,10 +158,11 @@ static __global__ void __launch_bounds__(BLOCK)
 	struct group g = {gates, row_factor(gates, row), products + row * n_feature,
 		marks + row * n_words, 0, 0};
 
+	/* The next group may begin in the same word: the barrier behind the clearing of its histogram
+	 * lies between. */
 	for (g.first = 0; g.first < n_feature; g.first = g.end) {
 		g.end = g.first + group_width < n_feature ? g.first + group_width : n_feature;
 		cut_group(g, top_k, count, partial, found);
-		__syncthreads(); /* the next group may begin in the same word */
 	}
 }
 
