@@ -19,6 +19,7 @@ struct work {
 	size_t skip;
 	struct token_ids replies; /* with stop tokens, end to end */
 	size_t *start;            /* [n + 1] */
+	size_t *length;           /* [n] tokens of prompt and reply */
 	struct schedule schedule;
 	struct runner runner;
 	struct kv_cache prefix;
@@ -36,7 +37,8 @@ struct work {
 static int collect_replies(struct work *w, const struct continuation *c, struct err *err)
 {
 	w->start = calloc(c->n + 1, sizeof *w->start);
-	if (!w->start)
+	w->length = calloc(c->n + 1, sizeof *w->length);
+	if (!w->start || !w->length)
 		return err_nomem(err, "replies", c->n * sizeof *w->start);
 	for (size_t i = 0; i < c->n; i++) {
 		TRY(vec_append(&w->replies, c->tokens.data + c->start[i],
@@ -44,35 +46,23 @@ static int collect_replies(struct work *w, const struct continuation *c, struct 
 		if (c->ended_by[i] >= 0)
 			TRY(vec_push(&w->replies, c->ended_by[i], err));
 		w->start[i + 1] = w->replies.n;
+		w->length[i] = lab_tokens(w->lab, w->prompts->data[i], w->skip).n +
+			w->start[i + 1] - w->start[i];
 	}
 	return 0;
 fail:
 	return err->code;
 }
 
-static int make_schedule(struct work *w, struct err *err)
-{
-	const size_t n = w->prompts->n, most = (size_t)w->lab->config->batch.tokens;
-	size_t *lengths = malloc(n * sizeof *lengths + 1);
-	int rc;
-
-	if (!lengths)
-		return err_nomem(err, "a schedule", n * sizeof *lengths);
-	for (size_t i = 0; i < n; i++)
-		lengths[i] = lab_tokens(w->lab, w->prompts->data[i], w->skip).n + w->start[i + 1] -
-			w->start[i];
-	rc = schedule_make(&w->schedule, lengths, n, most, most, err);
-	free(lengths);
-	return rc;
-}
-
 static int work_open(struct work *w, const struct continuation *replies,
 	const struct condition *condition, struct err *err)
 {
+	const size_t most = (size_t)w->lab->config->batch.tokens;
+
 	TRY(condition_open(&w->condition, w->lab, condition, err));
 	w->skip = condition_is_local(&w->condition) ? 0 : w->lab->n_prefix;
 	TRY(collect_replies(w, replies, err));
-	TRY(make_schedule(w, err));
+	TRY(schedule_make(&w->schedule, w->length, w->prompts->n, most, most, err));
 	w->spans = calloc(w->schedule.most_prompts + 1, sizeof *w->spans);
 	w->reply_spans = calloc(w->schedule.most_prompts + 1, sizeof *w->reply_spans);
 	w->ids = calloc(w->schedule.most_prompts + 1, sizeof *w->ids);
@@ -99,6 +89,7 @@ static void work_close(struct work *w)
 	schedule_free(&w->schedule);
 	free(w->replies.data);
 	free(w->start);
+	free(w->length);
 	free(w->spans);
 	free(w->reply_spans);
 	free(w->ids);

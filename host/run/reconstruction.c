@@ -28,7 +28,7 @@ struct work {
 	struct reconstruction *out;
 	size_t n_layer, d;
 	struct token_ids ids;   /* prompt behind the prefix and reply, prompt after prompt */
-	size_t *start, *scored; /* [n + 1] into ids; [n] tokens of the reply */
+	size_t *start, *scored, *length; /* [n + 1] into ids; [n] tokens of the reply, of all but the last */
 	struct schedule schedule;
 	struct runner runner;
 	struct kv_cache prefix;
@@ -78,26 +78,12 @@ static int collect_sequences(struct work *w, const struct continuation *replies,
 		w->start[i + 1] = w->ids.n;
 		w->scored[i] = w->ids.n - w->start[i] - prompt.n;
 		w->out->n_scored[i] = (int32_t)w->scored[i];
-		w->out->n_tokens[i] = (int32_t)(w->start[i + 1] - w->start[i] - 1);
+		w->length[i] = w->start[i + 1] - w->start[i] - 1;
+		w->out->n_tokens[i] = (int32_t)w->length[i];
 	}
 	return 0;
 fail:
 	return err->code;
-}
-
-static int make_schedule(struct work *w, struct err *err)
-{
-	const size_t n = w->prompts->n, most = (size_t)w->lab->config->batch.tokens;
-	size_t *lengths = malloc(n * sizeof *lengths + 1);
-	int rc;
-
-	if (!lengths)
-		return err_nomem(err, "a schedule", n * sizeof *lengths);
-	for (size_t i = 0; i < n; i++)
-		lengths[i] = (size_t)w->out->n_tokens[i];
-	rc = schedule_make(&w->schedule, lengths, n, most, most, err);
-	free(lengths);
-	return rc;
 }
 
 static int allocate_out(struct reconstruction *r, size_t n_layer, size_t n, struct err *err)
@@ -156,15 +142,16 @@ static int allocate_host(struct work *w, struct err *err)
 
 static int work_open(struct work *w, const struct continuation *replies, struct err *err)
 {
-	const size_t n = w->prompts->n;
+	const size_t n = w->prompts->n, most = (size_t)w->lab->config->batch.tokens;
 
 	TRY(allocate_out(w->out, w->n_layer, n, err));
 	w->start = calloc(n + 1, sizeof *w->start);
 	w->scored = calloc(n + 1, sizeof *w->scored);
-	if (!w->start || !w->scored)
+	w->length = calloc(n + 1, sizeof *w->length);
+	if (!w->start || !w->scored || !w->length)
 		return err_nomem(err, "reconstruction", n * sizeof *w->start);
 	TRY(collect_sequences(w, replies, err));
-	TRY(make_schedule(w, err));
+	TRY(schedule_make(&w->schedule, w->length, n, most, most, err));
 	TRY(allocate_host(w, err));
 	TRY(carve_allocate(w->lab->dev, layout, w, &w->memory, err));
 	TRY(op_scale(w->lab->dev, 0, w->zero, err));
@@ -189,6 +176,7 @@ static void work_close(struct work *w)
 	free(w->ids.data);
 	free(w->start);
 	free(w->scored);
+	free(w->length);
 	free(w->spans);
 	free(w->row);
 	free(w->target);
