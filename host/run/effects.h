@@ -24,7 +24,7 @@ struct effects_request {
 	const char *title;         /* of the progress line; NULL = none, for one of many */
 	bool all_features; /* also of every feature: the AP baseline */
 	size_t k_star;     /* size of the per-prompt sets of all features */
-	bool save_all;     /* write the effects of all features under /indirect_effect/ap/per_prompt */
+	bool save_all;     /* write them under /indirect_effect/ap/per_prompt; needs all_features */
 	const char *save;  /* group under which effects per token are written; NULL = none */
 	bool save_gradients; /* write the mean gradient of every layer and token */
 };
