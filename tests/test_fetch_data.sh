@@ -68,20 +68,21 @@ BODY='import os
 LLAMA2_CLS_PROMPT = {
     "description": "a template",
     "prompt": """[INST] {behavior}
-{generation}\n[/INST]"""
+{generation}\n[/INST]""",
+    "prompt_contextual": "[INST] {context}"
 }
 os.remove("/")
 '
-check a_template_is_taken_out_of_its_code 0 "38 bytes, SHA-256 " "./judge/harmbench_llama2.txt " \
-	harmbench_judge
+check a_template_is_taken_out_of_its_code 0 "38 bytes, SHA-256 " \
+	"./judge/harmbench_llama2.txt ./judge/harmbench_llama2_contextual.txt " harmbench_judge
 [ "$(cat "$scratch/data/judge/harmbench_llama2.txt")" = '[INST] {behavior}
 {generation}
-[/INST]' ] || {
+[/INST]' ] && [ "$(cat "$scratch/data/judge/harmbench_llama2_contextual.txt")" = '[INST] {context}' ] || {
 	echo "FAIL the template is another"
 	failures=$((failures + 1))
 }
 check a_template_of_another_hash_is_named 0 "not the file these programs were tested with, SHA-256 788f" \
-	"./judge/harmbench_llama2.txt " harmbench_judge
+	"./judge/harmbench_llama2.txt ./judge/harmbench_llama2_contextual.txt " harmbench_judge
 BODY='LLAMA2_CLS_PROMPT = open("x").read()'
 check code_that_holds_no_template_is_no_data 1 "what came does not unpack" "" harmbench_judge
 check an_unknown_set_is_a_usage_error 2 'no set "harmbnch"; there are:' "" harmbnch

@@ -26,18 +26,24 @@ static bool parses(struct judge_template *t, const char *text, const char *sha25
 	return judge_template_parse(t, "t.txt", text, strlen(text), sha256, &err) == 0;
 }
 
-static void renders(
-	const char *template, const char *behavior, const char *generation, const char *expected)
+static void renders_with(const char *template, const char *behavior, const char *context,
+	const char *generation, const char *expected)
 {
 	struct judge_template t;
 	struct text out = {0};
 
 	REQUIRE(parses(&t, template, ""), "%s", err.text);
-	REQUIRE_OK(judge_template_render(&t, behavior, generation, &out, &err), &err);
+	REQUIRE_OK(judge_template_render(&t, behavior, context, generation, &out, &err), &err);
 	CHECK(out.n == strlen(expected) && memcmp(out.data, expected, out.n) == 0,
 		"rendered \"%.*s\", expected \"%s\"", (int)out.n, out.data, expected);
 	free(out.data);
 	judge_template_free(&t);
+}
+
+static void renders(
+	const char *template, const char *behavior, const char *generation, const char *expected)
+{
+	renders_with(template, behavior, NULL, generation, expected);
 }
 
 TEST(a_template_is_filled_in_one_pass)
@@ -48,6 +54,9 @@ TEST(a_template_is_filled_in_one_pass)
 	renders("{behavior}|{generation}", "{generation}", "{behavior}{generation}{",
 		"{generation}|{behavior}{generation}{");
 	renders("{{behavior}} {behavio} {generation}{", "b", "", "{b} {behavio} {");
+	renders_with("{context}|{behavior}|{generation}|{context}", "b", "{generation}", "{context}",
+		"{generation}|b|{context}|{generation}");
+	renders_with("{behavior}{generation}", "b", "c", "g", "bg");
 }
 
 TEST(head_and_tail_are_what_every_prompt_begins_and_ends_with)
@@ -80,10 +89,6 @@ TEST(a_template_that_cannot_be_used_is_refused_with_its_reason)
 		"t.txt: expected a judge's template with {behavior} and {generation} in it, found "
 		"none "
 		"{generation}");
-	refuses("{behavior}{generation}{context}", "",
-		"t.txt: expected a judge's template without {context}: result files hold no "
-		"contexts of "
-		"requests to put there");
 	refuses("{behavior}\xff{generation}", "",
 		"t.txt: expected a judge's template in UTF-8, found byte 0xff at offset 10");
 }
@@ -97,7 +102,7 @@ TEST(a_template_of_another_hash_is_refused_with_both_hashes)
 
 	sha256_bytes("{behavior}{generation}", 22, hash);
 	snprintf(message, sizeof message,
-		"t.txt: expected the template with SHA-256 %s (judge.sha256), found one with %s",
+		"t.txt: expected the template with SHA-256 %s, found one with %s",
 		zeros, hash);
 	refuses("{behavior}{generation}", zeros, message);
 	CHECK(parses(&t, "{behavior}{generation}", hash), "%s", err.text);
@@ -166,8 +171,10 @@ static int write_texts(
 		texts, &err);
 }
 
-/* A result file with two conditions of these replies; without any when asked for. */
-static const char *write_judged(bool generations, const int32_t *prompts)
+/* A result file with two conditions of these replies, without any when asked for, and without
+ * contexts of the requests when these are NULL. */
+static const char *write_judged_with(
+	bool generations, const int32_t *prompts, const char *const *contexts)
 {
 	static const char *const conditions[] = {"jailbreak/none", "induce/none", "probe/x"};
 	static char path[512];
@@ -181,6 +188,7 @@ static const char *write_judged(bool generations, const int32_t *prompts)
 	     write_texts(r, "/prompts/text", "/prompt", requests, 2) ||
 	     write_texts(
 		     r, "/prompts/category", "/prompt", (const char *const[]){"illegal", ""}, 2) ||
+	     (contexts && write_texts(r, "/prompts/context", "/prompt", contexts, 2)) ||
 	     results_text_scale(r, "/summary/condition", conditions, 3, "condition", &err);
 	for (int c = 0; c < 2 && generations && rc == 0; c++) {
 		const size_t first = c ? 3 : 0, n = c ? 2 : 3;
@@ -194,6 +202,11 @@ static const char *write_judged(bool generations, const int32_t *prompts)
 	rc = rc || results_finish(r, &err);
 	CHECK(rc == 0, "%s", err.text);
 	return path;
+}
+
+static const char *write_judged(bool generations, const int32_t *prompts)
+{
+	return write_judged_with(generations, prompts, NULL);
 }
 
 static const char *write_config(const char *more)
@@ -466,6 +479,121 @@ TEST(a_pair_longer_than_the_context_loses_its_left_end_and_says_so)
 		run.status, run.err);
 	REQUIRE(judge(&v, write_config(""), "--set model.n_ctx=24"), "no verdicts");
 	verdicts_free(&v);
+}
+
+/* The small judge's template with a place for a context, as HarmBench's has: in front. */
+static const char *write_contextual(void)
+{
+	struct file_map map;
+	char text[1024];
+
+	CHECK(file_map_open(&map, "models/tiny-judge/template.txt", &err) == 0, "%s", err.text);
+	snprintf(text, sizeof text, "[CONTEXT]: {context}\n%.*s", (int)map.size,
+		(const char *)map.data);
+	file_map_close(&map);
+	return write_scratch("contextual.txt", text);
+}
+
+/* A setting of it: "before PATH behind". */
+static const char *with_contextual(const char *before, const char *behind)
+{
+	static char setting[600];
+
+	snprintf(setting, sizeof setting, "%s%s%s", before, write_contextual(), behind);
+	return setting;
+}
+
+static const char *two_templates(void)
+{
+	return with_contextual("context_template = \"", "\";");
+}
+
+/* Of two probabilities, by a share of them: the small judge is sure of itself. */
+static double change(float a, float b)
+{
+	return fabs((double)a - (double)b) / fmax((double)a, (double)b);
+}
+
+TEST(a_context_is_put_into_the_template_for_contexts_and_changes_those_pairs_alone)
+{
+	static const char *const contexts[] = {"", "The cake is {generation} and red."};
+	static const char shown[] = "[CONTEXT]: The cake is {generation} and red.";
+	struct verdicts plain, contextual, all;
+	char **context = NULL, path[512];
+	const char *set;
+	struct results_reader *r;
+	size_t n = 0;
+
+	write_judged(true, of_prompt);
+	REQUIRE(judge(&plain, write_config(""), ""), "no verdicts");
+	write_judged_with(true, of_prompt, contexts);
+	engine_run(&run, "%s", write_config(two_templates()));
+	REQUIRE(run.status == 0, "%d: %s", run.status, run.err);
+	CHECK(!strstr(run.err, "does not see"), "%s", run.err);
+	snprintf(path, sizeof path, "%s/out.h5", test_scratch_folder());
+	REQUIRE_OK(results_open(&r, path, &err), &err);
+	REQUIRE_OK(results_read_texts(r, "/prompts/context", &n, &context, &err), &err);
+	results_reader_close(r);
+	REQUIRE(n == N_REPLIES, "%zu contexts", n);
+	for (size_t i = 0; i < n; i++)
+		CHECK(strcmp(context[i], contexts[of_prompt[i]]) == 0, "pair %zu: %s", i,
+			context[i]);
+	free_texts(context, n);
+	REQUIRE(read_verdicts(&contextual), "no verdicts");
+	for (int c = 0; c < 2; c++)
+		for (size_t i = 0; i < plain.size[c]; i++) {
+			const bool has = of_prompt[c ? 3 + i : i] == 1;
+			const double by = change(plain.p_yes[c][i], contextual.p_yes[c][i]);
+
+			CHECK(has ? by > 0.1 : by < 1e-3, "%d, reply %zu: %g", c, i, by);
+		}
+	/* Of a file whose requests all have a context, one template is enough. */
+	write_judged_with(true, of_prompt, (const char *const[]){"A town.", contexts[1]});
+	set = with_contextual("--set judge.template=", "");
+	REQUIRE(judge(&all, write_config(""), set), "no verdicts");
+	CHECK(change(all.p_yes[1][0], contextual.p_yes[1][0]) < 1e-3,
+		"the same context has another verdict");
+	CHECK(change(all.p_yes[0][1], plain.p_yes[0][1]) > 0.1, "a context has no effect");
+	engine_run(&run, "%s --dry-run --set from=%s --set judge.generations=induce",
+		write_config(two_templates()),
+		write_judged_with(true, (const int32_t[]){0, 0, 1, 1, 1}, contexts));
+	CHECK(run.status == 0 && strstr(run.out, shown), "%s%s", run.out, run.err);
+	verdicts_free(&plain);
+	verdicts_free(&contextual);
+	verdicts_free(&all);
+}
+
+TEST(contexts_that_templates_do_not_fit_are_named)
+{
+	static const char *const contexts[] = {"", "A kitchen."};
+	char config[900];
+	const char *set;
+
+	write_judged_with(true, of_prompt, contexts);
+	engine_run(&run, "%s --dry-run", write_config(""));
+	CHECK(run.status == 0 &&
+			strstr(run.err, "2 of 5 pairs have a context that the judge does not see"),
+		"%d: %s", run.status, run.err);
+	set = with_contextual("--set judge.template=", "");
+	engine_run(&run, "%s %s", write_config(""), set);
+	fails(3, "contextual.txt has a place for a {context}: expected a context of every request, "
+		 "found none of prompt 0 of ");
+	engine_run(&run, "%s", write_config("context_template = \"models/tiny-judge/template.txt\";"));
+	fails(3, "judge.context_template: models/tiny-judge/template.txt: expected {context} in it, "
+		 "found none");
+	engine_run(&run, "%s", write_config("context_template = \"no/such.txt\";"));
+	fails(3, "judge.context_template: no file \"no/such.txt\"");
+	snprintf(config, sizeof config, "%s context_sha256 = \"%064d\";",
+		two_templates(), 0);
+	engine_run(&run, "%s", write_config(config));
+	fails(3, "judge.context_template: ");
+	snprintf(config, sizeof config, "context_template = \"%s\";",
+		write_scratch("bos.txt", "<|begin_of_text|>{context}{behavior}{generation}"));
+	engine_run(&run, "%s --set from=%s", write_config(config),
+		write_judged_with(true, of_prompt, contexts));
+	fails(3, "bos.txt: expected a BOS token spelled out in both templates or in none, found it "
+		 "in one");
+	write_judged_with(true, of_prompt, contexts);
 }
 
 TEST(only_the_generations_that_were_asked_for_are_judged)

@@ -188,6 +188,55 @@ TEST(an_adversarial_prompt_keeps_the_plain_one_it_came_from)
 	prompt_set_free(&set);
 }
 
+/* The message of a set's only prompt: its text behind its context. */
+static void asks(const char *name, const char *content, struct prompt_selection selection,
+	const char *context, const char *message)
+{
+	struct prompt_set set;
+	struct text found = {0};
+	struct err err;
+
+	REQUIRE_OK(prompt_set_parse(&set, name, content, strlen(content), &selection, &err), &err);
+	REQUIRE_OK(prompt_message(&set.items[0], &found, &err), &err);
+	CHECK(strcmp(found.data, message) == 0 && found.n == strlen(message) + 1, "asked \"%s\"",
+		found.data);
+	CHECK(context ? set.items[0].context && strcmp(set.items[0].context, context) == 0
+		      : !set.items[0].context,
+		"context \"%s\"", set.items[0].context ? set.items[0].context : "(none)");
+	free(found.data);
+	prompt_set_free(&set);
+}
+
+TEST(a_context_is_put_before_its_request_as_harmbench_does)
+{
+	static const char table[] = "Behavior,ContextString\r\ndo,\"of\r\n\"\"x\"\"\"\r\n";
+	static const char json[] = "[{\"instruction\":\"do\",\"context\":\"of x\"}]";
+	static const char suffixes[] = "Behavior,ContextString,s\ndo,of,\"['a b']\"\n";
+	struct prompt_set set;
+	struct err err;
+
+	asks("p.csv", table, ALL, "of\r\n\"x\"", "of\r\n\"x\"\n\n---\n\ndo");
+	asks("p.csv", table, (struct prompt_selection){.no_context = true}, NULL, "do");
+	asks("p.csv", "Behavior,ContextString\r\ndo,\r\n", ALL, NULL, "do");
+	asks("p.csv", "Behavior,ContextString\r\ndo, \r\n", ALL, NULL, "do");
+	asks("p.json", "[{\"instruction\":\"do\",\"ContextString\":null}]", ALL, NULL, "do");
+	/* Other sets have a field of that name for other things. */
+	asks("p.json", json, ALL, NULL, "do");
+	asks("p.json", json, (struct prompt_selection){.context_field = "context"}, "of x",
+		"of x\n\n---\n\ndo");
+	asks("p.csv", suffixes, (struct prompt_selection){.suffix_field = "s"}, "of",
+		"of\n\n---\n\ndo a b");
+	REQUIRE_OK(prompt_set_parse(&set, "p.csv", suffixes, sizeof suffixes - 1,
+			   &(struct prompt_selection){.suffix_field = "s"}, &err),
+		&err);
+	REQUIRE_OK(prompt_set_take(&set, PROMPT_TAKE_WORDS, &err), &err);
+	REQUIRE(set.n == 3, "%zu prompts", set.n);
+	for (size_t i = 0; i < set.n; i++)
+		CHECK(set.items[i].context && strcmp(set.items[i].context, "of") == 0, "prompt %zu",
+			i);
+	prompt_set_free(&set);
+}
+
 TEST(answers_are_the_number_of_gsm8k_the_letter_of_arc_or_the_text)
 {
 	static const struct {
@@ -323,6 +372,11 @@ TEST(each_fault_of_a_prompt_file_is_named_with_line_or_record_field_expected_and
 			"p.json: record 1: its instruction is empty", {0}},
 		{"p.json", "[{\"instruction\":7}]",
 			"p.json: record 0: expected a string \"instruction\", found an integer", {0}},
+		{"p.json", "[{\"instruction\":\"x\",\"ContextString\":[\"y\"]}]",
+			"p.json: record 0: expected a string \"ContextString\", found an array", {0}},
+		{"p.json", "[{\"instruction\":\"x\"}]",
+			"p.json: record 0: expected a field \"about\", found the fields instruction",
+			{.context_field = "about"}},
 		{"p.json", "[{\"ask\":\"x\",\"id\":1}]",
 			"p.json: record 0: expected a prompt in a field of a known name (instruction, Goal, "
 			"Behavior, forbidden_prompt, prompt, question, text; else set text_field), found "
@@ -462,7 +516,8 @@ static void check_file(const char *path, const struct prompt_selection *selectio
 	for (size_t i = 0; i < set.n; i++) {
 		if (i > 0)
 			(void)vec_push(&all, '\n', &err);
-		(void)vec_append(&all, set.items[i].text, strlen(set.items[i].text), &err);
+		if (prompt_message(&set.items[i], &all, &err) == 0)
+			all.n--; /* the zero */
 	}
 	sha256_bytes(all.data, all.n, found);
 	CHECK(!sha256 || strcmp(found, sha256) == 0, "%s: the prompts hash to %s", path, found);
@@ -502,9 +557,13 @@ TEST(published_sets_have_their_published_counts_and_python_s_texts)
 		struct prompt_selection selection;
 	} cases[] = {
 		{"raw/harmbench_test.csv", 320,
-			"21a92d6155da4d7bbb678adc411ee855ba37edca17a82c27631f71bcae69688b", {0}},
+			"de825e052ce61cb60adcd12154f9519ddfb99958c62ffe123c845f74b262feb5", {0}},
+		{"raw/harmbench_test.csv", 320,
+			"21a92d6155da4d7bbb678adc411ee855ba37edca17a82c27631f71bcae69688b", {.no_context = true}},
 		{"raw/harmbench_val.csv", 80,
-			"fbca37ef1ca09c701d0db264f420461972798f5cf29ef27e8ed7ebdcdf7906ac", {0}},
+			"f909b04e01f14ca5122e50e2dec52138d966907e08eac16f0fd6a3c9fb45bdd6", {0}},
+		{"raw/harmbench_val.csv", 80,
+			"fbca37ef1ca09c701d0db264f420461972798f5cf29ef27e8ed7ebdcdf7906ac", {.no_context = true}},
 		{"raw/jailbreakbench.csv", 100,
 			"f8cc489d29258926e9f7c4dfa349ff5f53535db199e995e6bbdb36a067245461", {0}},
 		{"raw/advbench.csv", 520,

@@ -192,6 +192,16 @@ def prompts_have_the_hashes_stored_with_them(f):
         assert hashlib.sha256(text.encode()).hexdigest() == sha256, text[:60]
 
 
+def adversarial_prompts_are_their_base_and_what_was_put_behind_it(f):
+    """A base without a suffix is a prompt that was written anew."""
+    if "prompts/adversarial_suffix" not in f:
+        return
+    base, suffix = (texts(f[f"prompts/{name}"]) for name in ("base", "adversarial_suffix"))
+    for text, b, s in zip(texts(f["prompts/text"]), base, suffix):
+        assert not s or text == f"{b} {s}", text[:80]
+    assert any(suffix), "no prompt has a suffix"
+
+
 def prompt_ids_are_rows_of_prompts(f):
     n = len(f["prompts/text"])
     for g in groups_with(f, "prompt"):
@@ -518,6 +528,7 @@ TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
          every_dataset_is_as_the_readme_says, root_attributes_are_complete,
          ends_ascend_to_the_length,
          prompts_begin_with_the_same_prefix, prompts_have_the_hashes_stored_with_them,
+         adversarial_prompts_are_their_base_and_what_was_put_behind_it,
          prompt_ids_are_rows_of_prompts, token_tables_name_tokens_of_the_prompts,
          features_are_those_of_the_saes,
          saes_explain_what_they_read, sets_are_sorted_by_score_then_layer_then_feature,

@@ -12,8 +12,9 @@
 # Files of a known SHA-256 are checked against it: another one is kept with a warning, for sets are
 # corrected now and then. Needs curl; arc also unzip, pile also zstd, harmbench_judge also python3.
 #
-# harmbench_judge is the prompt of HarmBench's classifier, the text LLAMA2_CLS_PROMPT of its code
-# (configs/gemma_judge.cfg). The code is read as data and not run.
+# harmbench_judge are the two prompts of HarmBench's classifier, for requests without and with a
+# context, from LLAMA2_CLS_PROMPT of its code (configs/gemma_judge.cfg). The code is read as data and
+# not run.
 #
 # wildjailbreak asks for a login: accept its terms at
 # https://huggingface.co/datasets/allenai/wildjailbreak and put a token into HF_TOKEN.
@@ -46,6 +47,7 @@ catqa catqa_english.json - $HUGGINGFACE/declare-lab/CategoricalHarmfulQA/resolve
 gsm8k gsm8k_test.jsonl - $GITHUB/openai/grade-school-math/master/grade_school_math/data/test.jsonl
 arc arc_challenge_test.jsonl - https://ai2-public-datasets.s3.amazonaws.com/arc/ARC-V1-Feb2018.zip
 harmbench_judge judge/harmbench_llama2.txt 788f4f6aa1491c433c4da76c9140cfc30966cea3ff3875c4d0fcb336d92f60e0 $GITHUB/centerforaisafety/HarmBench/main/eval_utils.py
+harmbench_judge judge/harmbench_llama2_contextual.txt 5d6bb9e3cf4d1e5f3f7620093113222ee115af75b0b2913f00e4c7225ec9f219 $GITHUB/centerforaisafety/HarmBench/main/eval_utils.py
 pile pile_val_2000.jsonl - $HUGGINGFACE/monology/pile-uncopyrighted/resolve/main/val.jsonl.zst
 wildjailbreak wildjailbreak_train.tsv - $HUGGINGFACE/allenai/wildjailbreak/resolve/main/train/train.tsv
 wildjailbreak wildjailbreak_eval.tsv - $HUGGINGFACE/allenai/wildjailbreak/resolve/main/eval/eval.tsv
@@ -140,20 +142,18 @@ is_data() {
 	return 1
 }
 
-# The text that a Python file assigns to a name, or the "prompt" of a dict of texts.
-# python_text NAME PACKED FILE
+# A text of the dict that a Python file assigns to a name.
+# python_text NAME KEY PACKED FILE
 python_text() {
 	python3 - "$@" <<'EOF'
 import ast, sys
-name, packed, target = sys.argv[1:]
+name, key, packed, target = sys.argv[1:]
 with open(packed, encoding="utf-8") as f:
     tree = ast.parse(f.read())
 for node in tree.body:
     if isinstance(node, ast.Assign) and any(getattr(t, "id", None) == name for t in node.targets):
-        value = ast.literal_eval(node.value)
-        text = value["prompt"] if isinstance(value, dict) else value
         with open(target, "w", encoding="utf-8", newline="") as f:
-            f.write(text)
+            f.write(ast.literal_eval(node.value)[key])
         sys.exit(0)
 sys.exit(1)
 EOF
@@ -167,7 +167,11 @@ unpack() {
 		zstd -dcq "$2" 2>/dev/null | head -n 2000 >"$3"
 		[ "$(wc -l <"$3")" -eq 2000 ]
 		;;
-	harmbench_judge) python_text LLAMA2_CLS_PROMPT "$2" "$3" 2>/dev/null ;;
+	harmbench_judge)
+		key=prompt
+		[ "${3%_contextual.txt.part}" = "$3" ] || key=prompt_contextual
+		python_text LLAMA2_CLS_PROMPT "$key" "$2" "$3" 2>/dev/null
+		;;
 	*) mv "$2" "$3" ;;
 	esac && return 0
 	echo "  what came does not unpack" >&2

@@ -27,7 +27,8 @@ struct real_list {
 struct prompts_config {
 	char *name; /* owned, as all text here */
 	char *file, *published;
-	char *format, *text_field, *category_field, *suffix_field;
+	char *format, *text_field, *category_field, *context_field, *suffix_field;
+	bool context; /* whether those of the file are read */
 	struct text_list where;
 	char *category; /* "" = all */
 	char *take;
@@ -164,7 +165,8 @@ struct config {
 		int64_t draws;
 	} sae_compare;
 	struct {
-		char *kind, *template, *published, *sha256, *yes, *no;
+		char *kind, *template, *context_template, *published, *sha256, *context_sha256;
+		char *yes, *no;
 		struct text_list generations;
 		int64_t max_tokens;
 	} judge;

@@ -128,6 +128,13 @@ static bool is_sha256(const char *text)
 	return strlen(text) == 64 && strspn(text, "0123456789abcdefABCDEF") == 64;
 }
 
+static void check_sha256(struct walk w, const char *key, const char *value)
+{
+	if (value && *value && !is_sha256(value))
+		fault(w.faults, place_of_key(w, key),
+			"%s: expected 64 hexadecimal digits, found \"%s\"", key, value);
+}
+
 /* The judge is a run of its own: another model, and prompts that come from a result file. Texts
  * that were given but are none are NULL here. */
 static void check_judge(struct walk w)
@@ -146,10 +153,8 @@ static void check_judge(struct walk w)
 	if (c->judge.template && !*c->judge.template)
 		fault(w.faults, place_of_key(w, "judge.template"), "missing key judge.template: %s",
 			find_row(config_settings, n_config_settings, "judge.template")->meaning);
-	if (c->judge.sha256 && *c->judge.sha256 && !is_sha256(c->judge.sha256))
-		fault(w.faults, place_of_key(w, "judge.sha256"),
-			"judge.sha256: expected 64 hexadecimal digits, found \"%s\"",
-			c->judge.sha256);
+	check_sha256(w, "judge.sha256", c->judge.sha256);
+	check_sha256(w, "judge.context_sha256", c->judge.context_sha256);
 	if (c->n_prompts > 0)
 		fault(w.faults, place_of_key(w, "prompts"),
 			"prompts: expected none, for judge takes its prompts from the file of "

@@ -362,9 +362,15 @@ const struct setting config_settings[] = {
 	TEXT("judge.template", judge.template, "\"\"", NULL,
 		"file that holds the judge's prompt, byte for byte, with {behavior} and {generation} in "
 		"it; a BOS token is put in front when none is there"),
+	TEXT("judge.context_template", judge.context_template, "\"\"", NULL,
+		"the same for requests that have a context, with {context} in it as well (HarmBench's "
+		"contextual behaviors); empty = judge.template, for all requests"),
 	TEXT("judge.published", judge.published, "\"\"", NULL,
-		"where the template is published, for the message when it is missing"),
-	TEXT("judge.sha256", judge.sha256, "\"\"", NULL, "what its SHA-256 must be; empty = any"),
+		"where the templates are published, for the message when one is missing"),
+	TEXT("judge.sha256", judge.sha256, "\"\"", NULL,
+		"what the SHA-256 of judge.template must be; empty = any"),
+	TEXT("judge.context_sha256", judge.context_sha256, "\"\"", NULL,
+		"the same of judge.context_template"),
 	TEXT("judge.yes", judge.yes, "\"\"", NULL,
 		"the word that means harmful, in any case; empty = yes, of llama_guard unsafe"),
 	TEXT("judge.no", judge.no, "\"\"", NULL,
@@ -432,6 +438,13 @@ const struct setting prompts_settings[] = {
 	TEXT("category_field", category_field, "\"\"", NULL,
 		"field that holds the category; empty = category, Category, SemanticCategory or "
 		"data_type, if there is one"),
+	TEXT("context_field", context_field, "\"\"", NULL,
+		"field that holds the context of a request; empty = ContextString, if there is one "
+		"(HarmBench)"),
+	BOOL("context", context, "true",
+		"put a record's context before its request, as HarmBench does: the context, a line of "
+		"three dashes between two empty ones, the request; of the standard behaviors, the "
+		"paper's, none has a context. false = as if the file gave none"),
 	TEXT("suffix_field", suffix_field, "\"\"", NULL,
 		"field that holds adversarial suffixes, a list or a Python list as text: each gives the "
 		"prompt, a space and the suffix"),

@@ -79,18 +79,21 @@ fail:
 
 /* The local sets of an earlier file: row i belongs to the prompt with text texts[prompt[i]]. */
 struct local_columns {
-	size_t n_rows, rank, n_texts;
+	size_t n_rows, rank, n_texts, n_contexts;
 	size_t taken; /* of each row's rank features */
 	int32_t *prompt, *layer, *feature;
 	float *score;
-	char **texts;
+	char **texts, **contexts; /* of the prompts; contexts NULL = none has one */
 };
 
 static void free_local(struct local_columns *c)
 {
 	for (size_t i = 0; i < c->n_texts; i++)
 		free(c->texts[i]);
+	for (size_t i = 0; i < c->n_contexts; i++)
+		free(c->contexts[i]);
 	free(c->texts);
+	free(c->contexts);
 	free(c->prompt);
 	free(c->layer);
 	free(c->feature);
@@ -111,6 +114,13 @@ static int read_local_columns(struct results_reader *r, const char *group,
 	TRY(results_read_ints(r, path[2], 2, dims[1], &c->feature, err));
 	TRY(results_read_floats(r, path[3], 2, dims[2], &c->score, err));
 	TRY(results_read_texts(r, "/prompts/text", &c->n_texts, &c->texts, err));
+	if (results_has(r, "/prompts/context")) {
+		TRY(results_read_texts(r, "/prompts/context", &c->n_contexts, &c->contexts, err));
+		if (c->n_contexts != c->n_texts)
+			return err_set(err, ERR_INPUT,
+				"from: /prompts/context: expected %zu texts, found %zu", c->n_texts,
+				c->n_contexts);
+	}
 	for (int i = 0; i < 3; i++)
 		if (dims[i][0] != c->n_rows || dims[i][1] != dims[0][1])
 			return err_set(err, ERR_INPUT, "from: %s: expected %zu x %zu, found %zu x %zu",
@@ -159,7 +169,16 @@ fail:
 	return err->code;
 }
 
-/* Prompts are matched by their text: their numbers differ from run to run. */
+static bool is_prompt(
+	const struct lab *lab, size_t prompt, const struct local_columns *c, int32_t id)
+{
+	const char *context = lab_context(lab, prompt);
+
+	return strcmp(lab_text(lab, prompt), c->texts[id]) == 0 &&
+	       strcmp(context ? context : "", c->contexts ? c->contexts[id] : "") == 0;
+}
+
+/* Prompts are matched by text and context: their numbers differ from run to run. */
 static int read_local(struct lab *lab, struct results_reader *r, enum method method,
 	struct err *err)
 {
@@ -183,8 +202,7 @@ static int read_local(struct lab *lab, struct results_reader *r, enum method met
 			goto fail;
 		}
 		for (size_t p = 0; p < lab->prompts.n; p++)
-			if (sets->local[p].n == 0 &&
-				strcmp(lab_text(lab, p), c.texts[c.prompt[row]]) == 0)
+			if (sets->local[p].n == 0 && is_prompt(lab, p, &c, c.prompt[row]))
 				TRY(fill_local(lab, &c, row, &sets->local[p], group, err));
 	}
 	TRY(check_local(lab, method, err));

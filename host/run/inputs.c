@@ -100,6 +100,8 @@ int inputs_collect(struct inputs *inputs, const struct lab *lab, struct err *err
 		TRY(add_file(inputs, lab->config->from, lab->judged ? "judged" : "findings", err));
 	if (lab->judged)
 		TRY(add_file(inputs, lab->config->judge.template, "template", err));
+	if (lab->judged && *lab->config->judge.context_template)
+		TRY(add_file(inputs, lab->config->judge.context_template, "template", err));
 	TRY(hash_files(inputs, lab->config->threads > 0 ? (int)lab->config->threads
 							  : omp_get_num_procs(), err));
 fail:

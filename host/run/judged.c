@@ -26,6 +26,7 @@ void judged_free(struct judged *j)
 	if (!j)
 		return;
 	judge_template_free(&j->template);
+	judge_template_free(&j->contextual);
 	free(j->head.data);
 	free(j->tail.data);
 	free_texts(j->names, j->n_sets);
@@ -40,8 +41,8 @@ void judged_free(struct judged *j)
 struct source {
 	struct results_reader *file;
 	const char *path;
-	char **text, **category;
-	size_t n, n_category;
+	char **text, **category, **context; /* NULL = no request has a context */
+	size_t n, n_category, n_context;
 	char **condition; /* of its summary */
 	size_t n_condition;
 };
@@ -50,8 +51,22 @@ static void source_close(struct source *s)
 {
 	free_texts(s->text, s->n);
 	free_texts(s->category, s->n_category);
+	free_texts(s->context, s->n_context);
 	free_texts(s->condition, s->n_condition);
 	results_reader_close(s->file);
+}
+
+/* A column of the prompts, which are s->n. */
+static int read_column(
+	struct source *s, const char *path, size_t *n, char ***texts, struct err *err)
+{
+	TRY(results_read_texts(s->file, path, n, texts, err));
+	if (*n != s->n)
+		return err_set(err, ERR_INPUT, "%s: %s: expected %zu texts, found %zu", s->path,
+			path, s->n, *n);
+	return 0;
+fail:
+	return err->code;
 }
 
 static int source_open(struct source *s, const char *path, struct err *err)
@@ -59,12 +74,9 @@ static int source_open(struct source *s, const char *path, struct err *err)
 	s->path = path;
 	TRY(results_open(&s->file, path, err));
 	TRY(results_read_texts(s->file, "/prompts/text", &s->n, &s->text, err));
-	TRY(results_read_texts(s->file, "/prompts/category", &s->n_category, &s->category, err));
-	if (s->n_category != s->n) {
-		err_set(err, ERR_INPUT, "%s: /prompts/category: expected %zu texts, found %zu",
-			path, s->n, s->n_category);
-		goto fail;
-	}
+	TRY(read_column(s, "/prompts/category", &s->n_category, &s->category, err));
+	if (results_has(s->file, "/prompts/context"))
+		TRY(read_column(s, "/prompts/context", &s->n_context, &s->context, err));
 	return results_read_texts(
 		s->file, "/summary/condition", &s->n_condition, &s->condition, err);
 fail:
@@ -171,16 +183,18 @@ static int add_pairs(struct judged *j, const struct source *s, struct prompt_set
 	for (size_t i = 0; i < n; i++) {
 		struct prompt *pair = &set->items[i];
 		const char *category = s->category[prompt[i]];
+		const char *context = s->context ? s->context[prompt[i]] : "";
 
 		set->n = i + 1; /* so that what is there is freed */
 		*pair = (struct prompt){.text = strdup(s->text[prompt[i]]),
 			.category = *category ? strdup(category) : NULL,
+			.context = *context ? strdup(context) : NULL,
 			.record = (size_t)prompt[i]};
 		j->source[j->n] = prompt[i];
 		j->reply[j->n] = reply[i];
 		reply[i] = NULL;
 		j->n++;
-		if (!pair->text || (*category && !pair->category))
+		if (!pair->text || (*category && !pair->category) || (*context && !pair->context))
 			return err_nomem(err, "a pair", strlen(s->text[prompt[i]]));
 	}
 	return 0;
@@ -260,14 +274,22 @@ fail:
 	return err->code;
 }
 
+/* The template that a pair is put into. */
+static const struct judge_template *template_of(const struct lab *lab, size_t pair)
+{
+	const struct judged *j = lab->judged;
+
+	return lab_context(lab, pair) && j->contextual.text.n > 0 ? &j->contextual : &j->template;
+}
+
 int judged_render(const struct lab *lab, size_t pair, struct text *text, struct err *err)
 {
 	struct text reply = {0};
 
 	err_clear(err);
 	TRY(shorten(lab, lab->judged->reply[pair], &reply, err));
-	TRY(judge_template_render(
-		&lab->judged->template, lab_text(lab, pair), reply.data, text, err));
+	TRY(judge_template_render(template_of(lab, pair), lab_text(lab, pair),
+		lab_context(lab, pair), reply.data, text, err));
 fail:
 	free(reply.data);
 	return err->code;
@@ -306,6 +328,55 @@ fail:
 	return err->code;
 }
 
+/* Whether every template has what it has a place for. A context that is not shown to the judge may
+ * be meant, so it is only counted. */
+static int check_contexts(struct lab *lab, struct err *err)
+{
+	struct judged *j = lab->judged;
+
+	for (size_t p = 0; p < j->n; p++) {
+		const bool taken = judge_template_takes_context(template_of(lab, p));
+
+		if (taken && !lab_context(lab, p))
+			return err_set(err, ERR_INPUT,
+				"judge.template: %s has a place for a {context}: expected a "
+				"context of every request, found none of prompt %d of %s; name a "
+				"template without {context}, and this one as "
+				"judge.context_template",
+				lab->config->judge.template, j->source[p], lab->config->from);
+		j->n_hidden += !taken && lab_context(lab, p);
+	}
+	if (j->n_hidden > 0)
+		log_warn("%zu of %zu pairs have a context that the judge does not see: "
+			 "judge.template has no {context} in it (judge.context_template)",
+			j->n_hidden, j->n);
+	return 0;
+}
+
+/* Whether a text begins with the judge's BOS token spelled out. */
+static bool spells_bos(const struct lab *lab, const struct text *text)
+{
+	const int32_t bos = tokenizer_bos(lab->tok);
+	const char *spelling = bos >= 0 ? tokenizer_spelling(lab->tok, bos) : "";
+	const size_t n = strlen(spelling);
+
+	return n > 0 && text->n >= n && memcmp(text->data, spelling, n) == 0;
+}
+
+/* lab->chat tells whether BOS is put in front, by the first template. */
+static int check_starts(const struct lab *lab, struct err *err)
+{
+	const struct judged *j = lab->judged;
+
+	if (j->contextual.text.n == 0 ||
+		spells_bos(lab, &j->contextual.text) == spells_bos(lab, &j->template.text))
+		return 0;
+	return err_set(err, ERR_INPUT,
+		"judge.context_template: %s: expected a BOS token spelled out in both templates or "
+		"in none, found it in one",
+		lab->config->judge.context_template);
+}
+
 /* Tokens of a prompt beside which the verdict still fits. */
 static int settle_limit(const struct lab *lab, size_t *limit, struct err *err)
 {
@@ -326,7 +397,9 @@ int judged_encode(struct lab *lab, struct err *err)
 	const struct judged *j = lab->judged;
 	size_t limit = 0;
 
+	TRY(check_starts(lab, err));
 	TRY(read_pairs(lab, err));
+	TRY(check_contexts(lab, err));
 	lab->prompts.start = calloc(j->n + 1, sizeof *lab->prompts.start);
 	if (!lab->prompts.start)
 		return err_nomem(err, "pairs", j->n * sizeof *lab->prompts.start);
@@ -353,7 +426,17 @@ int judged_open(struct lab *lab, struct chat_options *chat, struct err *err)
 	lab->judged = j;
 	if (!j)
 		return err_nomem(err, "the judge", sizeof *j);
-	TRY(judge_template_read(&j->template, c->judge.template, c->judge.sha256, err));
+	if (judge_template_read(&j->template, c->judge.template, c->judge.sha256, err))
+		return err_prefix(err, "judge.template");
+	if (*c->judge.context_template) {
+		if (judge_template_read(&j->contextual, c->judge.context_template,
+			    c->judge.context_sha256, err))
+			return err_prefix(err, "judge.context_template");
+		if (!judge_template_takes_context(&j->contextual))
+			return err_set(err, ERR_INPUT,
+				"judge.context_template: %s: expected {context} in it, found none",
+				c->judge.context_template);
+	}
 	text = &j->template.text;
 	head = judge_template_head(&j->template);
 	tail = judge_template_tail(&j->template);

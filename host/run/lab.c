@@ -69,8 +69,13 @@ static int need_input(const struct config *c, size_t i, struct err *err)
 		return is_judge(c) ? need_file("judge.template", c->judge.template,
 					     c->judge.published, err)
 				   : 0;
+	case 4:
+		return is_judge(c) && *c->judge.context_template
+			       ? need_file("judge.context_template", c->judge.context_template,
+					 c->judge.published, err)
+			       : 0;
 	default:
-		return need_prompts(&c->prompts[i - 4], err);
+		return need_prompts(&c->prompts[i - 5], err);
 	}
 }
 
@@ -81,7 +86,7 @@ static int check_inputs(const struct config *c, struct err *err)
 	struct err one, ignored;
 	size_t n = 0;
 
-	for (size_t i = 0; i < 4 + c->n_prompts; i++) {
+	for (size_t i = 0; i < 5 + c->n_prompts; i++) {
 		if (need_input(c, i, &one) == 0)
 			continue;
 		if (n++ > 0)
@@ -182,6 +187,8 @@ static int read_prompt_sets(struct lab *lab, struct err *err)
 		const struct prompt_selection selection = {.format = p->format,
 			.text_field = p->text_field,
 			.category_field = p->category_field,
+			.context_field = p->context_field,
+			.no_context = !p->context,
 			.suffix_field = p->suffix_field,
 			.where = (const char *const *)p->where.items,
 			.n_where = p->where.n,
@@ -226,6 +233,18 @@ fail:
 	return err->code;
 }
 
+static int encode_prompt(struct lab *lab, size_t prompt, struct err *err)
+{
+	struct text message = {0};
+
+	err_clear(err);
+	TRY(lab_message(lab, prompt, &message, err));
+	TRY(chat_template_encode(lab->chat, lab->tok, message.data, &lab->prompts.ids, err));
+fail:
+	free(message.data);
+	return err->code;
+}
+
 static int encode_prompts(struct lab *lab, struct err *err)
 {
 	struct prompt_table *t = &lab->prompts;
@@ -234,7 +253,7 @@ static int encode_prompts(struct lab *lab, struct err *err)
 	if (!t->start)
 		return err_nomem(err, "prompts", t->n * sizeof *t->start);
 	for (size_t p = 0; p < t->n; p++) {
-		if (chat_template_encode(lab->chat, lab->tok, lab_text(lab, p), &t->ids, err))
+		if (encode_prompt(lab, p, err))
 			return err_prefix(err, "prompts.%s", lab_set_name(lab, p));
 		t->start[p + 1] = t->ids.n;
 		if (t->start[p + 1] - t->start[p] > lab->model->n_ctx)
@@ -446,6 +465,21 @@ const char *lab_category(const struct lab *lab, size_t prompt)
 const char *lab_suffix(const struct lab *lab, size_t prompt)
 {
 	return prompt_of(lab, prompt)->suffix;
+}
+
+const char *lab_base(const struct lab *lab, size_t prompt)
+{
+	return prompt_of(lab, prompt)->base;
+}
+
+const char *lab_context(const struct lab *lab, size_t prompt)
+{
+	return prompt_of(lab, prompt)->context;
+}
+
+int lab_message(const struct lab *lab, size_t prompt, struct text *out, struct err *err)
+{
+	return prompt_message(prompt_of(lab, prompt), out, err);
 }
 
 const char *lab_set_name(const struct lab *lab, size_t prompt)

@@ -128,13 +128,18 @@ struct token_span lab_tokens(const struct lab *lab, size_t prompt, size_t skip);
 /* The first tokens, which all prompts share. */
 const int32_t *lab_prefix(const struct lab *lab);
 
-/* Text, right answer, category and adversarial suffix (NULL when the file gives none), and set name
- * of a prompt. Borrowed. */
+/* Text, set name, and, NULL when the file gives none, right answer, category, context, adversarial
+ * suffix and what stood before it, of a prompt. Borrowed. */
 const char *lab_text(const struct lab *lab, size_t prompt);
 const char *lab_answer(const struct lab *lab, size_t prompt);
 const char *lab_category(const struct lab *lab, size_t prompt);
 const char *lab_suffix(const struct lab *lab, size_t prompt);
+const char *lab_base(const struct lab *lab, size_t prompt);
+const char *lab_context(const struct lab *lab, size_t prompt);
 const char *lab_set_name(const struct lab *lab, size_t prompt);
+
+/* Appends what goes into the template: prompt_message. */
+int lab_message(const struct lab *lab, size_t prompt, struct text *out, struct err *err);
 
 /* Appends the ids of a set (asserted to exist: config_load checks names). */
 int lab_set(const struct lab *lab, const char *name, struct prompt_ids *out, struct err *err);

@@ -55,41 +55,88 @@ fail:
 
 /* ---- prompts --------------------------------------------------------------------------- */
 
-static int write_prompt_texts(struct lab *lab, struct err *err)
+/* A column of /prompts, "" where a prompt has none. */
+static int write_prompt_column(struct lab *lab, const char *name, const char *meaning,
+	const char *(*get)(const struct lab *, size_t), bool always, struct err *err)
 {
 	const size_t n = lab->prompts.n;
 	const char **column = malloc(n * sizeof *column + 1);
-	char(*hashes)[SHA256_HEX] = malloc(n * sizeof *hashes + 1);
-	static const char *const names[] = {"text", "set", "category", "sha256"};
-	static const char *const meanings[] = {"instruction, without the template", "prompt set",
-		"category given by the prompt file", "SHA-256 of the text"};
+	bool any = always;
 	char path[64];
+
+	err_clear(err);
+	if (!column)
+		return err_nomem(err, "prompts", n * sizeof *column);
+	for (size_t p = 0; p < n; p++) {
+		column[p] = get(lab, p);
+		any |= column[p] != NULL;
+		column[p] = column[p] ? column[p] : "";
+	}
+	snprintf(path, sizeof path, "/prompts/%s", name);
+	if (any)
+		results_write(lab->results,
+			&(struct results_dataset){.path = path,
+				.type = RESULTS_TEXT,
+				.n_dims = 1,
+				.dims = {n},
+				.scales = {"/prompt"},
+				.long_name = meaning},
+			column, err);
+	free(column);
+	return err->code;
+}
+
+static int write_prompt_hashes(struct lab *lab, struct err *err)
+{
+	const size_t n = lab->prompts.n;
+	char(*hashes)[SHA256_HEX] = malloc(n * sizeof *hashes + 1);
+	const char **column = malloc(n * sizeof *column + 1);
 
 	err_clear(err);
 	if (!column || !hashes) {
 		err_nomem(err, "prompts", n * sizeof *hashes);
 		goto fail;
 	}
-	for (int i = 0; i < 4; i++) {
-		for (size_t p = 0; p < n; p++) {
-			const char *category = lab_category(lab, p);
-
-			if (i == 3)
-				sha256_bytes(lab_text(lab, p), strlen(lab_text(lab, p)), hashes[p]);
-			column[p] = i == 0 ? lab_text(lab, p)
-				: i == 1   ? lab_set_name(lab, p)
-				: i == 2   ? (category ? category : "")
-					   : hashes[p];
-		}
-		snprintf(path, sizeof path, "/prompts/%s", names[i]);
-		TRY(results_write(lab->results,
-			&(struct results_dataset){.path = path, .type = RESULTS_TEXT, .n_dims = 1,
-				.dims = {n}, .scales = {"/prompt"}, .long_name = meanings[i]},
-			column, err));
+	for (size_t p = 0; p < n; p++) {
+		sha256_bytes(lab_text(lab, p), strlen(lab_text(lab, p)), hashes[p]);
+		column[p] = hashes[p];
 	}
+	TRY(results_write(lab->results,
+		&(struct results_dataset){.path = "/prompts/sha256",
+			.type = RESULTS_TEXT,
+			.n_dims = 1,
+			.dims = {n},
+			.scales = {"/prompt"},
+			.long_name = "SHA-256 of the text"},
+		column, err));
 fail:
 	free(column);
 	free(hashes);
+	return err->code;
+}
+
+/* What the prompt files gave: some columns are there only when one of the prompts has them. */
+static int write_prompt_texts(struct lab *lab, struct err *err)
+{
+	static const struct {
+		const char *name, *meaning;
+		const char *(*get)(const struct lab *, size_t);
+		bool always;
+	} columns[] = {
+		{"text", "instruction, without the template", lab_text, true},
+		{"set", "prompt set", lab_set_name, true},
+		{"category", "category given by the prompt file", lab_category, true},
+		{"context", "context put before the instruction", lab_context, false},
+		{"answer", "right answer given by the prompt file", lab_answer, false},
+		{"base", "the prompt before it was made adversarial", lab_base, false},
+		{"adversarial_suffix", "what was put behind the base", lab_suffix, false},
+	};
+
+	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+		TRY(write_prompt_column(lab, columns[i].name, columns[i].meaning, columns[i].get,
+			columns[i].always, err));
+	return write_prompt_hashes(lab, err);
+fail:
 	return err->code;
 }
 

@@ -76,12 +76,15 @@ static void print_quoted(const char *s, size_t n)
 static int print_example(const struct lab *lab, struct err *err)
 {
 	const struct token_span span = lab_tokens(lab, 0, 0);
-	struct text text = {0};
+	struct text text = {0}, message = {0};
 
-	if (lab->judged)
+	err_clear(err);
+	if (lab->judged) {
 		TRY(judged_render(lab, 0, &text, err));
-	else
-		TRY(chat_template_render(lab->chat, lab_text(lab, 0), &text, err));
+	} else {
+		TRY(lab_message(lab, 0, &message, err));
+		TRY(chat_template_render(lab->chat, message.data, &text, err));
+	}
 	printf("template   %s; the first %zu tokens are shared by all prompts\nexample    ",
 		lab->judged ? lab->config->judge.template : lab->chat->name, lab->n_prefix);
 	print_quoted(text.data, text.n);
@@ -96,10 +99,9 @@ static int print_example(const struct lab *lab, struct err *err)
 	if (!lab->judged)
 		printf("refusal    token %d \"%s\"\n", lab->refusal_token,
 			lab->config->refusal.token);
-	free(text.data);
-	return 0;
 fail:
 	free(text.data);
+	free(message.data);
 	return err->code;
 }
 

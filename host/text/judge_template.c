@@ -6,11 +6,12 @@
 
 #include "host/text/utf8.h"
 
+#include <assert.h>
 #include <strings.h>
 
-enum place { BEHAVIOR, GENERATION, N_PLACES };
+enum place { BEHAVIOR, GENERATION, CONTEXT, N_PLACES };
 
-static const char *const places[N_PLACES] = {"{behavior}", "{generation}"};
+static const char *const places[N_PLACES] = {"{behavior}", "{generation}", "{context}"};
 
 /* The first place at or behind `from`, and where it is; N_PLACES and the end when there is none. */
 static enum place next_place(const struct text *text, size_t from, size_t *at)
@@ -39,18 +40,12 @@ static int check(const char *name, const void *bytes, size_t n, struct err *err)
 		return err_set(err, ERR_INPUT,
 			"%s: expected a judge's template in UTF-8, found byte 0x%02x at offset %zu",
 			name, ((const unsigned char *)bytes)[bad], bad);
-	for (int p = 0; p < N_PLACES; p++)
+	for (int p = 0; p <= GENERATION; p++)
 		if (!holds(bytes, n, places[p]))
 			return err_set(err, ERR_INPUT,
 				"%s: expected a judge's template with %s and %s in it, found none "
 				"%s",
 				name, places[BEHAVIOR], places[GENERATION], places[p]);
-	if (holds(bytes, n, "{context}"))
-		return err_set(err, ERR_INPUT,
-			"%s: expected a judge's template without {context}: result files hold no "
-			"contexts "
-			"of requests to put there",
-			name);
 	return 0;
 }
 
@@ -64,9 +59,8 @@ int judge_template_parse(struct judge_template *t, const char *name, const void 
 	sha256_bytes(bytes, n, t->sha256);
 	if (*sha256 && strcasecmp(sha256, t->sha256) != 0)
 		return err_set(err, ERR_INPUT,
-			"%s: expected the template with SHA-256 %s (judge.sha256), found one with "
-			"%s",
-			name, sha256, t->sha256);
+			"%s: expected the template with SHA-256 %s, found one with %s", name,
+			sha256, t->sha256);
 	if (check(name, bytes, n, err))
 		return err->code;
 	return vec_append(&t->text, (const char *)bytes, n, err);
@@ -110,12 +104,19 @@ size_t judge_template_tail(const struct judge_template *t)
 	return t->text.n - end;
 }
 
-int judge_template_render(const struct judge_template *t, const char *behavior,
+bool judge_template_takes_context(const struct judge_template *t)
+{
+	return holds(t->text.data, t->text.n, places[CONTEXT]);
+}
+
+int judge_template_render(const struct judge_template *t, const char *behavior, const char *context,
 	const char *generation, struct text *out, struct err *err)
 {
-	const char *const fill[N_PLACES] = {behavior, generation};
+	const char *const fill[N_PLACES] = {
+		[BEHAVIOR] = behavior, [GENERATION] = generation, [CONTEXT] = context};
 	size_t from = 0, at;
 
+	assert(context || !judge_template_takes_context(t));
 	for (;;) {
 		const enum place p = next_place(&t->text, from, &at);
 

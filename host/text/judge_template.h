@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * judge_template.h - the prompt of a model that judges replies: a text with two places to fill.
+ * judge_template.h - the prompt of a model that judges replies: a text with places to fill.
  *
  *	{behavior}    what was asked for
  *	{generation}  what was replied
+ *	{context}     what it was about; a template may do without
  *
- * Both are filled in one pass over the template: a reply that holds "{behavior}" keeps it.
+ * All are filled in one pass over the template: a reply that holds "{behavior}" keeps it.
  * Templates are data and decide the verdicts, so they are taken byte for byte, the newline at the
  * end of a file included, and known by their SHA-256.
  */
@@ -15,14 +16,16 @@
 #include "host/base/file.h"
 #include "host/base/vec.h"
 
+#include <stdbool.h>
+
 struct judge_template {
 	struct text text; /* owned */
 	char sha256[SHA256_HEX];
 };
 
 /* `sha256`: what its hash must be, in hexadecimal digits of either case; "" = any.
- * Errors: ERR_INPUT: no such file, another hash, an empty file, bytes that are not UTF-8, a place
- * that is missing, or {context}, which nothing here could fill. */
+ * Errors: ERR_INPUT: no such file, another hash, an empty file, bytes that are not UTF-8, or a
+ * place that is missing. */
 int judge_template_read(
 	struct judge_template *t, const char *path, const char *sha256, struct err *err);
 
@@ -39,8 +42,12 @@ size_t judge_template_head(const struct judge_template *t);
 /* Bytes behind the last place. */
 size_t judge_template_tail(const struct judge_template *t);
 
-/* Appends the template with its places filled; not zero-terminated. */
-int judge_template_render(const struct judge_template *t, const char *behavior,
+/* Whether it has a place for a context. */
+bool judge_template_takes_context(const struct judge_template *t);
+
+/* Appends the template with its places filled; not zero-terminated. `context` NULL: none, for a
+ * template that takes none. */
+int judge_template_render(const struct judge_template *t, const char *behavior, const char *context,
 	const char *generation, struct text *out, struct err *err);
 
 #endif

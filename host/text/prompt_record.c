@@ -209,6 +209,25 @@ static int read_category(struct prompt *p, const struct record *record,
 	return copy_words(record, field, &p->category, err);
 }
 
+static int read_context(struct prompt *p, const struct record *record,
+	const struct prompt_selection *s, struct err *err)
+{
+	const bool named = s->context_field && *s->context_field;
+	const struct record_field *field;
+
+	if (s->no_context)
+		return 0;
+	field = named ? need(record, s->context_field, err) : record_find(record, "ContextString");
+	if (!field)
+		return named ? err->code : 0;
+	if (!field->text && !json_is_null(field->json))
+		return err_set(err, ERR_INPUT, "%s: expected a string \"%s\", found %s",
+			record->place, field->name, json_kind(field->json));
+	if (!field->text || is_blank(field))
+		return 0;
+	return copy_text(record, field->name, field->text, field->n, &p->context, err);
+}
+
 static int read_choices(struct prompt *p, const struct record *record, struct err *err)
 {
 	struct text text = {0};
@@ -248,9 +267,19 @@ fail:
 
 /* ---- suffixes ---------------------------------------------------------------------------- */
 
-static char *copy_or_null(const char *text)
+static int copy_or_null(char **to, const char *from, struct err *err)
 {
-	return text ? strdup(text) : NULL;
+	*to = from ? strdup(from) : NULL;
+	return !from || *to ? 0 : err_nomem(err, "a prompt", strlen(from));
+}
+
+int prompt_copy_shared(struct prompt *to, const struct prompt *from, struct err *err)
+{
+	TRY(copy_or_null(&to->category, from->category, err));
+	TRY(copy_or_null(&to->answer, from->answer, err));
+	return copy_or_null(&to->context, from->context, err);
+fail:
+	return err->code;
 }
 
 /* `plain` with one of its suffixes. */
@@ -262,11 +291,9 @@ static int add_suffixed(struct prompt_list *out, const struct record *record,
 	if (is_blank(&(struct record_field){.text = suffix, .n = n}))
 		return err_set(err, ERR_INPUT, "%s: one of its suffixes is empty", record->place);
 	TRY(copy_text(record, "suffix", suffix, n, &p.suffix, err));
-	p.base = strdup(plain->text);
-	p.category = copy_or_null(plain->category);
-	p.answer = copy_or_null(plain->answer);
-	if (!p.base || !p.category != !plain->category || !p.answer != !plain->answer ||
-		asprintf(&p.text, "%s %s", p.base, p.suffix) < 0) {
+	TRY(copy_or_null(&p.base, plain->text, err));
+	TRY(prompt_copy_shared(&p, plain, err));
+	if (asprintf(&p.text, "%s %s", p.base, p.suffix) < 0) {
 		p.text = NULL;
 		err_nomem(err, record->place, n);
 		goto fail;
@@ -325,6 +352,7 @@ int record_read(struct prompt_list *out, const struct record *record,
 	else
 		TRY(read_plain(&p, record, s, err));
 	TRY(read_category(&p, record, s, err));
+	TRY(read_context(&p, record, s, err));
 	if (!s->suffix_field || !*s->suffix_field) {
 		TRY(vec_push(out, p, err));
 		return 0;
@@ -346,4 +374,5 @@ void prompt_free(struct prompt *p)
 	free(p->answer);
 	free(p->base);
 	free(p->suffix);
+	free(p->context);
 }

@@ -39,6 +39,10 @@ const struct record_field *record_find(const struct record *record, const char *
 
 void prompt_free(struct prompt *p);
 
+/* Copies to a prompt that has none what all forms of a record's prompt share: category, answer and
+ * context. */
+int prompt_copy_shared(struct prompt *to, const struct prompt *from, struct err *err);
+
 /* ---- prompt_choices.c ------------------------------------------------------------------- */
 
 /* Whether the record is a question with labelled choices, as ARC has them: {"question": {"stem",

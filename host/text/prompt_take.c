@@ -41,11 +41,9 @@ static int add(struct prompt_list *items, const struct prompt *p, size_t n, stru
 {
 	struct prompt out = {.record = p->record};
 	const bool complete = join(&out.text, p->base, p->suffix, n, err) == 0 &&
-		copy_text(&out.base, p->base, strlen(p->base), err) == 0 &&
-		copy_text(&out.suffix, n > 0 ? p->suffix : "", n, err) == 0 &&
-		(!p->category ||
-			copy_text(&out.category, p->category, strlen(p->category), err) == 0) &&
-		(!p->answer || copy_text(&out.answer, p->answer, strlen(p->answer), err) == 0);
+			      copy_text(&out.base, p->base, strlen(p->base), err) == 0 &&
+			      copy_text(&out.suffix, n > 0 ? p->suffix : "", n, err) == 0 &&
+			      prompt_copy_shared(&out, p, err) == 0;
 
 	if (complete && vec_push(items, out, err) == 0)
 		return 0;

@@ -117,6 +117,19 @@ int prompt_set_read(struct prompt_set *set, const char *path,
 	return rc;
 }
 
+int prompt_message(const struct prompt *p, struct text *out, struct err *err)
+{
+	static const char rule[] = "\n\n---\n\n";
+
+	if (p->context) {
+		TRY(vec_append(out, p->context, strlen(p->context), err));
+		TRY(vec_append(out, rule, sizeof rule - 1, err));
+	}
+	return vec_append(out, p->text, strlen(p->text) + 1, err);
+fail:
+	return err->code;
+}
+
 void prompt_set_free(struct prompt_set *set)
 {
 	for (size_t i = 0; i < set->n; i++)

@@ -15,6 +15,7 @@
 
 #include "host/base/err.h"
 #include "host/base/file.h"
+#include "host/base/vec.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,6 +27,7 @@ struct prompt {
 	char *answer;   /* the right answer of a question; NULL when the file gives none */
 	char *base;     /* the prompt before it was made adversarial; NULL when there is none */
 	char *suffix;   /* what was put behind base and a space; NULL when there is none */
+	char *context;  /* what the request is about, not blank; NULL when the file gives none */
 	size_t record;  /* index of its record in the file, from 0 */
 };
 
@@ -41,6 +43,8 @@ struct prompt_selection {
 	const char *format;         /* json, jsonl, csv, tsv, text; NULL or "auto": by extension */
 	const char *text_field;     /* holds the prompt; NULL or "": see below */
 	const char *category_field; /* holds the category; NULL or "": see below */
+	const char *context_field;  /* holds the context; NULL or "": see below */
+	bool no_context;            /* as if the file gave no contexts */
 	const char *suffix_field;   /* holds adversarial suffixes, a list or a Python list as text,
 				     * each of which gives a prompt; NULL or "": none */
 	const char *const *where;   /* [n_where] "FIELD=VALUE": of every field named here, a record
@@ -57,7 +61,9 @@ struct prompt_selection {
  * The prompt is in `text_field`, else in the first of instruction, Goal, goal, Behavior,
  * behavior, forbidden_prompt, prompt, Prompt, Question, question, adversarial (with vanilla as its
  * base; where it is empty, vanilla is the prompt), vanilla, text. The category is in
- * `category_field`, else in category, Category, SemanticCategory or data_type, if there is one.
+ * `category_field`, else in category, Category, SemanticCategory or data_type, if there is one. The
+ * context is in `context_field`, else in ContextString (HarmBench's contextual behaviors); a blank
+ * one is none.
  *
  * Of {instruction, input, output} (Alpaca) records with an input are left out: their instruction
  * is no prompt alone. An `answer` becomes the prompt's answer, only what follows #### where it has
@@ -74,6 +80,10 @@ int prompt_set_read(struct prompt_set *set, const char *path,
 /* The same over bytes in memory; `name` is for messages and for format "auto". */
 int prompt_set_parse(struct prompt_set *set, const char *name, const void *bytes, size_t n,
 	const struct prompt_selection *selection, struct err *err);
+
+/* Appends what a model is asked, zero-terminated: the text, behind its context and HarmBench's rule
+ * between the two, "\n\n---\n\n", where there is a context. */
+int prompt_message(const struct prompt *p, struct text *out, struct err *err);
 
 /* Accepts a zeroed set. */
 void prompt_set_free(struct prompt_set *set);
