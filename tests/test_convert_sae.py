@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """tools/convert_sae.py: what SAELens' format makes of a converted file is what the class that was
-pickled computes (the formulas of dictionary_learning and Qwen-Scope, written out here).
+pickled computes (the formulas of dictionary_learning, Goodfire and Qwen-Scope, written out here).
 
 Exit status: 0 passed, 1 failed, 77 skipped (without torch or safetensors).
 """
@@ -71,6 +71,10 @@ def cases(x):
     s = {"W_enc": torch.randn(N, D), "W_dec": torch.randn(D, N), "b_enc": torch.randn(N),
          "b_dec": torch.randn(D)}
     pre = x @ s["W_enc"].T + s["b_enc"]
+    g = {"encoder_linear.weight": torch.randn(N, D), "encoder_linear.bias": torch.randn(N),
+         "decoder_linear.weight": torch.randn(D, N), "decoder_linear.bias": torch.randn(D)}
+    yield "goodfire", g, (x @ g["encoder_linear.weight"].T + g["encoder_linear.bias"]).relu(), \
+        g["decoder_linear.bias"], g["decoder_linear.weight"].T
     yield "qwen", s, keep_largest(pre).relu(), s["b_dec"], s["W_dec"].T
 
 
@@ -86,7 +90,8 @@ def main():
         for kind, state, f, b_dec, W_dec in cases(x):
             source, to = scratch / f"{kind}-L0_{K}", scratch / f"{kind}-out"
             source.mkdir()
-            torch.save(state, source / ("layer3.sae.pt" if kind == "qwen" else "ae.pt"))
+            torch.save(state, source / {"qwen": "layer3.sae.pt",
+                                        "goodfire": "Llama-SAE-l3.pth"}.get(kind, "ae.pt"))
             (source / "config.json").write_text(json.dumps({"trainer": {
                 "dict_class": kind, "layer": 3, "k": K, "submodule_name": "resid_post_layer_3"}}))
             done = run(source, to)

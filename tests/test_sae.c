@@ -143,7 +143,7 @@ static void check_format(const char *name, const struct sae_options *options, co
 static const struct {
 	const char *name, *format;
 } formats[] = {{"gemma_scope", "gemma_scope"}, {"llama_scope", "llama_scope"},
-	{"saelens_standard", "saelens"}, {"saelens_gated", "saelens"}, {"saelens_topk", "saelens"},
+	{"lm_saes", "lm_saes"}, {"saelens_standard", "saelens"}, {"saelens_gated", "saelens"}, {"saelens_topk", "saelens"},
 	{"saelens_jumprelu", "saelens"}, {"saelens_batchtopk", "saelens"},
 	{"saelens_sphere", "saelens"}, {"saelens_standardized", "saelens"},
 	{"saelens_before_6", "saelens"}, {"sparsify_topk", "sparsify"},
@@ -314,8 +314,32 @@ static const struct refusal {
 	const char *text; /* %s: the folder */
 } refusals[] = {
 	{"saelens_topk", "any-x/cfg.json", "\"topk\"", "\"transcoder\"", "", 3, 24,
+		"%s/any-x/cfg.json: expected an SAE that reads and reconstructs resid_post, found a "
+		"transcoder (architecture)"},
+	{"saelens_topk", "any-x/cfg.json", "\"topk\"", "\"jumprelu_skip_transcoder\"", "", 3, 24,
+		"%s/any-x/cfg.json: expected an SAE that reads and reconstructs resid_post, found a "
+		"transcoder (architecture)"},
+	{"saelens_topk", "any-x/cfg.json", "\"topk\"", "\"temporal\"", "", 3, 24,
 		"%s/any-x/cfg.json: architecture: expected standard, gated, topk, jumprelu, batchtopk or "
-		"matryoshka_batchtopk, found \"transcoder\""},
+		"matryoshka_batchtopk, found \"temporal\""},
+	{"lm_saes", "L1R/config.json", "\"act_fn\": \"jumprelu\"", "\"act_fn\": \"topk\"", "", 3, 24,
+		"%s/L1R/config.json: act_fn: expected \"jumprelu\", found \"topk\""},
+	{"lm_saes", "L1R/config.json", "\"sae_type\": \"sae\"", "\"sae_type\": \"clt\"", "", 3, 24,
+		"%s/L1R/config.json: sae_type: expected \"sae\", found \"clt\""},
+	{"lm_saes", "L1R/config.json", "dataset-wise", "inference", "", 3, 24,
+		"%s/L1R/config.json: norm_activation: expected \"dataset-wise\", found \"inference\""},
+	{"lm_saes", "L1R/config.json", "\"hook_point_out\": \"blocks.1.hook_resid_post",
+		"\"hook_point_out\": \"blocks.1.hook_mlp_out", "", 3, 24,
+		"%s/L1R/config.json: expected an SAE that reads and reconstructs resid_post, found a "
+		"transcoder (hook_point_in is not hook_point_out)"},
+	{"lm_saes", "L1R/config.json", "glu_encoder\": false", "glu_encoder\": true", "", 3, 24,
+		"%s/L1R/config.json: expected an SAE that reads and reconstructs resid_post, found a "
+		"gated linear encoder (use_glu_encoder)"},
+	{"lm_saes", "L1R/config.json", "blocks.1.hook_resid_post\", \"hook_point_out\": \"blocks.1",
+		"blocks.0.hook_resid_post\", \"hook_point_out\": \"blocks.0", "", 3, 24,
+		"%s/L1R/sae_weights.safetensors: expected a tensor "
+		"\"dataset_average_activation_norm.blocks.0.hook_resid_post\" of one F32, F64, BF16 or "
+		"F16, found none of 0 dimensions"},
 	{"saelens_topk", "any-x/cfg.json", "\"k\": 6", "\"k\": 41", "", 3, 24,
 		"%s/any-x/cfg.json: k: expected 1 to 40, found 41"},
 	{"saelens_topk", "any-y/cfg.json", "\"normalize_activations\": \"none\"",

@@ -9,6 +9,7 @@ SOURCE is a file or a folder that is searched for
                     config.json beside it: AutoEncoder, GatedAutoEncoder, AutoEncoderTopK,
                     BatchTopKSAE, MatryoshkaBatchTopKSAE, JumpReluAutoEncoder
   layerN.sae.pt     Qwen-Scope; k from the name of a folder above (...-L0_50) or --k
+  *-SAE-lN.pth, .pt Goodfire's SAEs of Llama 3
 DESTINATION/layer_L/ gets cfg.json and sae_weights.safetensors. --layer overrides the layer that
 config.json or the file name says, for a single file.
 
@@ -24,6 +25,10 @@ import sys
 
 import torch
 from safetensors.torch import save_file
+
+
+GOODFIRE = re.compile(r".*-SAE-l(\d+)\.pth?")
+EXPECTED = "expected ae.pt, layerN.sae.pt or NAME-SAE-lN.pth"
 
 
 class Refused(Exception):
@@ -96,13 +101,26 @@ def qwen_scope(state, path, k):
     return out, cfg, int(re.fullmatch(r"layer(\d+)\.sae\.pt", path.name)[1])
 
 
+def goodfire(state, path):
+    out = {"W_enc": take(state, path, "encoder_linear.weight").T,
+           "W_dec": take(state, path, "decoder_linear.weight").T,
+           "b_enc": take(state, path, "encoder_linear.bias"),
+           "b_dec": take(state, path, "decoder_linear.bias")}
+    cfg = {"architecture": "standard", "apply_b_dec_to_input": False}
+    return out, cfg, int(GOODFIRE.fullmatch(path.name)[1])
+
+
 def convert(path, destination, k, layer):
     state = dict(torch.load(path, map_location="cpu", weights_only=True))
     if path.name == "ae.pt":
         config = json.loads((path.parent / "config.json").read_text())
         out, cfg, found = dictionary_learning(state, config, path)
-    else:
+    elif GOODFIRE.fullmatch(path.name):
+        out, cfg, found = goodfire(state, path)
+    elif re.fullmatch(r"layer\d+\.sae\.pt", path.name):
         out, cfg, found = qwen_scope(state, path, k)
+    else:
+        raise Refused(f"{path}: {EXPECTED}")
     if state:
         raise Refused(f"{path}: expected nothing more, found {', '.join(state)}")
     layer = found if layer is None else layer
@@ -131,9 +149,10 @@ def main():
     parser.add_argument("--layer", type=int)
     a = parser.parse_args()
     paths = [a.source] if a.source.is_file() else \
-        sorted([*a.source.rglob("ae.pt"), *a.source.rglob("layer*.sae.pt")])
+        sorted([*a.source.rglob("ae.pt"), *a.source.rglob("layer*.sae.pt"),
+                *(p for p in a.source.rglob("*-SAE-l*.pt*") if GOODFIRE.fullmatch(p.name))])
     if not paths:
-        sys.exit(f"{a.source}: expected ae.pt or layerN.sae.pt, found none")
+        sys.exit(f"{a.source}: {EXPECTED}, found none")
     if a.layer is not None and len(paths) > 1:
         sys.exit(f"--layer: expected one file, found {len(paths)}")
     try:

@@ -16,8 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* SAELens first: its folders may have any name, another format's too. */
-static const struct sae_format *const formats[] = {&sae_saelens, &sae_gemma_scope,
+/* SAELens before others: its folders may have any name, another format's too. lm_saes, which names
+ * its weights as SAELens does, before that: its config has another name. */
+static const struct sae_format *const formats[] = {&sae_lm_saes, &sae_saelens, &sae_gemma_scope,
 	&sae_gemma_scope_2, &sae_llama_scope, &sae_sparsify};
 enum { N_FORMATS = sizeof formats / sizeof *formats };
 
@@ -63,19 +64,18 @@ static int folder_by_pattern(const struct sae_options *options, size_t layer,
 	return 0;
 }
 
-/* By its weights in the folder of any layer. */
+/* By its files in the folder of any layer. */
 static bool recognised_by_pattern(const struct sae_format *format,
 	const struct sae_options *options, size_t n_layer)
 {
 	struct err ignored;
 
 	for (size_t l = 0; l < n_layer; l++) {
-		char folder[SAE_PATH], path[SAE_PATH + 64];
+		char folder[SAE_PATH];
 
 		if (folder_by_pattern(options, l, folder, &ignored))
 			return false;
-		snprintf(path, sizeof path, "%s/%s", folder, format->file_name);
-		if (file_exists(path))
+		if (sae_format_holds(format, folder))
 			return true;
 	}
 	return false;
@@ -100,8 +100,8 @@ static int choose_format(struct sae_set *set, const struct sae_options *options,
 	}
 	return err_set(err, ERR_INPUT,
 		"%s: expected a folder of SAEs: layer_0/... (Gemma Scope), layer_0_width_... (Gemma "
-		"Scope 2), ...-L0R-... (Llama Scope), folders with sae_weights.safetensors (SAELens) "
-		"or layers.0 (sparsify); found none of them%s%s",
+		"Scope 2), ...-L0R-... (Llama Scope), L0R (lm_saes), folders with "
+		"sae_weights.safetensors (SAELens) or layers.0 (sparsify); found none of them%s%s",
 		options->path, by_pattern ? " by sae.layer_folder = " : "", options->layer_folder);
 }
 

@@ -36,15 +36,16 @@ void sae_sibling(const struct sae_file *file, const char *name, char path[SAE_PA
 	snprintf(path, SAE_PATH, "%.*s%s", folder, file->path, name);
 }
 
-int sae_expect_text(const json_t *object, const char *path, const char *key, const char *expected,
-	struct err *err)
+static bool is_there(const char *folder, const char *name)
 {
-	const char *found = expected;
+	char path[SAE_PATH + 64];
 
-	if (json_get_text(object, path, key, &found, err))
-		return err->code;
-	if (strcmp(found, expected) != 0)
-		return err_set(err, ERR_INPUT, "%s: %s: expected \"%s\", found \"%s\"", path, key,
-			expected, found);
-	return 0;
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	return file_exists(path);
+}
+
+bool sae_format_holds(const struct sae_format *format, const char *folder)
+{
+	return is_there(folder, format->file_name) &&
+	       (!format->by_config || is_there(folder, format->config_name));
 }

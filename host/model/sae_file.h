@@ -7,7 +7,7 @@
 #ifndef SAENGINE_SAE_FILE_H
 #define SAENGINE_SAE_FILE_H
 
-#include "host/formats/json.h"
+#include "host/model/sae_config.h"
 #include "host/model/sae.h"
 
 enum { SAE_PATH = 4096 };
@@ -42,6 +42,7 @@ struct sae_format {
 	const char *name;
 	const char *file_name;   /* of the weights, below a layer's folder */
 	const char *config_name; /* of what is read beside them; NULL = nothing */
+	bool by_config; /* another format's weights have the same name: config_name must be there */
 
 	/* Whether the folder that holds the layers looks like this format's. */
 	bool (*recognises)(const char *folder);
@@ -61,19 +62,18 @@ struct sae_format {
 	void (*close)(struct sae_file *file);
 };
 
-extern const struct sae_format sae_gemma_scope, sae_gemma_scope_2, sae_llama_scope, sae_saelens,
-	sae_sparsify;
+extern const struct sae_format sae_gemma_scope, sae_gemma_scope_2, sae_llama_scope, sae_lm_saes,
+	sae_saelens, sae_sparsify;
 
 /* Runs `visit` on every folder in `folder`; what it returns other than 0 ends the run and is
  * returned. Errors: ERR_INPUT when the folder cannot be read. */
 typedef int sae_folder_visit(void *context, const char *name, struct err *err);
 int sae_folders(const char *folder, sae_folder_visit *visit, void *context, struct err *err);
 
+/* Whether the files by which a format is told lie in a layer's folder. */
+bool sae_format_holds(const struct sae_format *format, const char *folder);
+
 /* "{folder of file->path}/{name}". */
 void sae_sibling(const struct sae_file *file, const char *name, char path[SAE_PATH]);
-
-/* ERR_INPUT unless the text of `key`, where there is one, is `expected`. */
-int sae_expect_text(const json_t *object, const char *path, const char *key, const char *expected,
-	struct err *err);
 
 #endif

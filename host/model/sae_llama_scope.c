@@ -92,26 +92,20 @@ static int locate(const struct sae_options *options, size_t layer, char folder[S
 static int read_hyperparams(struct sae_tensors *t, const char *path, const char *fold,
 	struct err *err)
 {
-	double in = 0, out = 0, threshold = -1, s_in, s_out;
+	struct llama_scope_config c;
+	double s_in, s_out;
 	json_t *file = NULL;
-	const json_t *norms;
+	int rc;
 
-	TRY(json_read(&file, path, err));
-	TRY(sae_expect_text(file, path, "norm_activation", "dataset-wise", err));
-	TRY(json_get_double(file, path, "jump_relu_threshold", &threshold, err));
-	norms = json_object_get(file, "dataset_average_activation_norm");
-	TRY(json_get_double(norms, path, "in", &in, err));
-	TRY(json_get_double(norms, path, "out", &out, err));
-	if (!(threshold > 0) || !(in > 0) || !(out > 0) || !isfinite(threshold + in + out)) {
-		err_set(err, ERR_INPUT,
-			"%s: expected a positive jump_relu_threshold (a TopK SAE converted to JumpReLU) "
-			"and positive dataset_average_activation_norm.in and .out",
-			path);
-		goto fail;
-	}
-	s_in = sqrt((double)t->d_model) / in;
-	s_out = sqrt((double)t->d_model) / out;
-	t->constant_threshold = threshold;
+	if (json_read(&file, path, err))
+		return err->code;
+	rc = llama_scope_config_read(&c, file, path, err);
+	json_decref(file);
+	if (rc)
+		return rc;
+	s_in = sqrt((double)t->d_model) / c.norm_in;
+	s_out = sqrt((double)t->d_model) / c.norm_out;
+	t->constant_threshold = c.threshold;
 	if (strcmp(fold, "authors") == 0) {
 		t->bias_scale = 1 / s_in;
 		t->dec_scale = s_in / s_out;
@@ -122,11 +116,7 @@ static int read_hyperparams(struct sae_tensors *t, const char *path, const char 
 		t->dec_scale = t->b_dec_scale = 1 / s_in;
 		t->threshold_scale = strcmp(fold, "saelens6") == 0 ? s_in : 1;
 	}
-	json_decref(file);
 	return 0;
-fail:
-	json_decref(file);
-	return err->code;
 }
 
 static int open_files(struct sae_file *file, struct err *err)

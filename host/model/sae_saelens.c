@@ -30,35 +30,6 @@
 
 /* ---- finding a layer ------------------------------------------------------------------- */
 
-/* What cfg.json says of the hook: top level before version 6, then in metadata. */
-static int hook_of(const json_t *cfg, const char *path, const char **hook, struct err *err)
-{
-	const json_t *metadata = json_object_get(cfg, "metadata");
-
-	*hook = "";
-	TRY(json_get_text(cfg, path, "hook_point", hook, err));
-	TRY(json_get_text(cfg, path, "hook_name", hook, err));
-	if (metadata)
-		TRY(json_get_text(metadata, path, "hook_name", hook, err));
-	return 0;
-fail:
-	return err->code;
-}
-
-/* The layer whose resid_post a hook is, or -1. */
-static long layer_of(const char *hook)
-{
-	long layer;
-	int n = 0;
-
-	if (sscanf(hook, "blocks.%ld.hook_resid_post%n", &layer, &n) == 1 && n > 0 && !hook[n])
-		return layer;
-	n = 0;
-	if (sscanf(hook, "blocks.%ld.hook_resid_pre%n", &layer, &n) == 1 && n > 0 && !hook[n])
-		return layer - 1;
-	return -1;
-}
-
 /* Folders may lie in folders: release/layer_3/width_16k is common. */
 enum { DEPTH = 4 };
 
@@ -90,15 +61,13 @@ static int search_below(void *context, const char *name, struct err *err)
 
 static int compare_hook(struct search *s, const char *cfg_path, struct err *err)
 {
-	const char *hook;
 	json_t *cfg = NULL;
-	bool same;
+	long layer;
 
 	TRY(json_read(&cfg, cfg_path, err));
-	TRY(hook_of(cfg, cfg_path, &hook, err));
-	same = layer_of(hook) == s->layer;
+	TRY(saelens_config_layer(&layer, cfg, cfg_path, err));
 	json_decref(cfg);
-	if (!same)
+	if (layer != s->layer)
 		return 0;
 	if (*s->found)
 		return err_set(err, ERR_INPUT,
@@ -146,111 +115,10 @@ static int locate(const struct sae_options *options, size_t layer, char folder[S
 	return 0;
 }
 
-/* ---- cfg.json -------------------------------------------------------------------------- */
-
-enum architecture { STANDARD, GATED, TOP_K, THRESHOLD };
-
-static const struct {
-	const char *name;
-	enum architecture architecture;
-} architectures[] = {{"standard", STANDARD}, {"gated", GATED}, {"topk", TOP_K},
-	{"jumprelu", THRESHOLD}, {"batchtopk", THRESHOLD}, {"matryoshka_batchtopk", THRESHOLD}};
-enum { N_ARCHITECTURES = sizeof architectures / sizeof *architectures };
-
-static int find_architecture(const json_t *cfg, const char *path, enum architecture *out,
-	struct err *err)
-{
-	const char *name = "standard", *activation = "relu";
-
-	TRY(json_get_text(cfg, path, "architecture", &name, err));
-	TRY(json_get_text(cfg, path, "activation_fn", &activation, err));
-	TRY(json_get_text(cfg, path, "activation_fn_str", &activation, err)); /* before version 6 */
-	if (strcmp(activation, "relu") != 0 && strcmp(activation, "topk") != 0)
-		return err_set(err, ERR_INPUT,
-			"%s: activation_fn: expected \"relu\" or \"topk\", found \"%s\"", path,
-			activation);
-	for (size_t i = 0; i < N_ARCHITECTURES; i++) {
-		if (strcmp(name, architectures[i].name) == 0) {
-			*out = architectures[i].architecture;
-			if (*out == STANDARD && strcmp(activation, "topk") == 0)
-				*out = TOP_K;
-			return 0;
-		}
-	}
-	return err_set(err, ERR_INPUT,
-		"%s: architecture: expected standard, gated, topk, jumprelu, batchtopk or "
-		"matryoshka_batchtopk, found \"%s\"",
-		path, name);
-fail:
-	return err->code;
-}
-
-static int read_normalization(const json_t *cfg, const char *path, enum sae_input *out,
-	struct err *err)
-{
-	static const struct {
-		const char *name;
-		enum sae_input input;
-	} kinds[] = {{"none", SAE_INPUT_RAW}, {"expected_average_only_in", SAE_INPUT_RAW},
-		{"constant_norm_rescale", SAE_INPUT_SPHERE}, {"layer_norm", SAE_INPUT_STANDARDIZED}};
-	const char *name = "none";
-
-	if (!json_is_boolean(json_object_get(cfg, "normalize_activations"))) /* before 2024-04 */
-		TRY(json_get_text(cfg, path, "normalize_activations", &name, err));
-	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-		if (strcmp(name, kinds[i].name) == 0) {
-			*out = kinds[i].input;
-			return 0;
-		}
-	}
-	return err_set(err, ERR_INPUT,
-		"%s: normalize_activations: expected none, expected_average_only_in, "
-		"constant_norm_rescale or layer_norm, found \"%s\"",
-		path, name);
-fail:
-	return err->code;
-}
-
-static int read_k(const json_t *cfg, const char *path, size_t d_sae, size_t *k, struct err *err)
-{
-	const json_t *arguments = json_object_get(cfg, "activation_fn_kwargs"); /* before 6 */
-	int64_t n = 0;
-
-	if (json_is_object(arguments))
-		TRY(json_get_int(arguments, path, "k", &n, err));
-	TRY(json_get_int(cfg, path, "k", &n, err));
-	if (n < 1 || (uint64_t)n > d_sae)
-		return err_set(err, ERR_INPUT, "%s: k: expected 1 to %zu, found %lld", path, d_sae,
-			(long long)n);
-	*k = (size_t)n;
-	return 0;
-fail:
-	return err->code;
-}
-
 /* ---- tensors --------------------------------------------------------------------------- */
 
-/* The threshold of a training checkpoint, in units of unit decoder rows if the cfg says so. */
-static int one_threshold(struct sae_file *file, const struct file_tensor *one,
-	struct sae_tensors *t, struct err *err)
-{
-	float narrow;
-
-	if (one->n_dims != 0 || !one->known ||
-		(one->dtype != DTYPE_F64 && one->dtype != DTYPE_F32))
-		return err_set(err, ERR_INPUT,
-			"%s: topk_threshold: expected one F32 or F64, found %s of %d dimensions",
-			file->path, one->type, one->n_dims);
-	if (one->dtype == DTYPE_F64) {
-		memcpy(&t->constant_threshold, one->data, sizeof t->constant_threshold);
-	} else {
-		memcpy(&narrow, one->data, sizeof narrow);
-		t->constant_threshold = narrow;
-	}
-	return 0;
-}
-
-/* The threshold: per feature, its logarithm, or one for all. */
+/* The threshold: per feature, its logarithm, or the one of a training checkpoint, which is of f
+ * |W_dec| if the cfg says so. */
 static int find_threshold(struct sae_file *file, struct sae_safetensors *r, struct err *err)
 {
 	struct sae_tensors *t = &r->tensors;
@@ -266,36 +134,32 @@ static int find_threshold(struct sae_file *file, struct sae_safetensors *r, stru
 		}
 	}
 	if (one && !t->log_threshold && !safetensors_find(r->weights, name))
-		return one_threshold(file, one, t, err);
+		return sae_scalar_find(
+			r->weights, file->path, "topk_threshold", &t->constant_threshold, err);
 	return sae_tensor_find(r->weights, file->path, name, t->d_sae, 0, &t->threshold, err);
 }
 
 /* A scaling_factor of each feature on the decoder's side, which finetuned SAEs have. */
-static int find_scaling(struct sae_file *file, struct sae_safetensors *r, const json_t *cfg,
-	const char *path, struct err *err)
+static int find_scaling(struct sae_file *file, struct sae_safetensors *r, struct err *err)
 {
 	const char *const names[] = {"finetuning_scaling_factor", "scaling_factor"};
-	bool used = false;
 
-	TRY(json_get_bool(cfg, path, "finetuning_scaling_factor", &used, err));
-	for (size_t i = 0; i < 2 && used; i++)
+	for (size_t i = 0; i < 2; i++)
 		if (safetensors_find(r->weights, names[i]))
 			return sae_tensor_find(r->weights, file->path, names[i], file->d_sae, 0,
 				&r->tensors.scaling, err);
 	return 0;
-fail:
-	return err->code;
 }
 
-static int find_tensors(struct sae_file *file, struct sae_safetensors *r,
-	enum architecture architecture, struct err *err)
+static int find_tensors(
+	struct sae_file *file, struct sae_safetensors *r, enum saelens_kind kind, struct err *err)
 {
 	struct sae_tensors *t = &r->tensors;
 	const struct file_tensor *W_dec = safetensors_find(r->weights, "W_dec");
 	const struct {
 		const char *name;
 		struct file_tensor *out;
-	} vectors[] = {{architecture == GATED ? "b_gate" : "b_enc", &t->b_enc},
+	} vectors[] = {{kind == SAELENS_GATED ? "b_gate" : "b_enc", &t->b_enc},
 		{"b_mag", &t->b_mag}, {"r_mag", &t->r_mag}};
 
 	if (!W_dec || W_dec->n_dims != 2)
@@ -307,36 +171,37 @@ static int find_tensors(struct sae_file *file, struct sae_safetensors *r,
 	TRY(sae_tensor_find(r->weights, file->path, "W_dec", t->d_sae, t->d_model, &t->W_dec, err));
 	TRY(sae_tensor_find(r->weights, file->path, "W_enc", t->d_model, t->d_sae, &t->W_enc, err));
 	TRY(sae_tensor_find(r->weights, file->path, "b_dec", t->d_model, 0, &t->b_dec, err));
-	for (size_t i = 0; i < (architecture == GATED ? 3 : 1); i++)
+	for (size_t i = 0; i < (kind == SAELENS_GATED ? 3 : 1); i++)
 		TRY(sae_tensor_find(r->weights, file->path, vectors[i].name, t->d_sae, 0,
 			vectors[i].out, err));
-	return architecture == THRESHOLD ? find_threshold(file, r, err) : 0;
+	return kind == SAELENS_THRESHOLD ? find_threshold(file, r, err) : 0;
 fail:
 	return err->code;
 }
 
-static int open_with(struct sae_file *file, struct sae_safetensors *r, const json_t *cfg,
-	const char *path, struct err *err)
+static int open_with(struct sae_file *file, struct sae_safetensors *r,
+	const struct saelens_config *c, const char *path, struct err *err)
 {
-	enum architecture architecture = STANDARD;
+	struct sae_tensors *t = &r->tensors;
 
-	r->tensors.subtract_b_dec = true;
-	TRY(find_architecture(cfg, path, &architecture, err));
-	TRY(sae_expect_text(cfg, path, "reshape_activations", "none", err));
-	TRY(read_normalization(cfg, path, &file->input, err));
-	TRY(json_get_bool(cfg, path, "apply_b_dec_to_input", &r->tensors.subtract_b_dec, err));
-	TRY(find_tensors(file, r, architecture, err));
+	TRY(find_tensors(file, r, c->kind, err));
+	if (c->scaled)
+		TRY(find_scaling(file, r, err));
+	t->subtract_b_dec = c->subtract_b_dec;
 	/* A saved JumpReLU has it folded already, and its cfg.json may still say so. */
-	if (architecture == TOP_K || (architecture == THRESHOLD && !r->tensors.threshold.data))
-		TRY(json_get_bool(cfg, path, "rescale_acts_by_decoder_norm",
-			&r->tensors.unit_decoder, err));
-	TRY(find_scaling(file, r, cfg, path, err));
-	file->gated = architecture == GATED;
+	t->unit_decoder = c->rescaled &&
+			  (c->kind == SAELENS_TOP_K ||
+				  (c->kind == SAELENS_THRESHOLD && !t->threshold.data));
+	file->input = c->input;
+	file->gated = c->kind == SAELENS_GATED;
 	file->group_width = file->d_sae;
-	if (architecture == TOP_K) {
-		TRY(read_k(cfg, path, file->d_sae, &file->top_k, err));
-		file->claimed_l0 = (double)file->top_k;
-	}
+	if (c->kind != SAELENS_TOP_K)
+		return 0;
+	if (c->k > file->d_sae)
+		return err_set(err, ERR_INPUT, "%s: k: expected 1 to %zu, found %zu", path,
+			file->d_sae, c->k);
+	file->top_k = c->k;
+	file->claimed_l0 = (double)c->k;
 	return 0;
 fail:
 	return err->code;
@@ -344,6 +209,7 @@ fail:
 
 static int open_files(struct sae_file *file, struct err *err)
 {
+	struct saelens_config config;
 	struct sae_safetensors *r;
 	char path[SAE_PATH];
 	json_t *cfg = NULL;
@@ -354,9 +220,9 @@ static int open_files(struct sae_file *file, struct err *err)
 	sae_sibling(file, "cfg.json", path);
 	if (json_read(&cfg, path, err))
 		return err->code;
-	rc = open_with(file, r, cfg, path, err);
+	rc = saelens_config_read(&config, cfg, path, err);
 	json_decref(cfg);
-	return rc;
+	return rc ? rc : open_with(file, r, &config, path, err);
 }
 
 const struct sae_format sae_saelens = {

@@ -42,59 +42,27 @@ static int locate(const struct sae_options *options, size_t layer, char folder[S
 	return 0;
 }
 
-static int refuse(const char *path, const char *what, struct err *err)
+static int read_cfg(struct sae_file *file, const char *path, struct err *err)
 {
-	return err_set(err, ERR_INPUT,
-		"%s: expected an SAE that reads and reconstructs resid_post, found %s", path, what);
-}
-
-static int read_cfg(struct sae_file *file, struct sae_tensors *t, const char *path,
-	struct err *err)
-{
+	struct sparsify_config c;
 	json_t *cfg = NULL;
-	const char *activation = "topk";
-	bool transcode = false, skip = false, with_sign = false;
-	int64_t k = 32;
+	int rc;
 
-	TRY(json_read(&cfg, path, err));
-	TRY(json_get_text(cfg, path, "activation", &activation, err));
-	TRY(json_get_bool(cfg, path, "transcode", &transcode, err));
-	TRY(json_get_bool(cfg, path, "skip_connection", &skip, err));
-	TRY(json_get_bool(cfg, path, "signed", &with_sign, err));
-	TRY(json_get_int(cfg, path, "k", &k, err));
-	if (transcode)
-		refuse(path, "a transcoder (transcode)", err);
-	else if (skip)
-		refuse(path, "a skip connection (skip_connection)", err);
-	else if (with_sign)
-		refuse(path, "features of both signs (signed)", err);
-	else if (k < 1 || (size_t)k > t->d_sae)
-		err_set(err, ERR_INPUT, "%s: k: expected 1 to %zu, found %lld", path, t->d_sae,
-			(long long)k);
-	else if (strcmp(activation, "topk") != 0 && strcmp(activation, "groupmax") != 0)
-		err_set(err, ERR_INPUT,
-			"%s: activation: expected \"topk\" or \"groupmax\", found \"%s\"", path,
-			activation);
-	else if (strcmp(activation, "groupmax") == 0 && t->d_sae % (size_t)k != 0)
-		err_set(err, ERR_INPUT, "%s: k: expected a divisor of %zu, found %lld", path, t->d_sae,
-			(long long)k);
-	else
-		err->code = 0;
-	if (err->code)
-		goto fail;
-	t->subtract_b_dec = true;
-	file->claimed_l0 = (double)k;
-	file->top_k = (size_t)k;
-	file->group_width = t->d_sae;
-	if (strcmp(activation, "groupmax") == 0) {
-		file->top_k = 1;
-		file->group_width = t->d_sae / (size_t)k;
-	}
+	if (json_read(&cfg, path, err))
+		return err->code;
+	rc = sparsify_config_read(&c, cfg, path, err);
 	json_decref(cfg);
+	if (rc)
+		return rc;
+	if (c.k > file->d_sae || (c.groups && file->d_sae % c.k != 0))
+		return err_set(err, ERR_INPUT,
+			c.k > file->d_sae ? "%s: k: expected 1 to %zu, found %zu"
+					  : "%s: k: expected a divisor of %zu, found %zu",
+			path, file->d_sae, c.k);
+	file->claimed_l0 = (double)c.k;
+	file->top_k = c.groups ? 1 : c.k;
+	file->group_width = c.groups ? file->d_sae / c.k : file->d_sae;
 	return 0;
-fail:
-	json_decref(cfg);
-	return err->code;
 }
 
 static int open_files(struct sae_file *file, struct err *err)
@@ -107,12 +75,16 @@ static int open_files(struct sae_file *file, struct err *err)
 	t = &r->tensors;
 	TRY(sae_safetensors_encoder(file, err));
 	if (safetensors_find(r->weights, "W_skip"))
-		return refuse(file->path, "a skip connection (W_skip)", err);
+		return err_set(err, ERR_INPUT,
+			"%s: expected an SAE that reads and reconstructs resid_post, found a skip "
+			"connection (W_skip)",
+			file->path);
 	t->dec_by_feature = true;
 	TRY(sae_tensor_find(r->weights, file->path, "W_dec", t->d_sae, t->d_model, &t->W_dec, err));
 	TRY(sae_tensor_find(r->weights, file->path, "b_dec", t->d_model, 0, &t->b_dec, err));
+	t->subtract_b_dec = true;
 	sae_sibling(file, "cfg.json", cfg);
-	return read_cfg(file, t, cfg, err);
+	return read_cfg(file, cfg, err);
 fail:
 	return err->code;
 }

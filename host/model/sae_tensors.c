@@ -20,6 +20,28 @@ struct sae_tensors sae_tensors_none(void)
 		.b_dec_scale = 1, .threshold_scale = 1};
 }
 
+/* ---- values ---------------------------------------------------------------------------- */
+
+static double element(const struct file_tensor *t, size_t i)
+{
+	const unsigned char *at = t->data + dtype_bytes(t->dtype) * i;
+	uint16_t half;
+	float value;
+	double wide;
+
+	switch (t->dtype) {
+	case DTYPE_F32:
+		memcpy(&value, at, sizeof value);
+		return value;
+	case DTYPE_F64:
+		memcpy(&wide, at, sizeof wide);
+		return wide;
+	default:
+		memcpy(&half, at, sizeof half);
+		return t->dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
+	}
+}
+
 /* ---- finding --------------------------------------------------------------------------- */
 
 static bool readable(const struct file_tensor *t)
@@ -50,29 +72,23 @@ int sae_tensor_find(const struct safetensors *weights, const char *path, const c
 	return 0;
 }
 
-/* ---- reading --------------------------------------------------------------------------- */
-
-static double element(const struct file_tensor *t, size_t i)
+int sae_scalar_find(const struct safetensors *weights, const char *path, const char *name,
+	double *out, struct err *err)
 {
-	const unsigned char *at = t->data + dtype_bytes(t->dtype) * i;
-	uint16_t half;
-	float value;
-	double wide;
+	const struct file_tensor *t = safetensors_find(weights, name);
 
-	switch (t->dtype) {
-	case DTYPE_F32:
-		memcpy(&value, at, sizeof value);
-		return value;
-	case DTYPE_F64:
-		memcpy(&wide, at, sizeof wide);
-		return wide;
-	default:
-		memcpy(&half, at, sizeof half);
-		return t->dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
-	}
+	if (!t || !readable(t) || t->n_dims > 1 || (t->n_dims == 1 && t->shape[0] != 1))
+		return err_set(err, ERR_INPUT,
+			"%s: expected a tensor \"%s\" of one F32, F64, BF16 or F16, found %s of %d "
+			"dimensions",
+			path, name, t ? t->type : "none", t ? t->n_dims : 0);
+	*out = element(t, 0);
+	return 0;
 }
 
-/* The same for n elements in a row. */
+/* ---- reading --------------------------------------------------------------------------- */
+
+/* The n elements from `first` on. */
 static void elements(const struct file_tensor *t, size_t first, size_t n, float *to)
 {
 	if (t->dtype == DTYPE_F32) {

@@ -36,6 +36,10 @@ struct sae_tensors sae_tensors_none(void);
 int sae_tensor_find(const struct safetensors *weights, const char *path, const char *name,
 	size_t rows, size_t cols, struct file_tensor *out, struct err *err);
 
+/* A tensor of one number of these types. Errors: the same. */
+int sae_scalar_find(const struct safetensors *weights, const char *path, const char *name,
+	double *out, struct err *err);
+
 /* Reads features as struct sae_format's read does. Errors: memory. */
 int sae_tensors_read(const struct sae_tensors *t, const int32_t *ids, size_t n,
 	const struct sae_arrays *out, struct err *err);

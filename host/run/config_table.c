@@ -14,7 +14,7 @@ static const char *const experiments[] = {"direction", "attribution", "jailbreak
 static const char *const methods[] = {"cossim_ap", "ap", "cossim", "actdiff", "random", NULL};
 static const char *const scopes[] = {"global", "local", NULL};
 static const char *const formats[] = {"auto", "gemma_scope", "gemma_scope_2", "llama_scope",
-	"saelens", "sparsify", NULL};
+	"lm_saes", "saelens", "sparsify", NULL};
 static const char *const sae_layers[] = {"all", "found", NULL};
 static const char *const folds[] = {"authors", "saelens5", "saelens6", NULL};
 static const char *const sae_types[] = {"float32", "bf16", NULL};
@@ -103,7 +103,8 @@ const struct setting config_settings[] = {
 		"gemma-2-2b/{layer}-gemmascope-res-65k: the report links to it"),
 	TEXT("sae.format", sae.format, "\"auto\"", formats,
 		"layout of the SAE folders: gemma_scope (params.npz), gemma_scope_2 (Gemma 3, "
-		"params.safetensors), llama_scope, saelens (cfg.json and sae_weights.safetensors: "
+		"params.safetensors), llama_scope, lm_saes (Llama Scope R1 Distill: config.json and "
+		"sae_weights.safetensors), saelens (cfg.json and sae_weights.safetensors: "
 		"standard, gated, topk, jumprelu, batchtopk), sparsify (EleutherAI: topk, groupmax); of "
 		"topk and groupmax SAEs, clamping and attribution need every feature of a layer, not "
 		"only the ones in use: a whole encoder in memory and its product for every token; "

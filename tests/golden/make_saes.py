@@ -10,7 +10,7 @@ exists, and what that code encodes and decodes with them, in float64 on the stor
                               ig_steps [1] i32: N of the effects
 
 Sources: sae-lens (SAELens) and eai-sparsify for their formats; Gemma Scope, Gemma Scope 2 and the
-authors' fold of Llama Scope by their published definition; the two folds of SAELens for Llama
+authors' fold of Llama Scope and lm_saes by their published definition; the two folds of SAELens for Llama
 Scope by its loader's steps.
 
 Run: python3 tests/golden/make_saes.py   (needs torch, transformers, sae-lens, eai-sparsify)
@@ -284,6 +284,49 @@ def write_llama_scope(name, x):
     save_file({k: v.contiguous().clone() for k, v in out.items()}, HERE / name / "expected.safetensors")
 
 
+def write_lm_saes(name):
+    """As lm_saes' forward has it (norm_activation dataset-wise), with numpy, nothing folded; features
+    in units of x with decoder rows of length 1, where thresholds are of f |W_dec|, else of x alone.
+    Layer 1: thresholds of f; layer 2: b_dec is subtracted."""
+    rng = np.random.default_rng(11)
+    x = rng.standard_normal((N_ROWS, D)).astype(np.float32) * 3
+    out = {"x": x}
+    fresh(HERE / name)
+    for layer in range(N_LAYERS):
+        hook, include, subtract = f"blocks.{layer}.hook_resid_post", layer != 1, layer == 2
+        norm = 14.5 + 2 * layer
+        while True:
+            W_dec = rng.standard_normal((D, 40))
+            W_dec *= (0.5 + rng.random(40)) / np.linalg.norm(W_dec, axis=0)
+            stored = {"encoder.weight": W_dec.T + 0.05 * rng.standard_normal((40, D)),
+                      "encoder.bias": 0.2 * rng.standard_normal(40), "decoder.weight": W_dec,
+                      "decoder.bias": 0.2 * rng.standard_normal(D),
+                      "log_jumprelu_threshold": np.log(0.2 + 0.6 * rng.random(40)),
+                      f"dataset_average_activation_norm.{hook}": np.array(norm)}
+            stored = {k: torch.tensor(v, dtype=torch.float32).contiguous() for k, v in stored.items()}
+            w = {k: v.double().numpy() for k, v in stored.items()}
+            s = math.sqrt(D) / norm
+            scaled = x.astype(np.float64) * s - (w["decoder.bias"] if subtract else 0)
+            h = scaled @ w["encoder.weight"].T + w["encoder.bias"]
+            lengths = np.linalg.norm(w["decoder.weight"], axis=0) if include else np.ones(40)
+            score, threshold = h * lengths, np.exp(w["log_jumprelu_threshold"])
+            if np.abs(score - threshold).min() > 2e-4:
+                break
+        f = np.where(score > threshold, h, 0)
+        y = (f @ w["decoder.weight"].T + w["decoder.bias"]) / s
+        out |= {f"feature.{layer}": f * lengths / s, f"decoded.{layer}": y}
+        path = HERE / name / f"L{layer}R"
+        path.mkdir()
+        save_file(stored, path / "sae_weights.safetensors")
+        (path / "config.json").write_text(json.dumps({
+            "sae_type": "sae", "hook_point_in": hook, "hook_point_out": hook, "d_model": D,
+            "expansion_factor": 40 / D, "act_fn": "jumprelu", "norm_activation": "dataset-wise",
+            "sparsity_include_decoder_norm": include, "use_decoder_bias": True, "top_k": 50,
+            "apply_decoder_bias_to_pre_encoder": subtract, "use_glu_encoder": False}))
+    save_file({k: torch.tensor(v, dtype=torch.float32).contiguous() for k, v in out.items()},
+              HERE / name / "expected.safetensors")
+
+
 # ---- models with such SAEs --------------------------------------------------------------------
 
 MODELS = {
@@ -365,6 +408,7 @@ def main():
     write_gemma_scope("gemma_scope", x)
     write_gemma_scope_2("gemma_scope_2", x)
     write_llama_scope("llama_scope", x)
+    write_lm_saes("lm_saes")
     for name, (steps, kinds) in MODELS.items():
         make_model(name, steps, kinds)
 

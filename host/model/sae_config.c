@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sae_config.c - Contract: sae_config.h. Sources: sae_saelens.c and its neighbours name them, each
+ * for its format. Tests: tests/test_sae.c, tests/fuzz/fuzz_sae_config.c.
+ */
+#include "host/model/sae_config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* An SAE that cannot stand at resid_post, whatever its numbers. */
+static int refuse(const char *path, const char *what, struct err *err)
+{
+	return err_set(err, ERR_INPUT,
+		"%s: expected an SAE that reads and reconstructs resid_post, found %s", path, what);
+}
+
+/* The number of the block in "blocks.N.{place}", or -1. */
+static long block_of(const char *hook, const char *place)
+{
+	long block = 0;
+	size_t n;
+
+	if (strncmp(hook, "blocks.", 7) != 0)
+		return -1;
+	hook += 7;
+	n = strspn(hook, "0123456789");
+	if (n == 0 || n > 6 || hook[n] != '.' || strcmp(hook + n + 1, place) != 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		block = 10 * block + (hook[i] - '0');
+	return block;
+}
+
+long sae_hook_layer(const char *hook)
+{
+	const long before = block_of(hook, "hook_resid_pre");
+
+	return before >= 0 ? before - 1 : block_of(hook, "hook_resid_post");
+}
+
+int sae_expect_text(const json_t *object, const char *path, const char *key, const char *expected,
+	struct err *err)
+{
+	const char *found = expected;
+
+	if (json_get_text(object, path, key, &found, err))
+		return err->code;
+	if (strcmp(found, expected) != 0)
+		return err_set(err, ERR_INPUT, "%s: %s: expected \"%s\", found \"%s\"", path, key,
+			expected, found);
+	return 0;
+}
+
+/* ---- SAELens ----------------------------------------------------------------------------- */
+
+/* What cfg.json says of the hook: top level before version 6, then in metadata. */
+int saelens_config_layer(long *layer, const json_t *cfg, const char *path, struct err *err)
+{
+	const json_t *metadata = json_object_get(cfg, "metadata");
+	const char *hook = "";
+
+	TRY(json_get_text(cfg, path, "hook_point", &hook, err));
+	TRY(json_get_text(cfg, path, "hook_name", &hook, err));
+	if (json_is_object(metadata))
+		TRY(json_get_text(metadata, path, "hook_name", &hook, err));
+	*layer = sae_hook_layer(hook);
+	return 0;
+fail:
+	return err->code;
+}
+
+static int read_kind(const json_t *cfg, const char *path, enum saelens_kind *out, struct err *err)
+{
+	static const struct {
+		const char *name;
+		enum saelens_kind kind;
+	} kinds[] = {{"standard", SAELENS_STANDARD}, {"gated", SAELENS_GATED},
+		{"topk", SAELENS_TOP_K}, {"jumprelu", SAELENS_THRESHOLD},
+		{"batchtopk", SAELENS_THRESHOLD}, {"matryoshka_batchtopk", SAELENS_THRESHOLD}};
+	const char *name = "standard", *activation = "relu";
+
+	TRY(json_get_text(cfg, path, "architecture", &name, err));
+	TRY(json_get_text(cfg, path, "activation_fn", &activation, err));
+	TRY(json_get_text(cfg, path, "activation_fn_str", &activation, err)); /* before version 6 */
+	if (strcmp(activation, "relu") != 0 && strcmp(activation, "topk") != 0)
+		return err_set(err, ERR_INPUT,
+			"%s: activation_fn: expected \"relu\" or \"topk\", found \"%s\"", path,
+			activation);
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		if (strcmp(name, kinds[i].name) != 0)
+			continue;
+		*out = kinds[i].kind;
+		if (*out == SAELENS_STANDARD && strcmp(activation, "topk") == 0)
+			*out = SAELENS_TOP_K;
+		return 0;
+	}
+	if (strstr(name, "transcoder")) /* transcoder, skip_transcoder, jumprelu_transcoder, ... */
+		return refuse(path, "a transcoder (architecture)", err);
+	return err_set(err, ERR_INPUT,
+		"%s: architecture: expected standard, gated, topk, jumprelu, batchtopk or "
+		"matryoshka_batchtopk, found \"%s\"",
+		path, name);
+fail:
+	return err->code;
+}
+
+static int read_normalization(
+	const json_t *cfg, const char *path, enum sae_input *out, struct err *err)
+{
+	static const struct {
+		const char *name;
+		enum sae_input input;
+	} kinds[] = {{"none", SAE_INPUT_RAW}, {"expected_average_only_in", SAE_INPUT_RAW},
+		{"constant_norm_rescale", SAE_INPUT_SPHERE},
+		{"layer_norm", SAE_INPUT_STANDARDIZED}};
+	const char *name = "none";
+
+	if (!json_is_boolean(json_object_get(cfg, "normalize_activations"))) /* before 2024-04 */
+		TRY(json_get_text(cfg, path, "normalize_activations", &name, err));
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		if (strcmp(name, kinds[i].name) == 0) {
+			*out = kinds[i].input;
+			return 0;
+		}
+	}
+	return err_set(err, ERR_INPUT,
+		"%s: normalize_activations: expected none, expected_average_only_in, "
+		"constant_norm_rescale or layer_norm, found \"%s\"",
+		path, name);
+fail:
+	return err->code;
+}
+
+static int check_k(int64_t k, const char *path, size_t *out, struct err *err)
+{
+	if (k < 1 || k > INT32_MAX)
+		return err_set(err, ERR_INPUT, "%s: k: expected 1 to %d, found %lld", path,
+			INT32_MAX, (long long)k);
+	*out = (size_t)k;
+	return 0;
+}
+
+static int read_k(const json_t *cfg, const char *path, size_t *k, struct err *err)
+{
+	const json_t *arguments = json_object_get(cfg, "activation_fn_kwargs"); /* before 6 */
+	int64_t n = 0;
+
+	if (json_is_object(arguments))
+		TRY(json_get_int(arguments, path, "k", &n, err));
+	TRY(json_get_int(cfg, path, "k", &n, err));
+	return check_k(n, path, k, err);
+fail:
+	return err->code;
+}
+
+int saelens_config_read(
+	struct saelens_config *out, const json_t *cfg, const char *path, struct err *err)
+{
+	*out = (struct saelens_config){.subtract_b_dec = true};
+	TRY(read_kind(cfg, path, &out->kind, err));
+	TRY(sae_expect_text(cfg, path, "reshape_activations", "none", err));
+	TRY(read_normalization(cfg, path, &out->input, err));
+	TRY(json_get_bool(cfg, path, "apply_b_dec_to_input", &out->subtract_b_dec, err));
+	TRY(json_get_bool(cfg, path, "rescale_acts_by_decoder_norm", &out->rescaled, err));
+	TRY(json_get_bool(cfg, path, "finetuning_scaling_factor", &out->scaled, err));
+	return out->kind == SAELENS_TOP_K ? read_k(cfg, path, &out->k, err) : 0;
+fail:
+	return err->code;
+}
+
+/* ---- sparsify ---------------------------------------------------------------------------- */
+
+int sparsify_config_read(
+	struct sparsify_config *out, const json_t *cfg, const char *path, struct err *err)
+{
+	const char *activation = "topk";
+	bool transcode = false, skip = false, with_sign = false;
+	int64_t k = 32;
+
+	TRY(json_get_text(cfg, path, "activation", &activation, err));
+	TRY(json_get_bool(cfg, path, "transcode", &transcode, err));
+	TRY(json_get_bool(cfg, path, "skip_connection", &skip, err));
+	TRY(json_get_bool(cfg, path, "signed", &with_sign, err));
+	TRY(json_get_int(cfg, path, "k", &k, err));
+	if (transcode)
+		return refuse(path, "a transcoder (transcode)", err);
+	if (skip)
+		return refuse(path, "a skip connection (skip_connection)", err);
+	if (with_sign)
+		return refuse(path, "features of both signs (signed)", err);
+	if (strcmp(activation, "topk") != 0 && strcmp(activation, "groupmax") != 0)
+		return err_set(err, ERR_INPUT,
+			"%s: activation: expected \"topk\" or \"groupmax\", found \"%s\"", path,
+			activation);
+	*out = (struct sparsify_config){.groups = strcmp(activation, "groupmax") == 0};
+	return check_k(k, path, &out->k, err);
+fail:
+	return err->code;
+}
+
+/* ---- Llama Scope ------------------------------------------------------------------------- */
+
+int llama_scope_config_read(
+	struct llama_scope_config *out, const json_t *file, const char *path, struct err *err)
+{
+	const json_t *norms = json_object_get(file, "dataset_average_activation_norm");
+
+	*out = (struct llama_scope_config){.threshold = -1};
+	TRY(sae_expect_text(file, path, "norm_activation", "dataset-wise", err));
+	TRY(json_get_double(file, path, "jump_relu_threshold", &out->threshold, err));
+	TRY(json_get_double(norms, path, "in", &out->norm_in, err));
+	TRY(json_get_double(norms, path, "out", &out->norm_out, err));
+	if (!(out->threshold > 0) || !(out->norm_in > 0) || !(out->norm_out > 0) ||
+		!isfinite(out->threshold) || !isfinite(out->norm_in) || !isfinite(out->norm_out))
+		return err_set(err, ERR_INPUT,
+			"%s: expected a positive jump_relu_threshold (a TopK SAE converted to "
+			"JumpReLU) and positive dataset_average_activation_norm.in and .out",
+			path);
+	return 0;
+fail:
+	return err->code;
+}
+
+/* ---- lm_saes ----------------------------------------------------------------------------- */
+
+/* Its variants beside the plain SAE: crosscoders, transcoders across layers, MOLT, Lorsa. */
+static int check_sae(const json_t *cfg, const char *path, struct err *err)
+{
+	bool glu = false;
+
+	TRY(sae_expect_text(cfg, path, "sae_type", "sae", err));
+	TRY(sae_expect_text(cfg, path, "act_fn", "jumprelu", err));
+	TRY(json_get_bool(cfg, path, "use_glu_encoder", &glu, err));
+	return glu ? refuse(path, "a gated linear encoder (use_glu_encoder)", err) : 0;
+fail:
+	return err->code;
+}
+
+int lm_saes_config_read(
+	struct lm_saes_config *out, const json_t *cfg, const char *path, struct err *err)
+{
+	const char *in = "", *to;
+
+	*out = (struct lm_saes_config){.rescaled = true};
+	TRY(check_sae(cfg, path, err));
+	TRY(json_get_text(cfg, path, "hook_point_in", &in, err));
+	to = in;
+	TRY(json_get_text(cfg, path, "hook_point_out", &to, err));
+	TRY(sae_expect_text(cfg, path, "norm_activation", "dataset-wise", err));
+	TRY(json_get_bool(cfg, path, "sparsity_include_decoder_norm", &out->rescaled, err));
+	TRY(json_get_bool(
+		cfg, path, "apply_decoder_bias_to_pre_encoder", &out->subtract_b_dec, err));
+	if (strcmp(in, to) != 0)
+		return refuse(path, "a transcoder (hook_point_in is not hook_point_out)", err);
+	if (strlen(in) >= sizeof out->hook || sae_hook_layer(in) < 0)
+		return err_set(err, ERR_INPUT,
+			"%s: hook_point_in: expected blocks.LAYER.hook_resid_post, found \"%s\"",
+			path, in);
+	memcpy(out->hook, in, strlen(in) + 1);
+	return 0;
+fail:
+	return err->code;
+}
