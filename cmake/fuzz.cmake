@@ -28,6 +28,10 @@ target_link_libraries(config PUBLIC base PRIVATE ${LIBCONFIG_LIBRARY})
 add_library(arch STATIC EXCLUDE_FROM_ALL host/model/arch.c host/model/rope.c)
 target_link_libraries(arch PUBLIC formats)
 
+# The JSON files beside SAEs, likewise.
+add_library(sae_config STATIC EXCLUDE_FROM_ALL host/model/sae_config.c)
+target_link_libraries(sae_config PUBLIC formats)
+
 add_fuzz_target(arch arch)
 add_fuzz_target(config config)
 add_fuzz_target(csv text)
@@ -37,5 +41,7 @@ add_fuzz_target(judge_template text)
 add_fuzz_target(npz formats)
 add_fuzz_target(prompts text)
 add_fuzz_target(python_list text)
+add_fuzz_target(sae_config sae_config)
 add_fuzz_target(safetensors formats)
+add_fuzz_target(shard_index formats)
 add_fuzz_target(tokenizer text)

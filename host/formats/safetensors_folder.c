@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
  * safetensors_folder.c - a model folder: model.safetensors.index.json with its shards, or one
- * model.safetensors. Contract: safetensors.h. Tests: tests/test_formats.c.
+ * model.safetensors. Contract: safetensors.h, safetensors_index.h. Tests: tests/test_formats.c,
+ * tests/fuzz/fuzz_shard_index.c.
  *
  * The index is not trusted: shard names must be plain file names, every tensor it lists must be in
  * the shard it names, and no tensor may be in two.
  */
-#include "host/formats/safetensors.h"
+#include "host/formats/safetensors_index.h"
 
 #include "host/base/file.h"
-#include "host/formats/json.h"
+#include "host/formats/safetensors.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -64,47 +65,90 @@ static int check_unique(const struct safetensors_folder *f, struct err *err)
 	return 0;
 }
 
-static int open_index(struct safetensors_folder *f, const char *folder, const char *path,
-	struct err *err)
+/* The text of a JSON string that is a plain file name; NULL for all else. */
+static const char *plain_name(const json_t *value)
 {
-	json_t *index = NULL, *map, *value;
-	const char *tensor;
+	const char *name = json_string_value(value);
 
-	TRY(json_read(&index, path, err));
-	map = json_object_get(index, "weight_map");
+	return name && *name && !strpbrk(name, "/\\") && !strstr(name, "..") &&
+			       strlen(name) == json_string_length(value)
+		       ? name
+		       : NULL;
+}
+
+int safetensors_index_read(
+	struct safetensors_index *index, json_t *json, const char *path, struct err *err)
+{
+	const char *tensor;
+	json_t *map = json_object_get(json, "weight_map"), *value;
+
+	*index = (struct safetensors_index){.json = json};
 	if (!json_is_object(map)) {
 		err_set(err, ERR_INPUT, "%s: expected an object \"weight_map\", found %s", path,
 			json_kind(map));
 		goto fail;
 	}
-	f->shards = calloc(json_object_size(map) + 1, sizeof *f->shards);
-	f->paths = calloc(json_object_size(map) + 2, sizeof *f->paths);
-	if (!f->shards || !f->paths || !(f->paths[f->n_paths++] = strdup(path))) {
-		err_nomem(err, path, json_object_size(map) * sizeof *f->paths);
+	index->tensors = calloc(json_object_size(map) + 1, sizeof *index->tensors);
+	if (!index->tensors) {
+		err_nomem(err, path, json_object_size(map) * sizeof *index->tensors);
 		goto fail;
 	}
 	json_object_foreach(map, tensor, value) {
-		const char *name = json_string_value(value);
-		struct safetensors *shard;
+		const char *shard = plain_name(value);
 
-		if (!name || !*name || strpbrk(name, "/\\") || strstr(name, "..") ||
-			strlen(name) != json_string_length(value)) {
+		if (!shard) {
 			err_set(err, ERR_INPUT,
-				"%s: tensor \"%s\": expected the plain file name of a shard, found %s",
-				path, tensor, name ? name : json_kind(value));
+				"%s: tensor \"%s\": expected the plain file name of a shard, found "
+				"%s",
+				path, tensor,
+				json_is_string(value) ? json_string_value(value)
+						      : json_kind(value));
 			goto fail;
 		}
-		TRY(open_shard(f, folder, name, &shard, err));
-		if (!safetensors_find(shard, tensor)) {
+		index->tensors[index->n++] = (struct safetensors_listed){tensor, shard};
+	}
+	return 0;
+fail:
+	safetensors_index_free(index);
+	return err->code;
+}
+
+void safetensors_index_free(struct safetensors_index *index)
+{
+	free(index->tensors);
+	json_decref(index->json);
+	*index = (struct safetensors_index){0};
+}
+
+static int open_index(
+	struct safetensors_folder *f, const char *folder, const char *path, struct err *err)
+{
+	struct safetensors_index index = {0};
+	json_t *json;
+
+	TRY(json_read(&json, path, err));
+	TRY(safetensors_index_read(&index, json, path, err));
+	f->shards = calloc(index.n + 1, sizeof *f->shards);
+	f->paths = calloc(index.n + 2, sizeof *f->paths);
+	if (!f->shards || !f->paths || !(f->paths[f->n_paths++] = strdup(path))) {
+		err_nomem(err, path, index.n * sizeof *f->paths);
+		goto fail;
+	}
+	for (size_t i = 0; i < index.n; i++) {
+		const struct safetensors_listed *listed = &index.tensors[i];
+		struct safetensors *shard;
+
+		TRY(open_shard(f, folder, listed->shard, &shard, err));
+		if (!safetensors_find(shard, listed->tensor)) {
 			err_set(err, ERR_INPUT, "%s: tensor \"%s\" is not in %s as listed", path,
-				tensor, name);
+				listed->tensor, listed->shard);
 			goto fail;
 		}
 	}
-	json_decref(index);
+	safetensors_index_free(&index);
 	return check_unique(f, err);
 fail:
-	json_decref(index);
+	safetensors_index_free(&index);
 	return err->code;
 }
 

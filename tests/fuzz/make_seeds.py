@@ -482,6 +482,50 @@ put("encode", "emoji", "👩‍🚀 日本語 \u0958")
 put("encode", "bad_utf8", b"ab\xff")
 put("encode", "half", b"\xe2\x96")
 
+# JSON beside SAEs: one document for all readers
+SAELENS = {"architecture": "topk", "d_in": 24, "d_sae": 40, "k": 6, "dtype": "float32",
+           "apply_b_dec_to_input": False, "normalize_activations": "layer_norm",
+           "reshape_activations": "none", "rescale_acts_by_decoder_norm": True,
+           "metadata": {"hook_name": "blocks.2.hook_resid_post", "model_name": "x"}}
+LLAMA_SCOPE = {"hook_point_in": "blocks.0.hook_resid_post", "d_model": 24, "act_fn": "jumprelu",
+               "jump_relu_threshold": 0.4, "norm_activation": "dataset-wise", "top_k": 7,
+               "dataset_average_activation_norm": {"in": 3.5, "out": 4.25}}
+LM_SAES = {"sae_type": "sae", "hook_point_in": "blocks.1.hook_resid_post",
+           "hook_point_out": "blocks.1.hook_resid_post", "act_fn": "jumprelu",
+           "norm_activation": "dataset-wise", "sparsity_include_decoder_norm": False,
+           "apply_decoder_bias_to_pre_encoder": True, "use_glu_encoder": False}
+put("sae_config", "saelens", json.dumps(SAELENS))
+put("sae_config", "saelens_before_6",
+    '{"architecture":"standard","activation_fn_str":"topk","activation_fn_kwargs":{"k":3},'
+    '"hook_point":"blocks.10.hook_resid_pre","normalize_activations":false,'
+    '"finetuning_scaling_factor":true}')
+put("sae_config", "gated", '{"architecture":"gated","normalize_activations":"constant_norm_rescale"}')
+put("sae_config", "transcoder", '{"architecture":"skip_transcoder"}')
+put("sae_config", "metadata_is_a_list", '{"metadata":[1],"hook_name":"blocks.999999.hook_resid_post"}')
+put("sae_config", "hook_of_no_block", '{"hook_name":"blocks.9999999999999999999.hook_resid_pre"}')
+put("sae_config", "sparsify", '{"activation":"groupmax","k":6,"num_latents":48,"signed":false}')
+put("sae_config", "sparsify_transcoder", '{"activation":"topk","k":0,"transcode":true}')
+put("sae_config", "llama_scope", json.dumps(LLAMA_SCOPE))
+put("sae_config", "llama_scope_norm_null",
+    json.dumps(LLAMA_SCOPE | {"dataset_average_activation_norm": None}))
+put("sae_config", "llama_scope_1e999", json.dumps(LLAMA_SCOPE).replace("3.5", "1e308").replace("0.4", "-0.0"))
+put("sae_config", "lm_saes", json.dumps(LM_SAES))
+put("sae_config", "lm_saes_transcoder", json.dumps(LM_SAES | {"hook_point_out": "blocks.1.hook_mlp_out"}))
+put("sae_config", "list", "[{}]")
+
+# The index of a model's shards
+put("shard_index", "two", '{"metadata":{"total_size":8},"weight_map":{"a.weight":'
+    '"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors","c":"m"}}')
+put("shard_index", "empty", '{"weight_map":{}}')
+put("shard_index", "no_map", '{"metadata":{}}')
+put("shard_index", "folder", '{"weight_map":{"a":"x/m.safetensors"}}')
+put("shard_index", "above", '{"weight_map":{"a":"..","b":"m"}}')
+put("shard_index", "back_slash", r'{"weight_map":{"a":"x\\m"}}')
+put("shard_index", "zero_byte", r'{"weight_map":{"a":"m\u0000n"}}')
+put("shard_index", "number", '{"weight_map":{"a":1}}')
+put("shard_index", "twice", '{"weight_map":{"a":"m","a":"n"}}')
+put("shard_index", "list", "[1]")
+
 put("judge_template", "plain", "Request:\n{behavior}\n\nReply:\n{generation}\n\nAnswer:\n")
 put("judge_template", "twice", "{generation}{behavior}{generation}{behavior}")
 put("judge_template", "nested", "{{behavior}}{behavior{generation}}{gener")
