@@ -22,7 +22,7 @@ FUZZ_RUNS := 100000
 # The Python that the Debian packages are for; another one may come first in PATH.
 PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 
-.PHONY: all engine run test test-asan test-strict soak fuzz bench gpu-check deps deps-report deps-test clean
+.PHONY: all engine run test test-asan test-strict soak fuzz parity bench gpu-check deps deps-report deps-test clean
 
 all: engine
 
@@ -95,7 +95,7 @@ parity: engine
 	python3 tests/parity_tokenizers.py
 	python3 tests/parity_models.py
 
-# 1,000 kills at random moments, each resumed and compared (an hour); CI does 20.
+# 1,000 kills at random moments, each resumed and compared (half an hour); CI does 20.
 soak: engine
 	cmake --build --preset cpu -j $(JOBS) --target test_soak
 	build/cpu/test_soak runs_killed

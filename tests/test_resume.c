@@ -79,36 +79,70 @@ static void finishes(const char *name)
 	CHECK(!file_exists(in_scratch(result)), "%s is still there", result);
 }
 
+/* How far a run had come when it was killed. */
+enum moment { BEFORE_UNITS, AMONG_UNITS, AFTER_UNITS, AFTER_NAME, N_MOMENTS };
+
+static enum moment moment_of(const char *name, int n_all)
+{
+	char result[64], folder[64];
+	int n;
+
+	snprintf(result, sizeof result, "%s.h5", name);
+	snprintf(folder, sizeof folder, "%s.units", name);
+	if (file_exists(in_scratch(result)))
+		return AFTER_NAME;
+	n = units_in(folder);
+	return n == 0 ? BEFORE_UNITS : n < n_all ? AMONG_UNITS : AFTER_UNITS;
+}
+
 TEST(runs_killed_at_random_moments_go_on_and_give_the_bits_of_a_straight_run)
 {
 	struct test_random random = {1};
-	const double started = clock_seconds();
-	double whole;
-	int n_finished = 0, most = 0;
+	int n_at[N_MOMENTS] = {0}, n_kills = 0, n_compared = 0;
+	double started, whole;
+	int n_all;
 
 	straight();
+	started = clock_seconds();
+	engine_run(
+		&run, "%s --set output=%s --set store.keep_units=true", JOB, in_scratch("kept.h5"));
 	whole = clock_seconds() - started;
-	for (int kill_number = 0; kill_number < KILLS; kill_number++) {
-		const double wait = whole * (0.55 + 0.45 * test_random_uniform(&random));
-		const struct engine_process engine = engine_start("run", "", "%s --set output=%s", JOB, in_scratch("k.h5"));
+	n_all = units_in("kept.units");
+	while (n_kills < KILLS) {
+		const struct engine_process engine = engine_start(
+			"run", "", "%s --set output=%s", JOB, in_scratch("k.h5"));
 
-		usleep((useconds_t)(1e6 * wait));
+		usleep((useconds_t)(1e6 * whole * (0.5 + 0.5 * test_random_uniform(&random))));
 		kill(engine.pid, SIGKILL);
 		engine_wait(&run, &engine);
-		REQUIRE(run.status <= 0, "kill %d: it ended by itself: %s", kill_number, run.err);
-		most = units_in("k.units") > most ? n_units : most;
-		if (run.status == 0 || kill_number + 1 == KILLS || file_exists(in_scratch("k.h5"))) {
-			if (run.status != 0)
-				finishes("k");
-			else
-				CHECK(same_results(straight(), in_scratch("k.h5"), "/") > 100,
-					"too little was compared");
+		REQUIRE(run.status <= 0, "kill %d: it ended by itself: %s", n_kills, run.err);
+		if (run.status == 0) { /* it came first */
+			CHECK(same_results(straight(), in_scratch("k.h5"), "/") > 100,
+				"too little was compared");
+			CHECK(!folder_exists(in_scratch("k.units")), "the units are still there");
 			unlink(in_scratch("k.h5"));
-			n_finished++;
+			n_compared++;
+			continue;
+		}
+		n_at[moment_of("k", n_all)]++;
+		n_kills++;
+		if (file_exists(in_scratch("k.h5")))
+			CHECK(same_results(straight(), in_scratch("k.h5"), "/") > 100,
+				"the file had its name and was not complete");
+		if (n_kills == KILLS || file_exists(in_scratch("k.h5"))) {
+			finishes("k");
+			unlink(in_scratch("k.h5"));
+			n_compared++;
 		}
 	}
-	printf("  %d kills, %d files compared, up to %d units stood\n", KILLS, n_finished, most);
-	CHECK(most > 20, "kills came too early to mean anything");
+	printf("  %d kills: %d before the first of %d units, %d among them, %d after them, %d "
+	       "after the "
+	       "file had its name; %d files compared\n",
+		n_kills, n_at[BEFORE_UNITS], n_all, n_at[AMONG_UNITS], n_at[AFTER_UNITS],
+		n_at[AFTER_NAME], n_compared);
+	CHECK(n_at[AMONG_UNITS] >= KILLS / 4, "too few kills came among the units");
+	CHECK(KILLS < 1000 || n_at[AFTER_UNITS] > 0,
+		"no kill came while the file was put together");
 }
 
 /* Starts NAME.h5 and lets it come `units` units farther than it was. */
@@ -144,7 +178,8 @@ TEST(a_signal_ends_the_run_within_30_s_with_status_85_and_the_same_command_goes_
 		CHECK(clock_seconds() - asked < 30, "%s: it took %.1f s", names[i],
 			clock_seconds() - asked);
 		snprintf(expected, sizeof expected,
-			"stopped (%s)\nwhat was finished is in %s; the same command goes on from there\n",
+			"stopped (%s)\nwhat was finished is in %s; the same command goes on from "
+			"there\n",
 			names[i], in_scratch("signal.units"));
 		CHECK(strcmp(run.err, expected) == 0, "message is\n%s", run.err);
 	}
@@ -232,14 +267,16 @@ TEST(a_failing_disk_is_exit_5_and_the_run_goes_on_on_another)
 TEST(a_folder_that_became_read_only_is_exit_5_and_the_run_goes_on_afterwards)
 {
 	/* Root may write anywhere: someone else tries. */
-	const char *launcher = geteuid() ? "" : "setpriv --reuid=65534 --regid=65534 --clear-groups";
+	const char *launcher = geteuid() ? ""
+					 : "setpriv --reuid=65534 --regid=65534 --clear-groups";
 	struct engine_process engine;
 
 	if (geteuid() == 0 && system("command -v setpriv >/dev/null 2>&1") != 0)
 		SKIP("root may write anywhere, and there is no setpriv to be someone else");
 	straight();
 	chmod(test_scratch_folder(), 0711);
-	REQUIRE(mkdir(in_scratch("ro"), 0777) == 0 && chmod(in_scratch("ro"), 0777) == 0, "no folder");
+	REQUIRE(mkdir(in_scratch("ro"), 0777) == 0 && chmod(in_scratch("ro"), 0777) == 0,
+		"no folder");
 	engine = start_until("ro/r", 3);
 	kill(engine.pid, SIGKILL);
 	engine_wait(&run, &engine);
@@ -247,7 +284,8 @@ TEST(a_folder_that_became_read_only_is_exit_5_and_the_run_goes_on_afterwards)
 	engine = engine_start("run", launcher, "%s --set output=%s", JOB, in_scratch("ro/r.h5"));
 	engine_wait(&run, &engine);
 	chmod(in_scratch("ro/r.units"), 0755);
-	CHECK(run.status == 5 && strstr(run.err, "ro/r.units/lock: cannot create: Permission denied"),
+	CHECK(run.status == 5 &&
+			strstr(run.err, "ro/r.units/lock: cannot create: Permission denied"),
 		"%d: %s", run.status, run.err);
 	finishes("ro/r");
 }
@@ -307,8 +345,8 @@ TEST(inspect_tells_a_run_that_works_from_one_that_was_killed_and_one_that_is_com
 	kill(engine.pid, SIGKILL);
 	engine_wait(&run, &engine);
 	engine_run(&seen, "--inspect %s", in_scratch("see.units"));
-	CHECK(seen.status == 0 && strstr(seen.out, "nobody is computing now"), "%d: %s%s", seen.status,
-		seen.out, seen.err);
+	CHECK(seen.status == 0 && strstr(seen.out, "nobody is computing now"), "%d: %s%s",
+		seen.status, seen.out, seen.err);
 	engine_run(&seen, "--inspect %s", straight());
 	CHECK(seen.status == 0 && strstr(seen.out, ": a result file, complete\n") &&
 			strstr(seen.out, "  /prompts/text ") && strstr(seen.out, " text [36]"),
