@@ -57,7 +57,7 @@ target_sources(test_method PRIVATE tests/golden_model.c)
 add_engine_test(test_sae golden model)
 add_engine_test(test_results unit run)
 target_include_directories(test_results PRIVATE ${HDF5_INCLUDE_DIRS})
-target_link_libraries(test_results PRIVATE ${HDF5_LIBRARIES})
+target_link_libraries(test_results PRIVATE ${HDF5_HL_LIBRARIES} ${HDF5_LIBRARIES})
 add_test(NAME fetch_data COMMAND ${CMAKE_SOURCE_DIR}/tests/test_fetch_data.sh)
 set_tests_properties(fetch_data PROPERTIES LABELS unit)
 add_engine_test(test_writer unit run)
@@ -120,9 +120,12 @@ foreach(model gemma2 llama)
   add_test(NAME science_tiny_${model} COMMAND test_science ${file})
   add_test(NAME result_file_tiny_${model}
     COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_result_file.py ${file})
+  add_test(NAME result_file_summary_tiny_${model}
+    COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_result_file.py
+      ${RESULTS}/tiny_${model}_ap.summary.h5)
   set_tests_properties(run_tiny_${model} PROPERTIES FIXTURES_SETUP tiny_${model})
   set_tests_properties(science_tiny_${model} result_file_tiny_${model}
-    PROPERTIES FIXTURES_REQUIRED tiny_${model} SKIP_RETURN_CODE 77)
+    result_file_summary_tiny_${model} PROPERTIES FIXTURES_REQUIRED tiny_${model} SKIP_RETURN_CODE 77)
   if(NOT SAENGINE_SANITIZE) # a minute of Python, in which sanitizers see nothing
     add_test(NAME report_tiny_${model}
       COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_report.py ${file})

@@ -199,6 +199,7 @@ static int finish_results(struct lab *lab, struct err *err)
 	struct results *results = lab->results;
 	struct units *units = lab->units;
 
+	TRY(results_summarize(results, err));
 	lab->results = NULL;
 	TRY(results_finish(results, err));
 	lab->units = NULL;

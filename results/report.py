@@ -655,6 +655,10 @@ def provenance_section(f):
              ("schema version", str(a("/", "schema_version", 0))),
              ("HDF5", a("/", "hdf5_version", "")),
              ("result file", os.path.basename(f.result.path))]
+    whole = a("/", "summary_of", "")
+    if whole:
+        n = len(f.result.texts("/left_out/dataset") or [])
+        items.append(("summary of", f"{whole}, which has {n} more datasets"))
     out = ["<dl>" + "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in items
                             if value) + "</dl>"]
     files = f.result.texts("/provenance/file")

@@ -44,6 +44,9 @@ static void is_same(const char *name)
 	char folder[64];
 
 	CHECK(same_results(alone(), in_scratch(name), "/") > 100, "%s: too little was compared", name);
+	snprintf(folder, sizeof folder, "%.*s.summary.h5", (int)strcspn(name, "."), name);
+	CHECK(same_results(in_scratch("alone.summary.h5"), in_scratch(folder), "/") > 100,
+		"%s: too little was compared", folder);
 	for (int i = 0; i < 2; i++) {
 		snprintf(folder, sizeof folder, "%.*s.%s", (int)strcspn(name, "."), name,
 			i ? "units" : "ranks");

@@ -282,6 +282,18 @@ def whole_file(path, folder):
         assert (section in page.sections) == expected, f"section {section}: {page.sections}"
 
 
+def summary(path, folder):
+    """The small file beside it gives the same sections, but for those of what it leaves out."""
+    small = os.path.splitext(path)[0] + ".summary.h5"
+    with h5py.File(small, "r") as f:
+        left_out = f["left_out/dataset"].asstr()[...].tolist()
+    text = expect_page(small, os.path.join(folder, "summary.html"))
+    assert f"{os.path.basename(path)}, which has {len(left_out)} more datasets" in text
+    whole = check_page(expect_page(path, os.path.join(folder, "of.html"))).sections
+    gone = {"positions"} if any(name.endswith("/per_token/effect") for name in left_out) else set()
+    assert [s for s in whole if s not in gone] == check_page(text).sections, whole
+
+
 def group_removed(path, folder, group):
     copy = changed(path, folder, "without " + group, remove(group))
     page = check_page(expect_page(copy))
@@ -349,7 +361,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         jobs = [("whole file", whole_file, ()), ("no result file", no_result_file, ()),
                 ("output that cannot be written", output_that_cannot_be_written, ()),
-                ("usage", usage, ())]
+                ("usage", usage, ()), ("summary", summary, ())]
         jobs += [("without " + g, group_removed, (g,)) for g in removals(path)]
         jobs += [(name, variant, (name, change)) for name, change in GOOD]
         jobs += [("refuses " + change.__name__, refused, (change,)) for change in BAD]

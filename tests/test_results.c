@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include <hdf5.h>
+#include <hdf5_hl.h>
 
 static const char *path_of(const char *name)
 {
@@ -281,4 +282,124 @@ TEST(a_folder_that_cannot_be_made_or_written_is_an_output_error)
 	CHECK(results_create(&r, "/proc/none/x.h5", &err) == ERR_OUTPUT && !r, "%s", err.text);
 	CHECK(results_create(&r, path_of("no/such/deep/x.h5"), &err) == ERR_OUTPUT && !r, "%s",
 		err.text);
+}
+
+/* ---- the summary ----------------------------------------------------------------------- */
+
+enum { N_LARGE = RESULTS_SUMMARY_BYTES / 4 + 1, N_SMALL = N_LARGE - 1 };
+
+/* Datasets on either side of the bound, one of bytes whose scale is beyond it, and texts. */
+static void write_large_and_small(struct results *r, const char *note)
+{
+	struct err err;
+	int32_t *count = calloc(N_LARGE, sizeof *count);
+	const char *texts[] = {"a", note};
+	const struct results_dataset large = {.path = "/g/large", .type = RESULTS_F32, .n_dims = 1,
+		.scales = {"/place"}, .long_name = "one value too many", .units = "logit"};
+
+	for (int32_t i = 0; i < N_LARGE; i++)
+		count[i] = i;
+	REQUIRE_OK(results_scale(r, "/place", count, N_LARGE, "place", &err), &err);
+	REQUIRE_OK(results_append(r, &large, count, N_LARGE, &err), &err);
+	REQUIRE_OK(results_write(r,
+			   &(struct results_dataset){.path = "/g/small", .type = RESULTS_I32,
+				   .n_dims = 1, .dims = {N_SMALL}, .long_name = "just few enough",
+				   .units = "1", .compress = true},
+			   count, &err), &err);
+	REQUIRE_OK(results_write(r,
+			   &(struct results_dataset){.path = "/g/deep/bytes", .type = RESULTS_U8,
+				   .n_dims = 1, .dims = {N_LARGE}, .scales = {"/place"},
+				   .long_name = "few bytes, many places", .units = "1"},
+			   count, &err), &err);
+	REQUIRE_OK(results_write(r,
+			   &(struct results_dataset){.path = "/g/text", .type = RESULTS_TEXT,
+				   .n_dims = 1, .dims = {2}, .long_name = "texts"},
+			   texts, &err), &err);
+	REQUIRE_OK(results_attribute_integer(r, "/g", "layer", 3, &err), &err);
+	REQUIRE_OK(results_attribute_text(r, "/", "title", "a test", &err), &err);
+	free(count);
+}
+
+static size_t left_out(const char *path, char ***names)
+{
+	struct results_reader *reader;
+	struct err err;
+	size_t n = 0;
+
+	if (results_open(&reader, path, &err) ||
+		results_read_texts(reader, "/left_out/dataset", &n, names, &err))
+		CHECK(false, "%s", err.text);
+	results_reader_close(reader);
+	return n;
+}
+
+TEST(the_summary_has_the_small_datasets_with_their_scales_and_every_attribute)
+{
+	struct results *r;
+	struct results_reader *summary;
+	struct err err;
+	char *title, **names;
+	int64_t layer;
+	int32_t *small;
+	size_t n;
+	hid_t file, bytes, place;
+
+	REQUIRE_OK(results_create(&r, path_of("two/of.h5"), &err), &err);
+	write_large_and_small(r, "b");
+	REQUIRE_OK(results_summarize(r, &err), &err);
+	CHECK(file_exists(path_of("two/of.summary.h5")) && !file_exists(path_of("two/of.h5")),
+		"the result file has its name before the summary has");
+	REQUIRE_OK(results_finish(r, &err), &err);
+
+	CHECK(left_out(path_of("two/of.summary.h5"), &names) == 1 &&
+			strcmp(names[0], "/g/large") == 0, "other datasets are left out");
+	free(names[0]);
+	free(names);
+	REQUIRE_OK(results_open(&summary, path_of("two/of.summary.h5"), &err), &err);
+	CHECK(!results_has(summary, "/g/large"), "it has the large one");
+	REQUIRE_OK(results_read_ints(summary, "/g/small", 1, &n, &small, &err), &err);
+	CHECK(n == N_SMALL && small[0] == 0 && small[n - 1] == N_SMALL - 1, "other values");
+	free(small);
+	REQUIRE_OK(results_read_attribute_integer(summary, "/g", "layer", &layer, &err), &err);
+	CHECK(layer == 3, "layer %lld", (long long)layer);
+	REQUIRE_OK(results_read_attribute_text(summary, "/", "title", &title, &err), &err);
+	CHECK(strcmp(title, "a test") == 0, "title %s", title);
+	free(title);
+	REQUIRE_OK(results_read_attribute_text(summary, "/g/small", "long_name", &title, &err), &err);
+	CHECK(strcmp(title, "just few enough") == 0, "long_name %s", title);
+	free(title);
+	REQUIRE_OK(results_read_attribute_text(summary, "/", "summary_of", &title, &err), &err);
+	CHECK(strcmp(title, "of.h5") == 0, "summary_of %s", title);
+	free(title);
+	results_reader_close(summary);
+
+	file = H5Fopen(path_of("two/of.summary.h5"), H5F_ACC_RDONLY, H5P_DEFAULT);
+	bytes = H5Dopen2(file, "/g/deep/bytes", H5P_DEFAULT);
+	place = H5Dopen2(file, "/place", H5P_DEFAULT);
+	CHECK(H5DSis_scale(place) > 0 && H5DSis_attached(bytes, place, 0) > 0,
+		"the dimension lost its scale");
+	H5Dclose(bytes);
+	H5Dclose(place);
+	H5Fclose(file);
+}
+
+TEST(texts_count_by_their_bytes_in_the_summary)
+{
+	char *note = malloc(RESULTS_SUMMARY_BYTES + 1), **names;
+	struct results *r;
+	struct err err;
+	size_t n;
+
+	memset(note, 'x', RESULTS_SUMMARY_BYTES);
+	note[RESULTS_SUMMARY_BYTES] = '\0';
+	REQUIRE_OK(results_create(&r, path_of("texts.h5"), &err), &err);
+	write_large_and_small(r, note);
+	REQUIRE_OK(results_summarize(r, &err), &err);
+	REQUIRE_OK(results_finish(r, &err), &err);
+	n = left_out(path_of("texts.summary.h5"), &names);
+	CHECK(n == 2 && strcmp(names[1], "/g/text") == 0, "%zu datasets are left out", n);
+	for (size_t i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
+	free(note);
 }

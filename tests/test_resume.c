@@ -64,6 +64,19 @@ static const char *straight(void)
 	return path;
 }
 
+/* NAME.h5 and NAME.summary.h5 are those of the straight run. */
+static void is_straight(const char *name)
+{
+	char result[64], summary[64];
+
+	straight();
+	snprintf(result, sizeof result, "%s.h5", name);
+	snprintf(summary, sizeof summary, "%s.summary.h5", name);
+	CHECK(same_results(straight(), in_scratch(result), "/") > 100, "too little was compared");
+	CHECK(same_results(in_scratch("straight.summary.h5"), in_scratch(summary), "/") > 100,
+		"too little was compared");
+}
+
 /* Runs NAME.h5 to its end, which must be the straight one. */
 static void finishes(const char *name)
 {
@@ -73,7 +86,7 @@ static void finishes(const char *name)
 	snprintf(folder, sizeof folder, "%s.units", name);
 	engine_run(&run, "%s --set output=%s", JOB, in_scratch(result));
 	CHECK(run.status == 0, "exit status %d: %s", run.status, run.err);
-	CHECK(same_results(straight(), in_scratch(result), "/") > 100, "too little was compared");
+	is_straight(name);
 	CHECK(!folder_exists(in_scratch(folder)), "the units are still there");
 	strcat(result, ".part");
 	CHECK(!file_exists(in_scratch(result)), "%s is still there", result);
@@ -117,8 +130,7 @@ TEST(runs_killed_at_random_moments_go_on_and_give_the_bits_of_a_straight_run)
 		engine_wait(&run, &engine);
 		REQUIRE(run.status <= 0, "kill %d: it ended by itself: %s", n_kills, run.err);
 		if (run.status == 0) { /* it came first */
-			CHECK(same_results(straight(), in_scratch("k.h5"), "/") > 100,
-				"too little was compared");
+			is_straight("k");
 			CHECK(!folder_exists(in_scratch("k.units")), "the units are still there");
 			unlink(in_scratch("k.h5"));
 			n_compared++;
@@ -127,8 +139,7 @@ TEST(runs_killed_at_random_moments_go_on_and_give_the_bits_of_a_straight_run)
 		n_at[moment_of("k", n_all)]++;
 		n_kills++;
 		if (file_exists(in_scratch("k.h5")))
-			CHECK(same_results(straight(), in_scratch("k.h5"), "/") > 100,
-				"the file had its name and was not complete");
+			is_straight("k"); /* it has its name: it is complete */
 		if (n_kills == KILLS || file_exists(in_scratch("k.h5"))) {
 			finishes("k");
 			unlink(in_scratch("k.h5"));
@@ -230,12 +241,13 @@ static int find_part(const char *path, const struct stat *st, int kind, struct F
 /* From nothing at all to the end of the result file. */
 static void fails_at_any_byte(const char *name, int number, const char *reason)
 {
-	char result[64], folder[64];
+	char result[64], folder[64], part[64];
 	long bytes = 1000;
 	int n_failures = 0;
 
 	snprintf(result, sizeof result, "%s.h5", name);
 	snprintf(folder, sizeof folder, "%s.units", name);
+	snprintf(part, sizeof part, "%s.summary.h5.part", name);
 	straight();
 	for (; n_failures < 40; bytes *= 2) {
 		run_with_fault(result, bytes, number);
@@ -245,13 +257,14 @@ static void fails_at_any_byte(const char *name, int number, const char *reason)
 		CHECK(run.status == 5 && strstr(run.err, reason), "after %ld bytes: %d: %s", bytes,
 			run.status, run.err);
 		CHECK(!file_exists(in_scratch(result)), "after %ld bytes: there is a file", bytes);
+		CHECK(!file_exists(in_scratch(part)), "after %ld bytes: half a summary was left", bytes);
 		CHECK(nftw(in_scratch(folder), find_part, 16, FTW_PHYS) <= 0,
 			"after %ld bytes: half a unit was left", bytes);
 	}
 	printf("  failed %d times, the last with %ld bytes to write\n", n_failures, bytes);
 	CHECK(n_failures > 5, "it failed %d times only", n_failures);
 	CHECK(run.status == 0, "it never finished: %s", run.err);
-	CHECK(same_results(straight(), in_scratch(result), "/") > 100, "too little was compared");
+	is_straight(name);
 }
 
 TEST(a_full_disk_is_exit_5_and_the_run_goes_on_when_there_is_room)
@@ -350,6 +363,11 @@ TEST(inspect_tells_a_run_that_works_from_one_that_was_killed_and_one_that_is_com
 	engine_run(&seen, "--inspect %s", straight());
 	CHECK(seen.status == 0 && strstr(seen.out, ": a result file, complete\n") &&
 			strstr(seen.out, "  /prompts/text ") && strstr(seen.out, " text [36]"),
+		"%d: %s%s", seen.status, seen.out, seen.err);
+	engine_run(&seen, "--inspect %s", in_scratch("straight.summary.h5"));
+	CHECK(seen.status == 0 && strstr(seen.out, ": a summary of straight.h5, complete\n") &&
+			strstr(seen.out, "  /prompts/text ") &&
+			strstr(seen.out, "in straight.h5 alone: 0 datasets\n"),
 		"%d: %s%s", seen.status, seen.out, seen.err);
 	engine_run(&seen, "--inspect %s", "configs/tiny_gemma2_ap.cfg");
 	CHECK(seen.status == 3, "%d: %s%s", seen.status, seen.out, seen.err);

@@ -33,6 +33,13 @@ int results_create_nowhere(struct results **out, struct err *err);
  * whatever happens. */
 int results_finish(struct results *r, struct err *err);
 
+/* NAME.summary.h5 beside NAME.h5, whole or not at all: every dataset of at most
+ * RESULTS_SUMMARY_BYTES of values, with the scales of its dimensions; every attribute; what was left
+ * out in /left_out, and NAME.h5 in the root attribute summary_of. To be called last, before
+ * results_finish: so NAME.h5 never has its name without it. Errors: ERR_OUTPUT. */
+enum { RESULTS_SUMMARY_BYTES = 1 << 20 };
+int results_summarize(struct results *r, struct err *err);
+
 /* Closes without finishing: PATH.part stays, readable, with what was written. Accepts NULL. */
 void results_close(struct results *r);
 

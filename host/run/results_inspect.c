@@ -91,13 +91,32 @@ static herr_t print_dataset(hid_t file, const char *name, const H5O_info_t *info
 	return 0;
 }
 
+static void print_left_out(struct results_reader *r, const char *whole, FILE *to, struct err *err)
+{
+	char **paths;
+	int64_t *bytes;
+	size_t n, m = 0;
+
+	if (results_read_texts(r, "/left_out/dataset", &n, &paths, err))
+		return;
+	if (results_read_all(r, "/left_out/bytes", RESULTS_I64, (void **)&bytes, &m, err) == 0) {
+		fprintf(to, "in %s alone: %zu datasets\n", whole, n);
+		for (size_t i = 0; i < n && i < m; i++)
+			fprintf(to, "  %-59s %.1f MB\n", paths[i], (double)bytes[i] * 1e-6);
+		free(bytes);
+	}
+	for (size_t i = 0; i < n; i++)
+		free(paths[i]);
+	free(paths);
+}
+
 int results_inspect(const char *path, FILE *to, struct err *err)
 {
 	static const char *const attributes[] = {"finished", "engine_version", "git_commit",
 		"model_type", "device", "stage", "unit"};
 	struct results_reader *r;
 	struct listing l = {.to = to};
-	char *title, *finished, *stage;
+	char *title, *finished, *stage, *whole;
 
 	if (results_open(&r, path, err))
 		return err->code;
@@ -105,8 +124,10 @@ int results_inspect(const char *path, FILE *to, struct err *err)
 	title = text_of(r, "/", "title");
 	finished = text_of(r, "/", "finished");
 	stage = text_of(r, "/", "stage");
+	whole = text_of(r, "/", "summary_of");
 	if (title && strcmp(title, "saengine results") == 0)
-		fprintf(to, "%s: a result file, %s\n", path,
+		fprintf(to, "%s: a %s%s, %s\n", path, whole ? "summary of " : "result file",
+			whole ? whole : "",
 			finished ? "complete" : "NOT complete: its run did not end");
 	else
 		fprintf(to, "%s: %s\n", path,
@@ -117,9 +138,12 @@ int results_inspect(const char *path, FILE *to, struct err *err)
 	if (H5Ovisit2(r->file, H5_INDEX_NAME, H5_ITER_INC, print_dataset, &l, H5O_INFO_BASIC) < 0)
 		err_set(err, ERR_INPUT, "%s: expected datasets that can be read", path);
 	fprintf(to, "%zu datasets, %.1f MB of values\n", l.n_datasets, (double)l.bytes * 1e-6);
+	if (err->code == 0 && whole)
+		print_left_out(r, whole, to, err);
 	free(title);
 	free(finished);
 	free(stage);
+	free(whole);
 	results_reader_close(r);
 	return err->code;
 }
