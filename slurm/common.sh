@@ -18,6 +18,14 @@ if [ -z "${DEVICE:-}" ] && [ -n "${SLURM_JOB_GPUS:-}${SLURM_STEP_GPUS:-}${SLURM_
 	DEVICE=cuda
 fi
 
+# need_arguments COUNT USAGE ARGUMENT... - or says how the script is called.
+need_arguments() {
+	if [ $(($# - 2)) -lt "$1" ]; then
+		echo "usage: sbatch [OPTIONS] slurm/$2" >&2
+		exit 2
+	fi
+}
+
 say() {
 	echo "[$(date +%FT%T)] $*"
 }

@@ -20,10 +20,7 @@
 #SBATCH --requeue
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}" # $0 is a copy in a spool folder
-
-if [ $# -lt 1 ]; then
-	echo "usage: sbatch [OPTIONS] slurm/run.sh CONFIG [ENGINE ARGUMENT...]" >&2
-	exit 2
-fi
 . slurm/common.sh
+need_arguments 1 "run.sh CONFIG [ENGINE ARGUMENT...]" "$@"
+
 run_engine "$@"

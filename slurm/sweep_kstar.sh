@@ -30,12 +30,9 @@
 #SBATCH --requeue
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}" # $0 is a copy in a spool folder
-
-if [ $# -lt 1 ]; then
-	echo "usage: sbatch [OPTIONS] slurm/sweep_kstar.sh CONFIG [ENGINE ARGUMENT...]" >&2
-	exit 2
-fi
 . slurm/common.sh
+need_arguments 1 "sweep_kstar.sh CONFIG [ENGINE ARGUMENT...]" "$@"
+
 : "${K_STAR:=5 10 20 40}" "${C:=-1 -2 -3 -4}" "${METHOD:=cossim_ap}" "${PARALLEL:=8}"
 : "${OUT:=results/sweep_$(basename "$1" .cfg)}"
 export K_STAR C METHOD OUT
