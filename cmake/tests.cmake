@@ -96,16 +96,17 @@ target_include_directories(test_ranks PRIVATE ${HDF5_INCLUDE_DIRS})
 target_link_libraries(test_ranks PRIVATE ${HDF5_LIBRARIES})
 target_compile_definitions(test_soak PRIVATE KILLS=1000)
 
-# slurm/*.sh under a real Slurm, which the test starts and stops.
-add_test(NAME slurm COMMAND ${CMAKE_SOURCE_DIR}/tests/slurm/test_slurm.sh $<TARGET_FILE:engine>)
-set_tests_properties(slurm PROPERTIES LABELS integration SKIP_RETURN_CODE 77
-  ENVIRONMENT PYTHON=${Python3_EXECUTABLE})
-
-# The two shipped models end to end; what their result files must show, and how other tools see
-# them. The runs are fixtures: they come first, and once.
 find_program(PYTHON3 python3 PATHS /usr/bin NO_DEFAULT_PATH) # what Debian's packages are for
 find_program(PYTHON3 python3)
 find_program(PYTHON3_OF_PATH python3) # the one that pip's torch is for, where there is one
+
+# slurm/*.sh under a real Slurm, which the test starts and stops.
+add_test(NAME slurm COMMAND ${CMAKE_SOURCE_DIR}/tests/slurm/test_slurm.sh $<TARGET_FILE:engine>)
+set_tests_properties(slurm PROPERTIES LABELS integration SKIP_RETURN_CODE 77
+  ENVIRONMENT PYTHON=${PYTHON3})
+
+# The two shipped models end to end; what their result files must show, and how other tools see
+# them. The runs are fixtures: they come first, and once.
 find_program(RSCRIPT Rscript)
 add_test(NAME test_convert_sae
   COMMAND ${PYTHON3_OF_PATH} ${CMAKE_SOURCE_DIR}/tests/test_convert_sae.py)

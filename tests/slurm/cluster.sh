@@ -20,7 +20,7 @@ cluster_missing() {
 }
 
 cluster_ports() { # free ones
-	python3 -c 'import socket, sys
+	"${PYTHON:-python3}" -c 'import socket, sys
 s = [socket.socket() for _ in range(int(sys.argv[1]))]
 [x.bind(("127.0.0.1", 0)) for x in s]
 print(*(x.getsockname()[1] for x in s))' "$1"
@@ -89,7 +89,8 @@ cluster_up() {
 	head -c 128 /dev/urandom >"$cluster/key/key"
 	chmod 600 "$cluster/key/key"
 	export SLURM_CONF=$cluster/slurm.conf
-	cluster_start munged munged --foreground --key-file="$cluster/key/key" \
+	# Its origin is looked up by the machine's name otherwise, for half a minute where there is none.
+	cluster_start munged munged --foreground --origin=127.0.0.1 --key-file="$cluster/key/key" \
 		--socket="$cluster/munge/socket" --pid-file="$cluster/key/pid" \
 		--log-file="$cluster/key/log" --seed-file="$cluster/key/seed"
 	for ((i = 0; i < 100; i++)); do

@@ -3,8 +3,9 @@
 #
 # test_slurm.sh ENGINE - the scripts of slurm/ under a real Slurm (cluster.sh): a sweep over K* and c
 # with its array, its dependency, a task that is stopped by SIGUSR1 and requeued, and the joined
-# table; the same again, which finds all done; one run on two ranks of two nodes. Each file is
-# compared with one made without Slurm. Exit status 77 when something needed is not installed.
+# table; the same again, which finds all done; one run on four ranks of two nodes; a judge; a run
+# that comes near its time limit. Each file is compared with one made without Slurm. Exit status 77
+# when something needed is not installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/slurm/cluster.sh
@@ -20,8 +21,9 @@ if ! "$PYTHON" -c "import h5py, matplotlib" 2>/dev/null; then
 	exit 77
 fi
 
-if ! getent hosts "$(hostname)" >/dev/null; then
-	echo "skipped: the name of this machine, $(hostname), has no address, and srun needs one"
+# Slurm asks for one beside loopback's, which it then does not use. A name is not needed.
+if ! "$PYTHON" -c "import socket as s; s.getaddrinfo(None, 0, s.AF_INET, 0, 0, s.AI_ADDRCONFIG)" 2>/dev/null; then
+	echo "skipped: this machine has no address but loopback's"
 	exit 77
 fi
 
@@ -99,3 +101,29 @@ cluster_wait 120
 grep -q "rank 3: .* units computed here" slurm/logs/test-"$ranks".log
 "$PYTHON" tests/slurm/same.py "$work/one.h5" "$work/four.h5"
 pass "four ranks on two nodes give the bits of one process"
+
+# ---- the judge ------------------------------------------------------------------------------
+judge=(configs/tiny_judge.cfg "$work/one.h5" --set threads=1)
+OUT=$work/judged.h5 bash slurm/judge.sh "${judge[@]}" >"$work/judged.log" 2>&1
+first=$(OUT='' sbatch --parsable --output=slurm/logs/test-%j.log slurm/judge.sh "${judge[@]}")
+again=$(OUT='' sbatch --parsable --dependency="afterok:$first" --output=slurm/logs/test-%j.log \
+	slurm/judge.sh "${judge[@]}")
+cluster_wait 60
+"$PYTHON" tests/slurm/same.py "$work/judged.h5" "$work/one.judge.h5"
+grep -q "one.judge.h5 is there" slurm/logs/test-"$again".log
+pass "a judge's verdicts are those of one without Slurm, and are not asked for twice"
+
+# ---- the time limit -------------------------------------------------------------------------
+# A limit of a minute, the least there is, and a signal a minute before it: Slurm looks every 30 s.
+slow=("${job[@]}" --set prompts.harmful_test.limit=100 --set generate.max_new_tokens=160
+	--set generate.prompts=1 --set generate.stop=none
+	--set 'experiment=["direction","attribution","jailbreak"]')
+late=$(sbatch --parsable --time=1 --signal=USR1@60 --output=slurm/logs/test-%j.log \
+	slurm/run.sh "${slow[@]}" --set output="$work/late.h5")
+bash slurm/run.sh "${slow[@]}" --set output="$work/early.h5" >"$work/early.log" 2>&1
+cluster_wait 300
+grep -q "stopped (SIGUSR1)" slurm/logs/test-"$late".log
+grep -q "restart 1" slurm/logs/test-"$late".log
+grep -q "were done before" slurm/logs/test-"$late".log
+"$PYTHON" tests/slurm/same.py "$work/early.h5" "$work/late.h5"
+pass "a run that nears its time limit is requeued, goes on, and gives the same bits"
