@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_ranks.c - several processes at one run: who is who, the same bits from any number of them,
- * and what happens when one is stopped or dies.
+ * and what happens when one is stopped or dies, or the clock is set.
  */
 #include "host/base/file.h"
 #include "host/run/progress.h"
 #include "host/run/ranks.h"
+#include "host/run/results.h"
 #include "tests/run_engine.h"
 #include "tests/same_results.h"
 #include "tests/test.h"
 
 #include <ftw.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct engine_run run;
@@ -313,4 +316,109 @@ TEST(the_death_of_a_rank_ends_the_others_within_60_s_and_more_ranks_may_go_on)
 		CHECK(run.status == 0, "%d: %s", run.status, run.err);
 	}
 	is_same("dead.h5");
+}
+
+/* ---- the clock on the wall ------------------------------------------------------------- */
+
+static const char *const HOURS = "18000"; /* five, in seconds */
+
+static void preload_wrong_clock(bool on)
+{
+	if (on) {
+		setenv("LD_PRELOAD", WRONG_CLOCK_LIBRARY, 1);
+		setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", 1);
+		setenv("CLOCK_JUMP", HOURS, 1);
+	} else {
+		unsetenv("LD_PRELOAD");
+		unsetenv("ASAN_OPTIONS");
+		unsetenv("CLOCK_JUMP");
+	}
+}
+
+/* Two ranks run to their end, as one did. */
+static void two_ranks_finish(const struct engine_process *first,
+	const struct engine_process *second, const char *result)
+{
+	engine_wait(&run, first);
+	CHECK(run.status == 0, "rank 0: %d: %s", run.status, run.err);
+	CHECK(!strstr(run.out, " in -"), "a stage took less than no time");
+	engine_wait(&run, second);
+	CHECK(run.status == 0, "rank 1: %d: %s", run.status, run.err);
+	is_same(result);
+}
+
+/* What the file says of its times: that the clock was wrong, and that nothing was timed by it. */
+static void check_times(const char *result)
+{
+	struct results_reader *reader;
+	struct err err;
+	struct tm tm = {0};
+	char *started;
+	float *seconds;
+	size_t n;
+	double error;
+
+	REQUIRE_OK(results_open(&reader, in_scratch(result), &err), &err);
+	REQUIRE_OK(results_read_attribute_text(reader, "/", "started", &started, &err), &err);
+	CHECK(strptime(started, "%Y-%m-%dT%H:%M:%SZ", &tm), "started %s", started);
+	error = fabs(difftime(timegm(&tm), time(NULL)));
+	CHECK(error > 3600, "the clock was %.0f s wrong: the library is not in use", error);
+	free(started);
+	REQUIRE_OK(
+		results_read_floats(reader, "/provenance/stages/seconds", 1, &n, &seconds, &err), &err);
+	for (size_t i = 0; i < n; i++)
+		CHECK(seconds[i] >= 0 && seconds[i] < 600, "stage %zu took %g s", i,
+			(double)seconds[i]);
+	free(seconds);
+	results_reader_close(reader);
+}
+
+/* The count in a rank's file. */
+static long beats(const char *name)
+{
+	FILE *file = fopen(in_scratch(name), "rb");
+	long count = -1;
+
+	if (!file || fscanf(file, "%*s %ld", &count) != 1)
+		CHECK(false, "%s: expected a count", name);
+	if (file)
+		fclose(file);
+	return count;
+}
+
+TEST(a_wall_clock_that_jumps_by_hours_ends_no_rank_and_breaks_neither_lock_nor_resume)
+{
+	struct engine_process first, second;
+	long before, beaten;
+
+	alone();
+	preload_wrong_clock(true);
+	first = start_rank(0, 2, "clock", "clock.h5");
+	second = start_rank(1, 2, "clock", "clock.h5");
+	wait_for_units("clock.units", 4);
+	/* Silent for two beats: the other looks at its clock. */
+	kill(second.pid, SIGSTOP);
+	engine_run(&run, "%s --set output=%s", JOB, in_scratch("clock.h5"));
+	CHECK(run.status == 5 && strstr(run.err, "another run is writing here"), "%d: %s", run.status,
+		run.err);
+	before = beats("clock.ranks/0");
+	sleep(2 * BEAT_EVERY + 1);
+	beaten = beats("clock.ranks/0") - before;
+	CHECK(beaten >= 1 && beaten <= 3, "rank 0 beat %ld times where twice was due", beaten);
+	kill(second.pid, SIGCONT);
+	two_ranks_finish(&first, &second, "clock.h5");
+	check_times("clock.h5");
+
+	first = start_rank(0, 2, "killed", "again.h5");
+	second = start_rank(1, 2, "killed", "again.h5");
+	wait_for_units("again.units", 4);
+	kill(first.pid, SIGKILL);
+	kill(second.pid, SIGKILL);
+	engine_wait(&run, &first);
+	engine_wait(&run, &second);
+	CHECK(run.status == -1, "it ended before it was killed: %d", run.status);
+	first = start_rank(0, 2, "resumed", "again.h5");
+	second = start_rank(1, 2, "resumed", "again.h5");
+	two_ranks_finish(&first, &second, "again.h5");
+	preload_wrong_clock(false);
 }
