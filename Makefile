@@ -2,6 +2,7 @@
 #
 #   make run     install what is missing, build, run the small main job, write its report
 #   make test    install what is missing, build, run all tests
+#   make test-cuda   where nvcc is: compile for CUDA, run the tests that need it or say why not
 #   make         build only
 #   make bench   time the engine against the literal PyTorch implementation (needs PyTorch)
 #   make gpu-check   build for CUDA, test, compare with the CPU, measure (needs a GPU)
@@ -22,7 +23,10 @@ FUZZ_RUNS := 100000
 # The Python that the Debian packages are for; another one may come first in PATH.
 PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 
-.PHONY: all engine run test test-asan test-strict soak fuzz parity bench gpu-check deps deps-report deps-test clean
+# The toolkit is often beside the PATH.
+NVCC := $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
+
+.PHONY: all engine run test test-asan test-strict test-cuda soak fuzz parity bench gpu-check deps deps-report deps-test clean
 
 all: engine
 
@@ -73,6 +77,18 @@ test-strict: deps deps-test
 	cmake --preset cpu-strict
 	cmake --build --preset cpu-strict -j $(JOBS)
 	ctest --preset cpu-strict -j $(JOBS)
+
+# Everything of CUDA is compiled, warnings as errors; its tests skip, with the reason, where there
+# is no device.
+ifeq ($(NVCC),)
+test-cuda:
+	@echo "test-cuda: no nvcc, so the CUDA sources are not compiled"
+else
+test-cuda: deps
+	CUDACXX=$(NVCC) cmake --preset cuda-ci
+	cmake --build --preset cuda-ci -j $(JOBS)
+	ctest --preset cuda-ci
+endif
 
 # With whatever Python has PyTorch: `pip install -r tools/requirements.txt`.
 bench: engine

@@ -6,11 +6,19 @@ target_link_libraries(test_support PUBLIC kernels_ref)
 target_compile_definitions(test_support PRIVATE SAENGINE_SOURCE_ROOT="${CMAKE_SOURCE_DIR}")
 add_library(test_main OBJECT tests/test_main.c) # an object: its main must not be left out
 target_link_libraries(test_main PRIVATE flags)
+if(cuda) # skips all tests where there is no device
+  add_library(test_main_cuda OBJECT tests/test_main_cuda.c)
+  target_link_libraries(test_main_cuda PRIVATE flags CUDA::cudart_static)
+endif()
 
 function(add_engine_test name label)
   string(REGEX REPLACE "_(cuda|emu|race)$" "" source ${name}) # the same test of another backend
+  set(main test_main)
+  if(name MATCHES "_cuda$")
+    set(main test_main_cuda)
+  endif()
   add_executable(${name} ${CMAKE_SOURCE_DIR}/tests/${source}.c)
-  target_link_libraries(${name} PRIVATE test_main test_support ${ARGN})
+  target_link_libraries(${name} PRIVATE ${main} test_support ${ARGN})
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS ${label} SKIP_RETURN_CODE 77)
 endfunction()
@@ -25,7 +33,7 @@ endfunction()
 
 add_engine_test(test_base unit)
 add_engine_test(test_ops backend)
-if(cuda) # run on a GPU by make gpu-check
+if(cuda) # compiled by make test-cuda, run on a GPU by make gpu-check
   add_engine_test(test_ops_cuda cuda)
   foreach(test model method)
     add_engine_test(test_${test}_cuda cuda ${test})
