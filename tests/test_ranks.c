@@ -62,8 +62,8 @@ static void is_same(const char *name)
 static const char *const VARIABLES[] = {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
 	"OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", "RANK", "WORLD_SIZE", "LOCAL_RANK",
 	"LOCAL_WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID",
-	"SLURM_STEP_TASKS_PER_NODE", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS",
-	"TORCHELASTIC_RUN_ID", "CUDA_VISIBLE_DEVICES"};
+	"SLURM_STEP_TASKS_PER_NODE", "SLURM_NODEID", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID",
+	"MPI_LOCALNRANKS", "TORCHELASTIC_RUN_ID", "CUDA_VISIBLE_DEVICES"};
 
 static void clear_variables(void)
 {
@@ -74,7 +74,7 @@ static void clear_variables(void)
 TEST(ranks_are_those_that_the_launcher_names)
 {
 	static const struct {
-		const char *variables[5]; /* NAME=VALUE */
+		const char *variables[6]; /* NAME=VALUE */
 		size_t rank, world, local, n_local;
 	} cases[] = {
 		{{NULL}, 0, 1, 0, 1},
@@ -84,6 +84,12 @@ TEST(ranks_are_those_that_the_launcher_names)
 		/* Inside a step; in a bare batch script SLURM_PROCID and SLURM_NTASKS mean nothing. */
 		{{"SLURM_PROCID=5", "SLURM_STEP_NUM_TASKS=8", "SLURM_LOCALID=1"}, 5, 8, 1, 8},
 		{{"SLURM_PROCID=0", "SLURM_NTASKS=2"}, 0, 1, 0, 1},
+		{{"SLURM_PROCID=6", "SLURM_STEP_NUM_TASKS=8", "SLURM_LOCALID=2", "SLURM_NODEID=1",
+			 "SLURM_STEP_TASKS_PER_NODE=4(x2)"}, 6, 8, 2, 4},
+		{{"SLURM_PROCID=8", "SLURM_STEP_NUM_TASKS=11", "SLURM_LOCALID=0", "SLURM_NODEID=2",
+			 "SLURM_STEP_TASKS_PER_NODE=4(x2),3"}, 8, 11, 0, 3},
+		{{"SLURM_PROCID=1", "SLURM_STEP_NUM_TASKS=2", "SLURM_LOCALID=1", "SLURM_NODEID=0",
+			 "SLURM_STEP_TASKS_PER_NODE=2"}, 1, 2, 1, 2},
 		/* Under mpirun every rank of a node sees its daemon's SLURM_PROCID. */
 		{{"OMPI_COMM_WORLD_RANK=1", "OMPI_COMM_WORLD_SIZE=2", "SLURM_PROCID=0",
 			 "SLURM_STEP_NUM_TASKS=1"}, 1, 2, 1, 2},
@@ -95,7 +101,7 @@ TEST(ranks_are_those_that_the_launcher_names)
 		struct err err;
 
 		clear_variables();
-		for (size_t i = 0; i < 5 && cases[c].variables[i]; i++) {
+		for (size_t i = 0; i < 6 && cases[c].variables[i]; i++) {
 			char name[64];
 
 			snprintf(name, sizeof name, "%s", cases[c].variables[i]);
@@ -105,8 +111,10 @@ TEST(ranks_are_those_that_the_launcher_names)
 		REQUIRE_OK(ranks_from_environment(&r, &err), &err);
 		CHECK(r.rank == cases[c].rank && r.world == cases[c].world, "case %zu: %zu of %zu", c,
 			r.rank, r.world);
-		CHECK(r.world == 1 || c == 3 || r.n_local == cases[c].n_local, "case %zu: %zu local", c,
+		CHECK(r.world == 1 || r.n_local == cases[c].n_local, "case %zu: %zu here", c,
 			r.n_local);
+		CHECK(r.world == 1 || r.local == cases[c].local, "case %zu: number %zu here", c,
+			r.local);
 	}
 	clear_variables();
 }

@@ -52,6 +52,35 @@ static bool number_in(const char *name, size_t *out)
 	return *end == '\0';
 }
 
+/* How many ranks this machine has, by a number or, as Slurm spells it, the numbers of all machines:
+ * "4(x2),3" is 4 on each of two and 3 on the third. SLURM_NODEID says which is this one. */
+static bool number_here(const char *name, size_t *out)
+{
+	const char *text = getenv(name);
+	size_t node = 0;
+
+	if (number_in(name, out))
+		return true;
+	if (!text || !number_in("SLURM_NODEID", &node))
+		return false;
+	while (*text) {
+		char *end;
+		size_t n = strtoul(text, &end, 10), times = 1;
+
+		if (end == text)
+			return false;
+		if (strncmp(end, "(x", 2) == 0)
+			times = strtoul(end + 2, &end, 10);
+		if (node < times) {
+			*out = n;
+			return true;
+		}
+		node -= times;
+		text = end + strspn(end, "),");
+	}
+	return false;
+}
+
 int ranks_from_environment(struct ranks *ranks, struct err *err)
 {
 	static const struct {
@@ -77,11 +106,10 @@ int ranks_from_environment(struct ranks *ranks, struct err *err)
 				launchers[i].rank, launchers[i].world,
 				getenv(launchers[i].rank) ? getenv(launchers[i].rank) : "",
 				getenv(launchers[i].world));
-		if (!number_in(launchers[i].local, &ranks->local) ||
-			!number_in(launchers[i].n_local, &ranks->n_local) || ranks->n_local == 0) {
+		if (!number_in(launchers[i].local, &ranks->local))
 			ranks->local = ranks->rank;
+		if (!number_here(launchers[i].n_local, &ranks->n_local) || ranks->n_local == 0)
 			ranks->n_local = ranks->world;
-		}
 		return 0;
 	}
 	return 0;
