@@ -24,6 +24,9 @@ void emu_set_only_block(int64_t block);
 /* What cudaMemGetInfo and cudaMalloc believe in. */
 void emu_set_memory(size_t bytes);
 
+/* Bytes copied from the host to the device so far. */
+size_t emu_sent(void);
+
 /* The n-th launch from now on is refused with cudaErrorInvalidConfiguration; 0: none is. */
 void emu_set_refused_launch(uint64_t n);
 

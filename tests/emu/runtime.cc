@@ -4,13 +4,16 @@
  * (include/cuda_runtime.h).
  *
  * A stream is as lazy as it may be: launches and copies wait in a queue until someone waits for
- * them, so whatever reads a result too early reads garbage (fresh memory is NaN). A copy from
- * ordinary host memory reads it at once, as CUDA stages it; one from pinned memory reads it when
- * the stream gets there. While nothing runs, device memory is out of the host's reach: a host that
- * follows a device pointer crashes here as it would there (but for managed memory).
+ * them, for an event behind them or for a stream that waits for such an event, so whatever reads a
+ * result too early reads garbage (fresh memory is NaN), and streams that nothing orders overlap in
+ * the worst way. A copy from ordinary host memory reads it at once, as CUDA stages it; one from
+ * pinned memory reads it when the stream gets there. While nothing runs, device memory is out of
+ * the host's reach: a host that follows a device pointer crashes here as it would there (but for
+ * managed memory).
  */
 #include "tests/emu/grid.h"
 #include "tests/emu/race.h"
+#include "tests/emu/stream.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -19,7 +22,10 @@
 #include <memory>
 #include <vector>
 
-typedef std::function<void()> work;
+#include <unistd.h>
+
+/* Whether it is done; one that is not is tried again. */
+typedef std::function<bool()> work;
 
 struct emu_graph {
 	std::vector<work> steps;
@@ -32,8 +38,14 @@ struct emu_stream {
 	bool broken; /* something that cannot be captured was tried */
 };
 
-struct emu_event {
+/* Where a stream stood when an event was recorded there. */
+struct mark {
 	emu_stream *stream;
+	bool passed;
+};
+
+struct emu_event {
+	std::shared_ptr<mark> last;
 };
 
 namespace
@@ -56,7 +68,9 @@ std::map<const char *, block> &blocks()
 }
 
 std::map<const void *, size_t> allowed_shared;
-size_t memory_total = (size_t)1 << 40, memory_used;
+const int N_DEVICES = 4;
+int device;
+size_t memory_total = (size_t)1 << 40, memory_used, sent;
 cudaError_t last_error;
 uint64_t refuse_in;
 bool any_capturing;
@@ -68,24 +82,34 @@ cudaError_t fails(cudaError_t status)
 	return status;
 }
 
-void enqueue(emu_stream *stream, work w)
+void enqueue_work(emu_stream *stream, work w)
 {
 	if (!stream)
-		w();
+		while (!w())
+			;
 	else if (stream->capturing)
 		stream->captured.push_back(std::move(w));
 	else
 		stream->queue.push_back(std::move(w));
 }
 
-bool is_pinned(const void *p)
+void enqueue(emu_stream *stream, std::function<void()> w)
+{
+	enqueue_work(stream, [w] {
+		w();
+		return true;
+	});
+}
+
+bool lies_in(enum kind kind, const void *p, size_t bytes)
 {
 	auto after = blocks().upper_bound((const char *)p);
 
 	if (after == blocks().begin())
 		return false;
 	--after;
-	return after->second.kind == PINNED && (const char *)p < after->first + after->second.bytes;
+	return after->second.kind == kind &&
+	       (const char *)p + bytes <= after->first + after->second.bytes;
 }
 
 /* Exactly the bytes asked for, so that ASan sees the first beyond; NaN until written. */
@@ -117,6 +141,30 @@ void let_host_reach(bool reach)
 			emu::guarded_let_host_reach((void *)one.first, one.second.bytes, reach);
 }
 
+/* Works the queue off, up to `until` where there is one. False: it is not done yet. */
+bool work_off(emu_stream *stream, const mark *until)
+{
+	while (!stream->queue.empty() && !(until && until->passed)) {
+		if (!stream->queue.front()())
+			return false;
+		stream->queue.pop_front();
+	}
+	return true;
+}
+
+/* The same from outside. */
+bool run(emu_stream *stream, const mark *until)
+{
+	bool done;
+
+	if (until ? until->passed : stream->queue.empty())
+		return true;
+	let_host_reach(true);
+	done = work_off(stream, until);
+	let_host_reach(false);
+	return done;
+}
+
 cudaError_t release(void *memory)
 {
 	auto found = blocks().find((const char *)memory);
@@ -146,8 +194,28 @@ void emu_set_refused_launch(uint64_t n)
 	refuse_in = n;
 }
 
+size_t emu_sent(void)
+{
+	return sent;
+}
+
 namespace emu
 {
+
+void stream_enqueue(cudaStream_t stream, std::function<bool()> step)
+{
+	enqueue_work(stream, std::move(step));
+}
+
+bool is_device_memory(const void *p, size_t bytes)
+{
+	return lies_in(DEVICE, p, bytes);
+}
+
+int device_ordinal()
+{
+	return device;
+}
 
 void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
 	cudaStream_t stream, std::function<void()> body)
@@ -179,16 +247,17 @@ void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t 
 
 cudaError_t cudaGetDeviceCount(int *count)
 {
-	*count = 1;
+	*count = N_DEVICES;
 	return cudaSuccess;
 }
 
-cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device)
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int ordinal)
 {
-	if (device != 0)
+	if (ordinal < 0 || ordinal >= N_DEVICES)
 		return fails(cudaErrorInvalidDevice);
 	*out = cudaDeviceProp();
 	snprintf(out->name, sizeof out->name, "kernels on the CPU");
+	snprintf(out->uuid.bytes, sizeof out->uuid.bytes, "emulated GPU %d", ordinal);
 	out->totalGlobalMem = memory_total;
 	out->sharedMemPerBlockOptin = MOST_SHARED;
 	out->multiProcessorCount = 4;
@@ -196,9 +265,12 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int device)
 	return cudaSuccess;
 }
 
-cudaError_t cudaSetDevice(int device)
+cudaError_t cudaSetDevice(int ordinal)
 {
-	return fails(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+	if (ordinal < 0 || ordinal >= N_DEVICES)
+		return fails(cudaErrorInvalidDevice);
+	device = ordinal;
+	return cudaSuccess;
 }
 
 cudaError_t cudaGetLastError(void)
@@ -291,6 +363,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 	return cudaSuccess;
 }
 
+/* As long as it takes: for ever, when what it waits for never comes. */
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
 	if (!stream)
@@ -299,23 +372,32 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 		stream->broken = true;
 		return fails(cudaErrorStreamCaptureUnsupported);
 	}
-	if (stream->queue.empty())
-		return cudaSuccess;
-	let_host_reach(true);
-	while (!stream->queue.empty()) {
-		work next = std::move(stream->queue.front());
+	while (!run(stream, nullptr))
+		usleep(100);
+	return cudaSuccess;
+}
 
-		stream->queue.pop_front();
-		next();
-	}
-	let_host_reach(false);
+cudaError_t cudaStreamQuery(cudaStream_t stream)
+{
+	return run(stream, nullptr) ? cudaSuccess : fails(cudaErrorNotReady);
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
+{
+	const std::shared_ptr<mark> last = event->last;
+
+	if (last && last->stream != stream)
+		enqueue_work(stream,
+			[last] { return work_off(last->stream, last.get()) && last->passed; });
 	return cudaSuccess;
 }
 
 cudaError_t cudaMemcpyAsync(
 	void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
-	if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
+	if (kind == cudaMemcpyHostToDevice)
+		sent += bytes;
+	if (kind == cudaMemcpyHostToDevice && !lies_in(PINNED, from, bytes)) {
 		auto staged = std::make_shared<std::vector<char>>(
 			(const char *)from, (const char *)from + bytes);
 
@@ -357,14 +439,29 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-	event->stream = stream;
+	const auto now = std::make_shared<mark>(mark{stream, false});
+
+	enqueue(stream, [now] { now->passed = true; });
+	event->last = now;
 	return cudaSuccess;
 }
 
-/* Waits for more than it must. */
+cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+	const std::shared_ptr<mark> last = event->last;
+
+	if (!last || last->passed || run(last->stream, last.get()))
+		return cudaSuccess;
+	return fails(cudaErrorNotReady);
+}
+
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
-	return event->stream ? cudaStreamSynchronize(event->stream) : cudaSuccess;
+	const std::shared_ptr<mark> last = event->last;
+
+	while (last && !last->passed && !run(last->stream, last.get()))
+		usleep(100);
+	return cudaSuccess;
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode)
@@ -400,7 +497,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsign
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
 {
 	for (const work &step : graph->steps)
-		enqueue(stream, step);
+		enqueue_work(stream, step);
 	return cudaSuccess;
 }
 
