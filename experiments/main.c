@@ -22,27 +22,28 @@ static const struct {
 	const char *name;
 	experiment *run;
 	experiment_check *check; /* NULL = nothing beyond the config's own checks */
+	bool whole_saes; /* reads the SAEs of all layers, not a few of their features */
 } experiments[] = {
-	{"direction", experiment_direction, NULL},
-	{"attribution", experiment_attribution, check_attribution},
-	{"jailbreak", experiment_jailbreak, check_jailbreak},
-	{"induce", experiment_induce, NULL},
-	{"coherence", experiment_coherence, check_coherence},
-	{"sweep_kstar", experiment_sweep_kstar, check_sweep_kstar},
-	{"categories", experiment_categories, check_categories},
-	{"conditional", experiment_conditional, check_conditional},
-	{"suffix", experiment_suffix, check_suffix},
-	{"jailbreaks", experiment_jailbreaks, check_jailbreaks},
-	{"probe", experiment_probe, check_probe},
+	{"direction", experiment_direction, NULL, false},
+	{"attribution", experiment_attribution, check_attribution, true},
+	{"jailbreak", experiment_jailbreak, check_jailbreak, false},
+	{"induce", experiment_induce, NULL, false},
+	{"coherence", experiment_coherence, check_coherence, false},
+	{"sweep_kstar", experiment_sweep_kstar, check_sweep_kstar, true},
+	{"categories", experiment_categories, check_categories, true},
+	{"conditional", experiment_conditional, check_conditional, false},
+	{"suffix", experiment_suffix, check_suffix, false},
+	{"jailbreaks", experiment_jailbreaks, check_jailbreaks, false},
+	{"probe", experiment_probe, check_probe, false},
 
-	{"exact_patching", experiment_exact_patching, check_exact_patching},
-	{"low_cosine", experiment_low_cosine, check_low_cosine},
-	{"interactions", experiment_interactions, check_interactions},
-	{"prune", experiment_prune, check_prune},
-	{"feature_graph", experiment_feature_graph, check_feature_graph},
-	{"sae_compare", experiment_sae_compare, check_sae_compare},
+	{"exact_patching", experiment_exact_patching, check_exact_patching, true},
+	{"low_cosine", experiment_low_cosine, check_low_cosine, true},
+	{"interactions", experiment_interactions, check_interactions, true},
+	{"prune", experiment_prune, check_prune, false},
+	{"feature_graph", experiment_feature_graph, check_feature_graph, false},
+	{"sae_compare", experiment_sae_compare, check_sae_compare, true},
 
-	{"judge", experiment_judge, check_judge},
+	{"judge", experiment_judge, check_judge, false},
 };
 
 static const char USAGE[] =
@@ -136,6 +137,16 @@ static int check_experiments(const struct lab *lab, struct err *err)
 	return 0;
 }
 
+static bool reads_whole_saes(const struct config *c)
+{
+	bool any = c->sae.check;
+
+	for (size_t e = 0; e < sizeof experiments / sizeof *experiments; e++)
+		any |= experiments[e].whole_saes &&
+			text_list_holds(&c->experiment, experiments[e].name);
+	return any;
+}
+
 static int run_experiments(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -224,6 +235,7 @@ static int run(const struct config *c, const struct arguments *arguments, struct
 		goto fail;
 	}
 	TRY(plan_check(&lab, err));
+	TRY(lab_finish_loading(&lab, reads_whole_saes(c), err));
 	if (c->profile)
 		device_make_synchronous(lab.dev);
 	log_info("saengine %s: %s on %s, %zu prompts", SAENGINE_VERSION, c->model.path,

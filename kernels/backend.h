@@ -68,6 +68,17 @@ struct async_backend {
 	void (*recording_free)(struct device *dev, struct recording *r);
 };
 
+/* What a device does that takes part in a team (ops.h), which is dev->team. upload is
+ * device_upload_weights; one that fails leaves. abandon leaves at once, whatever the others do. */
+struct team_backend {
+	bool (*card)(const struct device *dev, char card[DEVICE_CARD]);
+	int (*ticket)(struct device *dev, char ticket[DEVICE_TICKET], struct err *err);
+	int (*join)(struct device *dev, const char *ticket, struct err *err);
+	int (*leave)(struct device *dev, struct err *err);
+	void (*abandon)(struct device *dev);
+	int (*upload)(struct device *dev, void *to, const void *from, size_t bytes, struct err *);
+};
+
 struct backend {
 	const char *name;
 	enum dtype activation;
@@ -81,6 +92,8 @@ struct backend {
 	int (*download)(struct device *dev, void *to, const void *from, size_t bytes, struct err *);
 	/* NULL on backends that finish every call before they return. */
 	const struct async_backend *async;
+	/* NULL on backends that cannot be joined. */
+	const struct team_backend *team;
 #define OP_FIELD(name) __typeof__(op_##name) *name;
 	OP_NAMES(OP_FIELD)
 #undef OP_FIELD
@@ -91,6 +104,8 @@ struct device {
 	void *state; /* the backend's own */
 	int n_threads;
 	int ordinal; /* which of several equal devices */
+	bool joined;
+	struct device_team team; /* while joining and joined */
 	size_t allocated, peak;
 	struct {
 		double seconds, flops;

@@ -87,6 +87,7 @@ void device_close(struct device *dev)
 {
 	if (!dev)
 		return;
+	device_abandon(dev);
 	if (dev->backend->close)
 		dev->backend->close(dev);
 	free(dev);
@@ -126,6 +127,68 @@ int device_upload(struct device *dev, void *to, const void *from, size_t bytes, 
 int device_download(struct device *dev, void *to, const void *from, size_t bytes, struct err *err)
 {
 	return bytes ? dev->backend->download(dev, to, from, bytes, err) : 0;
+}
+
+/* ---- teams ----------------------------------------------------------------------------- */
+
+bool device_card(const struct device *dev, char card[DEVICE_CARD])
+{
+	if (dev->backend->team)
+		return dev->backend->team->card(dev, card);
+	snprintf(card, DEVICE_CARD, "%s",
+		dev->backend->async ? "this build has no NCCL" : "its device is the CPU");
+	return false;
+}
+
+int device_ticket(struct device *dev, char ticket[DEVICE_TICKET], struct err *err)
+{
+	return dev->backend->team->ticket(dev, ticket, err);
+}
+
+int device_join(
+	struct device *dev, const char *ticket, const struct device_team *team, struct err *err)
+{
+	dev->team = *team;
+	if (dev->backend->team->join(dev, ticket, err))
+		return err->code;
+	dev->joined = true;
+	return 0;
+}
+
+int device_leave(struct device *dev, struct err *err)
+{
+	const bool joined = dev->joined;
+
+	dev->joined = false;
+	return joined ? dev->backend->team->leave(dev, err) : 0;
+}
+
+void device_abandon(struct device *dev)
+{
+	if (dev->joined)
+		dev->backend->team->abandon(dev);
+	dev->joined = false;
+}
+
+int device_upload_weights(
+	struct device *dev, void *to, const void *from, size_t bytes, struct err *err)
+{
+	if (!dev->joined)
+		return device_upload(dev, to, from, bytes, err);
+	if (bytes == 0 || dev->backend->team->upload(dev, to, from, bytes, err) == 0)
+		return 0;
+	dev->joined = false;
+	return err->code;
+}
+
+bool device_gives_weights(const struct device *dev)
+{
+	return !dev->joined || dev->team.rank == 0;
+}
+
+bool device_is_joined(const struct device *dev)
+{
+	return dev->joined;
 }
 
 size_t device_allocated(const struct device *dev)

@@ -68,6 +68,46 @@ int device_upload(struct device *dev, void *to, const void *from_host, size_t by
 int device_download(struct device *dev, void *to_host, const void *from, size_t bytes,
 	struct err *err);
 
+/* Processes that run the same program, a device each, may send each other the weights that all of
+ * them need, so that one process alone reads them. Each asks its device for a card and tells the
+ * others; when all can be joined, rank 0 makes a ticket for them. */
+enum { DEVICE_CARD = 160, DEVICE_TICKET = 320 };
+
+struct device_team {
+	size_t rank, world;
+	/* Asked all the time while this process waits for the others: its error ends that. */
+	int (*check)(struct err *err);
+};
+
+/* Which device this is: different texts for different ones. False where it cannot be joined with
+ * others; the text is then why. */
+bool device_card(const struct device *dev, char card[DEVICE_CARD]);
+
+/* One word, different every time. Errors: ERR_DEVICE. */
+int device_ticket(struct device *dev, char ticket[DEVICE_TICKET], struct err *err);
+
+/* In every process of the team. Returns when all are joined and have exchanged something, or with
+ * the team's error or ERR_DEVICE, not joined. */
+int device_join(struct device *dev, const char *ticket, const struct device_team *team,
+	struct err *err);
+
+/* In every process, when all weights are there; gives back what joining took. Does nothing on a
+ * device that is not joined. Errors: as device_join. */
+int device_leave(struct device *dev, struct err *err);
+
+/* The same at once, in one process: what the others wait for never comes. */
+void device_abandon(struct device *dev);
+
+/* device_upload, where this device is not joined. Where it is, every process calls it with the same
+ * sizes in the same order, the bytes are rank 0's, and they are there on return; those of the
+ * others' from_host are not looked at. Errors: ERR_DEVICE, those of the team, which is then left. */
+int device_upload_weights(struct device *dev, void *to, const void *from_host, size_t bytes,
+	struct err *err);
+
+/* Whether device_upload_weights takes this process's bytes. */
+bool device_gives_weights(const struct device *dev);
+bool device_is_joined(const struct device *dev);
+
 /* Bytes now allocated, and the most there ever were since the last device_reset_peak. */
 size_t device_allocated(const struct device *dev);
 size_t device_peak(const struct device *dev);

@@ -4,6 +4,7 @@
 
     python3 tests/compare_results.py CPU.h5 GPU.h5            float32 products on both
     python3 tests/compare_results.py CPU.h5 GPU.h5 --rounded  the second rounds products to bfloat16
+    python3 tests/compare_results.py A.h5 B.h5 --same         every bit, /provenance apart
 
 Rounding of any kind turns near-ties over: features of almost equal effect change places, a reply
 may part at a token where two were equally likely. So what is compared is what the method says:
@@ -92,12 +93,33 @@ def compare(a, b):
     return out
 
 
+def differences(a, b):
+    names = [set(), set()]
+    for file, found in zip((a, b), names):
+        file.visititems(lambda name, item: found.add(name) if isinstance(item, h5py.Dataset) else None)
+    for name in sorted(n for n in names[0] | names[1] if not n.startswith("provenance/")):
+        if name not in names[0] or name not in names[1]:
+            yield f"{name} is in one file only"
+            continue
+        ours, theirs = a[name][()], b[name][()]
+        bits = [np.asarray(x).tolist() if np.asarray(x).dtype == object else np.asarray(x).tobytes()
+                for x in (ours, theirs)]
+        if np.shape(ours) != np.shape(theirs) or bits[0] != bits[1]:
+            yield f"{name} differs"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("a")
     parser.add_argument("b")
     parser.add_argument("--rounded", action="store_true")
+    parser.add_argument("--same", action="store_true")
     arguments = parser.parse_args()
+    if arguments.same:
+        with h5py.File(arguments.a) as a, h5py.File(arguments.b) as b:
+            found = list(differences(a, b))
+        print("\n".join(found) or "  every dataset is the same, bit for bit")
+        sys.exit(len(found) > 0)
     with h5py.File(arguments.a) as a, h5py.File(arguments.b) as b:
         found = compare(a, b)
     bad = 0

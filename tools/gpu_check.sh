@@ -7,7 +7,8 @@
 #
 # 1. builds with the preset cuda; 2. every op, the golden models and the method against their
 # references, on the GPU; 3. both shipped models end to end on the CPU and on the GPU, with float32
-# products and with rounded ones, compared; 4. the ops under compute-sanitizer; 5. rates of the
+# products and with rounded ones, compared, and on two GPUs, where there are, two ranks that read the
+# weights each and that send them by NCCL; 4. the ops under compute-sanitizer; 5. rates of the
 # kernels, and of whole runs beside PyTorch where PyTorch sees the GPU. Everything is tried; what
 # failed or could not be done is said at the end, and the exit status is the number of failures.
 # Writes results/bench/gpu-CARD-DATE.json and .txt.
@@ -79,6 +80,40 @@ if python3 -c 'import h5py' 2>/dev/null; then
 	done
 else
 	lacks "runs on CPU and GPU compared" "python3 has no h5py"
+fi
+
+# Two ranks on the first two GPUs of the machine: the same file, however the weights come.
+two_ranks() { # how
+	file="$out/gemma2-two-$1"
+	log="$file.txt"
+	pids=""
+	for rank in 0 1; do
+		env -u CUDA_VISIBLE_DEVICES RANK=$rank WORLD_SIZE=2 LOCAL_RANK=$rank LOCAL_WORLD_SIZE=2 \
+			TORCHELASTIC_RUN_ID="gpu-check-$$-$1" "$engine" configs/tiny_gemma2_ap.cfg \
+			--device cuda --set "ranks.weights=$1" --set "output=$file.h5" \
+			>"$log.$rank" 2>&1 &
+		pids="$pids $!"
+	done
+	status=0
+	for pid in $pids; do
+		wait "$pid" || status=1
+	done
+	cat "$log.0" "$log.1" >"$log"
+	[ "$status" -eq 0 ] || tail -n 5 "$log"
+	return "$status"
+}
+same_bits() {
+	two_ranks broadcast && grep "^weights: read by rank 0" "$out/gemma2-two-broadcast.txt" &&
+		python3 tests/compare_results.py "$out/gemma2-two-each.h5" \
+			"$out/gemma2-two-broadcast.h5" --same
+}
+if [ "$(nvidia-smi --list-gpus | wc -l)" -lt 2 ]; then
+	lacks "weights from one GPU to another" "one GPU only"
+elif ! python3 -c 'import h5py' 2>/dev/null; then
+	lacks "weights from one GPU to another" "python3 has no h5py"
+else
+	step "two ranks that read the weights each" two_ranks each
+	step "two ranks, weights by NCCL" same_bits
 fi
 
 # 4. compute-sanitizer

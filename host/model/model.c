@@ -145,7 +145,7 @@ static int place_matrix(struct model *m, const struct file_tensor *t, struct ten
 		return 0;
 	if (own(m, t->bytes, &out->data, err))
 		return err->code;
-	return device_upload(m->dev, out->data, t->data, t->bytes, err);
+	return device_upload_weights(m->dev, out->data, t->data, t->bytes, err);
 }
 
 /* What is done with every tensor of the model: checked and weighed first, then placed. */

@@ -47,7 +47,8 @@ struct model_options {
 
 /* Opens a checkpoint folder: every tensor's name, type and shape is checked before any is
  * uploaded. On a device that reads host memory, matrices are used where they are mapped; on one with
- * memory of its own they must fit what is free, which is checked before the first is sent.
+ * memory of its own they must fit what is free, which is checked before the first is sent; on one
+ * that is joined with others they are rank 0's, and the others read vectors only.
  * *out is owned, close it; `dev` and the folder's files must outlive it.
  * Errors: ERR_INPUT naming the tensor, expected and found; ERR_DEVICE. */
 int model_open(struct model **out, struct device *dev, const char *folder,

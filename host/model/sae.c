@@ -43,6 +43,7 @@ struct sae_set {
 	struct resident *residents; /* [n_layer] */
 	size_t n_layer, d_model, d_sae, budget, loaded_bytes;
 	bool bf16;
+	bool joined; /* what is read now is for all ranks, read by one */
 	unsigned long long clock;
 	struct sae_scratch scratch;
 };
@@ -346,6 +347,51 @@ static void *data_or_null(struct tensor t)
 	return tensor_count(t) > 0 ? t.data : NULL;
 }
 
+/* Reads into `base`, which is laid out as `layout`. */
+static int read_values(struct sae_set *set, struct sae_file *file, const int32_t *ids, size_t n,
+	struct float_layout *layout, void *base, struct err *err)
+{
+	struct carver c = {DTYPE_F32, base, 0};
+	const struct sae_weights *w = layout->weights;
+	struct sae_arrays arrays;
+
+	layout_floats(layout, &c);
+	arrays = (struct sae_arrays){
+		.W_enc_t = data_or_null(w->W_enc_t),
+		.b_enc = data_or_null(w->b_enc),
+		.threshold = data_or_null(w->threshold),
+		.gain = data_or_null(w->gain),
+		.shift = data_or_null(w->shift),
+		.W_dec = data_or_null(w->W_dec),
+		.b_dec = w->b_dec.data,
+	};
+	if (n == 0)
+		return 0;
+	if (file->format->read(file, ids, n, &arrays, err))
+		return err->code;
+	return finish_values(file, &arrays, n, set->bf16, err);
+}
+
+/* Reads into host memory of the same layout, and uploads it at once. */
+static int read_and_upload(struct sae_set *set, struct sae_file *file, const int32_t *ids, size_t n,
+	struct float_layout *layout, void *memory, size_t bytes, struct err *err)
+{
+	struct carver c = {DTYPE_F32, memory, 0};
+	char *staging = malloc(bytes);
+
+	if (!staging)
+		return err_nomem(err, file->path, bytes);
+	TRY(read_values(set, file, ids, n, layout, staging, err));
+	TRY(set->joined ? device_upload_weights(set->dev, memory, staging, bytes, err)
+			: device_upload(set->dev, memory, staging, bytes, err));
+	layout_floats(layout, &c);
+	free(staging);
+	return 0;
+fail:
+	free(staging);
+	return err->code;
+}
+
 /* Reads parts of features (ids NULL: all) into fresh device memory. */
 static int read_to_device(struct sae_set *set, size_t layer, const int32_t *ids, size_t n,
 	enum parts parts, struct sae_weights *weights, void **memory, size_t *bytes,
@@ -353,48 +399,20 @@ static int read_to_device(struct sae_set *set, size_t layer, const int32_t *ids,
 {
 	struct sae_file *file = &set->files[layer];
 	struct float_layout layout = layout_of(file, n, parts, set->d_model, weights);
-	struct sae_arrays arrays;
-	char *staging = NULL, *base;
 
 	*memory = NULL;
 	*weights = (struct sae_weights){.input = file->input, .top_k = file->top_k,
 		.group_width = file->group_width};
-	TRY(carve_allocate(set->dev, layout_floats, &layout, memory, err));
 	*bytes = carve_count(set->dev, layout_floats, &layout);
-	if (!device_is_host(set->dev)) { /* the same layout in host memory, uploaded at once */
-		staging = malloc(*bytes);
-		if (!staging) {
-			err_nomem(err, file->path, *bytes);
-			goto fail;
-		}
-	}
-	base = staging ? staging : *memory;
-	{
-		struct carver c = {DTYPE_F32, base, 0};
-
-		layout_floats(&layout, &c);
-	}
-	arrays = (struct sae_arrays){
-		.W_enc_t = data_or_null(weights->W_enc_t),
-		.b_enc = data_or_null(weights->b_enc),
-		.threshold = data_or_null(weights->threshold),
-		.gain = data_or_null(weights->gain),
-		.shift = data_or_null(weights->shift),
-		.W_dec = data_or_null(weights->W_dec),
-		.b_dec = weights->b_dec.data,
-	};
-	TRY(n > 0 ? file->format->read(file, ids, n, &arrays, err) : 0);
-	TRY(n > 0 ? finish_values(file, &arrays, n, set->bf16, err) : 0);
-	if (staging) {
-		struct carver c = {DTYPE_F32, *memory, 0};
-
-		layout_floats(&layout, &c);
-		TRY(device_upload(set->dev, *memory, staging, *bytes, err));
-		free(staging);
-	}
+	TRY(carve_allocate(set->dev, layout_floats, &layout, memory, err));
+	if (device_is_host(set->dev))
+		TRY(read_values(set, file, ids, n, &layout, *memory, err));
+	else if (!set->joined || device_gives_weights(set->dev))
+		TRY(read_and_upload(set, file, ids, n, &layout, *memory, *bytes, err));
+	else
+		TRY(device_upload_weights(set->dev, *memory, NULL, *bytes, err));
 	return 0;
 fail:
-	free(staging);
 	device_free(set->dev, *memory);
 	*memory = NULL;
 	return err->code;
@@ -433,6 +451,60 @@ int sae_set_load(struct sae_set *set, size_t layer, struct sae_weights *out, str
 	r->used = ++set->clock;
 	*out = r->weights;
 	return 0;
+}
+
+/* How many layers with an SAE, from the first, fit the budget; all are of one shape. */
+static size_t n_that_fit(const struct sae_set *set)
+{
+	size_t sum = 0, n = 0;
+
+	for (size_t l = 0; l < set->n_layer; l++) {
+		struct sae_weights none;
+		const struct sae_file *file = &set->files[l];
+		struct float_layout layout = layout_of(file, file->d_sae, PART_BOTH, set->d_model,
+			&none);
+
+		sum += sae_set_has(set, l) ? carve_count(set->dev, layout_floats, &layout) : 0;
+		if (sum > set->budget)
+			break;
+		n = l + 1;
+	}
+	return n;
+}
+
+/* Rank 0's number at every rank. */
+static int agree_on(struct device *dev, uint64_t *n, struct err *err)
+{
+	void *memory;
+
+	if (device_alloc(dev, sizeof *n, &memory, err))
+		return err->code;
+	TRY(device_upload_weights(dev, memory, n, sizeof *n, err));
+	TRY(device_download(dev, n, memory, sizeof *n, err));
+	device_free(dev, memory);
+	return 0;
+fail:
+	device_free(dev, memory);
+	return err->code;
+}
+
+int sae_set_load_joined(struct sae_set *set, struct err *err)
+{
+	struct sae_weights ignored;
+	uint64_t n = n_that_fit(set);
+
+	if (!device_is_joined(set->dev))
+		return 0;
+	TRY(agree_on(set->dev, &n, err));
+	set->joined = true;
+	for (size_t l = 0; l < n; l++)
+		if (sae_set_has(set, l))
+			TRY(sae_set_load(set, l, &ignored, err));
+	set->joined = false;
+	return 0;
+fail:
+	set->joined = false;
+	return err->code;
 }
 
 /* ---- cosines and few features ----------------------------------------------------------- */

@@ -55,6 +55,11 @@ double sae_set_claimed_l0(const struct sae_set *set, size_t layer);
  * Errors: ERR_INPUT for values that are not finite, ERR_DEVICE. */
 int sae_set_load(struct sae_set *set, size_t layer, struct sae_weights *out, struct err *err);
 
+/* On a device that is joined with others, in every process: loads the SAEs of as many layers, from
+ * the first, as fit rank 0's budget, read by rank 0. Elsewhere it does nothing: what is asked for is
+ * loaded then. Errors: as sae_set_load. */
+int sae_set_load_joined(struct sae_set *set, struct err *err);
+
 /* cosine[i] = cos(W_dec[i], v) for all features of a layer that has an SAE. v: host [d_model];
  * cosine: host [d_sae]. Reads the decoder only. */
 int sae_set_cosines(struct sae_set *set, size_t layer, const float *v, float *cosine,

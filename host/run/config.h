@@ -178,6 +178,9 @@ struct config {
 		char *merge;
 		bool keep_units;
 	} store;
+	struct {
+		char *weights;
+	} ranks;
 };
 
 /* `overrides`: "key=value" of --set, applied after the file, the value in the syntax of the file

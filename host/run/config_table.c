@@ -32,6 +32,7 @@ static const char *const judge_kinds[] = {"harmbench", "llama_guard", NULL};
 static const char *const takes[] = {"text", "base", "words", NULL};
 
 static const char *const merges[] = {"copy", "virtual", NULL};
+static const char *const weights_ways[] = {"auto", "each", "broadcast", NULL};
 
 static const double BIG = DBL_MAX;
 
@@ -395,11 +396,17 @@ const struct setting config_settings[] = {
 		"them"),
 	BOOL("store.keep_units", store.keep_units, "false",
 		"keep the folder of units beside the finished result file"),
+
+	TEXT("ranks.weights", ranks.weights, "\"auto\"", weights_ways,
+		"how weights and SAEs get to the GPUs of several ranks: each (every rank reads the files); "
+		"broadcast (rank 0 reads them and NCCL sends them on); auto = broadcast where ranks are on "
+		"several machines, which would read the same files from one file system, and NCCL can; on "
+		"one machine its memory keeps what is read once"),
 };
 const size_t n_config_settings = sizeof config_settings / sizeof *config_settings;
 
 const char *const incidental_settings[] = {"output", "device", "threads", "profile", "published",
-	"neuronpedia", "memory_gb", "budget_gb", "merge", "keep_units", NULL};
+	"neuronpedia", "memory_gb", "budget_gb", "merge", "keep_units", "weights", NULL};
 
 const char *setting_released_value(const struct setting *row)
 {

@@ -9,6 +9,7 @@
 #include "host/base/size.h"
 #include "host/base/vec.h"
 #include "host/run/judged.h"
+#include "host/run/weights.h"
 #include "host/text/prompt_take.h"
 
 #include <assert.h>
@@ -341,6 +342,7 @@ int lab_open(struct lab *lab, const struct config *c, struct ranks *ranks, struc
 	TRY(check_inputs(c, err));
 	ranks_device(ranks, c->device, device, sizeof device);
 	TRY(device_open(&lab->dev, device, ranks_threads(ranks, (int)c->threads), err));
+	TRY(weights_join(lab->dev, ranks, c, err));
 	TRY(model_open(&lab->model, lab->dev, c->model.path, &model, err));
 	TRY(open_text(lab, err));
 	TRY(open_saes(lab, err));
@@ -353,6 +355,13 @@ int lab_open(struct lab *lab, const struct config *c, struct ranks *ranks, struc
 	return readout_init(&lab->readout, lab->model, err);
 fail:
 	return err->code;
+}
+
+int lab_finish_loading(struct lab *lab, bool whole_saes, struct err *err)
+{
+	if (whole_saes && lab->saes && sae_set_load_joined(lab->saes, err))
+		return err->code;
+	return device_leave(lab->dev, err);
 }
 
 int lab_begin_results(struct lab *lab, bool fresh, struct err *err)

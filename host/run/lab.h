@@ -104,6 +104,10 @@ struct lab {
  * Errors: those of the parts; missing inputs name where the config says they are published. */
 int lab_open(struct lab *lab, const struct config *config, struct ranks *ranks, struct err *err);
 
+/* The end of what ranks read together (weights.h): brings the SAEs when experiments will read them
+ * whole, and leaves the others' devices. Errors: ERR_INPUT, ERR_DEVICE, ERR_STOPPED. */
+int lab_finish_loading(struct lab *lab, bool whole_saes, struct err *err);
+
 /* Opens the units and begins the result file, or on ranks that do not write it, results that go
  * nowhere: from here on there is something to leave behind. `fresh`: as units_open. */
 int lab_begin_results(struct lab *lab, bool fresh, struct err *err);

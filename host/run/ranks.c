@@ -3,8 +3,9 @@
  * ranks.c - Contract: ranks.h. Tests: tests/test_ranks.c.
  *
  * Files in NAME.ranks, beside the result file NAME.h5:
- *   N     "SESSION COUNT STATE" of rank N; STATE is starting, running or done
- *   stop  "SESSION REASON": all leave
+ *   N        "SESSION COUNT STATE" of rank N; STATE is starting, running or done
+ *   TOPIC.N  "SESSION TEXT": what rank N says to the others
+ *   stop     "SESSION REASON": all leave
  * SESSION is the launcher's name for this launch, so that files of an earlier launch are told
  * apart. Where the launcher gives none, a file counts once it has changed under our eyes.
  */
@@ -165,7 +166,7 @@ static void path_of(const struct meeting *m, const char *name, char *out, size_t
 /* What a file says after this launch's session; false when it is absent or another's. */
 static bool file_says(const struct meeting *m, const char *name, char *out, size_t size)
 {
-	char path[4200], text[512] = "";
+	char path[4200], text[sizeof m->session + RANKS_WORD] = "";
 	const size_t n = strlen(m->session);
 	FILE *file;
 	size_t length;
@@ -183,20 +184,20 @@ static bool file_says(const struct meeting *m, const char *name, char *out, size
 	return true;
 }
 
-/* Small enough to be seen whole; a beat that cannot be written is missed by the watcher. */
-static void file_say(const struct meeting *m, const char *name, const char *what)
+/* Seen whole or not at all; a beat that cannot be written is missed by the watcher. */
+static bool file_say(const struct meeting *m, const char *name, const char *what)
 {
 	char path[4200], part[4300];
 	FILE *file;
+	bool written;
 
 	path_of(m, name, path, sizeof path);
 	snprintf(part, sizeof part, "%s.%zu.part", path, m->rank);
 	file = fopen(part, "wb");
 	if (!file)
-		return;
-	fprintf(file, "%s %s", m->session, what);
-	if (fclose(file) == 0)
-		rename(part, path);
+		return false;
+	written = fprintf(file, "%s %s", m->session, what) > 0;
+	return fclose(file) == 0 && written && rename(part, path) == 0;
 }
 
 static void rank_name(size_t rank, char out[24])
@@ -360,6 +361,49 @@ int ranks_gather(struct ranks *ranks, struct err *err)
 	if (m)
 		set_state(m, RUNNING);
 	return 0;
+}
+
+/* ---- words ----------------------------------------------------------------------------- */
+
+static void topic_name(const char *topic, size_t rank, char out[64])
+{
+	snprintf(out, 64, "%s.%zu", topic, rank);
+}
+
+int ranks_say(const struct ranks *ranks, const char *topic, const char *text, struct err *err)
+{
+	const struct meeting *m = ranks->meeting;
+	char name[64];
+
+	topic_name(topic, m->rank, name);
+	if (file_say(m, name, text))
+		return 0;
+	return err_set(err, ERR_OUTPUT, "%s/%s: cannot write: %s", m->folder, name, strerror(errno));
+}
+
+int ranks_hear(const struct ranks *ranks, const char *topic, size_t rank, char text[RANKS_WORD],
+	struct err *err)
+{
+	const struct meeting *m = ranks->meeting;
+	struct watch watch = {.since = clock_seconds()};
+	char name[64];
+
+	topic_name(topic, rank, name);
+	while (!file_says(m, name, text, RANKS_WORD)) {
+		look(m, &watch, rank);
+		if (stop_check(err))
+			return err->code;
+		if (is_dead(&watch))
+			return err_set(err, ERR_STOPPED, "rank %zu: rank %zu died or never began",
+				m->rank, rank);
+		usleep(50000);
+	}
+	return 0;
+}
+
+bool ranks_launch_named(const struct ranks *ranks)
+{
+	return ranks->meeting->named;
 }
 
 /* ---- the queue ------------------------------------------------------------------------- */

@@ -5,8 +5,9 @@
  * lies in the folder of the units, so that
  *
  *   - no message-passing library is needed: mpirun, srun or any launcher that numbers its
- *     processes will do, and no collective of NCCL either: sums over prompts are partial sums in
- *     the files of units, added in the order of the units by every rank alike;
+ *     processes will do, and no collective of NCCL for what is computed: sums over prompts are
+ *     partial sums in the files of units, added in the order of the units by every rank alike.
+ *     What NCCL is for is what all ranks read alike, the weights: weights.h;
  *   - one rank, eight, or a run that was killed and goes on add the same numbers in the same
  *     order: their result files are equal bit for bit;
  *   - a rank that dies takes nothing with it but the unit it was at.
@@ -59,6 +60,20 @@ int ranks_open(struct ranks *ranks, const char *path, struct err *err);
 /* Rank 0 calls it when the folder of the units is ready for all; the others wait in it until that
  * is so. Errors: ERR_STOPPED. */
 int ranks_gather(struct ranks *ranks, struct err *err);
+
+/* A word to the other ranks under a topic, once per launch: text on one line, at most RANKS_WORD
+ * bytes with its zero. Errors: ERR_OUTPUT. */
+enum { RANKS_WORD = 512 };
+int ranks_say(const struct ranks *ranks, const char *topic, const char *text, struct err *err);
+
+/* Waits for what `rank` says under a topic. Only where ranks_launch_named. Errors: ERR_STOPPED, when
+ * that rank dies as well. */
+int ranks_hear(const struct ranks *ranks, const char *topic, size_t rank, char text[RANKS_WORD],
+	struct err *err);
+
+/* Whether the launcher tells this launch from others: without that, words of an earlier one cannot
+ * be told from this one's. */
+bool ranks_launch_named(const struct ranks *ranks);
 
 /* Whether this rank may compute the unit whose file is `path`. Errors: ERR_OUTPUT. */
 int ranks_claim(const struct ranks *ranks, const char *path, bool *mine, struct err *err);

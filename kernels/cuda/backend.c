@@ -262,7 +262,7 @@ fail:
 	return err->code;
 }
 
-static int upload(struct device *dev, void *to, const void *from, size_t bytes, struct err *err)
+int cuda_upload(struct device *dev, void *to, const void *from, size_t bytes, struct err *err)
 {
 	struct cuda_state *state = cuda_state_of(dev);
 	size_t done = 0;
@@ -389,6 +389,12 @@ static const struct async_backend async = {
 	.recording_free = recording_free,
 };
 
+#ifdef SAENGINE_NCCL
+#define TEAM (&cuda_team_backend)
+#else
+#define TEAM NULL
+#endif
+
 #define CUDA_ENTRY(op) .op = cuda_##op,
 #define CUDA_TABLE(symbol, text, opener, host) \
 	const struct backend symbol = {.name = text, \
@@ -398,9 +404,10 @@ static const struct async_backend async = {
 		.close = close_state, \
 		.alloc = alloc, \
 		.release = release, \
-		.upload = upload, \
+		.upload = cuda_upload, \
 		.download = download, \
 		.async = &async, \
+		.team = TEAM, \
 		OP_NAMES(CUDA_ENTRY)}
 
 CUDA_TABLE(cuda_fast_backend, "cuda", open_fast, false);

@@ -33,6 +33,8 @@ struct cuda_block {
 	size_t bytes;
 };
 
+struct cuda_team; /* nccl.c */
+
 struct gemm; /* gemm.h: the library of matrix products, or its stand-in */
 
 /* dev->state. */
@@ -43,6 +45,7 @@ struct cuda_state {
 	bool recording;   /* between device_graph_begin and _end */
 	cudaStream_t stream;
 	struct gemm *gemm;
+	struct cuda_team *team; /* NULL unless joined with other processes' devices */
 	int n_sm;
 	size_t most_shared; /* bytes a block may ask for (GPU_ALLOW_SHARED) */
 	void *scratch;
@@ -88,8 +91,15 @@ int cuda_scratch(struct device *dev, size_t bytes, void **out, struct err *err);
 /* Turns a CUDA status into an error that names the op; 0 for cudaSuccess. */
 int cuda_check(cudaError_t status, const char *op, const char *call, struct err *err);
 
+/* device_upload: leaves when the last bytes are in pinned memory, which waits for earlier uploads. */
+int cuda_upload(struct device *dev, void *to, const void *from, size_t bytes, struct err *err);
+
 /* Ends every op: reports a launch that was refused and, on synchronous devices, waits. */
 int cuda_launched(struct device *dev, const char *op, struct err *err);
+
+#ifdef SAENGINE_NCCL
+extern const struct team_backend cuda_team_backend; /* nccl.c */
+#endif
 
 /* The tables. The checked ones are the same ops on a synchronous device: tests only. */
 extern const struct backend cuda_fast_backend, cuda_exact_backend;

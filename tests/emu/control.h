@@ -30,6 +30,9 @@ size_t emu_sent(void);
 /* The n-th launch from now on is refused with cudaErrorInvalidConfiguration; 0: none is. */
 void emu_set_refused_launch(uint64_t n);
 
+/* The n-th broadcast from now on fails with ncclSystemError; 0: none does. */
+void emu_set_refused_broadcast(uint64_t n);
+
 /* Places in kernels where threads wait for each other, in the order they were first met. A place
  * made blind does not wait any more: each must then make a test fail. */
 size_t emu_barriers(void);

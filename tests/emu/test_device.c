@@ -133,6 +133,19 @@ TEST(what_is_recorded_runs_when_it_is_replayed_and_only_then)
 	device_close(dev);
 }
 
+TEST(a_build_without_nccl_says_so_in_place_of_a_card)
+{
+	struct backend backend = cuda_fast_backend;
+	char card[DEVICE_CARD];
+	struct device *dev;
+	struct err err;
+
+	backend.team = NULL;
+	REQUIRE_OK(device_open_backend(&dev, &backend, 1, &err), &err);
+	CHECK(!device_card(dev, card) && strcmp(card, "this build has no NCCL") == 0, "%s", card);
+	device_close(dev);
+}
+
 TEST(large_and_small_uploads_arrive_in_order)
 {
 	struct device *dev = open_fast();
