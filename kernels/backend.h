@@ -66,6 +66,17 @@ struct async_backend {
 	int (*record_end)(struct device *dev, struct recording **out, struct err *err);
 	int (*replay)(struct device *dev, struct recording *r, struct err *err);
 	void (*recording_free)(struct device *dev, struct recording *r);
+	/* Copies to the host: device_copy_begin and so on. wait fills copy->host. */
+	int (*copy_begin)(struct device *dev, const void *from, size_t bytes,
+		struct device_copy **out, struct err *err);
+	int (*copies_fence)(struct device *dev, struct err *err);
+	int (*copy_wait)(struct device_copy *copy, struct err *err);
+	void (*copy_end)(struct device_copy *copy);
+};
+
+struct device_copy {
+	struct device *dev;
+	void *host; /* where the values arrive */
 };
 
 /* What a device does that takes part in a team (ops.h), which is dev->team. upload is

@@ -260,6 +260,45 @@ void device_recording_free(struct device *dev, struct recording *recording)
 		dev->backend->async->recording_free(dev, recording);
 }
 
+int device_copy_begin(struct device *dev, const void *from, size_t bytes, struct device_copy **out,
+	struct err *err)
+{
+	const struct async_backend *async = dev->backend->async;
+	struct device_copy *copy;
+
+	*out = NULL;
+	if (async)
+		return async->copy_begin(dev, from, bytes, out, err);
+	copy = malloc(sizeof *copy + ALIGNMENT + bytes);
+	if (!copy)
+		return err_nomem(err, "values on their way to the host", bytes);
+	*copy = (struct device_copy){dev, (char *)copy + ALIGNMENT};
+	memcpy(copy->host, from, bytes);
+	*out = copy;
+	return 0;
+}
+
+int device_copy_wait(struct device_copy *copy, const void **host, struct err *err)
+{
+	const struct async_backend *async = copy->dev->backend->async;
+
+	*host = copy->host;
+	return async ? async->copy_wait(copy, err) : 0;
+}
+
+void device_copy_end(struct device_copy *copy)
+{
+	if (copy->dev->backend->async)
+		copy->dev->backend->async->copy_end(copy);
+	else
+		free(copy);
+}
+
+int device_copies_fence(struct device *dev, struct err *err)
+{
+	return dev->backend->async ? dev->backend->async->copies_fence(dev, err) : 0;
+}
+
 size_t device_op_times(const struct device *dev, struct op_time *out, size_t capacity)
 {
 	static const char *const names[] = {

@@ -68,6 +68,25 @@ int device_upload(struct device *dev, void *to, const void *from_host, size_t by
 int device_download(struct device *dev, void *to_host, const void *from, size_t bytes,
 	struct err *err);
 
+/* Values on their way to the host while other ops run. */
+struct device_copy;
+
+/* Begins to copy what the ops asked so far leave in `from`. Ops asked later must not write there
+ * before device_copies_fence. Waits while as many as there is room for have not ended. *out is
+ * owned: device_copy_end. Errors: ERR_DEVICE. */
+int device_copy_begin(struct device *dev, const void *from, size_t bytes, struct device_copy **out,
+	struct err *err);
+
+/* Waits for the values, *host, borrowed until the end. From any thread. Errors: ERR_DEVICE. */
+int device_copy_wait(struct device_copy *copy, const void **host, struct err *err);
+
+/* Before device_close, from any thread. */
+void device_copy_end(struct device_copy *copy);
+
+/* Ops asked from now on run when the copies begun so far have read what they copy; the host does not
+ * wait. */
+int device_copies_fence(struct device *dev, struct err *err);
+
 /* Processes that run the same program, a device each, may send each other the weights that all of
  * them need, so that one process alone reads them. Each asks its device for a card and tells the
  * others; when all can be joined, rank 0 makes a ticket for them. */

@@ -27,6 +27,8 @@ LIMITS = {
     "refusal rates: worst difference": (0.05, 0.15),
     "P(refusal): worst difference of means": (0.001, 0.02),
     "unedited replies: share of equal ones": (0.95, 0.6),
+    "saved resid_post: worst 1 - cosine": (1e-6, 2e-4),
+    "saved gradients: worst 1 - cosine of a layer": (1e-5, 1e-3),
 }
 AT_LEAST = ("effects per prompt: worst correlation", "global features: least overlap",
             "unedited replies: share of equal ones")
@@ -60,10 +62,21 @@ def compare_effects(a, b, out):
         out["effects per prompt: worst correlation"] = cosines(effect_a[big], effect_b[big]).min()
 
 
+def compare_saved(a, b, out):
+    """Gradients layer by layer: those of tokens that hardly matter are rounding alone."""
+    for group, name, whole in (("activations", "saved resid_post: worst 1 - cosine", False),
+                               ("gradients", "saved gradients: worst 1 - cosine of a layer", True)):
+        if group in a:
+            pairs = [(a[group][layer][:], b[group][layer][:]) for layer in a[group] if "blocks" in layer]
+            pairs = [(x.reshape(1, -1), y.reshape(1, -1)) if whole else (x, y) for x, y in pairs]
+            out[name] = max(1 - cosines(x, y).min() for x, y in pairs)
+
+
 def compare(a, b):
     out = {"direction: worst 1 - cosine": 1 - cosines(a["direction/v"][:], b["direction/v"][:]).min()}
     if "indirect_effect/cossim_ap" in a:
         compare_effects(a, b, out)
+    compare_saved(a, b, out)
     overlaps = []
     for method in a.get("feature_sets", {}):
         if "global" in a["feature_sets"][method] and method != "random":

@@ -4,7 +4,6 @@
  */
 #include "host/run/activation_stats.h"
 
-#include "host/model/transfer.h"
 #include "host/run/activations.h"
 #include "host/run/feature_sums.h"
 
@@ -144,27 +143,17 @@ static int on_resid_post(void *context, size_t layer, const struct activation_ba
 	struct work *w = context;
 	const bool half = strcmp(w->lab->config->save.dtype, "float16") == 0;
 	char path[96];
-	float *host;
-	int rc;
 
 	if (layer == 0 && save_tokens(w, batch, out, err))
 		return err->code;
 	if (!w->lab->config->save.resid_post)
 		return 0;
-	host = malloc(tensor_count(x) * sizeof *host + 1);
-	if (!host)
-		return err_nomem(err, "activations", tensor_count(x) * sizeof *host);
 	snprintf(path, sizeof path, "/activations/blocks.%zu.hook_resid_post", layer);
-	rc = download_floats(w->lab->dev, x, host, err);
-	if (rc == 0)
-		rc = unit_rows(out,
-			&(struct results_dataset){.path = path,
-				.type = half ? RESULTS_F16 : RESULTS_F32, .n_dims = 2,
-				.dims = {0, x.cols}, .scales = {NULL, "/d_model"},
-				.long_name = "residual stream after the block", .units = "1"},
-			host, x.rows, err);
-	free(host);
-	return rc;
+	return unit_rows_of_tensor(out,
+		&(struct results_dataset){.path = path, .type = half ? RESULTS_F16 : RESULTS_F32,
+			.n_dims = 2, .dims = {0, x.cols}, .scales = {NULL, "/d_model"},
+			.long_name = "residual stream after the block", .units = "1"},
+		x, err);
 }
 
 static int finish_features(struct lab *lab, size_t layer, struct err *err)

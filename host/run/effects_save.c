@@ -53,8 +53,26 @@ fail:
 	return err->code;
 }
 
-/* The mean gradient of every layer, aligned with the effects per token: in the last layer earlier
- * tokens have none. */
+/* The last layer has gradients of the last tokens only; rows [n_tokens, d] with zeros for the
+ * others. */
+static int spread_last_gradient(struct effects_work *w, const struct attribution_result *r, struct tensor g,
+	float *rows, struct err *err)
+{
+	const size_t d = g.cols;
+
+	if (download_floats(w->lab->dev, g, rows, err))
+		return err->code;
+	for (size_t i = r->n_prompts; i-- > 0;) {
+		const size_t start = r->token_start[i], end = r->token_start[i + 1];
+
+		/* Downwards, so that no row is overwritten before it is moved. */
+		memmove(rows + (end - 1) * d, rows + i * d, d * sizeof *rows);
+		memset(rows + start * d, 0, (end - 1 - start) * d * sizeof *rows);
+	}
+	return 0;
+}
+
+/* The mean gradient of every layer, aligned with the effects per token. */
 static int save_gradients(struct effects_work *w, const struct attribution_result *r, struct unit *out,
 	struct err *err)
 {
@@ -66,22 +84,17 @@ static int save_gradients(struct effects_work *w, const struct attribution_resul
 		return err_nomem(err, "gradients", r->n_tokens * d * sizeof *rows);
 	for (size_t l = 0; l < w->out->n_layer; l++) {
 		const struct tensor g = attribution_gradient(w->attribution, l);
+		const struct results_dataset dataset = {.path = path, .type = RESULTS_F32,
+			.n_dims = 2, .dims = {0, d}, .scales = {NULL, "/d_model"},
+			.long_name = "mean gradient of the metric along the path", .units = "logit"};
 
-		TRY(download_floats(w->lab->dev, g, rows, err));
-		for (size_t i = r->n_prompts; i-- > 0 && g.rows < r->n_tokens;) {
-			const size_t start = r->token_start[i], end = r->token_start[i + 1];
-
-			/* Downwards, so that no row is overwritten before it is moved. */
-			memmove(rows + (end - 1) * d, rows + i * d, d * sizeof *rows);
-			memset(rows + start * d, 0, (end - 1 - start) * d * sizeof *rows);
-		}
 		snprintf(path, sizeof path, "/gradients/blocks.%zu.hook_resid_post", l);
-		TRY(unit_rows(out,
-			&(struct results_dataset){.path = path, .type = RESULTS_F32, .n_dims = 2,
-				.dims = {0, d}, .scales = {NULL, "/d_model"},
-				.long_name = "mean gradient of the metric along the path",
-				.units = "logit"},
-			rows, r->n_tokens, err));
+		if (g.rows == r->n_tokens) {
+			TRY(unit_rows_of_tensor(out, &dataset, g, err));
+			continue;
+		}
+		TRY(spread_last_gradient(w, r, g, rows, err));
+		TRY(unit_rows(out, &dataset, rows, r->n_tokens, err));
 	}
 	free(rows);
 	return 0;

@@ -30,6 +30,7 @@ struct parts {
 };
 
 struct unit {
+	struct device *dev;
 	struct writer *writer; /* NULL: not kept, and the next is used */
 	struct parts parts;
 	struct progress *progress;
@@ -129,6 +130,17 @@ int unit_rows(struct unit *u, const struct results_dataset *d, const void *data,
 	return writer_put(u->writer, d, data, n, false, err);
 }
 
+int unit_rows_of_tensor(
+	struct unit *u, const struct results_dataset *d, struct tensor t, struct err *err)
+{
+	struct device_copy *copy;
+
+	assert(u->writer && t.dtype == DTYPE_F32);
+	if (device_copy_begin(u->dev, t.data, tensor_bytes(t), &copy, err))
+		return err->code;
+	return writer_put_copy(u->writer, d, copy, t.rows, err);
+}
+
 void unit_advance(struct unit *u, size_t n)
 {
 	if (u->progress)
@@ -176,7 +188,8 @@ int unit_get_all(struct unit_reader *u, const char *name, enum results_type type
 
 static int compute_unit(struct loop *l, size_t b, struct err *err)
 {
-	struct unit unit = {.writer = l->units->writer, .progress = &l->progress};
+	struct unit unit = {.dev = l->lab->dev, .writer = l->units->writer,
+		.progress = &l->progress};
 	char path[PATH_BYTES], place[64];
 
 	path_of(l, b, path);
@@ -185,6 +198,7 @@ static int compute_unit(struct loop *l, size_t b, struct err *err)
 	TRY(writer_note(unit.writer, "unit", place, err));
 	TRY(writer_note(unit.writer, "stage", l->stage->title, err));
 	TRY(writer_note(unit.writer, "device", device_description(l->lab->dev), err));
+	TRY(device_copies_fence(l->lab->dev, err)); /* of the unit before */
 	if (l->stage->compute(l->stage->context, b, &unit, err)) {
 		writer_abandon(unit.writer);
 		goto fail;

@@ -17,6 +17,7 @@
 
 #include "host/run/results.h"
 #include "host/run/schedule.h"
+#include "kernels/ops.h"
 
 struct lab;
 struct unit;
@@ -45,6 +46,11 @@ int unit_put(struct unit *u, const char *name, enum results_type type, const voi
 /* n rows of a dataset of the result file, once per dataset and unit; stage_run appends them. Only
  * where the stage has a title. */
 int unit_rows(struct unit *u, const struct results_dataset *d, const void *data, size_t n,
+	struct err *err);
+
+/* unit_rows of a float32 tensor as the ops asked so far leave it, copied while others run: it must
+ * stay as it is until the unit ends. */
+int unit_rows_of_tensor(struct unit *u, const struct results_dataset *d, struct tensor t,
 	struct err *err);
 
 /* n items of a long unit are done: for the progress line alone. */

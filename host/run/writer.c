@@ -7,6 +7,8 @@
  */
 #include "host/run/writer.h"
 
+#include "kernels/ops.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,10 +21,18 @@ struct job {
 	struct job *next;
 	struct results_dataset d; /* ROWS, PART: its texts are in `memory` */
 	char *path, *value;       /* BEGIN: path; NOTE: name and value; in `memory` */
-	const void *data;         /* in `memory` */
+	const void *data;         /* in `memory`, or what `copy` brings */
+	struct device_copy *copy; /* owned; NULL = the values are here */
 	size_t n, bytes;
 	_Alignas(16) char memory[];
 };
+
+static void free_job(struct job *job)
+{
+	if (job->copy)
+		device_copy_end(job->copy);
+	free(job);
+}
 
 struct writer {
 	pthread_t thread;
@@ -41,14 +51,17 @@ struct writer {
 static int do_job(struct writer *w, const struct job *job, struct err *err)
 {
 	struct results *file = w->file;
+	const void *data = job->data;
 
+	if (job->copy && device_copy_wait(job->copy, &data, err))
+		return err->code;
 	switch (job->kind) {
 	case JOB_BEGIN:
 		return results_create(&w->file, job->path, err);
 	case JOB_ROWS:
-		return results_write_rows(file, &job->d, job->data, job->n, err);
+		return results_write_rows(file, &job->d, data, job->n, err);
 	case JOB_PART:
-		return results_write(file, &job->d, job->data, err);
+		return results_write(file, &job->d, data, err);
 	case JOB_NOTE:
 		return results_attribute_text(file, "/", job->path, job->value, err);
 	case JOB_COMMIT:
@@ -103,7 +116,7 @@ static void *writer_main(void *argument)
 		pthread_mutex_lock(&w->lock);
 		w->n_jobs--;
 		w->waiting_bytes -= job->bytes;
-		free(job);
+		free_job(job);
 		pthread_cond_broadcast(&w->changed);
 	}
 	pthread_mutex_unlock(&w->lock);
@@ -135,7 +148,7 @@ static int enqueue(struct writer *w, struct job *job, struct err *err)
 		w->waiting_bytes += job->bytes;
 		pthread_cond_broadcast(&w->changed);
 	} else {
-		free(job);
+		free_job(job);
 	}
 	pthread_mutex_unlock(&w->lock);
 	return rc;
@@ -205,10 +218,20 @@ void writer_abandon(struct writer *w)
 	(void)simple_job(w, JOB_ABANDON, NULL, NULL, &ignored);
 }
 
-int writer_put(struct writer *w, const struct results_dataset *d, const void *data, size_t n,
-	bool part, struct err *err)
+/* Of n rows of a dataset. */
+static size_t bytes_of(const struct results_dataset *d, size_t n)
 {
-	size_t bytes = d->type == RESULTS_F16 ? sizeof(float) : results_value_bytes(d->type);
+	size_t bytes = n * (d->type == RESULTS_F16 ? sizeof(float) : results_value_bytes(d->type));
+
+	for (int i = 1; i < d->n_dims; i++)
+		bytes *= d->dims[i];
+	return bytes;
+}
+
+/* A job for n rows, its texts kept behind `own_bytes` of values of its own. */
+static struct job *rows_job(enum job_kind kind, const struct results_dataset *d, size_t n,
+	size_t own_bytes, struct err *err)
+{
 	size_t texts = text_bytes(d->path) + text_bytes(d->long_name) + text_bytes(d->units) +
 		text_bytes(d->ends_of);
 	struct job *job;
@@ -216,15 +239,10 @@ int writer_put(struct writer *w, const struct results_dataset *d, const void *da
 
 	for (int i = 0; i < RESULTS_DIMS; i++)
 		texts += text_bytes(d->scales[i]);
-	bytes *= n;
-	for (int i = 1; i < d->n_dims; i++)
-		bytes *= d->dims[i];
-	job = job_create(part ? JOB_PART : JOB_ROWS, bytes + texts, err);
+	job = job_create(kind, own_bytes + texts, err);
 	if (!job)
-		return err->code;
-	if (bytes > 0)
-		memcpy(job->memory, data, bytes);
-	at = job->memory + bytes;
+		return NULL;
+	at = job->memory + own_bytes;
 	job->d = *d;
 	job->d.dims[0] = n;
 	job->d.path = keep_text(&at, d->path);
@@ -235,7 +253,33 @@ int writer_put(struct writer *w, const struct results_dataset *d, const void *da
 		job->d.scales[i] = keep_text(&at, d->scales[i]);
 	job->data = job->memory;
 	job->n = n;
-	job->bytes = bytes;
+	job->bytes = bytes_of(d, n);
+	return job;
+}
+
+int writer_put(struct writer *w, const struct results_dataset *d, const void *data, size_t n,
+	bool part, struct err *err)
+{
+	const size_t bytes = bytes_of(d, n);
+	struct job *job = rows_job(part ? JOB_PART : JOB_ROWS, d, n, bytes, err);
+
+	if (!job)
+		return err->code;
+	if (bytes > 0)
+		memcpy(job->memory, data, bytes);
+	return enqueue(w, job, err);
+}
+
+int writer_put_copy(struct writer *w, const struct results_dataset *d, struct device_copy *copy,
+	size_t n, struct err *err)
+{
+	struct job *job = rows_job(JOB_ROWS, d, n, 0, err);
+
+	if (!job) {
+		device_copy_end(copy);
+		return err->code;
+	}
+	job->copy = copy;
 	return enqueue(w, job, err);
 }
 

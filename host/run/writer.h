@@ -16,6 +16,7 @@
 
 #include "host/run/results.h"
 
+struct device_copy;
 struct writer;
 
 /* `most_bytes`: values that may wait; a single larger one passes alone. */
@@ -30,6 +31,11 @@ int writer_begin(struct writer *w, const char *path, struct err *err);
 /* Rows of the result file (results_write_rows) or, with `part`, values for the unit itself. */
 int writer_put(struct writer *w, const struct results_dataset *d, const void *data, size_t n,
 	bool part, struct err *err);
+
+/* Rows, as writer_put without `part`, that are still on their way from the device: the thread waits
+ * for them. The copy is the writer's from here on, whatever is returned. */
+int writer_put_copy(struct writer *w, const struct results_dataset *d, struct device_copy *copy,
+	size_t n, struct err *err);
 
 /* A text attribute of the file. */
 int writer_note(struct writer *w, const char *name, const char *value, struct err *err);

@@ -97,6 +97,7 @@ static int open_state(struct device *dev, bool exact, bool synchronous, struct e
 		TRY(cuda_check(
 			cudaEventCreateWithFlags(&state->staged[half], cudaEventDisableTiming),
 			"device", "cudaEventCreate", err));
+	TRY(cuda_copies_open(dev, err));
 	return gemm_open(&state->gemm, dev, err);
 fail:
 	return err->code;
@@ -130,6 +131,7 @@ static void close_state(struct device *dev)
 		return;
 	if (state->stream)
 		cudaStreamSynchronize(state->stream);
+	cuda_copies_close(dev);
 	gemm_close(state->gemm);
 	cudaFree(state->scratch);
 	for (int half = 0; half < 2; half++)
@@ -207,6 +209,7 @@ static void release(struct device *dev, void *memory)
 		break;
 	}
 	cudaStreamSynchronize(state->stream);
+	cuda_copies_drain(dev);
 	cudaFree(memory);
 }
 
@@ -387,6 +390,10 @@ static const struct async_backend async = {
 	.record_end = record_end,
 	.replay = replay,
 	.recording_free = recording_free,
+	.copy_begin = cuda_copy_begin,
+	.copies_fence = cuda_copies_fence,
+	.copy_wait = cuda_copy_wait,
+	.copy_end = cuda_copy_end,
 };
 
 #ifdef SAENGINE_NCCL

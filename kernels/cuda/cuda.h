@@ -2,8 +2,8 @@
  *
  * cuda.h - the CUDA backend's own declarations, for its C and CUDA sources.
  *
- * Activations are float32. One stream carries everything in order, so buffers may be reused
- * without waiting. A device is "fast" or "exact": fast devices ("cuda:0") round the inputs of
+ * Activations are float32. One stream carries all ops in order, so buffers may be reused without
+ * waiting; another takes values that are to be written to the host (copies.c). A device is "fast" or "exact": fast devices ("cuda:0") round the inputs of
  * products with bfloat16 and float16 weights to the weight's type and accumulate in float32 on
  * tensor cores; exact ones ("cuda:0:f32") multiply in float32. Everything else is the same.
  */
@@ -33,7 +33,8 @@ struct cuda_block {
 	size_t bytes;
 };
 
-struct cuda_team; /* nccl.c */
+struct cuda_team;   /* nccl.c */
+struct cuda_copies; /* copies.c */
 
 struct gemm; /* gemm.h: the library of matrix products, or its stand-in */
 
@@ -45,6 +46,7 @@ struct cuda_state {
 	bool recording;   /* between device_graph_begin and _end */
 	cudaStream_t stream;
 	struct gemm *gemm;
+	struct cuda_copies *copies;
 	struct cuda_team *team; /* NULL unless joined with other processes' devices */
 	int n_sm;
 	size_t most_shared; /* bytes a block may ask for (GPU_ALLOW_SHARED) */
@@ -96,6 +98,17 @@ int cuda_upload(struct device *dev, void *to, const void *from, size_t bytes, st
 
 /* Ends every op: reports a launch that was refused and, on synchronous devices, waits. */
 int cuda_launched(struct device *dev, const char *op, struct err *err);
+
+/* Values on their way to the host, copies.c: the device's part in opening and closing; what
+ * async_backend has; and waiting until none reads device memory any more. */
+int cuda_copies_open(struct device *dev, struct err *err);
+void cuda_copies_close(struct device *dev);
+int cuda_copy_begin(struct device *dev, const void *from, size_t bytes, struct device_copy **out,
+	struct err *err);
+int cuda_copies_fence(struct device *dev, struct err *err);
+int cuda_copy_wait(struct device_copy *copy, struct err *err);
+void cuda_copy_end(struct device_copy *copy);
+void cuda_copies_drain(struct device *dev);
 
 #ifdef SAENGINE_NCCL
 extern const struct team_backend cuda_team_backend; /* nccl.c */

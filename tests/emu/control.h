@@ -24,8 +24,12 @@ void emu_set_only_block(int64_t block);
 /* What cudaMemGetInfo and cudaMalloc believe in. */
 void emu_set_memory(size_t bytes);
 
-/* Bytes copied from the host to the device so far. */
-size_t emu_sent(void);
+/* What has been asked of the runtime so far; waits are cudaStreamSynchronize and
+ * cudaEventSynchronize. */
+struct emu_calls {
+	uint64_t allocations, copies_to_device, bytes_to_device, copies_to_host, waits;
+};
+struct emu_calls emu_calls_made(void);
 
 /* The n-th launch from now on is refused with cudaErrorInvalidConfiguration; 0: none is. */
 void emu_set_refused_launch(uint64_t n);

@@ -9,7 +9,8 @@
  * the worst way. A copy from ordinary host memory reads it at once, as CUDA stages it; one from
  * pinned memory reads it when the stream gets there. While nothing runs, device memory is out of
  * the host's reach: a host that follows a device pointer crashes here as it would there (but for
- * managed memory).
+ * managed memory). Any thread may call; what runs, runs in the thread that waits for it, and the
+ * others' calls wait meanwhile.
  */
 #include "tests/emu/grid.h"
 #include "tests/emu/race.h"
@@ -20,6 +21,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include <unistd.h>
@@ -67,11 +69,15 @@ std::map<const char *, block> &blocks()
 	return all;
 }
 
+std::recursive_mutex calls;
+typedef std::lock_guard<std::recursive_mutex> one_call;
+
 std::map<const void *, size_t> allowed_shared;
 const int N_DEVICES = 4;
 int device;
-size_t memory_total = (size_t)1 << 40, memory_used, sent;
-cudaError_t last_error;
+size_t memory_total = (size_t)1 << 40, memory_used;
+struct emu_calls made;
+thread_local cudaError_t last_error;
 uint64_t refuse_in;
 bool any_capturing;
 
@@ -84,6 +90,8 @@ cudaError_t fails(cudaError_t status)
 
 void enqueue_work(emu_stream *stream, work w)
 {
+	const one_call lock(calls);
+
 	if (!stream)
 		while (!w())
 			;
@@ -103,6 +111,7 @@ void enqueue(emu_stream *stream, std::function<void()> w)
 
 bool lies_in(enum kind kind, const void *p, size_t bytes)
 {
+	const one_call lock(calls);
 	auto after = blocks().upper_bound((const char *)p);
 
 	if (after == blocks().begin())
@@ -115,7 +124,10 @@ bool lies_in(enum kind kind, const void *p, size_t bytes)
 /* Exactly the bytes asked for, so that ASan sees the first beyond; NaN until written. */
 cudaError_t allocate(void **out, size_t bytes, enum kind kind)
 {
+	const one_call lock(calls);
+
 	*out = NULL;
+	made.allocations++;
 	if (any_capturing)
 		return fails(cudaErrorStreamCaptureUnsupported);
 	if (kind != PINNED && bytes > memory_total - memory_used)
@@ -155,6 +167,7 @@ bool work_off(emu_stream *stream, const mark *until)
 /* The same from outside. */
 bool run(emu_stream *stream, const mark *until)
 {
+	const one_call lock(calls);
 	bool done;
 
 	if (until ? until->passed : stream->queue.empty())
@@ -167,6 +180,7 @@ bool run(emu_stream *stream, const mark *until)
 
 cudaError_t release(void *memory)
 {
+	const one_call lock(calls);
 	auto found = blocks().find((const char *)memory);
 
 	if (!memory)
@@ -194,9 +208,9 @@ void emu_set_refused_launch(uint64_t n)
 	refuse_in = n;
 }
 
-size_t emu_sent(void)
+struct emu_calls emu_calls_made(void)
 {
-	return sent;
+	return made;
 }
 
 namespace emu
@@ -368,6 +382,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
 	if (!stream)
 		return cudaSuccess;
+	made.waits++;
 	if (stream->capturing) {
 		stream->broken = true;
 		return fails(cudaErrorStreamCaptureUnsupported);
@@ -395,8 +410,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaMemcpyAsync(
 	void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
-	if (kind == cudaMemcpyHostToDevice)
-		sent += bytes;
+	made.copies_to_device += kind == cudaMemcpyHostToDevice;
+	made.bytes_to_device += kind == cudaMemcpyHostToDevice ? bytes : 0;
+	made.copies_to_host += kind == cudaMemcpyDeviceToHost;
 	if (kind == cudaMemcpyHostToDevice && !lies_in(PINNED, from, bytes)) {
 		auto staged = std::make_shared<std::vector<char>>(
 			(const char *)from, (const char *)from + bytes);
@@ -450,7 +466,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
 {
 	const std::shared_ptr<mark> last = event->last;
 
-	if (!last || last->passed || run(last->stream, last.get()))
+	if (!last || run(last->stream, last.get()))
 		return cudaSuccess;
 	return fails(cudaErrorNotReady);
 }
@@ -459,7 +475,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
 	const std::shared_ptr<mark> last = event->last;
 
-	while (last && !last->passed && !run(last->stream, last.get()))
+	made.waits++;
+	while (last && !run(last->stream, last.get()))
 		usleep(100);
 	return cudaSuccess;
 }

@@ -9,6 +9,9 @@
 #include "tests/emu/control.h"
 #include "tests/golden_model.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,6 +174,138 @@ TEST(large_and_small_uploads_arrive_in_order)
 	device_close(dev);
 	free(sent);
 	free(found);
+}
+
+TEST(a_copy_to_the_host_has_what_was_there_and_ops_behind_the_fence_wait_for_it)
+{
+	struct device *dev = open_fast();
+	const float one = 1;
+	struct device_copy *fenced, *overtaken;
+	struct tensor x = {NULL, DTYPE_F32, 1, 1};
+	struct err err;
+	const void *found;
+
+	REQUIRE_OK(device_alloc(dev, 4, &x.data, &err), &err);
+	REQUIRE_OK(device_upload(dev, x.data, &one, 4, &err), &err);
+	REQUIRE_OK(op_scale(dev, 2, x, &err), &err);
+	REQUIRE_OK(device_copy_begin(dev, x.data, 4, &fenced, &err), &err);
+	REQUIRE_OK(device_copies_fence(dev, &err), &err);
+	REQUIRE_OK(op_scale(dev, 3, x, &err), &err);
+	REQUIRE_OK(device_wait(dev, &err), &err);
+	REQUIRE_OK(device_copy_wait(fenced, &found, &err), &err);
+	CHECK(*(const float *)found == 2, "%g", *(const float *)found);
+	device_copy_end(fenced);
+
+	/* The harness shows what a GPU may do where the fence is forgotten. */
+	REQUIRE_OK(device_copy_begin(dev, x.data, 4, &overtaken, &err), &err);
+	REQUIRE_OK(op_scale(dev, 5, x, &err), &err);
+	REQUIRE_OK(device_wait(dev, &err), &err);
+	REQUIRE_OK(device_copy_wait(overtaken, &found, &err), &err);
+	CHECK(*(const float *)found == 30, "%g", *(const float *)found);
+	device_copy_end(overtaken);
+	device_free(dev, x.data);
+	device_close(dev);
+}
+
+enum { COPIES = 50 };
+
+/* Ends the copies of a list that grows, checks that copy i holds i. */
+static void *end_copies(void *argument)
+{
+	struct device_copy *_Atomic *copies = argument;
+	intptr_t wrong = 0;
+
+	for (int i = 0; i < COPIES; i++) {
+		const void *found;
+		struct err err;
+
+		while (!copies[i])
+			sched_yield();
+		if (device_copy_wait(copies[i], &found, &err) || *(const float *)found != (float)i)
+			wrong++;
+		device_copy_end(copies[i]);
+	}
+	return (void *)wrong;
+}
+
+TEST(more_copies_than_buffers_wait_for_the_thread_that_takes_them)
+{
+	struct device *dev = open_fast();
+	struct device_copy *_Atomic copies[COPIES] = {NULL};
+	struct tensor x = {NULL, DTYPE_F32, 1, 1};
+	struct err err;
+	pthread_t thread;
+	void *wrong;
+
+	REQUIRE_OK(device_alloc(dev, 4, &x.data, &err), &err);
+	REQUIRE(pthread_create(&thread, NULL, end_copies, copies) == 0, "no thread");
+	for (int i = 0; i < COPIES; i++) {
+		const float value = (float)i;
+		struct device_copy *copy;
+
+		REQUIRE_OK(device_copies_fence(dev, &err), &err);
+		REQUIRE_OK(device_upload(dev, x.data, &value, 4, &err), &err);
+		REQUIRE_OK(device_copy_begin(dev, x.data, 4, &copy, &err), &err);
+		copies[i] = copy;
+	}
+	pthread_join(thread, &wrong);
+	CHECK(wrong == NULL, "%d copies are wrong", (int)(intptr_t)wrong);
+	device_free(dev, x.data);
+	device_close(dev);
+}
+
+/* What a generation of `n` tokens each asks of the runtime. */
+static struct emu_calls calls_of_generation(struct golden *g, struct readout *readout, size_t n)
+{
+	struct token_span prompts[MAX_PROMPTS];
+	int32_t tokens[MAX_PROMPTS * 16], ended_by[MAX_PROMPTS];
+	size_t lengths[MAX_PROMPTS];
+	struct generator *generator = NULL;
+	const struct generation request = {.prompts = prompts,
+		.n_prompts = g->n_prompts,
+		.tokens = tokens,
+		.lengths = lengths,
+		.ended_by = ended_by};
+	struct emu_calls before, calls;
+
+	for (size_t p = 0; p < g->n_prompts; p++)
+		prompts[p] = (struct token_span){
+			g->tokens + g->first[p], (size_t)g->lengths[p], (int32_t)p};
+	CHECK(generator_create(&generator, g->model, readout,
+		      (struct generator_size){g->n_prompts, g->n_tokens, g->n_tokens, n},
+		      &g->err) == 0,
+		"%s", g->err.text);
+	before = emu_calls_made();
+	CHECK(generate(generator, &request, &g->err) == 0, "%s", g->err.text);
+	calls = emu_calls_made();
+	generator_free(generator);
+	return (struct emu_calls){calls.allocations - before.allocations,
+		calls.copies_to_device - before.copies_to_device,
+		calls.bytes_to_device - before.bytes_to_device,
+		calls.copies_to_host - before.copies_to_host, calls.waits - before.waits};
+}
+
+TEST(a_further_token_costs_one_copy_of_sampled_ids_and_the_wait_for_it)
+{
+	enum { FEW = 6, MANY = 14 };
+	struct golden g;
+	struct readout readout;
+	struct emu_calls few, many;
+
+	REQUIRE(golden_open(&g, "gemma2_a", &cuda_exact_backend) == 0, "%s", g.err.text);
+	REQUIRE(readout_init(&readout, g.model, &g.err) == 0, "%s", g.err.text);
+	calls_of_generation(&g, &readout, FEW); /* settles the size of the scratch memory */
+	few = calls_of_generation(&g, &readout, FEW);
+	many = calls_of_generation(&g, &readout, MANY);
+	CHECK(many.allocations == few.allocations, "%d allocations",
+		(int)(many.allocations - few.allocations));
+	CHECK(many.copies_to_device == few.copies_to_device, "%d copies to the device",
+		(int)(many.copies_to_device - few.copies_to_device));
+	CHECK(many.copies_to_host - few.copies_to_host == MANY - FEW, "%d copies to the host",
+		(int)(many.copies_to_host - few.copies_to_host));
+	CHECK(many.waits - few.waits == MANY - FEW, "%d waits", (int)(many.waits - few.waits));
+	readout_free(&readout);
+	golden_close(&g);
 }
 
 /* The keys and values of recorded steps lie where those of direct steps would. */

@@ -138,15 +138,15 @@ TEST(one_rank_reads_matrices_and_saes_and_all_have_them)
 	snprintf(folder, sizeof folder, "%s/%s", test_source_root(), MODEL);
 	snprintf(sae_folder, sizeof sae_folder, "%s-scope", folder);
 	saes_of.path = sae_folder;
-	sent = emu_sent();
+	sent = emu_calls_made().bytes_to_device;
 	fine = model_open(&model, s.dev, folder, &(struct model_options){.n_ctx = 64}, &s.err) == 0;
-	sent = emu_sent() - sent;
-	sent_saes = emu_sent();
+	sent = emu_calls_made().bytes_to_device - sent;
+	sent_saes = emu_calls_made().bytes_to_device;
 	fine = fine &&
 	       sae_set_open(&saes, s.dev, &saes_of, model->arch.n_layer, model->arch.d_model,
 		       &s.err) == 0 &&
 	       sae_set_load_joined(saes, &s.err) == 0;
-	sent_saes = emu_sent() - sent_saes;
+	sent_saes = emu_calls_made().bytes_to_device - sent_saes;
 	fine = fine && device_leave(s.dev, &s.err) == 0 && holds_file(s.dev, model);
 	/* Loaded: asking for it sends nothing more. */
 	fine = fine && sae_set_load(saes, model->arch.n_layer - 1, &sae, &s.err) == 0 &&
