@@ -80,6 +80,45 @@ static __device__ __forceinline__ bool sees(const struct attention_call &c, int 
 	return key <= pos && key >= first_key(c, pos);
 }
 
+/* Positions first to last. */
+struct range {
+	int first, last;
+};
+
+/* The keys that some of n queries from number `first` on see; there is at least that one query. */
+static __device__ __forceinline__ struct range keys_seen(
+	const struct attention_call &c, struct tile tile, int first, int n)
+{
+	const int end = min(first + n, tile.n_rows * c.group);
+	const int low = c.pos[tile.first_row + first / c.group];
+
+	return (struct range){first_key(c, low), c.pos[tile.first_row + (end - 1) / c.group]};
+}
+
+/* Whether these see any of n_keys keys from position p on. */
+static __device__ __forceinline__ bool meet(
+	const struct attention_call &c, struct tile tile, int first, int n, int p, int n_keys)
+{
+	const struct range seen = keys_seen(c, tile, first, n);
+
+	return seen.last >= p && seen.first < p + n_keys;
+}
+
+/* What the passes over scores know of a query; the last two in the backward ones. */
+struct query_scalars {
+	int pos; /* -1: there is no such query */
+	float lse, delta;
+};
+
+static __device__ __forceinline__ struct query_scalars scalars_of(
+	const struct attention_call &c, struct query q)
+{
+	const size_t i = (size_t)q.row * c.n_head + q.head;
+
+	return q.valid && c.delta ? (struct query_scalars){q.pos, c.lse[i], c.delta[i]}
+				  : (struct query_scalars){q.pos, 0, 0};
+}
+
 /* Position p's key (or value, with `prefix` and `own` those of values): head_dim floats. */
 static __device__ __forceinline__ const float *key_of(const struct attention_call &c,
 	const float *prefix, const float *own, int start, int kv_head, int p)

@@ -27,12 +27,6 @@ static __host__ __device__ __forceinline__ int tile_ld(int head_dim)
 	return head_dim | 1;
 }
 
-/* Scalars of TILE queries. */
-struct query_scalars {
-	int pos;
-	float lse, delta;
-};
-
 /* ---- loading ---------------------------------------------------------------------------- */
 
 /* Queries number `first` and on, of an array like q; zeros behind the last. */
@@ -53,14 +47,9 @@ static __device__ __forceinline__ void load_queries(const struct attention_call 
 static __device__ __forceinline__ void load_scalars(const struct attention_call &c,
 	struct tile tile, int kv_head, int first, struct query_scalars *to)
 {
-	if (threadIdx.x < TILE) {
-		const struct query q = query_of(c, tile, kv_head, first + (int)threadIdx.x);
-		const size_t i = (size_t)q.row * c.n_head + q.head;
-
-		to[threadIdx.x] = q.valid && c.delta
-					  ? (struct query_scalars){q.pos, c.lse[i], c.delta[i]}
-					  : (struct query_scalars){q.pos, 0, 0};
-	}
+	if (threadIdx.x < TILE)
+		to[threadIdx.x] = scalars_of(
+			c, query_of(c, tile, kv_head, first + (int)threadIdx.x));
 }
 
 /* Keys of positions p to p + TILE - 1; zeros beyond `last`. */
@@ -131,20 +120,6 @@ static __device__ __forceinline__ void clear(float *sum, int head_dim)
 		sum[i] = 0;
 }
 
-/* The keys that some query of the tile sees: positions first to last. */
-struct range {
-	int first, last;
-};
-
-static __device__ __forceinline__ struct range seen_keys(
-	const struct attention_call &c, struct tile tile)
-{
-	const int end = min(tile.first + TILE, tile.n_rows * c.group);
-	const int low = c.pos[tile.first_row + tile.first / c.group];
-
-	return (struct range){first_key(c, low), c.pos[tile.first_row + (end - 1) / c.group]};
-}
-
 /* ---- forward ---------------------------------------------------------------------------- */
 
 /* One row per thread: new maximum, and the scores become weights. */
@@ -179,7 +154,7 @@ static __global__ void __launch_bounds__(BLOCK)
 	if (blockIdx.x >= (unsigned)*plan.n_query_tiles)
 		return;
 	tile = plan.query_tiles[blockIdx.x];
-	range = seen_keys(c, tile);
+	range = keys_seen(c, tile, tile.first, TILE);
 	start = c.start[tile.seq];
 	load_queries(c, tile, kv_head, tile.first, c.q, q);
 	load_scalars(c, tile, kv_head, tile.first, scalars);
@@ -259,7 +234,7 @@ static __global__ void __launch_bounds__(BLOCK)
 	if (blockIdx.x >= (unsigned)*plan.n_query_tiles)
 		return;
 	tile = plan.query_tiles[blockIdx.x];
-	range = seen_keys(c, tile);
+	range = keys_seen(c, tile, tile.first, TILE);
 	start = c.start[tile.seq];
 	load_queries(c, tile, kv_head, tile.first, c.q, q);
 	load_queries(c, tile, kv_head, tile.first, c.dout, dout);
@@ -281,17 +256,6 @@ static __global__ void __launch_bounds__(BLOCK)
 			for (int j = (int)threadIdx.x; j < d; j += BLOCK)
 				c.dq[number * d + j] = dq[i * ld + j];
 	}
-}
-
-/* Whether the TILE queries from number `first` on see any of the TILE keys from position p on. */
-static __device__ __forceinline__ bool meet(
-	const struct attention_call &c, struct tile tile, int first, int p)
-{
-	const int end = min(first + TILE, tile.n_rows * c.group);
-	const int low = c.pos[tile.first_row + first / c.group];
-	const int high = c.pos[tile.first_row + (end - 1) / c.group];
-
-	return high >= p && first_key(c, low) < p + TILE;
 }
 
 /* blockIdx.z 0: dk, 1: dv; the two share no sums, and their tiles would not fit together. */
@@ -319,7 +283,7 @@ static __global__ void __launch_bounds__(BLOCK)
 	load_keys(c, start, kv_head, c.prefix_v, c.v, p, last, v);
 	clear(sum, d);
 	for (int first = 0; first < tile.n_rows * c.group; first += TILE) {
-		if (!meet(c, tile, first, p)) /* the same for all threads */
+		if (!meet(c, tile, first, TILE, p, TILE)) /* the same for all threads */
 			continue;
 		load_queries(c, tile, kv_head, first, c.q, q);
 		load_queries(c, tile, kv_head, first, c.dout, dout);

@@ -181,20 +181,6 @@ static __device__ __forceinline__ void store_row(
 	}
 }
 
-/* The keys that some query of the tile sees: positions first to last. */
-struct range {
-	int first, last;
-};
-
-static __device__ __forceinline__ struct range seen_keys(
-	const struct attention_call &c, struct tile tile)
-{
-	const int end = min(tile.first + TILE, tile.n_rows * c.group);
-	const int low = c.pos[tile.first_row + tile.first / c.group];
-
-	return (struct range){first_key(c, low), c.pos[tile.first_row + (end - 1) / c.group]};
-}
-
 /* ---- forward ---------------------------------------------------------------------------- */
 
 /* Running softmax of a lane's two rows; `sum` is this lane's part of it. */
@@ -262,7 +248,7 @@ static __global__ void __launch_bounds__(BLOCK)
 	if (blockIdx.x >= (unsigned)*plan.n_query_tiles)
 		return;
 	tile = plan.query_tiles[blockIdx.x];
-	range = seen_keys(c, tile);
+	range = keys_seen(c, tile, tile.first, TILE);
 	start = c.start[tile.seq];
 	query[0] = query_of(c, tile, kv_head, tile.first + lane_row(0));
 	query[1] = query_of(c, tile, kv_head, tile.first + lane_row(1));
@@ -292,21 +278,6 @@ static __global__ void __launch_bounds__(BLOCK)
 }
 
 /* ---- backward --------------------------------------------------------------------------- */
-
-/* What the backward passes know of a query. */
-struct query_scalars {
-	int pos; /* -1: there is no such query */
-	float lse, delta;
-};
-
-static __device__ __forceinline__ struct query_scalars scalars_of(
-	const struct attention_call &c, struct query q)
-{
-	const size_t i = (size_t)q.row * c.n_head + q.head;
-
-	return q.valid ? (struct query_scalars){q.pos, c.lse[i], c.delta[i]}
-		       : (struct query_scalars){-1, 0, 0};
-}
 
 /* Softmax weight of a product q.k that query q has with the key at position `key`. */
 static __device__ __forceinline__ float weight_of(
@@ -346,7 +317,7 @@ static __global__ void __launch_bounds__(BLOCK)
 	if (blockIdx.x >= (unsigned)*plan.n_query_tiles)
 		return;
 	tile = plan.query_tiles[blockIdx.x];
-	range = seen_keys(c, tile);
+	range = keys_seen(c, tile, tile.first, TILE);
 	start = c.start[tile.seq];
 #pragma unroll
 	for (int r = 0; r < 2; r++) {
@@ -381,17 +352,6 @@ static __global__ void __launch_bounds__(BLOCK)
 	}
 }
 
-/* Whether the n queries from number `first` on see any of the TILE keys from position p on. */
-static __device__ __forceinline__ bool meet(
-	const struct attention_call &c, struct tile tile, int first, int n, int p)
-{
-	const int end = min(first + n, tile.n_rows * c.group);
-	const int low = c.pos[tile.first_row + first / c.group];
-	const int high = c.pos[tile.first_row + (end - 1) / c.group];
-
-	return high >= p && first_key(c, low) < p + TILE;
-}
-
 /* blockIdx.z 0: dk, 1: dv; the sums of both would not fit a thread's registers at head_dim 256. */
 template <int HEAD>
 static __global__ void __launch_bounds__(BLOCK)
@@ -420,7 +380,7 @@ static __global__ void __launch_bounds__(BLOCK)
 	for (int first = 0; first < tile.n_rows * c.group; first += STEP) {
 		float s[STEP / 8][4], dweight[STEP / 8][4];
 
-		if (!meet(c, tile, first, STEP, p)) /* the same for all threads */
+		if (!meet(c, tile, first, STEP, p, TILE)) /* the same for all threads */
 			continue;
 		__syncthreads(); /* queries have been read */
 		load_queries<HEAD>(c, tile, kv_head, first, STEP, c.q, q);
