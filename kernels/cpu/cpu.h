@@ -75,6 +75,10 @@ struct cpu_sae_input {
 
 struct cpu_sae_input CPU(sae_input_of)(enum sae_input kind, const float *x, size_t d);
 
+/* *u = what the encoder reads: x itself, or rows in fresh *memory, to be freed. */
+int CPU(sae_input)(struct device *dev, enum sae_input kind, struct tensor x, struct tensor *u,
+	float **memory, struct err *err);
+
 /* u of a row. */
 static inline void cpu_sae_input_apply(struct cpu_sae_input in, const float *x, float *u, size_t d)
 {

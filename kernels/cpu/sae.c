@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * sae.c - encoding by a sparse autoencoder, all features or a few, decoding, and the cosine of
- * decoder rows with a direction. Contract: ops.h. Definition: kernels/ref/sae.c.
+ * sae.c - encoding by a sparse autoencoder, all features or a few. Contract: ops.h. Definition:
+ * kernels/ref/sae.c. What the encoder reads: sae_input.c; the way back: sae_decode.c.
  *
  * Full encoding never holds a [tokens, d_sae] matrix: a tile of CPU_TILE_ROWS tokens by
  * CPU_PANEL_ROWS features is multiplied into the thread's scratch and its survivors are moved to
@@ -12,86 +12,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 
-#include <math.h>
 #include <stdlib.h>
-
-/* ---- the input ------------------------------------------------------------------------- */
-
-struct cpu_sae_input CPU(sae_input_of)(enum sae_input kind, const float *x, size_t d)
-{
-	float sum = 0, mean, sd;
-
-	if (kind == SAE_INPUT_RAW)
-		return (struct cpu_sae_input){0, 1, 1, 0};
-	if (kind == SAE_INPUT_SPHERE) {
-		const float s = sqrtf(v_dot(x, x, d)) / sqrtf((float)d);
-
-		return (struct cpu_sae_input){0, s > 0 ? s : 1, s, 0};
-	}
-	for (size_t j = 0; j < d; j++)
-		sum += x[j];
-	mean = sum / (float)d;
-	sum = 0;
-	for (size_t j = 0; j < d; j++)
-		sum += (x[j] - mean) * (x[j] - mean);
-	sd = sqrtf(sum / (float)(d - 1));
-	return (struct cpu_sae_input){mean, sd + 1e-5f, sd, mean};
-}
-
-struct input_call {
-	enum sae_input kind;
-	struct tensor x, out; /* out: u, or s of each row */
-};
-
-static void input_rows(void *context, size_t first, size_t end, int thread)
-{
-	const struct input_call *c = context;
-
-	(void)thread;
-	for (size_t i = first; i < end; i++)
-		cpu_sae_input_apply(CPU(sae_input_of)(c->kind, row_of(c->x, i), c->x.cols),
-			row_of(c->x, i), row_out(c->out, i), c->x.cols);
-}
-
-/* *u = what the encoder reads: x itself, or rows in fresh *memory, to be freed. */
-static int make_input(struct device *dev, enum sae_input kind, struct tensor x, struct tensor *u,
-	float **memory, struct err *err)
-{
-	struct input_call c = {kind, x, x};
-
-	*memory = NULL;
-	*u = x;
-	if (kind == SAE_INPUT_RAW)
-		return 0;
-	*memory = malloc(tensor_bytes(x) + 1);
-	if (!*memory)
-		return err_nomem(err, "the input of an SAE", tensor_bytes(x));
-	c.out.data = u->data = *memory;
-	cpu_run(dev, x.rows, 4 * x.cols, input_rows, &c);
-	return 0;
-}
-
-static void scale_rows(void *context, size_t first, size_t end, int thread)
-{
-	const struct input_call *c = context;
-
-	(void)thread;
-	for (size_t i = first; i < end; i++)
-		*row_out(c->out, i) =
-			CPU(sae_input_of)(c->kind, row_of(c->x, i), c->x.cols).s;
-}
-
-int CPU(sae_scale)(struct device *dev, enum sae_input kind, struct tensor x, struct tensor scale,
-	struct err *err)
-{
-	struct input_call c = {kind, x, scale};
-
-	(void)err;
-	cpu_run(dev, x.rows, 2 * x.cols, scale_rows, &c);
-	return 0;
-}
-
-/* ---- encoding -------------------------------------------------------------------------- */
 
 /* The survivors of one block of features; row i of the tile has entries start[i] to
  * start[i + 1] - 1. */
@@ -412,7 +333,7 @@ int CPU(sae_encode)(struct device *dev, const struct sae_weights *sae, struct te
 	int rc;
 
 	out->indptr[0] = 0;
-	rc = make_input(dev, sae->input, x, &c.x, &memory, err) || allocate_lists(&c, err);
+	rc = CPU(sae_input)(dev, sae->input, x, &c.x, &memory, err) || allocate_lists(&c, err);
 	for (; !rc && c.row < x.rows; c.row += CPU_TILE_ROWS) {
 		c.n_rows = x.rows - c.row < CPU_TILE_ROWS ? x.rows - c.row : CPU_TILE_ROWS;
 		rc = encode_tile(&c, out, &n, err);
@@ -435,7 +356,7 @@ int CPU(sae_encode_selected)(struct device *dev, const struct sae_weights *sae, 
 	struct tensor u;
 	float *memory;
 
-	TRY(make_input(dev, sae->input, x, &u, &memory, err));
+	TRY(CPU(sae_input)(dev, sae->input, x, &u, &memory, err));
 	TRY(CPU(linear)(dev, u, sae->W_enc_t, sae->b_enc, f, err));
 	for (size_t i = 0; i < f.rows; i++) {
 		float *row = row_out(f, i);
@@ -452,102 +373,4 @@ int CPU(sae_encode_selected)(struct device *dev, const struct sae_weights *sae, 
 fail:
 	free(memory);
 	return err->code;
-}
-
-/* ---- reading sparse rows --------------------------------------------------------------- */
-
-static float entry_of(const struct csr *f, size_t row, int32_t id)
-{
-	int32_t low = f->indptr[row], high = f->indptr[row + 1];
-
-	while (low < high) { /* the first entry not below id lies in [low, high] */
-		const int32_t middle = low + (high - low) / 2;
-
-		if (f->indices[middle] < id)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < f->indptr[row + 1] && f->indices[low] == id
-		? ((const float *)f->values.data)[low]
-		: 0;
-}
-
-int CPU(csr_select)(struct device *dev, const struct csr *f, const int32_t *id, struct tensor out,
-	struct err *err)
-{
-	(void)dev, (void)err;
-	for (size_t i = 0; i < out.rows; i++)
-		for (size_t j = 0; j < out.cols; j++)
-			row_out(out, i)[j] = entry_of(f, i, id[j]);
-	return 0;
-}
-
-struct rows_call {
-	struct device *dev;
-	const struct sae_weights *sae;
-	const struct csr *f;
-	struct tensor W, x, out;
-	const float *v;
-	float norm_v;
-};
-
-static void decode_rows(void *context, size_t first, size_t end, int thread)
-{
-	const struct rows_call *c = context;
-	const size_t d = c->out.cols;
-
-	for (size_t row = first; row < end; row++) {
-		memcpy(row_out(c->out, row), c->sae->b_dec.data, d * sizeof(float));
-		for (int32_t e = c->f->indptr[row]; e < c->f->indptr[row + 1]; e++)
-			v_axpy(row_of(c->f->values, 0)[e],
-				CPU(weight_floats)(c->sae->W_dec, (size_t)c->f->indices[e] * d, d,
-					cpu_scratch(c->dev, thread)),
-				row_out(c->out, row), d);
-		if (c->sae->input != SAE_INPUT_RAW) {
-			const struct cpu_sae_input in =
-				CPU(sae_input_of)(c->sae->input, row_of(c->x, row), d);
-			float *to = row_out(c->out, row);
-
-			for (size_t j = 0; j < d; j++)
-				to[j] = in.s * to[j] + in.m;
-		}
-	}
-}
-
-int CPU(sae_decode)(struct device *dev, const struct sae_weights *sae, struct tensor x,
-	const struct csr *f, struct tensor x_hat, struct err *err)
-{
-	struct rows_call c = {.dev = dev, .sae = sae, .f = f, .x = x, .out = x_hat};
-
-	(void)err;
-	if (x_hat.rows > 0)
-		cpu_run(dev, x_hat.rows,
-			((size_t)f->indptr[x_hat.rows] / x_hat.rows + 1) * x_hat.cols, decode_rows,
-			&c);
-	return 0;
-}
-
-static void cosine_rows(void *context, size_t first, size_t end, int thread)
-{
-	const struct rows_call *c = context;
-	const size_t d = c->W.cols;
-
-	for (size_t i = first; i < end; i++) {
-		const float *w = CPU(weight_floats)(c->W, i * d, d, cpu_scratch(c->dev, thread));
-		const float norms = sqrtf(v_dot(w, w, d)) * c->norm_v;
-
-		*row_out(c->out, i) = norms > 0 ? v_dot(w, c->v, d) / norms : 0;
-	}
-}
-
-int CPU(row_cosine)(struct device *dev, struct tensor W, struct tensor v, struct tensor out,
-	struct err *err)
-{
-	struct rows_call c = {.dev = dev, .W = W, .out = out, .v = v.data};
-
-	(void)err;
-	c.norm_v = sqrtf(v_dot(c.v, c.v, W.cols));
-	cpu_run(dev, W.rows, 2 * W.cols, cosine_rows, &c);
-	return 0;
 }
