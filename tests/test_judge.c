@@ -485,9 +485,10 @@ TEST(a_pair_longer_than_the_context_loses_its_left_end_and_says_so)
 static const char *write_contextual(void)
 {
 	struct file_map map;
-	char text[1024];
+	char path[600], text[1024];
 
-	CHECK(file_map_open(&map, "models/tiny-judge/template.txt", &err) == 0, "%s", err.text);
+	snprintf(path, sizeof path, "%s/models/tiny-judge/template.txt", test_source_root());
+	CHECK(file_map_open(&map, path, &err) == 0, "%s", err.text);
 	snprintf(text, sizeof text, "[CONTEXT]: {context}\n%.*s", (int)map.size,
 		(const char *)map.data);
 	file_map_close(&map);
