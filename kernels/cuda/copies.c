@@ -160,8 +160,12 @@ int cuda_copy_wait(struct device_copy *copy, struct err *err)
 {
 	const struct buffer *b = (const struct buffer *)copy;
 
+	/* A thread that has chosen no device would begin a context on the first one. */
+	TRY(cuda_check(cudaSetDevice(copy->dev->ordinal), "copy to the host", "cudaSetDevice", err));
 	return cuda_check(cudaEventSynchronize(b->arrived), "copy to the host",
 		"an op before it failed", err);
+fail:
+	return err->code;
 }
 
 void cuda_copy_end(struct device_copy *copy)

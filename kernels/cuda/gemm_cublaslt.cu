@@ -45,7 +45,6 @@ int gemm_open(struct gemm **out, struct device *dev, struct err *err)
 	cublasStatus_t status;
 
 	(void)dev;
-	(void)dev;
 	*out = NULL;
 	if (!gemm)
 		return err_nomem(err, "the table of matrix products", sizeof *gemm);

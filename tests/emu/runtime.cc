@@ -74,7 +74,7 @@ typedef std::lock_guard<std::recursive_mutex> one_call;
 
 std::map<const void *, size_t> allowed_shared;
 const int N_DEVICES = 4;
-int device;
+thread_local int device;
 size_t memory_total = (size_t)1 << 40, memory_used;
 struct emu_calls made;
 thread_local cudaError_t last_error;
