@@ -4,7 +4,8 @@
 #   make test    install what is missing, build, run all tests
 #   make test-cuda   where nvcc is: compile for CUDA, run the tests that need it or say why not
 #   make         build only
-#   make bench   time the engine against the literal PyTorch implementation (needs PyTorch)
+#   make bench   time the engine against the literal PyTorch implementation (needs PyTorch), and what
+#                keeping results costs
 #   make gpu-check   build for CUDA, test, compare with the CPU, measure (needs a GPU)
 #
 # Debian packages are installed with apt when one is missing and apt is there (as root, or with
@@ -93,6 +94,8 @@ endif
 # With whatever Python has PyTorch: `pip install -r tools/requirements.txt`.
 bench: engine
 	python3 tools/bench.py --record
+	cmake --build --preset cpu --target bench_writer -j $(JOBS)
+	python3 tools/bench_store.py --record
 
 # On a machine with an NVIDIA GPU and the CUDA toolkit: builds for it, tests, compares with the CPU,
 # measures. What it does, and what it needs for all of it: tools/gpu_check.sh.
