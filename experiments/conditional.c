@@ -87,8 +87,8 @@ int experiment_conditional(struct lab *lab, struct err *err)
 
 	/* 1. F_R in the unedited model and with F_H clamped. */
 	TRY(readings_open(&w.edits, lab, &w.prompts, w.refusal, n_last, N_EDITS, err));
-	TRY(readings_take(&w.edits, &none, NONE, err));
-	TRY(readings_take(&w.edits, &harm, HARM, err));
+	TRY(readings_take(&w.edits, &none, "conditional: unedited", NONE, err));
+	TRY(readings_take(&w.edits, &harm, "conditional: F_H clamped", HARM, err));
 
 	/* 2. With each random set clamped. */
 	TRY(readings_open(&w.random, lab, &w.prompts, w.refusal, n_last,

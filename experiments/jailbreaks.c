@@ -222,7 +222,8 @@ int experiment_jailbreaks(struct lab *lab, struct err *err)
 		(size_t)lab->config->jailbreaks.positions, N_SIDES, err));
 	for (size_t side = 0; side < N_SIDES; side++) {
 		w.readings.prompts = &w.side[side];
-		TRY(readings_take(&w.readings, &none, side, err));
+		TRY(readings_take(&w.readings, &none,
+			side == PLAIN ? "jailbreaks: plain" : "jailbreaks: adversarial", side, err));
 	}
 
 	/* 2. How they changed. */

@@ -211,7 +211,7 @@ static int see_features(struct work *w, struct err *err)
 	for (size_t i = 0; i <= w->n_draws; i++)
 		TRY(vec_append(&w->watched, w->sets[i].data, w->sets[i].n, err));
 	TRY(readings_open(&w->readings, w->lab, &w->prompts, &w->watched, w->n_last, 1, err));
-	return readings_take(&w->readings, &none, 0, err);
+	return readings_take(&w->readings, &none, "probe: features", 0, err);
 fail:
 	return err->code;
 }

@@ -264,8 +264,8 @@ int experiment_suffix(struct lab *lab, struct err *err)
 
 	/* 2. F_R on all of them: unedited, with F_H clamped, with random sets clamped. */
 	TRY(readings_open(&w.edits, lab, &w.prompts, w.refusal, n_last, N_EDITS, err));
-	TRY(readings_take(&w.edits, &none, NONE, err));
-	TRY(readings_take(&w.edits, &harm, HARM, err));
+	TRY(readings_take(&w.edits, &none, "suffix: unedited", NONE, err));
+	TRY(readings_take(&w.edits, &harm, "suffix: F_H clamped", HARM, err));
 	TRY(readings_open(&w.random, lab, &w.prompts, w.refusal, n_last, (size_t)c->suffix.draws,
 		err));
 	if (w.random.rows > 0)

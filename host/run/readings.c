@@ -6,6 +6,7 @@
 
 #include "host/run/activation_stats.h"
 #include "host/run/controls.h"
+#include "host/run/tasks.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,17 +34,23 @@ void readings_free(struct readings *r)
 	*r = (struct readings){0};
 }
 
-int readings_take(struct readings *r, const struct condition *condition, size_t row,
-	struct err *err)
+static int look(const struct readings *r, const struct condition *condition, const char *title,
+	struct observation *o, struct err *err)
+{
+	return observe(r->lab,
+		&(struct observe_request){.title = title, .prompts = r->prompts, .condition = condition,
+			.features = r->features, .n_last = r->n_last},
+		o, err);
+}
+
+int readings_take(struct readings *r, const struct condition *condition, const char *title,
+	size_t row, struct err *err)
 {
 	const size_t n = r->prompts->n, m = r->features->n;
 	struct observation o = {0};
 
 	err_clear(err);
-	TRY(observe(r->lab,
-		&(struct observe_request){.prompts = r->prompts, .condition = condition,
-			.features = r->features, .n_last = r->n_last},
-		&o, err));
+	TRY(look(r, condition, title, &o, err));
 	for (size_t p = 0; p < n; p++) {
 		r->p_refusal[row * n + p] = o.p_refusal[p];
 		r->first_token[row * n + p] = o.first_token[p];
@@ -87,34 +94,78 @@ fail:
 	return err->code;
 }
 
+/* ---- random sets ----------------------------------------------------------------------- */
+
+struct random_sets {
+	struct readings *readings;
+	const struct feature_set *draws;
+	double scale;
+};
+
+/* One set clamped; row: of each prompt p_refusal, first_token and the activations. */
+static int take_random(void *context, size_t draw, double *row, struct err *err)
+{
+	const struct random_sets *c = context;
+	const size_t n = c->readings->prompts->n, m = c->readings->features->n;
+	const struct condition clamp = condition_scale_set("random", &c->draws[draw], c->scale);
+	struct observation o = {0};
+
+	err_clear(err);
+	TRY(look(c->readings, &clamp, NULL, &o, err));
+	for (size_t p = 0; p < n; p++, row += 2 + m) {
+		row[0] = o.p_refusal[p];
+		row[1] = o.first_token[p];
+		for (size_t k = 0; k < m; k++)
+			row[2 + k] = observation_mean(&o, p, k);
+	}
+fail:
+	observation_free(&o);
+	return err->code;
+}
+
+/* table [rows, prompts, 2 + features], as take_random fills it. */
+static void keep_random(struct readings *r, const double *table)
+{
+	const size_t m = r->features->n;
+
+	for (size_t i = 0; i < r->rows * r->prompts->n; i++, table += 2 + m) {
+		r->p_refusal[i] = table[0];
+		r->first_token[i] = (int32_t)table[1];
+		for (size_t k = 0; k < m; k++)
+			r->activation[i * m + k] = (float)table[2 + k];
+	}
+}
+
 int readings_take_random(struct readings *r, const struct feature_set *like, double scale,
 	const char *title, struct err *err)
 {
 	struct lab *lab = r->lab;
+	const size_t width = r->prompts->n * (2 + r->features->n);
 	struct feature_set *draws = calloc(r->rows + 1, sizeof *draws);
+	double *table = malloc(r->rows * width * sizeof *table + 1);
+	struct random_sets context = {r, draws, scale};
 	struct activation_stats stats = {0};
-	struct progress progress;
 	char line[96];
 
-	if (!draws)
-		return err_nomem(err, "random features", r->rows * sizeof *draws);
 	err_clear(err);
+	if (!draws || !table) {
+		err_nomem(err, "random features", r->rows * width * sizeof *table);
+		goto fail;
+	}
 	snprintf(line, sizeof line, "%s: features that occur", title);
 	TRY(activation_stats_run(lab, r->prompts, line, false, &stats, err));
 	TRY(controls_draw(lab, like, r->features, stats.alive, r->rows, draws, err));
 	snprintf(line, sizeof line, "%s: random features clamped", title);
-	progress_begin(&progress, &lab->stages, line, r->rows, "set");
-	for (size_t i = 0; i < r->rows; i++) {
-		const struct condition clamp = condition_scale_set("random", &draws[i], scale);
-
-		TRY(readings_take(r, &clamp, i, err));
-		progress_add(&progress, 1);
-	}
-	progress_end(&progress);
+	TRY(tasks_run(lab,
+		&(struct tasks){.title = line, .item = "set", .n = r->rows, .width = width,
+			.context = &context, .run = take_random},
+		table, err));
+	keep_random(r, table);
 fail:
-	for (size_t i = 0; i < r->rows; i++)
+	for (size_t i = 0; draws && i < r->rows; i++)
 		free(draws[i].data);
 	free(draws);
+	free(table);
 	activation_stats_free(&stats);
 	return err->code;
 }

@@ -27,9 +27,9 @@ int readings_open(struct readings *r, struct lab *lab, const struct prompt_ids *
 /* Accepts a zeroed struct. */
 void readings_free(struct readings *r);
 
-/* Fills a row. Errors: those of observe. */
-int readings_take(struct readings *r, const struct condition *condition, size_t row,
-	struct err *err);
+/* Fills a row; `title` is that of the stage, which ranks share. Errors: those of observe. */
+int readings_take(struct readings *r, const struct condition *condition, const char *title,
+	size_t row, struct err *err);
 
 /* Sum of a prompt's activations over the features. */
 double readings_sum(const struct readings *r, size_t row, size_t prompt);
@@ -39,7 +39,7 @@ int readings_write(const struct readings *r, struct table t, const char *row_sca
 	const char *prompt_scale, const char *feature_scale, struct err *err);
 
 /* Rows for random sets like `like` (controls.h), multiplied by `scale`: rows 0 to n_draws - 1.
- * Which features occur is found on the prompts first. */
+ * Which features occur is found on the prompts first; then each set is a task (tasks.h). */
 int readings_take_random(struct readings *r, const struct feature_set *like, double scale,
 	const char *title, struct err *err);
 
