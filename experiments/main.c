@@ -298,6 +298,7 @@ int main(int argc, char **argv)
 	struct config config = {0};
 	struct err err = {0};
 
+	memory_keep_freed();
 	if (parse_arguments(&arguments, argc, argv, &err) == 0 && arguments.inspect)
 		inspect(arguments.inspect, &err);
 	if (err.code == 0 && !arguments.done &&

@@ -10,6 +10,7 @@
  * Prints one line of JSON (tools/bench_store.py).
  */
 #include "host/base/file.h"
+#include "host/base/memory.h"
 #include "host/run/writer.h"
 
 #include <fcntl.h>
@@ -173,6 +174,7 @@ int main(int argc, char **argv)
 	float *values = malloc(VALUES * sizeof *values);
 	struct err err = {0};
 
+	memory_keep_freed();
 	if (argc < 2 || !values) {
 		fprintf(stderr, "usage: bench_writer FOLDER [UNITS]\n");
 		return 2;

@@ -78,29 +78,25 @@ static inline float f16_to_f32(uint16_t h)
 	return f;
 }
 
-/* Round to nearest, ties to even; overflow becomes infinity. */
+/* Round to nearest, ties to even; overflow becomes infinity. Without branches, as rows are converted
+ * on their way to a file: all three kinds of result are made and one is taken. */
 static inline uint16_t f32_to_f16(float f)
 {
-	uint32_t bits, sign, mantissa;
-	int exponent, shift;
+	uint32_t bits, sign, normal, half;
+	float shifted;
 
 	memcpy(&bits, &f, sizeof bits);
 	sign = bits >> 16 & 0x8000;
 	bits &= 0x7fffffffu;
-	if (bits > 0x7f800000u)
-		return (uint16_t)(sign | 0x7e00);
-	if (bits >= 0x477ff000u) /* 65520 and above round to infinity */
-		return (uint16_t)(sign | 0x7c00);
-	exponent = (int)(bits >> 23) - 127;
-	if (exponent < -25)
-		return (uint16_t)sign;
-	mantissa = (bits & 0x7fffff) | 0x800000;
-	shift = exponent < -14 ? -exponent - 1 : 13; /* subnormals lose further bits */
-	mantissa += (1u << (shift - 1)) - 1 + (mantissa >> shift & 1);
-	mantissa >>= shift;
-	if (exponent < -14)
-		return (uint16_t)(sign | mantissa);
-	return (uint16_t)(sign | (((uint32_t)(exponent + 15) << 10) + mantissa - 0x400));
+	normal = (bits - (112u << 23) + 0xfff + (bits >> 13 & 1)) >> 13;
+	memcpy(&shifted, &bits, sizeof shifted);
+	shifted += 0.5f; /* its last bit is worth 2^-24, as that of a subnormal half */
+	memcpy(&half, &shifted, sizeof half);
+	half -= 0x3f000000u;
+	half = bits < 0x38800000u ? half : normal;
+	half = bits >= 0x477ff000u ? 0x7c00 : half; /* 65520 and above round to infinity */
+	half = bits > 0x7f800000u ? 0x7e00 : half;
+	return (uint16_t)(sign | half);
 }
 
 #endif

@@ -15,6 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 enum { PATH_SIZE = 1024 };
 
 /* One version's files in a group's folder. */
@@ -109,4 +113,12 @@ struct memory_left memory_left_in(const char *proc, const char *cgroup)
 struct memory_left memory_left(void)
 {
 	return memory_left_in("/proc", "/sys/fs/cgroup");
+}
+
+void memory_keep_freed(void)
+{
+#ifdef __GLIBC__
+	mallopt(M_MMAP_THRESHOLD, 32 << 20); /* the most it takes */
+	mallopt(M_TRIM_THRESHOLD, 512 << 20);
+#endif
 }

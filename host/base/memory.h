@@ -20,4 +20,9 @@ struct memory_left memory_left(void);
 /* The same from other places than /proc and /sys/fs/cgroup, for tests. */
 struct memory_left memory_left_in(const char *proc, const char *cgroup);
 
+/* From now on memory that is freed stays with the process for what it asks for next: batches take
+ * and leave the same megabytes over and over, and fresh pages of the system cost more than what is
+ * written into them. For the start of a program. */
+void memory_keep_freed(void);
+
 #endif

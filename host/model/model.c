@@ -155,7 +155,7 @@ typedef int visitor(struct model *m, const char *name, enum part part, size_t ro
 static int weigh(struct model *m, const char *name, enum part part, size_t rows, size_t cols,
 	struct tensor *out, struct err *err)
 {
-	const struct file_tensor *t;
+	const struct file_tensor *t = NULL;
 
 	(void)out;
 	if (find_tensor(m, name, part, rows, cols, &t, err))
@@ -167,7 +167,7 @@ static int weigh(struct model *m, const char *name, enum part part, size_t rows,
 static int place(struct model *m, const char *name, enum part part, size_t rows, size_t cols,
 	struct tensor *out, struct err *err)
 {
-	const struct file_tensor *t;
+	const struct file_tensor *t = NULL;
 
 	if (find_tensor(m, name, part, rows, cols, &t, err))
 		return err->code;
