@@ -27,6 +27,11 @@ if ! "$PYTHON" -c "import socket as s; s.getaddrinfo(None, 0, s.AF_INET, 0, 0, s
 	exit 77
 fi
 
+if ! "$PYTHON" -c "import os; os.openpty()" 2>/dev/null; then
+	echo "skipped: no pseudo-terminals here (/dev/pts), which Slurm gives its tasks"
+	exit 77
+fi
+
 work=$(mktemp -d /tmp/saengine-slurm.XXXXXX) # short: names of sockets are
 chmod 755 "$work"
 finish() {
@@ -115,13 +120,13 @@ pass "a judge's verdicts are those of one without Slurm, and are not asked for t
 
 # ---- the time limit -------------------------------------------------------------------------
 # A limit of a minute, the least there is, and a signal a minute before it: Slurm looks every 30 s.
-slow=("${job[@]}" --set prompts.harmful_test.limit=100 --set generate.max_new_tokens=160
+slow=("${job[@]}" --set prompts.harmful_test.limit=100 --set generate.max_new_tokens=240
 	--set generate.prompts=1 --set generate.stop=none
 	--set 'experiment=["direction","attribution","jailbreak"]')
 late=$(sbatch --parsable --time=1 --signal=USR1@60 --output=slurm/logs/test-%j.log \
 	slurm/run.sh "${slow[@]}" --set output="$work/late.h5")
 bash slurm/run.sh "${slow[@]}" --set output="$work/early.h5" >"$work/early.log" 2>&1
-cluster_wait 300
+cluster_wait 600
 grep -q "stopped (SIGUSR1)" slurm/logs/test-"$late".log
 grep -q "restart 1" slurm/logs/test-"$late".log
 grep -q "were done before" slurm/logs/test-"$late".log
