@@ -5,11 +5,11 @@
  */
 #include "experiments/experiments.h"
 
+#include "host/base/clock.h"
 #include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
 #include "host/run/plan.h"
-#include "host/run/progress.h"
 #include "host/run/sae_check.h"
 #include "host/run/stop.h"
 

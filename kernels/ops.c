@@ -6,22 +6,14 @@
  */
 #include "kernels/backend.h"
 
-#include <time.h>
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#include "host/base/clock.h"
 
 /* Calls the backend's `name` with the op's own arguments, on the clock. */
 #define DISPATCH(name, op_flops, ...) \
 	do { \
-		const double start = now(); \
+		const double start = clock_seconds(); \
 		const int rc = dev->backend->name(__VA_ARGS__); \
-		dev->times[OP_##name].seconds += now() - start; \
+		dev->times[OP_##name].seconds += clock_seconds() - start; \
 		dev->times[OP_##name].flops += (double)(op_flops); \
 		dev->times[OP_##name].calls++; \
 		return rc; \

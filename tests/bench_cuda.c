@@ -6,13 +6,14 @@
  *
  *   build/cuda/bench_cuda [DEVICE [JSON]]       "cuda:0"; JSON: a file for the figures
  */
+#include "host/base/clock.h"
 #include "kernels/backend.h"
+#include "tests/bench_median.h"
 #include "tests/test.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
 	ROUNDS = 9,
@@ -39,21 +40,6 @@ static void stop(const struct err *err)
 {
 	fprintf(stderr, "%s\n", err->text);
 	exit(err->code);
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	const double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
 }
 
 /* ---- what the ops work on -------------------------------------------------------------- */
@@ -310,7 +296,7 @@ static void run_bench(struct bench *b)
 	struct err err;
 
 	for (int round = -2; round < ROUNDS; round++) { /* two to warm up */
-		const double start = now();
+		const double start = clock_seconds();
 
 		for (int i = 0; i < calls; i++)
 			if (b->run(&err))
@@ -318,12 +304,11 @@ static void run_bench(struct bench *b)
 		if (device_wait(dev, &err))
 			stop(&err);
 		if (round == -1)
-			calls = 1 + (int)fmin(200, 0.005 / (now() - start));
+			calls = 1 + (int)fmin(200, 0.005 / (clock_seconds() - start));
 		else if (round >= 0)
-			seconds[round] = (now() - start) / calls;
+			seconds[round] = (clock_seconds() - start) / calls;
 	}
-	qsort(seconds, ROUNDS, sizeof *seconds, by_value);
-	b->seconds = seconds[ROUNDS / 2];
+	b->seconds = median(seconds, ROUNDS);
 }
 
 static void write_json(FILE *file)

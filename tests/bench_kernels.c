@@ -6,36 +6,16 @@
  *
  *   build/cpu/bench_kernels [threads]
  */
+#include "host/base/clock.h"
 #include "kernels/backend.h"
+#include "tests/bench_median.h"
 #include "tests/device_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { ROUNDS = 9 };
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	const double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static double median(double *values)
-{
-	qsort(values, ROUNDS, sizeof *values, by_value);
-	return values[ROUNDS / 2];
-}
 
 struct product {
 	const char *name;
@@ -74,14 +54,14 @@ static void run_product(struct device *dev, struct product *p, int round)
 	struct err err;
 	double start;
 
-	start = now();
+	start = clock_seconds();
 	for (int i = 0; i < repeats; i++)
 		if (p->backward ? op_linear_backward(dev, p->y, p->W, 0, p->x, &err)
 				: op_linear(dev, p->x, p->W, (struct tensor){0}, p->y, &err)) {
 			fprintf(stderr, "%s\n", err.text);
 			exit(1);
 		}
-	p->seconds[round] = (now() - start) / repeats;
+	p->seconds[round] = (clock_seconds() - start) / repeats;
 }
 
 int main(int argc, char **argv)
@@ -108,10 +88,10 @@ int main(int argc, char **argv)
 			run_product(dev, &products[i], round);
 	printf("%s\n%-36s %10s %10s %8s\n", device_description(dev), "product", "GFLOP/s", "weight GB/s",
 		"of peak");
-	peak = 2 * 2048.0 * 2048 * 2048 / median(products[0].seconds);
+	peak = 2 * 2048.0 * 2048 * 2048 / median(products[0].seconds, ROUNDS);
 	for (size_t i = 0; i < N_PRODUCTS; i++) {
 		const struct product *p = &products[i];
-		const double seconds = median(products[i].seconds);
+		const double seconds = median(products[i].seconds, ROUNDS);
 		const double flops = 2.0 * (double)p->rows * (double)p->in * (double)p->out;
 
 		printf("%-36s %10.1f %10.1f %8.2f\n", p->name, flops / seconds * 1e-9,

@@ -9,15 +9,16 @@
  * A unit is a batch of 512 tokens of Gemma-2-2b: resid_post of 26 layers, 123 MB in float32.
  * Prints one line of JSON (tools/bench_store.py).
  */
+#include "host/base/clock.h"
 #include "host/base/file.h"
 #include "host/base/memory.h"
 #include "host/run/writer.h"
+#include "tests/bench_median.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { ROUNDS = 5, TOKENS = 512, D_MODEL = 2304, LAYERS = 26, VALUES = TOKENS * D_MODEL };
@@ -37,12 +38,10 @@ struct seconds {
 
 static struct seconds now(void)
 {
-	struct timespec t;
 	struct rusage u;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
 	getrusage(RUSAGE_SELF, &u);
-	return (struct seconds){(double)t.tv_sec + 1e-9 * (double)t.tv_nsec,
+	return (struct seconds){clock_seconds(),
 		(double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
 			1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec)};
 }
@@ -116,19 +115,6 @@ fail:
 
 /* ---- measuring ------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b)
-{
-	const double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static double median(double *values)
-{
-	qsort(values, ROUNDS, sizeof *values, by_value);
-	return values[ROUNDS / 2];
-}
-
 typedef int write_function(const float *values, enum results_type type, struct err *err);
 
 static int measure(write_function *function, const float *values, enum results_type type,
@@ -163,7 +149,8 @@ static int compare(const float *values, enum results_type type, const char *name
 	}
 	printf("\"%s\": {\"plain_s\": %.3f, \"writer_s\": %.3f, \"plain_cpu_s\": %.3f, "
 	       "\"writer_cpu_s\": %.3f, \"gb\": %.3f}",
-		name, median(wall[0]), median(wall[1]), median(cpu[0]), median(cpu[1]), gb);
+		name, median(wall[0], ROUNDS), median(wall[1], ROUNDS), median(cpu[0], ROUNDS),
+		median(cpu[1], ROUNDS), gb);
 	return 0;
 fail:
 	return err->code;

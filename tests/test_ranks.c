@@ -3,8 +3,8 @@
  * test_ranks.c - several processes at one run: who is who, the same bits from any number of them,
  * and what happens when one is stopped or dies, or the clock is set.
  */
+#include "host/base/clock.h"
 #include "host/base/file.h"
-#include "host/run/progress.h"
 #include "host/run/ranks.h"
 #include "host/run/results.h"
 #include "tests/run_engine.h"

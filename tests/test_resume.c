@@ -6,8 +6,8 @@
  *
  * KILLS is how often runs are killed: 20 in CI, 1,000 in `make soak`.
  */
+#include "host/base/clock.h"
 #include "host/base/file.h"
-#include "host/run/progress.h"
 #include "tests/run_engine.h"
 #include "tests/same_results.h"
 #include "tests/test.h"

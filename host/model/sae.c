@@ -203,7 +203,7 @@ bool sae_set_config_path(const struct sae_set *set, size_t layer, char *path, si
 
 	if (!file->path || !set->format->config_name)
 		return false;
-	sae_sibling(file, set->format->config_name, found);
+	sae_config_path(file, found);
 	snprintf(path, n, "%s", found);
 	return file_exists(found);
 }

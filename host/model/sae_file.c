@@ -29,11 +29,17 @@ int sae_folders(const char *folder, sae_folder_visit *visit, void *context, stru
 	return rc;
 }
 
-void sae_sibling(const struct sae_file *file, const char *name, char path[SAE_PATH])
+void sae_config_path(const struct sae_file *file, char path[SAE_PATH])
 {
 	const int folder = (int)(strlen(file->path) - strlen(file->format->file_name));
 
-	snprintf(path, SAE_PATH, "%.*s%s", folder, file->path, name);
+	snprintf(path, SAE_PATH, "%.*s%s", folder, file->path, file->format->config_name);
+}
+
+int sae_config_open(const struct sae_file *file, char path[SAE_PATH], json_t **out, struct err *err)
+{
+	sae_config_path(file, path);
+	return json_read(out, path, err);
 }
 
 static bool is_there(const char *folder, const char *name)

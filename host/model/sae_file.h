@@ -73,7 +73,10 @@ int sae_folders(const char *folder, sae_folder_visit *visit, void *context, stru
 /* Whether the files by which a format is told lie in a layer's folder. */
 bool sae_format_holds(const struct sae_format *format, const char *folder);
 
-/* "{folder of file->path}/{name}". */
-void sae_sibling(const struct sae_file *file, const char *name, char path[SAE_PATH]);
+/* Where the file that the format reads beside the weights is: config_name in their folder. */
+void sae_config_path(const struct sae_file *file, char path[SAE_PATH]);
+
+/* The same and its document; *out is owned, json_decref. Errors: those of json_read. */
+int sae_config_open(const struct sae_file *file, char path[SAE_PATH], json_t **out, struct err *err);
 
 #endif

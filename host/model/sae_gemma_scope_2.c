@@ -130,7 +130,7 @@ static int open_files(struct sae_file *file, struct err *err)
 	TRY(sae_tensor_find(r->weights, file->path, "b_enc", file->d_sae, 0, &t->b_enc, err));
 	TRY(sae_tensor_find(r->weights, file->path, "b_dec", file->d_model, 0, &t->b_dec, err));
 	TRY(sae_tensor_find(r->weights, file->path, "threshold", file->d_sae, 0, &t->threshold, err));
-	sae_sibling(file, "config.json", config);
+	sae_config_path(file, config);
 	return read_l0(config, &file->claimed_l0, err);
 fail:
 	return err->code;

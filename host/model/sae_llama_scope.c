@@ -89,18 +89,19 @@ static int locate(const struct sae_options *options, size_t layer, char folder[S
 }
 
 /* Sets the scales of `t` from hyperparams.json. */
-static int read_hyperparams(struct sae_tensors *t, const char *path, const char *fold,
-	struct err *err)
+static int read_hyperparams(struct sae_file *file, struct sae_tensors *t, struct err *err)
 {
+	const char *fold = file->options->fold;
 	struct llama_scope_config c;
 	double s_in, s_out;
-	json_t *file = NULL;
+	char path[SAE_PATH];
+	json_t *hyperparams = NULL;
 	int rc;
 
-	if (json_read(&file, path, err))
+	if (sae_config_open(file, path, &hyperparams, err))
 		return err->code;
-	rc = llama_scope_config_read(&c, file, path, err);
-	json_decref(file);
+	rc = llama_scope_config_read(&c, hyperparams, path, err);
+	json_decref(hyperparams);
 	if (rc)
 		return rc;
 	s_in = sqrt((double)t->d_model) / c.norm_in;
@@ -123,7 +124,6 @@ static int open_files(struct sae_file *file, struct err *err)
 {
 	struct sae_safetensors *r;
 	struct sae_tensors *t;
-	char hyperparams[SAE_PATH];
 
 	TRY(sae_safetensors_open(file, &r, err));
 	t = &r->tensors;
@@ -131,8 +131,7 @@ static int open_files(struct sae_file *file, struct err *err)
 	TRY(sae_tensor_find(r->weights, file->path, "decoder.weight", t->d_model, t->d_sae,
 		&t->W_dec, err));
 	TRY(sae_tensor_find(r->weights, file->path, "decoder.bias", t->d_model, 0, &t->b_dec, err));
-	sae_sibling(file, "hyperparams.json", hyperparams);
-	return read_hyperparams(t, hyperparams, file->options->fold, err);
+	return read_hyperparams(file, t, err);
 fail:
 	return err->code;
 }

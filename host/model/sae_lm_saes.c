@@ -101,8 +101,7 @@ static int open_files(struct sae_file *file, struct err *err)
 
 	if (sae_safetensors_open(file, &r, err))
 		return err->code;
-	sae_sibling(file, "config.json", path);
-	if (json_read(&cfg, path, err))
+	if (sae_config_open(file, path, &cfg, err))
 		return err->code;
 	rc = lm_saes_config_read(&config, cfg, path, err);
 	json_decref(cfg);

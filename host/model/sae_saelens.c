@@ -217,8 +217,7 @@ static int open_files(struct sae_file *file, struct err *err)
 
 	if (sae_safetensors_open(file, &r, err))
 		return err->code;
-	sae_sibling(file, "cfg.json", path);
-	if (json_read(&cfg, path, err))
+	if (sae_config_open(file, path, &cfg, err))
 		return err->code;
 	rc = saelens_config_read(&config, cfg, path, err);
 	json_decref(cfg);

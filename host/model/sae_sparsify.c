@@ -42,13 +42,14 @@ static int locate(const struct sae_options *options, size_t layer, char folder[S
 	return 0;
 }
 
-static int read_cfg(struct sae_file *file, const char *path, struct err *err)
+static int read_cfg(struct sae_file *file, struct err *err)
 {
 	struct sparsify_config c;
+	char path[SAE_PATH];
 	json_t *cfg = NULL;
 	int rc;
 
-	if (json_read(&cfg, path, err))
+	if (sae_config_open(file, path, &cfg, err))
 		return err->code;
 	rc = sparsify_config_read(&c, cfg, path, err);
 	json_decref(cfg);
@@ -69,7 +70,6 @@ static int open_files(struct sae_file *file, struct err *err)
 {
 	struct sae_safetensors *r;
 	struct sae_tensors *t;
-	char cfg[SAE_PATH];
 
 	TRY(sae_safetensors_open(file, &r, err));
 	t = &r->tensors;
@@ -83,8 +83,7 @@ static int open_files(struct sae_file *file, struct err *err)
 	TRY(sae_tensor_find(r->weights, file->path, "W_dec", t->d_sae, t->d_model, &t->W_dec, err));
 	TRY(sae_tensor_find(r->weights, file->path, "b_dec", t->d_model, 0, &t->b_dec, err));
 	t->subtract_b_dec = true;
-	sae_sibling(file, "cfg.json", cfg);
-	return read_cfg(file, cfg, err);
+	return read_cfg(file, err);
 fail:
 	return err->code;
 }

@@ -4,22 +4,14 @@
  */
 #include "host/run/progress.h"
 
+#include "host/base/clock.h"
 #include "host/base/vec.h"
 
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Seconds between lines: rewritten often, appended seldom. */
 static const double EVERY_TERMINAL = 0.2, EVERY_PLAIN = 5;
-
-double clock_seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void progress_begin(struct progress *p, struct stage_log *log, const char *stage, size_t total,
 	const char *unit)

@@ -41,7 +41,4 @@ void progress_skip(struct progress *p, size_t n);
 /* The last line of the stage: what it took; also kept in the log. */
 void progress_end(struct progress *p);
 
-/* Seconds on a clock that only goes forward. */
-double clock_seconds(void);
-
 #endif

@@ -11,8 +11,8 @@
  */
 #include "host/run/ranks.h"
 
+#include "host/base/clock.h"
 #include "host/base/file.h"
-#include "host/run/progress.h"
 #include "host/run/stop.h"
 
 #include <errno.h>

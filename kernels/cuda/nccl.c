@@ -14,6 +14,7 @@
  */
 #include "kernels/cuda/cuda.h"
 
+#include "host/base/clock.h"
 #include "host/base/size.h"
 
 #include <stdio.h>
@@ -40,14 +41,6 @@ struct cuda_team {
 	double deadline;        /* of what is waited for; 0 = none */
 };
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int nccl_fails(
 	const struct cuda_team *team, ncclResult_t status, const char *call, struct err *err)
 {
@@ -66,7 +59,7 @@ static int pause_and_check(struct device *dev, long *nanoseconds, struct err *er
 
 	if (dev->team.check(err))
 		return err->code;
-	if (team->deadline > 0 && now() > team->deadline)
+	if (team->deadline > 0 && clock_seconds() > team->deadline)
 		return err_set(err, ERR_DEVICE,
 			"weights from rank to rank: not all of %zu ranks were connected within %d "
 			"s; "
@@ -243,7 +236,7 @@ static int connect_all(struct device *dev, const char *text, void *memory, struc
 			"weights from rank to rank", "cudaEventCreate", err));
 	TRY(read_ticket(text, &id, err));
 	config.blocking = 0;
-	team->deadline = now() + JOIN_SECONDS;
+	team->deadline = clock_seconds() + JOIN_SECONDS;
 	TRY(settle(dev,
 		ncclCommInitRankConfig(
 			&team->comm, (int)dev->team.world, id, (int)dev->team.rank, &config),

@@ -3,11 +3,11 @@
  * test_team.c - weights that one rank reads and NCCL sends to the others, on the stand-ins for CUDA
  * and NCCL: the same bits, who reads what, and what happens when a rank or NCCL fails.
  */
+#include "host/base/clock.h"
 #include "host/base/file.h"
 #include "host/formats/safetensors.h"
 #include "host/model/model.h"
 #include "host/model/sae.h"
-#include "host/run/progress.h"
 #include "tests/emu/control.h"
 #include "tests/run_engine.h"
 #include "tests/same_results.h"
