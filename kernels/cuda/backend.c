@@ -27,6 +27,7 @@ int cuda_check(cudaError_t status, const char *op, const char *call, struct err 
 {
 	if (status == cudaSuccess)
 		return 0;
+	cudaGetLastError();
 	return err_set(err, ERR_DEVICE, "%s: %s: %s (%s)", op, call, cudaGetErrorString(status),
 		cudaGetErrorName(status));
 }
@@ -36,7 +37,7 @@ int cuda_launched(struct device *dev, const char *op, struct err *err)
 	const struct cuda_state *state = cuda_state_of(dev);
 	const cudaError_t status = cudaGetLastError();
 
-	if (status == cudaSuccess && state->synchronous && !state->recording)
+	if (status == cudaSuccess && state->waits && !state->recording)
 		return cuda_check(cudaStreamSynchronize(state->stream), op, "run", err);
 	return cuda_check(status, op, "launch", err);
 }
@@ -79,7 +80,7 @@ fail:
 	return err->code;
 }
 
-static int open_state(struct device *dev, bool exact, bool synchronous, struct err *err)
+static int open_state(struct device *dev, bool exact, bool checked, struct err *err)
 {
 	struct cuda_state *state = calloc(1, sizeof *state);
 
@@ -87,7 +88,8 @@ static int open_state(struct device *dev, bool exact, bool synchronous, struct e
 	if (!state)
 		return err_nomem(err, "the CUDA device", sizeof *state);
 	state->exact = exact;
-	state->synchronous = synchronous;
+	state->waits = state->host_reads = checked;
+	state->block_bytes = checked ? CUDA_CHECKED_BLOCK_BYTES : CUDA_BLOCK_BYTES;
 	TRY(choose_device(dev, err));
 	TRY(cuda_check(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking), "device",
 		"cudaStreamCreate", err));
@@ -183,8 +185,10 @@ static int alloc(struct device *dev, size_t bytes, void **out, struct err *err)
 	*out = NULL;
 	if (reserve_block(state, err))
 		return err->code;
-	status = state->synchronous ? cudaMallocManaged(out, some, cudaMemAttachGlobal)
-				    : cudaMalloc(out, some);
+	/* One address on both sides, as addresses are unified on every 64-bit system. */
+	status = state->host_reads
+			 ? cudaHostAlloc(out, some, cudaHostAllocMapped | cudaHostAllocPortable)
+			 : cudaMalloc(out, some);
 	if (status != cudaSuccess)
 		return no_room(dev, bytes, status, err);
 #ifdef SAENGINE_STRICT
@@ -210,7 +214,10 @@ static void release(struct device *dev, void *memory)
 	}
 	cudaStreamSynchronize(state->stream);
 	cuda_copies_drain(dev);
-	cudaFree(memory);
+	if (state->host_reads)
+		cudaFreeHost(memory);
+	else
+		cudaFree(memory);
 }
 
 int cuda_scratch(struct device *dev, size_t bytes, void **out, struct err *err)
@@ -286,7 +293,7 @@ int cuda_upload(struct device *dev, void *to, const void *from, size_t bytes, st
 		if (state->half_used == CUDA_STAGING)
 			TRY(next_half(state, err));
 	}
-	if (state->synchronous)
+	if (state->waits)
 		return cuda_check(cudaStreamSynchronize(state->stream), "upload", "wait", err);
 	return 0;
 fail:
@@ -315,7 +322,7 @@ static int wait_for_all(struct device *dev, struct err *err)
 
 static void make_synchronous(struct device *dev)
 {
-	cuda_state_of(dev)->synchronous = true;
+	cuda_state_of(dev)->waits = true;
 }
 
 /* ---- recordings ------------------------------------------------------------------------ */

@@ -42,8 +42,10 @@ struct gemm; /* gemm.h: the library of matrix products, or its stand-in */
 struct cuda_state {
 	int ordinal;
 	bool exact;
-	bool synchronous; /* every op waits for its end, and device memory is the host's too */
-	bool recording;   /* between device_graph_begin and _end */
+	bool waits;         /* every op waits for its end */
+	bool host_reads;    /* device memory is the host's own, mapped: tests */
+	size_t block_bytes; /* scratch that ops which can work in blocks take for one */
+	bool recording;     /* between device_graph_begin and _end */
 	cudaStream_t stream;
 	struct gemm *gemm;
 	struct cuda_copies *copies;
@@ -62,13 +64,9 @@ struct cuda_state {
 
 enum { CUDA_STAGING = 8 << 20 };
 
-/* How much scratch ops that can work in blocks take for one. Little where the harness runs them, so
- * that tests see several blocks. */
-#ifdef SAENGINE_EMU
-enum { CUDA_BLOCK_BYTES = 64 << 10 };
-#else
-enum { CUDA_BLOCK_BYTES = 256 << 20 };
-#endif
+/* cuda_state's block_bytes: in production, and on checked devices, so that small tests see several
+ * blocks. */
+enum { CUDA_BLOCK_BYTES = 256 << 20, CUDA_CHECKED_BLOCK_BYTES = 64 << 10 };
 
 static inline struct cuda_state *cuda_state_of(const struct device *dev)
 {
@@ -90,7 +88,8 @@ static inline bool cuda_exact(const struct device *dev)
  * recorded: the step before, run directly, has had the same sizes. Errors: ERR_DEVICE. */
 int cuda_scratch(struct device *dev, size_t bytes, void **out, struct err *err);
 
-/* Turns a CUDA status into an error that names the op; 0 for cudaSuccess. */
+/* Turns a CUDA status into an error that names the op; 0 for cudaSuccess. What was reported is not
+ * reported again by the next op's cuda_launched. */
 int cuda_check(cudaError_t status, const char *op, const char *call, struct err *err);
 
 /* device_upload: leaves when the last bytes are in pinned memory, which waits for earlier uploads. */
@@ -114,7 +113,8 @@ void cuda_copies_drain(struct device *dev);
 extern const struct team_backend cuda_team_backend; /* nccl.c */
 #endif
 
-/* The tables. The checked ones are the same ops on a synchronous device: tests only. */
+/* The tables. The checked ones are the same ops on devices that wait after each, in small blocks, on
+ * memory that the host reads and writes too: tests only. */
 extern const struct backend cuda_fast_backend, cuda_exact_backend;
 extern const struct backend cuda_fast_checked_backend, cuda_exact_checked_backend;
 

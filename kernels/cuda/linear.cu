@@ -96,25 +96,27 @@ static enum conversion backward_conversion(const struct device *dev, enum dtype 
 	return type == DTYPE_F16 ? WIDEN_W : forward_conversion(dev, type);
 }
 
-/* Rows of `row_bytes` that are converted at a time, of n: as many as fit CUDA_BLOCK_BYTES. */
-static size_t rows_per_block(size_t n, size_t row_bytes)
+/* Rows of `row_bytes` that are converted at a time, of n: as many as fit the device's blocks. */
+static size_t rows_per_block(const struct device *dev, size_t n, size_t row_bytes)
 {
-	const size_t most = (size_t)CUDA_BLOCK_BYTES / row_bytes;
+	const size_t most = cuda_state_of(dev)->block_bytes / row_bytes;
 
 	return most == 0 ? 1 : most < n ? most : n;
 }
 
 /* `width`: columns of x. */
-static size_t block_rows(enum conversion conversion, size_t n, size_t width, struct tensor W)
+static size_t block_rows(const struct device *dev, enum conversion conversion, size_t n,
+	size_t width, struct tensor W)
 {
 	if (conversion == ROUND_X)
-		return rows_per_block(n, width * sizeof(uint16_t));
-	return rows_per_block(W.rows, W.cols * sizeof(float));
+		return rows_per_block(dev, n, width * sizeof(uint16_t));
+	return rows_per_block(dev, W.rows, W.cols * sizeof(float));
 }
 
-static size_t scratch_bytes(enum conversion conversion, size_t n, size_t width, struct tensor W)
+static size_t scratch_bytes(const struct device *dev, enum conversion conversion, size_t n,
+	size_t width, struct tensor W)
 {
-	const size_t rows = block_rows(conversion, n, width, W);
+	const size_t rows = block_rows(dev, conversion, n, width, W);
 	const size_t bytes = conversion == AS_THEY_ARE ? 0
 			     : conversion == ROUND_X   ? rows * width * sizeof(uint16_t)
 						       : rows * W.cols * sizeof(float);
@@ -144,7 +146,7 @@ static void widen_rows(const struct device *dev, struct tensor W, size_t first, 
 
 size_t linear_scratch_bytes(const struct device *dev, size_t n, struct tensor W)
 {
-	return scratch_bytes(forward_conversion(dev, W.dtype), n, W.cols, W);
+	return scratch_bytes(dev, forward_conversion(dev, W.dtype), n, W.cols, W);
 }
 
 int linear_multiply(struct device *dev, struct tensor x, struct tensor W, struct tensor bias,
@@ -160,7 +162,7 @@ int linear_multiply(struct device *dev, struct tensor x, struct tensor W, struct
 		return 0;
 	if (conversion == AS_THEY_ARE)
 		return gemm_multiply(dev, &p, err);
-	step = block_rows(conversion, y.rows, in, W);
+	step = block_rows(dev, conversion, y.rows, in, W);
 	if (conversion == ROUND_X) {
 		for (size_t i = 0; i < y.rows; i += step) {
 			p.m = y.rows - i < step ? y.rows - i : step;
@@ -204,7 +206,7 @@ static int multiply_backward(struct device *dev, struct tensor dy, struct tensor
 {
 	const enum conversion conversion = backward_conversion(dev, W.dtype);
 	const size_t in = W.cols, out = W.rows;
-	const size_t step = block_rows(conversion, dy.rows, out, W);
+	const size_t step = block_rows(dev, conversion, dy.rows, out, W);
 	struct product p = {dx.rows, in, out, W.dtype, dy.data, out, W.data, in, false, floats(dx),
 		in, (float)beta, NULL};
 
@@ -244,7 +246,7 @@ int cuda_linear_backward(struct device *dev, struct tensor dy, struct tensor W, 
 		return 0;
 	if (W.rows == 0)
 		return beta == 0 ? cuda_scale(dev, 0, dx, err) : 0;
-	TRY(cuda_scratch(dev, scratch_bytes(conversion, dy.rows, W.rows, W), &scratch, err));
+	TRY(cuda_scratch(dev, scratch_bytes(dev, conversion, dy.rows, W.rows, W), &scratch, err));
 	TRY(multiply_backward(dev, dy, W, beta, dx, scratch, err));
 	return cuda_launched(dev, "op linear_backward", err);
 fail:

@@ -138,7 +138,7 @@ static size_t larger(size_t a, size_t b)
 static struct encoding encoding_of(
 	const struct device *dev, const struct sae_weights *sae, size_t n_rows, size_t row_bytes)
 {
-	const size_t most = larger((size_t)CUDA_BLOCK_BYTES / larger(row_bytes, 1), 1);
+	const size_t most = larger(cuda_state_of(dev)->block_bytes / larger(row_bytes, 1), 1);
 	const size_t d = sae->W_enc_t.cols;
 	struct encoding e = {};
 

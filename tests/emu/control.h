@@ -24,10 +24,15 @@ void emu_set_only_block(int64_t block);
 /* What cudaMemGetInfo and cudaMalloc believe in. */
 void emu_set_memory(size_t bytes);
 
+/* Memory of the test's own that kernels may use as if it were the device's: an address space of which
+ * only what is touched exists. */
+void emu_lend(const void *memory, size_t bytes);
+
 /* What has been asked of the runtime so far; waits are cudaStreamSynchronize and
  * cudaEventSynchronize. */
 struct emu_calls {
 	uint64_t allocations, copies_to_device, bytes_to_device, copies_to_host, waits;
+	uint64_t mapped; /* allocations of host memory that kernels reach too */
 };
 struct emu_calls emu_calls_made(void);
 

@@ -39,7 +39,7 @@ static int n_threads;            /* of the block that runs */
 static int n_live, n_at_barrier; /* of them */
 static int barrier_mode;
 static uint32_t waiting[MAX_WARPS], live[MAX_WARPS]; /* lanes: in a warp operation; not left */
-static const std::function<void()> *kernel_body;
+static const bound_kernel *running;
 static const char *kernel_name = "";
 static emu_order order = EMU_FORWARD;
 static uint64_t seed, random_state;
@@ -414,7 +414,7 @@ static void fiber_body()
 
 	fiber_entered();
 	for (;;) {
-		(*kernel_body)();
+		running->call(running->kernel, running->arguments.get());
 		if (!copies_of[t->id].on_their_way.empty())
 			emu_fail("a thread leaves with a cp.async on its way");
 		set_waiting(t, thread::LEFT);
@@ -527,14 +527,13 @@ static char *allocate_shared(size_t bytes)
 	return (char *)memory;
 }
 
-void run_grid(const char *name, dim3 grid, dim3 block, size_t shared_bytes,
-	const std::function<void()> &body)
+void run_grid(const bound_kernel &k, dim3 grid, dim3 block, size_t shared_bytes)
 {
 	const uint64_t n = (uint64_t)grid.x * grid.y * grid.z;
 	uint64_t step = 1, first = 0; /* random order: first + i step, step and n coprime */
 
-	kernel_name = name;
-	kernel_body = &body;
+	kernel_name = k.name;
+	running = &k;
 	block_size = block;
 	grid_size = grid;
 	prepare_threads(block);
@@ -566,6 +565,21 @@ void run_grid(const char *name, dim3 grid, dim3 block, size_t shared_bytes,
 		dynamic_shared = nullptr;
 	}
 	kernel_name = "";
+}
+
+static bool lies_in(const void *p, const void *start, size_t bytes)
+{
+	return (const char *)p >= (const char *)start && (const char *)p < (const char *)start + bytes;
+}
+
+bool is_harness(const void *p)
+{
+	return lies_in(p, current, sizeof *current) || lies_in(p, &current, sizeof current) ||
+	       lies_in(p, &block_index, sizeof block_index) ||
+	       lies_in(p, &block_size, sizeof block_size) ||
+	       lies_in(p, &grid_size, sizeof grid_size) ||
+	       lies_in(p, &dynamic_shared, sizeof dynamic_shared) ||
+	       lies_in(p, running->arguments.get(), running->bytes);
 }
 
 #ifndef EMU_RACE

@@ -12,11 +12,14 @@
  *   - lanes of one mask in different warp operations, masks that do not name the caller or name a
  *     lane that has left; shuffles from lanes outside the mask;
  *   - deadlock, with who waits where;
- *   - shared memory beyond what was allowed, misaligned ldmatrix and cp.async.
+ *   - shared memory beyond what was allowed, misaligned ldmatrix and cp.async;
+ *   - arguments that point to host memory, in themselves or inside structs (what they point to is
+ *     known to be mapped and no allocation of the device's).
  *
  * Shared memory holds NaN patterns when a block begins; the destination of cp.async holds them
  * until its thread has waited. Built with the race detector (race.cc), accesses to shared and
- * device memory that nothing orders are reported with both source lines, whatever the schedule.
+ * device memory that nothing orders are reported with both source lines, whatever the schedule, and
+ * so is every access to memory that is neither the device's nor the thread's own.
  *
  * Not modelled: wgmma, TMA, clusters, cooperation between blocks of a launch, memory fences, and
  * everything about speed.
@@ -31,7 +34,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <tuple>
 #include <type_traits>
 
@@ -102,20 +104,24 @@ void async_copy(void *to, const void *from, bool valid, place at);
 void async_commit();
 void async_wait(int newest);
 
-/* The body is one thread's call of the kernel with its bound arguments. */
-void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
-	cudaStream_t stream, std::function<void()> body);
+/* Arguments are copied at the launch, as on a GPU, and read when the stream comes to it. `call` makes
+ * one thread's call of the kernel with the copy. */
+void launch(const char *name, const void *kernel, const void *arguments, size_t bytes,
+	void (*call)(const void *kernel, const void *arguments), dim3 grid, dim3 block,
+	size_t shared_bytes, cudaStream_t stream);
 
-/* Arguments are copied at the launch, as on a GPU, and read when the stream comes to it. */
 template <class... P, class... A>
 void bind_and_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block,
 	size_t shared_bytes, cudaStream_t stream, A... arguments)
 {
-	const std::tuple<P...> bound(static_cast<P>(arguments)...);
+	typedef std::tuple<P...> all;
+	all bound(static_cast<P>(arguments)...);
 
 	static_assert((std::is_trivially_copyable<P>::value && ...), "arguments are plain data");
-	launch(name, (const void *)kernel, grid, block, shared_bytes, stream,
-		[kernel, bound] { std::apply(kernel, bound); });
+	__builtin_clear_padding(&bound); /* what lies there may look like an address */
+	launch(name, (const void *)kernel, &bound, sizeof bound,
+		[](const void *k, const void *a) { std::apply((void (*)(P...))k, *(const all *)a); },
+		grid, block, shared_bytes, stream);
 }
 
 template <class T> T shuffle(unsigned mask, T value, int source, int width, place at)

@@ -7,6 +7,9 @@
 #include <cstdlib>
 
 #include <sys/mman.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace emu
 {
@@ -20,13 +23,18 @@ void *guarded_allocate(size_t bytes)
 	return posix_memalign(&memory, 256, bytes ? bytes : 1) == 0 ? memory : nullptr;
 }
 
-void guarded_free(void *memory, size_t)
+void guarded_free(void *memory, size_t bytes)
 {
+	guarded_let_host_reach(memory, bytes, true);
 	free(memory);
 }
 
-void guarded_let_host_reach(void *, size_t, bool)
+void guarded_let_host_reach(void *memory, size_t bytes, bool reach)
 {
+	if (reach)
+		__asan_unpoison_memory_region(memory, bytes);
+	else
+		__asan_poison_memory_region(memory, bytes);
 }
 
 #else

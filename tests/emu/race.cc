@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * race.cc - finds accesses that nothing orders, reads of what was never written, and accesses
- * beyond an allocation. Contract: race.h, emu.h.
+ * race.cc - finds accesses that nothing orders, reads of what was never written, accesses beyond an
+ * allocation and to the host's memory. Contract: race.h, emu.h.
  *
  * Kernels are compiled with -fsanitize=thread, which puts a call before every access to memory; the
  * calls end here instead of in that sanitizer's library, which knows nothing of blocks and warps.
@@ -150,6 +150,18 @@ static void report(
 	fputc('\n', stderr);
 }
 
+/* An access outside all regions. Statics of the program count as the host's. */
+static void report_foreign(const void *p, const char *code)
+{
+	static std::set<const char *> seen;
+
+	if (is_harness(p) || is_for_kernels(p) || !seen.insert(code).second)
+		return;
+	n_reports++;
+	fprintf(stderr, "emu: access to the host's memory: %p, at %s, block %u thread %d\n", p,
+		source_line(code).c_str(), now.block, current->id);
+}
+
 /* ---- what is ordered ------------------------------------------------------------------- */
 
 /* Shared memory is another block's each time. */
@@ -219,9 +231,10 @@ static void access(const void *p, size_t bytes, bool write, bool atomic, const c
 				(const char *)p < current->stack + STACK_BYTES))
 		return;
 	r = find((const char *)p);
-
-	if (!r)
+	if (!r) {
+		report_foreign(p, code);
 		return;
+	}
 	mine = trace_of_now(code, atomic);
 	for (size_t i = 0; i < bytes; i++) {
 		const size_t at = (size_t)((const char *)p - r->start) + i;

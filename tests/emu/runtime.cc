@@ -9,7 +9,8 @@
  * the worst way. A copy from ordinary host memory reads it at once, as CUDA stages it; one from
  * pinned memory reads it when the stream gets there. While nothing runs, device memory is out of
  * the host's reach: a host that follows a device pointer crashes here as it would there (but for
- * managed memory). Any thread may call; what runs, runs in the thread that waits for it, and the
+ * mapped host memory). Nor may kernels have the host's memory: a launch whose arguments point there
+ * ends the program. Any thread may call; what runs, runs in the thread that waits for it, and the
  * others' calls wait meanwhile.
  */
 #include "tests/emu/grid.h"
@@ -24,6 +25,8 @@
 #include <mutex>
 #include <vector>
 
+#include <errno.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Whether it is done; one that is not is tried again. */
@@ -55,7 +58,7 @@ namespace
 
 const size_t SMALL_SHARED = 48 << 10, MOST_SHARED = 227 << 10; /* bytes, as on an H100 */
 
-enum kind { DEVICE, MANAGED, PINNED };
+enum kind { DEVICE, MAPPED, PINNED };
 
 struct block {
 	size_t bytes;
@@ -65,6 +68,14 @@ struct block {
 std::map<const char *, block> &blocks()
 {
 	static std::map<const char *, block> all;
+
+	return all;
+}
+
+/* emu_lend's. */
+std::map<const char *, size_t> &lent_blocks()
+{
+	static std::map<const char *, size_t> all;
 
 	return all;
 }
@@ -109,16 +120,50 @@ void enqueue(emu_stream *stream, std::function<void()> w)
 	});
 }
 
-bool lies_in(enum kind kind, const void *p, size_t bytes)
+/* The block that the address lies in or just behind. */
+const std::pair<const char *const, block> *block_of(const void *p)
 {
-	const one_call lock(calls);
 	auto after = blocks().upper_bound((const char *)p);
 
 	if (after == blocks().begin())
-		return false;
+		return nullptr;
 	--after;
-	return after->second.kind == kind &&
-	       (const char *)p + bytes <= after->first + after->second.bytes;
+	return (const char *)p <= after->first + after->second.bytes ? &*after : nullptr;
+}
+
+bool lies_in(enum kind kind, const void *p, size_t bytes)
+{
+	const one_call lock(calls);
+	const auto *found = block_of(p);
+
+	return found && found->second.kind == kind &&
+	       (const char *)p + bytes <= found->first + found->second.bytes;
+}
+
+/* Below these addresses nothing lies that a program could point to, but numbers do, and ASan's
+ * shadow memory. */
+const uintptr_t LOWEST = 0x100080000000;
+
+bool is_mapped(uintptr_t address)
+{
+	return msync((void *)(address & -(uintptr_t)4096), 4096, MS_ASYNC) == 0 || errno != ENOMEM;
+}
+
+/* Every eight bytes that could be an address are taken for one. */
+void refuse_host_pointers(const emu::bound_kernel &k)
+{
+	const one_call lock(calls);
+	const char *bytes = (const char *)k.arguments.get();
+
+	for (size_t i = 0; i + sizeof(uintptr_t) <= k.bytes; i += sizeof(uintptr_t)) {
+		uintptr_t address;
+
+		memcpy(&address, bytes + i, sizeof address);
+		if (address >= LOWEST && address >> 47 == 0 &&
+			!emu::is_for_kernels((const void *)address) && is_mapped(address))
+			emu_fail("%s is launched with a pointer to the host's memory, %#zx",
+				k.name, (size_t)address);
+	}
 }
 
 /* Exactly the bytes asked for, so that ASan sees the first beyond; NaN until written. */
@@ -203,6 +248,11 @@ void emu_set_memory(size_t bytes)
 	memory_total = bytes;
 }
 
+void emu_lend(const void *memory, size_t bytes)
+{
+	lent_blocks()[(const char *)memory] = bytes;
+}
+
 void emu_set_refused_launch(uint64_t n)
 {
 	refuse_in = n;
@@ -231,12 +281,29 @@ int device_ordinal()
 	return device;
 }
 
-void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
-	cudaStream_t stream, std::function<void()> body)
+bool is_for_kernels(const void *p)
 {
+	const one_call lock(calls);
+	const auto *found = block_of(p);
+
+	if (found)
+		return found->second.kind != PINNED;
+	for (const auto &lent : lent_blocks())
+		if ((const char *)p >= lent.first && (const char *)p < lent.first + lent.second)
+			return true;
+	return false;
+}
+
+void launch(const char *name, const void *kernel, const void *arguments, size_t bytes,
+	void (*call)(const void *kernel, const void *arguments), dim3 grid, dim3 block,
+	size_t shared_bytes, cudaStream_t stream)
+{
+	const std::shared_ptr<void> copy(malloc(bytes), free);
+	const bound_kernel k = {name, kernel, copy, bytes, call};
 	const uint64_t threads = (uint64_t)block.x * block.y * block.z;
 	const auto allowed = allowed_shared.find(kernel);
 
+	memcpy(copy.get(), arguments, bytes);
 	if (refuse_in > 0 && --refuse_in == 0) {
 		fails(cudaErrorInvalidConfiguration);
 		return;
@@ -254,7 +321,8 @@ void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t 
 	if (threads % 32 != 0)
 		emu_fail("%s is launched with %llu threads, not whole warps", name,
 			(unsigned long long)threads);
-	enqueue(stream, [=] { run_grid(name, grid, block, shared_bytes, body); });
+	refuse_host_pointers(k);
+	enqueue(stream, [=] { run_grid(k, grid, block, shared_bytes); });
 }
 
 } // namespace emu
@@ -339,11 +407,12 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
 	return allocate(out, bytes, DEVICE);
 }
 
-/* The host may write there unseen. */
-cudaError_t cudaMallocManaged(void **out, size_t bytes, unsigned)
+/* With cudaHostAllocMapped; the host may write there unseen. */
+cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned)
 {
-	const cudaError_t status = allocate(out, bytes, MANAGED);
+	const cudaError_t status = allocate(out, bytes, MAPPED);
 
+	made.mapped++;
 	if (status == cudaSuccess)
 		emu::race_written(*out, bytes);
 	return status;
@@ -410,6 +479,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaMemcpyAsync(
 	void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
+	if ((kind != cudaMemcpyDeviceToHost && !emu::is_for_kernels(to)) ||
+		(kind != cudaMemcpyHostToDevice && !emu::is_for_kernels(from)))
+		return fails(cudaErrorInvalidValue);
 	made.copies_to_device += kind == cudaMemcpyHostToDevice;
 	made.bytes_to_device += kind == cudaMemcpyHostToDevice ? bytes : 0;
 	made.copies_to_host += kind == cudaMemcpyDeviceToHost;
@@ -434,6 +506,8 @@ cudaError_t cudaMemcpyAsync(
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
 {
+	if (!emu::is_for_kernels(to))
+		return fails(cudaErrorInvalidValue);
 	enqueue(stream, [=] {
 		memset(to, value, bytes);
 		emu::race_written(to, bytes);

@@ -9,11 +9,14 @@
 #include "tests/emu/control.h"
 #include "tests/golden_model.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static struct device *open_fast(void)
 {
@@ -80,6 +83,134 @@ TEST(memory_that_is_not_there_is_refused_with_what_is_free)
 		"%s", err.text);
 	CHECK(device_allocated(dev) == 0, "%zu bytes are left", device_allocated(dev));
 	emu_set_memory((size_t)1 << 40);
+	device_close(dev);
+}
+
+/* ---- memory of the other side ----------------------------------------------------------- */
+
+/* How a process of its own ends that does this, as waitpid tells. */
+static int status_of(void (*action)(struct device *dev))
+{
+	int status = 0;
+	pid_t child;
+
+	fflush(NULL);
+	child = fork();
+	if (child == 0) {
+		dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+		action(open_fast());
+		_exit(0);
+	}
+	CHECK(child > 0 && waitpid(child, &status, 0) == child, "cannot start a process");
+	return status;
+}
+
+static struct tensor on_device(struct device *dev, size_t rows, size_t cols)
+{
+	struct tensor t = {NULL, DTYPE_F32, rows, cols};
+	struct err err;
+
+	if (device_alloc(dev, tensor_bytes(t), &t.data, &err) || op_scale(dev, 0, t, &err))
+		exit(1);
+	return t;
+}
+
+static void scale_host_memory(struct device *dev)
+{
+	float values[8] = {0};
+	struct err err;
+
+	op_scale(dev, 2, (struct tensor){values, DTYPE_F32, 2, 4}, &err);
+}
+
+/* The lists are an argument's members. */
+static void clamp_by_lists_of_the_host(struct device *dev)
+{
+	static const int32_t start[] = {0, 1}, slot[] = {0};
+	const struct tensor row = on_device(dev, 1, 4), one = on_device(dev, 1, 1);
+	const struct sae_weights few = {.W_enc_t = row, .W_dec = row, .b_enc = one,
+		.threshold = one, .b_dec = row};
+	const struct clamp_lists lists = {1, start, slot, one.data, one.data};
+	struct err err;
+
+	if (op_clamp_features(dev, &few, &lists, (struct rows){1, one.data, NULL},
+		    (struct tensor){0}, row, &err))
+		_exit(1);
+}
+
+static void read_device_memory(struct device *dev)
+{
+	const struct tensor t = on_device(dev, 2, 4);
+	struct err err;
+
+	device_wait(dev, &err);
+	_exit(*(volatile float *)t.data == 0 ? 0 : 1);
+}
+
+static void use_the_device(struct device *dev)
+{
+	struct err err;
+
+	on_device(dev, 2, 4);
+	if (device_wait(dev, &err))
+		_exit(1);
+}
+
+TEST(kernels_may_not_have_the_hosts_memory_nor_the_host_the_devices)
+{
+	const int refused = status_of(scale_host_memory);
+	const int inside = status_of(clamp_by_lists_of_the_host);
+
+	CHECK(status_of(use_the_device) == 0, "ordinary use ends a process");
+	CHECK(WIFEXITED(refused) && WEXITSTATUS(refused) == EMU_FAILED, "ends with %#x", refused);
+	CHECK(WIFEXITED(inside) && WEXITSTATUS(inside) == EMU_FAILED, "in a struct, with %#x", inside);
+	CHECK(status_of(read_device_memory) != 0, "the host reads device memory");
+}
+
+TEST(copies_that_mistake_one_sides_memory_for_the_others_are_refused)
+{
+	struct device *dev = open_fast();
+	const struct tensor t = on_device(dev, 2, 4);
+	float values[8] = {0};
+	struct err err;
+
+	CHECK(device_upload(dev, values, values, sizeof values, &err) == ERR_DEVICE, "to the host");
+	CHECK(device_download(dev, values, values, sizeof values, &err) == ERR_DEVICE,
+		"from the host");
+	CHECK(op_copy(dev, t, (struct tensor){values, DTYPE_F32, 2, 4}, &err) == ERR_DEVICE,
+		"device to host as device to device");
+	CHECK(device_upload(dev, t.data, values, sizeof values, &err) == 0, "%s", err.text);
+	CHECK(op_scale(dev, 2, t, &err) == 0, "%s", err.text);
+	device_free(dev, t.data);
+	device_close(dev);
+}
+
+TEST(a_call_that_failed_is_not_the_next_ops_fault)
+{
+	struct device *dev = open_fast();
+	const struct tensor t = on_device(dev, 2, 4);
+	struct err err;
+
+	CHECK(cuda_check(cudaSetDevice(99), "a test", "cudaSetDevice", &err) == ERR_DEVICE,
+		"no error");
+	CHECK(op_scale(dev, 2, t, &err) == 0, "%s", err.text);
+	device_free(dev, t.data);
+	device_close(dev);
+}
+
+TEST(a_device_that_waits_after_each_op_has_memory_of_its_own)
+{
+	struct device *dev = open_fast();
+	const struct emu_calls before = emu_calls_made();
+	struct emu_calls after;
+	struct tensor t;
+
+	device_make_synchronous(dev);
+	t = on_device(dev, 2, 4);
+	after = emu_calls_made();
+	CHECK(after.waits > before.waits, "nothing waited");
+	CHECK(after.mapped == 0, "%d blocks of mapped memory", (int)after.mapped);
+	device_free(dev, t.data);
 	device_close(dev);
 }
 
@@ -282,7 +413,7 @@ static struct emu_calls calls_of_generation(struct golden *g, struct readout *re
 	return (struct emu_calls){calls.allocations - before.allocations,
 		calls.copies_to_device - before.copies_to_device,
 		calls.bytes_to_device - before.bytes_to_device,
-		calls.copies_to_host - before.copies_to_host, calls.waits - before.waits};
+		calls.copies_to_host - before.copies_to_host, calls.waits - before.waits, 0};
 }
 
 TEST(a_further_token_costs_one_copy_of_sampled_ids_and_the_wait_for_it)

@@ -36,7 +36,12 @@ enum cudaStreamCaptureMode {
 
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
-enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaMemAttachGlobal = 1 };
+enum {
+	cudaStreamNonBlocking = 1,
+	cudaEventDisableTiming = 2,
+	cudaHostAllocPortable = 1,
+	cudaHostAllocMapped = 2
+};
 
 typedef struct emu_stream *cudaStream_t;
 typedef struct emu_event *cudaEvent_t;
@@ -106,7 +111,7 @@ const char *cudaGetErrorString(cudaError_t status);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
 
 cudaError_t cudaMalloc(void **out, size_t bytes);
-cudaError_t cudaMallocManaged(void **out, size_t bytes, unsigned flags);
+cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags);
 cudaError_t cudaFree(void *memory);
 cudaError_t cudaMallocHost(void **out, size_t bytes);
 cudaError_t cudaFreeHost(void *memory);
