@@ -31,6 +31,15 @@ function(add_program_test name label)
   add_dependencies(${name} engine)
 endfunction()
 
+foreach(sample runner_sample runner_sample_lacking) # for test_runner
+  add_executable(${sample} tests/runner_sample.c)
+  target_link_libraries(${sample} PRIVATE test_support)
+endforeach()
+target_compile_definitions(runner_sample_lacking PRIVATE LACKS="no device")
+add_engine_test(test_runner unit)
+add_dependencies(test_runner runner_sample runner_sample_lacking)
+target_compile_definitions(test_runner PRIVATE RUNNER_SAMPLE="$<TARGET_FILE:runner_sample>"
+  RUNNER_SAMPLE_LACKING="$<TARGET_FILE:runner_sample_lacking>")
 add_engine_test(test_base unit)
 add_engine_test(test_ops backend)
 if(cuda) # compiled by make test-cuda, run on a GPU by make gpu-check

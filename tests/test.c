@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * test.c - the runner behind test.h.
+ * test.c - the runner behind test.h. Tests: test_runner.c.
  */
 #include "tests/test.h"
 
+#include "host/base/clock.h"
 #include "host/base/random.h"
 
+#include <errno.h>
 #include <ftw.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,10 +15,13 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { USAGE = 2, SKIPPED = 77 };
+
 static struct test *tests;
 static const struct test *running;
 static int failures, skips, passes;
 static bool failed, skipped;
+static char why[1024]; /* the first failure of the running test, or why it was skipped */
 
 void test_register(struct test *test)
 {
@@ -27,12 +32,35 @@ void test_register(struct test *test)
 	*end = test;
 }
 
-void test_fail(const char *file, int line, const char *format, ...)
+void test_register_row(void (*run)(const void *row), const void *row, const char *name_format, ...)
 {
+	struct test *test = calloc(1, sizeof *test);
+	char *name = NULL;
 	va_list args;
 
-	if (!failed)
+	va_start(args, name_format);
+	if (!test || vasprintf(&name, name_format, args) < 0) {
+		perror("test_register_row");
+		exit(1);
+	}
+	va_end(args);
+	*test = (struct test){name, run, row, NULL};
+	test_register(test);
+}
+
+void test_fail(const char *file, int line, const char *format, ...)
+{
+	const char *slash = strrchr(file, '/');
+	va_list args;
+	int n;
+
+	if (!failed) {
 		printf("FAIL %s\n", running->name);
+		n = snprintf(why, sizeof why, "%s:%d: ", slash ? slash + 1 : file, line);
+		va_start(args, format);
+		vsnprintf(why + n, sizeof why - (size_t)n, format, args);
+		va_end(args);
+	}
 	failed = true;
 	printf("  %s:%d: ", file, line);
 	va_start(args, format);
@@ -45,6 +73,10 @@ void test_skip(const char *format, ...)
 {
 	va_list args;
 
+	va_start(args, format);
+	if (!failed)
+		vsnprintf(why, sizeof why, format, args);
+	va_end(args);
 	skipped = true;
 	printf("skip %s: ", running->name);
 	va_start(args, format);
@@ -104,30 +136,174 @@ const char *in_scratch(const char *name)
 	return path;
 }
 
-static bool wanted(const struct test *test, int argc, char **argv)
+struct arguments {
+	bool list;
+	FILE *json; /* NULL for none */
+	struct choice {
+		const char *text;
+		bool exact;
+	} *choices; /* n; none chooses all */
+	size_t n;
+};
+
+static bool matches(const struct choice *choice, const struct test *test)
 {
-	for (int i = 1; i < argc; i++)
-		if (strstr(test->name, argv[i]))
-			return true;
-	return argc == 1;
+	return choice->exact ? strcmp(test->name, choice->text) == 0
+			     : strstr(test->name, choice->text) != NULL;
 }
 
-int test_run_all(int argc, char **argv)
+static bool wanted(const struct arguments *arguments, const struct test *test)
 {
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	for (running = tests; running; running = running->next) {
-		if (!wanted(running, argc, argv))
+	for (size_t i = 0; i < arguments->n; i++)
+		if (matches(&arguments->choices[i], test))
+			return true;
+	return arguments->n == 0;
+}
+
+/* Whether every argument means something; says which does not. */
+static bool read_arguments(struct arguments *arguments, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		const bool json = strcmp(argv[i], "--json") == 0, exact = strcmp(argv[i], "--exact") == 0;
+
+		if (strcmp(argv[i], "--list") == 0) {
+			arguments->list = true;
 			continue;
-		failed = skipped = false;
-		running->run();
-		failures += failed;
-		skips += !failed && skipped;
-		passes += !failed && !skipped;
-		if (!failed && !skipped)
-			printf("ok   %s\n", running->name);
+		}
+		if (((json || exact) && i + 1 == argc) ||
+			(!json && !exact && strncmp(argv[i], "--", 2) == 0)) {
+			fprintf(stderr, "%s: expected [--list] [--json FILE] [PART | --exact NAME]..., "
+				"found %s%s\n", argv[0], argv[i], json || exact ? " at the end" : "");
+			return false;
+		}
+		if (!json) {
+			i += exact;
+			arguments->choices[arguments->n++] = (struct choice){argv[i], exact};
+			continue;
+		}
+		arguments->json = fopen(argv[++i], "a");
+		if (!arguments->json) {
+			fprintf(stderr, "%s: --json %s: %s\n", argv[0], argv[i], strerror(errno));
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Whether each choice has a test; says which has none. */
+static bool all_found(const struct arguments *arguments, const char *program)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < arguments->n; i++) {
+		const struct choice *choice = &arguments->choices[i];
+		const struct test *test = tests;
+
+		while (test && !matches(choice, test))
+			test = test->next;
+		if (!test)
+			fprintf(stderr, "%s: expected %s of a test (--list prints them), found \"%s\"\n",
+				program, choice->exact ? "the name" : "a part of the name", choice->text);
+		all = all && test;
+	}
+	return all;
+}
+
+/* Names stand for their tests: a second one of a name could not be asked for. */
+static bool names_differ(const char *program)
+{
+	for (const struct test *a = tests; a; a = a->next)
+		for (const struct test *b = a->next; b; b = b->next)
+			if (strcmp(a->name, b->name) == 0) {
+				fprintf(stderr, "%s: two tests are named %s\n", program, a->name);
+				return false;
+			}
+	return true;
+}
+
+/* Quoted, in ASCII: what else is in it becomes a question mark. */
+static void print_json_text(FILE *to, const char *text)
+{
+	putc('"', to);
+	for (; *text; text++) {
+		const unsigned char c = (unsigned char)*text;
+
+		if (c < 0x20)
+			fprintf(to, "\\u%04x", c);
+		else if (c == '"' || c == '\\')
+			fprintf(to, "\\%c", c);
+		else
+			putc(c < 0x7f ? c : '?', to);
+	}
+	putc('"', to);
+}
+
+static void print_json(FILE *to, const char *program, double seconds)
+{
+	const char *slash = strrchr(program, '/');
+
+	fputs("{\"program\": ", to);
+	print_json_text(to, slash ? slash + 1 : program);
+	fputs(", \"test\": ", to);
+	print_json_text(to, running->name);
+	fprintf(to, ", \"status\": \"%s\", \"seconds\": %.3f, \"why\": ",
+		failed ? "fail" : skipped ? "skip" : "ok", seconds);
+	print_json_text(to, why);
+	fputs("}\n", to);
+	fflush(to); /* now, whole: the next test may take the process with it */
+}
+
+static void run_test(const char *lacks)
+{
+	failed = skipped = false;
+	why[0] = '\0';
+	if (lacks) {
+		skipped = true;
+		snprintf(why, sizeof why, "%s", lacks);
+	} else {
+		running->run(running->context);
+	}
+	failures += failed;
+	skips += !failed && skipped;
+	passes += !failed && !skipped;
+	if (!failed && !skipped)
+		printf("ok   %s\n", running->name);
+}
+
+static int run_chosen(const struct arguments *arguments, const char *program, const char *lacks)
+{
+	if (lacks)
+		printf("skip all: %s\n", lacks);
+	for (running = tests; running; running = running->next) {
+		const double start = clock_seconds();
+
+		if (!wanted(arguments, running))
+			continue;
+		run_test(lacks);
+		if (arguments->json)
+			print_json(arguments->json, program, clock_seconds() - start);
 	}
 	printf("%d passed, %d failed, %d skipped\n", passes, failures, skips);
 	if (failures)
 		return 1;
-	return passes == 0 && skips > 0 ? 77 : 0;
+	return passes == 0 && skips > 0 ? SKIPPED : 0;
+}
+
+int test_run_all(int argc, char **argv, const char *lacks)
+{
+	struct arguments arguments = {.choices = calloc((size_t)argc, sizeof(struct choice))};
+	int status = USAGE;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (arguments.choices && read_arguments(&arguments, argc, argv) && names_differ(argv[0]) &&
+		all_found(&arguments, argv[0])) {
+		for (const struct test *test = tests; arguments.list && test; test = test->next)
+			if (wanted(&arguments, test))
+				puts(test->name);
+		status = arguments.list ? 0 : run_chosen(&arguments, argv[0], lacks);
+	}
+	if (arguments.json)
+		fclose(arguments.json);
+	free(arguments.choices);
+	return status;
 }

@@ -10,8 +10,18 @@
  *	}
  *
  * A failed CHECK is reported and the test goes on; REQUIRE ends the test. A binary exits 1 when
- * anything failed, 77 when every test in it was skipped (each prints why), else 0. Arguments name
- * the tests to run; none runs all.
+ * anything failed, 77 when every test in it was skipped (each prints why), 2 for arguments that it
+ * cannot follow, else 0.
+ *
+ *	test_x [--list] [--json FILE] [PART | --exact NAME]...
+ *
+ * runs the tests whose names hold one of the parts or are one of the names; all when there is
+ * neither. A part or name of no test is an error. --list prints the names, one a line, and runs
+ * nothing. --json appends a line to FILE as each test ends, so that a program cut off leaves what it
+ * had: {"program": "test_x", "test": NAME, "status": "ok", "fail" or "skip", "seconds": 1.234,
+ * "why": first failure or reason of the skip}.
+ *
+ * Tests of the runner itself: test_runner.c.
  */
 #ifndef SAENGINE_TEST_H
 #define SAENGINE_TEST_H
@@ -24,26 +34,34 @@
 
 struct test {
 	const char *name;
-	void (*run)(void);
+	void (*run)(const void *context);
+	const void *context;
 	struct test *next;
 };
 
-/* Runs the registered tests; returns the exit status. */
-int test_run_all(int argc, char **argv);
+/* Runs the registered tests; returns the exit status. `lacks` is what all of them need and this
+ * machine has not, so that they are skipped; NULL for nothing. */
+int test_run_all(int argc, char **argv, const char *lacks);
 
+/* Before main, from a constructor. The test is borrowed for good. */
 void test_register(struct test *test);
+
+/* The same for a row of a table, which `run` gets as its context; the name is made here. */
+void test_register_row(void (*run)(const void *row), const void *row, const char *name_format, ...)
+	__attribute__((format(printf, 3, 4)));
+
 void test_fail(const char *file, int line, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void test_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #define TEST(test_name) \
-	static void test_name(void); \
-	static struct test test_##test_name = {#test_name, test_name, NULL}; \
+	static void test_name(const void *no_context); \
+	static struct test test_##test_name = {#test_name, test_name, NULL, NULL}; \
 	__attribute__((constructor)) static void register_##test_name(void) \
 	{ \
 		test_register(&test_##test_name); \
 	} \
-	static void test_name(void)
+	static void test_name(__attribute__((unused)) const void *no_context)
 
 #define CHECK(condition, ...) \
 	do { \

@@ -6,5 +6,5 @@
 
 int main(int argc, char **argv)
 {
-	return test_run_all(argc, argv);
+	return test_run_all(argc, argv, NULL);
 }

@@ -10,17 +10,16 @@
 
 #include <cuda_runtime.h>
 
-enum { SKIPPED = 77 };
-
 int main(int argc, char **argv)
 {
 	int n = 0;
 	const cudaError_t status = cudaGetDeviceCount(&n);
+	char lacks[256];
 
-	if (status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver ||
-		(status == cudaSuccess && n == 0)) {
-		printf("skip all: no CUDA device (%s)\n", cudaGetErrorString(status));
-		return SKIPPED;
-	}
-	return test_run_all(argc, argv);
+	snprintf(lacks, sizeof lacks, "no CUDA device (%s)", cudaGetErrorString(status));
+	return test_run_all(argc, argv,
+		status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver ||
+				(status == cudaSuccess && n == 0)
+			? lacks
+			: NULL);
 }
