@@ -3,7 +3,6 @@
 enable_testing()
 add_library(test_support STATIC tests/test.c tests/device_fixture.c)
 target_link_libraries(test_support PUBLIC kernels_ref)
-target_compile_definitions(test_support PRIVATE SAENGINE_SOURCE_ROOT="${CMAKE_SOURCE_DIR}")
 add_library(test_main OBJECT tests/test_main.c) # an object: its main must not be left out
 target_link_libraries(test_main PRIVATE flags)
 if(cuda) # skips all tests where there is no device

@@ -9,10 +9,12 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { USAGE = 2, SKIPPED = 77 };
@@ -97,7 +99,28 @@ size_t test_random_below(struct test_random *random, size_t n)
 
 const char *test_source_root(void)
 {
-	return SAENGINE_SOURCE_ROOT;
+	static char root[PATH_MAX];
+	char program[PATH_MAX], golden[PATH_MAX + 16];
+	const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+	struct stat st;
+
+	if (root[0])
+		return root;
+	if (n < 0) {
+		perror("/proc/self/exe");
+		exit(1);
+	}
+	program[n] = '\0';
+	strcpy(root, program);
+	for (char *slash; (slash = strrchr(root, '/'));) {
+		*slash = '\0';
+		snprintf(golden, sizeof golden, "%s/tests/golden", root);
+		if (stat(golden, &st) == 0 && S_ISDIR(st.st_mode))
+			return root;
+	}
+	fprintf(stderr, "%s: expected tests/golden, the tests' data, in a folder above this program, "
+		"found none\n", program);
+	exit(1);
 }
 
 static char scratch[64];

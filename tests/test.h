@@ -93,7 +93,8 @@ struct test_random {
 double test_random_uniform(struct test_random *random); /* [-1, 1) */
 size_t test_random_below(struct test_random *random, size_t n);
 
-/* The repository's root (tests run from anywhere). */
+/* The nearest folder above the running program that holds tests/golden: the repository of a build
+ * folder within it, or the folder that programs and their data were copied to together. */
 const char *test_source_root(void);
 
 /* A fresh empty folder, removed when the process ends. */

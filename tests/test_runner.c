@@ -151,3 +151,25 @@ TEST(every_test_that_ended_is_a_line_of_json_though_the_next_kills_the_program)
 		      "\"status\": \"skip\", \"why\": \"no device\"}\n") == 0,
 		"found %s", lines);
 }
+
+TEST(data_is_looked_for_above_the_program_wherever_it_is_called_from)
+{
+	char command[4096], expected[1024];
+
+	/* The copy's own data is nearer than anything above. */
+	snprintf(command, sizeof command, "mkdir -p '%s/kit/bin' && cp '%s' '%s/kit/bin/sample'",
+		test_scratch_folder(), RUNNER_SAMPLE, test_scratch_folder());
+	REQUIRE(shell(command) == 0, "%s", command);
+	snprintf(command, sizeof command, "cd / && '%s/kit/bin/sample' data 2>&1", test_scratch_folder());
+	CHECK(shell(command) == 1, "expected status 1 where there is no data: %s", out);
+	snprintf(expected, sizeof expected,
+		"%s/kit/bin/sample: expected tests/golden, the tests' data, in a folder above this program, "
+		"found none\n", test_scratch_folder());
+	CHECK(strcmp(out, expected) == 0, "expected \"%s\", found \"%s\"", expected, out);
+	snprintf(command, sizeof command,
+		"mkdir -p '%s/kit/tests/golden' && cd / && '%s/kit/bin/sample' data 2>&1",
+		test_scratch_folder(), test_scratch_folder());
+	CHECK(shell(command) == 0, "expected status 0: %s", out);
+	snprintf(expected, sizeof expected, "root %s/kit\n", test_scratch_folder());
+	CHECK(strstr(out, expected), "expected \"%s\", found \"%s\"", expected, out);
+}
