@@ -485,7 +485,7 @@ static void run_clamp(struct fixture *f, const int *p, struct outputs *out)
 
 enum { F32 = DTYPE_F32, BF16 = DTYPE_BF16, F16 = DTYPE_F16 };
 
-static const struct {
+static const struct op_row {
 	const char *name;
 	op_case *run;
 	int p[10];
@@ -686,34 +686,28 @@ static void compare(size_t i, const char *name, bool rounds, const struct output
 }
 
 /* `rounds`: the device rounds operands of products. */
-static void compare_device(struct device *dev, bool rounds)
+static void compare_on(size_t i, struct device *dev, bool rounds)
 {
-	for (size_t i = 0; i < N_CASES; i++) {
-#ifdef ONLY_CASES /* mutants are caught by the cases of their op */
-		if (!strstr(cases[i].name, ONLY_CASES))
-			continue;
-#endif
-		struct device *oracle;
-		struct outputs got, expected;
-		struct err err;
+	struct outputs got, expected;
+	struct device *oracle;
+	struct err err;
 
-		REQUIRE_OK(device_open_backend(&oracle, &backend_ref_f64, 1, &err), &err);
-		run_case(i, rounds, oracle, &expected);
-		run_case(i, rounds, dev, &got);
-		compare(i, device_description(dev), rounds, &got, &expected);
-		free(got.value);
-		free(expected.value);
-		device_close(oracle);
-	}
+	REQUIRE_OK(device_open_backend(&oracle, &backend_ref_f64, 1, &err), &err);
+	run_case(i, rounds, oracle, &expected);
+	run_case(i, rounds, dev, &got);
+	compare(i, device_description(dev), rounds, &got, &expected);
+	free(got.value);
+	free(expected.value);
+	device_close(oracle);
 }
 
-static void compare_backend(const struct backend *backend, bool rounds)
+static void compare_backend(size_t i, const struct backend *backend, bool rounds)
 {
 	struct device *dev;
 	struct err err;
 
 	REQUIRE_OK(device_open_backend(&dev, backend, 2, &err), &err);
-	compare_device(dev, rounds);
+	compare_on(i, dev, rounds);
 	device_close(dev);
 }
 
@@ -723,19 +717,16 @@ static void compare_backend(const struct backend *backend, bool rounds)
 static const struct backend *const tested[] = {&cuda_exact_checked_backend,
 	&cuda_fast_checked_backend};
 
-TEST(every_op_of_exact_cuda_devices_agrees_with_the_float64_reference)
+static void compare_everywhere(size_t i)
 {
-	compare_backend(&cuda_exact_checked_backend, false);
 #ifdef TEST_EMU
-	CHECK(emu_races() == 0, "%zu reports by the race detector", emu_races());
+	const size_t races = emu_races();
 #endif
-}
 
-TEST(every_op_of_fast_cuda_devices_agrees_with_the_float64_reference)
-{
-	compare_backend(&cuda_fast_checked_backend, true);
+	compare_backend(i, &cuda_exact_checked_backend, false);
+	compare_backend(i, &cuda_fast_checked_backend, true);
 #ifdef TEST_EMU
-	CHECK(emu_races() == 0, "%zu reports by the race detector", emu_races());
+	CHECK(emu_races() == races, "%zu reports by the race detector", emu_races() - races);
 #endif
 }
 
@@ -764,13 +755,10 @@ TEST(products_on_fast_cuda_devices_round_their_operand_to_the_nearest_bfloat16)
 
 static const struct backend *const tested[] = {NULL}; /* the best CPU level */
 
-TEST(every_op_of_the_float32_reference_agrees_with_the_float64_reference)
+/* The float32 reference, and every instruction set of this machine. */
+static void compare_everywhere(size_t i)
 {
-	compare_backend(&backend_ref_f32, false);
-}
-
-TEST(every_op_of_every_cpu_level_agrees_with_the_float64_reference)
-{
+	compare_backend(i, &backend_ref_f32, false);
 	for (const char *const *level = device_cpu_levels(); *level; level++) {
 		struct device *dev;
 		struct err err;
@@ -778,12 +766,25 @@ TEST(every_op_of_every_cpu_level_agrees_with_the_float64_reference)
 
 		snprintf(name, sizeof name, "cpu:%s", *level);
 		REQUIRE_OK(device_open(&dev, name, 2, &err), &err);
-		compare_device(dev, false);
+		compare_on(i, dev, false);
 		device_close(dev);
 	}
 }
 
 #endif
+
+/* A case is a test of its own, so that one which takes its process down costs no other. */
+static void agrees_with_the_float64_reference(const void *row)
+{
+	compare_everywhere((size_t)((const struct op_row *)row - cases));
+}
+
+__attribute__((constructor)) static void register_cases(void)
+{
+	for (size_t i = 0; i < N_CASES; i++)
+		test_register_row(agrees_with_the_float64_reference, &cases[i],
+			"op agrees with float64: %s", cases[i].name);
+}
 
 static struct device *open_tested(const struct backend *backend, int n_threads)
 {
