@@ -4,7 +4,9 @@
  * which backends a build has. Tests: tests/test_ops.c.
  */
 #include "kernels/backend.h"
+#ifdef SAENGINE_CPU
 #include "kernels/cpu/levels.h"
+#endif
 #ifdef SAENGINE_CUDA
 #include "kernels/cuda/names.h"
 #endif
@@ -55,15 +57,20 @@ int device_open(struct device **out, const char *name, int n_threads, struct err
 	int ordinal = 0;
 
 	*out = NULL;
-	if (strcmp(name, "cpu") == 0) {
-		backend = cpu_backend_best();
-	} else if (strncmp(name, "cpu:", 4) == 0) {
-		bool known = false;
+	if (strcmp(name, "cpu") == 0 || strncmp(name, "cpu:", 4) == 0) {
+#ifdef SAENGINE_CPU
+		bool known = true;
 
-		backend = cpu_backend_level(name + 4, &known);
+		backend = name[3] ? cpu_backend_level(name + 4, &known) : cpu_backend_best();
 		if (known && !backend)
 			return err_set(err, ERR_DEVICE,
 				"device \"%s\": this processor cannot run that level", name);
+#else
+		return err_set(err, ERR_DEVICE,
+			"device \"%s\": this build has no CPU backend, as it was made without oneDNN; "
+			"use \"cuda:0\"",
+			name);
+#endif
 	} else if (strncmp(name, "cuda", 4) == 0) {
 #ifdef SAENGINE_CUDA
 		backend = cuda_backend_named(name, &ordinal);

@@ -38,7 +38,7 @@ int byte_spell(struct text *out, const char *s, size_t n, struct err *err)
 						    : byte;
 		char utf8[4];
 
-		if (vec_append(out, utf8, utf8_encode(code, utf8), err))
+		if (vec_append(out, utf8, utf8_spell(code, utf8), err))
 			return err->code;
 	}
 	return 0;

@@ -97,7 +97,7 @@ static int read_escape(struct scanner *in, struct text *out, struct err *err)
 		in->at = start;
 		return wrong(in, "the code of a character other than zero", err);
 	}
-	length = utf8_encode(code, bytes);
+	length = utf8_spell(code, bytes);
 	return vec_append(out, bytes, length, err);
 fail:
 	return err->code;

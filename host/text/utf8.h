@@ -29,7 +29,7 @@ uint32_t utf8_decode(const char *s, size_t length);
 size_t utf8_space(const char *s, size_t n);
 
 /* Writes a code point; returns its length (1 to 4). */
-size_t utf8_encode(uint32_t code, char out[4]);
+size_t utf8_spell(uint32_t code, char out[4]);
 
 /* Unicode White_Space. */
 bool utf8_is_space(uint32_t code);

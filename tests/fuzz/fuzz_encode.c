@@ -64,7 +64,7 @@ static struct tokenizer *make(const struct family *f)
 		size_t length;
 
 		other = byte == 0 ? 0x100 : other;
-		length = utf8_encode(printable ? (uint32_t)byte : other, character);
+		length = utf8_spell(printable ? (uint32_t)byte : other, character);
 		other += !printable;
 		n += f->byte_level ? (size_t)snprintf(file + n, sizeof file - n, "\"%s%.*s\":%d,",
 					     byte == '"' || byte == '\\' ? "\\" : "", (int)length,
