@@ -10,6 +10,14 @@ if(cuda) # skips all tests where there is no device
   target_link_libraries(test_main_cuda PRIVATE flags CUDA::cudart_static)
 endif()
 
+# Two result files: bit for bit (a static library: compare_results takes no test.c along), and within
+# limits.
+add_library(same_results STATIC tests/result_differences.c tests/same_results.c)
+target_include_directories(same_results PUBLIC ${HDF5_INCLUDE_DIRS})
+target_link_libraries(same_results PUBLIC flags ${HDF5_LIBRARIES})
+add_executable(compare_results tests/compare_results.c)
+target_link_libraries(compare_results PRIVATE base same_results)
+
 function(add_engine_test name label)
   string(REGEX REPLACE "_(cuda|emu|race)$" "" source ${name}) # the same test of another backend
   set(main test_main)
@@ -76,17 +84,17 @@ target_include_directories(test_results PRIVATE ${HDF5_INCLUDE_DIRS})
 target_link_libraries(test_results PRIVATE ${HDF5_HL_LIBRARIES} ${HDF5_LIBRARIES})
 add_test(NAME fetch_data COMMAND ${CMAKE_SOURCE_DIR}/tests/test_fetch_data.sh)
 set_tests_properties(fetch_data PROPERTIES LABELS unit)
+add_engine_test(test_compare_results unit same_results)
+add_dependencies(test_compare_results compare_results)
+target_compile_definitions(test_compare_results PRIVATE
+  COMPARE_RESULTS="$<TARGET_FILE:compare_results>")
 add_engine_test(test_writer unit run)
 add_engine_test(test_units unit run)
-target_sources(test_units PRIVATE tests/same_results.c)
-target_include_directories(test_units PRIVATE ${HDF5_INCLUDE_DIRS})
-target_link_libraries(test_units PRIVATE ${HDF5_LIBRARIES})
+target_link_libraries(test_units PRIVATE same_results)
 add_program_test(test_errors unit)
 add_program_test(test_judge integration run)
 add_program_test(test_run integration run)
-target_sources(test_run PRIVATE tests/same_results.c)
-target_include_directories(test_run PRIVATE ${HDF5_INCLUDE_DIRS})
-target_link_libraries(test_run PRIVATE ${HDF5_LIBRARIES})
+target_link_libraries(test_run PRIVATE same_results)
 
 # Runs that are killed, stopped, or out of disk. test_soak is the same with many kills: make soak.
 add_library(no_space MODULE tests/no_space.c)
@@ -99,9 +107,7 @@ target_compile_definitions(test_soak PRIVATE SAENGINE_BINARY="$<TARGET_FILE:engi
 target_link_libraries(test_soak PRIVATE test_main test_support run)
 foreach(test test_resume test_soak)
   add_dependencies(${test} no_space)
-  target_sources(${test} PRIVATE tests/same_results.c)
-  target_include_directories(${test} PRIVATE ${HDF5_INCLUDE_DIRS})
-  target_link_libraries(${test} PRIVATE ${HDF5_LIBRARIES})
+  target_link_libraries(${test} PRIVATE same_results)
   target_compile_definitions(${test} PRIVATE NO_SPACE_LIBRARY="$<TARGET_FILE:no_space>")
 endforeach()
 target_compile_definitions(test_resume PRIVATE KILLS=20)
@@ -111,9 +117,7 @@ add_library(wrong_clock MODULE tests/wrong_clock.c)
 target_compile_definitions(wrong_clock PRIVATE _GNU_SOURCE)
 add_dependencies(test_ranks wrong_clock)
 target_compile_definitions(test_ranks PRIVATE WRONG_CLOCK_LIBRARY="$<TARGET_FILE:wrong_clock>")
-target_sources(test_ranks PRIVATE tests/same_results.c)
-target_include_directories(test_ranks PRIVATE ${HDF5_INCLUDE_DIRS})
-target_link_libraries(test_ranks PRIVATE ${HDF5_LIBRARIES})
+target_link_libraries(test_ranks PRIVATE same_results)
 target_compile_definitions(test_soak PRIVATE KILLS=1000)
 
 find_program(PYTHON3 python3 PATHS /usr/bin NO_DEFAULT_PATH) # what Debian's packages are for

@@ -4,147 +4,31 @@
  */
 #include "tests/same_results.h"
 
+#include "tests/result_differences.h"
 #include "tests/test.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#include <hdf5.h>
-
-struct comparison {
-	hid_t a, b;
-	int n_compared;
-};
-
-/* All values of a dataset as they are stored: *n elements of *size bytes, or texts. */
-struct values {
-	hid_t type, space;
-	char *data;
-	size_t n, size;
-	bool is_text;
-};
-
-static bool read_values(hid_t group, const char *name, struct values *v)
+static void fail(const char *difference)
 {
-	const hid_t dataset = H5Dopen2(group, name, H5P_DEFAULT);
-	bool ok = dataset >= 0;
-
-	memset(v, 0, sizeof *v);
-	if (!ok)
-		return false;
-	v->type = H5Dget_type(dataset);
-	v->space = H5Dget_space(dataset);
-	v->n = (size_t)H5Sget_simple_extent_npoints(v->space);
-	v->size = H5Tget_size(v->type);
-	v->is_text = H5Tis_variable_str(v->type) > 0;
-	v->data = calloc(v->n + 1, v->size);
-	ok = v->n == 0 || H5Dread(dataset, v->type, H5S_ALL, H5S_ALL, H5P_DEFAULT, v->data) >= 0;
-	H5Dclose(dataset);
-	return ok;
-}
-
-static void free_values(struct values *v)
-{
-	if (!v->data)
-		return;
-	if (v->is_text && v->n > 0)
-		H5Dvlen_reclaim(v->type, v->space, H5P_DEFAULT, v->data);
-	H5Tclose(v->type);
-	H5Sclose(v->space);
-	free(v->data);
-}
-
-/* Whatever it may still grow to. */
-static bool same_shape(hid_t a, hid_t b)
-{
-	hsize_t dims[2][H5S_MAX_RANK] = {{0}};
-
-	return H5Sget_simple_extent_dims(a, dims[0], NULL) ==
-		H5Sget_simple_extent_dims(b, dims[1], NULL) &&
-		memcmp(dims[0], dims[1], sizeof dims[0]) == 0;
-}
-
-/* First element that differs, or n. */
-static size_t first_difference(const struct values *a, const struct values *b)
-{
-	for (size_t i = 0; i < a->n; i++) {
-		const char *x = a->data + i * a->size, *y = b->data + i * b->size;
-		char *text_x, *text_y;
-
-		if (!a->is_text) {
-			if (memcmp(x, y, a->size) != 0)
-				return i;
-			continue;
-		}
-		memcpy(&text_x, x, sizeof text_x);
-		memcpy(&text_y, y, sizeof text_y);
-		if (strcmp(text_x, text_y) != 0)
-			return i;
-	}
-	return a->n;
-}
-
-static void compare(const char *name, const struct comparison *c)
-{
-	struct values a, b;
-	bool read_a = read_values(c->a, name, &a), read_b = read_values(c->b, name, &b);
-
-	if (!read_a || !read_b)
-		test_fail(__FILE__, __LINE__, "%s is in one file only", name);
-	else if (H5Tequal(a.type, b.type) <= 0 || !same_shape(a.space, b.space))
-		test_fail(__FILE__, __LINE__, "%s differs in type or shape", name);
-	else if (first_difference(&a, &b) < a.n)
-		test_fail(__FILE__, __LINE__, "%s differs at element %zu of %zu", name,
-			first_difference(&a, &b), a.n);
-	free_values(&a);
-	free_values(&b);
-}
-
-static herr_t visit_dataset(hid_t group, const char *name, const H5O_info_t *info, void *data)
-{
-	struct comparison *c = data;
-
-	(void)group;
-	if (info->type != H5O_TYPE_DATASET || strncmp(name, "provenance/", 11) == 0)
-		return 0;
-	compare(name, c);
-	c->n_compared++;
-	return 0;
-}
-
-static herr_t visit_missing(hid_t group, const char *name, const H5O_info_t *info, void *data)
-{
-	const struct comparison *c = data;
-
-	(void)group;
-	(void)info;
-	/* H5Ovisit names the parents before their children. */
-	if (strcmp(name, ".") != 0 && H5Lexists(c->a, name, H5P_DEFAULT) <= 0) {
-		test_fail(__FILE__, __LINE__, "%s is in the second file only", name);
-		return 1;
-	}
-	return 0;
+	test_fail(__FILE__, __LINE__, "%s", difference);
 }
 
 int same_results(const char *path_a, const char *path_b, const char *group)
 {
-	hid_t file_a, file_b;
-	struct comparison c = {0};
+	hid_t file_a, file_b, a, b;
+	int n = 0;
 
 	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 	file_a = H5Fopen(path_a, H5F_ACC_RDONLY, H5P_DEFAULT);
 	file_b = H5Fopen(path_b, H5F_ACC_RDONLY, H5P_DEFAULT);
-	c.a = H5Gopen2(file_a, group, H5P_DEFAULT);
-	c.b = H5Gopen2(file_b, group, H5P_DEFAULT);
-	if (c.a < 0 || c.b < 0) {
-		test_fail(__FILE__, __LINE__, "no %s in %s", group, c.a < 0 ? path_a : path_b);
-	} else {
-		H5Ovisit2(c.a, H5_INDEX_NAME, H5_ITER_INC, visit_dataset, &c, H5O_INFO_BASIC);
-		H5Ovisit2(c.b, H5_INDEX_NAME, H5_ITER_INC, visit_missing, &c, H5O_INFO_BASIC);
-	}
-	H5Gclose(c.a);
-	H5Gclose(c.b);
+	a = H5Gopen2(file_a, group, H5P_DEFAULT);
+	b = H5Gopen2(file_b, group, H5P_DEFAULT);
+	if (a < 0 || b < 0)
+		test_fail(__FILE__, __LINE__, "no %s in %s", group, a < 0 ? path_a : path_b);
+	else
+		n = result_differences(a, b, fail);
+	H5Gclose(a);
+	H5Gclose(b);
 	H5Fclose(file_a);
 	H5Fclose(file_b);
-	return c.n_compared;
+	return n;
 }
