@@ -10,11 +10,12 @@
  * Rounding of any kind turns near-ties over: features of almost equal effect change places, a reply
  * may part at a token where two were equally likely. So what is compared is what the method says:
  * the directions, metrics and effects by size; the chosen features by overlap; refusal by rate.
- * Effects are compared for prompts whose patched run ends in another token than the refusal: for the
- * others the metric is zero by definition. Sums run in double precision.
+ * Effects are compared for prompts whose patched run ends in another token than the refusal: for
+ * the others the metric is zero by definition. Sums run in double precision.
  *
  * Prints a table of what both files have. Exits with 1 when a line is outside its limit, 2 for
- * usage, 3 for files that cannot be read or do not fit together. Datasets: results/README.md.
+ * usage, 3 for files that cannot be read or do not fit together, 5 when FILE cannot be written.
+ * Datasets: results/README.md.
  * Tests: test_compare_results.c.
  */
 #include "host/base/err.h"
@@ -33,8 +34,8 @@
 enum { OUTSIDE = 1 };
 
 /* What is measured, and the most (or, for shares, the least) that is allowed of it. */
-enum { DIRECTION, METRIC, EFFECTS, SAVED_RESID, SAVED_GRADIENTS, FEATURES, REFUSAL, P_REFUSAL, REPLIES,
-	N_LINES };
+enum { DIRECTION, METRIC, EFFECTS, SAVED_RESID, SAVED_GRADIENTS, FEATURES, REFUSAL, P_REFUSAL,
+	REPLIES, N_LINES };
 static const struct line {
 	const char *name;
 	bool at_least;

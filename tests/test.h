@@ -17,8 +17,8 @@
  *
  * runs the tests whose names hold one of the parts or are one of the names; all when there is
  * neither. A part or name of no test is an error. --list prints the names, one a line, and runs
- * nothing. --json appends a line to FILE as each test ends, so that a program cut off leaves what it
- * had: {"program": "test_x", "test": NAME, "status": "ok", "fail" or "skip", "seconds": 1.234,
+ * nothing. --json appends a line to FILE as each test ends, so that a program cut off leaves what
+ * it had: {"program": "test_x", "test": NAME, "status": "ok", "fail" or "skip", "seconds": 1.234,
  * "why": first failure or reason of the skip}.
  *
  * Tests of the runner itself: test_runner.c.

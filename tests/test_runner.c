@@ -13,7 +13,7 @@
 
 static char out[16384];
 
-/* Runs a shell command; its exit status, -1 when a signal ended it. What it printed, errors too, is in `out`. */
+/* Runs a shell command; its exit status, -1 when a signal ended it. What it printed is in `out`. */
 static int shell(const char *command)
 {
 	FILE *pipe;
