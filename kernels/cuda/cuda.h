@@ -36,7 +36,7 @@ struct cuda_block {
 struct cuda_team;   /* nccl.c */
 struct cuda_copies; /* copies.c */
 
-struct gemm; /* gemm.h: the library of matrix products, or its stand-in */
+struct gemm; /* gemm.h: the library of matrix products */
 
 /* dev->state. */
 struct cuda_state {

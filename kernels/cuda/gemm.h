@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * gemm.h - the library of matrix products, behind one function. Two implementations: cuBLASLt
- * (gemm_cublaslt.cu) and, where kernels run on the CPU, plain loops (tests/emu/gemm.cc).
+ * gemm.h - the library of matrix products, cuBLASLt, behind one function (gemm_cublaslt.cu).
  *
  *   C [m, n] = beta C + A [m, k] op(B) + bias,    op(B) [k, n] = B, or the transpose of B [n, k]
  *
@@ -32,14 +31,15 @@ struct product {
 	const float *bias; /* [n] or NULL */
 };
 
-/* *out is owned, close it. Errors: ERR_DEVICE. */
+/* *out is owned, close it. Errors: ERR_DEVICE, among others where the library is not installed. */
 int gemm_open(struct gemm **out, struct device *dev, struct err *err);
 
 /* Accepts NULL. */
 void gemm_close(struct gemm *gemm);
 
-/* Queues the product on the device's stream. Errors: ERR_DEVICE with the shape and the library's
- * text. */
+/* Queues the product on the device's stream. Matrices may begin at any element, at speeds that
+ * vary. While a graph is recorded, only what has run before, with equal shapes and alignments, can
+ * be: anything else is ERR_INTERNAL. Errors: ERR_DEVICE with the shape and the library's text. */
 int gemm_multiply(struct device *dev, const struct product *p, struct err *err);
 
 #ifdef __cplusplus

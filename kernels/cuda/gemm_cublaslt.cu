@@ -1,62 +1,110 @@
 /* SPDX-License-Identifier: MIT
  *
- * gemm_cublaslt.cu - matrix products by cuBLASLt. Contract: gemm.h. Stand-in for tests without a
- * GPU: tests/emu/gemm.cc.
+ * gemm_cublaslt.cu - matrix products by cuBLASLt. Contract: gemm.h. Tests: tests/emu/test_gemm.c and
+ * tests/test_ops.c, without a GPU against a stand-in for the library (tests/emu/cublaslt.cc).
  *
  * cuBLASLt counts in columns; a row-major matrix is its transpose there, so the row-major product
  * C = A op(B) is asked for as C^T = op(B)^T A^T: B comes first, m and n change places, and a bias
  * along the rows of C is the bias along the columns that the epilogue knows.
  *
- * The choice of an algorithm costs some ten microseconds, so it is kept by shape in a table with
- * one place per hash value: batches of varying sizes overwrite each other's places instead of
- * growing it. Split sums are allowed only where the parts are kept in float32 in the workspace
- * and added in order. The compute type is plain float32: TF32 would have to be asked for.
+ * The library proposes algorithms for a product, the fastest first. The first that runs is kept,
+ * because the question costs some ten microseconds, and because it may not be asked while a graph
+ * is recorded (CUDA 13.3 refuses). Not every proposal runs: epilogues with a bias are refused for
+ * some types and distances of rows, and fault where the bias is not aligned to 16 bytes. So a bias
+ * that no algorithm adds, or that lies at such an address, is added by a kernel of our own.
+ *
+ * Same bits every time: split sums are allowed only where the parts are kept in float32 in the
+ * workspace and added in order; the proposals depend on the product's description, the library and
+ * the card alone; whether one runs, on the same; and one that is kept stays. So two processes choose
+ * alike on equal cards.
+ *
+ * The compute type is plain float32, which means float32 arithmetic for float32 operands: TF32 would
+ * have to be asked for. The pedantic type would say it again at the price of algorithms, and would
+ * not be stronger than NVIDIA_TF32_OVERRIDE, with which the environment overrules all programs: a
+ * device is not opened under it.
  */
 #include "kernels/cuda/gemm.h"
 
+#include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/gpu.cuh"
+
+#include <stdio.h>
 #include <stdlib.h>
 
-#include <cublasLt.h>
+enum {
+	N_ASKED = 8,         /* algorithms */
+	N_SETS = 128,        /* of the table of choices */
+	SET = 8,             /* choices that share a hash value */
+	MOST_ALIGNMENT = 64, /* that the library may count on: what device_alloc promises */
+	BIAS_ALIGNMENT = 16, /* that its epilogues count on */
+	BLOCK = 256
+};
 
-enum { N_CHOICES = 1024, WORKSPACE = 32 << 20 }; /* the workspace NVIDIA advises for Hopper */
+/* Little where the harness runs it, which fills fresh memory. */
+#ifdef SAENGINE_EMU
+enum { WORKSPACE = 4 << 10 };
+#else
+enum { WORKSPACE = 32 << 20 }; /* what NVIDIA advises for Hopper */
+#endif
 
-/* All that the choice depends on; compared as bytes, so it is zeroed before it is filled. */
+/* All that the choice depends on; compared as bytes, of which none is padding. */
 struct choice_key {
-	uint64_t m, n, k, lda, ldb, ldc;
-	uint32_t type, transpose_b, has_bias, adds;
-	uint32_t align_a, align_b, align_c, align_bias;
+	uint64_t m, n, k, lda, ldb, ldc, type;
+	uint32_t transpose_b, adds;
+	uint32_t align_a, align_b, align_c, align_bias; /* align_bias 0: the library adds none */
 };
 
 struct choice {
-	bool taken;
-	struct choice_key key;
+	struct choice_key key; /* m = 0: none yet */
+	bool epilogue;         /* the algorithm adds the bias */
 	cublasLtMatmulAlgo_t algorithm;
 };
 
 struct gemm {
+	struct cublaslt lt;
 	cublasLtHandle_t handle;
 	void *workspace;
-	struct choice choices[N_CHOICES];
+	struct choice choices[N_SETS][SET]; /* in each, the last used comes first */
 };
+
+/* ---- opening --------------------------------------------------------------------------- */
+
+static int failed(const struct cublaslt *lt, cublasStatus_t status, const char *what, struct err *err)
+{
+	return err_set(err, ERR_DEVICE, "%s: %s (%s)", what, lt->GetStatusString(status),
+		lt->GetStatusName(status));
+}
+
+static int open_library(struct gemm *gemm, int ordinal, struct err *err)
+{
+	const char *tf32 = getenv("NVIDIA_TF32_OVERRIDE");
+	cublasStatus_t status;
+
+	if (tf32 && strcmp(tf32, "0") != 0)
+		return err_set(err, ERR_DEVICE,
+			"device \"cuda:%d\": expected NVIDIA_TF32_OVERRIDE to be unset or 0, found "
+			"\"%s\": cuBLASLt would round float32 to TF32",
+			ordinal, tf32);
+	TRY(cublaslt_open(&gemm->lt, ordinal, err));
+	status = gemm->lt.Create(&gemm->handle);
+	if (status != CUBLAS_STATUS_SUCCESS) {
+		gemm->handle = NULL;
+		return failed(&gemm->lt, status, "cublasLtCreate", err);
+	}
+	return cuda_check(cudaMalloc(&gemm->workspace, WORKSPACE), "device",
+		"cudaMalloc of cuBLASLt's workspace", err);
+fail:
+	return err->code;
+}
 
 int gemm_open(struct gemm **out, struct device *dev, struct err *err)
 {
 	struct gemm *gemm = (struct gemm *)calloc(1, sizeof *gemm);
-	cublasStatus_t status;
 
-	(void)dev;
 	*out = NULL;
 	if (!gemm)
 		return err_nomem(err, "the table of matrix products", sizeof *gemm);
-	status = cublasLtCreate(&gemm->handle);
-	if (status != CUBLAS_STATUS_SUCCESS) {
-		free(gemm);
-		return err_set(
-			err, ERR_DEVICE, "cublasLtCreate: %s", cublasLtGetStatusString(status));
-	}
-	if (cuda_check(cudaMalloc(&gemm->workspace, WORKSPACE), "device",
-		    "cudaMalloc of cuBLASLt's workspace", err)) {
-		gemm->workspace = NULL;
+	if (open_library(gemm, cuda_state_of(dev)->ordinal, err)) {
 		gemm_close(gemm);
 		return err->code;
 	}
@@ -69,49 +117,73 @@ void gemm_close(struct gemm *gemm)
 	if (!gemm)
 		return;
 	cudaFree(gemm->workspace);
-	cublasLtDestroy(gemm->handle);
+	if (gemm->handle)
+		gemm->lt.Destroy(gemm->handle);
 	free(gemm);
 }
 
-/* The largest power of two, up to 256, that divides the address. */
-static uint32_t alignment(const void *p)
-{
-	const uintptr_t bit = (uintptr_t)p & -(uintptr_t)p;
+/* ---- what was chosen before ------------------------------------------------------------ */
 
-	return bit == 0 || bit > 256 ? 256 : (uint32_t)bit;
+/* The largest power of two that divides the address of every row. The library knows the distance of
+ * rows too, but is not told more about their addresses than holds. */
+static uint32_t alignment(const void *p, size_t row_bytes)
+{
+	const uintptr_t bits = (uintptr_t)p | row_bytes | MOST_ALIGNMENT;
+
+	return (uint32_t)(bits & -bits);
 }
 
 static struct choice_key key_of(const struct product *p)
 {
-	struct choice_key key;
+	const size_t bytes = dtype_bytes(p->type);
+	struct choice_key key = {};
 
-	memset(&key, 0, sizeof key);
 	key.m = p->m;
 	key.n = p->n;
 	key.k = p->k;
 	key.lda = p->lda;
 	key.ldb = p->ldb;
 	key.ldc = p->ldc;
-	key.type = (uint32_t)p->type;
+	key.type = (uint64_t)p->type;
 	key.transpose_b = p->transpose_b;
-	key.has_bias = p->bias != NULL;
 	key.adds = p->beta != 0;
-	key.align_a = alignment(p->A);
-	key.align_b = alignment(p->B);
-	key.align_c = alignment(p->C);
-	key.align_bias = alignment(p->bias);
+	key.align_a = alignment(p->A, p->lda * bytes);
+	key.align_b = alignment(p->B, p->ldb * bytes);
+	key.align_c = alignment(p->C, p->ldc * sizeof(float));
+	if (p->bias && (uintptr_t)p->bias % BIAS_ALIGNMENT == 0)
+		key.align_bias = alignment(p->bias, 0);
 	return key;
 }
 
-static struct choice *place_of(struct gemm *gemm, const struct choice_key *key)
+static struct choice *set_of(struct gemm *gemm, const struct choice_key *key)
 {
 	const unsigned char *byte = (const unsigned char *)key;
 	uint64_t hash = 14695981039346656037u; /* FNV-1a */
 
 	for (size_t i = 0; i < sizeof *key; i++)
 		hash = (hash ^ byte[i]) * 1099511628211u;
-	return &gemm->choices[(hash ^ hash >> 32) % N_CHOICES];
+	return gemm->choices[(hash ^ hash >> 32) % N_SETS];
 }
+
+/* Puts a choice before the first n of its set. */
+static void put_first(struct choice *set, size_t n, struct choice choice)
+{
+	memmove(set + 1, set, n * sizeof *set);
+	set[0] = choice;
+}
+
+/* Moves the choice for the key to the front of its set. False: there is none. */
+static bool find_choice(struct choice *set, const struct choice_key *key)
+{
+	for (size_t i = 0; i < SET; i++)
+		if (memcmp(&set[i].key, key, sizeof *key) == 0) {
+			put_first(set, i, set[i]);
+			return true;
+		}
+	return false;
+}
+
+/* ---- a product in the library's words --------------------------------------------------- */
 
 /* The library's descriptors of one product, freed together. */
 struct descriptors {
@@ -120,18 +192,18 @@ struct descriptors {
 	cublasLtMatmulPreference_t preference;
 };
 
-static void descriptors_free(struct descriptors *d)
+static void descriptors_free(const struct cublaslt *lt, struct descriptors *d)
 {
 	if (d->product)
-		cublasLtMatmulDescDestroy(d->product);
+		lt->MatmulDescDestroy(d->product);
 	if (d->first)
-		cublasLtMatrixLayoutDestroy(d->first);
+		lt->MatrixLayoutDestroy(d->first);
 	if (d->second)
-		cublasLtMatrixLayoutDestroy(d->second);
+		lt->MatrixLayoutDestroy(d->second);
 	if (d->result)
-		cublasLtMatrixLayoutDestroy(d->result);
+		lt->MatrixLayoutDestroy(d->result);
 	if (d->preference)
-		cublasLtMatmulPreferenceDestroy(d->preference);
+		lt->MatmulPreferenceDestroy(d->preference);
 }
 
 static cudaDataType_t library_type(enum dtype type)
@@ -146,42 +218,41 @@ static cudaDataType_t library_type(enum dtype type)
 			status = (call); \
 	} while (0)
 
-static cublasStatus_t describe(const struct product *p, struct descriptors *d)
+static cublasStatus_t describe(
+	const struct cublaslt *lt, const struct product *p, bool with_bias, struct descriptors *d)
 {
 	const cudaDataType_t type = library_type(p->type);
 	const cublasOperation_t transpose = p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
-	const cublasLtEpilogue_t epilogue = p->bias ? CUBLASLT_EPILOGUE_BIAS
-						    : CUBLASLT_EPILOGUE_DEFAULT;
+	const cublasLtEpilogue_t epilogue = with_bias ? CUBLASLT_EPILOGUE_BIAS
+						      : CUBLASLT_EPILOGUE_DEFAULT;
 	cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
 
-	STEP(cublasLtMatmulDescCreate(&d->product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
-	STEP(cublasLtMatmulDescSetAttribute(
+	STEP(lt->MatmulDescCreate(&d->product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+	STEP(lt->MatmulDescSetAttribute(
 		d->product, CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof transpose));
-	STEP(cublasLtMatmulDescSetAttribute(
+	STEP(lt->MatmulDescSetAttribute(
 		d->product, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
-	if (p->bias)
-		STEP(cublasLtMatmulDescSetAttribute(
+	if (with_bias)
+		STEP(lt->MatmulDescSetAttribute(
 			d->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias));
-	STEP(cublasLtMatrixLayoutCreate(&d->first, type, p->transpose_b ? p->k : p->n,
+	STEP(lt->MatrixLayoutCreate(&d->first, type, p->transpose_b ? p->k : p->n,
 		p->transpose_b ? p->n : p->k, (int64_t)p->ldb));
-	STEP(cublasLtMatrixLayoutCreate(&d->second, type, p->k, p->m, (int64_t)p->lda));
-	STEP(cublasLtMatrixLayoutCreate(&d->result, CUDA_R_32F, p->n, p->m, (int64_t)p->ldc));
+	STEP(lt->MatrixLayoutCreate(&d->second, type, p->k, p->m, (int64_t)p->lda));
+	STEP(lt->MatrixLayoutCreate(&d->result, CUDA_R_32F, p->n, p->m, (int64_t)p->ldc));
 	return status;
 }
 
-static cublasStatus_t choose(struct gemm *gemm, const struct choice_key *key, struct descriptors *d,
-	cublasLtMatmulAlgo_t *algorithm)
+static cublasStatus_t propose(struct gemm *gemm, const struct choice_key *key,
+	struct descriptors *d, cublasLtMatmulHeuristicResult_t found[N_ASKED], int *n_found)
 {
+	const struct cublaslt *lt = &gemm->lt;
 	const uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_NONE |
 				 CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
 	const size_t workspace = WORKSPACE;
-	cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
-	cublasLtMatmulHeuristicResult_t found;
-	int n_found = 0;
+	cublasStatus_t status = lt->MatmulPreferenceCreate(&d->preference);
 
-	STEP(cublasLtMatmulPreferenceCreate(&d->preference));
 #define PREFER(attribute, value) \
-	STEP(cublasLtMatmulPreferenceSetAttribute( \
+	STEP(lt->MatmulPreferenceSetAttribute( \
 		d->preference, CUBLASLT_MATMUL_PREF_##attribute, &(value), sizeof(value)))
 	PREFER(MAX_WORKSPACE_BYTES, workspace);
 	PREFER(REDUCTION_SCHEME_MASK, schemes);
@@ -190,39 +261,139 @@ static cublasStatus_t choose(struct gemm *gemm, const struct choice_key *key, st
 	PREFER(MIN_ALIGNMENT_C_BYTES, key->align_c);
 	PREFER(MIN_ALIGNMENT_D_BYTES, key->align_c);
 #undef PREFER
-	STEP(cublasLtMatmulAlgoGetHeuristic(gemm->handle, d->product, d->first, d->second,
-		d->result, d->result, d->preference, 1, &found, &n_found));
-	if (status == CUBLAS_STATUS_SUCCESS && n_found == 0)
+	STEP(lt->MatmulAlgoGetHeuristic(gemm->handle, d->product, d->first, d->second, d->result,
+		d->result, d->preference, N_ASKED, found, n_found));
+	if (status == CUBLAS_STATUS_SUCCESS && *n_found == 0)
 		status = CUBLAS_STATUS_NOT_SUPPORTED;
-	STEP(found.state);
-	if (status == CUBLAS_STATUS_SUCCESS)
-		*algorithm = found.algo;
 	return status;
+}
+
+static cublasStatus_t multiply_by(struct gemm *gemm, const struct product *p,
+	const struct descriptors *d, const cublasLtMatmulAlgo_t *algorithm, cudaStream_t stream)
+{
+	const float alpha = 1;
+
+	return gemm->lt.Matmul(gemm->handle, d->product, &alpha, p->B, d->first, p->A, d->second,
+		&p->beta, p->C, d->result, p->C, d->result, algorithm, gemm->workspace, WORKSPACE,
+		stream);
+}
+
+/* ---- the bias, where the library does not add it ------------------------------------------ */
+
+/* One thread per element. */
+static __global__ void __launch_bounds__(BLOCK) add_bias_kernel(
+	float *C, size_t ldc, const float *bias, size_t n)
+{
+	const size_t j = (size_t)blockIdx.y * BLOCK + threadIdx.x;
+
+	if (j < n)
+		C[blockIdx.x * ldc + j] += bias[j];
+}
+
+static void add_bias(const struct product *p, cudaStream_t stream)
+{
+	GPU_LAUNCH(add_bias_kernel, dim3((unsigned)p->m, blocks_for(p->n, BLOCK)), BLOCK, 0, stream,
+		p->C, p->ldc, p->bias, p->n);
+}
+
+/* ---- products --------------------------------------------------------------------------- */
+
+/* Tries what the library proposes until one runs. */
+static cublasStatus_t try_proposals(struct gemm *gemm, const struct product *p, cudaStream_t stream,
+	struct choice *choice, int *n_tried)
+{
+	cublasLtMatmulHeuristicResult_t found[N_ASKED];
+	struct descriptors d = {};
+	int n_found = 0;
+	cublasStatus_t status = describe(&gemm->lt, p, choice->epilogue, &d);
+
+	STEP(propose(gemm, &choice->key, &d, found, &n_found));
+	for (int i = 0; i < n_found; i++) {
+		status = found[i].state;
+		STEP(multiply_by(gemm, p, &d, &found[i].algo, stream));
+		++*n_tried;
+		if (status == CUBLAS_STATUS_SUCCESS) {
+			choice->algorithm = found[i].algo;
+			break;
+		}
+	}
+	descriptors_free(&gemm->lt, &d);
+	return status;
+}
+
+/* Runs the product by the first algorithm that does, and says which. What is refused has not touched
+ * C. */
+static cublasStatus_t choose(struct gemm *gemm, const struct product *p, cudaStream_t stream,
+	struct choice *choice, int *n_tried)
+{
+	cublasStatus_t status;
+
+	choice->epilogue = choice->key.align_bias > 0;
+	status = try_proposals(gemm, p, stream, choice, n_tried);
+	if (status != CUBLAS_STATUS_SUCCESS && choice->epilogue) {
+		choice->epilogue = false;
+		status = try_proposals(gemm, p, stream, choice, n_tried);
+	}
+	return status;
+}
+
+static cublasStatus_t multiply_as_before(
+	struct gemm *gemm, const struct product *p, cudaStream_t stream, const struct choice *choice)
+{
+	struct descriptors d = {};
+	cublasStatus_t status = describe(&gemm->lt, p, choice->epilogue, &d);
+
+	STEP(multiply_by(gemm, p, &d, &choice->algorithm, stream));
+	descriptors_free(&gemm->lt, &d);
+	return status;
+}
+
+static int refused(const struct cublaslt *lt, const struct product *p, cublasStatus_t status,
+	int n_tried, struct err *err)
+{
+	char what[300];
+
+	snprintf(what, sizeof what,
+		"cuBLASLt: [%zu, %zu] = %s[%zu, %zu] times %s[%zu, %zu]%s in %s, rows %zu, %zu and "
+		"%zu elements apart: %d algorithms tried",
+		p->m, p->n, p->beta != 0 ? "itself + " : "", p->m, p->k,
+		p->transpose_b ? "transposed " : "", p->transpose_b ? p->n : p->k,
+		p->transpose_b ? p->k : p->n, p->bias ? " + bias" : "", dtype_name(p->type), p->ldc,
+		p->lda, p->ldb, n_tried);
+	return failed(lt, status, what, err);
 }
 
 int gemm_multiply(struct device *dev, const struct product *p, struct err *err)
 {
-	struct gemm *gemm = cuda_state_of(dev)->gemm;
+	const struct cuda_state *state = cuda_state_of(dev);
+	struct gemm *gemm = state->gemm;
 	const struct choice_key key = key_of(p);
-	struct choice *choice = place_of(gemm, &key);
-	struct descriptors d = {};
-	const float alpha = 1;
-	cublasStatus_t status = describe(p, &d);
+	struct choice *set = set_of(gemm, &key);
+	const bool clean = cudaPeekAtLastError() == cudaSuccess;
+	cublasStatus_t status;
+	int n_tried = 0;
 
-	if (status == CUBLAS_STATUS_SUCCESS &&
-		!(choice->taken && memcmp(&choice->key, &key, sizeof key) == 0)) {
-		choice->taken = false;
-		status = choose(gemm, &key, &d, &choice->algorithm);
-		choice->key = key;
-		choice->taken = status == CUBLAS_STATUS_SUCCESS;
+	if (find_choice(set, &key)) {
+		n_tried = 1;
+		status = multiply_as_before(gemm, p, state->stream, &set[0]);
+	} else if (state->recording) {
+		return err_set(err, ERR_INTERNAL,
+			"a product of [%zu, %zu] by [%zu, %zu] in %s while recording, that has not "
+			"run before",
+			p->m, p->k, p->k, p->n, dtype_name(p->type));
+	} else {
+		struct choice choice = {};
+
+		choice.key = key;
+		status = choose(gemm, p, state->stream, &choice, &n_tried);
+		if (status == CUBLAS_STATUS_SUCCESS)
+			put_first(set, SET - 1, choice);
 	}
-	STEP(cublasLtMatmul(gemm->handle, d.product, &alpha, p->B, d.first, p->A, d.second,
-		&p->beta, p->C, d.result, p->C, d.result, &choice->algorithm, gemm->workspace,
-		WORKSPACE, cuda_stream(dev)));
-	descriptors_free(&d);
+	if (clean)
+		cudaGetLastError(); /* of what was refused: reported here, or mended */
 	if (status != CUBLAS_STATUS_SUCCESS)
-		return err_set(err, ERR_DEVICE,
-			"cuBLASLt: product of [%zu, %zu] by [%zu, %zu] in %s: %s", p->m, p->k, p->k,
-			p->n, dtype_name(p->type), cublasLtGetStatusString(status));
+		return refused(&gemm->lt, p, status, n_tried, err);
+	if (p->bias && !set[0].epilogue)
+		add_bias(p, state->stream);
 	return 0;
 }

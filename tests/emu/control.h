@@ -21,7 +21,7 @@ void emu_set_order(enum emu_order order, uint64_t seed);
 /* Runs only one block of every grid: problems too large to run whole. -1: all. */
 void emu_set_only_block(int64_t block);
 
-/* What cudaMemGetInfo and cudaMalloc believe in. */
+/* What cudaMemGetInfo and cudaMalloc believe is free now. */
 void emu_set_memory(size_t bytes);
 
 /* Memory of the test's own that kernels may use as if it were the device's: an address space of which
@@ -38,6 +38,24 @@ struct emu_calls emu_calls_made(void);
 
 /* The n-th launch from now on is refused with cudaErrorInvalidConfiguration; 0: none is. */
 void emu_set_refused_launch(uint64_t n);
+
+/* What the library of matrix products does from now on. */
+enum emu_products {
+	EMU_PRODUCTS_WORK,
+	EMU_PRODUCTS_FIRST_REFUSED, /* the first of each list of algorithms, when it is run */
+	EMU_PRODUCTS_BIAS_REFUSED,  /* any with a bias, when it is run */
+	EMU_PRODUCTS_NO_BIAS,       /* no algorithm is found that adds a bias */
+	EMU_PRODUCTS_ALL_REFUSED,   /* any, when it is run */
+	EMU_PRODUCTS_NONE           /* no algorithm is found */
+};
+void emu_set_products(enum emu_products products);
+
+/* What has been asked of it so far: lists of algorithms; products that ran, those of them that added
+ * a bias, and those that were refused. */
+struct emu_product_calls {
+	uint64_t asked, run, with_bias, refused;
+};
+struct emu_product_calls emu_product_calls_made(void);
 
 /* The n-th broadcast from now on fails with ncclSystemError; 0: none does. */
 void emu_set_refused_broadcast(uint64_t n);

@@ -245,7 +245,7 @@ cudaError_t release(void *memory)
 
 void emu_set_memory(size_t bytes)
 {
-	memory_total = bytes;
+	memory_total = memory_used + bytes;
 }
 
 void emu_lend(const void *memory, size_t bytes)
@@ -279,6 +279,21 @@ bool is_device_memory(const void *p, size_t bytes)
 int device_ordinal()
 {
 	return device;
+}
+
+bool is_recording()
+{
+	return any_capturing;
+}
+
+void spoil_recording(cudaStream_t stream)
+{
+	stream->broken = true;
+}
+
+void leave_error(cudaError_t status)
+{
+	fails(status);
 }
 
 bool is_for_kernels(const void *p)
@@ -361,6 +376,11 @@ cudaError_t cudaGetLastError(void)
 
 	last_error = cudaSuccess;
 	return status;
+}
+
+cudaError_t cudaPeekAtLastError(void)
+{
+	return last_error;
 }
 
 const char *cudaGetErrorName(cudaError_t status)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * stream.h - the runtime's streams as the stand-in for NCCL uses them (nccl.cc).
+ * stream.h - the runtime as the stand-ins for libraries see it (nccl.cc, cublaslt.cc).
  */
 #ifndef SAENGINE_EMU_STREAM_H
 #define SAENGINE_EMU_STREAM_H
@@ -20,6 +20,14 @@ bool is_device_memory(const void *p, size_t bytes);
 
 /* cudaSetDevice's. */
 int device_ordinal();
+
+/* Whether any stream is being recorded; what a call that may not be recorded does to the one that
+ * is. */
+bool is_recording();
+void spoil_recording(cudaStream_t stream);
+
+/* What cudaGetLastError will say. */
+void leave_error(cudaError_t status);
 
 } // namespace emu
 

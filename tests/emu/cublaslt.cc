@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cublaslt.cc - a stand-in for cuBLASLt (include/cublasLt.h), and for the file that finds it
+ * (kernels/cuda/cublaslt.h). Products are plain loops, launched as a kernel like the others, so they
+ * keep their place in the stream and in graphs, and the harness sees what they read and write. Sums
+ * are float32, in order.
+ *
+ * As unhelpful as cuBLASLt may be: it proposes several algorithms, the fastest of which need
+ * addresses and distances of rows that are multiples of 16 bytes, or workspace; it proposes nothing
+ * while a graph is recorded; a call that is refused then spoils the recording, and any refused call
+ * leaves an error behind. control.h says what is refused. What on a GPU faults or gives varying bits
+ * ends the program (emu_fail): matrices less aligned than was promised, a bias that is not aligned
+ * to 16 bytes, sums whose order varies, TF32.
+ */
+#include "kernels/cuda/cublaslt.h"
+
+#include "host/base/size.h"
+#include "kernels/cuda/gpu.cuh"
+#include "tests/emu/control.h"
+#include "tests/emu/stream.h"
+
+struct cublasLtContext {
+	char unused;
+};
+
+struct emu_matmul {
+	cublasOperation_t transpose_a, transpose_b;
+	cublasLtEpilogue_t epilogue;
+	const float *bias;
+};
+
+struct emu_layout {
+	cudaDataType_t type;
+	uint64_t rows, cols;
+	int64_t ld;
+};
+
+struct emu_preference {
+	uint64_t workspace;
+	uint32_t schemes, align_a, align_b, align_c, align_d;
+};
+
+namespace
+{
+
+/* From the fastest on. What an algorithm is goes into its data[0], its rank in the list into
+ * data[1]. */
+enum kind { NONE, WIDE, SPLIT, PLAIN }; /* NONE: what nobody has proposed */
+
+const uint32_t WIDE_ALIGNMENT = 16;
+const size_t SPLIT_WORKSPACE = 1024;
+
+enum emu_products rules;
+struct emu_product_calls made;
+
+bool refuses(uint64_t rank, bool with_bias)
+{
+	switch (rules) {
+	case EMU_PRODUCTS_FIRST_REFUSED:
+		return rank == 0;
+	case EMU_PRODUCTS_BIAS_REFUSED:
+		return with_bias;
+	case EMU_PRODUCTS_ALL_REFUSED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* One that leaves its traces. */
+cublasStatus_t refuse(cudaStream_t stream, cublasStatus_t status)
+{
+	made.refused++;
+	emu::leave_error(cudaErrorInvalidConfiguration);
+	emu::spoil_recording(stream);
+	return status;
+}
+
+size_t bytes_of(cudaDataType_t type)
+{
+	return type == CUDA_R_32F ? 4 : 2;
+}
+
+/* Whether D = op(A) op(B) makes sense, and the library has it. */
+cublasStatus_t check(cublasLtMatmulDesc_t product, cublasLtMatrixLayout_t a,
+	cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d)
+{
+	const bool ta = product->transpose_a == CUBLAS_OP_T;
+	const bool tb = product->transpose_b == CUBLAS_OP_T;
+
+	for (cublasLtMatrixLayout_t m : {a, b, c, d})
+		if (m->rows == 0 || m->cols == 0 || m->ld < (int64_t)m->rows)
+			return CUBLAS_STATUS_INVALID_VALUE;
+	if ((ta ? a->cols : a->rows) != d->rows || (tb ? b->rows : b->cols) != d->cols ||
+		(ta ? a->rows : a->cols) != (tb ? b->cols : b->rows) || c->rows != d->rows ||
+		c->cols != d->cols)
+		return CUBLAS_STATUS_INVALID_VALUE;
+	if (a->type != b->type || c->type != CUDA_R_32F || d->type != CUDA_R_32F)
+		return CUBLAS_STATUS_NOT_SUPPORTED;
+	if (product->epilogue == CUBLASLT_EPILOGUE_BIAS && !product->bias)
+		return CUBLAS_STATUS_INVALID_VALUE;
+	return CUBLAS_STATUS_SUCCESS;
+}
+
+/* Whether every column, as the library sees a matrix, may be read in pieces of 16 bytes. */
+bool is_wide(cublasLtMatrixLayout_t m, uint32_t promised)
+{
+	return promised >= WIDE_ALIGNMENT && (size_t)m->ld * bytes_of(m->type) % WIDE_ALIGNMENT == 0;
+}
+
+void must_be_aligned(const char *what, const void *p, size_t bytes)
+{
+	if ((uintptr_t)p % bytes != 0)
+		emu_fail("cublasLtMatmul: %s at %p, its algorithm reads %zu bytes at a time", what,
+			p, bytes);
+}
+
+struct matrix {
+	const void *data;
+	uint64_t ld;
+	bool transposed;
+};
+
+struct product {
+	uint64_t m, n, k;
+	struct matrix A, B;
+	float alpha, beta;
+	const float *C;
+	uint64_t ldc;
+	float *D;
+	uint64_t ldd;
+	const float *bias;
+};
+
+/* Element (i, j) of op(M), by columns. */
+template <typename T> float at(const struct matrix *M, uint64_t i, uint64_t j)
+{
+	return to_float(((const T *)M->data)[M->transposed ? i * M->ld + j : j * M->ld + i]);
+}
+
+/* A block per column of D, its rows among the threads. */
+template <typename T> __global__ void product_kernel(const struct product p)
+{
+	const uint64_t j = blockIdx.x;
+
+	for (uint64_t i = threadIdx.x; i < p.m; i += blockDim.x) {
+		float sum = 0;
+
+		for (uint64_t l = 0; l < p.k; l++)
+			sum += at<T>(&p.A, i, l) * at<T>(&p.B, l, j);
+		sum *= p.alpha;
+		if (p.beta != 0)
+			sum += p.beta * p.C[j * p.ldc + i];
+		p.D[j * p.ldd + i] = sum + (p.bias ? p.bias[i] : 0);
+	}
+}
+
+template <typename T> void launch(const struct product *p, cudaStream_t stream)
+{
+	GPU_LAUNCH(product_kernel<T>, (unsigned)p->n, WARP, 0, stream, *p);
+}
+
+template <typename T> cublasStatus_t destroy(T *object)
+{
+	delete object;
+	return CUBLAS_STATUS_SUCCESS;
+}
+
+/* Reads an attribute of the size that it must have. */
+template <typename T> cublasStatus_t set(T *to, const void *value, size_t bytes)
+{
+	if (bytes != sizeof *to)
+		return CUBLAS_STATUS_INVALID_VALUE;
+	memcpy(to, value, bytes);
+	return CUBLAS_STATUS_SUCCESS;
+}
+
+} // namespace
+
+void emu_set_products(enum emu_products products)
+{
+	rules = products;
+}
+
+struct emu_product_calls emu_product_calls_made(void)
+{
+	return made;
+}
+
+int cublaslt_open(struct cublaslt *out, int, struct err *)
+{
+#define STAND_IN(name) out->name = cublasLt##name;
+	CUBLASLT_FUNCTIONS(STAND_IN)
+#undef STAND_IN
+	return 0;
+}
+
+cublasStatus_t cublasLtCreate(cublasLtHandle_t *out)
+{
+	*out = new cublasLtContext();
+	return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle)
+{
+	return destroy(handle);
+}
+
+const char *cublasLtGetStatusName(cublasStatus_t status)
+{
+	switch (status) {
+	case CUBLAS_STATUS_INVALID_VALUE:
+		return "CUBLAS_STATUS_INVALID_VALUE";
+	case CUBLAS_STATUS_EXECUTION_FAILED:
+		return "CUBLAS_STATUS_EXECUTION_FAILED";
+	case CUBLAS_STATUS_NOT_SUPPORTED:
+		return "CUBLAS_STATUS_NOT_SUPPORTED";
+	default:
+		return "a status";
+	}
+}
+
+const char *cublasLtGetStatusString(cublasStatus_t status)
+{
+	return status == CUBLAS_STATUS_NOT_SUPPORTED ? "not supported" : "not done";
+}
+
+cublasStatus_t cublasLtMatmulDescCreate(
+	cublasLtMatmulDesc_t *out, cublasComputeType_t compute, cudaDataType_t scale)
+{
+	if (compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F)
+		emu_fail("a product that computes in type %d, scaled in type %d", compute, scale);
+	*out = new emu_matmul{CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, nullptr};
+	return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t product)
+{
+	return destroy(product);
+}
+
+cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t product,
+	cublasLtMatmulDescAttributes_t attribute, const void *value, size_t bytes)
+{
+	switch (attribute) {
+	case CUBLASLT_MATMUL_DESC_TRANSA:
+		return set(&product->transpose_a, value, bytes);
+	case CUBLASLT_MATMUL_DESC_TRANSB:
+		return set(&product->transpose_b, value, bytes);
+	case CUBLASLT_MATMUL_DESC_EPILOGUE:
+		return set(&product->epilogue, value, bytes);
+	case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
+		return set(&product->bias, value, bytes);
+	}
+	return CUBLAS_STATUS_INVALID_VALUE;
+}
+
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *out, cudaDataType_t type,
+	uint64_t rows, uint64_t cols, int64_t ld)
+{
+	*out = new emu_layout{type, rows, cols, ld};
+	return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout)
+{
+	return destroy(layout);
+}
+
+cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *out)
+{
+	*out = new emu_preference{0, CUBLASLT_REDUCTION_SCHEME_MASK, 256, 256, 256, 256};
+	return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference)
+{
+	return destroy(preference);
+}
+
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
+	cublasLtMatmulPreferenceAttributes_t attribute, const void *value, size_t bytes)
+{
+	switch (attribute) {
+	case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES:
+		return set(&preference->workspace, value, bytes);
+	case CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK:
+		return set(&preference->schemes, value, bytes);
+	case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES:
+		return set(&preference->align_a, value, bytes);
+	case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES:
+		return set(&preference->align_b, value, bytes);
+	case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES:
+		return set(&preference->align_c, value, bytes);
+	case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES:
+		return set(&preference->align_d, value, bytes);
+	}
+	return CUBLAS_STATUS_INVALID_VALUE;
+}
+
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t product,
+	cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
+	cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference, int n_asked,
+	cublasLtMatmulHeuristicResult_t *found, int *n_found)
+{
+	const bool with_bias = product->epilogue == CUBLASLT_EPILOGUE_BIAS;
+	const cublasStatus_t status = check(product, a, b, c, d);
+	const auto propose = [=](enum kind kind) {
+		cublasLtMatmulHeuristicResult_t *next = &found[*n_found];
+
+		if (*n_found == n_asked)
+			return;
+		*next = {};
+		next->algo.data[0] = kind;
+		next->algo.data[1] = (uint64_t)*n_found;
+		next->workspaceSize = kind == SPLIT ? SPLIT_WORKSPACE : 0;
+		next->state = CUBLAS_STATUS_SUCCESS;
+		++*n_found;
+	};
+
+	made.asked++;
+	*n_found = 0;
+	if (n_asked <= 0)
+		return CUBLAS_STATUS_INVALID_VALUE;
+	if (status != CUBLAS_STATUS_SUCCESS)
+		return status;
+	if (emu::is_recording())
+		return CUBLAS_STATUS_INTERNAL_ERROR;
+	if (preference->schemes & ~CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE)
+		emu_fail("cuBLASLt may add parts in an order that varies: schemes %#x",
+			preference->schemes);
+	if (rules == EMU_PRODUCTS_NONE || (rules == EMU_PRODUCTS_NO_BIAS && with_bias))
+		return CUBLAS_STATUS_SUCCESS;
+	if (is_wide(a, preference->align_a) && is_wide(b, preference->align_b) &&
+		is_wide(c, preference->align_c) && is_wide(d, preference->align_d))
+		propose(WIDE);
+	if (preference->workspace >= SPLIT_WORKSPACE && preference->schemes != 0)
+		propose(SPLIT);
+	propose(PLAIN);
+	return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, const void *alpha,
+	const void *A, cublasLtMatrixLayout_t a, const void *B, cublasLtMatrixLayout_t b,
+	const void *beta, const void *C, cublasLtMatrixLayout_t c, void *D,
+	cublasLtMatrixLayout_t d, const cublasLtMatmulAlgo_t *algorithm, void *workspace,
+	size_t workspace_bytes, cudaStream_t stream)
+{
+	const bool with_bias = product->epilogue == CUBLASLT_EPILOGUE_BIAS;
+	const uint64_t kind = algorithm->data[0];
+	const size_t wide = kind == WIDE ? WIDE_ALIGNMENT : 1;
+	const cudaError_t before = cudaPeekAtLastError();
+	const struct product p = {d->rows, d->cols,
+		product->transpose_a == CUBLAS_OP_T ? a->rows : a->cols,
+		{A, (uint64_t)a->ld, product->transpose_a == CUBLAS_OP_T},
+		{B, (uint64_t)b->ld, product->transpose_b == CUBLAS_OP_T}, *(const float *)alpha,
+		*(const float *)beta, (const float *)C, (uint64_t)c->ld, (float *)D,
+		(uint64_t)d->ld, with_bias ? product->bias : nullptr};
+	const cublasStatus_t status = check(product, a, b, c, d);
+
+	if (status != CUBLAS_STATUS_SUCCESS)
+		return refuse(stream, status);
+	if (kind < WIDE || kind > PLAIN)
+		return refuse(stream, CUBLAS_STATUS_INVALID_VALUE);
+	if (refuses(algorithm->data[1], with_bias))
+		return refuse(stream, CUBLAS_STATUS_NOT_SUPPORTED);
+	if (kind == SPLIT && (workspace_bytes < SPLIT_WORKSPACE ||
+				     !emu::is_device_memory(workspace, SPLIT_WORKSPACE)))
+		emu_fail("cublasLtMatmul: a workspace of %zu bytes at %p", workspace_bytes,
+			workspace);
+	must_be_aligned("A", A, size_max(wide, bytes_of(a->type)));
+	must_be_aligned("B", B, size_max(wide, bytes_of(b->type)));
+	must_be_aligned("C", C, size_max(wide, sizeof(float)));
+	must_be_aligned("D", D, size_max(wide, sizeof(float)));
+	if (with_bias)
+		must_be_aligned("the bias", product->bias, 16);
+	made.with_bias += with_bias;
+	if (a->type == CUDA_R_32F)
+		launch<float>(&p, stream);
+	else if (a->type == CUDA_R_16BF)
+		launch<struct bf16>(&p, stream);
+	else
+		launch<struct f16>(&p, stream);
+	if (before == cudaSuccess && cudaPeekAtLastError() != cudaSuccess)
+		return CUBLAS_STATUS_EXECUTION_FAILED;
+	made.run++;
+	return CUBLAS_STATUS_SUCCESS;
+}
