@@ -63,10 +63,10 @@ static size_t layer_bindings(const struct arch *a, struct binding out[MAX_BINDIN
 	return n;
 }
 
-static int find_tensor(const struct model *m, const char *name, enum part part, size_t rows,
-	size_t cols, const struct file_tensor **out, struct err *err)
+static int find_tensor(const struct tensor_source *source, const char *name, enum part part,
+	size_t rows, size_t cols, const struct file_tensor **out, struct err *err)
 {
-	const struct file_tensor *t = safetensors_folder_find(m->files, name);
+	const struct file_tensor *t = source->find(source->context, name, rows, cols);
 	const bool fits = t &&
 		(part == VECTOR ? t->n_dims == 1 && t->shape[0] == cols
 				: t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == cols);
@@ -149,27 +149,27 @@ static int place_matrix(struct model *m, const struct file_tensor *t, struct ten
 }
 
 /* What is done with every tensor of the model: checked and weighed first, then placed. */
-typedef int visitor(struct model *m, const char *name, enum part part, size_t rows, size_t cols,
-	struct tensor *out, struct err *err);
+typedef int visitor(struct model *m, const struct tensor_source *source, const char *name,
+	enum part part, size_t rows, size_t cols, struct tensor *out, struct err *err);
 
-static int weigh(struct model *m, const char *name, enum part part, size_t rows, size_t cols,
-	struct tensor *out, struct err *err)
+static int weigh(struct model *m, const struct tensor_source *source, const char *name,
+	enum part part, size_t rows, size_t cols, struct tensor *out, struct err *err)
 {
 	const struct file_tensor *t = NULL;
 
 	(void)out;
-	if (find_tensor(m, name, part, rows, cols, &t, err))
+	if (find_tensor(source, name, part, rows, cols, &t, err))
 		return err->code;
 	m->bytes += part == VECTOR ? rows * cols * sizeof(float) : t->bytes;
 	return 0;
 }
 
-static int place(struct model *m, const char *name, enum part part, size_t rows, size_t cols,
-	struct tensor *out, struct err *err)
+static int place(struct model *m, const struct tensor_source *source, const char *name,
+	enum part part, size_t rows, size_t cols, struct tensor *out, struct err *err)
 {
 	const struct file_tensor *t = NULL;
 
-	if (find_tensor(m, name, part, rows, cols, &t, err))
+	if (find_tensor(source, name, part, rows, cols, &t, err))
 		return err->code;
 	return part == VECTOR ? place_vector(m, t, out, err) : place_matrix(m, t, out, err);
 }
@@ -178,51 +178,53 @@ static int place(struct model *m, const char *name, enum part part, size_t rows,
 static const char *const prefixes[] = {"model.", "language_model.model.", "model.language_model.",
 	""};
 
-static const char *find_prefix(const struct model *m)
+static const char *find_prefix(const struct arch *a, const struct tensor_source *source)
 {
 	char name[128];
 
 	for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
 		snprintf(name, sizeof name, "%sembed_tokens.weight", prefixes[i]);
-		if (safetensors_folder_find(m->files, name))
+		if (source->find(source->context, name, a->n_vocab, a->d_model))
 			return prefixes[i];
 	}
 	return prefixes[0]; /* for the message that the tensor is missing */
 }
 
 /* The unembedding is beside the model, not in it. */
-static const char *unembedding_name(const struct model *m)
+static const char *unembedding_name(const struct arch *a, const struct tensor_source *source)
 {
 	static const char inner[] = "language_model.lm_head.weight";
 
-	return safetensors_folder_find(m->files, inner) ? inner : "lm_head.weight";
+	return source->find(source->context, inner, a->n_vocab, a->d_model) ? inner
+									    : "lm_head.weight";
 }
 
-static int visit_all(struct model *m, visitor *visit, struct err *err)
+static int visit_all(
+	struct model *m, const struct tensor_source *source, visitor *visit, struct err *err)
 {
 	const struct arch *a = &m->arch;
-	const char *prefix = find_prefix(m);
+	const char *prefix = find_prefix(a, source);
 	struct binding bindings[MAX_BINDINGS];
 	const size_t n = layer_bindings(a, bindings);
 	char name[192];
 
 	snprintf(name, sizeof name, "%sembed_tokens.weight", prefix);
-	TRY(visit(m, name, MATRIX, a->n_vocab, a->d_model, &m->embedding, err));
+	TRY(visit(m, source, name, MATRIX, a->n_vocab, a->d_model, &m->embedding, err));
 	m->unembedding = m->embedding;
 	if (!a->tied_embedding)
-		TRY(visit(m, unembedding_name(m), MATRIX, a->n_vocab, a->d_model, &m->unembedding,
-			err));
+		TRY(visit(m, source, unembedding_name(a, source), MATRIX, a->n_vocab, a->d_model,
+			&m->unembedding, err));
 	for (size_t l = 0; l < a->n_layer; l++) {
 		for (size_t i = 0; i < n; i++) {
 			const struct binding *b = &bindings[i];
 
 			snprintf(name, sizeof name, "%slayers.%zu.%s", prefix, l, b->name);
-			TRY(visit(m, name, b->part, b->rows, b->cols,
+			TRY(visit(m, source, name, b->part, b->rows, b->cols,
 				(struct tensor *)((char *)&m->layers[l] + b->field), err));
 		}
 	}
 	snprintf(name, sizeof name, "%snorm.weight", prefix);
-	TRY(visit(m, name, VECTOR, 1, a->d_model, &m->final_norm, err));
+	TRY(visit(m, source, name, VECTOR, 1, a->d_model, &m->final_norm, err));
 	return 0;
 fail:
 	return err->code;
@@ -271,8 +273,8 @@ static int check_room(struct model *m, struct err *err)
 		device_description(m->dev), (double)m->bytes / 0x1p20, (double)available / 0x1p20);
 }
 
-int model_open(struct model **out, struct device *dev, const char *folder,
-	const struct model_options *options, struct err *err)
+int model_open_from(struct model **out, struct device *dev, const struct arch *arch,
+	const struct tensor_source *source, const struct model_options *options, struct err *err)
 {
 	struct model *m = calloc(1, sizeof *m);
 
@@ -280,7 +282,7 @@ int model_open(struct model **out, struct device *dev, const char *folder,
 	if (!m)
 		return err_nomem(err, "a model", sizeof *m);
 	m->dev = dev;
-	TRY(arch_read(&m->arch, folder, options->rope_original_context, err));
+	m->arch = *arch;
 	m->n_ctx = options->n_ctx ? options->n_ctx : m->arch.max_position;
 	if (!options->n_ctx && m->n_ctx > 8192)
 		m->n_ctx = 8192;
@@ -290,11 +292,9 @@ int model_open(struct model **out, struct device *dev, const char *folder,
 		err_nomem(err, "a model", m->arch.n_layer * sizeof *m->layers);
 		goto fail;
 	}
-	TRY(safetensors_folder_open(&m->files, folder, err));
-	if (visit_all(m, weigh, err) || check_room(m, err) || visit_all(m, place, err)) {
-		err_prefix(err, "%s", folder);
-		goto fail;
-	}
+	TRY(visit_all(m, source, weigh, err));
+	TRY(check_room(m, err));
+	TRY(visit_all(m, source, place, err));
 	for (int i = 0; i < ARCH_N_ROPES; i++)
 		if (m->arch.rope[i].theta > 0)
 			TRY(place_rope(m, &m->arch.rope[i], &m->rope[i], err));
@@ -303,6 +303,34 @@ int model_open(struct model **out, struct device *dev, const char *folder,
 fail:
 	model_close(m);
 	return err->code;
+}
+
+/* Files have shapes of their own. */
+static const struct file_tensor *find_in_files(
+	void *files, const char *name, size_t rows, size_t cols)
+{
+	(void)rows;
+	(void)cols;
+	return safetensors_folder_find(files, name);
+}
+
+int model_open(struct model **out, struct device *dev, const char *folder,
+	const struct model_options *options, struct err *err)
+{
+	struct safetensors_folder *files = NULL;
+	struct arch arch;
+
+	*out = NULL;
+	if (arch_read(&arch, folder, options->rope_original_context, err) ||
+		safetensors_folder_open(&files, folder, err))
+		return err->code;
+	if (model_open_from(
+		    out, dev, &arch, &(struct tensor_source){find_in_files, files}, options, err)) {
+		safetensors_folder_close(files);
+		return err_prefix(err, "%s", folder);
+	}
+	(*out)->files = files;
+	return 0;
 }
 
 void model_close(struct model *m)

@@ -8,6 +8,7 @@
 
 #include "host/model/arch.h"
 
+struct file_tensor;
 struct safetensors_folder;
 
 /* Matrices are weights in the type of the checkpoint, [out, in]; norms are vectors. */
@@ -34,7 +35,7 @@ struct model {
 	struct rope_table rope[ARCH_N_ROPES];
 	double embedding_scale;
 
-	struct safetensors_folder *files; /* mapped for as long as the model lives */
+	struct safetensors_folder *files; /* mapped for as long as the model lives; NULL = none */
 	void **owned;                     /* device memory to free */
 	size_t n_owned;
 	size_t bytes; /* of all weights as they are in the checkpoint */
@@ -53,6 +54,19 @@ struct model_options {
  * Errors: ERR_INPUT naming the tensor, expected and found; ERR_DEVICE. */
 int model_open(struct model **out, struct device *dev, const char *folder,
 	const struct model_options *options, struct err *err);
+
+/* Where a model's tensors come from: a checkpoint's files, or what a benchmark makes up. */
+struct tensor_source {
+	/* The tensor of that name, NULL where there is none, borrowed until the next call; its data
+	 * for as long as the model lives. rows and cols are the shape that the architecture wants
+	 * (rows 1: a vector), for sources that make tensors to measure; what comes is checked. */
+	const struct file_tensor *(*find)(void *context, const char *name, size_t rows, size_t cols);
+	void *context; /* borrowed */
+};
+
+/* The same for an architecture that is known, and tensors from anywhere. */
+int model_open_from(struct model **out, struct device *dev, const struct arch *arch,
+	const struct tensor_source *source, const struct model_options *options, struct err *err);
 
 /* Accepts NULL. */
 void model_close(struct model *model);
