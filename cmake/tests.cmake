@@ -136,6 +136,10 @@ if(NOT SAENGINE_SANITIZE)
     ENVIRONMENT PYTHON=${PYTHON3})
 endif()
 
+add_test(NAME loads COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_loads.py
+  $<TARGET_FILE:bench_loads> cpu abcd 2)
+set_tests_properties(loads PROPERTIES LABELS integration)
+
 # The two shipped models end to end; what their result files must show, and how other tools see
 # them. The runs are fixtures: they come first, and once.
 find_program(RSCRIPT Rscript)
