@@ -62,7 +62,7 @@ if(cuda) # compiled by make test-cuda, run on a GPU by make gpu-check
     COMMAND ${CMAKE_SOURCE_DIR}/tests/ptxas_table.sh $<TARGET_OBJECTS:kernels_cuda>)
   set_tests_properties(ptxas_table PROPERTIES LABELS cuda)
   add_executable(bench_cuda tests/bench_cuda.c)
-  target_link_libraries(bench_cuda PRIVATE test_support)
+  target_link_libraries(bench_cuda PRIVATE loads)
 endif()
 add_test(NAME ptxas_table_finds_spills COMMAND ${CMAKE_SOURCE_DIR}/tests/test_ptxas_table.sh)
 set_tests_properties(ptxas_table_finds_spills PROPERTIES LABELS unit)

@@ -1,204 +1,213 @@
 /* SPDX-License-Identifier: MIT
  *
- * bench_cuda.c - rates of the CUDA kernels at the sizes of Gemma 2 2B, against what the same card
- * does in the same process: a large bfloat16 product for arithmetic, a large copy for memory.
- * Medians of rounds; not a test.
+ * bench_cuda.c - rates of the CUDA kernels at the sizes of Gemma 2 2B and Llama 3.1 8B, beside what
+ * the same card does in the same rounds: a large product of bfloat16 operands for arithmetic, a large
+ * copy for memory. Medians of rounds; not a test.
  *
- *   build/cuda/bench_cuda [DEVICE [JSON]]       "cuda:0"; JSON: a file for the figures
+ *   bench_cuda [--device cuda:0] [--json FILE] [--seconds LIMIT] [--only TEXT] [--once] [--small]
+ *
+ * One row of `benches` is one line of the output, a JSON line in FILE as soon as it is known. Each row
+ * makes what it needs, and gives it back: one that does not fit the card is a line that says so.
+ * SAEs fire: thresholds are the quantile of their pre-activations that lets 100 features through, the
+ * L0 found is printed, and outside 30 to 300 there is an error instead of figures.
+ *
+ * --only: rows whose line holds TEXT. --once: a single call of each, no rates, for a profiler. --small:
+ * sizes at which the harness that runs kernels on the CPU is done in seconds (tests/emu).
  */
 #include "host/base/clock.h"
-#include "kernels/backend.h"
+#include "host/base/dtype.h"
+#include "kernels/cuda/gemm.h"
 #include "tests/bench_median.h"
-#include "tests/test.h"
+#include "tests/loads/random_saes.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-	ROUNDS = 9,
-	D = 2304,
-	D_FF = 9216,
-	HEADS = 8,
-	KV_HEADS = 4,
-	HEAD_DIM = 256,
-	VOCABULARY = 256000
-};
+enum { ROUNDS = 9, BLOCKS = 64, WANTED_L0 = 100, LEAST_L0 = 30, MOST_L0 = 300, K_STAR = 20 };
 
-static struct device *dev;
-static struct test_random random_numbers = {1};
+/* ---- sizes ----------------------------------------------------------------------------- */
 
-/* What one call of an op does, for its rate. */
-struct bench {
+struct sizes {
 	const char *name;
-	double flops, bytes;
-	int (*run)(struct err *err);
-	double seconds;
+	size_t d, d_ff, n_head, n_kv_head, head_dim, n_vocab;
+	double softcap;
+	bool plus_one;
+	enum activation activation;
 };
 
-static void stop(const struct err *err)
+/* How many rows a bench has, of a scale's. */
+enum amount { MANY, FEW, EIGHT, ONE, N_AMOUNTS };
+
+/* How many prompts attention reads, and how many tokens of each; or how many are behind a step. */
+enum prompts { LONG, SHORT, STEP_LONG, STEP_SHORT, N_PROMPTS };
+
+enum { N_WIDTHS = 3 };
+
+static const struct scale {
+	struct sizes models[2];
+	size_t rows[N_AMOUNTS];
+	size_t prompts[N_PROMPTS][2];
+	size_t widths[N_WIDTHS];
+	size_t square; /* of the product that stands for the card's peak, and half of the copy's side */
+} full = {{{"gemma2-2b", 2304, 9216, 8, 4, 256, 256000, 50, true, ACTIVATION_GELU_TANH},
+		  {"llama3-8b", 4096, 14336, 32, 8, 128, 128256, 0, false, ACTIVATION_SILU}},
+	{8192, 64, 8, 1}, {{8, 1024}, {200, 40}, {64, 1024}, {64, 168}}, {16384, 65536, 262144}, 8192},
+  small = {{{"small", 64, 128, 4, 2, 16, 512, 50, true, ACTIVATION_GELU_TANH},
+		   {"small too", 64, 128, 4, 2, 32, 512, 0, false, ACTIVATION_SILU}},
+	  {32, 16, 8, 1}, {{2, 24}, {4, 8}, {3, 24}, {3, 8}}, {512, 1024, 2048}, 32};
+
+/* ---- what a bench works on ------------------------------------------------------------- */
+
+/* What is measured now: memory, operands, and what a call does. Errors while it is made stay in
+ * `err`, and nothing more is made. */
+static struct {
+	struct device *dev;
+	struct stretch numbers, features;
+	void *blocks[BLOCKS]; /* device memory of the bench */
+	size_t n_blocks;
+	struct err *err;
+
+	struct tensor x, y, z, W, vector, tables[2];
+	struct attention heads;
+	struct rows rows;
+	struct keys keys;
+	struct tensor q, out, lse, dout, dq, dk, dv;
+	int32_t *ids;
+	struct sae_weights sae;
+	struct csr features_found, difference;
+	struct clamp_lists lists;
+	enum activation activation;
+	struct norm norm;
+	double flops, bytes; /* of a call */
+} w;
+
+static const struct tensor none;
+
+static void *allocate(size_t bytes)
 {
-	fprintf(stderr, "%s\n", err->text);
-	exit(err->code);
-}
+	void *memory = NULL;
 
-/* ---- what the ops work on -------------------------------------------------------------- */
-
-static void *send(const void *values, size_t bytes)
-{
-	struct err err;
-	void *memory;
-
-	if (device_alloc(dev, bytes, &memory, &err) ||
-		(values && device_upload(dev, memory, values, bytes, &err)))
-		stop(&err);
+	if (w.err->code || device_alloc(w.dev, bytes, &memory, w.err))
+		return NULL;
+	w.blocks[w.n_blocks++] = memory;
 	return memory;
 }
 
-/* Random in [-scale, scale), a stretch of a million numbers repeated. */
-static struct tensor make(enum dtype dtype, size_t rows, size_t cols, double scale)
+static void free_blocks(void)
 {
-	enum { STRETCH = 1 << 20 };
-	struct tensor t = {NULL, dtype, rows, cols};
-	const size_t n = tensor_count(t), size = dtype_bytes(dtype);
-	char *values = malloc(tensor_bytes(t));
+	while (w.n_blocks > 0)
+		device_free(w.dev, w.blocks[--w.n_blocks]);
+}
 
-	if (!values) {
-		perror("bench_cuda");
-		exit(1);
-	}
-	for (size_t i = 0; i < n && i < STRETCH; i++) {
-		const float value = (float)(scale * test_random_uniform(&random_numbers));
+/* Host values to device memory, from byte `at` on. */
+static void send(void *to, size_t at, const void *values, size_t bytes)
+{
+	if (!w.err->code)
+		device_upload(w.dev, (char *)to + at, values, bytes, w.err);
+}
+
+static void *sent(const void *values, size_t bytes)
+{
+	void *memory = allocate(bytes);
+
+	send(memory, 0, values, bytes);
+	return memory;
+}
+
+/* Numbers of a stretch times `scale`. */
+static struct tensor make(
+	const struct stretch *numbers, enum dtype dtype, size_t rows, size_t cols, double scale)
+{
+	struct tensor t = {NULL, dtype, rows, cols};
+	const size_t size = dtype_bytes(dtype), bytes = tensor_bytes(t);
+	char *values = malloc(STRETCH * size);
+
+	t.data = allocate(bytes);
+	if (!values)
+		err_nomem(w.err, "random numbers", STRETCH * size);
+	for (size_t i = 0; values && i < STRETCH; i++) {
+		const float value = (float)scale * numbers->values[i];
 		const uint16_t half = f32_to_bf16(value);
 
 		memcpy(values + i * size, size == 4 ? (const void *)&value : &half, size);
 	}
-	for (size_t i = STRETCH; i < n; i += STRETCH)
-		memcpy(values + i * size, values, (n - i < STRETCH ? n - i : STRETCH) * size);
-	t.data = send(values, tensor_bytes(t));
+	for (size_t at = 0; at < bytes; at += STRETCH * size)
+		send(t.data, at, values, bytes - at < STRETCH * size ? bytes - at : STRETCH * size);
 	free(values);
 	return t;
 }
 
-static int32_t *make_ids(size_t n, size_t below, size_t step)
+/* An activation. */
+static struct tensor activations(size_t rows, size_t cols)
 {
-	int32_t *ids = malloc(n * sizeof *ids), *sent;
+	return make(&w.numbers, DTYPE_F32, rows, cols, 1);
+}
 
-	if (!ids) {
-		perror("bench_cuda");
-		exit(1);
+/* A weight matrix whose products with activations have deviation 1. */
+static struct tensor weights(enum dtype dtype, size_t rows, size_t cols)
+{
+	return make(&w.features, dtype, rows, cols, 1 / sqrt((double)cols));
+}
+
+static struct tensor constant(size_t n, float value)
+{
+	float *values = malloc(n * sizeof *values);
+	struct tensor t = {NULL, DTYPE_F32, 1, n};
+
+	if (!values) {
+		err_nomem(w.err, "a vector", n * sizeof *values);
+		return t;
 	}
 	for (size_t i = 0; i < n; i++)
-		ids[i] = (int32_t)(i * step % below);
-	sent = send(ids, n * sizeof *ids);
+		values[i] = value;
+	t.data = sent(values, n * sizeof *values);
+	free(values);
+	return t;
+}
+
+/* first, first + step, ... modulo `period` (0: without end). */
+static int32_t *numbers(size_t n, size_t first, size_t step, size_t period)
+{
+	int32_t *ids = malloc(n * sizeof *ids), *on_device;
+
+	if (!ids) {
+		err_nomem(w.err, "numbers", n * sizeof *ids);
+		return NULL;
+	}
+	for (size_t i = 0; i < n; i++)
+		ids[i] = (int32_t)(period ? (first + i * step) % period : first + i * step);
+	on_device = sent(ids, n * sizeof *ids);
 	free(ids);
-	return sent;
+	return on_device;
 }
 
-static struct {
-	struct tensor square_a, square_w, square_y; /* 8192 x 8192 */
-	struct tensor x, x2, ff, ff2;               /* 8192 rows */
-	struct tensor W_up, W_down, E, vector;
-	struct tensor q, out, dq, dk, dv, lse, dout; /* 4096 rows: 16 prompts of 256 */
-	struct tensor cache_k, cache_v;
-	struct rows packed, steps; /* and 32 prompts at token 1024 */
-	struct keys packed_keys, cache;
-	struct tensor logits; /* 32 rows */
-	int32_t *ids;
-	struct sae_weights wide, narrow, few;
-	struct csr features;
-	struct clamp_lists lists;
-} w;
-
-static struct sae_weights make_sae(size_t n)
+/* Each number `repeat` times: 0, 0, ..., 1, 1, ... */
+static int32_t *repeated(size_t n, size_t repeat)
 {
-	struct sae_weights sae = {.W_enc_t = make(DTYPE_F32, n, D, 0.02)};
+	int32_t *ids = malloc(n * sizeof *ids), *on_device;
 
-	sae.b_enc = make(DTYPE_F32, 1, n, 0.1);
-	/* About one feature in a thousand: pre-activations have a deviation near 0.55 here. */
-	sae.threshold = make(DTYPE_F32, 1, n, 0);
-	{
-		float *high = malloc(n * sizeof *high);
-		struct err err;
-
-		for (size_t i = 0; high && i < n; i++)
-			high[i] = 1.7f;
-		if (!high || device_upload(dev, sae.threshold.data, high, n * sizeof *high, &err))
-			exit(1);
-		free(high);
+	if (!ids) {
+		err_nomem(w.err, "numbers", n * sizeof *ids);
+		return NULL;
 	}
-	sae.W_dec = make(DTYPE_F32, n, D, 0.02);
-	sae.b_dec = make(DTYPE_F32, 1, D, 0.1);
-	return sae;
+	for (size_t i = 0; i < n; i++)
+		ids[i] = (int32_t)(i / repeat);
+	on_device = sent(ids, n * sizeof *ids);
+	free(ids);
+	return on_device;
 }
 
-static void make_sequences(void)
-{
-	const size_t kv = (size_t)KV_HEADS * HEAD_DIM, q = (size_t)HEADS * HEAD_DIM;
-	int32_t seq[4096], pos[4096], start[32];
+/* ---- benches --------------------------------------------------------------------------- */
 
-	for (size_t i = 0; i < 4096; i++) {
-		seq[i] = (int32_t)(i / 256);
-		pos[i] = (int32_t)(i % 256);
-	}
-	for (size_t i = 0; i < 32; i++)
-		start[i] = (int32_t)(256 * i);
-	w.q = make(DTYPE_F32, 4096, q, 1);
-	w.out = make(DTYPE_F32, 4096, q, 1);
-	w.dout = make(DTYPE_F32, 4096, q, 1);
-	w.dq = make(DTYPE_F32, 4096, q, 1);
-	w.lse = make(DTYPE_F32, 4096, HEADS, 1);
-	w.cache_k = make(DTYPE_F32, 32 * 1024, kv, 1);
-	w.cache_v = make(DTYPE_F32, 32 * 1024, kv, 1);
-	w.dk = make(DTYPE_F32, 4096, kv, 1);
-	w.dv = make(DTYPE_F32, 4096, kv, 1);
-	w.packed = (struct rows){4096, send(seq, sizeof seq), send(pos, sizeof pos)};
-	w.packed_keys = (struct keys){tensor_rows(w.cache_k, 0, 0), tensor_rows(w.cache_v, 0, 0),
-		tensor_rows(w.cache_k, 0, 4096), tensor_rows(w.cache_v, 0, 4096),
-		send(start, sizeof start), 16};
-	for (size_t i = 0; i < 32; i++) {
-		seq[i] = (int32_t)i;
-		pos[i] = 1023;
-		start[i] = (int32_t)(1024 * i);
-	}
-	w.steps = (struct rows){32, send(seq, sizeof seq), send(pos, sizeof pos)};
-	w.cache = (struct keys){tensor_rows(w.cache_k, 0, 0), tensor_rows(w.cache_v, 0, 0),
-		w.cache_k, w.cache_v, send(start, sizeof start), 32};
-}
-
-static void make_all(void)
-{
-	enum { ENTRIES = 20, MOST = 8192 * 400 };
-	const int32_t start[] = {0, ENTRIES};
-	int32_t slot[ENTRIES];
-
-	w.square_a = make(DTYPE_F32, 8192, 8192, 1);
-	w.square_w = make(DTYPE_BF16, 8192, 8192, 1);
-	w.square_y = make(DTYPE_F32, 8192, 8192, 1);
-	w.x = make(DTYPE_F32, 8192, D, 1);
-	w.x2 = make(DTYPE_F32, 8192, D, 1);
-	w.ff = make(DTYPE_F32, 8192, D_FF, 1);
-	w.ff2 = make(DTYPE_F32, 8192, D_FF, 1);
-	w.W_up = make(DTYPE_BF16, D_FF, D, 0.02);
-	w.W_down = make(DTYPE_BF16, D, D_FF, 0.02);
-	w.E = make(DTYPE_BF16, VOCABULARY, D, 0.02);
-	w.vector = make(DTYPE_F32, 1, D, 1);
-	w.logits = make(DTYPE_F32, 32, VOCABULARY, 5);
-	w.ids = make_ids(8192, VOCABULARY, 31);
-	make_sequences();
-	w.wide = make_sae(65536);
-	w.narrow = make_sae(16384);
-	w.few = w.narrow;
-	w.few.W_enc_t.rows = w.few.W_dec.rows = w.few.b_enc.cols = w.few.threshold.cols = ENTRIES;
-	w.features = (struct csr){8192, MOST, send(NULL, 8193 * sizeof(int32_t)),
-		send(NULL, MOST * sizeof(int32_t)), make(DTYPE_F32, MOST, 1, 1)};
-	for (int32_t i = 0; i < ENTRIES; i++)
-		slot[i] = i;
-	w.lists = (struct clamp_lists){1, send(start, sizeof start), send(slot, sizeof slot),
-		make(DTYPE_F32, 1, ENTRIES, 1).data, make(DTYPE_F32, 1, ENTRIES, 1).data};
-}
-
-/* ---- the ops --------------------------------------------------------------------------- */
+/* What a row of the table is measured with. */
+struct task {
+	const struct sizes *m;
+	size_t n;          /* rows */
+	size_t prompts, tokens;
+	size_t d_sae;
+	enum dtype dtype;  /* of SAEs */
+};
 
 #define RUN(name, call) \
 	static int name(struct err *err) \
@@ -206,153 +215,601 @@ static void make_all(void)
 		return call; \
 	}
 
-static const struct attention heads = {HEADS, KV_HEADS, HEAD_DIM, 0.0625, 50, 4096};
-static const struct tensor none;
+/* -- products -- */
 
-static struct tensor top(struct tensor t, size_t n)
+RUN(run_linear, op_linear(w.dev, w.x, w.W, none, w.y, err))
+RUN(run_linear_backward, op_linear_backward(w.dev, w.y, w.W, 0, w.x, err))
+
+static void make_linear(size_t n, size_t in, size_t out)
 {
-	return tensor_rows(t, 0, n);
+	w.x = activations(n, in);
+	w.y = activations(n, out);
+	w.W = weights(DTYPE_BF16, out, in);
+	w.flops = 2.0 * (double)n * (double)in * (double)out;
+	w.bytes = 2.0 * (double)in * (double)out + 4.0 * (double)n * (double)(in + out);
 }
 
-static struct csr first_rows(size_t n)
+static void make_q(const struct task *t)
 {
-	struct csr f = w.features;
-
-	f.n_rows = n;
-	return f;
+	make_linear(t->n, t->m->d, t->m->n_head * t->m->head_dim);
 }
 
-static int encode(const struct sae_weights *sae, size_t n, struct err *err)
+static void make_kv(const struct task *t)
 {
-	struct csr f = first_rows(n);
-
-	return op_sae_encode(dev, sae, top(w.x, n), &f, err);
+	make_linear(t->n, t->m->d, t->m->n_kv_head * t->m->head_dim);
 }
 
-RUN(square, op_linear(dev, w.square_a, w.square_w, none, w.square_y, err))
-RUN(copy, op_copy(dev, w.square_a, w.square_y, err))
-RUN(up_8192, op_linear(dev, w.x, w.W_up, none, w.ff, err))
-RUN(down_8192, op_linear(dev, w.ff, w.W_down, none, w.x2, err))
-RUN(up_back, op_linear_backward(dev, w.ff, w.W_up, 0, w.x2, err))
-RUN(up_32, op_linear(dev, top(w.x, 32), w.W_up, none, top(w.ff, 32), err))
-RUN(up_1, op_linear(dev, top(w.x, 1), w.W_up, none, top(w.ff, 1), err))
-RUN(unembed_32, op_linear(dev, top(w.x, 32), w.E, none, w.logits, err))
-RUN(argmax, op_argmax(dev, w.logits, w.ids, err))
-RUN(norm, op_rmsnorm(dev, (struct norm){1e-6, true}, w.x, w.vector, w.x2, none, err))
-RUN(gated, op_gated(dev, ACTIVATION_GELU_TANH, w.ff, w.ff2, w.ff, err))
-RUN(ablate, op_ablate_direction(dev, w.vector, w.x2, err))
-RUN(attention_prefill, op_attention(dev, &heads, w.q, w.packed, &w.packed_keys, w.out, w.lse, err))
-RUN(attention_back, op_attention_backward(dev, &heads, w.q, w.packed, &w.packed_keys, w.out, w.lse,
-			    w.dout, w.dq, w.dk, w.dv, err))
-RUN(attention_decode,
-	op_attention(dev, &heads, top(w.q, 32), w.steps, &w.cache, top(w.out, 32), none, err))
-RUN(encode_wide, encode(&w.wide, 8192, err))
-RUN(encode_narrow, encode(&w.narrow, 8192, err))
-RUN(encode_wide_32, encode(&w.wide, 32, err))
-RUN(clamp_32, op_clamp_features(dev, &w.few, &w.lists, w.steps, none, top(w.x2, 32), err))
-
-static int attribute(struct err *err)
+static void make_up(const struct task *t)
 {
-	struct csr f = first_rows(8192);
-
-	return op_csr_attribute(dev, w.wide.W_dec, w.x, none, &f, err);
+	make_linear(t->n, t->m->d, t->m->d_ff);
 }
 
-#define PRODUCT(n, in, out, weight_bytes) \
-	2.0 * (n) * (in) * (out), (double)(weight_bytes) * (in) * (out) + 4.0 * (n) * ((in) + (out))
+static void make_down(const struct task *t)
+{
+	make_linear(t->n, t->m->d_ff, t->m->d);
+}
 
-static struct bench benches[] = {
-	{"product, 8192 x 8192 x 8192, bfloat16", PRODUCT(8192, 8192, 8192, 2), square, 0},
-	{"copy, 256 MiB", 0, 2.0 * 8192 * 8192 * 4, copy, 0},
-	{"up projection, 8192 rows", PRODUCT(8192, D, D_FF, 2), up_8192, 0},
-	{"down projection, 8192 rows", PRODUCT(8192, D_FF, D, 2), down_8192, 0},
-	{"up projection backward, 8192 rows", PRODUCT(8192, D_FF, D, 2), up_back, 0},
-	{"up projection, 32 rows", PRODUCT(32, D, D_FF, 2), up_32, 0},
-	{"up projection, 1 row", PRODUCT(1, D, D_FF, 2), up_1, 0},
-	{"unembedding, 32 rows", PRODUCT(32, D, VOCABULARY, 2), unembed_32, 0},
-	{"argmax, 32 rows", 0, 4.0 * 32 * VOCABULARY, argmax, 0},
-	{"rmsnorm, 8192 rows", 0, 8.0 * 8192 * D, norm, 0},
-	{"gated gelu, 8192 rows", 0, 12.0 * 8192 * D_FF, gated, 0},
-	{"ablate direction, 8192 rows", 0, 8.0 * 8192 * D, ablate, 0},
-	{"attention, 16 prompts of 256", 4.0 * 16 * 256 * 128.5 * HEADS *HEAD_DIM,
-		4.0 * 4096 * HEAD_DIM *(2 * HEADS + 2 * KV_HEADS), attention_prefill, 0},
-	{"attention backward, 16 prompts of 256", 10.0 * 16 * 256 * 128.5 * HEADS *HEAD_DIM,
-		4.0 * 4096 * HEAD_DIM *(4 * HEADS + 4 * KV_HEADS), attention_back, 0},
-	{"attention of a step, 32 prompts at 1024", 4.0 * 32 * 1024 * HEADS *HEAD_DIM,
-		8.0 * 32 * 1024 * KV_HEADS *HEAD_DIM, attention_decode, 0},
-	{"sae_encode, 8192 rows, 65536 features", PRODUCT(8192, D, 65536, 4), encode_wide, 0},
-	{"csr_attribute on its entries", 0, 0, attribute, 0},
-	{"sae_encode, 8192 rows, 16384 features", PRODUCT(8192, D, 16384, 4), encode_narrow, 0},
-	{"sae_encode, 32 rows, 65536 features", PRODUCT(32, D, 65536, 4), encode_wide_32, 0},
-	{"clamp 20 features, 32 rows", 4.0 * 32 * 20 * D, 8.0 * 20 * D, clamp_32, 0},
+static void make_unembedding(const struct task *t)
+{
+	make_linear(t->n, t->m->d, t->m->n_vocab);
+}
+
+/* -- rows -- */
+
+RUN(run_norm, op_rmsnorm(w.dev, w.norm, w.x, w.vector, w.y, none, err))
+RUN(run_gated, op_gated(w.dev, w.activation, w.x, w.y, w.z, err))
+RUN(run_rope, op_rope(w.dev, w.heads.head_dim, 1, w.tables[0], w.tables[1], w.ids, w.x, err))
+RUN(run_ablate, op_ablate_direction(w.dev, w.vector, w.x, err))
+RUN(run_argmax, op_argmax(w.dev, w.x, w.ids, err))
+
+static void make_norm(const struct task *t)
+{
+	w.x = activations(t->n, t->m->d);
+	w.y = activations(t->n, t->m->d);
+	w.vector = constant(t->m->d, t->m->plus_one ? 0 : 1);
+	w.norm = (struct norm){1e-6, t->m->plus_one};
+	w.bytes = 8.0 * (double)tensor_count(w.x);
+}
+
+static void make_gated(const struct task *t)
+{
+	w.x = activations(t->n, t->m->d_ff);
+	w.y = activations(t->n, t->m->d_ff);
+	w.z = activations(t->n, t->m->d_ff);
+	w.activation = t->m->activation;
+	w.bytes = 12.0 * (double)tensor_count(w.x);
+}
+
+static void make_rope(const struct task *t)
+{
+	enum { POSITIONS = 1024 };
+
+	w.x = activations(t->n, t->m->n_head * t->m->head_dim);
+	w.heads.head_dim = t->m->head_dim;
+	w.tables[0] = tensor_view(constant(POSITIONS * t->m->head_dim / 2, 0.6f), POSITIONS,
+		t->m->head_dim / 2);
+	w.tables[1] = tensor_view(constant(POSITIONS * t->m->head_dim / 2, 0.8f), POSITIONS,
+		t->m->head_dim / 2);
+	w.ids = numbers(t->n, 0, 1, POSITIONS);
+	w.bytes = 8.0 * (double)tensor_count(w.x);
+}
+
+static void make_ablate(const struct task *t)
+{
+	w.x = activations(t->n, t->m->d);
+	w.vector = constant(t->m->d, 1 / sqrtf((float)t->m->d));
+	w.bytes = 8.0 * (double)tensor_count(w.x);
+}
+
+static void make_argmax(const struct task *t)
+{
+	w.x = activations(t->n, t->m->n_vocab);
+	w.ids = numbers(t->n, 0, 1, 0);
+	w.bytes = 4.0 * (double)tensor_count(w.x);
+}
+
+/* -- attention -- */
+
+RUN(run_attention, op_attention(w.dev, &w.heads, w.q, w.rows, &w.keys, w.out, w.lse, err))
+RUN(run_attention_backward,
+	op_attention_backward(w.dev, &w.heads, w.q, w.rows, &w.keys, w.out, w.lse, w.dout, w.dq, w.dk,
+		w.dv, err))
+
+/* n rows; keys of `prompts` sequences of `tokens`. */
+static void make_heads(const struct task *t, size_t n)
+{
+	const struct sizes *m = t->m;
+	const size_t q = m->n_head * m->head_dim, kv = m->n_kv_head * m->head_dim;
+	const size_t n_keys = t->prompts * t->tokens;
+
+	w.heads = (struct attention){m->n_head, m->n_kv_head, m->head_dim,
+		1 / sqrt((double)m->head_dim), m->softcap, 4096};
+	w.q = activations(n, q);
+	w.out = activations(n, q);
+	w.keys = (struct keys){.k = activations(n_keys, kv), .v = activations(n_keys, kv),
+		.start = numbers(t->prompts, 0, t->tokens, 0), .n_seq = t->prompts};
+	w.keys.prefix_k = tensor_rows(w.keys.k, 0, 0);
+	w.keys.prefix_v = tensor_rows(w.keys.v, 0, 0);
+}
+
+static void make_prefill(const struct task *t)
+{
+	const size_t n = t->prompts * t->tokens, kv = t->m->n_kv_head * t->m->head_dim;
+	const double pairs = (double)n * (double)(t->tokens + 1) / 2;
+
+	make_heads(t, n);
+	w.lse = make(&w.numbers, DTYPE_F32, n, t->m->n_head, 1);
+	w.rows = (struct rows){n, repeated(n, t->tokens), numbers(n, 0, 1, t->tokens)};
+	w.flops = 4.0 * pairs * (double)w.q.cols;
+	w.bytes = 8.0 * (double)n * (double)(w.q.cols + kv);
+}
+
+static void make_prefill_backward(const struct task *t)
+{
+	const size_t n = t->prompts * t->tokens, kv = t->m->n_kv_head * t->m->head_dim;
+
+	make_prefill(t);
+	w.dout = activations(n, w.q.cols);
+	w.dq = activations(n, w.q.cols);
+	w.dk = activations(n, kv);
+	w.dv = activations(n, kv);
+	if (!w.err->code)
+		run_attention(w.err); /* what it left in out and lse is read */
+	w.flops *= 2.5;
+	w.bytes *= 2;
+}
+
+static void make_step(const struct task *t)
+{
+	make_heads(t, t->prompts);
+	w.rows = (struct rows){t->prompts, numbers(t->prompts, 0, 1, 0),
+		numbers(t->prompts, t->tokens - 1, 0, 0)};
+	w.flops = 4.0 * (double)t->prompts * (double)t->tokens * (double)w.q.cols;
+	w.bytes = 2.0 * (double)tensor_bytes(w.keys.k);
+}
+
+/* -- SAEs -- */
+
+RUN(run_encode, op_sae_encode(w.dev, &w.sae, w.x, &w.features_found, err))
+RUN(run_decode, op_sae_decode(w.dev, &w.sae, none, &w.features_found, w.y, err))
+RUN(run_difference,
+	op_csr_difference(w.dev, &w.features_found, &w.features_found, &w.difference, err))
+RUN(run_attribute, op_csr_attribute(w.dev, w.sae.W_dec, w.y, none, &w.features_found, err))
+RUN(run_cosine, op_row_cosine(w.dev, w.sae.W_dec, w.vector, w.y, err))
+RUN(run_clamp, op_clamp_features(w.dev, &w.sae, &w.lists, w.rows, none, w.x, err))
+
+static struct csr make_csr(size_t n_rows)
+{
+	const size_t capacity = n_rows * 4 * WANTED_L0;
+
+	return (struct csr){n_rows, capacity, numbers(n_rows + 1, 0, 0, 0),
+		numbers(capacity, 0, 0, 0),
+		{allocate(capacity * sizeof(float)), DTYPE_F32, capacity, 1}};
+}
+
+static void make_encoder(const struct task *t, size_t n_features)
+{
+	const double deviation = 1;
+	const double threshold = random_saes_threshold(&deviation, 1, t->d_sae, WANTED_L0);
+
+	w.sae = (struct sae_weights){.W_enc_t = weights(t->dtype, n_features, t->m->d),
+		.b_enc = constant(n_features, 0),
+		.threshold = constant(n_features, (float)threshold)};
+}
+
+static void make_encode(const struct task *t)
+{
+	const double n = (double)t->n, d = (double)t->m->d, d_sae = (double)t->d_sae;
+
+	make_encoder(t, t->d_sae);
+	w.x = activations(t->n, t->m->d);
+	w.features_found = make_csr(t->n);
+	w.flops = 2 * n * d * d_sae;
+	w.bytes = (double)dtype_bytes(t->dtype) * d * d_sae + 4 * n * d;
+}
+
+static double entries_bytes(const struct task *t)
+{
+	return (double)t->n * WANTED_L0 * (double)(t->m->d * dtype_bytes(t->dtype));
+}
+
+/* Features of x, and a decoder: the bytes are its rows, once for each entry. */
+static void make_entries(const struct task *t)
+{
+	make_encode(t);
+	w.sae.W_dec = weights(t->dtype, t->d_sae, t->m->d);
+	w.sae.b_dec = constant(t->m->d, 0);
+	w.y = activations(t->n, t->m->d);
+	if (!w.err->code)
+		run_encode(w.err);
+	w.flops = 2.0 * (double)t->n * WANTED_L0 * (double)t->m->d;
+	w.bytes = entries_bytes(t) + 4.0 * (double)tensor_count(w.x);
+}
+
+static void make_difference(const struct task *t)
+{
+	make_encode(t);
+	w.difference = make_csr(t->n);
+	if (!w.err->code)
+		run_encode(w.err);
+	w.flops = 0;
+	w.bytes = (double)t->n * WANTED_L0 * 3 * 8;
+}
+
+static void make_cosine(const struct task *t)
+{
+	w.sae.W_dec = weights(t->dtype, t->d_sae, t->m->d);
+	w.vector = constant(t->m->d, 1);
+	w.y = activations(t->d_sae, 1);
+	w.flops = 4.0 * (double)t->d_sae * (double)t->m->d;
+	w.bytes = (double)tensor_bytes(w.sae.W_dec);
+}
+
+static void make_clamp(const struct task *t, size_t n_lists)
+{
+	const size_t n = n_lists * K_STAR;
+
+	make_encoder(t, n);
+	w.sae.W_dec = weights(t->dtype, n, t->m->d);
+	w.x = activations(t->n, t->m->d);
+	w.rows = (struct rows){t->n, numbers(t->n, 0, 1, 0), numbers(t->n, 0, 0, 0)};
+	w.lists = (struct clamp_lists){n_lists, numbers(n_lists + 1, 0, K_STAR, 0),
+		numbers(n, 0, 1, 0), constant(n, 0).data, constant(n, 1).data};
+	w.flops = 4.0 * (double)t->n * K_STAR * (double)t->m->d;
+	w.bytes = 2.0 * (double)tensor_bytes(w.sae.W_dec) + 8.0 * (double)tensor_count(w.x);
+}
+
+static void make_clamp_one(const struct task *t)
+{
+	make_clamp(t, 1);
+}
+
+static void make_clamp_each(const struct task *t)
+{
+	make_clamp(t, t->n);
+}
+
+/* -- the table -- */
+
+enum kind {
+	OF_ROWS,     /* rows */
+	OF_PROMPTS,  /* prompts */
+	OF_FEATURES, /* rows, and SAEs in float32 and in bfloat16 */
+	OF_16        /* the same, in bfloat16 only */
+};
+
+static const struct bench {
+	const char *name;
+	void (*make)(const struct task *);
+	int (*run)(struct err *);
+	enum kind kind;
+	enum amount rows;
+	enum prompts prompts;
+	int width; /* of the SAE */
+} benches[] = {
+	{"q projection", make_q, run_linear, OF_ROWS, MANY, 0, 0},
+	{"k projection", make_kv, run_linear, OF_ROWS, MANY, 0, 0},
+	{"up projection", make_up, run_linear, OF_ROWS, MANY, 0, 0},
+	{"down projection", make_down, run_linear, OF_ROWS, MANY, 0, 0},
+	{"up projection backward", make_up, run_linear_backward, OF_ROWS, MANY, 0, 0},
+	{"down projection backward", make_down, run_linear_backward, OF_ROWS, MANY, 0, 0},
+	{"up projection", make_up, run_linear, OF_ROWS, FEW, 0, 0},
+	{"down projection", make_down, run_linear, OF_ROWS, FEW, 0, 0},
+	{"up projection", make_up, run_linear, OF_ROWS, ONE, 0, 0},
+	{"down projection", make_down, run_linear, OF_ROWS, ONE, 0, 0},
+	{"unembedding", make_unembedding, run_linear, OF_ROWS, FEW, 0, 0},
+	{"argmax", make_argmax, run_argmax, OF_ROWS, FEW, 0, 0},
+	{"attention", make_prefill, run_attention, OF_PROMPTS, 0, LONG, 0},
+	{"attention", make_prefill, run_attention, OF_PROMPTS, 0, SHORT, 0},
+	{"attention backward", make_prefill_backward, run_attention_backward, OF_PROMPTS, 0, SHORT, 0},
+	{"attention of a step", make_step, run_attention, OF_PROMPTS, 0, STEP_LONG, 0},
+	{"attention of a step", make_step, run_attention, OF_PROMPTS, 0, STEP_SHORT, 0},
+	{"rmsnorm", make_norm, run_norm, OF_ROWS, MANY, 0, 0},
+	{"rmsnorm", make_norm, run_norm, OF_ROWS, FEW, 0, 0},
+	{"gated", make_gated, run_gated, OF_ROWS, MANY, 0, 0},
+	{"rope", make_rope, run_rope, OF_ROWS, MANY, 0, 0},
+	{"ablate direction", make_ablate, run_ablate, OF_ROWS, MANY, 0, 0},
+	{"sae_encode", make_encode, run_encode, OF_FEATURES, MANY, 0, 0},
+	{"sae_encode", make_encode, run_encode, OF_FEATURES, MANY, 0, 1},
+	{"sae_encode", make_encode, run_encode, OF_FEATURES, MANY, 0, 2},
+	{"sae_encode", make_encode, run_encode, OF_FEATURES, FEW, 0, 1},
+	{"sae_encode", make_encode, run_encode, OF_16, EIGHT, 0, 1},
+	{"sae_encode", make_encode, run_encode, OF_16, EIGHT, 0, 2},
+	{"sae_decode", make_entries, run_decode, OF_FEATURES, MANY, 0, 1},
+	{"csr_difference", make_difference, run_difference, OF_16, MANY, 0, 1},
+	{"csr_attribute", make_entries, run_attribute, OF_FEATURES, MANY, 0, 1},
+	{"row_cosine", make_cosine, run_cosine, OF_FEATURES, ONE, 0, 1},
+	{"clamp 20 features", make_clamp_one, run_clamp, OF_FEATURES, FEW, 0, 1},
+	{"clamp 20 of each row", make_clamp_each, run_clamp, OF_FEATURES, FEW, 0, 1},
+	{"clamp 20 features", make_clamp_one, run_clamp, OF_16, MANY, 0, 1},
 };
 enum { N_BENCHES = sizeof benches / sizeof *benches };
 
-/* A round is as many calls as fill some milliseconds, waited for once. */
-static void run_bench(struct bench *b)
+/* ---- measuring ------------------------------------------------------------------------- */
+
+static struct {
+	const char *device, *json, *only;
+	double seconds, start;
+	bool once;
+	const struct scale *scale;
+} options;
+
+/* What the card does at best: operands as the library wants them, and 256 MiB from place to place. */
+static struct {
+	struct product product;
+	struct tensor from, to;
+} peak;
+
+static int run_product(struct err *err)
 {
-	double seconds[ROUNDS];
-	int calls = 1;
-	struct err err;
-
-	for (int round = -2; round < ROUNDS; round++) { /* two to warm up */
-		const double start = clock_seconds();
-
-		for (int i = 0; i < calls; i++)
-			if (b->run(&err))
-				stop(&err);
-		if (device_wait(dev, &err))
-			stop(&err);
-		if (round == -1)
-			calls = 1 + (int)fmin(200, 0.005 / (clock_seconds() - start));
-		else if (round >= 0)
-			seconds[round] = (clock_seconds() - start) / calls;
-	}
-	b->seconds = median(seconds, ROUNDS);
+	return gemm_multiply(w.dev, &peak.product, err);
 }
 
-static void write_json(FILE *file)
+static int run_copy(struct err *err)
 {
-	fprintf(file, "{\"device\": \"%s\", \"kernels\": [\n", device_description(dev));
-	for (size_t i = 0; i < N_BENCHES; i++)
-		fprintf(file,
-			"  {\"name\": \"%s\", \"seconds\": %.9g, \"flops\": %.9g, \"bytes\": "
-			"%.9g}%s\n",
-			benches[i].name, benches[i].seconds, benches[i].flops, benches[i].bytes,
-			i + 1 < N_BENCHES ? "," : "");
-	fprintf(file, "]}\n");
+	return op_copy(w.dev, peak.from, peak.to, err);
+}
+
+/* Memory of its own, until the end. */
+static int make_peak(struct err *err)
+{
+	const size_t n = options.scale->square;
+
+	err_clear(err);
+	w.err = err;
+	peak.from = activations(n, n);
+	peak.to = activations(n, n);
+	peak.product = (struct product){.m = n, .n = n, .k = n, .type = DTYPE_BF16,
+		.A = make(&w.numbers, DTYPE_BF16, n, n, 1).data, .lda = n,
+		.B = weights(DTYPE_BF16, n, n).data, .ldb = n, .transpose_b = true,
+		.C = allocate(n * n * sizeof(float)), .ldc = n};
+	w.n_blocks = 0;
+	return err->code;
+}
+
+/* Calls waited for once. */
+static int time_calls(int (*run)(struct err *), int calls, double *seconds, struct err *err)
+{
+	const double start = clock_seconds();
+
+	for (int i = 0; i < calls; i++)
+		TRY(run(err));
+	TRY(device_wait(w.dev, err));
+	*seconds = (clock_seconds() - start) / calls;
+	return 0;
+fail:
+	return err->code;
+}
+
+struct times {
+	double op, product, copy; /* seconds, medians */
+};
+
+/* Op, product and copy in turn. A round is as many calls as fill some milliseconds. */
+static int measure(int (*run)(struct err *), struct times *out, struct err *err)
+{
+	double op[ROUNDS], product[ROUNDS], copy[ROUNDS], first;
+	int calls;
+
+	TRY(time_calls(run, 1, &first, err)); /* algorithms are chosen, scratch memory grows */
+	TRY(time_calls(run_product, 1, &first, err));
+	TRY(time_calls(run, 1, &first, err));
+	calls = 1 + (int)fmin(200, 0.004 / first);
+	for (int round = 0; round < ROUNDS; round++) {
+		TRY(time_calls(run, calls, &op[round], err));
+		TRY(time_calls(run_product, 2, &product[round], err));
+		TRY(time_calls(run_copy, 8, &copy[round], err));
+	}
+	*out = (struct times){median(op, ROUNDS), median(product, ROUNDS), median(copy, ROUNDS)};
+	return 0;
+fail:
+	return err->code;
+}
+
+/* Mean number of features; 0 where the bench finds none. */
+static int find_l0(double *l0, struct err *err)
+{
+	const struct csr *f = &w.features_found;
+	int32_t entries;
+
+	*l0 = 0;
+	if (f->n_rows == 0)
+		return 0;
+	if (device_download(w.dev, &entries, f->indptr + f->n_rows, sizeof entries, err))
+		return err->code;
+	*l0 = (double)entries / (double)f->n_rows;
+	if (*l0 >= LEAST_L0 && *l0 <= MOST_L0)
+		return 0;
+	return err_set(err, ERR_INTERNAL, "expected an L0 from %d to %d, found %.1f: no figures",
+		LEAST_L0, MOST_L0, *l0);
+}
+
+/* ---- lines ----------------------------------------------------------------------------- */
+
+static FILE *json;
+
+static void say_times(const char *label, const struct times *t, double l0)
+{
+	const double n = (double)options.scale->square;
+	const double product = 2 * n * n * n / t->product, copy = 8 * n * n / t->copy;
+	const double share = fmax(w.flops / product, w.bytes / copy) / t->op;
+	char features[16] = "";
+
+	if (l0 > 0)
+		snprintf(features, sizeof features, "%8.1f", l0);
+	printf("%-64s %10.1f %8.1f %8.0f %8.2f %8.1f %8.0f%s\n", label, 1e6 * t->op,
+		w.flops / t->op * 1e-12, w.bytes / t->op * 1e-9, share, product * 1e-12, copy * 1e-9,
+		features);
+	fflush(stdout);
+	if (!json)
+		return;
+	fprintf(json,
+		"{\"name\": \"%s\", \"seconds\": %.9g, \"flops\": %.9g, \"bytes\": %.9g, \"share\": %.4g, "
+		"\"product_flops_per_second\": %.9g, \"copy_bytes_per_second\": %.9g",
+		label, t->op, w.flops, w.bytes, share, product, copy);
+	if (l0 > 0)
+		fprintf(json, ", \"l0\": %.4g", l0);
+	fputs("}\n", json);
+	fflush(json);
+}
+
+/* Instead of figures: "not_run" or "failed", and why. */
+static void say_why(const char *label, const char *what, const char *why)
+{
+	printf("%-64s %s: %s\n", label, what, why);
+	fflush(stdout);
+	if (!json)
+		return;
+	fprintf(json, "{\"name\": \"%s\", \"%s\": \"", label, what);
+	for (; *why; why++)
+		fputc(*why == '"' || *why == '\\' || *why < ' ' ? ' ' : *why, json);
+	fputs("\"}\n", json);
+	fflush(json);
+}
+
+/* ---- the loop -------------------------------------------------------------------------- */
+
+static int run_bench(const struct bench *b, const struct task *t, const char *label, struct err *err)
+{
+	struct times times;
+	double l0;
+
+	err_clear(err);
+	w.err = err;
+	w.features_found = (struct csr){0};
+	w.lse = none;
+	w.flops = w.bytes = 0;
+	b->make(t);
+	if (err->code)
+		return err->code;
+	if (options.once)
+		TRY(time_calls(b->run, 1, &times.op, err));
+	else
+		TRY(measure(b->run, &times, err));
+	TRY(find_l0(&l0, err));
+	if (!options.once)
+		say_times(label, &times, l0);
+	return 0;
+fail:
+	return err->code;
+}
+
+static bool out_of_time(void)
+{
+	return options.seconds > 0 && clock_seconds() - options.start > options.seconds;
+}
+
+static int run_task(const struct bench *b, const struct task *t)
+{
+	char label[96], of[64];
+	struct err err;
+	int rc;
+
+	if (b->kind == OF_PROMPTS)
+		snprintf(of, sizeof of, "%zu prompts of %zu", t->prompts, t->tokens);
+	else if (b->kind == OF_ROWS)
+		snprintf(of, sizeof of, "%zu rows", t->n);
+	else
+		snprintf(of, sizeof of, "%zu rows, %zu features, %s", t->n, t->d_sae,
+			dtype_name(t->dtype));
+	snprintf(label, sizeof label, "%s, %s, %s", b->name, t->m->name, of);
+	if (options.only && !strstr(label, options.only))
+		return 0;
+	if (out_of_time()) {
+		say_why(label, "not_run", "the time is up");
+		return 0;
+	}
+	rc = run_bench(b, t, label, &err);
+	free_blocks();
+	if (rc)
+		say_why(label, "failed", err.text);
+	return rc;
+}
+
+/* Both types of an SAE, where a bench has one. */
+static int run_model(const struct bench *b, const struct sizes *m)
+{
+	const struct scale *s = options.scale;
+	struct task t = {m, s->rows[b->rows], s->prompts[b->prompts][0], s->prompts[b->prompts][1],
+		s->widths[b->width], DTYPE_BF16};
+	int status = 0;
+
+	if (b->kind == OF_FEATURES) {
+		t.dtype = DTYPE_F32;
+		status = run_task(b, &t);
+		t.dtype = DTYPE_BF16;
+	}
+	return run_task(b, &t) || status;
+}
+
+static int run_all(void)
+{
+	int status = 0;
+
+	if (!options.once)
+		printf("%s\n%-64s %10s %8s %8s %8s %8s %8s %7s\n", device_description(w.dev), "op",
+			"us", "TFLOP/s", "GB/s", "of limit", "(product", "copy)", "L0");
+	for (size_t m = 0; m < sizeof options.scale->models / sizeof *options.scale->models; m++)
+		for (size_t i = 0; i < N_BENCHES; i++)
+			status |= run_model(&benches[i], &options.scale->models[m]);
+	return status;
+}
+
+static int read_options(int argc, char **argv, struct err *err)
+{
+	options.device = "cuda:0";
+	options.scale = &full;
+	options.start = clock_seconds();
+	for (int i = 1; i < argc; i++) {
+		const char *const option = argv[i], *value = argv[i + 1];
+
+		if (strcmp(option, "--once") == 0) {
+			options.once = true;
+			continue;
+		}
+		if (strcmp(option, "--small") == 0) {
+			options.scale = &small;
+			continue;
+		}
+		if (value && strcmp(option, "--device") == 0)
+			options.device = value;
+		else if (value && strcmp(option, "--json") == 0)
+			options.json = value;
+		else if (value && strcmp(option, "--only") == 0)
+			options.only = value;
+		else if (value && strcmp(option, "--seconds") == 0 && strtod(value, NULL) > 0)
+			options.seconds = strtod(value, NULL);
+		else
+			return err_set(err, ERR_CONFIG,
+				"usage: bench_cuda [--device cuda:0] [--json FILE] [--seconds LIMIT] "
+				"[--only TEXT] [--once] [--small]");
+		i++;
+	}
+	return 0;
+}
+
+static int open_all(int argc, char **argv, struct err *err)
+{
+	TRY(read_options(argc, argv, err));
+	if (options.json && !(json = fopen(options.json, "w")))
+		return err_set(err, ERR_OUTPUT, "--json: cannot write %s", options.json);
+	TRY(device_open(&w.dev, options.device, 0, err));
+	if (device_is_host(w.dev))
+		return err_set(err, ERR_CONFIG, "--device: expected cuda:N, found %s", options.device);
+	TRY(stretch_init(&w.numbers, 5, err));
+	TRY(stretch_init(&w.features, 6, err));
+	return make_peak(err);
+fail:
+	return err->code;
 }
 
 int main(int argc, char **argv)
 {
-	double peak_flops, peak_bytes;
 	struct err err;
 
-	if (device_open(&dev, argc > 1 ? argv[1] : "cuda:0", 0, &err))
-		stop(&err);
-	make_all();
-	printf("%s\n%-42s %12s %10s %10s %9s\n", device_description(dev), "op", "us", "TFLOP/s",
-		"GB/s", "of limit");
-	for (size_t i = 0; i < N_BENCHES; i++)
-		run_bench(&benches[i]);
-	peak_flops = benches[0].flops / benches[0].seconds;
-	peak_bytes = benches[1].bytes / benches[1].seconds;
-	for (size_t i = 0; i < N_BENCHES; i++) {
-		const struct bench *b = &benches[i];
-
-		printf("%-42s %12.1f %10.1f %10.0f %9.2f\n", b->name, 1e6 * b->seconds,
-			b->flops / b->seconds * 1e-12, b->bytes / b->seconds * 1e-9,
-			fmax(b->flops / peak_flops, b->bytes / peak_bytes) / b->seconds);
+	if (open_all(argc, argv, &err)) {
+		fprintf(stderr, "bench_cuda: %s\n", err.text);
+		return err.code;
 	}
-	if (argc > 2) {
-		FILE *file = fopen(argv[2], "w");
-
-		if (!file) {
-			perror(argv[2]);
-			return 5;
-		}
-		write_json(file);
-		fclose(file);
-	}
-	return 0; /* the driver takes the memory back */
+	return run_all() ? 1 : 0; /* the driver takes the memory back */
 }

@@ -123,7 +123,10 @@ fi
 # 5. rates
 record=results/bench/gpu-$card-$(date +%F)
 kernels() {
-	build/cuda/bench_cuda cuda:0 "$out/kernels.json" >"$out/kernels.txt" && cat "$out/kernels.txt"
+	build/cuda/bench_cuda --json "$out/kernels.json" >"$out/kernels.txt"
+	status=$?
+	cat "$out/kernels.txt"
+	return $status
 }
 step "rates of the kernels" kernels
 runs() {
@@ -141,8 +144,9 @@ if [ -f "$out/kernels.json" ]; then
 		printf '{"card": "%s", "driver": "%s", "date": "%s", "commit": "%s",\n' "$card" \
 			"$(nvidia-smi -i "$number" --query-gpu=driver_version --format=csv,noheader)" \
 			"$(date +%F)" "$(git describe --always --dirty 2>/dev/null)"
-		printf '"kernels": '
-		cat "$out/kernels.json"
+		printf '"kernels": ['
+		sed '$!s/$/,/' "$out/kernels.json"
+		printf ']'
 		if [ -f "$out/runs.json" ]; then
 			printf ', "runs": '
 			cat "$out/runs.json"
