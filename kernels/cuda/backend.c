@@ -44,6 +44,25 @@ int cuda_launched(struct device *dev, const char *op, struct err *err)
 
 /* ---- opening --------------------------------------------------------------------------- */
 
+static int no_device(int ordinal, cudaError_t status, struct err *err)
+{
+	int driver = 0, runtime = 0;
+
+	cudaGetLastError();
+	cudaDriverGetVersion(&driver);
+	cudaRuntimeGetVersion(&runtime);
+	if (driver == 0)
+		return err_set(err, ERR_DEVICE, "device \"cuda:%d\": no NVIDIA driver was found",
+			ordinal);
+	if (driver / 1000 < runtime / 1000)
+		return err_set(err, ERR_DEVICE,
+			"device \"cuda:%d\": expected a driver for CUDA %d or newer, found one for "
+			"%d.%d",
+			ordinal, runtime / 1000, driver / 1000, driver % 1000 / 10);
+	return err_set(err, ERR_DEVICE, "device \"cuda:%d\": no CUDA device was found (%s)", ordinal,
+		status != cudaSuccess ? cudaGetErrorString(status) : "the driver lists none");
+}
+
 static int choose_device(struct device *dev, struct err *err)
 {
 	struct cuda_state *state = cuda_state_of(dev);
@@ -52,10 +71,7 @@ static int choose_device(struct device *dev, struct err *err)
 	const cudaError_t status = cudaGetDeviceCount(&count);
 
 	if (status != cudaSuccess || count == 0)
-		return err_set(err, ERR_DEVICE, "device \"cuda:%d\": no CUDA device was found (%s)",
-			dev->ordinal,
-			status != cudaSuccess ? cudaGetErrorString(status)
-					      : "the driver lists none");
+		return no_device(dev->ordinal, status, err);
 	if (dev->ordinal >= count)
 		return err_set(err, ERR_DEVICE,
 			"device \"cuda:%d\": expected a number below %d, the CUDA devices of this "

@@ -2,8 +2,6 @@
  *
  * cublaslt.c - finds cuBLASLt. Contract: cublaslt.h. Tests: tests/emu/test_cublaslt.c. Where kernels
  * run on the CPU, tests/emu/cublaslt.cc is both this file and the library.
- *
- * The major version is that of the headers: another one may have other enums behind the same names.
  */
 #include "kernels/cuda/cublaslt.h"
 
@@ -11,10 +9,6 @@
 #include <string.h>
 
 #include <dlfcn.h>
-
-#define TEXT(x) #x
-#define TEXT_OF(macro) TEXT(macro)
-#define LIBRARY "libcublasLt.so." TEXT_OF(CUBLAS_VER_MAJOR)
 
 static const struct {
 	const char *name;
@@ -27,11 +21,11 @@ static const struct {
 
 int cublaslt_open(struct cublaslt *out, int ordinal, struct err *err)
 {
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	void *library = dlopen(CUBLASLT_LIBRARY, RTLD_NOW | RTLD_LOCAL);
 
 	if (!library)
 		return err_set(err, ERR_DEVICE,
-			"device \"cuda:%d\": " LIBRARY " was not found (%s); it comes with the CUDA "
+			"device \"cuda:%d\": " CUBLASLT_LIBRARY " was not found (%s); it comes with the CUDA "
 			"toolkit, or with Python's nvidia-cublas package: add its folder to "
 			"LD_LIBRARY_PATH",
 			ordinal, dlerror());
@@ -40,7 +34,7 @@ int cublaslt_open(struct cublaslt *out, int ordinal, struct err *err)
 
 		if (!function)
 			return err_set(err, ERR_DEVICE,
-				"device \"cuda:%d\": " LIBRARY " has no %s (%s)", ordinal,
+				"device \"cuda:%d\": " CUBLASLT_LIBRARY " has no %s (%s)", ordinal,
 				functions[i].name, dlerror());
 		memcpy((char *)out + functions[i].at, &function, sizeof function);
 	}

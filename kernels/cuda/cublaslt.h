@@ -11,6 +11,12 @@
 
 #include <cublasLt.h>
 
+/* Its file. The major version is that of the headers: another one may have other enums behind the
+ * same names. */
+#define CUBLASLT_LIBRARY "libcublasLt.so." CUBLASLT_TEXT_OF(CUBLAS_VER_MAJOR)
+#define CUBLASLT_TEXT_OF(macro) CUBLASLT_TEXT(macro)
+#define CUBLASLT_TEXT(x) #x
+
 /* Their names, without cublasLt. */
 #define CUBLASLT_FUNCTIONS(X) \
 	X(Create) \

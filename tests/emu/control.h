@@ -24,6 +24,9 @@ void emu_set_only_block(int64_t block);
 /* What cudaMemGetInfo and cudaMalloc believe is free now. */
 void emu_set_memory(size_t bytes);
 
+/* What cudaDriverGetVersion says, 13000 at first, as the runtime does; 0: there is no driver. */
+void emu_set_driver(int version);
+
 /* Memory of the test's own that kernels may use as if it were the device's: an address space of which
  * only what is touched exists. */
 void emu_lend(const void *memory, size_t bytes);

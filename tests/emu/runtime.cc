@@ -84,7 +84,8 @@ std::recursive_mutex calls;
 typedef std::lock_guard<std::recursive_mutex> one_call;
 
 std::map<const void *, size_t> allowed_shared;
-const int N_DEVICES = 4;
+const int N_DEVICES = 4, RUNTIME_VERSION = 13000;
+int driver_version = RUNTIME_VERSION;
 thread_local int device;
 size_t memory_total = (size_t)1 << 40, memory_used;
 struct emu_calls made;
@@ -248,6 +249,11 @@ void emu_set_memory(size_t bytes)
 	memory_total = memory_used + bytes;
 }
 
+void emu_set_driver(int version)
+{
+	driver_version = version;
+}
+
 void emu_lend(const void *memory, size_t bytes)
 {
 	lent_blocks()[(const char *)memory] = bytes;
@@ -344,7 +350,19 @@ void launch(const char *name, const void *kernel, const void *arguments, size_t 
 
 cudaError_t cudaGetDeviceCount(int *count)
 {
-	*count = N_DEVICES;
+	*count = driver_version / 1000 < RUNTIME_VERSION / 1000 ? 0 : N_DEVICES;
+	return *count ? cudaSuccess : fails(cudaErrorInsufficientDriver);
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+	*version = driver_version;
+	return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+	*version = RUNTIME_VERSION;
 	return cudaSuccess;
 }
 

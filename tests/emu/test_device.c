@@ -60,6 +60,27 @@ TEST(names_of_cuda_devices_are_read_as_documented)
 	}
 }
 
+TEST(a_driver_that_is_missing_or_too_old_is_said_with_its_version)
+{
+	static const struct {
+		int version;
+		const char *text;
+	} drivers[] = {
+		{0, "device \"cuda:0\": no NVIDIA driver was found"},
+		{12020, "device \"cuda:0\": expected a driver for CUDA 13 or newer, found one for 12.2"},
+	};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct device *dev;
+		struct err err;
+
+		emu_set_driver(drivers[i].version);
+		CHECK(device_open_backend(&dev, &cuda_fast_backend, 1, &err) == ERR_DEVICE, "no error");
+		CHECK(strcmp(err.text, drivers[i].text) == 0, "%s", err.text);
+	}
+	emu_set_driver(13000);
+}
+
 TEST(memory_that_is_not_there_is_refused_with_what_is_free)
 {
 	struct device *dev = open_fast();
