@@ -197,6 +197,25 @@ static void run_linear_backward(struct fixture *f, const int *p, struct outputs 
 	emit(out, dx);
 }
 
+/* Every operand lies one row, and the bias one element, after where its memory begins. */
+static void run_linear_shifted(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], in = (size_t)p[1], n_out = (size_t)p[2];
+	struct tensor x = tensor_rows(fixture_activation(f, n + 1, in, 1), 1, n);
+	struct tensor W = tensor_rows(
+		fixture_weight(f, (enum dtype)p[3], n_out + 1, in, 1), 1, n_out);
+	struct tensor bias = tensor_rows(
+		tensor_view(fixture_vector(f, n_out + 1, 1), n_out + 1, 1), 1, n_out);
+	struct tensor y = tensor_rows(fixture_zeros(f, n + 1, n_out), 1, n);
+	struct tensor dy = tensor_rows(fixture_activation(f, n + 1, n_out, 1), 1, n);
+	struct tensor dx = tensor_rows(fixture_activation(f, n + 1, in, 1), 1, n);
+
+	out->rc = op_linear(f->dev, x, W, tensor_view(bias, 1, n_out), y, &out->err) ||
+		op_linear_backward(f->dev, dy, W, 1, dx, &out->err);
+	emit(out, y);
+	emit(out, dx);
+}
+
 static void run_rope(struct fixture *f, const int *p, struct outputs *out)
 {
 	const size_t n = (size_t)p[0], hd = (size_t)p[2], n_pos = 50;
@@ -513,6 +532,23 @@ static const struct op_row {
 	{"linear, deeper than a panel", run_linear, {40, 4101, 9, BF16, 1}, 1e-5},
 	{"linear, float32 panels", run_linear, {290, 70, 140, F32, 0}, 4e-6},
 	{"linear, float16 panels", run_linear, {34, 70, 131, F16, 1}, 4e-6},
+	{"linear, one input, float32", run_linear, {5, 1, 7, F32, 1}, 2e-6},
+	{"linear, one input, bfloat16", run_linear, {5, 1, 7, BF16, 1}, 2e-6},
+	{"linear, one input, float16", run_linear, {5, 1, 7, F16, 1}, 2e-6},
+	{"linear, one output, float32", run_linear, {6, 33, 1, F32, 1}, 2e-6},
+	{"linear, one output, bfloat16", run_linear, {6, 33, 1, BF16, 1}, 2e-6},
+	{"linear, one output, float16", run_linear, {6, 33, 1, F16, 1}, 2e-6},
+	{"linear, one row, float32, odd", run_linear, {1, 37, 29, F32, 1}, 2e-6},
+	{"linear, one row, float16, odd", run_linear, {1, 37, 29, F16, 1}, 2e-6},
+	{"linear, one of each", run_linear, {1, 1, 1, BF16, 1}, 2e-6},
+	{"linear, shifted, float32", run_linear_shifted, {9, 35, 13, F32}, 2e-6},
+	{"linear, shifted, bfloat16", run_linear_shifted, {9, 35, 13, BF16}, 2e-6},
+	{"linear, shifted, float16", run_linear_shifted, {9, 35, 13, F16}, 2e-6},
+	{"linear, shifted, even widths", run_linear_shifted, {9, 36, 14, BF16}, 2e-6},
+	{"linear, shifted, wide enough for threads", run_linear_shifted, {4, 8, 301, F32}, 2e-6},
+	{"linear_backward, one input", run_linear_backward, {5, 1, 7, BF16, 1}, 2e-6},
+	{"linear_backward, one output", run_linear_backward, {6, 33, 1, F16, 1}, 2e-6},
+	{"linear_backward, one row, odd", run_linear_backward, {1, 37, 29, F32, 0}, 2e-6},
 	{"linear, no rows", run_linear, {0, 16, 8, BF16, 1}, 0},
 	{"linear_backward, no rows", run_linear_backward, {0, 16, 8, BF16, 1}, 0},
 	{"linear, wide enough for blocks", run_linear, {70, 600, 40, BF16, 1}, 4e-6},
