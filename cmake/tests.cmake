@@ -138,7 +138,9 @@ endif()
 
 add_test(NAME loads COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_loads.py
   $<TARGET_FILE:bench_loads> cpu abcd 2)
-set_tests_properties(loads PROPERTIES LABELS integration)
+add_test(NAME beside_torch COMMAND ${PYTHON3_OF_PATH} ${CMAKE_SOURCE_DIR}/tools/beside_torch.py
+  --bench $<TARGET_FILE:bench_loads> --device cpu --shape tiny --rounds 1)
+set_tests_properties(loads beside_torch PROPERTIES LABELS integration SKIP_RETURN_CODE 77)
 
 # The two shipped models end to end; what their result files must show, and how other tools see
 # them. The runs are fixtures: they come first, and once.

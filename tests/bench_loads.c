@@ -316,6 +316,12 @@ static int run_all(struct program *p)
 
 /* ---- serving --------------------------------------------------------------------------- */
 
+static const char *json_bool(bool value)
+{
+	return value ? "true" : "false";
+}
+
+/* What another program must know to do the same work. */
 static void say_ready(const struct program *p)
 {
 	const struct arch *a = &p->bench.model->arch;
@@ -323,9 +329,14 @@ static void say_ready(const struct program *p)
 	fprintf(p->json,
 		"{\"ready\": true, \"shape\": \"%s\", \"n_layer\": %zu, \"d_model\": %zu, "
 		"\"n_head\": %zu, \"n_kv_head\": %zu, \"head_dim\": %zu, \"d_ff\": %zu, "
-		"\"n_vocab\": %zu, \"cases\": [",
+		"\"n_vocab\": %zu, \"post_norms\": %s, \"tied\": %s, \"silu\": %s, "
+		"\"attention_scale\": %.9g, \"attention_softcap\": %.9g, \"final_softcap\": %.9g, "
+		"\"embedding_scale\": %.9g, \"theta\": %.9g, \"cases\": [",
 		p->options.shape->name, a->n_layer, a->d_model, a->n_head, a->n_kv_head, a->head_dim,
-		a->d_ff, a->n_vocab);
+		a->d_ff, a->n_vocab, json_bool(a->post_norms), json_bool(a->tied_embedding),
+		json_bool(a->activation == ACTIVATION_SILU), a->attention_scale,
+		a->attention_softcap, a->final_softcap, p->bench.model->embedding_scale,
+		a->rope[ARCH_ROPE_GLOBAL].theta);
 	for (size_t i = 0; i < p->n_cases; i++) {
 		const struct load_case *c = &p->cases[i];
 
