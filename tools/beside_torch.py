@@ -221,6 +221,8 @@ class Decoder:
         self.at = torch.zeros(1, device=device, dtype=torch.long)
         self.token = torch.zeros(self.n, device=device, dtype=torch.long)
         self.replies = torch.zeros(self.n, self.max_new, device=device, dtype=torch.long)
+        if compiled:
+            torch.compiler.reset()  # there is a limit to how many sizes it keeps
         self.run_step = torch.compile(self.step) if compiled else self.step
         if torch.device(device).type == "cuda":
             self.capture()

@@ -177,7 +177,7 @@ int bench_saes(struct bench *b, size_t d_sae, bool bf16, size_t beside, struct e
 	const size_t rows = resid_rows(b), left = bench_memory(b);
 	double threshold[ARCH_MAX_LAYERS];
 
-	if (b->saes.set && b->saes.d_sae == d_sae && b->saes.set->bf16 == bf16) {
+	if (b->saes.set && b->saes.d_sae == d_sae && b->saes.bf16 == bf16) {
 		b->saes.set->budget = left - size_min(left, beside);
 		return 0;
 	}
@@ -185,7 +185,7 @@ int bench_saes(struct bench *b, size_t d_sae, bool bf16, size_t beside, struct e
 	for (size_t l = 0; l < a->n_layer; l++)
 		threshold[l] = random_saes_threshold(
 			b->deviation + l * rows, rows, d_sae, WANTED_L0);
-	b->saes = (struct bench_saes){.d_sae = d_sae};
+	b->saes = (struct bench_saes){.d_sae = d_sae, .bf16 = bf16};
 	return random_saes_open(&b->saes.set, b->dev,
 		&(struct random_saes){.n_layer = a->n_layer, .d_model = a->d_model,
 			.d_sae = d_sae, .threshold = threshold, .numbers = &b->features,

@@ -29,7 +29,7 @@ struct shape {
 struct bench_saes {
 	struct sae_set *set; /* NULL = none; owned */
 	size_t d_sae;
-	double l0; /* mean over layers, measured; 0 = not yet */
+	bool bf16;
 };
 
 struct bench {

@@ -4,73 +4,105 @@
  */
 #include "tests/loads/random_saes.h"
 
+#include "host/base/size.h"
+#include "host/model/sae_tensors.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct random_reader {
-	const struct stretch *numbers;
-	uint64_t encoder, decoder; /* where the layer begins in the endless row */
-	float threshold;
+/* All layers read one buffer of bfloat16 numbers, each from places of its own; layer 0 owns it. */
+struct random_values {
+	uint16_t *matrix; /* [d_sae * d_model + STRETCH] */
+	float *zeros;     /* [d_sae or d_model, the larger] */
 };
 
-static void fill_row(float *out, const float *numbers, size_t n)
-{
-	const float deviation = 1 / sqrtf((float)n);
+struct random_reader {
+	struct sae_tensors tensors;
+	struct random_values owned;
+};
 
-	for (size_t i = 0; i < n; i++)
-		out[i] = deviation * numbers[i];
+static void values_free(struct random_values *v)
+{
+	free(v->matrix);
+	free(v->zeros);
+	*v = (struct random_values){0};
 }
 
-/* Feature `id`, which goes to row k. */
-static void fill_feature(
-	const struct sae_file *file, size_t id, size_t k, const struct sae_arrays *out)
+static int values_make(struct random_values *v, const struct random_saes *what, struct err *err)
 {
-	const struct random_reader *r = file->reader;
-	const size_t d = file->d_model;
+	const size_t n = what->d_sae * what->d_model + STRETCH;
+	const float deviation = 1 / sqrtf((float)what->d_model);
 
-	if (out->W_enc_t)
-		fill_row(out->W_enc_t + k * d, stretch_from(r->numbers, r->encoder + id * d), d);
-	if (out->W_dec)
-		fill_row(out->W_dec + k * d, stretch_from(r->numbers, r->decoder + id * d), d);
-	if (out->b_enc)
-		out->b_enc[k] = 0;
-	if (out->threshold)
-		out->threshold[k] = r->threshold;
+	v->matrix = malloc(n * sizeof *v->matrix);
+	v->zeros = calloc(size_max(what->d_sae, what->d_model), sizeof *v->zeros);
+	if (!v->matrix || !v->zeros) {
+		values_free(v);
+		return err_nomem(err, "random SAEs", n * sizeof *v->matrix);
+	}
+	for (size_t i = 0; i < STRETCH; i++)
+		v->matrix[i] = f32_to_bf16(deviation * what->numbers->values[i]);
+	for (size_t i = STRETCH; i < n; i += STRETCH)
+		memcpy(v->matrix + i, v->matrix, size_min(n - i, STRETCH) * sizeof *v->matrix);
+	return 0;
+}
+
+static struct file_tensor matrix_from(
+	const struct random_values *v, size_t place, size_t rows, size_t cols)
+{
+	return (struct file_tensor){.name = "random", .type = "BF16", .known = true,
+		.dtype = DTYPE_BF16, .n_dims = 2, .shape = {rows, cols},
+		.data = (const unsigned char *)(v->matrix + place % STRETCH),
+		.bytes = rows * cols * sizeof *v->matrix};
+}
+
+static struct file_tensor zeros(const struct random_values *v, size_t n)
+{
+	return (struct file_tensor){.name = "zeros", .type = "F32", .known = true,
+		.dtype = DTYPE_F32, .n_dims = 1, .shape = {n},
+		.data = (const unsigned char *)v->zeros, .bytes = n * sizeof *v->zeros};
 }
 
 static int read_features(struct sae_file *file, const int32_t *ids, size_t n,
 	const struct sae_arrays *out, struct err *err)
 {
-	(void)err;
-#pragma omp parallel for if (n > 1024)
-	for (size_t k = 0; k < n; k++)
-		fill_feature(file, ids ? (size_t)ids[k] : k, k, out);
-	for (size_t i = 0; out->b_dec && i < file->d_model; i++)
-		out->b_dec[i] = 0;
-	return 0;
+	const struct random_reader *r = file->reader;
+
+	return sae_tensors_read(&r->tensors, ids, n, out, err);
 }
 
 static void close_reader(struct sae_file *file)
 {
-	free(file->reader);
+	struct random_reader *r = file->reader;
+
+	if (r)
+		values_free(&r->owned);
+	free(r);
 }
 
 static const struct sae_format random_format = {
 	.name = "random", .file_name = "", .read = read_features, .close = close_reader};
 
-static int open_layer(
-	struct sae_set *set, const struct random_saes *what, size_t layer, struct err *err)
+static int open_layer(struct sae_set *set, const struct random_saes *what,
+	const struct random_values *v, size_t layer, struct err *err)
 {
 	struct sae_file *file = &set->files[layer];
-	struct random_reader *r = malloc(sizeof *r);
+	struct random_reader *r = calloc(1, sizeof *r);
+	const size_t d = what->d_model, n = what->d_sae, place = 7919 * 2 * layer;
 
 	*file = (struct sae_file){.format = &random_format, .path = strdup("random weights"),
-		.reader = r, .d_model = what->d_model, .d_sae = what->d_sae, .claimed_l0 = NAN};
+		.reader = r, .d_model = d, .d_sae = n, .claimed_l0 = NAN};
 	if (!r || !file->path)
 		return err_nomem(err, "a random SAE", sizeof *r);
-	*r = (struct random_reader){what->numbers, 7919 * (2 * layer), 7919 * (2 * layer + 1),
-		(float)what->threshold[layer]};
+	r->tensors = sae_tensors_none();
+	r->tensors.d_model = d;
+	r->tensors.d_sae = n;
+	r->tensors.W_enc = matrix_from(v, place, n, d);
+	r->tensors.W_dec = matrix_from(v, place + 7919, n, d);
+	r->tensors.enc_by_feature = r->tensors.dec_by_feature = true;
+	r->tensors.b_enc = zeros(v, n);
+	r->tensors.b_dec = zeros(v, d);
+	r->tensors.constant_threshold = what->threshold[layer];
 	return 0;
 }
 
@@ -78,6 +110,7 @@ int random_saes_open(
 	struct sae_set **out, struct device *dev, const struct random_saes *what, struct err *err)
 {
 	struct sae_set *set = calloc(1, sizeof *set);
+	struct random_values values = {0};
 
 	*out = NULL;
 	if (!set)
@@ -91,12 +124,15 @@ int random_saes_open(
 		err_nomem(err, "the SAEs", what->n_layer * sizeof *set->files);
 		goto fail;
 	}
+	TRY(values_make(&values, what, err));
 	for (size_t l = 0; l < what->n_layer; l++)
-		TRY(open_layer(set, what, l, err));
+		TRY(open_layer(set, what, &values, l, err));
+	((struct random_reader *)set->files[0].reader)->owned = values;
 	*out = set;
 	return 0;
 fail:
 	sae_set_close(set);
+	values_free(&values);
 	return err->code;
 }
 

@@ -15,13 +15,13 @@
 
 struct random_saes {
 	size_t n_layer, d_model, d_sae;
-	const double *threshold; /* [n_layer], read while opening */
-	const struct stretch *numbers; /* borrowed until the set is closed */
+	const double *threshold; /* [n_layer] */
+	const struct stretch *numbers;
 	bool bf16;
 	size_t budget;
 };
 
-/* *out is owned: sae_set_close. Errors: memory. */
+/* *out is owned: sae_set_close. Borrows nothing of `what`. Errors: memory. */
 int random_saes_open(
 	struct sae_set **out, struct device *dev, const struct random_saes *what, struct err *err);
 
