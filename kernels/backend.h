@@ -94,6 +94,7 @@ struct backend {
 	const char *name;
 	enum dtype activation;
 	bool is_host;
+	bool rounds_products;
 	/* Fills dev->state. The state and the memory of a half-opened device go with close. */
 	int (*open)(struct device *dev, struct err *err);
 	void (*close)(struct device *dev);
@@ -101,6 +102,11 @@ struct backend {
 	void (*release)(struct device *dev, void *memory);
 	int (*upload)(struct device *dev, void *to, const void *from, size_t bytes, struct err *);
 	int (*download)(struct device *dev, void *to, const void *from, size_t bytes, struct err *);
+	/* 0 and NULL on backends that are host. */
+	size_t piece_bytes;
+	int (*piece)(struct device *dev, void **piece, struct err *err);
+	int (*piece_send)(struct device *dev, const struct device_part *parts, size_t n,
+		struct err *err);
 	/* NULL on backends that finish every call before they return. */
 	const struct async_backend *async;
 	/* NULL on backends that cannot be joined. */

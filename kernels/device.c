@@ -115,6 +115,16 @@ bool device_is_host(const struct device *dev)
 	return dev->backend->is_host;
 }
 
+bool device_rounds_products(const struct device *dev)
+{
+	return dev->backend->rounds_products;
+}
+
+int device_threads(const struct device *dev)
+{
+	return dev->n_threads;
+}
+
 int device_alloc(struct device *dev, size_t bytes, void **out, struct err *err)
 {
 	return dev->backend->alloc(dev, bytes, out, err);
@@ -134,6 +144,22 @@ int device_upload(struct device *dev, void *to, const void *from, size_t bytes, 
 int device_download(struct device *dev, void *to, const void *from, size_t bytes, struct err *err)
 {
 	return bytes ? dev->backend->download(dev, to, from, bytes, err) : 0;
+}
+
+size_t device_piece_bytes(const struct device *dev)
+{
+	return dev->backend->piece_bytes;
+}
+
+int device_piece(struct device *dev, void **piece, struct err *err)
+{
+	return dev->backend->piece(dev, piece, err);
+}
+
+int device_piece_send(
+	struct device *dev, const struct device_part *parts, size_t n, struct err *err)
+{
+	return dev->backend->piece_send(dev, parts, n, err);
 }
 
 /* ---- teams ----------------------------------------------------------------------------- */

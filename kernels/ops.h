@@ -38,7 +38,8 @@ struct device;
  *                 other input to the weight's type, for tensor cores; products with float32
  *                 weights are float32 (no TF32)
  *   "cuda:N:f32"  the same without any rounding below float32, slower, for checks
- * n_threads = 0 means one per available core; CUDA devices have no use for it. *out is given to
+ * n_threads = 0 means one per available core; with a CUDA device only the host's part of the work,
+ * such as reading SAEs, has a use for it. *out is given to
  * the caller, close with device_close.
  * Errors: ERR_CONFIG for an unknown name; ERR_DEVICE when the processor lacks the level, this
  * build has no CUDA, or there is no such device. */
@@ -58,6 +59,12 @@ enum dtype device_activation(const struct device *dev);
 /* True when kernels can read host memory directly, so that mapped weights need no copy. */
 bool device_is_host(const struct device *dev);
 
+/* True when products with bfloat16 and float16 weights round their other input to that type. */
+bool device_rounds_products(const struct device *dev);
+
+/* Threads for the host's part of the work; of the CPU device, those it computes with. */
+int device_threads(const struct device *dev);
+
 /* Device memory, 64-byte aligned, contents undefined (NaN patterns under the strict preset).
  * Errors: ERR_DEVICE with the amount asked for. */
 int device_alloc(struct device *dev, size_t bytes, void **out, struct err *err);
@@ -66,6 +73,23 @@ void device_free(struct device *dev, void *memory);
 int device_upload(struct device *dev, void *to, const void *from_host, size_t bytes,
 	struct err *err);
 int device_download(struct device *dev, void *to_host, const void *from, size_t bytes,
+	struct err *err);
+
+/* An upload whose bytes the caller writes, with as many threads as he likes, where the device takes
+ * them from: a piece of device_piece_bytes at a time, the next of which can be written while the
+ * last is on its way. Not where device_is_host: write into device memory there. */
+size_t device_piece_bytes(const struct device *dev);
+
+/* *piece is borrowed until the next upload of any kind. Waits until it is free. Errors: ERR_DEVICE. */
+int device_piece(struct device *dev, void **piece, struct err *err);
+
+/* Sends parts of the piece. Errors: ERR_DEVICE. */
+struct device_part {
+	void *to; /* device memory */
+	const void *from; /* in the piece */
+	size_t bytes;
+};
+int device_piece_send(struct device *dev, const struct device_part *parts, size_t n,
 	struct err *err);
 
 /* Values on their way to the host while other ops run. */

@@ -316,6 +316,35 @@ fail:
 	return err->code;
 }
 
+int cuda_piece(struct device *dev, void **piece, struct err *err)
+{
+	struct cuda_state *state = cuda_state_of(dev);
+
+	if (state->recording)
+		return err_set(err, ERR_INTERNAL, "an upload while recording");
+	if (state->half_used > 0)
+		TRY(next_half(state, err));
+	*piece = (char *)state->staging + (size_t)state->half * CUDA_STAGING;
+	return 0;
+fail:
+	return err->code;
+}
+
+int cuda_piece_send(struct device *dev, const struct device_part *parts, size_t n, struct err *err)
+{
+	struct cuda_state *state = cuda_state_of(dev);
+
+	for (size_t i = 0; i < n; i++)
+		TRY(cuda_check(cudaMemcpyAsync(parts[i].to, parts[i].from, parts[i].bytes,
+				       cudaMemcpyHostToDevice, state->stream),
+			"upload", "cudaMemcpyAsync", err));
+	if (state->synchronous)
+		TRY(cuda_check(cudaStreamSynchronize(state->stream), "upload", "wait", err));
+	return next_half(state, err);
+fail:
+	return err->code;
+}
+
 static int download(struct device *dev, void *to, const void *from, size_t bytes, struct err *err)
 {
 	struct cuda_state *state = cuda_state_of(dev);
@@ -426,24 +455,28 @@ static const struct async_backend async = {
 #endif
 
 #define CUDA_ENTRY(op) .op = cuda_##op,
-#define CUDA_TABLE(symbol, text, opener, host) \
+#define CUDA_TABLE(symbol, text, opener, host, rounds) \
 	const struct backend symbol = {.name = text, \
 		.activation = DTYPE_F32, \
 		.is_host = host, \
+		.rounds_products = rounds, \
 		.open = opener, \
 		.close = close_state, \
 		.alloc = alloc, \
 		.release = release, \
 		.upload = cuda_upload, \
 		.download = download, \
+		.piece_bytes = CUDA_STAGING, \
+		.piece = cuda_piece, \
+		.piece_send = cuda_piece_send, \
 		.async = &async, \
 		.team = TEAM, \
 		OP_NAMES(CUDA_ENTRY)}
 
-CUDA_TABLE(cuda_fast_backend, "cuda", open_fast, false);
-CUDA_TABLE(cuda_exact_backend, "cuda:f32", open_exact, false);
-CUDA_TABLE(cuda_fast_checked_backend, "cuda, checked", open_fast_checked, false);
-CUDA_TABLE(cuda_exact_checked_backend, "cuda:f32, checked", open_exact_checked, false);
+CUDA_TABLE(cuda_fast_backend, "cuda", open_fast, false, true);
+CUDA_TABLE(cuda_exact_backend, "cuda:f32", open_exact, false, false);
+CUDA_TABLE(cuda_fast_checked_backend, "cuda, checked", open_fast_checked, false, true);
+CUDA_TABLE(cuda_exact_checked_backend, "cuda:f32, checked", open_exact_checked, false, false);
 
 const struct backend *cuda_backend_named(const char *name, int *ordinal)
 {

@@ -62,7 +62,13 @@ struct cuda_state {
 	size_t n_blocks, block_capacity;
 };
 
-enum { CUDA_STAGING = 8 << 20 };
+/* Half of the memory that uploads pass through: enough features of an SAE for many threads. Little
+ * where the harness runs them, so that tests see several pieces. */
+#ifdef SAENGINE_EMU
+enum { CUDA_STAGING = 128 << 10 };
+#else
+enum { CUDA_STAGING = 16 << 20 };
+#endif
 
 /* cuda_state's block_bytes: in production, and on checked devices, so that small tests see several
  * blocks. */
@@ -94,6 +100,10 @@ int cuda_check(cudaError_t status, const char *op, const char *call, struct err 
 
 /* device_upload: leaves when the last bytes are in pinned memory, which waits for earlier uploads. */
 int cuda_upload(struct device *dev, void *to, const void *from, size_t bytes, struct err *err);
+
+/* device_piece: the half that is not on its way, whole. */
+int cuda_piece(struct device *dev, void **piece, struct err *err);
+int cuda_piece_send(struct device *dev, const struct device_part *parts, size_t n, struct err *err);
 
 /* Ends every op: reports a launch that was refused and, on synchronous devices, waits. */
 int cuda_launched(struct device *dev, const char *op, struct err *err);
