@@ -650,6 +650,7 @@ def provenance_section(f):
              ("seed", str(a("/", "seed", 0))), ("started", a("/", "started", "")),
              ("finished", a("/", "finished", "")), ("Slurm job", a("/", "slurm_job_id", "")),
              ("SAE format", a("/", "sae_format", "")),
+             ("SAEs kept as", a("/", "sae_dtype", "")),
              ("chat template", a("/prompts", "template", "")),
              ("prompts", str(len(f.texts)) if f.texts else ""),
              ("schema version", str(a("/", "schema_version", 0))),

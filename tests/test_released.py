@@ -95,7 +95,7 @@ def paper_compatible_turns_all_on_and_says_so():
             found[f"{group}.{key}" if line.startswith("\t") else key] = value
         return found
     released = {"model.bos": '"released"', "model.rope_original_context": "2048.0", "sae.fold": '"saelens5"',
-                "sae.dtype": '"bf16"', "generate.stop": '"eos"', "attribution.ig_rule": '"left"',
+                "sae.dtype": '"released"', "generate.stop": '"eos"', "attribution.ig_rule": '"left"',
                 "attribution.ig_endpoint": '"released"', "attribution.positions": '"released"',
                 "attribution.actdiff_positions": '"all"'}
     off = settings(run(LLAMA, "off", 'experiment=["direction"]', "direction.layer=3"))
@@ -111,7 +111,7 @@ def paper_compatible_turns_all_on_and_says_so():
     assert first[0] == first[1] != first[2], f"a Llama prompt begins with {first}, not with BOS twice"
     given = settings(run(LLAMA, "given", 'experiment=["direction"]', "direction.layer=3", "paper_compatible=true",
                          "sae.fold=authors"))
-    assert given["sae.fold"] == '"authors"' and given["sae.dtype"] == '"bf16"', "what is given does not stay"
+    assert given["sae.fold"] == '"authors"' and given["sae.dtype"] == '"released"', "what is given does not stay"
     gemma = run(GEMMA, "gemma", 'experiment=["direction"]', "paper_compatible=true")["prompts/token_ids"][...]
     assert gemma[0] != gemma[1], "a Gemma prompt begins with BOS twice"
 

@@ -26,7 +26,7 @@ METHODS = ("cossim_ap", "ap", "cossim", "actdiff", "random")
 UNITS = ("logit", "nat", "s", "1", "")
 ROOT_ATTRIBUTES = ("title", "schema_version", "engine_version", "git_commit", "config", "seed",
                    "started", "finished", "device", "compute_dtype", "weights_dtype", "model_type",
-                   "hdf5_version", "slurm_job_id", "sae_format", "neuronpedia")
+                   "hdf5_version", "slurm_job_id", "sae_format", "sae_dtype", "neuronpedia")
 
 
 def text_of(value):

@@ -250,33 +250,246 @@ TEST(a_few_features_are_those_of_the_whole_encoding_in_every_format)
 	device_close(dev);
 }
 
-TEST(rounding_to_bfloat16_reaches_weights_and_thresholds)
+/* ---- types and threads ------------------------------------------------------------------- */
+
+static struct tensor array_of(const struct sae_weights *w, size_t i)
 {
-	struct device *dev;
-	struct sae_set *saes;
-	struct sae_weights w;
-	struct sae_options options = options_of(golden_folder("gemma_scope"));
+	const struct tensor arrays[] = {w->W_enc_t, w->W_dec, w->b_enc, w->threshold, w->gain,
+		w->shift, w->b_dec};
+
+	return arrays[i];
+}
+
+enum { N_MATRICES = 2, N_ARRAYS = 7 };
+
+static double element(struct tensor t, size_t i)
+{
+	return t.dtype == DTYPE_BF16 ? bf16_to_f32(((const uint16_t *)t.data)[i])
+				     : fixture_get(t, i);
+}
+
+static void open_golden(struct sae_set **saes, struct device *dev, size_t i, enum sae_dtype dtype,
+	size_t budget)
+{
+	char path[700];
+	struct sae_options options;
 	struct err err;
-	size_t n_changed = 0;
 
-	REQUIRE_OK(device_open(&dev, "cpu", 1, &err), &err);
-	options.bf16 = true;
-	REQUIRE_OK(sae_set_open(&saes, dev, &options, N_LAYERS, D, &err), &err);
-	REQUIRE_OK(sae_set_load(saes, 0, &w, &err), &err);
-	for (size_t i = 0; i < 3; i++) {
-		const struct tensor t = i == 0 ? w.W_enc_t : i == 1 ? w.threshold : w.b_enc;
+	snprintf(path, sizeof path, "%s", golden_folder(formats[i].name));
+	options = options_of(path);
+	options.width = strcmp(formats[i].name, "llama_scope") == 0 ? "1x" : "40";
+	options.some_layers = true;
+	options.dtype = dtype;
+	options.budget = budget;
+	REQUIRE_OK(sae_set_open(saes, dev, &options, N_LAYERS, D, &err), &err);
+}
 
+static void check_types(struct sae_set *saes, struct sae_set *exact, size_t layer, const char *name)
+{
+	const bool all = sae_set_dtype(saes) == SAE_RELEASED;
+	struct sae_weights w, published;
+	struct err err;
+
+	REQUIRE_OK(sae_set_load(saes, layer, &w, &err), &err);
+	REQUIRE_OK(sae_set_load(exact, layer, &published, &err), &err);
+	for (size_t a = 0; a < N_ARRAYS; a++) {
+		const struct tensor t = array_of(&w, a), from = array_of(&published, a);
+		const bool rounded = a < N_MATRICES || all;
+
+		CHECK(t.dtype == (a < N_MATRICES ? DTYPE_BF16 : DTYPE_F32) &&
+				from.dtype == DTYPE_F32 && t.rows == from.rows && t.cols == from.cols,
+			"%s layer %zu: array %zu is %s [%zu, %zu]", name, layer, a,
+			dtype_name(t.dtype), t.rows, t.cols);
 		for (size_t j = 0; j < tensor_count(t); j++) {
-			const float v = (float)fixture_get(t, j);
+			const float value = (float)element(from, j);
+			const float expected = rounded ? bf16_to_f32(f32_to_bf16(value)) : value;
 
-			CHECK(bf16_to_f32(f32_to_bf16(v)) == v, "tensor %zu, value %zu is %.9g", i, j,
-				(double)v);
-			n_changed++;
+			CHECK((float)element(t, j) == expected,
+				"%s layer %zu: array %zu, value %zu is %.9g, expected %.9g", name,
+				layer, a, j, element(t, j), (double)expected);
 		}
 	}
-	CHECK(n_changed == 40 * 24 + 80, "%zu values", n_changed);
+}
+
+TEST(bf16_rounds_matrices_and_released_all_values_of_every_format)
+{
+	struct device *dev;
+	struct err err;
+
+	REQUIRE_OK(device_open(&dev, "cpu", 1, &err), &err);
+	for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+		for (enum sae_dtype dtype = SAE_BF16; dtype <= SAE_RELEASED; dtype++) {
+			struct sae_set *saes, *exact;
+
+			open_golden(&saes, dev, i, dtype, 1 << 20);
+			open_golden(&exact, dev, i, SAE_FLOAT32, 1 << 20);
+			for (size_t l = 0; l < N_LAYERS; l++)
+				if (sae_set_has(saes, l))
+					check_types(saes, exact, l, formats[i].name);
+			sae_set_close(saes);
+			sae_set_close(exact);
+		}
+	}
+	device_close(dev);
+}
+
+/* Layers that stay loaded when all are asked for in turn. */
+static void count_resident(struct device *dev, struct sae_set *saes, size_t *n)
+{
+	struct sae_weights w;
+	struct err err;
+
+	for (size_t l = 0; l < N_LAYERS; l++)
+		REQUIRE_OK(sae_set_load(saes, l, &w, &err), &err);
+	*n = device_allocated(dev) / sae_set_bytes(saes, 0);
+}
+
+TEST(bf16_halves_an_sae_and_a_budget_holds_twice_as_many)
+{
+	const size_t matrices = (size_t)2 * 40 * D, vectors = 2 * 192 + 128; /* of 64 bytes each */
+	struct device *dev;
+	struct err err;
+
+	REQUIRE_OK(device_open(&dev, "cpu", 1, &err), &err);
+	for (int half = 0; half <= 1; half++) {
+		struct sae_set *saes;
+		size_t bytes, n = 0;
+
+		open_golden(&saes, dev, 0, half ? SAE_BF16 : SAE_FLOAT32, 2 * (2 * matrices + vectors));
+		bytes = sae_set_bytes(saes, 0);
+		CHECK(bytes == matrices * (half ? 2 : 4) + vectors, "%zu bytes", bytes);
+		count_resident(dev, saes, &n);
+		CHECK(n == (half ? 2 : 1), "%zu SAEs are loaded", n);
+		sae_set_close(saes);
+	}
+	device_close(dev);
+}
+
+TEST(cosines_and_a_few_features_are_those_of_the_rows_in_bfloat16)
+{
+	static const int32_t ids[] = {39, 2, 21};
+	struct sae_set *saes;
+	struct device *dev;
+	struct sae_few few;
+	struct sae_weights whole;
+	float v[D], cosine[40];
+	struct err err;
+
+	REQUIRE_OK(device_open(&dev, "cpu", 2, &err), &err);
+	open_golden(&saes, dev, 0, SAE_BF16, 1 << 20);
+	for (size_t j = 0; j < D; j++)
+		v[j] = (float)j - 7;
+	REQUIRE_OK(sae_set_cosines(saes, 1, v, cosine, &err), &err);
+	REQUIRE_OK(sae_set_select(saes, 1, ids, 3, &few, &err), &err);
+	REQUIRE_OK(sae_set_load(saes, 1, &whole, &err), &err);
+	for (size_t i = 0; i < 40; i++) {
+		double product = 0, row = 0, square = 0;
+
+		for (size_t j = 0; j < D; j++) {
+			const double w = element(whole.W_dec, i * D + j);
+
+			product += w * (double)v[j];
+			row += w * w;
+			square += (double)v[j] * (double)v[j];
+		}
+		CHECK(fabs(cosine[i] - product / sqrt(row * square)) < 1e-6, "feature %zu: %g", i,
+			(double)cosine[i]);
+	}
+	for (size_t k = 0; k < 3; k++)
+		for (size_t j = 0; j < D; j++)
+			CHECK(element(few.weights.W_enc_t, k * D + j) ==
+						element(whole.W_enc_t, (size_t)ids[k] * D + j) &&
+					element(few.weights.W_dec, k * D + j) ==
+						element(whole.W_dec, (size_t)ids[k] * D + j),
+				"feature %d, value %zu", ids[k], j);
+	sae_few_free(&few);
 	sae_set_close(saes);
 	device_close(dev);
+}
+
+/* On the CPU: the released code's values, whichever type they are kept in. */
+TEST(encoding_by_matrices_in_bfloat16_agrees_with_float32_matrices_of_the_same_values)
+{
+	struct sae_set *saes;
+	struct sae_weights narrow, wide;
+	struct fixture f;
+	struct device *dev;
+	struct err err;
+
+	REQUIRE_OK(device_open(&dev, "cpu", 2, &err), &err);
+	open_golden(&saes, dev, 0, SAE_RELEASED, 1 << 20);
+	REQUIRE_OK(sae_set_load(saes, 0, &narrow, &err), &err);
+	for (size_t rows = 1; rows <= 70; rows += 23) { /* both products of the CPU */
+		struct tensor x, a, b;
+
+		fixture_init(&f, dev, rows);
+		x = fixture_activation(&f, rows, D, 2);
+		a = fixture_zeros(&f, rows, 40);
+		b = fixture_zeros(&f, rows, 40);
+		wide = narrow;
+		wide.W_enc_t = fixture_weight(&f, DTYPE_F32, 40, D, 1);
+		for (size_t i = 0; i < tensor_count(wide.W_enc_t); i++)
+			fixture_set(wide.W_enc_t, i, element(narrow.W_enc_t, i));
+		REQUIRE_OK(op_sae_encode_selected(dev, &narrow, x, a, &err), &err);
+		REQUIRE_OK(op_sae_encode_selected(dev, &wide, x, b, &err), &err);
+		for (size_t i = 0; i < tensor_count(a); i++) /* sums of 24 in another order */
+			CHECK(fabs(fixture_get(a, i) - fixture_get(b, i)) <=
+					1e-6 * fmax(1, fabs(fixture_get(b, i))),
+				"%zu rows, value %zu: %.9g and %.9g", rows, i, fixture_get(a, i),
+				fixture_get(b, i));
+		fixture_free(&f);
+	}
+	sae_set_close(saes);
+	device_close(dev);
+}
+
+/* 1024 features: several blocks for each thread. model: its name, and the width of its SAEs. */
+static void open_shipped(struct sae_set **saes, struct device *dev, const char *const model[2],
+	enum sae_dtype dtype)
+{
+	char path[600];
+	struct sae_options options = options_of(path);
+	struct err err;
+
+	snprintf(path, sizeof path, "%s/models/%s-scope", test_source_root(), model[0]);
+	options.width = model[1];
+	options.dtype = dtype;
+	options.budget = 1 << 24;
+	REQUIRE_OK(sae_set_open(saes, dev, &options, 6, 128, &err), &err);
+}
+
+TEST(any_number_of_threads_reads_the_same_bits)
+{
+	static const char *const models[][2] = {{"tiny-gemma2", "1k"}, {"tiny-llama", "8x"}};
+	struct device *one, *seven;
+	struct err err;
+
+	REQUIRE_OK(device_open(&one, "cpu", 1, &err), &err);
+	REQUIRE_OK(device_open(&seven, "cpu", 7, &err), &err);
+	for (size_t m = 0; m < 2; m++) {
+		for (enum sae_dtype dtype = 0; dtype < N_SAE_DTYPES; dtype++) {
+			struct sae_weights from_one, from_seven;
+			struct sae_set *a, *b;
+
+			open_shipped(&a, one, models[m], dtype);
+			open_shipped(&b, seven, models[m], dtype);
+			REQUIRE_OK(sae_set_load(a, 3, &from_one, &err), &err);
+			REQUIRE_OK(sae_set_load(b, 3, &from_seven, &err), &err);
+			for (size_t i = 0; i < N_ARRAYS; i++) {
+				const struct tensor s = array_of(&from_one, i), t = array_of(&from_seven, i);
+
+				CHECK(tensor_bytes(s) == tensor_bytes(t) &&
+						(tensor_count(s) == 0 ||
+							memcmp(s.data, t.data, tensor_bytes(s)) == 0),
+					"%s as %s: array %zu differs", models[m][0],
+					sae_dtype_names[dtype], i);
+			}
+			sae_set_close(a);
+			sae_set_close(b);
+		}
+	}
+	device_close(one);
+	device_close(seven);
 }
 
 /* ---- what is refused --------------------------------------------------------------------- */
@@ -421,6 +634,78 @@ TEST(sae_files_that_do_not_fit_are_refused_in_words)
 				"case %zu says\n  %s", i, err.text);
 		}
 		sae_set_close(saes);
+	}
+	device_close(dev);
+}
+
+/* One value in place of the last of a tensor of a safetensors file. */
+static void spoil_tensor(const char *path, const char *name, float value)
+{
+	struct safetensors *file;
+	struct err err;
+	const struct file_tensor *t;
+	unsigned char *bytes;
+	FILE *f = fopen(path, "r+b");
+	long size;
+
+	REQUIRE(f && fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) > 0, "%s", path);
+	bytes = malloc((size_t)size);
+	rewind(f);
+	REQUIRE(bytes && fread(bytes, 1, (size_t)size, f) == (size_t)size, "%s", path);
+	REQUIRE_OK(safetensors_parse(&file, path, bytes, (size_t)size, &err), &err);
+	t = safetensors_find(file, name);
+	REQUIRE(t && t->dtype == DTYPE_F32, "%s has no float32 %s", path, name);
+	REQUIRE(fseek(f, t->data + t->bytes - bytes - 4, SEEK_SET) == 0 &&
+			fwrite(&value, 4, 1, f) == 1 && fclose(f) == 0,
+		"%s", path);
+	safetensors_close(file);
+	free(bytes);
+}
+
+TEST(values_that_are_not_finite_as_they_are_kept_are_refused_with_file_and_array)
+{
+	static const struct {
+		const char *tensor, *array;
+		float value;
+		enum sae_dtype dtype;
+		bool refused;
+	} cases[] = {
+		{"W_enc", "W_enc", NAN, SAE_FLOAT32, true},
+		{"W_enc", "W_enc", -INFINITY, SAE_BF16, true},
+		{"W_dec", "W_dec", INFINITY, SAE_FLOAT32, true},
+		{"W_dec", "W_dec", 3.4e38f, SAE_FLOAT32, false},
+		{"W_dec", "W_dec", 3.4e38f, SAE_BF16, true}, /* rounds to infinity */
+		{"b_gate", "b_enc", NAN, SAE_BF16, true},
+		{"b_gate", "b_enc", 3.4e38f, SAE_RELEASED, true},
+		{"b_dec", "b_dec", NAN, SAE_RELEASED, true},
+	};
+	struct device *dev;
+	struct err err;
+
+	REQUIRE_OK(device_open(&dev, "cpu", 3, &err), &err);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const char *folder = copy_tree("saelens_gated");
+		struct sae_options options = options_of(folder);
+		struct sae_set *saes;
+		struct sae_weights w;
+		char path[700], text[900];
+
+		snprintf(path, sizeof path, "%s/a_1/b/sae_weights.safetensors", folder);
+		spoil_tensor(path, cases[i].tensor, cases[i].value);
+		options.dtype = cases[i].dtype;
+		REQUIRE_OK(sae_set_open(&saes, dev, &options, N_LAYERS, D, &err), &err);
+		snprintf(text, sizeof text, "%s: %s holds a value that is not finite", path,
+			cases[i].array);
+		for (size_t l = 0; l < N_LAYERS; l++) {
+			const bool refused = cases[i].refused && strcmp(sae_set_path(saes, l), path) == 0;
+			const int code = sae_set_load(saes, l, &w, &err);
+
+			CHECK(code == (refused ? ERR_INPUT : 0) && (!refused || strcmp(err.text, text) == 0),
+				"case %zu, layer %zu: %d: %s", i, l, code, code ? err.text : "");
+		}
+		sae_set_close(saes);
+		CHECK(device_allocated(dev) == 0, "case %zu: %zu bytes are left", i,
+			device_allocated(dev));
 	}
 	device_close(dev);
 }

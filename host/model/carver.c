@@ -12,12 +12,17 @@ static void *take(struct carver *c, size_t bytes)
 	return at;
 }
 
-struct tensor carve(struct carver *c, size_t rows, size_t cols)
+struct tensor carve_typed(struct carver *c, enum dtype dtype, size_t rows, size_t cols)
 {
-	struct tensor t = {NULL, c->activation, rows, cols};
+	struct tensor t = {NULL, dtype, rows, cols};
 
 	t.data = take(c, tensor_bytes(t));
 	return t;
+}
+
+struct tensor carve(struct carver *c, size_t rows, size_t cols)
+{
+	return carve_typed(c, c->activation, rows, cols);
 }
 
 int32_t *carve_ints(struct carver *c, size_t n)

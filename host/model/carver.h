@@ -17,8 +17,10 @@ struct carver {
 	size_t used;
 };
 
-/* An activation [rows, cols], or n int32. Contents are undefined. */
+/* An activation [rows, cols], a tensor of another type, or n int32, each on a boundary of 64 bytes.
+ * Contents are undefined. */
 struct tensor carve(struct carver *c, size_t rows, size_t cols);
+struct tensor carve_typed(struct carver *c, enum dtype dtype, size_t rows, size_t cols);
 int32_t *carve_ints(struct carver *c, size_t n);
 
 typedef void carve_layout(void *object, struct carver *c);

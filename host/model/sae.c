@@ -19,6 +19,9 @@ static const struct sae_format *const formats[] = {&sae_lm_saes, &sae_saelens, &
 	&sae_gemma_scope_2, &sae_llama_scope, &sae_sparsify};
 enum { N_FORMATS = sizeof formats / sizeof *formats };
 
+const char *const sae_dtype_names[N_SAE_DTYPES] = {
+	[SAE_FLOAT32] = "float32", [SAE_BF16] = "bf16", [SAE_RELEASED] = "released"};
+
 /* ---- opening --------------------------------------------------------------------------- */
 
 /* Writes layer's folder by the pattern of the options. */
@@ -129,7 +132,7 @@ int sae_set_open(struct sae_set **out, struct device *dev, const struct sae_opti
 	if (!set)
 		return err_nomem(err, "the SAEs", sizeof *set);
 	*set = (struct sae_set){.dev = dev, .n_layer = n_layer, .d_model = d_model,
-		.budget = options->budget, .bf16 = options->bf16, .scratch = {.sparse = {.dev = dev}}};
+		.budget = options->budget, .dtype = options->dtype, .scratch = {.sparse = {.dev = dev}}};
 	set->files = calloc(n_layer, sizeof *set->files);
 	set->residents = calloc(n_layer, sizeof *set->residents);
 	if (!set->files || !set->residents) {
@@ -189,6 +192,11 @@ bool sae_set_has(const struct sae_set *set, size_t layer)
 const char *sae_set_format(const struct sae_set *set)
 {
 	return set->format->name;
+}
+
+enum sae_dtype sae_set_dtype(const struct sae_set *set)
+{
+	return set->dtype;
 }
 
 const char *sae_set_path(const struct sae_set *set, size_t layer)

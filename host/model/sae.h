@@ -12,6 +12,15 @@
 
 struct sae_set;
 
+/* What weights are kept as. */
+enum sae_dtype {
+	SAE_FLOAT32,  /* as published */
+	SAE_BF16,     /* W_enc and W_dec in bfloat16; biases and thresholds as published, float32 */
+	SAE_RELEASED, /* the same, and biases and thresholds rounded to bfloat16 */
+	N_SAE_DTYPES
+};
+extern const char *const sae_dtype_names[N_SAE_DTYPES]; /* as users type them */
+
 struct sae_options {
 	const char *path;   /* the folder that holds the layers' folders */
 	const char *format; /* a format's name, or "auto" */
@@ -20,7 +29,7 @@ struct sae_options {
 	const char *width;  /* as the folders spell it: "16k", "8x" */
 	double l0;          /* Gemma Scope: the SAE whose average L0 is nearest */
 	const char *fold;   /* Llama Scope: "authors", "saelens5" or "saelens6" */
-	bool bf16;          /* round every weight and threshold to bfloat16 */
+	enum sae_dtype dtype;
 	bool some_layers;   /* layers without an SAE are left out, not an error */
 	size_t budget;      /* bytes of device memory for whole SAEs; at least one always fits */
 };
@@ -39,6 +48,7 @@ size_t sae_set_width(const struct sae_set *set); /* d_sae, of every layer that h
 bool sae_set_has(const struct sae_set *set, size_t layer);
 size_t sae_set_count(const struct sae_set *set); /* layers that have an SAE */
 const char *sae_set_format(const struct sae_set *set);
+enum sae_dtype sae_set_dtype(const struct sae_set *set);
 const char *sae_set_path(const struct sae_set *set, size_t layer); /* the file, borrowed; NULL
                                                                     * without an SAE */
 /* The config read beside it, into path of n bytes. False where there is none. */
@@ -52,8 +62,12 @@ double sae_set_claimed_l0(const struct sae_set *set, size_t layer);
 
 /* All features of a layer on the device, borrowed until the next sae_set_ call on the set. None
  * where the layer is left out.
- * Errors: ERR_INPUT for values that are not finite, ERR_DEVICE. */
+ * Errors: ERR_INPUT for values that are not finite in the type they are kept in, ERR_DEVICE. */
 int sae_set_load(struct sae_set *set, size_t layer, struct sae_weights *out, struct err *err);
+
+/* Bytes of a whole SAE of a layer on the device, or of its encoder alone. 0 where there is none. */
+size_t sae_set_bytes(const struct sae_set *set, size_t layer);
+size_t sae_set_encoder_bytes(const struct sae_set *set, size_t layer);
 
 /* On a device that is joined with others, in every process: loads the SAEs of as many layers, from
  * the first, as fit rank 0's budget, read by rank 0. Elsewhere it does nothing: what is asked for is
@@ -67,8 +81,8 @@ int sae_set_cosines(struct sae_set *set, size_t layer, const float *v, float *co
 
 /* A few features of a layer, in memory of their own.
  * Where the SAE keeps only the largest features (top_k), only all of them tell which these are:
- * `encoder` then holds the layer's whole encoder beside the few, d_sae (d_model + 2) floats, and
- * every encoding costs the product with it. */
+ * `encoder` then holds the layer's whole encoder beside the few, and every encoding costs the
+ * product with it. */
 struct sae_few {
 	struct device *dev;
 	struct sae_weights weights; /* rows in the order of the ids */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * sae_file.h - one layer's SAE as a publisher stores it. Each publisher's format is one file that
- * fills a struct sae_format: where a layer's files lie, and what they mean. All hand out float32
- * in the engine's orientation and convention (struct sae_weights of kernels/ops.h).
+ * fills a struct sae_format: where a layer's files lie, and what they mean. All describe what they
+ * hold as a struct sae_tensors (sae_tensors.h), from which features are read in the engine's
+ * orientation and convention (struct sae_weights of kernels/ops.h).
  */
 #ifndef SAENGINE_SAE_FILE_H
 #define SAENGINE_SAE_FILE_H
@@ -27,16 +28,10 @@ struct sae_file {
 	                    * NAN = nothing */
 };
 
-/* Where read puts what it reads; NULL parts are skipped. Feature k of the request goes to row k.
- * Host memory. */
-struct sae_arrays {
-	float *W_enc_t;      /* [n, d_model] */
-	float *b_enc;        /* [n] */
-	float *threshold;    /* [n], not negative */
-	float *gain, *shift; /* [n], of gated SAEs */
-	float *W_dec;        /* [n, d_model] */
-	float *b_dec;        /* [d_model] */
-};
+/* The matrices that are wanted. */
+enum sae_parts { SAE_ENCODER = 1, SAE_DECODER = 2, SAE_BOTH = 3 };
+
+struct sae_tensors;
 
 struct sae_format {
 	const char *name;
@@ -54,9 +49,13 @@ struct sae_format {
 	/* Fills the file's fields from file->path; checks names and shapes. */
 	int (*open)(struct sae_file *file, struct err *err);
 
-	/* Reads features ids[0..n-1], or all of them when ids is NULL (n = d_sae). */
-	int (*read)(struct sae_file *file, const int32_t *ids, size_t n,
-		const struct sae_arrays *out, struct err *err);
+	/* What lies where, borrowed until release: matrices that are not among `parts` may be
+	 * missing, as a deflated one takes its time. Errors: ERR_INPUT. */
+	int (*tensors)(struct sae_file *file, enum sae_parts parts, struct sae_tensors *out,
+		struct err *err);
+
+	/* Lets go of what was read, also after `tensors` has failed. */
+	void (*release)(struct sae_file *file);
 
 	/* Accepts a reader that open left half made. */
 	void (*close)(struct sae_file *file);

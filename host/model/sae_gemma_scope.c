@@ -143,9 +143,8 @@ fail:
 	return err->code;
 }
 
-/* Only the matrices that are wanted: a deflated one takes its time. */
-static int read_npz(struct sae_file *file, const int32_t *ids, size_t n,
-	const struct sae_arrays *out, struct err *err)
+static int tensors_of_npz(struct sae_file *file, enum sae_parts parts, struct sae_tensors *out,
+	struct err *err)
 {
 	const size_t d = file->d_model, d_sae = file->d_sae;
 	struct sae_tensors t = sae_tensors_none();
@@ -156,15 +155,19 @@ static int read_npz(struct sae_file *file, const int32_t *ids, size_t n,
 	TRY(read_array(file, "b_enc", d_sae, 0, &t.b_enc, err));
 	TRY(read_array(file, "b_dec", d, 0, &t.b_dec, err));
 	TRY(read_array(file, "threshold", d_sae, 0, &t.threshold, err));
-	if (out->W_dec)
+	if (parts & SAE_DECODER)
 		TRY(read_array(file, "W_dec", d_sae, d, &t.W_dec, err));
-	if (out->W_enc_t)
+	if (parts & SAE_ENCODER)
 		TRY(read_array(file, "W_enc", d, d_sae, &t.W_enc, err));
-	TRY(sae_tensors_read(&t, ids, n, out, err));
-	npz_release(file->reader);
+	*out = t;
 	return 0;
 fail:
 	return err->code;
+}
+
+static void release_npz(struct sae_file *file)
+{
+	npz_release(file->reader);
 }
 
 static void close_npz(struct sae_file *file)
@@ -178,6 +181,7 @@ const struct sae_format sae_gemma_scope = {
 	.recognises = recognises,
 	.locate = locate,
 	.open = open_npz,
-	.read = read_npz,
+	.tensors = tensors_of_npz,
+	.release = release_npz,
 	.close = close_npz,
 };

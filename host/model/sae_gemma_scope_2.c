@@ -143,6 +143,7 @@ const struct sae_format sae_gemma_scope_2 = {
 	.recognises = recognises,
 	.locate = locate,
 	.open = open_files,
-	.read = sae_safetensors_read,
+	.tensors = sae_safetensors_tensors,
+	.release = sae_safetensors_release,
 	.close = sae_safetensors_close,
 };

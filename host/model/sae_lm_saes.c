@@ -116,6 +116,7 @@ const struct sae_format sae_lm_saes = {
 	.recognises = recognises,
 	.locate = locate,
 	.open = open_files,
-	.read = sae_safetensors_read,
+	.tensors = sae_safetensors_tensors,
+	.release = sae_safetensors_release,
 	.close = sae_safetensors_close,
 };

@@ -2,132 +2,318 @@
  *
  * sae_load.c - the weights of SAEs on the device: parts of them read afresh, whole layers kept until
  * others need the room, and cosines with decoder rows. Contract: sae.h, sae_set.h. Tests:
- * tests/test_sae.c, tests/test_method.c.
+ * tests/test_sae.c, tests/test_method.c, tests/emu/test_device.c.
+ *
+ * Features are read, folded, checked and rounded in blocks, by the threads that the device leaves the
+ * host: into device memory where that is the host's; else into pinned memory, a piece of features
+ * at a time, which is on its way while the next is read. Only where the weights are for other ranks
+ * too they are laid out whole in the host's memory first.
  */
 #include "host/model/sae_set.h"
 
+#include "host/base/size.h"
 #include "host/model/carver.h"
+#include "host/model/sae_tensors.h"
 #include "host/model/transfer.h"
 
-#include <math.h>
 #include <stdlib.h>
 
-/* ---- reading --------------------------------------------------------------------------- */
+#include <omp.h>
 
-/* Float32 weights in one block of device memory; parts that are not wanted have no rows. */
-struct float_layout {
+/* ---- layout ---------------------------------------------------------------------------- */
+
+/* Weights in one block of memory; parts that are not wanted have no rows. */
+struct weights_layout {
 	struct sae_weights *weights;
+	enum dtype matrix; /* W_enc and W_dec; all else is float32 */
 	size_t n_enc, n_dec, d;
 	bool gated;
 };
 
-static struct tensor carve_floats(struct carver *c, size_t rows, size_t cols)
+static void layout_weights(void *object, struct carver *c)
 {
-	struct tensor t = {NULL, DTYPE_F32, rows, cols};
+	struct weights_layout *l = object;
 
-	t.data = carve_ints(c, rows * cols); /* four bytes each, like float32 */
-	return t;
-}
-
-static void layout_floats(void *object, struct carver *c)
-{
-	struct float_layout *l = object;
-
-	l->weights->W_enc_t = carve_floats(c, l->n_enc, l->d);
-	l->weights->W_dec = carve_floats(c, l->n_dec, l->d);
-	l->weights->b_enc = carve_floats(c, 1, l->n_enc);
-	l->weights->threshold = carve_floats(c, 1, l->n_enc);
+	l->weights->W_enc_t = carve_typed(c, l->matrix, l->n_enc, l->d);
+	l->weights->W_dec = carve_typed(c, l->matrix, l->n_dec, l->d);
+	l->weights->b_enc = carve_typed(c, DTYPE_F32, 1, l->n_enc);
+	l->weights->threshold = carve_typed(c, DTYPE_F32, 1, l->n_enc);
 	if (l->gated) {
-		l->weights->gain = carve_floats(c, 1, l->n_enc);
-		l->weights->shift = carve_floats(c, 1, l->n_enc);
+		l->weights->gain = carve_typed(c, DTYPE_F32, 1, l->n_enc);
+		l->weights->shift = carve_typed(c, DTYPE_F32, 1, l->n_enc);
 	}
-	l->weights->b_dec = carve_floats(c, 1, l->d);
+	l->weights->b_dec = carve_typed(c, DTYPE_F32, 1, l->d);
 }
 
-static struct float_layout layout_of(const struct sae_file *file, size_t n, enum sae_parts parts,
-	size_t d, struct sae_weights *weights)
+static struct weights_layout layout_of(const struct sae_set *set, const struct sae_file *file,
+	size_t n, enum sae_parts parts, struct sae_weights *weights)
 {
-	return (struct float_layout){weights, parts & SAE_ENCODER ? n : 0,
-		parts & SAE_DECODER ? n : 0, d, file->gated && (parts & SAE_ENCODER)};
+	return (struct weights_layout){weights,
+		set->dtype == SAE_FLOAT32 ? DTYPE_F32 : DTYPE_BF16, parts & SAE_ENCODER ? n : 0,
+		parts & SAE_DECODER ? n : 0, set->d_model, file->gated && (parts & SAE_ENCODER)};
 }
 
-/* The first value that is not finite, or n. */
-static size_t first_nonfinite(const float *values, size_t n)
+static void place_weights(struct weights_layout *layout, void *memory)
 {
-	size_t i = 0;
+	struct carver c = {DTYPE_F32, memory, 0};
 
-	while (i < n && isfinite(values[i]))
-		i++;
-	return i;
+	layout_weights(layout, &c);
 }
 
-/* Values that are not finite are refused, and, on request, all rounded to bfloat16. */
-static int finish_values(const struct sae_file *file, const struct sae_arrays *a, size_t n,
-	bool bf16, struct err *err)
+static size_t bytes_of(const struct sae_set *set, size_t layer, size_t n, enum sae_parts parts)
 {
-	const struct {
-		const char *name;
-		float *values;
-		size_t n;
-	} parts[] = {{"W_enc", a->W_enc_t, n * file->d_model}, {"b_enc", a->b_enc, n},
-		{"threshold", a->threshold, n}, {"gain", a->gain, n}, {"shift", a->shift, n},
-		{"W_dec", a->W_dec, n * file->d_model}, {"b_dec", a->b_dec, file->d_model}};
+	struct sae_weights none;
+	struct weights_layout layout = layout_of(set, &set->files[layer], n, parts, &none);
 
-	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-		if (!parts[i].values)
-			continue;
-		if (first_nonfinite(parts[i].values, parts[i].n) < parts[i].n)
-			return err_set(err, ERR_INPUT, "%s: %s holds a value that is not finite",
-				file->path, parts[i].name);
-		for (size_t j = 0; j < parts[i].n && bf16; j++)
-			parts[i].values[j] = bf16_to_f32(f32_to_bf16(parts[i].values[j]));
+	return carve_count(set->dev, layout_weights, &layout);
+}
+
+size_t sae_set_bytes(const struct sae_set *set, size_t layer)
+{
+	return sae_set_has(set, layer) ? bytes_of(set, layer, set->d_sae, SAE_BOTH) : 0;
+}
+
+size_t sae_set_encoder_bytes(const struct sae_set *set, size_t layer)
+{
+	return sae_set_has(set, layer) ? bytes_of(set, layer, set->d_sae, SAE_ENCODER) : 0;
+}
+
+/* ---- storing --------------------------------------------------------------------------- */
+
+static bool f32_is_finite(float f)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &f, sizeof bits);
+	return (bits & 0x7f800000u) != 0x7f800000u;
+}
+
+/* Each of the next three: whether all values are finite as they are stored. */
+static bool store_f32(const float *from, size_t n, float *to)
+{
+	bool finite = true;
+
+	for (size_t i = 0; i < n; i++) {
+		to[i] = from[i];
+		finite &= f32_is_finite(from[i]);
 	}
+	return finite;
+}
+
+static bool store_bf16(const float *from, size_t n, uint16_t *to)
+{
+	bool finite = true;
+
+	for (size_t i = 0; i < n; i++) {
+		to[i] = f32_to_bf16(from[i]);
+		finite &= (to[i] & 0x7f80) != 0x7f80;
+	}
+	return finite;
+}
+
+static bool store_rounded(const float *from, size_t n, float *to)
+{
+	bool finite = true;
+
+	for (size_t i = 0; i < n; i++) {
+		to[i] = bf16_to_f32(f32_to_bf16(from[i]));
+		finite &= f32_is_finite(to[i]);
+	}
+	return finite;
+}
+
+static bool store_matrix(const float *from, size_t n, struct tensor to, size_t first_row)
+{
+	const struct tensor rows = tensor_rows(to, first_row, n);
+
+	return to.dtype == DTYPE_BF16 ? store_bf16(from, n * to.cols, rows.data)
+				      : store_f32(from, n * to.cols, rows.data);
+}
+
+static bool store_vector(enum sae_dtype dtype, const float *from, size_t n, struct tensor to,
+	size_t first)
+{
+	float *at = (float *)to.data + first;
+
+	return dtype == SAE_RELEASED ? store_rounded(from, n, at) : store_f32(from, n, at);
+}
+
+/* ---- reading --------------------------------------------------------------------------- */
+
+/* Names for messages, a bit each. */
+static const char *const array_names[] = {
+	"W_enc", "b_enc", "threshold", "gain", "shift", "W_dec", "b_dec"};
+enum { W_ENC, B_ENC, THRESHOLD, GAIN, SHIFT, W_DEC, B_DEC, N_ARRAYS };
+
+/* A request of features of one file. */
+struct reading {
+	enum sae_dtype dtype;
+	const char *path;
+	struct sae_tensors tensors;
+	enum sae_parts parts;
+	const int32_t *ids; /* NULL: all */
+	int n_threads;
+	float *memory;           /* owned: b_dec, and the rows of the blocks */
+	const float *b_dec;      /* [d_model] */
+	struct sae_block *blocks; /* [n_threads], owned */
+};
+
+static int reading_open(struct reading *r, struct sae_set *set, struct sae_file *file,
+	const int32_t *ids, size_t n, enum sae_parts parts, struct err *err)
+{
+	const size_t d = set->d_model, rows = SAE_BLOCK * d;
+	const size_t n_blocks = (n + SAE_BLOCK - 1) / SAE_BLOCK;
+	size_t n_threads = size_min((size_t)device_threads(set->dev), size_max(n_blocks, 1));
+	float *b_dec;
+
+	*r = (struct reading){.dtype = set->dtype, .path = file->path, .parts = parts, .ids = ids,
+		.n_threads = (int)n_threads};
+	r->memory = malloc((d + 2 * rows * n_threads) * sizeof *r->memory);
+	r->blocks = malloc(n_threads * sizeof *r->blocks);
+	if (!r->memory || !r->blocks)
+		return err_nomem(err, "blocks of SAE features",
+			(d + 2 * rows * n_threads) * sizeof *r->memory);
+	for (size_t t = 0; t < n_threads; t++) {
+		r->blocks[t].W_enc_t = r->memory + d + 2 * rows * t;
+		r->blocks[t].W_dec = r->blocks[t].W_enc_t + rows;
+	}
+	if (file->format->tensors(file, parts, &r->tensors, err))
+		return err->code;
+	b_dec = r->memory;
+	sae_tensors_b_dec(&r->tensors, b_dec);
+	r->b_dec = b_dec;
+	if (!ids)
+		sae_tensors_walk(&r->tensors, parts, r->n_threads);
 	return 0;
 }
 
-static void *data_or_null(struct tensor t)
+static void reading_close(struct reading *r, struct sae_file *file)
 {
-	return tensor_count(t) > 0 ? t.data : NULL;
+	file->format->release(file);
+	free(r->memory);
+	free(r->blocks);
 }
 
-/* Reads into `base`, which is laid out as `layout`. */
-static int read_values(struct sae_set *set, struct sae_file *file, const int32_t *ids, size_t n,
-	struct float_layout *layout, void *base, struct err *err)
+/* Features `first` to first + n - 1 of the request as rows `at` and on of `to`. Returns the arrays
+ * that are not finite. */
+static unsigned read_block(const struct reading *r, struct sae_block *block, size_t first, size_t n,
+	const struct sae_weights *to, size_t at)
 {
-	struct carver c = {DTYPE_F32, base, 0};
-	const struct sae_weights *w = layout->weights;
-	struct sae_arrays arrays;
+	unsigned bad = 0;
 
-	layout_floats(layout, &c);
-	arrays = (struct sae_arrays){
-		.W_enc_t = data_or_null(w->W_enc_t),
-		.b_enc = data_or_null(w->b_enc),
-		.threshold = data_or_null(w->threshold),
-		.gain = data_or_null(w->gain),
-		.shift = data_or_null(w->shift),
-		.W_dec = data_or_null(w->W_dec),
-		.b_dec = w->b_dec.data,
-	};
-	if (n == 0)
-		return 0;
-	if (file->format->read(file, ids, n, &arrays, err))
-		return err->code;
-	return finish_values(file, &arrays, n, set->bf16, err);
+	sae_tensors_read(&r->tensors, r->b_dec, r->parts, r->ids, first, n, block);
+	if (r->parts & SAE_ENCODER) {
+		bad |= !store_matrix(block->W_enc_t, n, to->W_enc_t, at) << W_ENC;
+		bad |= !store_vector(r->dtype, block->b_enc, n, to->b_enc, at) << B_ENC;
+		bad |= !store_vector(r->dtype, block->threshold, n, to->threshold, at) << THRESHOLD;
+		if (to->gain.data) {
+			bad |= !store_vector(r->dtype, block->gain, n, to->gain, at) << GAIN;
+			bad |= !store_vector(r->dtype, block->shift, n, to->shift, at) << SHIFT;
+		}
+	}
+	if (r->parts & SAE_DECODER)
+		bad |= !store_matrix(block->W_dec, n, to->W_dec, at) << W_DEC;
+	return bad;
 }
 
-/* Reads into host memory of the same layout, and uploads it at once. */
-static int read_and_upload(struct sae_set *set, struct sae_file *file, const int32_t *ids, size_t n,
-	struct float_layout *layout, void *memory, size_t bytes, struct err *err)
+/* Features `first` to first + n - 1 of the request, and b_dec, in host memory. */
+static int read_features(const struct reading *r, size_t first, size_t n,
+	const struct sae_weights *to, struct err *err)
 {
-	struct carver c = {DTYPE_F32, memory, 0};
+	unsigned bad = !store_vector(r->dtype, r->b_dec, r->tensors.d_model, to->b_dec, 0) << B_DEC;
+
+#pragma omp parallel for schedule(dynamic) num_threads(r->n_threads) reduction(| : bad)
+	for (size_t k = 0; k < n; k += SAE_BLOCK)
+		bad |= read_block(r, &r->blocks[omp_get_thread_num()], first + k,
+			size_min(SAE_BLOCK, n - k), to, k);
+	for (int i = 0; i < N_ARRAYS; i++)
+		if (bad >> i & 1)
+			return err_set(err, ERR_INPUT, "%s: %s holds a value that is not finite",
+				r->path, array_names[i]);
+	return 0;
+}
+
+static struct device_part matrix_part(struct tensor from, struct tensor to, size_t first)
+{
+	return (struct device_part){tensor_rows(to, first, from.rows).data, from.data,
+		tensor_bytes(from)};
+}
+
+static struct device_part vector_part(struct tensor from, struct tensor to, size_t first)
+{
+	return (struct device_part){(char *)to.data + first * sizeof(float), from.data,
+		tensor_bytes(from)};
+}
+
+/* What a piece of memory holds of the features from `first` on goes where it belongs. */
+static int send_piece(struct device *dev, const struct sae_weights *piece,
+	const struct sae_weights *to, size_t first, struct err *err)
+{
+	struct device_part parts[N_ARRAYS];
+	size_t n = 0;
+
+	if (piece->W_enc_t.rows > 0) {
+		parts[n++] = matrix_part(piece->W_enc_t, to->W_enc_t, first);
+		parts[n++] = vector_part(piece->b_enc, to->b_enc, first);
+		parts[n++] = vector_part(piece->threshold, to->threshold, first);
+	}
+	if (piece->gain.data) {
+		parts[n++] = vector_part(piece->gain, to->gain, first);
+		parts[n++] = vector_part(piece->shift, to->shift, first);
+	}
+	if (piece->W_dec.rows > 0)
+		parts[n++] = matrix_part(piece->W_dec, to->W_dec, first);
+	parts[n++] = vector_part(piece->b_dec, to->b_dec, 0); /* with every piece: it is small */
+	return device_piece_send(dev, parts, n, err);
+}
+
+/* How many of n features fit a piece: whole blocks, where one fits. */
+static size_t features_of_piece(const struct sae_set *set, size_t layer, enum sae_parts parts,
+	size_t n)
+{
+	size_t most = n;
+
+	while (most > 1 && bytes_of(set, layer, most, parts) > device_piece_bytes(set->dev))
+		most -= (most + 15) / 16;
+	return most < n && most > SAE_BLOCK ? most / SAE_BLOCK * SAE_BLOCK : most;
+}
+
+/* To a device with memory of its own, in pieces of features. */
+static int read_in_pieces(struct sae_set *set, size_t layer, const struct reading *r, size_t n,
+	const struct sae_weights *to, struct err *err)
+{
+	const size_t most = features_of_piece(set, layer, r->parts, n);
+
+	for (size_t first = 0, m; first < n; first += m) {
+		struct sae_weights piece = {0};
+		struct weights_layout layout;
+		void *memory;
+
+		m = size_min(most, n - first);
+		layout = layout_of(set, &set->files[layer], m, r->parts, &piece);
+		TRY(device_piece(set->dev, &memory, err));
+		place_weights(&layout, memory);
+		TRY(read_features(r, first, m, &piece, err));
+		TRY(send_piece(set->dev, &piece, to, first, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+/* For all ranks: laid out whole in host memory, and uploaded at once. */
+static int read_and_upload(struct sae_set *set, size_t layer, const struct reading *r, size_t n,
+	void *memory, size_t bytes, struct err *err)
+{
+	struct sae_weights staged = {0};
+	struct weights_layout layout = layout_of(set, &set->files[layer], n, r->parts, &staged);
 	char *staging = malloc(bytes);
 
 	if (!staging)
-		return err_nomem(err, file->path, bytes);
-	TRY(read_values(set, file, ids, n, layout, staging, err));
-	TRY(set->joined ? device_upload_weights(set->dev, memory, staging, bytes, err)
-			: device_upload(set->dev, memory, staging, bytes, err));
-	layout_floats(layout, &c);
+		return err_nomem(err, r->path, bytes);
+	place_weights(&layout, staging);
+	TRY(read_features(r, 0, n, &staged, err));
+	TRY(device_upload_weights(set->dev, memory, staging, bytes, err));
 	free(staging);
 	return 0;
 fail:
@@ -135,24 +321,43 @@ fail:
 	return err->code;
 }
 
+static int read_weights(struct sae_set *set, size_t layer, const int32_t *ids, size_t n,
+	enum sae_parts parts, const struct sae_weights *to, void *memory, size_t bytes,
+	struct err *err)
+{
+	struct sae_file *file = &set->files[layer];
+	struct reading r;
+
+	TRY(reading_open(&r, set, file, ids, n, parts, err));
+	if (device_is_host(set->dev))
+		TRY(read_features(&r, 0, n, to, err));
+	else if (set->joined)
+		TRY(read_and_upload(set, layer, &r, n, memory, bytes, err));
+	else
+		TRY(read_in_pieces(set, layer, &r, n, to, err));
+	reading_close(&r, file);
+	return 0;
+fail:
+	reading_close(&r, file);
+	return err->code;
+}
+
 int sae_set_read(struct sae_set *set, size_t layer, const int32_t *ids, size_t n,
 	enum sae_parts parts, struct sae_weights *weights, void **memory, size_t *bytes,
 	struct err *err)
 {
-	struct sae_file *file = &set->files[layer];
-	struct float_layout layout = layout_of(file, n, parts, set->d_model, weights);
+	const struct sae_file *file = &set->files[layer];
+	struct weights_layout layout = layout_of(set, file, n, parts, weights);
 
 	*memory = NULL;
 	*weights = (struct sae_weights){.input = file->input, .top_k = file->top_k,
 		.group_width = file->group_width};
-	*bytes = carve_count(set->dev, layout_floats, &layout);
-	TRY(carve_allocate(set->dev, layout_floats, &layout, memory, err));
-	if (device_is_host(set->dev))
-		TRY(read_values(set, file, ids, n, &layout, *memory, err));
-	else if (!set->joined || device_gives_weights(set->dev))
-		TRY(read_and_upload(set, file, ids, n, &layout, *memory, *bytes, err));
-	else
+	*bytes = carve_count(set->dev, layout_weights, &layout);
+	TRY(carve_allocate(set->dev, layout_weights, &layout, memory, err));
+	if (set->joined && !device_gives_weights(set->dev))
 		TRY(device_upload_weights(set->dev, *memory, NULL, *bytes, err));
+	else if (n > 0)
+		TRY(read_weights(set, layer, ids, n, parts, weights, *memory, *bytes, err));
 	return 0;
 fail:
 	device_free(set->dev, *memory);
@@ -187,11 +392,9 @@ int sae_set_load(struct sae_set *set, size_t layer, struct sae_weights *out, str
 {
 	struct sae_resident *r = &set->residents[layer];
 	const struct sae_file *file = &set->files[layer];
-	struct float_layout layout = layout_of(file, file->d_sae, SAE_BOTH, set->d_model,
-		&r->weights);
 
 	if (!r->memory) {
-		make_room(set, carve_count(set->dev, layout_floats, &layout));
+		make_room(set, bytes_of(set, layer, file->d_sae, SAE_BOTH));
 		if (sae_set_read(set, layer, NULL, file->d_sae, SAE_BOTH, &r->weights,
 			    &r->memory, &r->bytes, err))
 			return err->code;
@@ -208,12 +411,7 @@ static size_t n_that_fit(const struct sae_set *set)
 	size_t sum = 0, n = 0;
 
 	for (size_t l = 0; l < set->n_layer; l++) {
-		struct sae_weights none;
-		const struct sae_file *file = &set->files[l];
-		struct float_layout layout = layout_of(file, file->d_sae, SAE_BOTH, set->d_model,
-			&none);
-
-		sum += sae_set_has(set, l) ? carve_count(set->dev, layout_floats, &layout) : 0;
+		sum += sae_set_bytes(set, l);
 		if (sum > set->budget)
 			break;
 		n = l + 1;
@@ -268,7 +466,7 @@ static void layout_cosines(void *object, struct carver *c)
 	struct cosine_buffers *b = object;
 
 	b->cosine = carve(c, b->n, 1);
-	b->v = carve_floats(c, 1, b->d);
+	b->v = carve_typed(c, DTYPE_F32, 1, b->d);
 }
 
 int sae_set_cosines(struct sae_set *set, size_t layer, const float *v, float *cosine,
@@ -280,7 +478,7 @@ int sae_set_cosines(struct sae_set *set, size_t layer, const float *v, float *co
 	size_t bytes;
 
 	if (!set->residents[layer].memory) {
-		make_room(set, b.n * b.d * sizeof(float));
+		make_room(set, bytes_of(set, layer, b.n, SAE_DECODER));
 		TRY(sae_set_read(set, layer, NULL, b.n, SAE_DECODER, &decoder, &memory, &bytes, err));
 	}
 	TRY(carve_allocate(set->dev, layout_cosines, &b, &buffers, err));

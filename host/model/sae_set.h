@@ -30,13 +30,11 @@ struct sae_set {
 	struct sae_file *files;         /* [n_layer]; without a path: left out */
 	struct sae_resident *residents; /* [n_layer] */
 	size_t n_layer, d_model, d_sae, budget, loaded_bytes;
-	bool bf16;
+	enum sae_dtype dtype;
 	bool joined; /* what is read now is for all ranks, read by one */
 	unsigned long long clock;
 	struct sae_scratch scratch;
 };
-
-enum sae_parts { SAE_ENCODER = 1, SAE_DECODER = 2, SAE_BOTH = 3 };
 
 /* Reads parts of features (ids NULL: all) of a layer into fresh device memory, *bytes of it, to be
  * freed. Errors: ERR_INPUT for values that are not finite, ERR_DEVICE. */

@@ -3,16 +3,16 @@
  * sae_tensors.c - Contract: sae_tensors.h. Tests: tests/test_sae.c, tests/test_method.c.
  *
  * Products with constants and norms are made in double from the file's values and rounded once.
- * Features are read in blocks, so that a matrix stored the other way round is transposed with
- * both sides in cache.
+ * A block of features is read at a time, so that a matrix stored the other way round is transposed
+ * with both sides in cache.
  */
 #include "host/model/sae_tensors.h"
+
+#include "host/base/size.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { BLOCK = 64 };
 
 struct sae_tensors sae_tensors_none(void)
 {
@@ -91,32 +91,66 @@ int sae_scalar_find(const struct safetensors *weights, const char *path, const c
 /* The n elements from `first` on. */
 static void elements(const struct file_tensor *t, size_t first, size_t n, float *to)
 {
-	if (t->dtype == DTYPE_F32) {
-		memcpy(to, t->data + 4 * first, 4 * n);
-		return;
+	const unsigned char *from = t->data + dtype_bytes(t->dtype) * first;
+	uint16_t half;
+
+	switch (t->dtype) {
+	case DTYPE_F32:
+		memcpy(to, from, 4 * n);
+		break;
+	case DTYPE_BF16:
+		for (size_t j = 0; j < n; j++) {
+			memcpy(&half, from + 2 * j, sizeof half);
+			to[j] = bf16_to_f32(half);
+		}
+		break;
+	default:
+		for (size_t j = 0; j < n; j++)
+			to[j] = (float)element(t, first + j);
 	}
-	for (size_t j = 0; j < n; j++)
-		to[j] = (float)element(t, first + j);
 }
 
-/* Features id(k0) to id(k0 + n - 1) as rows of `to` [n, d]. */
-static void matrix_rows(const struct file_tensor *t, bool by_feature, size_t d, size_t d_sae,
-	const int32_t *ids, size_t k0, size_t n, float *to)
+/* Whether the file's memory has features along its rows, unless one of the two turns it. */
+static bool rows_are_features(const struct file_tensor *t, bool by_feature)
 {
-	float run[BLOCK];
+	return by_feature != t->column_major;
+}
 
-	/* The file's memory has features along its rows unless one of the two turns it. */
-	if (by_feature != t->column_major) {
+/* Features first to first + n - 1 of a matrix that has them along its rows: TURN of them at a time,
+ * so that what is written fills a line of the cache. */
+static void turned_rows(const struct file_tensor *t, size_t d, size_t d_sae, size_t first, size_t n,
+	float *to)
+{
+	enum { TURN = 16 };
+	float run[TURN][SAE_BLOCK];
+
+	for (size_t j = 0; j < d; j += TURN) {
+		const size_t m = size_min(TURN, d - j);
+
+		for (size_t r = 0; r < m; r++)
+			elements(t, (j + r) * d_sae + first, n, run[r]);
 		for (size_t k = 0; k < n; k++)
-			elements(t, (ids ? (size_t)ids[k0 + k] : k0 + k) * d, d, to + k * d);
+			for (size_t r = 0; r < m; r++)
+				to[k * d + j + r] = run[r][k];
+	}
+}
+
+/* Features `first` to first + n - 1 of the request as rows of `to` [n, d]. */
+static void matrix_rows(const struct file_tensor *t, bool by_feature, size_t d, size_t d_sae,
+	const int32_t *ids, size_t first, size_t n, float *to)
+{
+	if (!rows_are_features(t, by_feature) && !ids) {
+		turned_rows(t, d, d_sae, first, n, to);
 		return;
 	}
-	for (size_t j = 0; j < d; j++) {
-		if (!ids)
-			elements(t, j * d_sae + k0, n, run);
-		for (size_t k = 0; k < n; k++)
-			to[k * d + j] = ids ? (float)element(t, j * d_sae + (size_t)ids[k0 + k])
-					    : run[k];
+	for (size_t k = 0; k < n; k++) {
+		const size_t i = ids ? (size_t)ids[first + k] : first + k;
+
+		if (rows_are_features(t, by_feature))
+			elements(t, i * d, d, to + k * d);
+		else
+			for (size_t j = 0; j < d; j++)
+				to[k * d + j] = (float)element(t, j * d_sae + i);
 	}
 }
 
@@ -155,63 +189,67 @@ static struct feature_terms terms_of(const struct sae_tensors *t, size_t i)
 	return f;
 }
 
-/* Features id(k0) to id(k0 + n - 1), n at most BLOCK; b_dec as folded; scratch [2 BLOCK, d] for
- * rows that are needed but not wanted. */
-static void read_block(const struct sae_tensors *t, const int32_t *ids, size_t k0, size_t n,
-	const float *b_dec, float *scratch, const struct sae_arrays *out)
+void sae_tensors_b_dec(const struct sae_tensors *t, float *b_dec)
+{
+	elements(&t->b_dec, 0, t->d_model, b_dec);
+	scale(b_dec, t->d_model, t->b_dec_scale);
+}
+
+void sae_tensors_read(const struct sae_tensors *t, const float *b_dec, enum sae_parts parts,
+	const int32_t *ids, size_t first, size_t n, struct sae_block *out)
 {
 	const size_t d = t->d_model;
-	float *enc = out->W_enc_t ? out->W_enc_t + k0 * d : scratch;
-	float *dec = out->W_dec ? out->W_dec + k0 * d : scratch + BLOCK * d;
-	const bool need_enc = out->W_enc_t || (out->b_enc && t->subtract_b_dec);
-	const bool need_dec = out->W_dec || t->unit_decoder;
+	const bool need_enc = parts & SAE_ENCODER;
+	const bool need_dec = (parts & SAE_DECODER) || t->unit_decoder;
 
 	if (need_enc)
-		matrix_rows(&t->W_enc, t->enc_by_feature, d, t->d_sae, ids, k0, n, enc);
+		matrix_rows(&t->W_enc, t->enc_by_feature, d, t->d_sae, ids, first, n, out->W_enc_t);
 	if (need_dec)
-		matrix_rows(&t->W_dec, t->dec_by_feature, d, t->d_sae, ids, k0, n, dec);
+		matrix_rows(&t->W_dec, t->dec_by_feature, d, t->d_sae, ids, first, n, out->W_dec);
 	for (size_t k = 0; k < n; k++) {
-		const size_t i = ids ? (size_t)ids[k0 + k] : k0 + k;
+		const size_t i = ids ? (size_t)ids[first + k] : first + k;
 		const double own = t->scaling.data ? element(&t->scaling, i) : 1;
 		struct feature_terms f = terms_of(t, i);
+		float *enc = out->W_enc_t + k * d, *dec = out->W_dec + k * d;
 		double norm = 1;
 
 		if (t->unit_decoder)
-			norm = sqrt(dot(dec + k * d, dec + k * d, d)) * fabs(t->dec_scale * own);
-		if (t->subtract_b_dec)
-			f.b_enc -= t->enc_scale * dot(enc + k * d, b_dec, d);
-		scale(enc + k * d, need_enc ? d : 0, t->enc_scale * norm);
-		scale(dec + k * d, need_dec ? d : 0,
-			norm > 0 ? t->dec_scale * own / norm : 0);
-		if (out->b_enc)
-			out->b_enc[k0 + k] = (float)(f.b_enc * norm);
-		if (out->threshold)
-			out->threshold[k0 + k] = (float)f.threshold;
-		if (out->gain)
-			out->gain[k0 + k] = (float)f.gain;
-		if (out->shift)
-			out->shift[k0 + k] = (float)f.shift;
+			norm = sqrt(dot(dec, dec, d)) * fabs(t->dec_scale * own);
+		if (t->subtract_b_dec && need_enc)
+			f.b_enc -= t->enc_scale * dot(enc, b_dec, d);
+		scale(enc, need_enc ? d : 0, t->enc_scale * norm);
+		scale(dec, need_dec ? d : 0, norm > 0 ? t->dec_scale * own / norm : 0);
+		out->b_enc[k] = (float)(f.b_enc * norm);
+		out->threshold[k] = (float)f.threshold;
+		out->gain[k] = (float)f.gain;
+		out->shift[k] = (float)f.shift;
 	}
 }
 
-int sae_tensors_read(const struct sae_tensors *t, const int32_t *ids, size_t n,
-	const struct sae_arrays *out, struct err *err)
+/* A byte of every page. */
+static void touch(const unsigned char *data, size_t n)
 {
-	const size_t d = t->d_model;
-	float *memory = malloc((2 * BLOCK + 1) * d * sizeof *memory);
-	float *b_dec = memory;
+	enum { PAGE = 4096 };
 
-	if (!memory)
-		return err_nomem(err, "a block of SAE features", (2 * BLOCK + 1) * d * sizeof *memory);
-	elements(&t->b_dec, 0, d, b_dec);
-	scale(b_dec, d, t->b_dec_scale);
-	if (out->b_dec)
-		memcpy(out->b_dec, b_dec, d * sizeof *b_dec);
-	for (size_t k = 0; k < n; k += BLOCK)
-		read_block(t, ids, k, n - k < BLOCK ? n - k : BLOCK, b_dec, memory + d,
-			out);
-	free(memory);
-	return 0;
+	for (size_t i = 0; i < n; i += PAGE)
+		(void)*(const volatile unsigned char *)(data + i);
+}
+
+void sae_tensors_walk(const struct sae_tensors *t, enum sae_parts parts, int n_threads)
+{
+	enum { CHUNK = 1 << 20 };
+	const struct file_tensor *const turned[] = {
+		(parts & SAE_ENCODER) && !rows_are_features(&t->W_enc, t->enc_by_feature) ? &t->W_enc : NULL,
+		((parts & SAE_DECODER) || t->unit_decoder) &&
+				!rows_are_features(&t->W_dec, t->dec_by_feature) ? &t->W_dec : NULL};
+
+	for (size_t m = 0; m < 2; m++) {
+		if (!turned[m])
+			continue;
+#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
+		for (size_t i = 0; i < turned[m]->bytes; i += CHUNK)
+			touch(turned[m]->data + i, size_min(CHUNK, turned[m]->bytes - i));
+	}
 }
 
 /* ---- one safetensors file --------------------------------------------------------------- */
@@ -247,14 +285,21 @@ fail:
 	return err->code;
 }
 
-int sae_safetensors_read(struct sae_file *file, const int32_t *ids, size_t n,
-	const struct sae_arrays *out, struct err *err)
+int sae_safetensors_tensors(struct sae_file *file, enum sae_parts parts, struct sae_tensors *out,
+	struct err *err)
 {
 	const struct sae_safetensors *r = file->reader;
-	const int rc = sae_tensors_read(&r->tensors, ids, n, out, err);
+
+	(void)parts, (void)err;
+	*out = r->tensors;
+	return 0;
+}
+
+void sae_safetensors_release(struct sae_file *file)
+{
+	const struct sae_safetensors *r = file->reader;
 
 	safetensors_release(r->weights);
-	return rc;
 }
 
 void sae_safetensors_close(struct sae_file *file)

@@ -40,12 +40,29 @@ int sae_tensor_find(const struct safetensors *weights, const char *path, const c
 int sae_scalar_find(const struct safetensors *weights, const char *path, const char *name,
 	double *out, struct err *err);
 
-/* Reads features as struct sae_format's read does. Errors: memory. */
-int sae_tensors_read(const struct sae_tensors *t, const int32_t *ids, size_t n,
-	const struct sae_arrays *out, struct err *err);
+/* b_dec [d_model], scaled. */
+void sae_tensors_b_dec(const struct sae_tensors *t, float *b_dec);
+
+/* A few features, float32, in memory of the caller's. */
+enum { SAE_BLOCK = 32 };
+struct sae_block {
+	float *W_enc_t, *W_dec; /* [SAE_BLOCK, d_model]; undefined where they are not wanted */
+	float b_enc[SAE_BLOCK], threshold[SAE_BLOCK]; /* thresholds not negative */
+	float gain[SAE_BLOCK], shift[SAE_BLOCK];      /* of gated SAEs; 0 of others */
+};
+
+/* Reads features ids[first] to ids[first + n - 1], or without ids first to first + n - 1, n at most
+ * SAE_BLOCK: `parts` of them, and their biases and thresholds as for the encoder if that is among
+ * the parts. b_dec as sae_tensors_b_dec gives it. Any number of threads may do so at a time. */
+void sae_tensors_read(const struct sae_tensors *t, const float *b_dec, enum sae_parts parts,
+	const int32_t *ids, size_t first, size_t n, struct sae_block *out);
+
+/* Before all features are read: brings in, from start to end, the pages of matrices that have
+ * features along their columns. Reading them feature by feature would have the disk jump. */
+void sae_tensors_walk(const struct sae_tensors *t, enum sae_parts parts, int n_threads);
 
 /* A reader made of one safetensors file and the description of its tensors, which is all that
- * most formats need: open fills it, read and close are the two functions below. */
+ * most formats need: open fills it; tensors, release and close are the functions below. */
 struct sae_safetensors {
 	struct safetensors *weights;
 	struct sae_tensors tensors;
@@ -57,8 +74,9 @@ int sae_safetensors_open(struct sae_file *file, struct sae_safetensors **out, st
 /* Takes d_sae and d_model, of file and tensors, from the shape of "encoder.weight" [d_sae, d_model],
  * and finds it and "encoder.bias". Errors: ERR_INPUT. */
 int sae_safetensors_encoder(struct sae_file *file, struct err *err);
-int sae_safetensors_read(struct sae_file *file, const int32_t *ids, size_t n,
-	const struct sae_arrays *out, struct err *err);
+int sae_safetensors_tensors(struct sae_file *file, enum sae_parts parts, struct sae_tensors *out,
+	struct err *err);
+void sae_safetensors_release(struct sae_file *file);
 void sae_safetensors_close(struct sae_file *file);
 
 #endif

@@ -119,8 +119,15 @@ void inputs_free(struct inputs *inputs)
 	*inputs = (struct inputs){0};
 }
 
-char *inputs_text(const struct inputs *inputs, const struct config *config,
-	const char *compute_dtype)
+/* Of the CPU and of a GPU that rounds products, compute_dtype is the same; sae.dtype = auto is not. */
+static void print_precision(const struct lab *lab, FILE *to)
+{
+	fprintf(to, "compute_dtype = %s\n", dtype_name(device_activation(lab->dev)));
+	if (lab->saes)
+		fprintf(to, "sae_dtype = %s\n", sae_dtype_names[sae_set_dtype(lab->saes)]);
+}
+
+char *inputs_text(const struct inputs *inputs, const struct lab *lab)
 {
 	char *text = NULL;
 	size_t n = 0;
@@ -129,8 +136,9 @@ char *inputs_text(const struct inputs *inputs, const struct config *config,
 	if (!memory)
 		return NULL;
 	fprintf(memory, "engine = %s (%s)\n", SAENGINE_VERSION, SAENGINE_COMMIT);
-	fprintf(memory, "compute_dtype = %s\n", compute_dtype);
-	config_print_lines(config, memory);
+	print_precision(lab, memory);
+	if (lab->ranks->rank == 0)
+		config_print_lines(lab->config, memory);
 	for (size_t i = 0; i < inputs->n; i++)
 		fprintf(memory, "sha256 of %s = %s\n", inputs->data[i].path, inputs->data[i].sha256);
 	if (fclose(memory) == 0)

@@ -307,13 +307,23 @@ static size_t sae_budget(const struct lab *lab)
 	return (left - size_min(left, used)) / 2;
 }
 
+enum sae_dtype lab_sae_dtype(const struct lab *lab)
+{
+	const char *name = lab->config->sae.dtype;
+
+	for (int i = 0; i < N_SAE_DTYPES; i++)
+		if (strcmp(name, sae_dtype_names[i]) == 0)
+			return (enum sae_dtype)i;
+	return device_rounds_products(lab->dev) ? SAE_BF16 : SAE_FLOAT32; /* auto */
+}
+
 struct sae_options lab_sae_options(const struct lab *lab)
 {
 	const struct config *c = lab->config;
 
 	return (struct sae_options){.path = c->sae.path, .format = c->sae.format,
 		.layer_folder = c->sae.layer_folder, .width = c->sae.width, .l0 = c->sae.l0,
-		.fold = c->sae.fold, .bf16 = strcmp(c->sae.dtype, "bf16") == 0,
+		.fold = c->sae.fold, .dtype = lab_sae_dtype(lab),
 		.some_layers = strcmp(c->sae.layers, "found") == 0,
 		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
 					       : sae_budget(lab)};
@@ -367,16 +377,15 @@ int lab_begin_results(struct lab *lab, bool fresh, struct err *err)
 	const char *output = lab->config->output;
 	char *inputs = NULL;
 
-	if (lab->ranks->rank > 0) {
-		TRY(units_open(&lab->units, output, lab->ranks, fresh, NULL, err));
-		return results_create_nowhere(&lab->results, err);
-	}
-	TRY(inputs_collect(&lab->inputs, lab, err));
-	inputs = inputs_text(&lab->inputs, lab->config, dtype_name(device_activation(lab->dev)));
+	err_clear(err);
+	if (lab->ranks->rank == 0)
+		TRY(inputs_collect(&lab->inputs, lab, err));
+	inputs = inputs_text(&lab->inputs, lab);
 	if (!inputs)
 		return err_nomem(err, "the manifest", 4096);
 	TRY(units_open(&lab->units, output, lab->ranks, fresh, inputs, err));
-	TRY(results_create(&lab->results, output, err));
+	TRY(lab->ranks->rank == 0 ? results_create(&lab->results, output, err)
+				  : results_create_nowhere(&lab->results, err));
 	if (strcmp(lab->config->store.merge, "virtual") == 0)
 		results_map_units(lab->results);
 fail:

@@ -115,6 +115,9 @@ int lab_begin_results(struct lab *lab, bool fresh, struct err *err);
 /* Room for n_sets sets. *t is zeroed first; lab_close frees it. */
 int prompt_table_create(struct prompt_table *t, size_t n_sets, struct err *err);
 
+/* sae.dtype, where it is auto what the device makes of it. */
+enum sae_dtype lab_sae_dtype(const struct lab *lab);
+
 /* What the config says of its SAEs. Texts borrowed. */
 struct sae_options lab_sae_options(const struct lab *lab);
 

@@ -262,6 +262,7 @@ static int write_attributes(struct lab *lab, struct err *err)
 		{"hdf5_version", hdf5},
 		{"slurm_job_id", job ? job : ""},
 		{"sae_format", lab->saes ? sae_set_format(lab->saes) : ""},
+		{"sae_dtype", lab->saes ? sae_dtype_names[sae_set_dtype(lab->saes)] : ""},
 		{"neuronpedia", lab->config->sae.neuronpedia},
 	};
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)

@@ -23,11 +23,21 @@ static void print_bytes(const char *what, size_t bytes)
 
 static void print_saes(const struct lab *lab)
 {
+	static const char *const kept_as[N_SAE_DTYPES] = {
+		[SAE_FLOAT32] = "float32",
+		[SAE_BF16] = "bf16: matrices in bfloat16, biases and thresholds float32",
+		[SAE_RELEASED] = "released: matrices in bfloat16, biases and thresholds rounded to it"};
 	const struct sae_set *saes = lab->saes;
+	const bool automatic = strcmp(lab->config->sae.dtype, "auto") == 0;
 
-	printf("SAEs       %s: %s, %zu layers of %zu features%s\n", lab->config->sae.path,
-		sae_set_format(saes), sae_set_count(saes), sae_set_width(saes),
-		strcmp(lab->config->sae.dtype, "bf16") == 0 ? ", rounded to bfloat16" : "");
+	printf("SAEs       %s: %s, %zu layers of %zu features\n", lab->config->sae.path,
+		sae_set_format(saes), sae_set_count(saes), sae_set_width(saes));
+	printf("           as %s (sae.dtype = \"%s\"%s)\n", kept_as[sae_set_dtype(saes)],
+		lab->config->sae.dtype,
+		!automatic ? ""
+		: device_rounds_products(lab->dev)
+			? ", and this device rounds the inputs of products"
+			: ", and this device does not round the inputs of products");
 }
 
 static void print_inputs(const struct lab *lab)
@@ -175,7 +185,8 @@ static size_t plan_scoring(const struct lab *lab)
 struct memory_plan {
 	struct attribution_plan attribution; /* zero when it is not asked for */
 	size_t generation;                   /* 0 when nothing is generated */
-	size_t scoring, sae, readout;
+	size_t scoring, readout;
+	size_t sae, encoders; /* a whole one; of all layers */
 	size_t working; /* of the ops themselves */
 };
 
@@ -194,8 +205,10 @@ static int plan_memory(struct lab *lab, struct memory_plan *m, struct err *err)
 		.readout = readout_bytes(lab->model), .working = device_working_bytes(lab->dev)};
 	if (generates(lab->config))
 		m->generation = plan_generation(lab);
-	if (lab->saes)
-		m->sae = 2 * sae_set_width(lab->saes) * lab->model->arch.d_model * sizeof(float);
+	for (size_t l = 0; lab->saes && l < sae_set_layers(lab->saes); l++) {
+		m->sae = size_max(m->sae, sae_set_bytes(lab->saes, l));
+		m->encoders += sae_set_encoder_bytes(lab->saes, l);
+	}
 	if (!text_list_holds(&lab->config->experiment, "attribution"))
 		return 0;
 	return plan_attribution(lab, &m->attribution, err);
@@ -238,10 +251,10 @@ static void print_memory(const struct lab *lab, const struct memory_plan *m)
 	print_bytes(device_is_host(lab->dev) ? "weights, mapped from the checkpoint" : "weights",
 		lab->model->bytes);
 	if (m->sae > 0)
-		print_bytes("one SAE, whole, as float32", m->sae);
+		print_bytes("one SAE, whole", m->sae);
 	if (lab->saes && sae_set_top_k(lab->saes))
 		print_bytes("encoders of the features in use, whole: top-k SAEs, at most",
-			sae_set_count(lab->saes) * m->sae / 2);
+			m->encoders);
 	print_bytes("scoring a batch, at most", m->scoring);
 	if (m->attribution.bytes > 0)
 		print_bytes("integrated gradients", m->attribution.bytes);

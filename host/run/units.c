@@ -113,32 +113,45 @@ static void value_of(const char *line, char *out, size_t size)
 			n - key - 3 > 80 ? "..." : "");
 }
 
-static void name_difference(struct text *to, const char *key_line, const char *theirs,
-	const char *ours)
+/* Whose two texts are compared, for messages. */
+struct sides {
+	const char *theirs, *ours;
+};
+
+static void name_difference(struct text *to, const char *key_line, struct sides who,
+	const char *theirs, const char *ours)
 {
 	char line[512], a[96], b[96];
 	struct err ignored;
 
 	value_of(theirs, a, sizeof a);
 	value_of(ours, b, sizeof b);
-	snprintf(line, sizeof line, "\n  %.*s: the units were made with %s, this run has %s",
-		(int)size_min(key_length(key_line), 200), key_line, a, b);
+	snprintf(line, sizeof line, "\n  %.*s: %s %s, %s %s",
+		(int)size_min(key_length(key_line), 200), key_line, who.theirs, a, who.ours, b);
 	(void)vec_append(to, line, strlen(line), &ignored);
 }
 
-static int compare(const struct units *u, const char *theirs, const char *ours, struct err *err)
+/* The lines of `ours` that `theirs` lacks or has otherwise. */
+static void compare_lines(const char *theirs, const char *ours, struct sides who,
+	struct text *differences)
 {
-	struct text differences = {0};
-
 	for (const char *line = ours; *line; line = next_line(line)) {
 		const char *other = find_line(theirs, line);
 
 		if (!other || !same_line(line, other))
-			name_difference(&differences, line, other, line);
+			name_difference(differences, line, who, other, line);
 	}
+}
+
+static int compare(const struct units *u, const char *theirs, const char *ours, struct err *err)
+{
+	static const struct sides who = {"the units were made with", "this run has"};
+	struct text differences = {0};
+
+	compare_lines(theirs, ours, who, &differences);
 	for (const char *line = theirs; *line; line = next_line(line))
 		if (!find_line(ours, line))
-			name_difference(&differences, line, line, NULL);
+			name_difference(&differences, line, who, line, NULL);
 	err_clear(err);
 	if (differences.n > 0)
 		err_set(err, ERR_CONFIG,
@@ -163,6 +176,27 @@ static int check_manifest(const struct units *u, const char *inputs, struct err 
 	rc = compare(u, text, inputs, err);
 	free(text);
 	return rc;
+}
+
+/* As rank 0 computes, this rank must. */
+static int check_rank(const struct units *u, const char *inputs, struct err *err)
+{
+	static const struct sides who = {"rank 0 has", "this one"};
+	struct text differences = {0};
+	char path[4200], *theirs;
+
+	snprintf(path, sizeof path, "%s/manifest", u->folder);
+	if (file_read_text(path, &theirs, err))
+		return err->code;
+	compare_lines(theirs, inputs, who, &differences);
+	free(theirs);
+	err_clear(err);
+	if (differences.n > 0)
+		err_set(err, ERR_CONFIG,
+			"rank %zu: expected the engine and the precision of rank 0, found others:%.*s",
+			u->ranks->rank, (int)size_min(differences.n, 3000), differences.data);
+	free(differences.data);
+	return err->code;
 }
 
 /* ---- the folder ------------------------------------------------------------------------ */
@@ -235,6 +269,8 @@ int units_open(struct units **out, const char *result_path, struct ranks *ranks,
 		TRY(open_folder(u, fresh, inputs, err));
 	}
 	TRY(ranks_gather(ranks, err));
+	if (ranks->rank > 0)
+		TRY(check_rank(u, inputs, err));
 	TRY(writer_open(&u->writer, QUEUE_BYTES, err));
 	*out = u;
 	return 0;

@@ -37,10 +37,10 @@ struct units {
 };
 
 /* Rank 0: makes or checks the folder, clears what a killed run left half-done, and lets the other
- * ranks begin. The others wait for that. `inputs` (rank 0 only): inputs_text. `fresh`: a folder
- * that is there is renamed to NAME.units.old-N first.
+ * ranks begin. The others wait for that, and compare what lines they have. `inputs`: inputs_text.
+ * `fresh`: a folder that is there is renamed to NAME.units.old-N first.
  * Errors: ERR_OUTPUT (also when another run holds the folder); ERR_CONFIG when it is of other
- * inputs; ERR_STOPPED. */
+ * inputs, or this rank computes in another precision than rank 0; ERR_STOPPED. */
 int units_open(struct units **out, const char *result_path, struct ranks *ranks, bool fresh,
 	const char *inputs, struct err *err);
 

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_device.c - the CUDA backend as a device, on the stand-in for the CUDA runtime: what it
- * refuses and in which words, and what may not happen while a recording is made.
+ * refuses and in which words, what may not happen while a recording is made, and how SAEs get there.
  */
 #include "host/model/generate.h"
+#include "host/model/sae.h"
+#include "host/model/sparse.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/names.h"
 #include "tests/emu/control.h"
 #include "tests/golden_model.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -509,4 +512,176 @@ TEST(recorded_decoding_gives_the_tokens_of_direct_decoding)
 		CHECK(memcmp(tokens[0], tokens[1], sizeof tokens[0]) == 0, "%s: tokens differ",
 			golden_models[m]);
 	}
+}
+
+/* ---- SAEs ------------------------------------------------------------------------------ */
+
+/* Layer 2 of tiny-gemma2's SAEs, 1024 features: larger than a piece of an upload. */
+static void load_sae(struct sae_set **saes, struct device *dev, enum sae_dtype dtype,
+	struct sae_weights *w)
+{
+	char path[600];
+	const struct sae_options options = {.path = path, .format = "auto", .layer_folder = "",
+		.width = "1k", .l0 = 100, .dtype = dtype, .budget = 1 << 24};
+	struct err err;
+
+	snprintf(path, sizeof path, "%s/models/tiny-gemma2-scope", test_source_root());
+	REQUIRE_OK(sae_set_open(saes, dev, &options, 6, 128, &err), &err);
+	REQUIRE_OK(sae_set_load(*saes, 2, w, &err), &err);
+}
+
+static void check_tensor(struct device *dev, struct tensor t, struct tensor expected, size_t i)
+{
+	char *found = malloc(tensor_bytes(expected) + 1);
+	struct err err;
+
+	REQUIRE(found && tensor_bytes(t) == tensor_bytes(expected), "array %zu: %zu bytes", i,
+		tensor_bytes(t));
+	REQUIRE_OK(device_download(dev, found, t.data, tensor_bytes(t), &err), &err);
+	CHECK(memcmp(found, expected.data, tensor_bytes(t)) == 0, "array %zu differs", i);
+	free(found);
+}
+
+TEST(an_sae_sent_in_pieces_is_the_one_that_the_cpu_reads)
+{
+	struct device *cpu, *dev = open_fast();
+	struct err err;
+
+	REQUIRE_OK(device_open(&cpu, "cpu", 2, &err), &err);
+	for (enum sae_dtype dtype = 0; dtype < N_SAE_DTYPES; dtype++) {
+		const uint64_t before = emu_calls_made().bytes_to_device;
+		struct sae_set *saes, *on_host;
+		struct sae_weights w, e;
+		const int32_t ids[] = {1023, 0, 77};
+		struct sae_few few, few_on_host;
+		uint64_t sent;
+
+		load_sae(&saes, dev, dtype, &w);
+		sent = emu_calls_made().bytes_to_device - before;
+		CHECK(sent > 4 * CUDA_STAGING, "%d bytes were sent", (int)sent);
+		load_sae(&on_host, cpu, dtype, &e);
+		check_tensor(dev, w.W_enc_t, e.W_enc_t, 0);
+		check_tensor(dev, w.W_dec, e.W_dec, 1);
+		check_tensor(dev, w.b_enc, e.b_enc, 2);
+		check_tensor(dev, w.threshold, e.threshold, 3);
+		check_tensor(dev, w.b_dec, e.b_dec, 4);
+		REQUIRE_OK(sae_set_select(saes, 4, ids, 3, &few, &err), &err);
+		REQUIRE_OK(sae_set_select(on_host, 4, ids, 3, &few_on_host, &err), &err);
+		check_tensor(dev, few.weights.W_enc_t, few_on_host.weights.W_enc_t, 5);
+		check_tensor(dev, few.weights.W_dec, few_on_host.weights.W_dec, 6);
+		sae_few_free(&few);
+		sae_few_free(&few_on_host);
+		sae_set_close(saes);
+		sae_set_close(on_host);
+	}
+	CHECK(device_allocated(dev) == 0, "%zu bytes are left", device_allocated(dev));
+	device_close(dev);
+	device_close(cpu);
+}
+
+TEST(a_piece_and_the_uploads_around_it_arrive_in_order)
+{
+	struct device *dev = open_fast();
+	unsigned char sent[3] = {1, 2, 3}, found[3];
+	struct recording *recording;
+	struct device_part part;
+	struct err err;
+	void *memory, *piece;
+
+	REQUIRE_OK(device_alloc(dev, 3, &memory, &err), &err);
+	for (int round = 0; round < 5; round++) { /* each over what came before */
+		REQUIRE_OK(device_upload(dev, memory, sent, 3, &err), &err);
+		REQUIRE_OK(device_piece(dev, &piece, &err), &err);
+		((unsigned char *)piece)[7] = (unsigned char)(10 + round);
+		part = (struct device_part){(char *)memory + 1, (char *)piece + 7, 1};
+		REQUIRE_OK(device_piece_send(dev, &part, 1, &err), &err);
+		REQUIRE_OK(device_upload(dev, (char *)memory + 2, &sent[1], 1, &err), &err);
+		REQUIRE_OK(device_download(dev, found, memory, 3, &err), &err);
+		CHECK(found[0] == 1 && found[1] == 10 + round && found[2] == 2,
+			"round %d: %d %d %d", round, found[0], found[1], found[2]);
+	}
+	REQUIRE_OK(device_record_begin(dev, &err), &err);
+	CHECK(device_piece(dev, &piece, &err) == ERR_INTERNAL, "a piece was recorded");
+	REQUIRE_OK(device_record_end(dev, &recording, &err), &err);
+	device_recording_free(dev, recording);
+	device_free(dev, memory);
+	device_close(dev);
+}
+
+static bool has_streamed(void)
+{
+	for (size_t i = 0; i < emu_barriers(); i++)
+		if (strncmp(emu_barrier_name(i), "sae_stream.cu", 13) == 0 && emu_barrier_met(i))
+			return true;
+	return false;
+}
+
+/* Values of that SAE for `rows` rows, [rows, 1024]. */
+static void encode(struct device *dev, enum sae_dtype dtype, size_t rows, float *out)
+{
+	struct sparse sparse = {.dev = dev};
+	struct host_csr csr = {0};
+	struct sae_set *saes;
+	struct sae_weights w;
+	float values[40 * 128];
+	struct tensor x = {NULL, DTYPE_F32, rows, 128};
+	struct err err;
+
+	for (size_t i = 0; i < 40 * 128; i++) /* exact in bfloat16: rounding x changes nothing */
+		values[i] = (float)((int)((uint32_t)i * 2654435761u >> 24) - 128) / 16;
+	load_sae(&saes, dev, dtype, &w);
+	REQUIRE_OK(device_alloc(dev, tensor_bytes(x), &x.data, &err), &err);
+	REQUIRE_OK(device_upload(dev, x.data, values, tensor_bytes(x), &err), &err);
+	REQUIRE_OK(sparse_encode(&sparse, &w, x, &err), &err);
+	REQUIRE_OK(sparse_download(&sparse, &csr, &err), &err);
+	memset(out, 0, rows * 1024 * sizeof *out);
+	for (size_t r = 0; r < rows; r++)
+		for (int32_t k = csr.indptr[r]; k < csr.indptr[r + 1]; k++)
+			out[r * 1024 + (size_t)csr.indices[k]] = csr.values[k];
+	host_csr_free(&csr);
+	sparse_free(&sparse);
+	device_free(dev, x.data);
+	sae_set_close(saes);
+}
+
+TEST(few_rows_stream_through_an_sae_in_bfloat16_and_no_other)
+{
+	static const struct {
+		const struct backend *backend;
+		enum sae_dtype dtype;
+		bool streams;
+	} cases[] = {
+		{&cuda_fast_backend, SAE_BF16, true},
+		{&cuda_fast_backend, SAE_RELEASED, true},
+		{&cuda_fast_backend, SAE_FLOAT32, false},
+		{&cuda_exact_backend, SAE_BF16, false},
+	};
+	enum { ROWS = 40 };
+	float *expected = malloc(sizeof(float) * ROWS * 1024), *found = malloc(sizeof(float) * ROWS * 1024);
+	struct device *cpu;
+	struct err err;
+
+	REQUIRE(expected && found, "no memory");
+	REQUIRE_OK(device_open(&cpu, "cpu", 2, &err), &err);
+	for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+		struct device *dev;
+		size_t n_active = 0;
+
+		REQUIRE_OK(device_open_backend(&dev, cases[c].backend, 2, &err), &err);
+		encode(cpu, cases[c].dtype, ROWS, expected);
+		emu_forget_met();
+		encode(dev, cases[c].dtype, ROWS, found);
+		CHECK(has_streamed() == cases[c].streams, "case %zu", c);
+		for (size_t i = 0; i < (size_t)ROWS * 1024; i++) {
+			n_active += expected[i] != 0;
+			CHECK(fabsf(found[i] - expected[i]) <= 1e-4f * fmaxf(1, fabsf(expected[i])),
+				"case %zu, row %zu, feature %zu: %g, expected %g", c, i / 1024, i % 1024,
+				(double)found[i], (double)expected[i]);
+		}
+		CHECK(n_active > ROWS, "%zu features are active", n_active);
+		device_close(dev);
+	}
+	device_close(cpu);
+	free(expected);
+	free(found);
 }
