@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * bench_cuda.c - rates of the CUDA kernels at the sizes of Gemma 2 2B and Llama 3.1 8B, beside what
- * the same card does in the same rounds: a large product of bfloat16 operands for arithmetic, a large
- * copy for memory. Medians of rounds; not a test.
+ * bench_cuda.c - rates of the CUDA kernels at the sizes of Gemma 2 2B and Llama 3.1 8B, beside
+ * what the same card does in the same rounds: a large product of bfloat16 operands for arithmetic,
+ * a large copy for memory. Medians of rounds; not a test.
  *
  *   bench_cuda [--device cuda:0] [--json FILE] [--seconds LIMIT] [--only TEXT] [--once] [--small]
  *
- * One row of `benches` is one line of the output, a JSON line in FILE as soon as it is known. Each row
- * makes what it needs, and gives it back: one that does not fit the card is a line that says so.
- * SAEs fire: thresholds are the quantile of their pre-activations that lets 100 features through, the
- * L0 found is printed, and outside 30 to 300 there is an error instead of figures.
+ * One row of `benches` is one line of the output, a JSON line in FILE as soon as it is known. Each
+ * row makes what it needs, and gives it back: one that does not fit the card is a line that says
+ * so. SAEs fire: thresholds are the quantile of their pre-activations that lets 100 features
+ * through, the L0 found is printed, and outside 30 to 300 there is an error instead of figures.
  *
- * --only: rows whose line holds TEXT. --once: a single call of each, no rates, for a profiler. --small:
- * sizes at which the harness that runs kernels on the CPU is done in seconds (tests/emu).
+ * --only: rows whose line holds TEXT. --once: a single call of each, no rates, for a profiler.
+ * --small: sizes at which the harness that runs kernels on the CPU is done in seconds (tests/emu).
  */
 #include "host/base/clock.h"
 #include "host/base/dtype.h"
@@ -49,10 +49,11 @@ static const struct scale {
 	size_t rows[N_AMOUNTS];
 	size_t prompts[N_PROMPTS][2];
 	size_t widths[N_WIDTHS];
-	size_t square; /* of the product that stands for the card's peak, and half of the copy's side */
+	size_t square; /* side of the product that stands for the card's peak, and of the copy */
 } full = {{{"gemma2-2b", 2304, 9216, 8, 4, 256, 256000, 50, true, ACTIVATION_GELU_TANH},
 		  {"llama3-8b", 4096, 14336, 32, 8, 128, 128256, 0, false, ACTIVATION_SILU}},
-	{8192, 64, 8, 1}, {{8, 1024}, {200, 40}, {64, 1024}, {64, 168}}, {16384, 65536, 262144}, 8192},
+	{8192, 64, 8, 1}, {{8, 1024}, {200, 40}, {64, 1024}, {64, 168}},
+	{16384, 65536, 262144}, 8192},
   small = {{{"small", 64, 128, 4, 2, 16, 512, 50, true, ACTIVATION_GELU_TANH},
 		   {"small too", 64, 128, 4, 2, 32, 512, 0, false, ACTIVATION_SILU}},
 	  {32, 16, 8, 1}, {{2, 24}, {4, 8}, {3, 24}, {3, 8}}, {512, 1024, 2048}, 32};
@@ -312,8 +313,8 @@ static void make_argmax(const struct task *t)
 
 RUN(run_attention, op_attention(w.dev, &w.heads, w.q, w.rows, &w.keys, w.out, w.lse, err))
 RUN(run_attention_backward,
-	op_attention_backward(w.dev, &w.heads, w.q, w.rows, &w.keys, w.out, w.lse, w.dout, w.dq, w.dk,
-		w.dv, err))
+	op_attention_backward(w.dev, &w.heads, w.q, w.rows, &w.keys, w.out, w.lse, w.dout, w.dq,
+		w.dk, w.dv, err))
 
 /* n rows; keys of `prompts` sequences of `tokens`. */
 static void make_heads(const struct task *t, size_t n)
@@ -501,7 +502,8 @@ static const struct bench {
 	{"argmax", make_argmax, run_argmax, OF_ROWS, FEW, 0, 0},
 	{"attention", make_prefill, run_attention, OF_PROMPTS, 0, LONG, 0},
 	{"attention", make_prefill, run_attention, OF_PROMPTS, 0, SHORT, 0},
-	{"attention backward", make_prefill_backward, run_attention_backward, OF_PROMPTS, 0, SHORT, 0},
+	{"attention backward", make_prefill_backward, run_attention_backward, OF_PROMPTS, 0, SHORT,
+		0},
 	{"attention of a step", make_step, run_attention, OF_PROMPTS, 0, STEP_LONG, 0},
 	{"attention of a step", make_step, run_attention, OF_PROMPTS, 0, STEP_SHORT, 0},
 	{"rmsnorm", make_norm, run_norm, OF_ROWS, MANY, 0, 0},
@@ -534,7 +536,7 @@ static struct {
 	const struct scale *scale;
 } options;
 
-/* What the card does at best: operands as the library wants them, and 256 MiB from place to place. */
+/* What the card does at best: operands as the library wants them, 256 MiB from place to place. */
 static struct {
 	struct product product;
 	struct tensor from, to;
@@ -638,14 +640,15 @@ static void say_times(const char *label, const struct times *t, double l0)
 	if (l0 > 0)
 		snprintf(features, sizeof features, "%8.1f", l0);
 	printf("%-64s %10.1f %8.1f %8.0f %8.2f %8.1f %8.0f%s\n", label, 1e6 * t->op,
-		w.flops / t->op * 1e-12, w.bytes / t->op * 1e-9, share, product * 1e-12, copy * 1e-9,
-		features);
+		w.flops / t->op * 1e-12, w.bytes / t->op * 1e-9, share, product * 1e-12,
+		copy * 1e-9, features);
 	fflush(stdout);
 	if (!json)
 		return;
 	fprintf(json,
-		"{\"name\": \"%s\", \"seconds\": %.9g, \"flops\": %.9g, \"bytes\": %.9g, \"share\": %.4g, "
-		"\"product_flops_per_second\": %.9g, \"copy_bytes_per_second\": %.9g",
+		"{\"name\": \"%s\", \"seconds\": %.9g, \"flops\": %.9g, \"bytes\": %.9g, "
+		"\"share\": %.4g, \"product_flops_per_second\": %.9g, "
+		"\"copy_bytes_per_second\": %.9g",
 		label, t->op, w.flops, w.bytes, share, product, copy);
 	if (l0 > 0)
 		fprintf(json, ", \"l0\": %.4g", l0);
@@ -669,7 +672,8 @@ static void say_why(const char *label, const char *what, const char *why)
 
 /* ---- the loop -------------------------------------------------------------------------- */
 
-static int run_bench(const struct bench *b, const struct task *t, const char *label, struct err *err)
+static int run_bench(
+	const struct bench *b, const struct task *t, const char *label, struct err *err)
 {
 	struct times times;
 	double l0;
@@ -781,8 +785,8 @@ static int read_options(int argc, char **argv, struct err *err)
 			options.seconds = strtod(value, NULL);
 		else
 			return err_set(err, ERR_CONFIG,
-				"usage: bench_cuda [--device cuda:0] [--json FILE] [--seconds LIMIT] "
-				"[--only TEXT] [--once] [--small]");
+				"usage: bench_cuda [--device cuda:0] [--json FILE] "
+				"[--seconds LIMIT] [--only TEXT] [--once] [--small]");
 		i++;
 	}
 	return 0;
@@ -795,7 +799,8 @@ static int open_all(int argc, char **argv, struct err *err)
 		return err_set(err, ERR_OUTPUT, "--json: cannot write %s", options.json);
 	TRY(device_open(&w.dev, options.device, 0, err));
 	if (device_is_host(w.dev))
-		return err_set(err, ERR_CONFIG, "--device: expected cuda:N, found %s", options.device);
+		return err_set(
+			err, ERR_CONFIG, "--device: expected cuda:N, found %s", options.device);
 	TRY(stretch_init(&w.numbers, 5, err));
 	TRY(stretch_init(&w.features, 6, err));
 	return make_peak(err);

@@ -12,10 +12,10 @@
  * Every round is a JSON line in FILE, written at once, and a line of text. A case that does not fit
  * the memory is one line; one that fails is one line, and the exit status at the end.
  *
- * With --serve, cases are read from standard input, one a line by its name ("b 64 one"); each runs one
- * round and is answered by one JSON line on standard output, so that another program can be timed in
- * turn. The first line says what there is. A case stays set up until another is asked for; "close"
- * gives its memory and that of the SAEs back.
+ * With --serve, cases are read from standard input, one a line by its name ("b 64 one"); each runs
+ * one round and is answered by one JSON line on standard output, so that another program can be
+ * timed in turn (tools/beside_torch.py). The first line says what there is. A case stays set up
+ * until another is asked for; "close" gives its memory and that of the SAEs back.
  */
 #include "tests/loads/load.h"
 
@@ -189,8 +189,9 @@ static void put_text(FILE *file, const char *text)
 
 static void begin_line(const struct program *p, const struct load_case *c)
 {
-	fprintf(p->json, "{\"load\": \"%c\", \"case\": \"%s\", \"side\": \"engine\", \"shape\": \"%s\", "
-			 "\"device\": ",
+	fprintf(p->json,
+		"{\"load\": \"%c\", \"case\": \"%s\", \"side\": \"engine\", "
+		"\"shape\": \"%s\", \"device\": ",
 		c->load->letter, c->name, p->options.shape->name);
 	put_text(p->json, device_description(p->bench.dev));
 }
@@ -223,8 +224,9 @@ static void say_round(
 	if (!p->json)
 		return;
 	begin_line(p, c);
-	fprintf(p->json, ", \"round\": %d, \"seconds\": %.9g, \"%ss\": %zu, \"%ss_per_second\": %.9g",
-		round, f->seconds, c->load->item, f->n, c->load->item, rate);
+	fprintf(p->json,
+		", \"round\": %d, \"seconds\": %.9g, \"%ss\": %zu, \"%ss_per_second\": %.9g", round,
+		f->seconds, c->load->item, f->n, c->load->item, rate);
 	for (size_t i = 0; i < f->n_more; i++)
 		fprintf(p->json, ", \"%s\": %.9g", f->more[i].name, f->more[i].value);
 	fputs("}\n", p->json);
@@ -332,16 +334,17 @@ static void say_ready(const struct program *p)
 		"\"n_vocab\": %zu, \"post_norms\": %s, \"tied\": %s, \"silu\": %s, "
 		"\"attention_scale\": %.9g, \"attention_softcap\": %.9g, \"final_softcap\": %.9g, "
 		"\"embedding_scale\": %.9g, \"theta\": %.9g, \"cases\": [",
-		p->options.shape->name, a->n_layer, a->d_model, a->n_head, a->n_kv_head, a->head_dim,
-		a->d_ff, a->n_vocab, json_bool(a->post_norms), json_bool(a->tied_embedding),
-		json_bool(a->activation == ACTIVATION_SILU), a->attention_scale,
+		p->options.shape->name, a->n_layer, a->d_model, a->n_head, a->n_kv_head,
+		a->head_dim, a->d_ff, a->n_vocab, json_bool(a->post_norms),
+		json_bool(a->tied_embedding), json_bool(a->activation == ACTIVATION_SILU), a->attention_scale,
 		a->attention_softcap, a->final_softcap, p->bench.model->embedding_scale,
 		a->rope[ARCH_ROPE_GLOBAL].theta);
 	for (size_t i = 0; i < p->n_cases; i++) {
 		const struct load_case *c = &p->cases[i];
 
-		fprintf(p->json, "%s{\"load\": \"%c\", \"case\": \"%s\", \"prompts\": %zu, \"tokens\": %zu, "
-				 "\"max_new\": %zu, \"d_sae\": %zu}",
+		fprintf(p->json,
+			"%s{\"load\": \"%c\", \"case\": \"%s\", \"prompts\": %zu, "
+			"\"tokens\": %zu, \"max_new\": %zu, \"d_sae\": %zu}",
 			i ? ", " : "", c->load->letter, c->name, c->prompts, c->tokens, c->max_new,
 			c->d_sae);
 	}
@@ -415,7 +418,8 @@ static int read_shape(struct options *o, const char *name, struct err *err)
 			return 0;
 		}
 	}
-	return err_set(err, ERR_CONFIG, "--shape: expected gemma2-2b, llama3-8b or tiny, found %s", name);
+	return err_set(
+		err, ERR_CONFIG, "--shape: expected gemma2-2b, llama3-8b or tiny, found %s", name);
 }
 
 static int read_positive(const char *option, const char *text, double *out, struct err *err)
@@ -443,7 +447,8 @@ static int read_option(struct options *o, const char *option, const char *value,
 	} else if (strcmp(option, "--sae") == 0) {
 		o->bf16 = strcmp(value, "bf16") == 0;
 		if (!o->bf16 && strcmp(value, "f32") != 0)
-			return err_set(err, ERR_CONFIG, "--sae: expected bf16 or f32, found %s", value);
+			return err_set(
+				err, ERR_CONFIG, "--sae: expected bf16 or f32, found %s", value);
 	} else if (strcmp(option, "--seconds") == 0) {
 		return read_positive(option, value, &o->seconds, err);
 	} else if (strcmp(option, "--rounds") == 0) {

@@ -60,7 +60,8 @@ struct tensor_source {
 	/* The tensor of that name, NULL where there is none, borrowed until the next call; its data
 	 * for as long as the model lives. rows and cols are the shape that the architecture wants
 	 * (rows 1: a vector), for sources that make tensors to measure; what comes is checked. */
-	const struct file_tensor *(*find)(void *context, const char *name, size_t rows, size_t cols);
+	const struct file_tensor *(*find)(
+		void *context, const char *name, size_t rows, size_t cols);
 	void *context; /* borrowed */
 };
 

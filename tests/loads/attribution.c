@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * attribution.c - load (a): the indirect effects of experiments/attribution.c, as host/run/effects.c
- * asks for them. IG of 10 steps between the clean run and the run without a random direction; per
- * layer the 10 features nearest to it; with all features ("ap"), their effects, summed by prompt,
- * and the 20 best of each prompt, as host/run/effects_all.c does.
+ * attribution.c - load (a): the indirect effects of experiments/attribution.c, asked for as
+ * host/run/effects.c does. IG of 10 steps between the clean run and the run without a random
+ * direction; per layer the 10 features nearest to it; with all features ("ap"), their effects,
+ * summed by prompt, and the 20 best of each prompt, as host/run/effects_all.c does.
  */
 #include "tests/loads/load.h"
 
@@ -152,8 +152,8 @@ static void close_state(void *state)
 }
 
 /* The mean effects of one layer's features on one prompt, and the best of them. */
-static int sum_prompt(struct state *s, size_t layer, size_t first_row, size_t end_row, size_t i_prompt,
-	struct err *err)
+static int sum_prompt(struct state *s, size_t layer, size_t first_row, size_t end_row,
+	size_t i_prompt, struct err *err)
 {
 	const size_t from = (size_t)s->csr.indptr[first_row], to = (size_t)s->csr.indptr[end_row];
 
@@ -200,7 +200,8 @@ static int check_effects(const struct attribution_result *r, struct err *err)
 	if (sum > 0 && isfinite(sum))
 		return 0;
 	return err_set(err, ERR_INTERNAL,
-		"expected a direction whose ablation changes the metric, found a change of %g", sum);
+		"expected a direction whose ablation changes the metric, found a change of %g",
+		sum);
 }
 
 static int run(void *state, struct figures *out, struct err *err)

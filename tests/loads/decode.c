@@ -3,9 +3,9 @@
  * decode.c - load (b): greedy replies of a fixed length to many prompts at once, unclamped, with 20
  * clamped features, or with 20 of its own for each prompt.
  *
- * A round generates in full and then reads the prompts only (the same call, which stops at the first
- * token of each reply), so that a step's time is known apart from the prompts'. Features are set to a
- * value, so each of them changes the residual stream at every token.
+ * A round generates in full and then reads the prompts only (the same call, which stops at the
+ * first token of each reply), so that a step's time is known apart from the prompts'. Features are
+ * set to a value, so each of them changes the residual stream at every token.
  */
 #include "tests/loads/load.h"
 
@@ -163,8 +163,9 @@ static int run(void *state, struct figures *out, struct err *err)
 		s->first[i] = s->tokens[i * max_new];
 	TRY(reply(s, n, &reading, &none, err));
 	if (tokens != n * max_new || none != 0)
-		return err_set(err, ERR_INTERNAL, "expected %zu tokens and then none, found %zu and %zu",
-			n * max_new, tokens, none);
+		return err_set(err, ERR_INTERNAL,
+			"expected %zu tokens and then none, found %zu and %zu", n * max_new, tokens,
+			none);
 	*out = (struct figures){.seconds = seconds, .n = tokens};
 	figures_add(out, "prompt_seconds", reading);
 	figures_add(out, "ms_per_step", 1e3 * (seconds - reading) / (double)(max_new - 1));

@@ -96,8 +96,8 @@ void bench_close(struct bench *b);
 int bench_prompts(const struct bench *b, size_t n, size_t tokens, struct token_span **out,
 	struct err *err);
 
-/* SAEs of all layers, of which as many stay loaded as fit beside `beside` bytes; b->saes. Others that
- * are open are closed. */
+/* SAEs of all layers, of which as many stay loaded as fit beside `beside` bytes; b->saes. Others
+ * that are open are closed. */
 int bench_saes(struct bench *b, size_t d_sae, bool bf16, size_t beside, struct err *err);
 void bench_saes_close(struct bench *b);
 

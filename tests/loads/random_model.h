@@ -4,9 +4,9 @@
  * without a file: what benchmarks run where no checkpoint is.
  *
  * Matrices are bfloat16 with deviation 1/sqrt(columns), which keeps activations near 1 in every
- * layer; norms are 1 within a tenth. Matrices of equal width share one host buffer of random numbers
- * (stretch.h) and begin at different places of it, so 16 GB of weights cost the upload and no more;
- * on a device that reads host memory they are used where they lie.
+ * layer; norms are 1 within a tenth. Matrices of equal width share one host buffer of random
+ * numbers (stretch.h) and begin at different places of it, so 16 GB of weights cost the upload and
+ * no more; on a device that reads host memory they are used where they lie.
  */
 #ifndef SAENGINE_RANDOM_MODEL_H
 #define SAENGINE_RANDOM_MODEL_H
