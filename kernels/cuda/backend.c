@@ -338,7 +338,7 @@ int cuda_piece_send(struct device *dev, const struct device_part *parts, size_t 
 		TRY(cuda_check(cudaMemcpyAsync(parts[i].to, parts[i].from, parts[i].bytes,
 				       cudaMemcpyHostToDevice, state->stream),
 			"upload", "cudaMemcpyAsync", err));
-	if (state->synchronous)
+	if (state->waits)
 		TRY(cuda_check(cudaStreamSynchronize(state->stream), "upload", "wait", err));
 	return next_half(state, err);
 fail:

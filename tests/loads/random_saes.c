@@ -63,12 +63,17 @@ static struct file_tensor zeros(const struct random_values *v, size_t n)
 		.data = (const unsigned char *)v->zeros, .bytes = n * sizeof *v->zeros};
 }
 
-static int read_features(struct sae_file *file, const int32_t *ids, size_t n,
-	const struct sae_arrays *out, struct err *err)
+static int tensors_of(
+	struct sae_file *file, enum sae_parts parts, struct sae_tensors *out, struct err *err)
 {
-	const struct random_reader *r = file->reader;
+	(void)parts, (void)err;
+	*out = ((const struct random_reader *)file->reader)->tensors;
+	return 0;
+}
 
-	return sae_tensors_read(&r->tensors, ids, n, out, err);
+static void keep(struct sae_file *file)
+{
+	(void)file;
 }
 
 static void close_reader(struct sae_file *file)
@@ -81,7 +86,8 @@ static void close_reader(struct sae_file *file)
 }
 
 static const struct sae_format random_format = {
-	.name = "random", .file_name = "", .read = read_features, .close = close_reader};
+	.name = "random", .file_name = "", .tensors = tensors_of, .release = keep,
+	.close = close_reader};
 
 static int open_layer(struct sae_set *set, const struct random_saes *what,
 	const struct random_values *v, size_t layer, struct err *err)
@@ -117,7 +123,7 @@ int random_saes_open(
 		return err_nomem(err, "the SAEs", sizeof *set);
 	*set = (struct sae_set){.dev = dev, .format = &random_format, .n_layer = what->n_layer,
 		.d_model = what->d_model, .d_sae = what->d_sae, .budget = what->budget,
-		.bf16 = what->bf16, .scratch = {.sparse = {.dev = dev}}};
+		.dtype = what->bf16 ? SAE_BF16 : SAE_FLOAT32, .scratch = {.sparse = {.dev = dev}}};
 	set->files = calloc(what->n_layer, sizeof *set->files);
 	set->residents = calloc(what->n_layer, sizeof *set->residents);
 	if (!set->files || !set->residents) {
@@ -138,8 +144,8 @@ fail:
 
 size_t random_saes_bytes(size_t d_model, size_t d_sae, bool bf16)
 {
-	(void)bf16; /* rounded values, kept as float32 */
-	return (2 * d_sae * d_model + 2 * d_sae + d_model) * sizeof(float);
+	return 2 * d_sae * d_model * (bf16 ? sizeof(uint16_t) : sizeof(float)) +
+	       (2 * d_sae + d_model) * sizeof(float);
 }
 
 /* How many features are on, on average. */
