@@ -6,7 +6,9 @@
 #   make         build only
 #   make bench   time the engine against the literal PyTorch implementation (needs PyTorch), and what
 #                keeping results costs
-#   make gpu-check   build for CUDA, test, compare with the CPU, measure (needs a GPU)
+#   make gpu-kit     where nvcc is: all that a machine with a GPU is asked to run, for one that has
+#                    nothing but a driver
+#   make gpu-check   the same, built and run here (needs a GPU)
 #
 # Debian packages are installed with apt when one is missing and apt is there (as root, or with
 # sudo); elsewhere install what CMake names.
@@ -15,6 +17,7 @@ JOBS := $(shell nproc)
 
 BUILD_PACKAGES := gcc g++ make cmake pkg-config git libhdf5-dev libconfig-dev libdnnl-dev \
 	libjansson-dev libpcre2-dev libutf8proc-dev zlib1g-dev libssl-dev
+KIT_PACKAGES := libaec-dev binutils
 REPORT_PACKAGES := python3 python3-h5py python3-numpy python3-matplotlib
 TEST_PACKAGES := hdf5-tools openmpi-bin slurmctld slurmd slurm-client munge python3-xarray \
 	python3-h5netcdf r-bioc-rhdf5
@@ -27,7 +30,7 @@ PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 # The toolkit is often beside the PATH.
 NVCC := $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 
-.PHONY: all engine run test test-asan test-strict test-cuda soak fuzz parity bench gpu-check deps deps-report deps-test clean
+.PHONY: all engine run test test-asan test-strict test-cuda soak fuzz parity bench gpu-kit gpu-check deps deps-report deps-test clean
 
 all: engine
 
@@ -97,10 +100,14 @@ bench: engine
 	cmake --build --preset cpu --target bench_writer -j $(JOBS)
 	python3 tools/bench_store.py --record
 
-# On a machine with an NVIDIA GPU and the CUDA toolkit: builds for it, tests, compares with the CPU,
-# measures. What it does, and what it needs for all of it: tools/gpu_check.sh.
-gpu-check: deps
-	tools/gpu_check.sh
+# build/saengine-gpu-kit and its .tar.gz; what it does there: tools/gpu_kit/run.sh.
+gpu-kit: deps
+	$(call install,$(KIT_PACKAGES))
+	@[ -n "$(NVCC)" ] || { echo "gpu-kit: no nvcc on the PATH or in /usr/local/cuda/bin"; exit 1; }
+	CUDACXX=$(NVCC) tools/gpu_kit/make.sh
+
+gpu-check: gpu-kit
+	build/saengine-gpu-kit/run.sh build/gpu-results
 
 # Inputs made up by libFuzzer for every parser; tests/fuzz/README.md.
 fuzz: deps

@@ -13,12 +13,22 @@
 #include "host/base/size.h"
 
 #include <stdio.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <omp.h>
+#include <unistd.h>
 
 enum { ALIGNMENT = 64 }; /* a cache line, and the widest vector */
+
+/* The cores this process may use, so that a job scheduler's binding is respected. */
+static int n_cores(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof set, &set) == 0)
+		return CPU_COUNT(&set);
+	return (int)sysconf(_SC_NPROCESSORS_ONLN); /* more than the set has room for */
+}
 
 static int open_numbered(struct device **out, const struct backend *backend, int n_threads,
 	int ordinal, struct err *err)
@@ -30,9 +40,7 @@ static int open_numbered(struct device **out, const struct backend *backend, int
 		return err_nomem(err, "a device", sizeof *dev);
 	dev->backend = backend;
 	dev->ordinal = ordinal;
-	/* The cores this process may use: omp_get_num_procs honours the affinity mask, so a job
-	 * scheduler's binding is respected. */
-	dev->n_threads = n_threads > 0 ? n_threads : omp_get_num_procs();
+	dev->n_threads = n_threads > 0 ? n_threads : n_cores();
 	if (backend->open)
 		TRY(backend->open(dev, err));
 	if (!*dev->description)

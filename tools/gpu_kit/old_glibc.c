@@ -84,39 +84,3 @@ __attribute__((visibility("hidden"))) int _dl_find_object(void *pc, struct dl_fi
 
 	return dl_iterate_phdr(look_at, &of) ? 0 : -1;
 }
-
-/* ---- the start: since 2.34 libc runs the program's constructors, before the program does ---- */
-
-typedef int main_function(int argc, char **argv, char **environment);
-typedef void one_function(int argc, char **argv, char **environment);
-
-extern one_function *__preinit_array_start[], *__preinit_array_end[];
-extern one_function *__init_array_start[], *__init_array_end[];
-void _init(void);
-
-int start_before(main_function *, int argc, char **argv, one_function *init, void (*fini)(void),
-	void (*loader_fini)(void), void *stack_end);
-__asm__(".symver start_before, __libc_start_main@GLIBC_2.2.5");
-
-static void run_all(one_function **f, one_function **end, int argc, char **argv, char **environment)
-{
-	for (; f < end; f++)
-		(*f)(argc, argv, environment);
-}
-
-/* A shared libc calls it with the program's own arrays unread. */
-static void construct(int argc, char **argv, char **environment)
-{
-	run_all(__preinit_array_start, __preinit_array_end, argc, argv, environment);
-	_init();
-	run_all(__init_array_start, __init_array_end, argc, argv, environment);
-}
-
-/* What the start file calls. Destructors are the loader's fini in either world. */
-__attribute__((visibility("hidden"))) int __libc_start_main(main_function *program, int argc,
-	char **argv, one_function *init, void (*fini)(void), void (*loader_fini)(void),
-	void *stack_end)
-{
-	(void)init, (void)fini;
-	return start_before(program, argc, argv, construct, 0, loader_fini, stack_end);
-}
