@@ -127,9 +127,8 @@ const struct setting config_settings[] = {
 	TEXT("sae.dtype", sae.dtype, "\"auto\"", sae_types,
 		"what SAEs are kept as. float32; bf16: encoder and decoder matrices in bfloat16, half the "
 		"memory, biases and thresholds float32; released: bf16, and biases and thresholds rounded "
-		"to bfloat16 too, as in the released code; auto = bf16 on cuda:N, which then rounds what "
-		"it encodes as well and is some 10 times as fast at it, float32 on the CPU and on "
-		"cuda:N:f32"),
+		"to bfloat16 too, as in the released code; auto = bf16 on cuda:N, where what is encoded is "
+		"then rounded as well, for tensor cores; float32 on the CPU and on cuda:N:f32"),
 	BOOL("sae.check", sae.check, "false",
 		"measure each layer's SAE on the config's own prompts: how many features are active and "
 		"what share of the variance is not explained; warns when that is far from what folder "

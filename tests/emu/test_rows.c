@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_rows.c - rows that go from the device to a unit's file while later units are computed
- * (unit_rows_of_tensor), on the stand-in for CUDA and on the CPU.
+ * test_rows.c - what a run leaves to its device, on the stand-in for CUDA and on the CPU: rows that go
+ * from there to a unit's file while later units are computed (unit_rows_of_tensor), and the type of
+ * SAEs.
  */
 #include "host/run/lab.h"
 #include "host/run/stage.h"
@@ -133,4 +134,31 @@ TEST(rows_of_a_tensor_are_those_of_its_unit_though_the_next_one_writes_over_it)
 {
 	check_rows("cuda:0");
 	check_rows("cpu");
+}
+
+TEST(auto_keeps_saes_in_bfloat16_where_the_device_rounds_products_and_nowhere_else)
+{
+	static const struct {
+		const char *device, *setting;
+		enum sae_dtype expected;
+	} cases[] = {
+		{"cuda:0", "auto", SAE_BF16},
+		{"cuda:0:f32", "auto", SAE_FLOAT32},
+		{"cpu", "auto", SAE_FLOAT32},
+		{"cuda:0", "float32", SAE_FLOAT32},
+		{"cuda:0", "released", SAE_RELEASED},
+		{"cuda:0:f32", "bf16", SAE_BF16},
+		{"cpu", "bf16", SAE_BF16},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const struct config c = {.sae.dtype = (char *)cases[i].setting};
+		struct lab lab = {.config = &c};
+		struct err err;
+
+		REQUIRE_OK(device_open(&lab.dev, cases[i].device, 1, &err), &err);
+		CHECK(lab_sae_dtype(&lab) == cases[i].expected, "%s on %s is %s", cases[i].setting,
+			cases[i].device, sae_dtype_names[lab_sae_dtype(&lab)]);
+		device_close(lab.dev);
+	}
 }

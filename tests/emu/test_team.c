@@ -8,6 +8,7 @@
 #include "host/formats/safetensors.h"
 #include "host/model/model.h"
 #include "host/model/sae.h"
+#include "host/run/results.h"
 #include "tests/emu/control.h"
 #include "tests/run_engine.h"
 #include "tests/same_results.h"
@@ -407,4 +408,44 @@ TEST(ranks_on_several_machines_broadcast_without_being_told)
 			"%s", run.out);
 	}
 	CHECK(same_results(alone(), in_scratch("auto.h5"), "/") > 50, "too little was compared");
+}
+
+TEST(a_run_on_a_gpu_says_that_its_saes_are_in_bfloat16)
+{
+	struct results_reader *r;
+	struct err err;
+	char *text = NULL;
+
+	REQUIRE_OK(results_open(&r, alone(), &err), &err);
+	REQUIRE_OK(results_read_attribute_text(r, "/", "sae_dtype", &text, &err), &err);
+	CHECK(strcmp(text, "bf16") == 0, "%s", text);
+	results_reader_close(r);
+	free(text);
+}
+
+TEST(a_rank_that_would_keep_saes_in_another_type_than_rank_0_is_refused_unless_a_type_is_given)
+{
+	for (int given = 0; given <= 1; given++) {
+		static const char *const outputs[] = {"mixed.h5", "given.h5"};
+		struct engine_process ranks[2];
+
+		for (int r = 0; r < 2; r++) {
+			char more[80];
+
+			snprintf(more, sizeof more, "%s %s", r ? "--device cpu" : "",
+				given ? "--set sae.dtype=float32" : "");
+			ranks[r] = start(r, 2, outputs[given], "", more);
+		}
+		for (int r = 0; r < 2; r++) {
+			engine_wait(&run, &ranks[r]);
+			CHECK(run.status == (given ? 0 : r ? 2 : 85), "rank %d: %d: %s", r, run.status,
+				run.err);
+			CHECK(given || r == 0 ||
+					strstr(run.err,
+						"rank 1: expected the engine and the precision of rank 0, "
+						"found others:\n  sae_dtype: rank 0 has bf16, this one "
+						"float32"),
+				"%s", run.err);
+		}
+	}
 }
