@@ -45,7 +45,7 @@ namespace
 
 /* From the fastest on. What an algorithm is goes into its data[0], its rank in the list into
  * data[1]. */
-enum kind { NONE, WIDE, SPLIT, PLAIN }; /* NONE: what nobody has proposed */
+enum kind { NO_KIND, WIDE, SPLIT, PLAIN }; /* NO_KIND: what nobody has proposed */
 
 const uint32_t WIDE_ALIGNMENT = 16;
 const size_t SPLIT_WORKSPACE = 1024;
@@ -115,10 +115,10 @@ void must_be_aligned(const char *what, const void *p, size_t bytes)
 			p, bytes);
 }
 
+/* Element (i, j) of op(M) lies i `row` + j `column` elements on. */
 struct matrix {
 	const void *data;
-	uint64_t ld;
-	bool transposed;
+	uint64_t row, column;
 };
 
 struct product {
@@ -132,22 +132,25 @@ struct product {
 	const float *bias;
 };
 
-/* Element (i, j) of op(M), by columns. */
-template <typename T> float at(const struct matrix *M, uint64_t i, uint64_t j)
+struct matrix operand(const void *data, cublasLtMatrixLayout_t layout, cublasOperation_t op)
 {
-	return to_float(((const T *)M->data)[M->transposed ? i * M->ld + j : j * M->ld + i]);
+	const uint64_t ld = (uint64_t)layout->ld;
+
+	return op == CUBLAS_OP_T ? matrix{data, ld, 1} : matrix{data, 1, ld};
 }
 
 /* A block per column of D, its rows among the threads. */
 template <typename T> __global__ void product_kernel(const struct product p)
 {
 	const uint64_t j = blockIdx.x;
+	const T *B = (const T *)p.B.data + j * p.B.column;
 
 	for (uint64_t i = threadIdx.x; i < p.m; i += blockDim.x) {
+		const T *A = (const T *)p.A.data + i * p.A.row;
 		float sum = 0;
 
 		for (uint64_t l = 0; l < p.k; l++)
-			sum += at<T>(&p.A, i, l) * at<T>(&p.B, l, j);
+			sum += to_float(A[l * p.A.column]) * to_float(B[l * p.B.row]);
 		sum *= p.alpha;
 		if (p.beta != 0)
 			sum += p.beta * p.C[j * p.ldc + i];
@@ -352,10 +355,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
 	const cudaError_t before = cudaPeekAtLastError();
 	const struct product p = {d->rows, d->cols,
 		product->transpose_a == CUBLAS_OP_T ? a->rows : a->cols,
-		{A, (uint64_t)a->ld, product->transpose_a == CUBLAS_OP_T},
-		{B, (uint64_t)b->ld, product->transpose_b == CUBLAS_OP_T}, *(const float *)alpha,
-		*(const float *)beta, (const float *)C, (uint64_t)c->ld, (float *)D,
-		(uint64_t)d->ld, with_bias ? product->bias : nullptr};
+		operand(A, a, product->transpose_a), operand(B, b, product->transpose_b),
+		*(const float *)alpha, *(const float *)beta, (const float *)C, (uint64_t)c->ld,
+		(float *)D, (uint64_t)d->ld, with_bias ? product->bias : nullptr};
 	const cublasStatus_t status = check(product, a, b, c, d);
 
 	if (status != CUBLAS_STATUS_SUCCESS)
