@@ -49,7 +49,7 @@ target_compile_definitions(test_runner PRIVATE RUNNER_SAMPLE="$<TARGET_FILE:runn
   RUNNER_SAMPLE_LACKING="$<TARGET_FILE:runner_sample_lacking>")
 add_engine_test(test_base unit)
 add_engine_test(test_ops backend)
-if(cuda) # compiled by make test-cuda, run on a GPU by make gpu-check
+if(cuda) # compiled by make test-cuda, run on a GPU by the kit, tools/gpu_kit
   add_engine_test(test_ops_cuda cuda)
   foreach(test model method)
     add_engine_test(test_${test}_cuda cuda ${test})
