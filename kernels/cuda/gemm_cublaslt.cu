@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * gemm_cublaslt.cu - matrix products by cuBLASLt. Contract: gemm.h. Tests: tests/emu/test_gemm.c and
- * tests/test_ops.c, without a GPU against a stand-in for the library (tests/emu/cublaslt.cc).
+ * gemm_cublaslt.cu - matrix products by cuBLASLt. Contract: gemm.h. Tests: tests/emu/test_gemm.c
+ * and tests/test_ops.c, without a GPU against a stand-in for the library (tests/emu/cublaslt.cc).
  *
  * cuBLASLt counts in columns; a row-major matrix is its transpose there, so the row-major product
  * C = A op(B) is asked for as C^T = op(B)^T A^T: B comes first, m and n change places, and a bias
@@ -15,13 +15,13 @@
  *
  * Same bits every time: split sums are allowed only where the parts are kept in float32 in the
  * workspace and added in order; the proposals depend on the product's description, the library and
- * the card alone; whether one runs, on the same; and one that is kept stays. So two processes choose
- * alike on equal cards.
+ * the card alone; whether one runs, on the same; and one that is kept stays. So two processes
+ * choose alike on equal cards.
  *
- * The compute type is plain float32, which means float32 arithmetic for float32 operands: TF32 would
- * have to be asked for. The pedantic type would say it again at the price of algorithms, and would
- * not be stronger than NVIDIA_TF32_OVERRIDE, with which the environment overrules all programs: a
- * device is not opened under it.
+ * The compute type is plain float32, which means float32 arithmetic for float32 operands: TF32
+ * would have to be asked for. The pedantic type would say it again at the price of algorithms, and
+ * would not be stronger than NVIDIA_TF32_OVERRIDE, with which the environment overrules all
+ * programs: a device is not opened under it.
  */
 #include "kernels/cuda/gemm.h"
 
@@ -69,7 +69,8 @@ struct gemm {
 
 /* ---- opening --------------------------------------------------------------------------- */
 
-static int failed(const struct cublaslt *lt, cublasStatus_t status, const char *what, struct err *err)
+static int failed(
+	const struct cublaslt *lt, cublasStatus_t status, const char *what, struct err *err)
 {
 	return err_set(err, ERR_DEVICE, "%s: %s (%s)", what, lt->GetStatusString(status),
 		lt->GetStatusName(status));
@@ -281,8 +282,8 @@ static cublasStatus_t multiply_by(struct gemm *gemm, const struct product *p,
 /* ---- the bias, where the library does not add it ------------------------------------------ */
 
 /* One thread per element. */
-static __global__ void __launch_bounds__(BLOCK) add_bias_kernel(
-	float *C, size_t ldc, const float *bias, size_t n)
+static __global__ void __launch_bounds__(BLOCK)
+	add_bias_kernel(float *C, size_t ldc, const float *bias, size_t n)
 {
 	const size_t j = (size_t)blockIdx.y * BLOCK + threadIdx.x;
 
@@ -321,8 +322,8 @@ static cublasStatus_t try_proposals(struct gemm *gemm, const struct product *p, 
 	return status;
 }
 
-/* Runs the product by the first algorithm that does, and says which. What is refused has not touched
- * C. */
+/* Runs the product by the first algorithm that does, and says which. What is refused has not
+ * touched C. */
 static cublasStatus_t choose(struct gemm *gemm, const struct product *p, cudaStream_t stream,
 	struct choice *choice, int *n_tried)
 {
@@ -337,8 +338,8 @@ static cublasStatus_t choose(struct gemm *gemm, const struct product *p, cudaStr
 	return status;
 }
 
-static cublasStatus_t multiply_as_before(
-	struct gemm *gemm, const struct product *p, cudaStream_t stream, const struct choice *choice)
+static cublasStatus_t multiply_as_before(struct gemm *gemm, const struct product *p,
+	cudaStream_t stream, const struct choice *choice)
 {
 	struct descriptors d = {};
 	cublasStatus_t status = describe(&gemm->lt, p, choice->epilogue, &d);

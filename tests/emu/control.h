@@ -53,8 +53,8 @@ enum emu_products {
 };
 void emu_set_products(enum emu_products products);
 
-/* What has been asked of it so far: lists of algorithms; products that ran, those of them that added
- * a bias, and those that were refused. */
+/* What has been asked of it so far: lists of algorithms; products that ran, those of them that
+ * added a bias, and those that were refused. */
 struct emu_product_calls {
 	uint64_t asked, run, with_bias, refused;
 };

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
  * cublaslt.cc - a stand-in for cuBLASLt (include/cublasLt.h), and for the file that finds it
- * (kernels/cuda/cublaslt.h). Products are plain loops, launched as a kernel like the others, so they
- * keep their place in the stream and in graphs, and the harness sees what they read and write. Sums
- * are float32, in order.
+ * (kernels/cuda/cublaslt.h). Products are plain loops, launched as a kernel like the others, so
+ * they keep their place in the stream and in graphs, and the harness sees what they read and write.
+ * Sums are float32, in order.
  *
  * As unhelpful as cuBLASLt may be: it proposes several algorithms, the fastest of which need
  * addresses and distances of rows that are multiples of 16 bytes, or workspace; it proposes nothing
  * while a graph is recorded; a call that is refused then spoils the recording, and any refused call
- * leaves an error behind. control.h says what is refused. What on a GPU faults or gives varying bits
- * ends the program (emu_fail): matrices less aligned than was promised, a bias that is not aligned
- * to 16 bytes, sums whose order varies, TF32.
+ * leaves an error behind. control.h says what is refused. What on a GPU faults or gives varying
+ * bits ends the program (emu_fail): matrices less aligned than was promised, a bias that is not
+ * aligned to 16 bytes, sums whose order varies, TF32.
  */
 #include "kernels/cuda/cublaslt.h"
 
@@ -105,7 +105,8 @@ cublasStatus_t check(cublasLtMatmulDesc_t product, cublasLtMatrixLayout_t a,
 /* Whether every column, as the library sees a matrix, may be read in pieces of 16 bytes. */
 bool is_wide(cublasLtMatrixLayout_t m, uint32_t promised)
 {
-	return promised >= WIDE_ALIGNMENT && (size_t)m->ld * bytes_of(m->type) % WIDE_ALIGNMENT == 0;
+	return promised >= WIDE_ALIGNMENT &&
+	       (size_t)m->ld * bytes_of(m->type) % WIDE_ALIGNMENT == 0;
 }
 
 void must_be_aligned(const char *what, const void *p, size_t bytes)
@@ -258,8 +259,8 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t product,
 	return CUBLAS_STATUS_INVALID_VALUE;
 }
 
-cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *out, cudaDataType_t type,
-	uint64_t rows, uint64_t cols, int64_t ld)
+cublasStatus_t cublasLtMatrixLayoutCreate(
+	cublasLtMatrixLayout_t *out, cudaDataType_t type, uint64_t rows, uint64_t cols, int64_t ld)
 {
 	*out = new emu_layout{type, rows, cols, ld};
 	return CUBLAS_STATUS_SUCCESS;

@@ -17,7 +17,8 @@ TEST(a_machine_without_cublaslt_is_told_where_it_comes_from)
 
 	CHECK(cublaslt_open(&lt, 3, &err) == ERR_DEVICE, "no error");
 	CHECK(strcmp(err.text,
-		      "device \"cuda:3\": libcublasLt.so.0 was not found (libcublasLt.so.0: cannot open "
+		      "device \"cuda:3\": libcublasLt.so.0 was not found (libcublasLt.so.0: cannot "
+		      "open "
 		      "shared object file: No such file or directory); it comes with the CUDA "
 		      "toolkit, or with Python's nvidia-cublas package: add its folder to "
 		      "LD_LIBRARY_PATH") == 0,
@@ -32,7 +33,8 @@ TEST(a_library_of_that_name_without_the_functions_is_refused_by_the_first_it_lac
 
 	REQUIRE(library, "%s", dlerror());
 	CHECK(cublaslt_open(&lt, 0, &err) == ERR_DEVICE, "no error");
-	CHECK(strstr(err.text, "device \"cuda:0\": libcublasLt.so.0 has no cublasLtGetStatusName (") ==
+	CHECK(strstr(err.text,
+		      "device \"cuda:0\": libcublasLt.so.0 has no cublasLtGetStatusName (") ==
 			err.text,
 		"%s", err.text);
 	dlclose(library);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_gemm.c - matrix products by cuBLASLt (kernels/cuda/gemm_cublaslt.cu), on the stand-in for it:
- * what is asked of the library, and what is done when it refuses. Operands are small integers, so
- * that every product is exact.
+ * test_gemm.c - matrix products by cuBLASLt (kernels/cuda/gemm_cublaslt.cu), on the stand-in for
+ * it: what is asked of the library, and what is done when it refuses. Operands are small integers,
+ * so that every product is exact.
  */
 #include "kernels/cuda/gemm.h"
 #include "tests/device_fixture.h"
@@ -103,8 +103,7 @@ static float expected(const struct problem *q, size_t i, size_t j)
 	if (p->beta != 0)
 		sum += q->values[2][q->shift + i * p->ldc + j];
 	for (size_t l = 0; l < p->k; l++)
-		sum += A[i * p->lda + l] *
-		       B[p->transpose_b ? j * p->ldb + l : l * p->ldb + j];
+		sum += A[i * p->lda + l] * B[p->transpose_b ? j * p->ldb + l : l * p->ldb + j];
 	return sum;
 }
 
@@ -139,8 +138,8 @@ static struct emu_product_calls calls_since(struct emu_product_calls before)
 }
 
 /* Runs it under `rules` on memory as uploaded, checks C, and says what was asked of the library. */
-static struct emu_product_calls multiply(struct device *dev, struct problem *q,
-	enum emu_products rules, const char *what)
+static struct emu_product_calls multiply(
+	struct device *dev, struct problem *q, enum emu_products rules, const char *what)
 {
 	const struct emu_product_calls before = emu_product_calls_made();
 	struct emu_product_calls calls = {0};
@@ -158,11 +157,8 @@ static struct emu_product_calls multiply(struct device *dev, struct problem *q,
 /* A product of which any algorithm is capable. */
 static void make_plain(struct device *dev, struct problem *q, bool with_bias)
 {
-	*q = (struct problem){.product = {.m = 5,
-				      .n = 16,
-				      .k = 24,
-				      .type = DTYPE_BF16,
-				      .transpose_b = true}};
+	*q = (struct problem){
+		.product = {.m = 5, .n = 16, .k = 24, .type = DTYPE_BF16, .transpose_b = true}};
 	make(dev, q, with_bias);
 }
 
@@ -286,10 +282,10 @@ TEST(a_product_that_nothing_runs_is_refused_by_sizes_type_and_status)
 	q.product.beta = 1;
 	q.product.bias = NULL;
 	CHECK(gemm_multiply(dev, &q.product, &err) == ERR_DEVICE, "no error");
-	CHECK(strcmp(err.text,
-		      "cuBLASLt: [5, 16] = itself + [5, 16] times [16, 16] in bfloat16, rows 16, 24 "
-		      "and 16 elements apart: 0 algorithms tried: not supported "
-		      "(CUBLAS_STATUS_NOT_SUPPORTED)") == 0,
+	CHECK(strcmp(err.text, "cuBLASLt: [5, 16] = itself + [5, 16] times [16, 16] in bfloat16, "
+			       "rows 16, 24 "
+			       "and 16 elements apart: 0 algorithms tried: not supported "
+			       "(CUBLAS_STATUS_NOT_SUPPORTED)") == 0,
 		"%s", err.text);
 	emu_set_products(EMU_PRODUCTS_WORK);
 	CHECK(cudaGetLastError() == cudaSuccess, "an error is left behind");
