@@ -3,6 +3,7 @@
 #   make run     install what is missing, build, run the small main job, write its report
 #   make test    install what is missing, build, run all tests
 #   make test-cuda   where nvcc is: compile for CUDA, run the tests that need it or say why not
+#   make test-kit    where nvcc is: build the GPU kit and start it
 #   make         build only
 #   make bench   time the engine against the literal PyTorch implementation (needs PyTorch), and what
 #                keeping results costs
@@ -30,7 +31,7 @@ PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 # The toolkit is often beside the PATH.
 NVCC := $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 
-.PHONY: all engine run test test-asan test-strict test-cuda soak fuzz parity bench gpu-kit gpu-check deps deps-report deps-test clean
+.PHONY: all engine run test test-asan test-strict test-cuda test-kit soak fuzz parity bench gpu-kit gpu-check deps deps-report deps-test clean
 
 all: engine
 
@@ -85,13 +86,18 @@ test-strict: deps deps-test
 # Everything of CUDA is compiled, warnings as errors; its tests skip, with the reason, where there
 # is no device.
 ifeq ($(NVCC),)
-test-cuda:
-	@echo "test-cuda: no nvcc, so the CUDA sources are not compiled"
+test-cuda test-kit:
+	@echo "$@: no nvcc, so the CUDA sources are not compiled"
 else
 test-cuda: deps
 	CUDACXX=$(NVCC) cmake --preset cuda-ci
 	cmake --build --preset cuda-ci -j $(JOBS)
 	ctest --preset cuda-ci
+
+# The kit is built, and starts: without a device it says so and ends with 4.
+test-kit: gpu-kit
+	rm -rf build/kit-starts
+	build/saengine-gpu-kit/run.sh --only environment build/kit-starts 60 || [ $$? = 4 ]
 endif
 
 # With whatever Python has PyTorch: `pip install -r tools/requirements.txt`.

@@ -301,8 +301,8 @@ int cuda_upload(struct device *dev, void *to, const void *from, size_t bytes, st
 			      state->half_used;
 
 		memcpy(stage, (const char *)from + done, n);
-		TRY(cuda_check(cudaMemcpyAsync((char *)to + done, stage, n, cudaMemcpyHostToDevice,
-				       state->stream),
+		TRY(cuda_check(cudaMemcpyAsync((char *)to + done, stage, n,
+				       cuda_kind(dev, cudaMemcpyHostToDevice), state->stream),
 			"upload", "cudaMemcpyAsync", err));
 		state->half_used += n;
 		done += n;
@@ -336,7 +336,7 @@ int cuda_piece_send(struct device *dev, const struct device_part *parts, size_t 
 
 	for (size_t i = 0; i < n; i++)
 		TRY(cuda_check(cudaMemcpyAsync(parts[i].to, parts[i].from, parts[i].bytes,
-				       cudaMemcpyHostToDevice, state->stream),
+				       cuda_kind(dev, cudaMemcpyHostToDevice), state->stream),
 			"upload", "cudaMemcpyAsync", err));
 	if (state->waits)
 		TRY(cuda_check(cudaStreamSynchronize(state->stream), "upload", "wait", err));
@@ -351,7 +351,8 @@ static int download(struct device *dev, void *to, const void *from, size_t bytes
 
 	if (state->recording)
 		return err_set(err, ERR_INTERNAL, "a download of %zu bytes while recording", bytes);
-	TRY(cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, state->stream),
+	TRY(cuda_check(cudaMemcpyAsync(to, from, bytes, cuda_kind(dev, cudaMemcpyDeviceToHost),
+			       state->stream),
 		"download", "cudaMemcpyAsync", err));
 	return cuda_check(
 		cudaStreamSynchronize(state->stream), "download", "an op before it failed", err);

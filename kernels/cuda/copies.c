@@ -133,7 +133,8 @@ int cuda_copy_begin(struct device *dev, const void *from, size_t bytes, struct d
 	TRY(cuda_check(cudaStreamWaitEvent(c->stream, c->asked, 0), "copy to the host",
 		"cudaStreamWaitEvent", err));
 	TRY(cuda_check(
-		cudaMemcpyAsync(b->copy.host, from, bytes, cudaMemcpyDeviceToHost, c->stream),
+		cudaMemcpyAsync(b->copy.host, from, bytes, cuda_kind(dev, cudaMemcpyDeviceToHost),
+			c->stream),
 		"copy to the host", "cudaMemcpyAsync", err));
 	TRY(cuda_check(cudaEventRecord(b->arrived, c->stream), "copy to the host",
 		"cudaEventRecord", err));

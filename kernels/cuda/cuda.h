@@ -89,6 +89,13 @@ static inline bool cuda_exact(const struct device *dev)
 	return cuda_state_of(dev)->exact;
 }
 
+/* The kind of a copy whose device side is memory of device_alloc: where that is the host's, no kind but
+ * the one that follows from the addresses is defined. */
+static inline enum cudaMemcpyKind cuda_kind(const struct device *dev, enum cudaMemcpyKind kind)
+{
+	return cuda_state_of(dev)->host_reads ? cudaMemcpyDefault : kind;
+}
+
 /* One buffer of at least `bytes`, 256-byte aligned, until the op's launches have been issued: the
  * stream keeps the next op's use behind them. Grows when needed, which is refused while a graph is
  * recorded: the step before, run directly, has had the same sizes. Errors: ERR_DEVICE. */

@@ -13,9 +13,10 @@ enum { THREADS = 256, PER_THREAD = 4 };
 
 extern "C" int cuda_copy(struct device *dev, struct tensor x, struct tensor y, struct err *err)
 {
-	if (tensor_count(x) > 0 && cuda_check(cudaMemcpyAsync(y.data, x.data, tensor_bytes(x),
-						      cudaMemcpyDeviceToDevice, cuda_stream(dev)),
-					   "op copy", "cudaMemcpyAsync", err))
+	if (tensor_count(x) > 0 &&
+		cuda_check(cudaMemcpyAsync(y.data, x.data, tensor_bytes(x),
+				   cuda_kind(dev, cudaMemcpyDeviceToDevice), cuda_stream(dev)),
+			"op copy", "cudaMemcpyAsync", err))
 		return err->code;
 	return cuda_launched(dev, "op copy", err);
 }

@@ -141,6 +141,14 @@ bool lies_in(enum kind kind, const void *p, size_t bytes)
 	       (const char *)p + bytes <= found->first + found->second.bytes;
 }
 
+/* What CUDA calls so; mapped host memory is the host's. */
+bool is_device(const void *p)
+{
+	const auto *found = block_of(p);
+
+	return found && found->second.kind == DEVICE;
+}
+
 /* Below these addresses nothing lies that a program could point to, but numbers do, and ASan's
  * shadow memory. */
 const uintptr_t LOWEST = 0x100080000000;
@@ -517,13 +525,18 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaMemcpyAsync(
 	void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
-	if ((kind != cudaMemcpyDeviceToHost && !emu::is_for_kernels(to)) ||
-		(kind != cudaMemcpyHostToDevice && !emu::is_for_kernels(from)))
+	if (kind == cudaMemcpyDefault)
+		kind = !is_device(from) ? cudaMemcpyHostToDevice
+			: is_device(to) ? cudaMemcpyDeviceToDevice
+					: cudaMemcpyDeviceToHost;
+	else if ((kind != cudaMemcpyDeviceToHost) != is_device(to) ||
+		 (kind != cudaMemcpyHostToDevice) != is_device(from))
 		return fails(cudaErrorInvalidValue);
 	made.copies_to_device += kind == cudaMemcpyHostToDevice;
 	made.bytes_to_device += kind == cudaMemcpyHostToDevice ? bytes : 0;
 	made.copies_to_host += kind == cudaMemcpyDeviceToHost;
-	if (kind == cudaMemcpyHostToDevice && !lies_in(PINNED, from, bytes)) {
+	if (kind == cudaMemcpyHostToDevice && !lies_in(PINNED, from, bytes) &&
+		!lies_in(MAPPED, from, bytes)) {
 		auto staged = std::make_shared<std::vector<char>>(
 			(const char *)from, (const char *)from + bytes);
 
