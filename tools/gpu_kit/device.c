@@ -19,19 +19,22 @@ static void describe(void)
 {
 	struct cudaDeviceProp p;
 	size_t available = 0, total = 0;
-	int driver = 0, runtime = 0;
+	int driver = 0, runtime = 0, n = 0, mode = cudaComputeModeDefault;
 
 	if (cudaGetDeviceProperties(&p, 0) != cudaSuccess ||
 		cudaMemGetInfo(&available, &total) != cudaSuccess)
 		return; /* opening it says more */
 	cudaDriverGetVersion(&driver);
 	cudaRuntimeGetVersion(&runtime);
+	cudaGetDeviceCount(&n);
+	cudaDeviceGetAttribute(&mode, cudaDevAttrComputeMode, 0);
 	printf("{\"card\": \"%s\", \"compute_capability\": \"%d.%d\", \"multiprocessors\": %d, "
 	       "\"memory_gib\": %.2f, \"free_gib\": %.2f, \"l2_mib\": %.1f, \"driver_cuda\": "
-	       "\"%d.%d\", \"runtime_cuda\": \"%d.%d\"}\n",
+	       "\"%d.%d\", \"runtime_cuda\": \"%d.%d\", \"devices\": %d, \"exclusive\": %s}\n",
 		p.name, p.major, p.minor, p.multiProcessorCount, (double)total / 0x1p30,
 		(double)available / 0x1p30, p.l2CacheSize / 0x1p20, driver / 1000,
-		driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+		driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, n,
+		mode == cudaComputeModeDefault ? "false" : "true");
 }
 
 int main(int argc, char **argv)

@@ -11,13 +11,18 @@
 # Results are written as they come: OUT/results.jsonl has a line for each test and each program,
 # OUT/results.txt the same to read; tables, logs and figures lie beside them. A run that is cut off
 # leaves what it had. What cannot be done here is one line with the reason, and the others go on.
+# In an OUT that holds an earlier run, the steps that begin again replace what it has of them, which
+# goes to OUT/earlier; the table and the exit status are those of all that OUT holds.
 #
-# Exit status: 0 all that was done is right; 1 something is not; 2 usage; 4 there is no device to run
-# on (then the op tests run on the CPU); 5 OUT cannot be written.
+# Exit status: 0 all that was done is right; 1 something is not; 2 usage; 3 right as far as it went,
+# but it was cut off or the time ended; 4 there is no device to run on (then the op tests run on the
+# CPU); 5 OUT cannot be written. Tests: tests/test_gpu_kit.sh.
 
 set -u
-kit=$(cd "$(dirname "$0")" && pwd) || exit 2
-self=$kit/run.sh
+unset CDPATH
+export LC_ALL=C # bytes are characters: results are ASCII
+self=$(readlink -f "$0")
+kit=$(dirname "$self")
 
 # name, seconds at most, what it is; those without seconds run only when asked for by --only
 steps='environment 15 what the machine is: card, driver, libraries
@@ -43,36 +48,77 @@ now() {
 
 # ---- writing results ------------------------------------------------------------------------
 
-# A JSON string of one line of at most 300 characters.
+# One line of ASCII of at most 300 characters.
+plain() {
+	printf '%s' "$1" | tr '\n\r\t' '   ' | tr -c ' -~' '?' | cut -c1-300
+}
+
+# The same as a JSON string.
 quoted() {
-	printf '"%s"' "$(printf '%s' "$1" | tr -d '\r' | tr '\n\t' '  ' |
-		sed 's/[^[:print:]]/?/g; s/\\/\\\\/g; s/"/\\"/g' | cut -c1-300)"
+	printf '"%s"' "$(plain "$1" | sed 's/[\\"]/\\&/g')"
+}
+
+# say STEP NAME STATUS WHY: a line to read. The file has it even where nobody reads any more.
+say() {
+	line=$(printf '%-6s %s: %s%s' "$3" "$1" "$2" "${4:+ ($4)}")
+	printf '%s\n' "$line" >>"$out/results.txt"
+	printf '%s\n' "$line"
 }
 
 # record STEP NAME STATUS SECONDS WHY: STATUS is ok, fail, skip, crash, late or none (not done).
 record() {
 	printf '{"step": "%s", "test": %s, "status": "%s", "seconds": %s, "why": %s}\n' \
 		"$1" "$(quoted "$2")" "$3" "$4" "$(quoted "$5")" >>"$out/results.jsonl"
-	printf '%-6s %s: %s%s\n' "$3" "$1" "$2" "${5:+ ($5)}" | tee -a "$out/results.txt"
+	say "$1" "$(plain "$2")" "$3" "$(plain "$5")"
 }
 
-# judge STEP NAME STATUS_OF_PROCESS SECONDS LOG LIMIT WANTED: what had less time than it should have is
-# not late.
+# Nothing is wrong then; the exit status tells it by these words.
+no_time='no time left'
+
+# judge STEP NAME STATUS_OF_PROCESS SECONDS LOG LIMIT WANTED: what had less time than it should have
+# is not late. What is killed before its limit was not killed by us.
 judge() {
 	last=$(tail -n 1 "$5" 2>/dev/null)
-	case $3 in
+	killed=$3
+	[ "$killed" -ne 137 ] || [ "$4" -lt "$6" ] || killed=124
+	case $killed in
 	0) record "$1" "$2" ok "$4" "" ;;
 	77) record "$1" "$2" skip "$4" "$last" ;;
-	124 | 137)
+	124)
 		if [ "$6" -lt "$7" ]; then
-			record "$1" "$2" none "$4" "no more than $6 seconds were left"
+			record "$1" "$2" none "$4" "$no_time after $6 seconds"
 		else
 			record "$1" "$2" late "$4" "not done in $6 seconds"
 		fi
 		;;
-	1[3-9]? | 2??) record "$1" "$2" crash "$4" "signal $(($3 - 128))${last:+: $last}" ;;
+	129 | 1[3-8]? | 19[0-2])
+		record "$1" "$2" crash "$4" "signal $(($3 - 128))${last:+: $last}"
+		;;
 	*) record "$1" "$2" fail "$4" "status $3${last:+: $last}" ;;
 	esac
+}
+
+# What an earlier run left of a step goes to OUT/earlier.
+set_aside() {
+	mkdir -p "$out/earlier"
+	if grep -q "^{\"step\": \"$1\"" "$out/results.jsonl"; then
+		sort_out "^{\"step\": \"$1\"" results.jsonl
+		sort_out "^[a-z]* *$1: " results.txt
+	fi
+	for file in "$out/$1" "$out/$1".*; do
+		[ -e "$file" ] || continue
+		rm -rf "$out/earlier/${file##*/}"
+		mv "$file" "$out/earlier/"
+	done
+	rmdir "$out/earlier" 2>/dev/null
+}
+
+# sort_out PATTERN FILE: its lines of the pattern go to the file of that name in OUT/earlier. The
+# file is replaced in one move: it has the other lines whenever this is cut off.
+sort_out() {
+	grep "$1" "$out/$2" >>"$out/earlier/$2"
+	grep -v "$1" "$out/$2" >"$out/logs/others"
+	mv "$out/logs/others" "$out/$2"
 }
 
 # ---- running --------------------------------------------------------------------------------
@@ -83,57 +129,106 @@ left() {
 	[ "$rest" -lt "$1" ] && echo "$rest" || echo "$1"
 }
 
-# program STEP NAME LIMIT COMMAND...: its output goes to OUT/logs/NAME.txt
-program() {
-	step=$1 name=$2 wanted=$3 limit=$(left "$3")
-	shift 3
-	if [ "$limit" -le 0 ]; then
-		record "$step" "$name" none 0 "no time left"
-		return 1
-	fi
-	log=$out/logs/$(printf '%s' "$name" | tr -c 'A-Za-z0-9.\n' _).txt
+# run LIMIT LOG COMMAND...: sets status, and seconds in spent. It is waited for, so that a signal is
+# heard at once; timeout hands the signal on to all that the command has started.
+run() {
+	limit=$1 log=$2
+	shift 2
 	began=$(now)
 	timeout -k 5 "$limit" "$@" >"$log" 2>&1 </dev/null &
-	child=$! # waited for, so that a signal is heard at once
+	child=$!
 	wait "$child"
 	status=$?
 	child=
-	judge "$step" "$name" "$status" $(($(now) - began)) "$log" "$limit" "$wanted"
+	spent=$(($(now) - began))
+}
+
+# program STEP NAME LIMIT COMMAND...: its output goes to OUT/logs/NAME.txt, and from there to
+# OUT/STEP.txt.
+program() {
+	step=$1 test=$2 wanted=$3 limit=$(left "$3")
+	shift 3
+	if [ "$limit" -le 0 ]; then
+		record "$step" "$test" none 0 "$no_time"
+		return 1
+	fi
+	run "$limit" "$out/logs/$(printf '%s' "$test" | tr -c 'A-Za-z0-9.' _).txt" "$@"
+	judge "$step" "$test" "$status" "$spent" "$log" "$limit" "$wanted"
+	cat "$log" >>"$out/$step.txt"
 	return "$status"
 }
 
-# One test of a program, as a process of its own (--test): STEP PROGRAM NAME LIMIT STEP_END
+# bench STEP NAME LIMIT COMMAND...: a program that ends what it is at when its --seconds are over, four
+# fifths of what there is; of under 20 it would make nothing.
+bench() {
+	step=$1 test=$2 limit=$(left "$3")
+	shift 3
+	if [ "$limit" -lt 20 ]; then
+		record "$step" "$test" none 0 "$no_time"
+	else
+		program "$step" "$test" "$limit" "$@" --seconds $((limit * 4 / 5)) --json "$out/$step.jsonl"
+	fi
+}
+
+# One test of a program, as a process of its own (--test): STEP PROGRAM NAME LIMIT STEP_END. In the
+# foreground: timeout of the whole step is to reach it.
 one_test() {
 	step=$1 program=$2 test=$3 wanted=$4 step_end=$5
 	limit=$(left "$4")
 	if [ "$limit" -le 0 ]; then
-		record "$step" "$test" none 0 "no time left"
+		record "$step" "$test" none 0 "$no_time"
 		return
 	fi
 	place=$out/logs/tests/$$
-	timeout -k 5 "$limit" "$kit/bin/$program" --json "$place.json" --exact "$test" \
+	began=$(now)
+	timeout --foreground -k 5 "$limit" "$kit/bin/$program" --json "$place.json" --exact "$test" \
 		>"$place.txt" 2>&1 </dev/null
 	status=$?
-	if [ "$status" -le 1 ] && [ -s "$place.json" ]; then # it says itself how it ended
-		sed "s/^{/{\"step\": \"$step\", /" "$place.json" >>"$out/results.jsonl"
-		sed 's/.*"test": "\(.*\)", "status": "\([a-z]*\)".*"why": "\(.*\)"}$/\2 '"$step"': \1 (\3)/; s/ ()$//' \
-			"$place.json" | sed 's/^ok /ok     /; s/^fail /fail   /; s/^skip /skip   /' |
-			tee -a "$out/results.txt"
-		[ "$status" -eq 0 ] || { echo "---- $test"; cat "$place.txt"; } >>"$out/failures.txt"
+	case $status in 0 | 1 | 77) line=$(tail -n 1 "$place.json" 2>/dev/null) ;; *) line= ;; esac
+	if [ -n "$line" ]; then # it says itself how it ended
+		printf '{"step": "%s", %s\n' "$step" "${line#?}" >>"$out/results.jsonl"
+		how=$(printf '%s\n' "$line" | sed 's/.*", "status": "\([a-z]*\)".*/\1/')
+		last=$(printf '%s\n' "$line" | sed 's/.*, "why": "\(.*\)"}$/\1/; s/\\\(["\\]\)/\1/g')
+		say "$step" "$(plain "$test")" "$how" "$last"
 	else
-		judge "$step" "$test" "$status" 0 "$place.txt" "$limit" "$wanted"
-		{ echo "---- $test"; cat "$place.txt"; } >>"$out/failures.txt"
+		judge "$step" "$test" "$status" $(($(now) - began)) "$place.txt" "$limit" "$wanted"
 	fi
+	case $status in
+	0 | 77) ;;
+	*) { echo "---- $test"; cat "$place.txt"; } >>"$out/$step.failures.txt" ;;
+	esac
 	rm -f "$place.json" "$place.txt"
 }
 
-# each_test STEP LIMIT AT_ONCE PART PROGRAM...: the tests whose names hold PART
+# The tests of a program whose names hold PART, as one process that can be ended with all of them
+# (--tests): STEP LIMIT AT_ONCE PART STEP_END PROGRAM
+tests_of() {
+	step_end=$5
+	if ! timeout --foreground -k 5 20 "$kit/bin/$6" --list >"$out/logs/$6.list" 2>"$out/logs/$6.txt" ||
+		! grep -F -e "$4" "$out/logs/$6.list" >"$out/logs/$6.chosen"; then
+		record "$1" "the tests of $6" fail 0 "no list of them: $(tail -n 1 "$out/logs/$6.txt")"
+		return
+	fi
+	exec xargs -d '\n' -P "$3" -I '{}' sh "$self" --test "$out" "$1" "$6" '{}' "$2" "$5" \
+		<"$out/logs/$6.chosen"
+}
+
+# each_test STEP LIMIT AT_ONCE PART PROGRAM...
 each_test() {
-	step=$1 limit=$2 at_once=$3 part=$4
+	step=$1 most=$2 at_once=$3 part=$4
 	shift 4
+	! exclusive || at_once=1
 	for program in "$@"; do
-		"$kit/bin/$program" --list | grep -F "$part" | xargs -d '\n' -P "$at_once" -I '{}' \
-			"$self" --test "$out" "$step" "$program" '{}' "$limit" "$step_end"
+		limit=$(left "$seconds")
+		[ "$limit" -gt 0 ] || { record "$step" "the tests of $program" none 0 "$no_time"; continue; }
+		# some seconds more: a test that is late ends by its own limit and has its line
+		timeout -k 5 $((limit + 10)) sh "$self" --tests "$out" "$step" "$most" "$at_once" "$part" \
+			"$step_end" "$program" </dev/null &
+		child=$!
+		wait "$child"
+		status=$?
+		child=
+		[ "$status" -eq 0 ] || record "$step" "the tests of $program" fail 0 "ended with status $status"
 	done
 }
 
@@ -143,60 +238,80 @@ has() {
 
 # ---- what the machine has ---------------------------------------------------------------------
 
-# Puts the folder of cuBLASLt into LD_LIBRARY_PATH, unless the loader finds it without.
-find_cublaslt() {
-	library=$("$kit/bin/device" --library)
-	for folder in $(printf '%s' "${LD_LIBRARY_PATH:-}" | tr ':' ' ') ${CUDA_HOME:+"$CUDA_HOME/lib64"} \
-		/usr/local/cuda/lib64 /usr/local/cuda-*/lib64 /usr/local/cuda*/targets/x86_64-linux/lib \
-		/opt/cuda/lib64 /usr/lib/x86_64-linux-gnu /usr/lib64; do
-		[ -e "$folder/$library" ] && break
-		folder=
+# The first of the folders, one a line, that holds the library; a file of the name may be none.
+first_with() {
+	while IFS= read -r folder; do
+		[ "$(head -c 4 "$folder/$1" 2>/dev/null | tail -c 3)" != ELF ] || { echo "$folder"; break; }
 	done
-	if [ -z "$folder" ] && has python3; then
-		folder=$(python3 - "$library" 2>/dev/null <<'PYTHON'
-import os, sys
-import nvidia
-for root in nvidia.__path__:
-    for folder, _, files in os.walk(root):
-        if sys.argv[1] in files:
-            print(folder)
-            sys.exit()
-PYTHON
-)
-	fi
-	cublaslt=${folder:+$folder/$library}
-	[ -z "$folder" ] || export LD_LIBRARY_PATH="$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 }
 
-# Whether there is a device; if not, $why says why.
+# Puts the folder of cuBLASLt into LD_LIBRARY_PATH, where it is not the loader's own business.
+find_cublaslt() {
+	library=$(timeout 20 "$kit/bin/device" --library 2>/dev/null) || return
+	folder=$({
+		printf '%s\n' "${LD_LIBRARY_PATH:-}" | tr ':' '\n'
+		printf '%s\n' ${CUDA_HOME:+"$CUDA_HOME/lib64"} ${CONDA_PREFIX:+"$CONDA_PREFIX/lib"} \
+			/usr/local/cuda/lib64 /usr/local/cuda-*/lib64 /usr/local/cuda*/targets/x86_64-linux/lib \
+			/opt/cuda/lib64 /usr/lib/x86_64-linux-gnu /usr/lib64
+	} | first_with "$library")
+	[ -n "$folder" ] || folder=$(timeout -k 1 10 python3 - <<'PYTHON' 2>/dev/null | first_with "$library"
+import os
+import nvidia
+for root in nvidia.__path__:
+    for folder, _, _ in os.walk(root):
+        print(folder)
+PYTHON
+)
+	[ -n "$folder" ] || return
+	cublaslt=$folder/$library
+	export LD_LIBRARY_PATH="$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+}
+
+# Sets card to what bin/device says of it. Whether the engine can open it; if not, $why says why.
 find_device() {
+	why="expected /proc, without which no driver starts, found none"
+	[ -e /proc/self/exe ] || return 1
+	why=
 	find_cublaslt
-	device=$("$kit/bin/device" 2>"$out/logs/device.txt") && return 0
-	why=$(tail -n 1 "$out/logs/device.txt")
-	why=${why:-bin/device did not start}
+	run 60 "$out/logs/device.txt" "$kit/bin/device"
+	card=$(grep '^{' "$out/logs/device.txt")
+	case $status in
+	0) return 0 ;;
+	124 | 137) why="the driver did not answer in $spent seconds" ;;
+	*) why=$(grep -v '^{' "$out/logs/device.txt" | tail -n 1) ;;
+	esac
+	why=${why:-bin/device ended with status $status}
 	return 1
 }
 
+# Whether the card is set to take one process at a time.
+exclusive() {
+	case $card in *'"exclusive": true'*) ;; *) return 1 ;; esac
+}
+
 version_of() { # of a Python package
-	python3 -c "import $1; print($1.__version__)" 2>/dev/null || echo none
+	timeout -k 1 20 python3 -c "import $1; print($1.__version__)" 2>/dev/null || echo none
 }
 
 step_environment() {
+	query=driver_version,name,clocks.max.sm,clocks.max.mem,power.limit
+	driver=$(has nvidia-smi && timeout -k 1 10 nvidia-smi --query-gpu=$query --format=csv,noheader 2>&1 |
+		head -n 1)
+	model=$(sed -n '/^model name/{s/[^:]*: //p;q}' /proc/cpuinfo 2>/dev/null)
 	{
-		printf '{"commit": %s, "date": "%s", "system": %s, "glibc": %s,\n' "$(quoted "$(cat "$kit/COMMIT")")" \
-			"$(date -u +%FT%TZ)" "$(quoted "$(uname -srm)")" "$(quoted "$(getconf GNU_LIBC_VERSION 2>/dev/null)")"
-		printf ' "processor": %s, "cores": %s,\n' \
-			"$(quoted "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)")" "$(nproc)"
-		printf ' "device": %s, "why_not": %s, "cublaslt": %s,\n' "${device:-null}" "$(quoted "$why")" \
-			"$(quoted "$cublaslt")"
+		printf '{"commit": %s, "date": "%s",\n' "$(quoted "$(cat "$kit/COMMIT")")" "$(date -u +%FT%TZ)"
+		printf ' "system": %s, "glibc": %s, "processor": %s, "cores": %s,\n' \
+			"$(quoted "$(uname -srm)")" "$(quoted "$(getconf GNU_LIBC_VERSION 2>/dev/null)")" \
+			"$(quoted "$model")" "$(nproc)"
+		printf ' "device": %s, "why_not": %s, "cublaslt": %s,\n' "${card:-null}" \
+			"$(quoted "$why")" "$(quoted "$cublaslt")"
 		printf ' "driver": %s, "torch": %s, "ncu": %s, "compute_sanitizer": %s}\n' \
-			"$(quoted "$(has nvidia-smi && nvidia-smi --query-gpu=driver_version,name,clocks.max.sm,clocks.max.mem,power.limit --format=csv,noheader 2>&1 | head -n 1)")" \
-			"$(quoted "$(has python3 && version_of torch)")" "$(quoted "$(command -v ncu)")" \
-			"$(quoted "$(command -v compute-sanitizer)")"
+			"$(quoted "$driver")" "$(quoted "$(version_of torch)")" \
+			"$(quoted "$(command -v ncu)")" "$(quoted "$(command -v compute-sanitizer)")"
 	} >"$out/environment.json"
 	cat "$out/environment.json"
-	! has nvidia-smi || nvidia-smi -q >"$out/nvidia-smi.txt" 2>&1
-	if [ -n "$device" ]; then
+	! has nvidia-smi || timeout -k 1 10 nvidia-smi -q >"$out/nvidia-smi.txt" 2>&1
+	if [ "$device" = yes ]; then
 		record environment "a device that the engine opens" ok 0 ""
 	else
 		record environment "a device that the engine opens" none 0 "$why"
@@ -210,9 +325,7 @@ step_ops() {
 }
 
 step_kernels() {
-	program kernels "rates of the kernels" 75 "$kit/bin/bench_cuda" --device cuda:0 \
-		--seconds "$(left 65)" --json "$out/kernels.jsonl"
-	cp "$log" "$out/kernels.txt" 2>/dev/null
+	bench kernels "rates of the kernels" 75 "$kit/bin/bench_cuda" --device cuda:0
 }
 
 step_golden() {
@@ -225,7 +338,6 @@ run_and_compare() {
 		--set "output=$out/runs/$3.h5" || return
 	program runs "$1 on $2 agrees with the CPU" 20 "$kit/bin/compare_results" "reference/$1.h5" \
 		"$out/runs/$3.h5" ${4:+"$4"} --json "$out/runs/$3.jsonl"
-	cat "$log" >>"$out/runs.txt"
 }
 
 # Two ranks on two GPUs, which read the weights each: the same file as one.
@@ -251,7 +363,7 @@ step_runs() {
 		run_and_compare $model cuda:0:f32 $model-f32 ""
 		run_and_compare $model cuda:0 $model --rounded
 	done
-	if [ "$(nvidia-smi --list-gpus 2>/dev/null | wc -l)" -lt 2 ]; then
+	if [ "$(printf '%s\n' "$card" | sed 's/.*"devices": \([0-9]*\).*/\1/')" -lt 2 ]; then
 		record runs "two ranks on two GPUs" none 0 "one GPU only"
 	else
 		program runs "two ranks on two GPUs" 40 "$self" --two-ranks "$out/runs/two.h5" &&
@@ -260,56 +372,61 @@ step_runs() {
 	fi
 }
 
+# The first shape leaves something to the second, which has what that does not need.
 step_loads() {
-	for shape in gemma2-2b llama3-8b; do
-		limit=$(left 130)
-		[ $shape = llama3-8b ] || limit=$((limit * 3 / 5))
-		program loads "$shape" "$limit" "$kit/bin/bench_loads" --device cuda:0 --shape $shape \
-			--loads b,d,c,a --rounds 3 --seconds $((limit - 5)) --json "$out/loads.jsonl"
-		cat "$log" >>"$out/loads.txt" 2>/dev/null
-	done
+	bench loads gemma2-2b 78 "$kit/bin/bench_loads" --device cuda:0 --shape gemma2-2b \
+		--loads b,d,c,a --rounds 3
+	bench loads llama3-8b 130 "$kit/bin/bench_loads" --device cuda:0 --shape llama3-8b \
+		--loads b,d,c,a --rounds 3
 }
 
 step_torch() {
 	has python3 || { record torch "beside PyTorch" none 0 "no python3"; return; }
-	for shape in gemma2-2b llama3-8b; do
-		limit=$(left 80)
-		[ $shape = llama3-8b ] || limit=$((limit * 3 / 5))
-		program torch "$shape beside PyTorch" "$limit" python3 "$kit/beside_torch.py" \
-			--bench "$kit/bin/bench_loads" --device cuda:0 --shape $shape \
-			--seconds $((limit - 5)) --json "$out/torch.jsonl"
-		cat "$log" >>"$out/torch.txt" 2>/dev/null
-	done
+	if exclusive; then
+		record torch "beside PyTorch" none 0 "the card takes one process at a time"
+		return
+	fi
+	bench torch "gemma2-2b beside PyTorch" 48 python3 "$kit/beside_torch.py" \
+		--bench "$kit/bin/bench_loads" --device cuda:0 --shape gemma2-2b
+	bench torch "llama3-8b beside PyTorch" 80 python3 "$kit/beside_torch.py" \
+		--bench "$kit/bin/bench_loads" --device cuda:0 --shape llama3-8b
 }
 
 # Group by group, as ncu writes its table at its end.
 step_profile() {
 	has ncu || { record profile "ncu" none 0 "no ncu on the PATH"; return; }
-	for what in sae_encode "attention, prefill" "attention, decoding" norm gated clamp argmax attribute rope; do
-		program profile "ncu: $what" 20 ncu --set basic --clock-control none --csv \
-			--log-file "$out/logs/ncu.csv" "$kit/bin/bench_cuda" --device cuda:0 --once --only "$what"
-		cat "$out/logs/ncu.csv" >>"$out/profile.csv" 2>/dev/null
+	csv=$out/logs/ncu.csv
+	for what in sae_encode "attention, prefill" "attention, decoding" norm gated clamp argmax attribute \
+		rope; do
+		limit=$(left 20)
+		[ "$limit" -gt 0 ] || { record profile "ncu: $what" none 0 "$no_time"; continue; }
+		rm -f "$csv"
+		run "$limit" "$out/logs/ncu.txt" ncu --set basic --clock-control none --csv \
+			--log-file "$csv" "$kit/bin/bench_cuda" --device cuda:0 --once --only "$what"
+		if grep -qs ERR_NVGPUCTRPERM "$csv" "$log"; then
+			record profile ncu none 0 "the driver lets nobody but root read the counters"
+			return
+		fi
+		judge profile "ncu: $what" "$status" "$spent" "$log" "$limit" 20
+		cat "$log" >>"$out/profile.txt"
+		cat "$csv" >>"$out/profile.csv" 2>/dev/null
 	done
 }
 
-# TOOL: one process, as the tool takes seconds to start, for as many ops as the time is enough for. The
-# tests end with exit status 9 where the tool has found something.
+# TOOL: one process, as the tool takes seconds to start, for as many ops as the time is enough for.
+# The tests end with exit status 9 where the tool has found something.
 sanitized() {
 	has compute-sanitizer || { record "$1" "compute-sanitizer" none 0 "not on the PATH"; return; }
-	log=$out/logs/$1.txt
-	limit=$(left "$limit")
-	timeout -k 5 "$limit" compute-sanitizer --tool "$1" --error-exitcode 9 "$kit/bin/test_ops_cuda" \
-		--json "$out/$1.jsonl" "op agrees" >"$log" 2>&1 </dev/null &
-	child=$!
-	wait "$child"
-	status=$?
-	child=
-	found=$(grep -cE '^=========.*(Invalid|Error|Race|hazard|leak)' "$log")
-	done=$(grep -c '"status"' "$out/$1.jsonl" 2>/dev/null)
-	if [ "$status" -eq 124 ] && [ "$found" -eq 0 ]; then
-		record "$1" "${done:-0} ops under $1" ok "$limit" "the time was not enough for all"
+	limit=$(left "$seconds")
+	[ "$limit" -gt 0 ] || { record "$1" "compute-sanitizer" none 0 "$no_time"; return; }
+	run "$limit" "$out/logs/$1.txt" compute-sanitizer --tool "$1" --error-exitcode 9 \
+		"$kit/bin/test_ops_cuda" --json "$out/$1.jsonl" "op agrees"
+	found=$(grep -E '^=========.*(Invalid|Error|Race|hazard|leak)' "$log" | grep -cv SUMMARY)
+	ops=$(grep -c '"status"' "$out/$1.jsonl" 2>/dev/null)
+	if [ "$status" -eq 124 ] && [ "$found" -eq 0 ] && [ "${ops:-0}" -gt 0 ]; then
+		record "$1" "$ops ops under $1" ok "$spent" "the time was not enough for all"
 	else
-		judge "$1" "${done:-0} ops under $1" "$status" 0 "$log" "$limit" "$limit"
+		judge "$1" "${ops:-0} ops under $1" "$status" "$spent" "$log" "$limit" 40
 	fi
 	grep -E '^=========|^FAIL' "$log" | head -n 200 >"$out/$1.txt"
 }
@@ -340,38 +457,52 @@ table() {
 				"$(grep -c '"status": "none"' "$out/logs/one")"
 		done
 		grep -E '^(fail|crash|late|none) ' "$out/results.txt"
-	} >"$out/table.txt"
-	cat "$out/table.txt"
+		true
+	} >"$out/table.txt" && cat "$out/table.txt"
 }
 
+# On a signal, what runs is ended first: its lines come before the table.
 finish() {
-	trap - EXIT INT TERM HUP
-	[ -z "$child" ] || kill "$child" 2>/dev/null
-	table
+	trap - EXIT INT TERM HUP PIPE
+	[ -z "$child" ] || { kill "$child" 2>/dev/null; wait "$child"; }
+	table || exit 5
 	wrong=$(grep -cE '"status": "(fail|crash|late)"' "$out/results.jsonl")
-	[ -z "$why" ] || { echo "no device: $why"; [ "$wrong" -gt 0 ] || exit 4; }
+	[ -z "$why" ] || echo "no device: $why"
+	[ "$whole" = yes ] || echo "cut off"
 	[ "$wrong" -eq 0 ] || exit 1
-	[ "${cut:-no}" = no ] || { echo "cut off"; exit 1; }
+	[ -z "$why" ] || exit 4
+	[ "$whole" = yes ] || exit 3
+	! grep -q "\"why\": \"$no_time" "$out/results.jsonl" || exit 3
 	exit 0
 }
 
-if [ "${1:-}" = --test ]; then
+case ${1:-} in
+--test)
 	out=$2
 	shift 2
 	one_test "$@"
 	exit 0
-elif [ "${1:-}" = --two-ranks ]; then
+	;;
+--tests)
+	out=$2
+	shift 2
+	tests_of "$@"
+	exit 0
+	;;
+--two-ranks)
 	cd "$kit" && two_ranks "$2"
 	exit
-elif [ "${1:-}" = --list ]; then
+	;;
+--list)
 	printf '%s\n' "$steps" | while read -r name limit what; do
 		printf '%-12s %4s  %s\n' "$name" "$limit" "$what"
 	done
 	exit 0
-fi
+	;;
+esac
 only=
 while [ "${1:-}" = --only ]; do
-	printf '%s\n' "$steps" | grep -q "^${2:-} " || usage
+	printf '%s\n' "$steps" | cut -d ' ' -f 1 | grep -qxF -e "${2:-}" || usage
 	only="$only $2 "
 	shift 2
 done
@@ -379,34 +510,38 @@ case ${1:-} in -*) usage ;; esac
 [ $# -le 2 ] || usage
 out=${1:-gpu-results}
 seconds=${2:-600}
-case $seconds in *[!0-9]* | "") usage ;; esac
-mkdir -p "$out/logs/tests" 2>/dev/null && out=$(cd "$out" && pwd) && : >>"$out/results.jsonl" 2>/dev/null &&
-	: >>"$out/results.txt" || {
+case $seconds in *[!0-9]* | 0* | "" | ???????*) usage ;; esac
+mkdir -p "$out/logs/tests" 2>/dev/null && out=$(cd "$out" && pwd) &&
+	true 2>/dev/null >>"$out/results.jsonl" && true 2>/dev/null >>"$out/results.txt" || {
 	echo "run.sh: expected a folder that can be written, found ${1:-gpu-results}" >&2
 	exit 5
 }
 
 end=$(($(now) + seconds))
-device='' why='' cublaslt='' child=''
-find_device || device=
-trap 'cut=yes; finish' INT TERM HUP
-trap finish EXIT
+card='' why='' cublaslt='' child='' whole=no
+trap finish EXIT INT TERM HUP PIPE
+find_device && device=yes || device=no
 printf '%s\n' "$steps" >"$out/logs/steps"
 while read -r name limit what <&3; do
 	case $only in
-	"") [ "$limit" -gt 0 ] || [ "$name$device" = emulator ] || continue ;;
+	"") [ "$limit" -gt 0 ] || [ "$name $device" = "emulator no" ] || continue ;;
 	*" $name "*) ;;
 	*) continue ;;
 	esac
 	[ "$limit" -gt 0 ] || limit=$seconds
 	step_end=$(($(now) + limit))
 	[ "$step_end" -le "$end" ] || step_end=$end
-	echo "==== $name: $what (at most $((step_end - $(now))) s)"
-	if [ -z "$device" ] && [ "$name" != environment ] && [ "$name" != emulator ]; then
-		record "$name" "$what" none 0 "$why"
-	elif [ "$step_end" -le "$(now)" ]; then
-		record "$name" "$what" none 0 "no time left"
-	else
-		"step_$name"
-	fi
+	set_aside "$name"
+	case $device$name in
+	yes* | noenvironment | noemulator)
+		if [ "$step_end" -le "$(now)" ]; then
+			record "$name" "$what" none 0 "$no_time"
+		else
+			echo "==== $name: $what (at most $((step_end - $(now))) s)"
+			"step_$name"
+		fi
+		;;
+	*) record "$name" "$what" none 0 "$why" ;;
+	esac
 done 3<"$out/logs/steps"
+whole=yes
