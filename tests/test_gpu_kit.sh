@@ -14,7 +14,7 @@ out=$scratch/out
 
 mkdir -p "$kit/bin" "$kit/configs" "$scratch/path" "$scratch/tools" "$scratch/lacking"
 # In seconds what takes minutes there.
-sed 's/^ops 75 /ops 20 /; s/each_test ops 30 6/each_test ops "${OP_LIMIT:-5}" 6/' \
+sed 's/^ops 75 /ops 20 /; s/each_test ops 30 6/each_test ops "${OP_LIMIT:-5}" 6/; s/run 60 /run 1 /' \
 	"$root/tools/gpu_kit/run.sh" >"$kit/run.sh"
 echo of-the-test >"$kit/COMMIT"
 
@@ -62,6 +62,8 @@ program "$kit/bin/device" <<'PROGRAM'
 card='{"card": "a card", "devices": 1, "exclusive": false}'
 case $DEVICE in
 none) echo 'device "cuda:0": no NVIDIA driver was found' >&2; exit 4 ;;
+exclusive) card="${card%false*}true}" ;;
+hangs) exec sleep 60 ;;
 old) echo "$card"; echo 'device "cuda:0": expected compute capability 8.0' >&2; exit 4 ;;
 esac
 echo "$card"
@@ -96,7 +98,7 @@ op agrees: two' MARK=$scratch/mark
 export DEVICE TESTS MARK
 
 kit_run() { # in a machine that has nothing but $scratch/path and the folder $with
-	env PATH="$scratch/${with:-tools}:$scratch/path" sh "$kit/run.sh" "$@" >"$scratch/said" 2>&1
+	env PATH="$scratch/${with:-tools}:$scratch/path" LC_ALL=C.UTF-8 sh "$kit/run.sh" "$@" >"$scratch/said" 2>&1
 }
 
 # ran NAME EXPECTED_EXIT ARGUMENT...: OUT, if it is $out, is fresh
@@ -159,6 +161,12 @@ ran no_device_is_exit_4 4 "$out"
 is each_step_says_why_it_was_not_done has 1 memcheck none
 is the_ops_run_by_the_emulator_then has 2 emulator ok
 is the_reason_is_the_last_line [ "$(tail -n 1 "$scratch/said")" = "no device: $no_driver" ]
+DEVICE=hangs
+ran a_driver_that_does_not_answer_is_exit_4 4 --only environment "$out"
+is it_is_named says "no device: the driver did not answer in"
+DEVICE=exclusive
+ran a_card_for_one_process_at_a_time_is_right 0 --only ops --only torch "$out"
+is what_needs_two_is_not_done has 1 torch none
 DEVICE=old
 ran a_card_too_old_is_exit_4 4 --only environment --only ops "$out"
 is it_is_described_all_the_same grep -q '"card": "a card"' "$out/environment.json"
@@ -205,27 +213,28 @@ ran the_end_of_the_time_is_exit_3 3 --only environment --only ops --only kernels
 is a_test_cut_by_it_is_not_late both "has 1 ops none" "has 0 ops late"
 is steps_after_it_are_not_wrong both "has 1 kernels none" "has 1 golden none"
 
+soon() { # in ten seconds at most
+	tries=100
+	until eval "$1"; do
+		[ $((tries -= 1)) -gt 0 ] || return
+		sleep 0.1
+	done
+}
+
 # ended SIGNAL: run.sh, once the first test is done and another hangs
 ended() {
 	rm -rf "$out" "$MARK"
 	env --default-signal=INT PATH="$scratch/tools:$scratch/path" sh "$kit/run.sh" --only ops \
 		--only golden "$out" >"$scratch/said" 2>&1 &
 	run=$!
-	tries=100
-	until [ -s "$MARK" ] && has 1 ops ok || [ $((tries -= 1)) -eq 0 ]; do
-		sleep 0.1
-	done
+	soon '[ -s "$MARK" ] && has 1 ops ok'
 	kill -s "$1" $run
 	wait $run 2>/dev/null
 	status=$?
 }
 
-gone() { # soon: what a signal reached may take a moment
-	tries=20
-	while kill -0 "$(cat "$MARK")" 2>/dev/null && [ $((tries -= 1)) -gt 0 ]; do
-		sleep 0.1
-	done
-	! kill -0 "$(cat "$MARK")" 2>/dev/null
+gone() { # what a signal reached may take a moment
+	soon '! kill -0 "$(cat "$MARK")" 2>/dev/null'
 }
 
 TESTS='one that is right
@@ -240,6 +249,7 @@ done
 ended KILL
 is what_was_done_before_KILL_is_there has 1 ops ok
 kill "$(cat "$MARK")"
+is the_test_that_ran_on_is_judged soon "has 1 ops crash"
 
 # ---- arguments ------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@
 typedef int main_function(int argc, char **argv, char **environment);
 typedef void one_function(int argc, char **argv, char **environment);
 
-extern one_function *__preinit_array_start[], *__preinit_array_end[];
 extern one_function *__init_array_start[], *__init_array_end[];
 void _init(void);
 
@@ -14,18 +13,12 @@ int start_before(main_function *, int argc, char **argv, one_function *init, voi
 	void (*loader_fini)(void), void *stack_end);
 __asm__(".symver start_before, __libc_start_main@GLIBC_2.2.5");
 
-static void run_all(one_function **f, one_function **end, int argc, char **argv, char **environment)
-{
-	for (; f < end; f++)
-		(*f)(argc, argv, environment);
-}
-
-/* A shared libc calls it with the program's own arrays unread. */
+/* A shared libc calls it with the program's own array unread; __preinit_array is the loader's. */
 static void construct(int argc, char **argv, char **environment)
 {
-	run_all(__preinit_array_start, __preinit_array_end, argc, argv, environment);
 	_init();
-	run_all(__init_array_start, __init_array_end, argc, argv, environment);
+	for (one_function **f = __init_array_start; f < __init_array_end; f++)
+		(*f)(argc, argv, environment);
 }
 
 /* What the start file calls. Destructors are the loader's fini in either world. */
