@@ -14,8 +14,8 @@ out=$scratch/out
 
 mkdir -p "$kit/bin" "$kit/configs" "$scratch/path" "$scratch/tools" "$scratch/lacking"
 # In seconds what takes minutes there.
-sed 's/^ops 75 /ops 20 /; s/each_test ops 30 6/each_test ops "${OP_LIMIT:-5}" 6/; s/run 60 /run 1 /' \
-	"$root/tools/gpu_kit/run.sh" >"$kit/run.sh"
+sed 's/^ops 75 /ops 20 /; s/each_test ops 30 6/each_test ops "${OP_LIMIT:-5}" 6/
+	s/run 60 /run 1 /' "$root/tools/gpu_kit/run.sh" >"$kit/run.sh"
 echo of-the-test >"$kit/COMMIT"
 
 # All that run.sh asks of a machine, and what it does without.
@@ -98,7 +98,8 @@ op agrees: two' MARK=$scratch/mark
 export DEVICE TESTS MARK
 
 kit_run() { # in a machine that has nothing but $scratch/path and the folder $with
-	env PATH="$scratch/${with:-tools}:$scratch/path" LC_ALL=C.UTF-8 sh "$kit/run.sh" "$@" >"$scratch/said" 2>&1
+	env PATH="$scratch/${with:-tools}:$scratch/path" LC_ALL=C.UTF-8 sh "$kit/run.sh" "$@" \
+		>"$scratch/said" 2>&1
 }
 
 # ran NAME EXPECTED_EXIT ARGUMENT...: OUT, if it is $out, is fresh
@@ -209,7 +210,7 @@ is it_is_named grep -q 'the tests of test_model_cuda' "$out/results.txt"
 
 unset OP_LIMIT
 TESTS='one that hangs'
-ran the_end_of_the_time_is_exit_3 3 --only environment --only ops --only kernels --only golden "$out" 2
+ran the_end_of_the_time_is_exit_3 3 --only ops --only kernels --only golden "$out" 2
 is a_test_cut_by_it_is_not_late both "has 1 ops none" "has 0 ops late"
 is steps_after_it_are_not_wrong both "has 1 kernels none" "has 1 golden none"
 

@@ -7,7 +7,7 @@
 #   ./run.sh --list                               the steps
 #
 # Steps come in the order of their value, each under a limit of its own and under what is left of
-# SECONDS. Every test is a process, so that one that takes the GPU's context down costs itself alone.
+# SECONDS. Every test is a process: one that takes the GPU's context down costs itself alone.
 # Results are written as they come: OUT/results.jsonl has a line for each test and each program,
 # OUT/results.txt the same to read; tables, logs and figures lie beside them. A run that is cut off
 # leaves what it had. What cannot be done here is one line with the reason, and the others go on.
@@ -158,8 +158,8 @@ program() {
 	return "$status"
 }
 
-# bench STEP NAME LIMIT COMMAND...: a program that ends what it is at when its --seconds are over, four
-# fifths of what there is; of under 20 it would make nothing.
+# bench STEP NAME LIMIT COMMAND...: a program that begins nothing new when its --seconds are over,
+# four fifths of what there is; of under 20 it would make nothing.
 bench() {
 	step=$1 test=$2 limit=$(left "$3")
 	shift 3
@@ -254,7 +254,8 @@ find_cublaslt() {
 			/usr/local/cuda/lib64 /usr/local/cuda-*/lib64 /usr/local/cuda*/targets/x86_64-linux/lib \
 			/opt/cuda/lib64 /usr/lib/x86_64-linux-gnu /usr/lib64
 	} | first_with "$library")
-	[ -n "$folder" ] || folder=$(timeout -k 1 10 python3 - <<'PYTHON' 2>/dev/null | first_with "$library"
+	[ -n "$folder" ] ||
+		folder=$(timeout -k 1 10 python3 - <<'PYTHON' 2>/dev/null | first_with "$library"
 import os
 import nvidia
 for root in nvidia.__path__:
@@ -295,8 +296,8 @@ version_of() { # of a Python package
 
 step_environment() {
 	query=driver_version,name,clocks.max.sm,clocks.max.mem,power.limit
-	driver=$(has nvidia-smi && timeout -k 1 10 nvidia-smi --query-gpu=$query --format=csv,noheader 2>&1 |
-		head -n 1)
+	driver=$(has nvidia-smi &&
+		timeout -k 1 10 nvidia-smi --query-gpu=$query --format=csv,noheader 2>&1 | head -n 1)
 	model=$(sed -n '/^model name/{s/[^:]*: //p;q}' /proc/cpuinfo 2>/dev/null)
 	{
 		printf '{"commit": %s, "date": "%s",\n' "$(quoted "$(cat "$kit/COMMIT")")" "$(date -u +%FT%TZ)"
@@ -396,8 +397,8 @@ step_torch() {
 step_profile() {
 	has ncu || { record profile "ncu" none 0 "no ncu on the PATH"; return; }
 	csv=$out/logs/ncu.csv
-	for what in sae_encode "attention, prefill" "attention, decoding" norm gated clamp argmax attribute \
-		rope; do
+	for what in sae_encode "attention, prefill" "attention, decoding" norm gated clamp argmax \
+		attribute rope; do
 		limit=$(left 20)
 		[ "$limit" -gt 0 ] || { record profile "ncu: $what" none 0 "$no_time"; continue; }
 		rm -f "$csv"
