@@ -11,6 +11,11 @@
  * so. SAEs fire: thresholds are the quantile of their pre-activations that lets 100 features
  * through, the L0 found is printed, and outside 30 to 300 there is an error instead of figures.
  *
+ * The calls of a round are one recording, as decoding's are: starting the smallest ops costs the
+ * host more than they take. Each call has other weights (or, decoding, other keys) than the one
+ * before, until there are more than a cache holds: in a pass over all layers they come from memory.
+ * Activations do not change: there they lie where the op before has left them.
+ *
  * --only: rows whose line holds TEXT. --once: a single call of each, no rates, for a profiler.
  * --small: sizes at which the harness that runs kernels on the CPU is done in seconds (tests/emu).
  */
@@ -42,7 +47,7 @@ enum amount { MANY, FEW, EIGHT, ONE, N_AMOUNTS };
 /* How many prompts attention reads, and how many tokens of each; or how many are behind a step. */
 enum prompts { LONG, SHORT, STEP_LONG, STEP_SHORT, N_PROMPTS };
 
-enum { N_WIDTHS = 3 };
+enum { N_WIDTHS = 3, MOST_TURNS = 2 };
 
 static const struct scale {
 	struct sizes models[2];
@@ -50,13 +55,21 @@ static const struct scale {
 	size_t prompts[N_PROMPTS][2];
 	size_t widths[N_WIDTHS];
 	size_t square; /* side of the product that stands for the card's peak, and of the copy */
+	size_t cold;   /* bytes, between whose uses no cache keeps the first */
 } full = {{{"gemma2-2b", 2304, 9216, 8, 4, 256, 256000, 50, true, ACTIVATION_GELU_TANH},
 		  {"llama3-8b", 4096, 14336, 32, 8, 128, 128256, 0, false, ACTIVATION_SILU}},
 	{8192, 64, 8, 1}, {{8, 1024}, {200, 40}, {64, 1024}, {64, 168}},
-	{16384, 65536, 262144}, 8192},
+	{16384, 65536, 262144}, 8192, 256 << 20},
   small = {{{"small", 64, 128, 4, 2, 16, 512, 50, true, ACTIVATION_GELU_TANH},
 		   {"small too", 64, 128, 4, 2, 32, 512, 0, false, ACTIVATION_SILU}},
-	  {32, 16, 8, 1}, {{2, 24}, {4, 8}, {3, 24}, {3, 8}}, {512, 1024, 2048}, 32};
+	  {32, 16, 8, 1}, {{2, 24}, {4, 8}, {3, 24}, {3, 8}}, {512, 1024, 2048}, 32, 64 << 10};
+
+static struct {
+	const char *device, *json, *only;
+	double seconds, start;
+	bool once;
+	const struct scale *scale;
+} options;
 
 /* ---- what a bench works on ------------------------------------------------------------- */
 
@@ -69,7 +82,14 @@ static struct {
 	size_t n_blocks;
 	struct err *err;
 
+	/* What each call has other rows of than the one before: `now` is a call's. */
+	struct turns {
+		struct tensor *now, all;
+	} turns[MOST_TURNS];
+	size_t n_turns, turn;
+
 	struct tensor x, y, z, W, vector, tables[2];
+	struct product product;
 	struct attention heads;
 	struct rows rows;
 	struct keys keys;
@@ -151,6 +171,37 @@ static struct tensor weights(enum dtype dtype, size_t rows, size_t cols)
 	return make(&w.features, dtype, rows, cols, 1 / sqrt((double)cols));
 }
 
+/* How many matrices of `bytes` it takes that none stays in a cache from one use to the next. */
+static size_t copies_of(size_t bytes)
+{
+	return 1 + options.scale->cold / bytes;
+}
+
+static void take_turns(struct tensor *now, struct tensor all, size_t rows)
+{
+	w.turns[w.n_turns++] = (struct turns){now, all};
+	*now = tensor_rows(all, 0, rows);
+}
+
+static void next_turn(void)
+{
+	w.turn++;
+	for (size_t i = 0; i < w.n_turns; i++) {
+		const struct turns *t = &w.turns[i];
+		const size_t rows = t->now->rows;
+
+		*t->now = tensor_rows(t->all, w.turn % (t->all.rows / rows) * rows, rows);
+	}
+}
+
+/* weights(), others in each call. */
+static void weights_in_turn(struct tensor *now, enum dtype dtype, size_t rows, size_t cols)
+{
+	const size_t copies = copies_of(rows * cols * dtype_bytes(dtype));
+
+	take_turns(now, weights(dtype, copies * rows, cols), rows);
+}
+
 static struct tensor constant(size_t n, float value)
 {
 	float *values = malloc(n * sizeof *values);
@@ -225,7 +276,7 @@ static void make_linear(size_t n, size_t in, size_t out)
 {
 	w.x = activations(n, in);
 	w.y = activations(n, out);
-	w.W = weights(DTYPE_BF16, out, in);
+	weights_in_turn(&w.W, DTYPE_BF16, out, in);
 	w.flops = 2.0 * (double)n * (double)in * (double)out;
 	w.bytes = 2.0 * (double)in * (double)out + 4.0 * (double)n * (double)(in + out);
 }
@@ -322,13 +373,16 @@ static void make_heads(const struct task *t, size_t n)
 	const struct sizes *m = t->m;
 	const size_t q = m->n_head * m->head_dim, kv = m->n_kv_head * m->head_dim;
 	const size_t n_keys = t->prompts * t->tokens;
+	const size_t copies = copies_of(2 * n_keys * kv * sizeof(float));
 
 	w.heads = (struct attention){m->n_head, m->n_kv_head, m->head_dim,
 		1 / sqrt((double)m->head_dim), m->softcap, 4096};
 	w.q = activations(n, q);
 	w.out = activations(n, q);
-	w.keys = (struct keys){.k = activations(n_keys, kv), .v = activations(n_keys, kv),
+	w.keys = (struct keys){
 		.start = numbers(t->prompts, 0, t->tokens, 0), .n_seq = t->prompts};
+	take_turns(&w.keys.k, activations(copies * n_keys, kv), n_keys);
+	take_turns(&w.keys.v, activations(copies * n_keys, kv), n_keys);
 	w.keys.prefix_k = tensor_rows(w.keys.k, 0, 0);
 	w.keys.prefix_v = tensor_rows(w.keys.v, 0, 0);
 }
@@ -376,6 +430,7 @@ RUN(run_decode, op_sae_decode(w.dev, &w.sae, none, &w.features_found, w.y, err))
 RUN(run_difference,
 	op_csr_difference(w.dev, &w.features_found, &w.features_found, &w.difference, err))
 RUN(run_attribute, op_csr_attribute(w.dev, w.sae.W_dec, w.y, none, &w.features_found, err))
+RUN(run_encoder_product, gemm_multiply(w.dev, &w.product, err))
 RUN(run_cosine, op_row_cosine(w.dev, w.sae.W_dec, w.vector, w.y, err))
 RUN(run_clamp, op_clamp_features(w.dev, &w.sae, &w.lists, w.rows, none, w.x, err))
 
@@ -393,9 +448,9 @@ static void make_encoder(const struct task *t, size_t n_features)
 	const double deviation = 1;
 	const double threshold = random_saes_threshold(&deviation, 1, t->d_sae, WANTED_L0);
 
-	w.sae = (struct sae_weights){.W_enc_t = weights(t->dtype, n_features, t->m->d),
-		.b_enc = constant(n_features, 0),
+	w.sae = (struct sae_weights){.b_enc = constant(n_features, 0),
 		.threshold = constant(n_features, (float)threshold)};
+	weights_in_turn(&w.sae.W_enc_t, t->dtype, n_features, t->m->d);
 }
 
 static void make_encode(const struct task *t)
@@ -407,6 +462,20 @@ static void make_encode(const struct task *t)
 	w.features_found = make_csr(t->n);
 	w.flops = 2 * n * d * d_sae;
 	w.bytes = (double)dtype_bytes(t->dtype) * d * d_sae + 4 * n * d;
+}
+
+/* The least that encoding does: the library's product of operands as it wants them, at once. */
+static void make_encoder_product(const struct task *t)
+{
+	const double n = (double)t->n, d = (double)t->m->d, d_sae = (double)t->d_sae;
+
+	w.product = (struct product){.m = t->n, .n = t->d_sae, .k = t->m->d, .type = DTYPE_BF16,
+		.A = make(&w.numbers, DTYPE_BF16, t->n, t->m->d, 1).data, .lda = t->m->d,
+		.B = weights(DTYPE_BF16, t->d_sae, t->m->d).data, .ldb = t->m->d,
+		.transpose_b = true, .C = allocate(t->n * t->d_sae * sizeof(float)),
+		.ldc = t->d_sae};
+	w.flops = 2 * n * d * d_sae;
+	w.bytes = 2 * (n + d_sae) * d + 4 * n * d_sae;
 }
 
 static double entries_bytes(const struct task *t)
@@ -451,7 +520,7 @@ static void make_clamp(const struct task *t, size_t n_lists)
 	const size_t n = n_lists * K_STAR;
 
 	make_encoder(t, n);
-	w.sae.W_dec = weights(t->dtype, n, t->m->d);
+	weights_in_turn(&w.sae.W_dec, t->dtype, n, t->m->d);
 	w.x = activations(t->n, t->m->d);
 	w.rows = (struct rows){t->n, numbers(t->n, 0, 1, 0), numbers(t->n, 0, 0, 0)};
 	w.lists = (struct clamp_lists){n_lists, numbers(n_lists + 1, 0, K_STAR, 0),
@@ -511,8 +580,11 @@ static const struct bench {
 	{"gated", make_gated, run_gated, OF_ROWS, MANY, 0, 0},
 	{"rope", make_rope, run_rope, OF_ROWS, MANY, 0, 0},
 	{"ablate direction", make_ablate, run_ablate, OF_ROWS, MANY, 0, 0},
+	{"encoder product", make_encoder_product, run_encoder_product, OF_16, MANY, 0, 0},
 	{"sae_encode", make_encode, run_encode, OF_FEATURES, MANY, 0, 0},
+	{"encoder product", make_encoder_product, run_encoder_product, OF_16, MANY, 0, 1},
 	{"sae_encode", make_encode, run_encode, OF_FEATURES, MANY, 0, 1},
+	{"encoder product", make_encoder_product, run_encoder_product, OF_16, MANY, 0, 2},
 	{"sae_encode", make_encode, run_encode, OF_FEATURES, MANY, 0, 2},
 	{"sae_encode", make_encode, run_encode, OF_FEATURES, FEW, 0, 1},
 	{"sae_encode", make_encode, run_encode, OF_16, EIGHT, 0, 1},
@@ -528,13 +600,6 @@ static const struct bench {
 enum { N_BENCHES = sizeof benches / sizeof *benches };
 
 /* ---- measuring ------------------------------------------------------------------------- */
-
-static struct {
-	const char *device, *json, *only;
-	double seconds, start;
-	bool once;
-	const struct scale *scale;
-} options;
 
 /* What the card does at best: operands as the library wants them, 256 MiB from place to place. */
 static struct {
@@ -583,6 +648,40 @@ fail:
 	return err->code;
 }
 
+/* Calls as one recording. */
+static int record_calls(int (*run)(struct err *), int calls, struct recording **out,
+	struct err *err)
+{
+	struct err end_err;
+	int rc = 0;
+
+	*out = NULL;
+	TRY(device_record_begin(w.dev, err));
+	for (int i = 0; i < calls && !rc; i++) {
+		next_turn();
+		rc = run(err);
+	}
+	if (device_record_end(w.dev, out, &end_err) && !rc)
+		*err = end_err;
+	return rc || !*out ? err->code : 0;
+fail:
+	return err->code;
+}
+
+/* Seconds of each of its calls. */
+static int time_recording(
+	struct recording *recording, int calls, double *seconds, struct err *err)
+{
+	const double start = clock_seconds();
+
+	TRY(device_replay(w.dev, recording, err));
+	TRY(device_wait(w.dev, err));
+	*seconds = (clock_seconds() - start) / calls;
+	return 0;
+fail:
+	return err->code;
+}
+
 struct times {
 	double op, product, copy; /* seconds, medians */
 };
@@ -591,20 +690,23 @@ struct times {
 static int measure(int (*run)(struct err *), struct times *out, struct err *err)
 {
 	double op[ROUNDS], product[ROUNDS], copy[ROUNDS], first;
+	struct recording *recording = NULL;
 	int calls;
 
 	TRY(time_calls(run, 1, &first, err)); /* algorithms are chosen, scratch memory grows */
 	TRY(time_calls(run_product, 1, &first, err));
 	TRY(time_calls(run, 1, &first, err));
 	calls = 1 + (int)fmin(200, 0.004 / first);
+	TRY(record_calls(run, calls, &recording, err));
+	TRY(time_recording(recording, calls, &first, err)); /* the recording is sent to the device */
 	for (int round = 0; round < ROUNDS; round++) {
-		TRY(time_calls(run, calls, &op[round], err));
+		TRY(time_recording(recording, calls, &op[round], err));
 		TRY(time_calls(run_product, 2, &product[round], err));
 		TRY(time_calls(run_copy, 8, &copy[round], err));
 	}
 	*out = (struct times){median(op, ROUNDS), median(product, ROUNDS), median(copy, ROUNDS)};
-	return 0;
 fail:
+	device_recording_free(w.dev, recording);
 	return err->code;
 }
 
@@ -682,6 +784,7 @@ static int run_bench(
 	w.err = err;
 	w.features_found = (struct csr){0};
 	w.lse = none;
+	w.n_turns = 0;
 	w.flops = w.bytes = 0;
 	b->make(t);
 	if (err->code)
