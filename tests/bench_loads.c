@@ -32,7 +32,7 @@ static const struct shape shapes[] = {
 		"{\"model_type\": \"gemma2\", \"num_hidden_layers\": 26, \"hidden_size\": 2304, "
 		"\"num_attention_heads\": 8, \"num_key_value_heads\": 4, \"head_dim\": 256, "
 		"\"intermediate_size\": 9216, \"vocab_size\": 256000, \"sliding_window\": 4096}",
-		.attributed = 100, .prompt_tokens = 40, .replies = {64, 1, 8, 256}, .max_new = 128,
+		.attributed = 100, .prompt_tokens = 40, .replies = {64, 256, 1, 8}, .max_new = 128,
 		.encoded = 8192, .widths = {16384, 65536}, .many = 200, .few = 8,
 		.few_tokens = 1024},
 	{"llama3-8b",
@@ -42,7 +42,7 @@ static const struct shape shapes[] = {
 		"\"max_position_embeddings\": 131072, \"rope_theta\": 500000.0, \"rope_scaling\": "
 		"{\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, "
 		"\"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 8192}}",
-		.attributed = 100, .prompt_tokens = 40, .replies = {64, 1, 8, 256}, .max_new = 128,
+		.attributed = 100, .prompt_tokens = 40, .replies = {64, 256, 1, 8}, .max_new = 64,
 		.encoded = 8192, .widths = {16384, 65536}, .many = 200, .few = 8,
 		.few_tokens = 1024},
 	{"tiny", /* for tests */
@@ -87,9 +87,10 @@ static struct load_case *add_case(struct program *p, const struct load *load)
 	return c;
 }
 
+/* Where time may run out, the most telling cases come first: here the widest SAEs. */
 static void add_attribution(struct program *p)
 {
-	for (size_t i = 0; i < LOAD_WIDTHS; i++) {
+	for (size_t i = LOAD_WIDTHS; i-- > 0;) {
 		for (int all = 0; all < 2; all++) {
 			struct load_case *c = add_case(p, &load_attribution);
 
@@ -122,8 +123,8 @@ static void add_decode(struct program *p)
 
 static void add_encode(struct program *p)
 {
-	for (size_t i = 0; i < LOAD_WIDTHS; i++) {
-		for (int bf16 = 0; bf16 < 2; bf16++) {
+	for (size_t i = LOAD_WIDTHS; i-- > 0;) {
+		for (int bf16 = 1; bf16 >= 0; bf16--) {
 			struct load_case *c = add_case(p, &load_encode);
 
 			c->prompts = p->options.shape->encoded;
