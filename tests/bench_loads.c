@@ -9,8 +9,8 @@
  *   build/cuda/bench_loads --shape gemma2-2b --device cuda:0 --loads b,a --seconds 100 --json FILE
  *   build/cuda/bench_loads --shape llama3-8b --device cuda:0 --serve
  *
- * Every round is a JSON line in FILE, written at once, and a line of text. A case that does not fit
- * the memory is one line; one that fails is one line, and the exit status at the end.
+ * Every round is a JSON line behind what FILE has, written at once, and a line of text. A case that
+ * does not fit the memory is one line; one that fails is one line, and the exit status at the end.
  *
  * With --serve, cases are read from standard input, one a line by its name ("b 64 one"); each runs
  * one round and is answered by one JSON line on standard output, so that another program can be
@@ -491,7 +491,7 @@ static int open_lines(struct program *p, struct err *err)
 	p->text = p->options.serve ? stderr : stdout;
 	if (p->options.serve)
 		p->json = stdout;
-	else if (p->options.json && !(p->json = fopen(p->options.json, "w")))
+	else if (p->options.json && !(p->json = fopen(p->options.json, "a")))
 		return err_set(err, ERR_OUTPUT, "--json: cannot write %s", p->options.json);
 	return 0;
 }

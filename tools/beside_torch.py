@@ -8,23 +8,26 @@
 that slows down does so for both. Both sides have random weights of one shape, which the child tells. What is
 compared is time for the same amount of work (tokens, rows, prompts are checked to be equal); values are not.
 
-Steps, in this order (--steps takes some of them):
+Steps (--steps takes some of them, in its order):
+    attribution  the published hook under autograd: SAE encoded and decoded at every layer inside the IG loop, in
+                 the largest batch up to 25 prompts that fits; fewer prompts than the engine's, compared per prompt
     products     the matrices of a block and of SAE encoders by torch.matmul, and scaled_dot_product_attention:
                  PyTorch's figures alone, to be held against bench_cuda's
-    decode       greedy, static key-value cache, one step captured as a CUDA graph outside the timing (and
-                 compiled, with --compile); attention of a step by two batched products. With clamps as the
-                 published hook has them: full encode and decode at every layer with a chosen feature
     prefill      scaled_dot_product_attention where the model has no softcap. Gemma 2 has one, which that function
                  cannot do: written out in eager mode, and once more by the function without the softcap, which is
                  less work than asked
     encode       x W_enc + b_enc and JumpReLU, dense
-    attribution  the published hook under autograd: SAE encoded and decoded at every layer inside the IG loop, in
-                 the largest batch up to 25 prompts that fits; fewer prompts than the engine's, compared per prompt
+    decode       greedy, static key-value cache, one step captured as a CUDA graph outside the timing; attention of
+                 a step by two batched products. With --compile a layer's step is compiled, if that works. With
+                 clamps as the published hook has them: full encode and decode at every layer with a chosen
+                 feature, not compiled
 
-A step that fails, for want of memory say, is one line. Figures are JSON lines in --json, written at once.
+A step that fails, for want of memory say, is one line. Figures are JSON lines behind what --json has, written at
+once.
 Exit status: 0; 1 when a step failed; 77 where PyTorch is not.
 """
 import argparse
+import gc
 import json
 import math
 import random
@@ -42,7 +45,7 @@ except ImportError as error:
     print(f"beside_torch: not run: {error}")
     sys.exit(77)
 
-STEPS = ("products", "decode", "prefill", "encode", "attribution")
+STEPS = ("attribution", "products", "prefill", "encode", "decode")
 IG_STEPS, K_STAR, WANTED_L0, ATTRIBUTION_BATCH = 10, 20, 100, 25
 
 
@@ -223,7 +226,9 @@ class Decoder:
         self.replies = torch.zeros(self.n, self.max_new, device=device, dtype=torch.long)
         if compiled:
             torch.compiler.reset()  # there is a limit to how many sizes it keeps
-        self.run_step = torch.compile(self.step) if compiled else self.step
+        # One layer, as all are of one shape: what is compiled in seconds, not minutes.
+        self.layer = torch.compile(self.layer_step, dynamic=False) if compiled else self.layer_step
+        self.run_step = self.step
         if torch.device(device).type == "cuda":
             self.capture()
 
@@ -240,18 +245,17 @@ class Decoder:
             self.run_step()
         self.run_step = graph.replay
 
-    def attend(self, layer):
+    def layer_step(self, w, x, at, cache_k, cache_v, keys):
         def over_cache(q, k, v):
-            cache_k, cache_v = self.cache[layer]
-            cache_k.index_copy_(2, self.at, k)
-            cache_v.index_copy_(2, self.at, v)
-            return self.model.written_out(q, cache_k, cache_v, self.keys <= self.at)
-        return over_cache
+            cache_k.index_copy_(2, at, k)
+            cache_v.index_copy_(2, at, v)
+            return self.model.written_out(q, cache_k, cache_v, keys <= at)
+        return self.model.block(w, x, at, over_cache)
 
     def step(self):
         x = self.model.embed(self.token[:, None])
         for layer, w in enumerate(self.model.layers):
-            x = self.edit(layer, self.model.block(w, x, self.at, self.attend(layer)))
+            x = self.edit(layer, self.layer(w, x, self.at, *self.cache[layer], self.keys))
         self.token.copy_(self.model.logits(x[:, 0]).argmax(-1))
         self.at.add_(1)
         self.replies.index_copy_(1, self.at - self.length, self.token[:, None])
@@ -335,7 +339,7 @@ def attribute_as_published(model, saes, tokens, direction):
 class Bench:
     def __init__(self, arguments):
         self.arguments, self.started = arguments, time.monotonic()
-        self.lines = open(arguments.json, "w") if arguments.json else None
+        self.lines = open(arguments.json, "a") if arguments.json else None
         self.seconds = {}  # (case, side and how) -> [seconds for the engine's amount of work]
         self.failures = 0
         self.device = arguments.device
@@ -366,14 +370,16 @@ class Bench:
         return [c for c in self.shape["cases"] if c["load"] == load]
 
     def guarded(self, name, function):
-        """Runs a step under its limit; what goes wrong in it is one line."""
+        """Runs a step under its limit; what goes wrong in it is one line. Returns whether nothing did."""
         left = self.arguments.seconds - (time.monotonic() - self.started)
         if left < 1:
             self.say_not_run(name, "the time is up")
-            return
+            return False
         signal.alarm(max(1, int(min(left, self.arguments.step_seconds))))
+        done = False
         try:
             function()
+            done = True
         except NotRun as error:
             self.say_not_run(name, str(error))
         except Exception as error:
@@ -384,13 +390,15 @@ class Bench:
         finally:
             signal.alarm(0)
         self.give_back()
+        return done
 
     def say_not_run(self, name, why):
         print(f"{name}: not run: {why}", flush=True)
         self.write(dict(side="torch", case=name, not_run=why))
 
     def give_back(self):
-        """To the card, what PyTorch keeps of freed memory."""
+        """To the card, what PyTorch keeps of freed memory; also of what only cycles hold, after an error."""
+        gc.collect()
         if torch.device(self.device).type == "cuda":
             torch.cuda.empty_cache()
 
@@ -414,46 +422,51 @@ class Bench:
                 self.seconds.setdefault((name, "torch"), []).append(seconds)
         self.guarded(name, run)
 
-    def round_of_engine(self, cases, round_):
-        """Returns the last answer; all cases do the same amount of work."""
-        for case in cases:
-            answer = self.engine.seconds(case["case"])
-            self.write(dict(answer, round=round_))
-            self.seconds.setdefault((case["case"], "engine"), []).append(answer["seconds"])
+    def round_of_engine(self, case, round_):
+        """Returns the answer."""
+        answer = self.engine.seconds(case["case"])
+        self.write(dict(answer, round=round_))
+        self.seconds.setdefault((case["case"], "engine"), []).append(answer["seconds"])
         return answer
 
-    def round_of_torch(self, cases, round_, how, item, function, expected, scale_to):
+    def round_of_torch(self, cases, round_, how, item, function, wanted, part):
+        """Its seconds count for what is `wanted`."""
         seconds, done = self.timed(function)
-        if done != expected:
-            raise RuntimeError(f"expected {expected} {item}, found {done}")
+        if done != wanted and not part:
+            raise RuntimeError(f"expected {wanted} {item}, found {done}")
         self.write(dict(side="torch", load=cases[0]["load"], case=cases[0]["case"], shape=self.shape["shape"],
                         device=self.device, how=how, round=round_, seconds=seconds, **{item: done}))
         for case in cases:
-            self.seconds.setdefault((case["case"], how), []).append(seconds * scale_to / done)
+            self.seconds.setdefault((case["case"], how), []).append(seconds * wanted / done)
 
-    def beside(self, cases, how, item, function, amount=None, together=True):
-        """Rounds of the engine's cases and of `function`, in turn; not `together`: all of the engine's first, whose
-        memory is then given back. function returns what it did of `item`, which must be what the engine did, or
-        `amount` of it."""
+    def beside(self, cases, how, item, function, part=False, after=None):
+        """Rounds of the engine's first case and of `function`, in turn, then those of the other cases: the engine
+        sets a case up anew when it comes from another. With `after`, where both sides do not fit the card together:
+        the engine's rounds first, whose memory is then given back, and `after` called. function returns what it
+        did of `item`, which must be what the engine did, or is a `part` of it. Returns whether all went well."""
         def run():
             rounds = range(self.arguments.rounds)
-            if together:
-                function()
-                self.give_back()
-                for round_ in rounds:
-                    answer = self.round_of_engine(cases, round_)
-                    if round_ == 0:
-                        function()  # what was given back is taken again
-                    self.round_of_torch(cases, round_, how, item, function, amount or answer[item], answer[item])
-            else:
+            if after:
                 for case in cases:
                     for round_ in rounds:
-                        answer = self.round_of_engine([case], round_)
+                        answer = self.round_of_engine(case, round_)
                 self.close()
+                after()
                 function()
                 for round_ in rounds:
-                    self.round_of_torch(cases, round_, how, item, function, amount or answer[item], answer[item])
-        self.guarded(f"{cases[0]['case']}, {how}", run)
+                    self.round_of_torch(cases, round_, how, item, function, answer[item], part)
+                return
+            function()
+            self.give_back()
+            for round_ in rounds:
+                answer = self.round_of_engine(cases[0], round_)
+                if round_ == 0:
+                    function()  # what was given back is taken again
+                self.round_of_torch(cases, round_, how, item, function, answer[item], part)
+            for case in cases[1:]:
+                for round_ in rounds:
+                    self.round_of_engine(case, round_)
+        return self.guarded(f"{cases[0]['case']}, {how}", run)
 
     # ---- steps ----
 
@@ -491,7 +504,8 @@ class Bench:
         for case in self.cases("b"):
             if case["case"].endswith(" each"):
                 continue  # the published hook has one set for all prompts
-            for compiled in (False, True)[:1 + self.arguments.compile]:
+            # Compiled is what the engine is held against; without a compiler, the graph alone.
+            for compiled in [True, False] if self.arguments.compile and case["case"][-1].isdigit() else [False]:
                 state = []
 
                 def run(case=case, compiled=compiled, state=state):
@@ -500,8 +514,10 @@ class Bench:
                             state.append(Decoder(self.model, case, self.clamps(case), compiled))
                             state.append(self.tokens(case["prompts"], case["tokens"]))
                         return state[0].run(state[1])
-                self.beside([case], "static cache, graph" + (", compiled" if compiled else ""), "tokens", run)
+                done = self.beside([case], "static cache, graph" + (", compiled" if compiled else ""), "tokens", run)
                 state.clear()
+                if done:
+                    break
         self.close()
 
     def prefill(self):
@@ -537,31 +553,34 @@ class Bench:
         self.close()
 
     def attribution(self):
-        for place, d_sae in enumerate(sorted({c["d_sae"] for c in self.cases("a")})):
+        widths = sorted({c["d_sae"] for c in self.cases("a")})
+        for d_sae in reversed(widths):
             cases = [c for c in self.cases("a") if c["d_sae"] == d_sae]
             state = {}
-
-            def run():
-                attribute_as_published(self.model, state["saes"], state["tokens"], state["direction"])
-                return len(state["tokens"])
 
             def find_batch():
                 tokens = self.tokens(min(ATTRIBUTION_BATCH, cases[0]["prompts"]), cases[0]["tokens"])
                 direction = torch.randn(self.shape["d_model"], device=self.device).bfloat16()
-                state.update(direction=direction / direction.norm(),
+                state.update(direction=direction / direction.norm(), tokens=tokens,
                              saes=saes_for(self.model, d_sae, tokens, range(self.shape["n_layer"])))
-                while "tokens" not in state:
-                    state["tokens"] = tokens
-                    if not self.fits(run):
-                        if len(tokens) == 1:
-                            raise NotRun("too little memory for one prompt")
-                        tokens = state.pop("tokens")[:len(tokens) // 2]
+                while not self.fits(attribute):
+                    if len(state["tokens"]) == 1:
+                        raise NotRun("too little memory for one prompt")
+                    state["tokens"] = state["tokens"][:len(state["tokens"]) // 2]
 
-            self.guarded(f"a {d_sae}, the largest batch", find_batch)
-            if "tokens" in state:
-                # Wide SAEs of both sides do not fit a card together.
-                how = f"published hook, {len(state['tokens'])} prompts at a time" + (", after the engine" if place else "")
-                self.beside(cases, how, "prompts", run, amount=len(state["tokens"]), together=place == 0)
+            def attribute():
+                attribute_as_published(self.model, state["saes"], state["tokens"], state["direction"])
+
+            def run():
+                if not state:
+                    find_batch()
+                attribute()
+                return len(state["tokens"])
+
+            if d_sae == widths[0]:
+                self.beside(cases, "published hook", "prompts", run, part=True)
+            else:
+                self.beside(cases, "published hook, after the engine", "prompts", run, part=True, after=find_batch)
             state.clear()
             self.close()
 
@@ -600,8 +619,8 @@ def main():
     parser.add_argument("--steps", nargs="*", default=STEPS, choices=STEPS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=300, help="for everything")
-    parser.add_argument("--step-seconds", type=float, default=60, help="for one case")
-    parser.add_argument("--compile", action="store_true", help="torch.compile of the step of decoding as well")
+    parser.add_argument("--step-seconds", type=float, default=90, help="for one case")
+    parser.add_argument("--compile", action="store_true", help="torch.compile of the step of decoding")
     parser.add_argument("--json", help="a file for the figures, a line each")
     arguments = parser.parse_args()
     if arguments.device.startswith("cuda") and not torch.cuda.is_available():
