@@ -145,7 +145,7 @@ is both_programs_of_golden_tests_have_theirs has 4 golden ok
 is the_loads_have_their_figures_in_text grep -q 'shape llama3-8b .*--seconds' "$out/loads.txt"
 is the_runs_are_compared grep -q -- '--rounded' "$out/runs.txt"
 is one_card_runs_no_two_ranks has 1 runs none
-is ncu_is_asked_group_by_group has 9 profile ok
+is ncu_is_asked_group_by_group has 5 profile ok
 is the_sanitizer_counts_its_ops grep -q '1 ops under memcheck' "$out/results.txt"
 is the_emulator_and_racecheck_wait_to_be_asked_for has 0 '\(emulator\|racecheck\)' ok
 is the_table_counts_by_step grep -q '^golden  *4  *0  *0  *0$' "$out/table.txt"

@@ -30,8 +30,8 @@ ops 75 every op against the float64 reference, both kinds of device
 kernels 75 rates of the kernels, beside the card'"'"'s copy and product rates
 golden 90 models and method against stored results of other implementations
 runs 60 two small models end to end, compared with the results of the CPU
-loads 130 attribution, decoding, encoding, prefill on random weights of two real shapes
-torch 80 the same work in PyTorch bf16 on the same card, interleaved
+loads 110 attribution, decoding, encoding, prefill on random weights of two real shapes
+torch 300 the same work in PyTorch bf16 on the same card, interleaved
 profile 45 what ncu says of each kernel
 memcheck 60 the ops under compute-sanitizer memcheck
 racecheck 0 the ops under compute-sanitizer racecheck
@@ -373,12 +373,13 @@ step_runs() {
 	fi
 }
 
-# The first shape leaves something to the second, which has what that does not need.
+# The first shape leaves something to the second. Attribution is about Gemma; decoding comes last, as
+# most of it is measured again beside PyTorch.
 step_loads() {
-	bench loads gemma2-2b 78 "$kit/bin/bench_loads" --device cuda:0 --shape gemma2-2b \
-		--loads b,d,c,a --rounds 3
-	bench loads llama3-8b 130 "$kit/bin/bench_loads" --device cuda:0 --shape llama3-8b \
-		--loads b,d,c,a --rounds 3
+	bench loads gemma2-2b 75 "$kit/bin/bench_loads" --device cuda:0 --shape gemma2-2b \
+		--loads a,c,d,b --rounds 2
+	bench loads llama3-8b 110 "$kit/bin/bench_loads" --device cuda:0 --shape llama3-8b \
+		--loads d,b --rounds 2
 }
 
 step_torch() {
@@ -387,23 +388,25 @@ step_torch() {
 		record torch "beside PyTorch" none 0 "the card takes one process at a time"
 		return
 	fi
-	bench torch "gemma2-2b beside PyTorch" 48 python3 "$kit/beside_torch.py" \
-		--bench "$kit/bin/bench_loads" --device cuda:0 --shape gemma2-2b
-	bench torch "llama3-8b beside PyTorch" 80 python3 "$kit/beside_torch.py" \
-		--bench "$kit/bin/bench_loads" --device cuda:0 --shape llama3-8b
+	bench torch "gemma2-2b beside PyTorch" 190 python3 "$kit/beside_torch.py" \
+		--bench "$kit/bin/bench_loads" --device cuda:0 --shape gemma2-2b --compile
+	bench torch "llama3-8b beside PyTorch" 300 python3 "$kit/beside_torch.py" \
+		--bench "$kit/bin/bench_loads" --device cuda:0 --shape llama3-8b --compile \
+		--steps prefill decode
 }
 
-# Group by group, as ncu writes its table at its end.
+# Group by group, as ncu writes its table at its end: so many launches of each, as every one is
+# repeated several times.
 step_profile() {
 	has ncu || { record profile "ncu" none 0 "no ncu on the PATH"; return; }
 	csv=$out/logs/ncu.csv
-	for what in sae_encode "attention, prefill" "attention, decoding" norm gated clamp argmax \
-		attribute rope; do
+	while read -r launches what <&4; do
 		limit=$(left 20)
 		[ "$limit" -gt 0 ] || { record profile "ncu: $what" none 0 "$no_time"; continue; }
 		rm -f "$csv"
 		run "$limit" "$out/logs/ncu.txt" ncu --set basic --clock-control none --csv \
-			--log-file "$csv" "$kit/bin/bench_cuda" --device cuda:0 --once --only "$what"
+			--launch-count "$launches" --log-file "$csv" \
+			"$kit/bin/bench_cuda" --device cuda:0 --once --only "$what"
 		if grep -qs ERR_NVGPUCTRPERM "$csv" "$log"; then
 			record profile ncu none 0 "the driver lets nobody but root read the counters"
 			return
@@ -411,7 +414,13 @@ step_profile() {
 		judge profile "ncu: $what" "$status" "$spent" "$log" "$limit" 20
 		cat "$log" >>"$out/profile.txt"
 		cat "$csv" >>"$out/profile.csv" 2>/dev/null
-	done
+	done 4<<-GROUPS
+		24 gemma2-2b, 64 rows
+		24 attention
+		12 sae_encode, gemma2-2b, 8192 rows, 65536 features, bfloat16
+		24 gemma2-2b, 8192 rows
+		56 csr_attribute, gemma2-2b, 8192 rows, 65536 features, bfloat16
+	GROUPS
 }
 
 # TOOL: one process, as the tool takes seconds to start, for as many ops as the time is enough for.
