@@ -10,7 +10,7 @@ compared is time for the same amount of work (tokens, rows, prompts are checked 
 
 Steps (--steps takes some of them, in its order):
     attribution  the published hook under autograd: SAE encoded and decoded at every layer inside the IG loop, in
-                 the largest batch up to 25 prompts that fits; fewer prompts than the engine's, compared per prompt
+                 the largest batch up to 50 prompts that fits; fewer prompts than the engine's, compared per prompt
     products     the matrices of a block and of SAE encoders by torch.matmul, and scaled_dot_product_attention:
                  PyTorch's figures alone, to be held against bench_cuda's
     prefill      scaled_dot_product_attention where the model has no softcap. Gemma 2 has one, which that function
@@ -46,7 +46,7 @@ except ImportError as error:
     sys.exit(77)
 
 STEPS = ("attribution", "products", "prefill", "encode", "decode")
-IG_STEPS, K_STAR, WANTED_L0, ATTRIBUTION_BATCH = 10, 20, 100, 25
+IG_STEPS, K_STAR, WANTED_L0, ATTRIBUTION_BATCH = 10, 20, 100, 50
 
 
 class NotRun(Exception):
