@@ -352,6 +352,16 @@ static __global__ void __launch_bounds__(BLOCK)
 	}
 }
 
+/* What is known of query r of the step, behind its row of dout, where rows keep out of each other's
+ * banks: beside the matrices LEAST_SHARED has no room. */
+template <int HEAD>
+static __device__ __forceinline__ struct query_scalars *behind_row(struct bf16 *dout, int r)
+{
+	static_assert((size<HEAD>::LD - HEAD) * sizeof(struct bf16) >= sizeof(struct query_scalars),
+		"the space between rows is too small");
+	return (struct query_scalars *)(dout + r * size<HEAD>::LD + HEAD);
+}
+
 /* blockIdx.z 0: dk, 1: dv; the sums of both would not fit a thread's registers at head_dim 256. */
 template <int HEAD>
 static __global__ void __launch_bounds__(BLOCK)
@@ -363,7 +373,6 @@ static __global__ void __launch_bounds__(BLOCK)
 	const bool of_values = blockIdx.z == 1;
 	struct bf16 *const k = shared, *const v = k + TILE * LD;
 	struct bf16 *const q = v + TILE * LD, *const dout = q + STEP * LD;
-	struct query_scalars *const scalars = (struct query_scalars *)(dout + STEP * LD);
 	float *const to = of_values ? c.dv : c.dk;
 	float sum[HEAD / 8][4] = {};
 	struct tile tile;
@@ -386,7 +395,7 @@ static __global__ void __launch_bounds__(BLOCK)
 		load_queries<HEAD>(c, tile, kv_head, first, STEP, c.q, q);
 		load_queries<HEAD>(c, tile, kv_head, first, STEP, c.dout, dout);
 		if (threadIdx.x < STEP)
-			scalars[threadIdx.x] = scalars_of(
+			*behind_row<HEAD>(dout, (int)threadIdx.x) = scalars_of(
 				c, query_of(c, tile, kv_head, first + (int)threadIdx.x));
 		__syncthreads();
 		multiply<HEAD, STEP>(k + at, q, s);
@@ -395,7 +404,8 @@ static __global__ void __launch_bounds__(BLOCK)
 			for (int n = 0; n < STEP / 8; n++)
 #pragma unroll
 				for (int i = 0; i < 4; i++)
-					s[n][i] = weight_of(c, scalars[lane_column(n, i)],
+					s[n][i] = weight_of(c,
+						*behind_row<HEAD>(dout, lane_column(n, i)),
 						p + lane_row(i / 2), s[n][i]);
 			accumulate<HEAD, STEP>(s, dout, sum);
 			continue;
@@ -405,7 +415,8 @@ static __global__ void __launch_bounds__(BLOCK)
 		for (int n = 0; n < STEP / 8; n++)
 #pragma unroll
 			for (int i = 0; i < 4; i++)
-				s[n][i] = gradient_of(c, scalars[lane_column(n, i)],
+				s[n][i] = gradient_of(c,
+					*behind_row<HEAD>(dout, lane_column(n, i)),
 					p + lane_row(i / 2), s[n][i], dweight[n][i]);
 		accumulate<HEAD, STEP>(s, q, sum);
 	}
@@ -472,17 +483,18 @@ template <int HEAD>
 static int start_backward(struct device *dev, const struct attention_call *c,
 	const struct attention_plan *plan, struct err *err)
 {
-	const size_t bytes = 2 * (TILE + size<HEAD>::STEP) * size<HEAD>::LD * sizeof(struct bf16);
-	const size_t dkv_bytes = bytes + size<HEAD>::STEP * sizeof(struct query_scalars);
+	constexpr size_t bytes = 2 * (TILE + size<HEAD>::STEP) * size<HEAD>::LD *
+				 sizeof(struct bf16);
 	const dim3 query_grid(plan->most_query_tiles, (unsigned)c->n_kv_head);
 	const dim3 key_grid(plan->most_key_tiles, (unsigned)c->n_kv_head, 2);
 
+	static_assert(bytes <= LEAST_SHARED, "some cards have no room for such tiles");
 	TRY(cuda_check(GPU_ALLOW_SHARED(dq_kernel<HEAD>, bytes), "attention_backward",
 		"cudaFuncSetAttribute", err));
-	TRY(cuda_check(GPU_ALLOW_SHARED(dkv_kernel<HEAD>, dkv_bytes), "attention_backward",
+	TRY(cuda_check(GPU_ALLOW_SHARED(dkv_kernel<HEAD>, bytes), "attention_backward",
 		"cudaFuncSetAttribute", err));
 	GPU_LAUNCH(dq_kernel<HEAD>, query_grid, BLOCK, bytes, cuda_stream(dev), *c, *plan);
-	GPU_LAUNCH(dkv_kernel<HEAD>, key_grid, BLOCK, dkv_bytes, cuda_stream(dev), *c, *plan);
+	GPU_LAUNCH(dkv_kernel<HEAD>, key_grid, BLOCK, bytes, cuda_stream(dev), *c, *plan);
 	return 0;
 fail:
 	return err->code;

@@ -195,6 +195,10 @@ static __device__ __forceinline__ float warp_dot(const float *x, const T *w, siz
 	return warp_sum(sum);
 }
 
+/* What every card of compute capability 8.0 and newer lets a block ask for: 8.6, 8.9 and 12.0 no
+ * more than that. */
+static const size_t LEAST_SHARED = 99 << 10;
+
 /* ---- launch sizes ---------------------------------------------------------------------- */
 
 /* Blocks for n items of `per_block` each. Grids have at most 2^31 - 1 blocks in x; the rows and

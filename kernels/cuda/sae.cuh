@@ -69,7 +69,7 @@ static __device__ __forceinline__ float gate(
 
 /* ---- marks ----------------------------------------------------------------------------- */
 
-enum { STREAM_FEATURES = 128, STREAM_ROWS = 112 };
+enum { STREAM_FEATURES = 128, STREAM_ROWS = 96 };
 
 /* Words of marks per row: whole blocks of sae_stream.cu. */
 static inline size_t mark_words(size_t n_feature)

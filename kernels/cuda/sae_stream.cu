@@ -150,8 +150,9 @@ template <int TILES>
 static int start(struct device *dev, struct stream s, struct gates gates, float *products,
 	uint32_t *marks, struct err *err)
 {
-	const size_t bytes = STAGES * (STREAM_FEATURES + TILES * 8) * LD * sizeof(struct bf16);
+	constexpr size_t bytes = STAGES * (STREAM_FEATURES + TILES * 8) * LD * sizeof(struct bf16);
 
+	static_assert(bytes <= LEAST_SHARED, "some cards have no room for so many rows");
 	TRY(cuda_check(GPU_ALLOW_SHARED(stream_kernel<TILES>, bytes), "op sae_encode",
 		"cudaFuncSetAttribute", err));
 	GPU_LAUNCH(stream_kernel<TILES>, blocks_for(s.n_feature, STREAM_FEATURES), BLOCK, bytes,
