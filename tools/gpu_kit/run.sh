@@ -31,7 +31,7 @@ kernels 75 rates of the kernels, beside the card'"'"'s copy and product rates
 golden 90 models and method against stored results of other implementations
 runs 60 two small models end to end, compared with the results of the CPU
 loads 110 attribution, decoding, encoding, prefill on random weights of two real shapes
-torch 300 the same work in PyTorch bf16 on the same card, interleaved
+torch 240 the same work in PyTorch bf16 on the same card, interleaved
 profile 45 what ncu says of each kernel
 memcheck 60 the ops under compute-sanitizer memcheck
 racecheck 0 the ops under compute-sanitizer racecheck
@@ -388,9 +388,9 @@ step_torch() {
 		record torch "beside PyTorch" none 0 "the card takes one process at a time"
 		return
 	fi
-	bench torch "gemma2-2b beside PyTorch" 190 python3 "$kit/beside_torch.py" \
+	bench torch "gemma2-2b beside PyTorch" 140 python3 "$kit/beside_torch.py" \
 		--bench "$kit/bin/bench_loads" --device cuda:0 --shape gemma2-2b --compile
-	bench torch "llama3-8b beside PyTorch" 300 python3 "$kit/beside_torch.py" \
+	bench torch "llama3-8b beside PyTorch" 240 python3 "$kit/beside_torch.py" \
 		--bench "$kit/bin/bench_loads" --device cuda:0 --shape llama3-8b --compile \
 		--steps prefill decode
 }
