@@ -17,6 +17,7 @@
 #include "host/base/size.h"
 #include "kernels/cuda/gpu.cuh"
 #include "tests/emu/control.h"
+#include "tests/emu/grid.h"
 #include "tests/emu/stream.h"
 
 struct cublasLtContext {
@@ -140,19 +141,38 @@ struct matrix operand(const void *data, cublasLtMatrixLayout_t layout, cublasOpe
 	return op == CUBLAS_OP_T ? matrix{data, ld, 1} : matrix{data, 1, ld};
 }
 
-/* A block per column of D, its rows among the threads. */
+template <typename T>
+EMU_UNSEEN float dot(const T *a, uint64_t step_a, const T *b, uint64_t step_b, uint64_t n)
+{
+	float sum = 0;
+
+	for (uint64_t l = 0; l < n; l++)
+		sum += to_float(a[l * step_a]) * to_float(b[l * step_b]);
+	return sum;
+}
+
+template <typename T> void touch_all(const T *p, uint64_t step, uint64_t n)
+{
+	for (uint64_t l = 0; l < n; l++)
+		emu::touch(p + l * step, sizeof *p, false);
+}
+
+/* A block per column of D, its rows among the threads. The race detector is shown one reading of each
+ * element of A and B, not one for each product: the first block's of A, the first threads' of B. */
 template <typename T> __global__ void product_kernel(const struct product p)
 {
 	const uint64_t j = blockIdx.x;
 	const T *B = (const T *)p.B.data + j * p.B.column;
 
+	if (threadIdx.x == 0)
+		touch_all(B, p.B.row, p.k);
 	for (uint64_t i = threadIdx.x; i < p.m; i += blockDim.x) {
 		const T *A = (const T *)p.A.data + i * p.A.row;
-		float sum = 0;
+		float sum;
 
-		for (uint64_t l = 0; l < p.k; l++)
-			sum += to_float(A[l * p.A.column]) * to_float(B[l * p.B.row]);
-		sum *= p.alpha;
+		if (j == 0)
+			touch_all(A, p.A.column, p.k);
+		sum = p.alpha * dot(A, p.A.column, B, p.B.row, p.k);
 		if (p.beta != 0)
 			sum += p.beta * p.C[j * p.ldc + i];
 		p.D[j * p.ldd + i] = sum + (p.bias ? p.bias[i] : 0);
