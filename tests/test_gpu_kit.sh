@@ -148,6 +148,8 @@ is one_card_runs_no_two_ranks has 1 runs none
 is ncu_is_asked_group_by_group has 5 profile ok
 is the_sanitizer_counts_its_ops grep -q '1 ops under memcheck' "$out/results.txt"
 is the_emulator_and_racecheck_wait_to_be_asked_for has 0 '\(emulator\|racecheck\)' ok
+is the_record_has_the_command_and_every_line both "grep -q 'run.sh $out' '$out/record.json'" \
+	"[ $(grep -c '"status"' "$out/record.json") -eq $(grep -c . "$out/results.jsonl") ]"
 is the_table_counts_by_step grep -q '^golden  *4  *0  *0  *0$' "$out/table.txt"
 
 with=lacking DEVICE=counters
@@ -310,7 +312,7 @@ if [ -n "$python" ]; then
 for path in sys.argv[1:]:
 	text = open(path).read()
 	for line in text.splitlines() if path.endswith("l") else [text]:
-		json.loads(line)' "$scratch/all.jsonl" "$out/environment.json"
+		json.loads(line)' "$scratch/all.jsonl" "$out/environment.json" "$out/record.json"
 else
 	echo "skip it_is_found_in_a_package_of_Python, every_line_is_JSON: no python3"
 fi

@@ -9,8 +9,8 @@
 # Steps come in the order of their value, each under a limit of its own and under what is left of
 # SECONDS. Every test is a process: one that takes the GPU's context down costs itself alone.
 # Results are written as they come: OUT/results.jsonl has a line for each test and each program,
-# OUT/results.txt the same to read; tables, logs and figures lie beside them. A run that is cut off
-# leaves what it had. What cannot be done here is one line with the reason, and the others go on.
+# OUT/results.txt the same to read; tables, logs and figures lie beside them, all figures together in
+# OUT/record.json. A run that is cut off leaves what it had. What cannot be done here is one line with the reason, and the others go on.
 # In an OUT that holds an earlier run, the steps that begin again replace what it has of them, which
 # goes to OUT/earlier; the table and the exit status are those of all that OUT holds.
 #
@@ -23,6 +23,7 @@ unset CDPATH
 export LC_ALL=C # bytes are characters: results are ASCII
 self=$(readlink -f "$0")
 kit=$(dirname "$self")
+command="run.sh $*"
 
 # name, seconds at most, what it is; those without seconds run only when asked for by --only
 steps='environment 15 what the machine is: card, driver, libraries
@@ -471,10 +472,31 @@ table() {
 	} >"$out/table.txt" && cat "$out/table.txt"
 }
 
+# lines NAME FILE: the JSON lines of a file as a member of record.json, a line that was cut off apart.
+lines() {
+	printf ',\n"%s": [\n' "$1"
+	grep -s '}$' "$out/$2" | sed '$!s/$/,/'
+	printf ']'
+}
+
+# All figures in one file, of the form in which they are kept (results/bench).
+write_record() {
+	{
+		printf '{"command": %s,\n"environment": ' "$(quoted "$command")"
+		cat "$out/environment.json" 2>/dev/null || printf null
+		lines results results.jsonl
+		for name in kernels loads torch; do
+			lines $name $name.jsonl
+		done
+		printf '}\n'
+	} >"$out/record.json"
+}
+
 # On a signal, what runs is ended first: its lines come before the table.
 finish() {
 	trap - EXIT INT TERM HUP PIPE
 	[ -z "$child" ] || { kill "$child" 2>/dev/null; wait "$child"; }
+	write_record
 	table || exit 5
 	wrong=$(grep -cE '"status": "(fail|crash|late)"' "$out/results.jsonl")
 	[ -z "$why" ] || echo "no device: $why"
