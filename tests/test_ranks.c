@@ -295,15 +295,18 @@ TEST(the_death_of_a_rank_ends_the_others_within_60_s_and_more_ranks_may_go_on)
 	second = start_rank(1, 3, "death", "dead.h5");
 	third = start_rank(2, 3, "death", "dead.h5");
 	wait_for_units("dead.units", 4);
-	/* It dies at a unit that only it could finish. */
-	for (int i = 0; i < 1000; i++) {
-		kill(second.pid, SIGSTOP);
-		usleep(5000);
+	/* It dies at a unit that only it could finish: one that is still its own once it stands. */
+	for (int i = 0; i < 20000; i++) {
 		count_units("dead.units");
-		if (n_open > 0)
-			break;
-		kill(second.pid, SIGCONT);
-		usleep(3000);
+		if (n_open > 0) {
+			kill(second.pid, SIGSTOP);
+			usleep(5000);
+			count_units("dead.units");
+			if (n_open > 0)
+				break;
+			kill(second.pid, SIGCONT);
+		}
+		usleep(200);
 	}
 	REQUIRE(n_open > 0, "no moment was found when rank 1 had a unit");
 	kill(second.pid, SIGKILL);
