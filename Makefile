@@ -68,10 +68,11 @@ run: engine deps-report
 	./engine configs/tiny_gemma2_ap.cfg
 	$(PYTHON) results/report.py results/tiny_gemma2_ap.h5
 
+# One test more than cores at a time: some wait for minutes, Slurm's most of all.
 test: deps deps-test
 	cmake --preset cpu
 	cmake --build --preset cpu -j $(JOBS)
-	ctest --preset cpu -j $(JOBS)
+	ctest --preset cpu -j $$(($(JOBS) + 1))
 
 test-asan: deps deps-test
 	cmake --preset cpu-asan
