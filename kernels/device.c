@@ -12,8 +12,8 @@
 #endif
 #include "host/base/size.h"
 
-#include <stdio.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -96,14 +96,14 @@ fail:
 	return err->code;
 }
 
-static int open_state(struct device *dev, bool exact, bool checked, struct err *err)
+static int open_state(struct device *dev, bool checked, struct err *err)
 {
 	struct cuda_state *state = calloc(1, sizeof *state);
 
 	dev->state = state;
 	if (!state)
 		return err_nomem(err, "the CUDA device", sizeof *state);
-	state->exact = exact;
+	state->exact = !dev->backend->rounds_products;
 	state->waits = state->host_reads = checked;
 	state->block_bytes = checked ? CUDA_CHECKED_BLOCK_BYTES : CUDA_BLOCK_BYTES;
 	TRY(choose_device(dev, err));
@@ -121,24 +121,14 @@ fail:
 	return err->code;
 }
 
-static int open_fast(struct device *dev, struct err *err)
+static int open_device(struct device *dev, struct err *err)
 {
-	return open_state(dev, false, false, err);
+	return open_state(dev, false, err);
 }
 
-static int open_exact(struct device *dev, struct err *err)
+static int open_checked(struct device *dev, struct err *err)
 {
-	return open_state(dev, true, false, err);
-}
-
-static int open_fast_checked(struct device *dev, struct err *err)
-{
-	return open_state(dev, false, true, err);
-}
-
-static int open_exact_checked(struct device *dev, struct err *err)
-{
-	return open_state(dev, true, true, err);
+	return open_state(dev, true, err);
 }
 
 static void close_state(struct device *dev)
@@ -316,7 +306,8 @@ fail:
 	return err->code;
 }
 
-int cuda_piece(struct device *dev, void **piece, struct err *err)
+/* device_piece: the half that is not on its way, whole. */
+static int lend_piece(struct device *dev, void **piece, struct err *err)
 {
 	struct cuda_state *state = cuda_state_of(dev);
 
@@ -330,7 +321,7 @@ fail:
 	return err->code;
 }
 
-int cuda_piece_send(struct device *dev, const struct device_part *parts, size_t n, struct err *err)
+static int send_piece(struct device *dev, const struct device_part *parts, size_t n, struct err *err)
 {
 	struct cuda_state *state = cuda_state_of(dev);
 
@@ -456,10 +447,9 @@ static const struct async_backend async = {
 #endif
 
 #define CUDA_ENTRY(op) .op = cuda_##op,
-#define CUDA_TABLE(symbol, text, opener, host, rounds) \
+#define CUDA_TABLE(symbol, text, opener, rounds) \
 	const struct backend symbol = {.name = text, \
 		.activation = DTYPE_F32, \
-		.is_host = host, \
 		.rounds_products = rounds, \
 		.open = opener, \
 		.close = close_state, \
@@ -468,16 +458,16 @@ static const struct async_backend async = {
 		.upload = cuda_upload, \
 		.download = download, \
 		.piece_bytes = CUDA_STAGING, \
-		.piece = cuda_piece, \
-		.piece_send = cuda_piece_send, \
+		.piece = lend_piece, \
+		.piece_send = send_piece, \
 		.async = &async, \
 		.team = TEAM, \
 		OP_NAMES(CUDA_ENTRY)}
 
-CUDA_TABLE(cuda_fast_backend, "cuda", open_fast, false, true);
-CUDA_TABLE(cuda_exact_backend, "cuda:f32", open_exact, false, false);
-CUDA_TABLE(cuda_fast_checked_backend, "cuda, checked", open_fast_checked, false, true);
-CUDA_TABLE(cuda_exact_checked_backend, "cuda:f32, checked", open_exact_checked, false, false);
+CUDA_TABLE(cuda_fast_backend, "cuda", open_device, true);
+CUDA_TABLE(cuda_exact_backend, "cuda:f32", open_device, false);
+CUDA_TABLE(cuda_fast_checked_backend, "cuda, checked", open_checked, true);
+CUDA_TABLE(cuda_exact_checked_backend, "cuda:f32, checked", open_checked, false);
 
 const struct backend *cuda_backend_named(const char *name, int *ordinal)
 {

@@ -108,10 +108,6 @@ int cuda_check(cudaError_t status, const char *op, const char *call, struct err 
 /* device_upload: leaves when the last bytes are in pinned memory, which waits for earlier uploads. */
 int cuda_upload(struct device *dev, void *to, const void *from, size_t bytes, struct err *err);
 
-/* device_piece: the half that is not on its way, whole. */
-int cuda_piece(struct device *dev, void **piece, struct err *err);
-int cuda_piece_send(struct device *dev, const struct device_part *parts, size_t n, struct err *err);
-
 /* Ends every op: reports a launch that was refused and, on synchronous devices, waits. */
 int cuda_launched(struct device *dev, const char *op, struct err *err);
 
