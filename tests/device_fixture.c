@@ -5,8 +5,23 @@
  */
 #include "tests/device_fixture.h"
 
+#include "kernels/backend.h"
+
 #include <stdio.h>
 #include <stdlib.h>
+
+struct device *fixture_device(const struct backend *backend, int n_threads)
+{
+	struct device *dev;
+	struct err err;
+
+	if (backend ? device_open_backend(&dev, backend, n_threads, &err)
+		    : device_open(&dev, "cpu", n_threads, &err)) {
+		test_fail(__FILE__, __LINE__, "%s", err.text);
+		exit(1);
+	}
+	return dev;
+}
 
 void fixture_init(struct fixture *f, struct device *dev, uint64_t seed)
 {

@@ -8,6 +8,8 @@
 #include "kernels/ops.h"
 #include "tests/test.h"
 
+struct backend;
+
 /* Memory of one case on one device, freed together. */
 struct fixture {
 	struct device *dev;
@@ -16,6 +18,9 @@ struct fixture {
 	void *blocks[64];
 	size_t n_blocks;
 };
+
+/* An open device of a backend; NULL: the best CPU level. Without it the program ends. */
+struct device *fixture_device(const struct backend *backend, int n_threads);
 
 void fixture_init(struct fixture *f, struct device *dev, uint64_t seed);
 void fixture_free(struct fixture *f);

@@ -87,6 +87,22 @@ void test_skip(const char *format, ...)
 	putchar('\n');
 }
 
+int test_shell(const char *command, char *out, size_t size)
+{
+	FILE *pipe;
+	size_t n;
+	int status;
+
+	fflush(stdout);
+	pipe = popen(command, "r");
+	if (!pipe)
+		return -1;
+	n = fread(out, 1, size - 1, pipe);
+	out[n] = '\0';
+	status = pclose(pipe);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 double test_random_uniform(struct test_random *random)
 {
 	return (double)(random_next(&random->state) >> 11) * 0x1p-52 - 1;

@@ -86,6 +86,9 @@ void test_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 		return; \
 	} while (0)
 
+/* Runs a shell command; its exit status, -1 when a signal ended it. What it printed is in out. */
+int test_shell(const char *command, char *out, size_t size);
+
 /* Repeatable random numbers: the sequence depends on the seed alone, on every machine. */
 struct test_random {
 	uint64_t state;

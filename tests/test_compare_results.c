@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include <hdf5.h>
 
@@ -104,20 +103,10 @@ static char out[16384];
 static int compare(const char *arguments)
 {
 	char command[1024];
-	FILE *pipe;
-	size_t n;
-	int status;
 
-	fflush(stdout);
 	snprintf(command, sizeof command, "cd '%s' && exec '%s' %s 2>&1", test_scratch_folder(),
 		COMPARE_RESULTS, arguments);
-	pipe = popen(command, "r");
-	if (!pipe)
-		return -1;
-	n = fread(out, 1, sizeof out - 1, pipe);
-	out[n] = '\0';
-	status = pclose(pipe);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	return test_shell(command, out, sizeof out);
 }
 
 #define EXPECT(status, arguments) \

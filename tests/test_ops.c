@@ -824,19 +824,6 @@ __attribute__((constructor)) static void register_cases(void)
 			"op agrees with float64: %s", cases[i].name);
 }
 
-static struct device *open_tested(const struct backend *backend, int n_threads)
-{
-	struct device *dev;
-	struct err err;
-
-	if (backend ? device_open_backend(&dev, backend, n_threads, &err)
-		    : device_open(&dev, "cpu", n_threads, &err)) {
-		test_fail(__FILE__, __LINE__, "%s", err.text);
-		exit(1);
-	}
-	return dev;
-}
-
 static void check_equal(size_t i, const char *how, const struct outputs *a,
 	const struct outputs *b)
 {
@@ -852,7 +839,7 @@ static void check_equal(size_t i, const char *how, const struct outputs *a,
 static void run_in_order(size_t i, const struct backend *backend, enum emu_order order,
 	uint64_t seed, struct outputs *out)
 {
-	struct device *dev = open_tested(backend, 1);
+	struct device *dev = fixture_device(backend, 1);
 
 	emu_set_order(order, seed);
 	run_case(i, false, dev, out);
@@ -902,7 +889,7 @@ static struct tensor huge_tensor(enum dtype dtype)
 
 TEST(features_and_decoder_rows_beyond_2_to_the_31_elements_are_found)
 {
-	struct device *dev = open_tested(tested[1], 1);
+	struct device *dev = fixture_device(tested[1], 1);
 	struct sae_weights sae = {.W_dec = huge_tensor(DTYPE_BF16)};
 	uint16_t *last = (uint16_t *)sae.W_dec.data + (size_t)(HUGE_ROWS - 1) * HUGE_COLS;
 	struct tensor g, x_hat;
@@ -942,7 +929,7 @@ static void attend_to_last_rows(const struct backend *backend, struct tensor k, 
 	const struct attention a = {HUGE_COLS / 128, HUGE_COLS / 128, 128, 1, 0, 0};
 	const int32_t seq[] = {0, 0, 0, 0}, start[] = {HUGE_ROWS - 4};
 	const int32_t pos[] = {0, 1, 2, 3};
-	struct device *dev = open_tested(backend, 1);
+	struct device *dev = fixture_device(backend, 1);
 	struct keys keys = {.k = k, .v = v, .n_seq = 1};
 	struct tensor q, out;
 	struct fixture f;
@@ -985,11 +972,11 @@ TEST(results_do_not_depend_on_the_run_or_the_number_of_threads)
 {
 	for (size_t i = 0; i < N_CASES; i++) {
 		struct outputs first, other;
-		struct device *dev = open_tested(tested[0], 1);
+		struct device *dev = fixture_device(tested[0], 1);
 
 		run_case(i, false, dev, &first);
 		device_close(dev);
-		dev = open_tested(tested[0], 3);
+		dev = fixture_device(tested[0], 3);
 		run_case(i, false, dev, &other);
 		device_close(dev);
 		check_equal(i, "on 3 threads", &first, &other);
@@ -1004,7 +991,7 @@ TEST(results_do_not_depend_on_the_run_or_the_number_of_threads)
 
 TEST(a_product_of_small_integers_is_exact)
 {
-	struct device *dev = open_tested(tested[0], 2);
+	struct device *dev = fixture_device(tested[0], 2);
 	struct fixture f;
 	struct err err;
 
@@ -1037,7 +1024,7 @@ TEST(a_product_of_small_integers_is_exact)
 
 TEST(clamping_features_by_scale_one_leaves_the_residual_bit_for_bit)
 {
-	struct device *dev = open_tested(tested[0], 2);
+	struct device *dev = fixture_device(tested[0], 2);
 	struct fixture f;
 	struct err err;
 	struct sae_weights few;
@@ -1136,11 +1123,11 @@ static void check_planted_rules(struct device *dev)
 
 TEST(equal_features_empty_rows_and_thresholds_met_exactly_are_settled_alike_everywhere)
 {
-	check_planted_rules(open_tested(&backend_ref_f32, 1));
-	check_planted_rules(open_tested(&backend_ref_f64, 1));
+	check_planted_rules(fixture_device(&backend_ref_f32, 1));
+	check_planted_rules(fixture_device(&backend_ref_f64, 1));
 #if defined(TEST_CUDA) || defined(TEST_EMU)
 	for (size_t b = 0; b < sizeof tested / sizeof *tested; b++)
-		check_planted_rules(open_tested(tested[b], 1));
+		check_planted_rules(fixture_device(tested[b], 1));
 #else
 	for (const char *const *level = device_cpu_levels(); *level; level++) {
 		struct device *dev;
@@ -1156,7 +1143,7 @@ TEST(equal_features_empty_rows_and_thresholds_met_exactly_are_settled_alike_ever
 
 TEST(ablating_a_unit_vector_leaves_nothing_along_it)
 {
-	struct device *dev = open_tested(tested[0], 2);
+	struct device *dev = fixture_device(tested[0], 2);
 	struct fixture f;
 	struct err err;
 	struct tensor u, x;
@@ -1183,7 +1170,7 @@ TEST(ablating_a_unit_vector_leaves_nothing_along_it)
 
 TEST(attention_over_equal_values_returns_that_value)
 {
-	struct device *dev = open_tested(tested[0], 2);
+	struct device *dev = fixture_device(tested[0], 2);
 	const struct attention a = {2, 1, 8, 0.5, 0, 0};
 	struct fixture f;
 	struct err err;
@@ -1208,7 +1195,7 @@ TEST(attention_over_equal_values_returns_that_value)
 
 TEST(a_nan_in_attention_is_never_hidden)
 {
-	struct device *dev = open_tested(tested[0], 2);
+	struct device *dev = fixture_device(tested[0], 2);
 	const struct attention a = {2, 1, 8, 0.5, 30, 0};
 	struct fixture f;
 	struct err err;

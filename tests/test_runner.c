@@ -9,25 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 static char out[16384];
 
-/* Runs a shell command; its exit status, -1 when a signal ended it. What it printed is in `out`. */
 static int shell(const char *command)
 {
-	FILE *pipe;
-	size_t n;
-	int status;
-
-	fflush(stdout);
-	pipe = popen(command, "r");
-	if (!pipe)
-		return -1;
-	n = fread(out, 1, sizeof out - 1, pipe);
-	out[n] = '\0';
-	status = pclose(pipe);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	return test_shell(command, out, sizeof out);
 }
 
 static int sample(const char *program, const char *arguments)

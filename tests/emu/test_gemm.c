@@ -23,14 +23,7 @@ struct problem {
 
 static struct device *open_fast(void)
 {
-	struct device *dev;
-	struct err err;
-
-	if (device_open_backend(&dev, &cuda_fast_backend, 1, &err)) {
-		test_fail(__FILE__, __LINE__, "%s", err.text);
-		exit(1);
-	}
-	return dev;
+	return fixture_device(&cuda_fast_backend, 1);
 }
 
 static size_t bytes_of(const struct problem *q, int i)
