@@ -240,6 +240,7 @@ static void close_case(struct program *p)
 {
 	if (p->open)
 		p->open->load->close(p->state);
+	free(p->state);
 	p->open = NULL;
 	p->state = NULL;
 }
@@ -278,8 +279,11 @@ static int open_case(struct program *p, const struct load_case *c, struct err *e
 {
 	struct figures ignored;
 
+	p->state = calloc(1, c->load->state_bytes);
+	if (!p->state)
+		return err_nomem(err, c->load->title, c->load->state_bytes);
 	p->open = c;
-	TRY(c->load->open(&p->bench, c, &p->state, err));
+	TRY(c->load->open(&p->bench, c, p->state, err));
 	TRY(c->load->run(p->state, &ignored, err));
 	return 0;
 fail:

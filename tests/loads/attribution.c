@@ -102,14 +102,11 @@ fail:
 	return err->code;
 }
 
-static int open(struct bench *b, const struct load_case *c, void **state, struct err *err)
+static int open(struct bench *b, const struct load_case *c, void *state, struct err *err)
 {
-	struct state *s = calloc(1, sizeof *s);
+	struct state *s = state;
 	const float *direction = stretch_from(&b->features, STRETCH / 2);
 
-	*state = s;
-	if (!s)
-		return err_nomem(err, "load (a)", sizeof *s);
 	s->b = b;
 	s->c = c;
 	s->per_call = prompts_per_call(b, c);
@@ -138,8 +135,6 @@ static void close_state(void *state)
 {
 	struct state *s = state;
 
-	if (!s)
-		return;
 	attribution_free(s->attribution);
 	host_csr_free(&s->csr);
 	for (size_t i = 0; s->best && i < s->per_call; i++)
@@ -148,7 +143,6 @@ static void close_state(void *state)
 	free(s->one_prompt);
 	free(s->candidates.data);
 	free(s->prompts);
-	free(s);
 }
 
 /* The mean effects of one layer's features on one prompt, and the best of them. */
@@ -227,5 +221,5 @@ fail:
 	return err->code;
 }
 
-const struct load load_attribution = {'a', "IG-10 attribution", "prompt", bytes, open, run,
-	close_state};
+const struct load load_attribution = {'a', "IG-10 attribution", "prompt", bytes,
+	sizeof(struct state), open, run, close_state};

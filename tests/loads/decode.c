@@ -87,14 +87,11 @@ fail:
 	return err->code;
 }
 
-static int open(struct bench *b, const struct load_case *c, void **state, struct err *err)
+static int open(struct bench *b, const struct load_case *c, void *state, struct err *err)
 {
-	struct state *s = calloc(1, sizeof *s);
+	struct state *s = state;
 	const size_t n = c->prompts;
 
-	*state = s;
-	if (!s)
-		return err_nomem(err, "load (b)", sizeof *s);
 	s->b = b;
 	s->c = c;
 	s->sets = calloc(n, sizeof *s->sets);
@@ -118,8 +115,6 @@ static void close_state(void *state)
 {
 	struct state *s = state;
 
-	if (!s)
-		return;
 	clamp_plan_free(s->plan);
 	generator_free(s->generator);
 	for (size_t i = 0; s->sets && i < s->c->prompts; i++)
@@ -131,7 +126,6 @@ static void close_state(void *state)
 	free(s->ended_by);
 	free(s->first);
 	free(s->prompts);
-	free(s);
 }
 
 /* Replies that end with any of the first n_stop of s->first; *tokens is how many they have. */
@@ -174,4 +168,5 @@ fail:
 	return err->code;
 }
 
-const struct load load_decode = {'b', "greedy decoding", "token", bytes, open, run, close_state};
+const struct load load_decode = {'b', "greedy decoding", "token", bytes,
+	sizeof(struct state), open, run, close_state};

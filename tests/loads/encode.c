@@ -51,15 +51,12 @@ fail:
 	return err->code;
 }
 
-static int open(struct bench *b, const struct load_case *c, void **state, struct err *err)
+static int open(struct bench *b, const struct load_case *c, void *state, struct err *err)
 {
-	struct state *s = calloc(1, sizeof *s);
+	struct state *s = state;
 	const double deviation = 1;
 	const double threshold = random_saes_threshold(&deviation, 1, c->d_sae, 100);
 
-	*state = s;
-	if (!s)
-		return err_nomem(err, "load (c)", sizeof *s);
 	s->b = b;
 	s->c = c;
 	s->f.dev = b->dev;
@@ -79,12 +76,9 @@ static void close_state(void *state)
 {
 	struct state *s = state;
 
-	if (!s)
-		return;
 	sparse_free(&s->f);
 	device_free(s->b->dev, s->x.data);
 	sae_set_close(s->saes);
-	free(s);
 }
 
 static int run(void *state, struct figures *out, struct err *err)
@@ -104,4 +98,5 @@ fail:
 	return err->code;
 }
 
-const struct load load_encode = {'c', "SAE encoding", "row", bytes, open, run, close_state};
+const struct load load_encode = {'c', "SAE encoding", "row", bytes,
+	sizeof(struct state), open, run, close_state};

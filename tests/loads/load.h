@@ -80,10 +80,12 @@ struct load {
 	const char *title, *item;
 	/* Device memory that a case needs beside the model. */
 	size_t (*bytes)(const struct bench *b, const struct load_case *c);
-	/* *state is owned, also after an error: close takes it. */
-	int (*open)(struct bench *b, const struct load_case *c, void **state, struct err *err);
+	/* A state of that size, zeroed, is the caller's memory; close empties it, also after an error of
+	 * open. */
+	size_t state_bytes;
+	int (*open)(struct bench *b, const struct load_case *c, void *state, struct err *err);
 	int (*run)(void *state, struct figures *out, struct err *err);
-	void (*close)(void *state); /* accepts NULL */
+	void (*close)(void *state);
 };
 
 extern const struct load load_attribution, load_decode, load_encode, load_prefill;

@@ -28,13 +28,10 @@ static size_t bytes(const struct bench *b, const struct load_case *c)
 	return runner_bytes(b->model, size_of(c));
 }
 
-static int open(struct bench *b, const struct load_case *c, void **state, struct err *err)
+static int open(struct bench *b, const struct load_case *c, void *state, struct err *err)
 {
-	struct state *s = calloc(1, sizeof *s);
+	struct state *s = state;
 
-	*state = s;
-	if (!s)
-		return err_nomem(err, "load (d)", sizeof *s);
 	s->b = b;
 	s->c = c;
 	s->next = calloc(c->prompts, sizeof *s->next);
@@ -50,12 +47,9 @@ static void close_state(void *state)
 {
 	struct state *s = state;
 
-	if (!s)
-		return;
 	runner_free(&s->runner);
 	free(s->prompts);
 	free(s->next);
-	free(s);
 }
 
 static int run(void *state, struct figures *out, struct err *err)
@@ -73,4 +67,5 @@ fail:
 	return err->code;
 }
 
-const struct load load_prefill = {'d', "prefill", "token", bytes, open, run, close_state};
+const struct load load_prefill = {'d', "prefill", "token", bytes,
+	sizeof(struct state), open, run, close_state};
