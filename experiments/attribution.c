@@ -122,8 +122,8 @@ static int choose_best(struct work *w, const double *score, struct feature_set *
 				(float)score[l * w->d_sae + i]};
 
 			if (f.score != 0 &&
-				feature_set_offer(set, (size_t)w->lab->config->attribution.k_star, f,
-					err))
+				feature_set_offer(set, (size_t)w->lab->config->attribution.k_star,
+					f, err))
 				return err->code;
 		}
 	}
@@ -194,19 +194,29 @@ static int write_candidates(struct work *w, struct err *err)
 	}
 	TRY(results_scale(results, "/candidate", ids, n, "candidate number", err));
 	TRY(results_write(results,
-		&(struct results_dataset){.path = "/candidates/layer", .type = RESULTS_I32,
-			.n_dims = 1, .dims = {n}, .scales = {"/candidate"},
+		&(struct results_dataset){.path = "/candidates/layer",
+			.type = RESULTS_I32,
+			.n_dims = 1,
+			.dims = {n},
+			.scales = {"/candidate"},
 			.long_name = "layer of the candidate"},
 		ids + n, err));
 	TRY(results_write(results,
-		&(struct results_dataset){.path = "/candidates/feature", .type = RESULTS_I32,
-			.n_dims = 1, .dims = {n}, .scales = {"/candidate"},
+		&(struct results_dataset){.path = "/candidates/feature",
+			.type = RESULTS_I32,
+			.n_dims = 1,
+			.dims = {n},
+			.scales = {"/candidate"},
 			.long_name = "index of the candidate in its SAE"},
 		ids + 2 * n, err));
 	TRY(results_write(results,
-		&(struct results_dataset){.path = "/candidates/cosine", .type = RESULTS_F32,
-			.n_dims = 1, .dims = {n}, .scales = {"/candidate"},
-			.long_name = "cosine of the decoder row and the direction", .units = "1"},
+		&(struct results_dataset){.path = "/candidates/cosine",
+			.type = RESULTS_F32,
+			.n_dims = 1,
+			.dims = {n},
+			.scales = {"/candidate"},
+			.long_name = "cosine of the decoder row and the direction",
+			.units = "1"},
 		cosine, err));
 fail:
 	free(ids);
@@ -225,20 +235,36 @@ static int write_effects(struct work *w, struct err *err)
 		struct results_dataset d;
 		const void *data;
 	} parts[] = {
-		{{.path = "/indirect_effect/cossim_ap/per_prompt", .type = RESULTS_F32, .n_dims = 2,
-			 .dims = {n, e->n_candidates}, .scales = {scale, "/candidate"},
-			 .long_name = "mean indirect effect over the prompt's tokens", .units = "logit"},
+		{{.path = "/indirect_effect/cossim_ap/per_prompt",
+			 .type = RESULTS_F32,
+			 .n_dims = 2,
+			 .dims = {n, e->n_candidates},
+			 .scales = {scale, "/candidate"},
+			 .long_name = "mean indirect effect over the prompt's tokens",
+			 .units = "logit"},
 			e->mean},
-		{{.path = "/indirect_effect/cossim_ap/target", .type = RESULTS_I32, .n_dims = 1,
-			 .dims = {n}, .scales = {scale}, .long_name = "token j of the metric"},
+		{{.path = "/indirect_effect/cossim_ap/target",
+			 .type = RESULTS_I32,
+			 .n_dims = 1,
+			 .dims = {n},
+			 .scales = {scale},
+			 .long_name = "token j of the metric"},
 			e->target},
-		{{.path = "/indirect_effect/cossim_ap/metric_clean", .type = RESULTS_F64, .n_dims = 1,
-			 .dims = {n}, .scales = {scale},
-			 .long_name = "logit[j] - logit[refusal], clean run", .units = "logit"},
+		{{.path = "/indirect_effect/cossim_ap/metric_clean",
+			 .type = RESULTS_F64,
+			 .n_dims = 1,
+			 .dims = {n},
+			 .scales = {scale},
+			 .long_name = "logit[j] - logit[refusal], clean run",
+			 .units = "logit"},
 			e->m_clean},
-		{{.path = "/indirect_effect/cossim_ap/metric_patched", .type = RESULTS_F64,
-			 .n_dims = 1, .dims = {n}, .scales = {scale},
-			 .long_name = "logit[j] - logit[refusal], direction ablated", .units = "logit"},
+		{{.path = "/indirect_effect/cossim_ap/metric_patched",
+			 .type = RESULTS_F64,
+			 .n_dims = 1,
+			 .dims = {n},
+			 .scales = {scale},
+			 .long_name = "logit[j] - logit[refusal], direction ablated",
+			 .units = "logit"},
 			e->m_patch},
 	};
 
@@ -253,10 +279,15 @@ static int write_effects(struct work *w, struct err *err)
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
 		TRY(results_write(results, &parts[i].d, parts[i].data, err));
 	if (e->all) {
-		struct results_dataset d = {.path = "/indirect_effect/ap/mean", .type = RESULTS_F64,
-			.n_dims = 2, .dims = {w->n_layer, w->d_sae}, .scales = {"/layer", "/feature"},
-			.long_name = "indirect effect of every feature, mean over tokens and prompts",
-			.units = "logit", .compress = true};
+		struct results_dataset d = {.path = "/indirect_effect/ap/mean",
+			.type = RESULTS_F64,
+			.n_dims = 2,
+			.dims = {w->n_layer, w->d_sae},
+			.scales = {"/layer", "/feature"},
+			.long_name =
+				"indirect effect of every feature, mean over tokens and prompts",
+			.units = "logit",
+			.compress = true};
 
 		TRY(results_write(results, &d, e->all, err));
 	}
@@ -292,7 +323,8 @@ fail:
 int experiment_attribution(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
-	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
+	struct work w = {.lab = lab,
+		.n_layer = lab->model->arch.n_layer,
 		.d_sae = sae_set_width(lab->saes)};
 	const bool saves = c->save.resid_post || c->save.features;
 
@@ -306,9 +338,11 @@ int experiment_attribution(struct lab *lab, struct err *err)
 
 	/* 2. Their indirect effects; for ap, those of all features. */
 	TRY(effects_run(lab,
-		&(struct effects_request){.prompts = &w.prompts, .candidates = &w.candidates.set,
+		&(struct effects_request){.prompts = &w.prompts,
+			.candidates = &w.candidates.set,
 			.title = "attribution: integrated gradients",
-			.all_features = wants(&w, METHOD_AP), .save_all = wants(&w, METHOD_AP),
+			.all_features = wants(&w, METHOD_AP),
+			.save_all = wants(&w, METHOD_AP),
 			.k_star = (size_t)c->attribution.k_star,
 			.save = c->attribution.save_per_token ? "/indirect_effect/cossim_ap" : NULL,
 			.save_gradients = c->save.gradients},
@@ -329,8 +363,8 @@ int experiment_attribution(struct lab *lab, struct err *err)
 		struct prompt_ids harmless = {0};
 
 		if (lab_set(lab, c->attribution.harmless, &harmless, err) == 0)
-			activation_stats_run(lab, &harmless, "attribution: features, harmless", false,
-				&w.harmless, err);
+			activation_stats_run(lab, &harmless, "attribution: features, harmless",
+				false, &w.harmless, err);
 		free(harmless.data);
 		if (err->code)
 			goto fail;

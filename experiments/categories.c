@@ -53,10 +53,10 @@ struct scores {
 struct work {
 	struct lab *lab;
 	struct category_sets sets;
-	struct activation_stats stats; /* which features occur */
+	struct activation_stats stats;       /* which features occur */
 	struct scores own, transfer, random; /* rows: N_EDITS; categories; draws */
-	int32_t *n_clamped;            /* [n categories] n */
-	int32_t *n_transfer;           /* [n categories (whose), n categories (where)] */
+	int32_t *n_clamped;                  /* [n categories] n */
+	int32_t *n_transfer;                 /* [n categories (whose), n categories (where)] */
 	/* The category whose turn it is. */
 	size_t k, n;
 	struct prompt_ids prompts;
@@ -172,13 +172,16 @@ static int continue_clamped(struct work *w, const char *name, const struct condi
 static int clamp(struct work *w, const char *title, const struct feature_set *set,
 	const struct recording *retained, struct scores *s, size_t row, struct err *err)
 {
-	struct condition condition = condition_scale_set(title, set, w->lab->config->categories.scale);
+	struct condition condition = condition_scale_set(title, set,
+		w->lab->config->categories.scale);
 	struct observation o = {0};
 
 	condition.retained = retained;
 	err_clear(err);
 	TRY(observe(w->lab,
-		&(struct observe_request){.prompts = &w->prompts, .condition = &condition, .n_last = 1,
+		&(struct observe_request){.prompts = &w->prompts,
+			.condition = &condition,
+			.n_last = 1,
 			.target = w->target},
 		&o, err));
 	keep(w, &o, s, row);
@@ -260,8 +263,11 @@ static int enter(struct work *w, size_t k, struct err *err)
 			TRY(feature_set_add(&own, s->best[k].data[i], err));
 	TRY(feature_set_first(&own, &(struct feature_set){0}, w->n, &w->common, err));
 	TRY(observe(w->lab,
-		&(struct observe_request){.prompts = &w->prompts, .condition = &none,
-			.features = &s->best[k], .n_last = OBSERVE_ALL, .target = w->target},
+		&(struct observe_request){.prompts = &w->prompts,
+			.condition = &none,
+			.features = &s->best[k],
+			.n_last = OBSERVE_ALL,
+			.target = w->target},
 		&w->unedited, err));
 	w->everything = observation_recording(w->lab, &w->unedited, &s->best[k], &w->prompts,
 		w->of_prompt);
@@ -296,18 +302,17 @@ fail:
 
 /* ---- 3. record ------------------------------------------------------------------------- */
 
-static int write_scores(struct work *w, const struct scores *s, const char *group,
-	const char *rows, struct err *err)
+static int write_scores(struct work *w, const struct scores *s, const char *group, const char *rows,
+	struct err *err)
 {
 	const size_t n = w->sets.prompts.n;
 	const struct table t = {w->lab->results, group};
 	const struct {
 		struct table_column column;
 		const void *data;
-	} parts[] = {
-		{{"first_token", RESULTS_I32, {rows, "/categories/prompt"}, {s->rows, n},
-			 "most probable first token of the reply; -1 = not run", ""},
-			s->first_token},
+	} parts[] = {{{"first_token", RESULTS_I32, {rows, "/categories/prompt"}, {s->rows, n},
+			      "most probable first token of the reply; -1 = not run", ""},
+			     s->first_token},
 		{{"p_refusal", RESULTS_F64, {rows, "/categories/prompt"}, {s->rows, n},
 			 "probability that the first token is the refusal token", "1"},
 			s->p_refusal},
@@ -344,13 +349,15 @@ static int write_sets(struct work *w, struct err *err)
 		common[i] = feature_set_holds(&s->common, f.layer, f.id);
 		for (size_t k = 0; k < s->n; k++)
 			for (size_t r = 0; r < s->best[k].n; r++)
-				if (s->best[k].data[r].layer == f.layer && s->best[k].data[r].id == f.id)
+				if (s->best[k].data[r].layer == f.layer &&
+					s->best[k].data[r].id == f.id)
 					rank[k * m + i] = (int32_t)r;
 	}
 	TRY(table_features(t, "candidate", &s->candidates.set, err));
 	TRY(table_write(t,
-		&(struct table_column){"mean_effect", RESULTS_F32, {"category", "candidate"}, {s->n, m},
-			"indirect effect, mean over tokens and the category's prompts", "logit"},
+		&(struct table_column){"mean_effect", RESULTS_F32, {"category", "candidate"},
+			{s->n, m}, "indirect effect, mean over tokens and the category's prompts",
+			"logit"},
 		s->mean, err));
 	TRY(table_write(t,
 		&(struct table_column){"rank", RESULTS_I32, {"category", "candidate"}, {s->n, m},
@@ -387,8 +394,9 @@ static int write(struct work *w, struct err *err)
 			"n: common, specific and random features clamped", "1"},
 		w->n_clamped, err));
 	TRY(table_write(t,
-		&(struct table_column){"n_transfer", RESULTS_I32, {"source", "category"}, {s->n, s->n},
-			"features of the source clamped on the category's prompts", "1"},
+		&(struct table_column){"n_transfer", RESULTS_I32, {"source", "category"},
+			{s->n, s->n}, "features of the source clamped on the category's prompts",
+			"1"},
 		w->n_transfer, err));
 	TRY(write_scores(w, &w->own, "/categories", "edit", err));
 	TRY(write_scores(w, &w->transfer, "/categories/transfer", "/categories/source", err));

@@ -72,8 +72,8 @@ static int ask(struct work *w, const struct condition *condition, struct err *er
 	if (w->questions.n == 0)
 		return 0;
 	snprintf(title, sizeof title, "questions: %s", condition->name);
-	TRY(continuation_run(w->lab, &w->questions, condition, title,
-		edited ? &w->unedited : NULL, out, err));
+	TRY(continuation_run(w->lab, &w->questions, condition, title, edited ? &w->unedited : NULL,
+		out, err));
 	TRY(continuation_write(w->lab, "questions", condition, &w->questions, out, err));
 	TRY(write_right(w, condition, out, err));
 fail:

@@ -35,7 +35,8 @@ struct work {
 
 static int write(struct work *w, struct err *err)
 {
-	static const char prompt[] = "/conditional/prompt", feature[] = "/conditional/refusal_feature";
+	static const char prompt[] = "/conditional/prompt",
+			  feature[] = "/conditional/refusal_feature";
 	struct results *results = w->lab->results;
 	const struct config *c = w->lab->config;
 	const struct table t = {results, "/conditional"}, random = {results, "/conditional/random"};
@@ -97,8 +98,9 @@ int experiment_conditional(struct lab *lab, struct err *err)
 
 	/* 3. Record. */
 	TRY(write(&w, err));
-	log_info("conditional: clamping %zu features of harm suppresses %zu of refusal by %.2f, random "
-		 "ones by %.2f",
+	log_info(
+		"conditional: clamping %zu features of harm suppresses %zu of refusal by %.2f, random "
+		"ones by %.2f",
 		w.harm->n, w.refusal->n, 1 - total(&w.edits, HARM, 1) / total(&w.edits, NONE, 1),
 		1 - total(&w.random, 0, w.random.rows) / total(&w.edits, NONE, 1));
 fail:

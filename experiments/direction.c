@@ -32,10 +32,10 @@ struct work {
 	size_t n_pos, n_layer, d;
 	double *harmful, *harmless; /* [n_pos, n_layer, d] means */
 	size_t n_harmful, n_harmless;
-	float *v;                   /* their difference */
+	float *v; /* their difference */
 	struct direction_scores scores;
 	bool scored;
-	size_t best;                /* index of the chosen (position, layer) */
+	size_t best; /* index of the chosen (position, layer) */
 };
 
 /* The lowest `ablated` among the candidates that qualify; false when none does. */
@@ -76,17 +76,20 @@ static int write_scores(struct work *w, struct err *err)
 	const struct {
 		const char *path, *long_name;
 		const double *value;
-	} scores[] = {
-		{"/direction/ablated", "log-odds of the refusal token, harmful prompts, ablated",
-			w->scores.ablated},
+	} scores[] = {{"/direction/ablated",
+			      "log-odds of the refusal token, harmful prompts, ablated",
+			      w->scores.ablated},
 		{"/direction/added", "log-odds of the refusal token, harmless prompts, added",
 			w->scores.added},
 		{"/direction/kl", "KL of harmless next tokens, unedited to ablated", w->scores.kl}};
 
 	for (size_t i = 0; i < 3; i++) {
-		const struct results_dataset d = {.path = scores[i].path, .type = RESULTS_F64,
-			.n_dims = 2, .dims = {w->n_pos, w->n_layer},
-			.scales = {"/direction/position", "/layer"}, .long_name = scores[i].long_name,
+		const struct results_dataset d = {.path = scores[i].path,
+			.type = RESULTS_F64,
+			.n_dims = 2,
+			.dims = {w->n_pos, w->n_layer},
+			.scales = {"/direction/position", "/layer"},
+			.long_name = scores[i].long_name,
 			.units = "nat"};
 
 		if (results_write(w->lab->results, &d, scores[i].value, err))
@@ -99,7 +102,9 @@ static int write_direction(struct work *w, struct err *err)
 {
 	struct results *results = w->lab->results;
 	int32_t positions[16];
-	const struct results_dataset v = {.path = "/direction/v", .type = RESULTS_F32, .n_dims = 3,
+	const struct results_dataset v = {.path = "/direction/v",
+		.type = RESULTS_F32,
+		.n_dims = 3,
 		.dims = {w->n_pos, w->n_layer, w->d},
 		.scales = {"/direction/position", "/layer", "/d_model"},
 		.long_name = "mean resid_post over harmful minus mean over harmless prompts",
@@ -158,8 +163,10 @@ int experiment_direction(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 	const bool filter = c->direction.filter;
-	struct work w = {.lab = lab, .n_pos = (size_t)c->direction.positions,
-		.n_layer = lab->model->arch.n_layer, .d = lab->model->arch.d_model};
+	struct work w = {.lab = lab,
+		.n_pos = (size_t)c->direction.positions,
+		.n_layer = lab->model->arch.n_layer,
+		.d = lab->model->arch.d_model};
 
 	err_clear(err);
 	TRY(allocate(&w, err));
@@ -168,8 +175,8 @@ int experiment_direction(struct lab *lab, struct err *err)
 	 *    ones, in every layer at once. */
 	TRY(mean_resid(lab, c->direction.harmful, w.n_pos, filter ? MEAN_OF_REFUSED : MEAN_OF_ALL,
 		w.harmful, &w.n_harmful, err));
-	TRY(mean_resid(lab, c->direction.harmless, w.n_pos,
-		filter ? MEAN_OF_ANSWERED : MEAN_OF_ALL, w.harmless, &w.n_harmless, err));
+	TRY(mean_resid(lab, c->direction.harmless, w.n_pos, filter ? MEAN_OF_ANSWERED : MEAN_OF_ALL,
+		w.harmless, &w.n_harmless, err));
 
 	/* 2. v_l is their difference. */
 	for (size_t i = 0; i < w.n_pos * w.n_layer * w.d; i++)

@@ -125,7 +125,8 @@ static int patch(void *context, size_t k, double *row, struct err *err)
 	struct work *w = p->w;
 	const struct feature_set none = {0}, one = {&w->candidates.set.data[k], 1, 1};
 	const size_t rows = w->ablated.start[w->n];
-	const struct recording recording = {.features = &one, .prefix = p->values + rows,
+	const struct recording recording = {.features = &one,
+		.prefix = p->values + rows,
 		.of_prompt = p->of_prompt};
 	struct condition condition = condition_scale_set("patched", &none, 1);
 	struct observation seen = {0};
@@ -139,8 +140,10 @@ static int patch(void *context, size_t k, double *row, struct err *err)
 	condition.retained = &recording;
 	err_clear(err);
 	TRY(observe(w->lab,
-		&(struct observe_request){.prompts = &w->prompts, .condition = &condition,
-			.n_last = 1, .target = w->ablated.first_token},
+		&(struct observe_request){.prompts = &w->prompts,
+			.condition = &condition,
+			.n_last = 1,
+			.target = w->ablated.first_token},
 		&seen, err));
 	for (size_t i = 0; i < w->n; i++)
 		row[i] = seen.metric[i] - w->clean.metric[i];
@@ -163,7 +166,10 @@ static int patch_all(struct work *w, struct err *err)
 	}
 	TRY(tasks_run(w->lab,
 		&(struct tasks){.title = "exact_patching: one candidate at a time",
-			.item = "candidate", .n = w->n_candidates, .width = w->n, .context = &p,
+			.item = "candidate",
+			.n = w->n_candidates,
+			.width = w->n,
+			.context = &p,
 			.run = patch},
 		table, err));
 	for (size_t k = 0; k < w->n_candidates; k++)
@@ -203,9 +209,10 @@ fail:
 
 static struct estimate estimate_of(const char *path, const char *rule, double steps)
 {
-	struct estimate e = {.path = {.steps = (size_t)steps,
-		.rule = strcmp(rule, "left") == 0 ? IG_RULE_LEFT : IG_RULE_MIDPOINT,
-		.path = strcmp(path, "joint") == 0 ? IG_PATH_JOINT : IG_PATH_SINGLE}};
+	struct estimate e = {
+		.path = {.steps = (size_t)steps,
+			.rule = strcmp(rule, "left") == 0 ? IG_RULE_LEFT : IG_RULE_MIDPOINT,
+			.path = strcmp(path, "joint") == 0 ? IG_PATH_JOINT : IG_PATH_SINGLE}};
 
 	snprintf(e.name, sizeof e.name, "%s_%s_%zu", path, rule, e.path.steps);
 	return e;
@@ -221,7 +228,8 @@ static int list_estimates(const struct config *c, struct estimate *out, size_t *
 	for (size_t s = 0; s < steps->n; s++)
 		if (steps->items[s] != floor(steps->items[s]))
 			return err_set(err, ERR_CONFIG,
-				"exact_patching.steps: expected integers, found %g", steps->items[s]);
+				"exact_patching.steps: expected integers, found %g",
+				steps->items[s]);
 	if (paths->n * rules->n * steps->n > MOST_ESTIMATES)
 		return err_set(err, ERR_CONFIG,
 			"exact_patching: expected at most %d combinations of paths, rules and steps, "
@@ -298,16 +306,20 @@ static int approximate_all(struct work *w, struct err *err)
 	if (!w->approximation)
 		return err_nomem(err, "effects", w->n_estimates * width * sizeof(double));
 	return tasks_run(w->lab,
-		&(struct tasks){.title = "exact_patching: approximations", .item = "estimate",
-			.n = w->n_estimates, .width = width, .context = w, .run = approximate},
+		&(struct tasks){.title = "exact_patching: approximations",
+			.item = "estimate",
+			.n = w->n_estimates,
+			.width = width,
+			.context = w,
+			.run = approximate},
 		w->approximation, err);
 }
 
 /* ---- 5. agreement ------------------------------------------------------------------------ */
 
 /* The K* candidates of the largest mean. */
-static int best_of(
-	const struct work *w, const double *values, struct feature_set *set, struct err *err)
+static int best_of(const struct work *w, const double *values, struct feature_set *set,
+	struct err *err)
 {
 	float *mean = calloc(w->n_candidates + 1, sizeof *mean);
 	int rc;
@@ -317,8 +329,8 @@ static int best_of(
 	for (size_t i = 0; i < w->n; i++)
 		for (size_t k = 0; k < w->n_candidates; k++)
 			mean[k] += (float)(values[i * w->n_candidates + k] / (double)w->n);
-	rc = candidates_best(
-		&w->candidates, mean, (size_t)w->lab->config->attribution.k_star, set, err);
+	rc = candidates_best(&w->candidates, mean, (size_t)w->lab->config->attribution.k_star, set,
+		err);
 	free(mean);
 	return rc;
 }
@@ -378,17 +390,17 @@ static int write_effects(const struct work *w, struct table t, struct err *err)
 	const char *names[MOST_ESTIMATES];
 	int32_t steps[MOST_ESTIMATES];
 	const size_t n = w->n, k = w->n_candidates, e = w->n_estimates;
-	const struct table_column columns[] = {
-		{"effect", RESULTS_F64, {"truth", "prompt", "candidate"}, {N_TRUTHS, n, k},
-			"change of the metric when the one feature is patched", "logit"},
-		{"approximation", RESULTS_F64, {"estimate", "prompt", "candidate"}, {e, n, k},
-			"its indirect effect, summed over tokens", "logit"},
-		{"metric_clean", RESULTS_F64, {"prompt"}, {n},
-			"logit[j] - logit[refusal], unedited", "logit"},
-		{"target", RESULTS_I32, {"prompt"}, {n}, "token j of the metric", ""},
-		{"steps", RESULTS_I32, {"estimate"}, {e}, "points on the path", "1"}};
-	const void *const data[] = {
-		w->effect, w->approximation, w->clean.metric, w->ablated.first_token, steps};
+	const struct table_column columns[] =
+		{{"effect", RESULTS_F64, {"truth", "prompt", "candidate"}, {N_TRUTHS, n, k},
+			 "change of the metric when the one feature is patched", "logit"},
+			{"approximation", RESULTS_F64, {"estimate", "prompt", "candidate"},
+				{e, n, k}, "its indirect effect, summed over tokens", "logit"},
+			{"metric_clean", RESULTS_F64, {"prompt"}, {n},
+				"logit[j] - logit[refusal], unedited", "logit"},
+			{"target", RESULTS_I32, {"prompt"}, {n}, "token j of the metric", ""},
+			{"steps", RESULTS_I32, {"estimate"}, {e}, "points on the path", "1"}};
+	const void *const data[] = {w->effect, w->approximation, w->clean.metric,
+		w->ablated.first_token, steps};
 
 	for (size_t i = 0; i < e; i++) {
 		names[i] = w->estimates[i].name;
@@ -406,8 +418,8 @@ fail:
 	return err->code;
 }
 
-static int write_agreement(
-	const struct work *w, struct table t, const struct agreement *a, struct err *err)
+static int write_agreement(const struct work *w, struct table t, const struct agreement *a,
+	struct err *err)
 {
 	const size_t e = w->n_estimates;
 	const struct table_column columns[] = {
@@ -456,8 +468,7 @@ int experiment_exact_patching(struct lab *lab, struct err *err)
 	TRY(list_estimates(c, w.estimates, &w.n_estimates, err));
 
 	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
-	TRY(candidates_find(
-		&w.candidates, lab, (size_t)c->attribution.k0, err));
+	TRY(candidates_find(&w.candidates, lab, (size_t)c->attribution.k0, err));
 	w.n = w.prompts.n;
 	w.n_candidates = w.candidates.set.n;
 

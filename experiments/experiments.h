@@ -11,8 +11,8 @@
 typedef int experiment(struct lab *lab, struct err *err);
 
 experiment experiment_direction, experiment_attribution, experiment_jailbreak, experiment_induce,
-	experiment_coherence, experiment_sweep_kstar, experiment_categories,
-	experiment_conditional, experiment_suffix, experiment_jailbreaks, experiment_probe;
+	experiment_coherence, experiment_sweep_kstar, experiment_categories, experiment_conditional,
+	experiment_suffix, experiment_jailbreaks, experiment_probe;
 
 /* What an experiment demands of its inputs, asked before anything is computed or written. */
 typedef int experiment_check(const struct lab *lab, struct err *err);

@@ -85,7 +85,8 @@ static size_t count(const struct work *w, size_t from, size_t to)
 	size_t n = 0;
 
 	for (size_t i = 0; i < w->k; i++)
-		n += (size_t)w->nodes->data[i].layer >= from && (size_t)w->nodes->data[i].layer < to;
+		n += (size_t)w->nodes->data[i].layer >= from &&
+		     (size_t)w->nodes->data[i].layer < to;
 	return n;
 }
 
@@ -142,12 +143,17 @@ static int observe_unedited(struct work *w, struct err *err)
 	err_clear(err);
 	TRY(observe(w->lab,
 		&(struct observe_request){.title = "feature_graph: direction ablated",
-			.prompts = &w->prompts, .condition = &ablate, .n_last = 1},
+			.prompts = &w->prompts,
+			.condition = &ablate,
+			.n_last = 1},
 		&ablated, err));
 	memcpy(w->target, ablated.first_token, w->n * sizeof *w->target);
 	TRY(observe(w->lab,
-		&(struct observe_request){.title = "feature_graph: unedited", .prompts = &w->prompts,
-			.condition = &none, .features = w->nodes, .n_last = OBSERVE_ALL,
+		&(struct observe_request){.title = "feature_graph: unedited",
+			.prompts = &w->prompts,
+			.condition = &none,
+			.features = w->nodes,
+			.n_last = OBSERVE_ALL,
 			.target = w->target},
 		&w->clean, err));
 	for (size_t p = 0; p < w->n; p++)
@@ -166,14 +172,17 @@ static int clamp_node(void *context, size_t node, double *row, struct err *err)
 	struct work *w = context;
 	struct feature one_node = w->nodes->data[node];
 	const struct feature_set one = {&one_node, 1, 1};
-	const struct condition clamp =
-		condition_scale_set("node", &one, w->lab->config->feature_graph.scale);
+	const struct condition clamp = condition_scale_set("node", &one,
+		w->lab->config->feature_graph.scale);
 	struct observation o = {0};
 
 	err_clear(err);
 	TRY(observe(w->lab,
-		&(struct observe_request){.prompts = &w->prompts, .condition = &clamp,
-			.features = w->nodes, .n_last = OBSERVE_ALL, .target = w->target},
+		&(struct observe_request){.prompts = &w->prompts,
+			.condition = &clamp,
+			.features = w->nodes,
+			.n_last = OBSERVE_ALL,
+			.target = w->target},
 		&o, err));
 	for (size_t p = 0; p < w->n; p++) {
 		row[p] = o.metric[p];
@@ -194,8 +203,12 @@ static int clamp_nodes(struct work *w, struct err *err)
 	if (!table)
 		return err_nomem(err, "edges", w->k * width * sizeof *table);
 	TRY(tasks_run(w->lab,
-		&(struct tasks){.title = "feature_graph: edges", .item = "node", .n = w->k,
-			.width = width, .context = w, .run = clamp_node},
+		&(struct tasks){.title = "feature_graph: edges",
+			.item = "node",
+			.n = w->k,
+			.width = width,
+			.context = w,
+			.run = clamp_node},
 		table, err));
 	for (size_t node = 0; node < w->k; node++) {
 		const double *row = table + node * width;
@@ -216,8 +229,8 @@ fail:
 static int clamp_group(struct work *w, const struct feature_set *clamped,
 	const struct recording *retained, double *metric, double *late, struct err *err)
 {
-	struct condition clamp =
-		condition_scale_set("group", clamped, w->lab->config->feature_graph.scale);
+	struct condition clamp = condition_scale_set("group", clamped,
+		w->lab->config->feature_graph.scale);
 	struct feature_set last = {0};
 	struct observation o = {0};
 
@@ -225,8 +238,11 @@ static int clamp_group(struct work *w, const struct feature_set *clamped,
 	clamp.retained = retained;
 	TRY(collect(w, 1U << LATE, true, &last, err));
 	TRY(observe(w->lab,
-		&(struct observe_request){.prompts = &w->prompts, .condition = &clamp,
-			.features = &last, .n_last = OBSERVE_ALL, .target = w->target},
+		&(struct observe_request){.prompts = &w->prompts,
+			.condition = &clamp,
+			.features = &last,
+			.n_last = OBSERVE_ALL,
+			.target = w->target},
 		&o, err));
 	for (size_t p = 0; p < w->n; p++) {
 		metric[p] = o.metric[p];
@@ -251,8 +267,8 @@ static int run_mediation(const struct mediating *g, size_t which, double *metric
 	struct work *w = g->w;
 	const struct mediation *m = &mediations[which];
 	struct feature_set clamped = {0}, others = {0};
-	struct recording recording =
-		observation_recording(w->lab, &w->clean, w->nodes, &w->prompts, g->of_prompt);
+	struct recording recording = observation_recording(w->lab, &w->clean, w->nodes, &w->prompts,
+		g->of_prompt);
 
 	err_clear(err);
 	TRY(collect(w, m->clamped, true, &clamped, err));
@@ -277,10 +293,13 @@ static int run_draw(const struct mediating *g, size_t draw, double *metric, stru
 	err_clear(err);
 	TRY(collect(w, 1U << EARLY, true, &clamped, err));
 	TRY(observe(w->lab,
-		&(struct observe_request){.prompts = &w->prompts, .condition = &none,
-			.features = &w->draws[draw], .n_last = OBSERVE_ALL},
+		&(struct observe_request){.prompts = &w->prompts,
+			.condition = &none,
+			.features = &w->draws[draw],
+			.n_last = OBSERVE_ALL},
 		&seen, err));
-	recording = observation_recording(w->lab, &seen, &w->draws[draw], &w->prompts, g->of_prompt);
+	recording = observation_recording(w->lab, &seen, &w->draws[draw], &w->prompts,
+		g->of_prompt);
 	TRY(clamp_group(w, &clamped, &recording, metric, NULL, err));
 fail:
 	free(clamped.data);
@@ -325,8 +344,12 @@ static int run_mediations(struct work *w, struct err *err)
 	}
 	TRY(draw_controls(w, err));
 	TRY(tasks_run(w->lab,
-		&(struct tasks){.title = "feature_graph: mediation", .item = "clamp", .n = tasks,
-			.width = 2 * n, .context = &g, .run = run_group},
+		&(struct tasks){.title = "feature_graph: mediation",
+			.item = "clamp",
+			.n = tasks,
+			.width = 2 * n,
+			.context = &g,
+			.run = run_group},
 		table, err));
 	for (size_t i = 0; i < N_MEDIATIONS; i++) {
 		memcpy(w->mediated + i * n, table + 2 * i * n, n * sizeof *table);
@@ -345,12 +368,13 @@ fail:
 static int write_edges(struct work *w, struct table t, struct err *err)
 {
 	const size_t n = w->n, k = w->k;
-	const struct table_column columns[] = {
-		{"group", RESULTS_I32, {"node"}, {k}, "0 early, 1 middle, 2 late, by layer", ""},
+	const struct table_column columns[] = {{"group", RESULTS_I32, {"node"}, {k},
+						       "0 early, 1 middle, 2 late, by layer", ""},
 		{"unedited", RESULTS_F32, {"prompt", "node"}, {n, k},
 			"activation of the node, mean over the prompt's tokens", "1"},
 		{"activation", RESULTS_F32, {"source", "prompt", "node"}, {k, n, k},
-			"the same with the source clamped, before the edits of the node's layer", "1"},
+			"the same with the source clamped, before the edits of the node's layer",
+			"1"},
 		{"metric_clean", RESULTS_F64, {"prompt"}, {n},
 			"logit[j] - logit[refusal], unedited", "logit"},
 		{"metric", RESULTS_F64, {"source", "prompt"}, {k, n},
@@ -375,7 +399,8 @@ static int write_mediation(struct work *w, struct err *err)
 
 	for (size_t i = 0; i < N_MEDIATIONS; i++)
 		names[i] = mediations[i].name;
-	TRY(table_text_scale(t, "edit", names, N_MEDIATIONS, "group clamped, groups retained", err));
+	TRY(table_text_scale(t, "edit", names, N_MEDIATIONS, "group clamped, groups retained",
+		err));
 	TRY(table_scale(t, "draw", w->n_draws, "random set; draw i has the run's seed + i", err));
 	TRY(table_write(t,
 		&(struct table_column){"metric", RESULTS_F64, {"edit", "/feature_graph/prompt"},
@@ -389,7 +414,8 @@ static int write_mediation(struct work *w, struct err *err)
 	return table_write(t,
 		&(struct table_column){"random_metric", RESULTS_F64,
 			{"draw", "/feature_graph/prompt"}, {w->n_draws, w->n},
-			"metric with the early nodes clamped and random features retained", "logit"},
+			"metric with the early nodes clamped and random features retained",
+			"logit"},
 		w->random, err);
 fail:
 	return err->code;
@@ -407,10 +433,12 @@ static double mean_change(const struct work *w, const double *metric, size_t row
 
 static void report(const struct work *w)
 {
-	log_info("feature_graph: early nodes clamped %.2f logit; with the middle retained %.2f, the "
-		 "late %.2f, both %.2f; with random features retained %.2f",
+	log_info(
+		"feature_graph: early nodes clamped %.2f logit; with the middle retained %.2f, the "
+		"late %.2f, both %.2f; with random features retained %.2f",
 		mean_change(w, w->mediated, 1), mean_change(w, w->mediated + w->n, 1),
-		mean_change(w, w->mediated + 2 * w->n, 1), mean_change(w, w->mediated + 3 * w->n, 1),
+		mean_change(w, w->mediated + 2 * w->n, 1),
+		mean_change(w, w->mediated + 3 * w->n, 1),
 		w->n_draws > 0 ? mean_change(w, w->random, w->n_draws) : NAN);
 }
 
@@ -471,7 +499,8 @@ int experiment_feature_graph(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 	const int method = method_of(c->feature_graph.method);
-	struct work w = {.lab = lab, .nodes = &lab->sets[method].global,
+	struct work w = {.lab = lab,
+		.nodes = &lab->sets[method].global,
 		.n_draws = (size_t)c->feature_graph.draws};
 	const struct table t = {lab->results, "/feature_graph"};
 

@@ -42,12 +42,11 @@ int experiment_induce(struct lab *lab, struct err *err)
 
 	/* 2. Each method's features set to each value. */
 	for (int m = 0; m < N_METHODS; m++) {
-		if (!lab->sets[m].known ||
-			!text_list_holds(&cfg->induce.methods, method_names[m]))
+		if (!lab->sets[m].known || !text_list_holds(&cfg->induce.methods, method_names[m]))
 			continue;
 		for (size_t k = 0; k < cfg->induce.value.n; k++) {
-			const struct condition set =
-				condition_set((enum method)m, cfg->induce.value.items[k]);
+			const struct condition set = condition_set((enum method)m,
+				cfg->induce.value.items[k]);
 
 			TRY(run_condition(lab, &prompts, &set, &unedited, &edited, err));
 			continuation_free(&edited);

@@ -53,10 +53,10 @@ struct work {
 	int32_t *target;               /* [n] token j */
 	struct activation_stats stats; /* which features occur */
 	struct feature_set *draws;
-	struct parts best, *random;    /* of F*; [n_draws] */
+	struct parts best, *random; /* of F*; [n_draws] */
 	size_t n_groups;
-	double *tokens;                /* [n_groups, n] from the first group to all tokens */
-	double *vector, *features;     /* [n_layer + 1, n] each layer, and all at once */
+	double *tokens;            /* [n_groups, n] from the first group to all tokens */
+	double *vector, *features; /* [n_layer + 1, n] each layer, and all at once */
 };
 
 static const struct feature_set *best(const struct work *w)
@@ -77,7 +77,9 @@ static int effect_of(struct work *w, const struct condition *condition, double *
 
 	err_clear(err);
 	TRY(observe(w->lab,
-		&(struct observe_request){.prompts = &w->prompts, .condition = condition, .n_last = 1,
+		&(struct observe_request){.prompts = &w->prompts,
+			.condition = condition,
+			.n_last = 1,
 			.target = w->target},
 		&o, err));
 	for (size_t i = 0; i < w->n; i++)
@@ -97,7 +99,9 @@ static int observe_unedited(struct work *w, struct err *err)
 	err_clear(err);
 	TRY(observe(w->lab,
 		&(struct observe_request){.title = "interactions: direction ablated",
-			.prompts = &w->prompts, .condition = &ablate, .n_last = 1},
+			.prompts = &w->prompts,
+			.condition = &ablate,
+			.n_last = 1},
 		&ablated, err));
 	w->target = malloc(w->n * sizeof *w->target + 1);
 	if (!w->target) {
@@ -106,8 +110,11 @@ static int observe_unedited(struct work *w, struct err *err)
 	}
 	memcpy(w->target, ablated.first_token, w->n * sizeof *w->target);
 	TRY(observe(w->lab,
-		&(struct observe_request){.title = "interactions: unedited", .prompts = &w->prompts,
-			.condition = &none, .features = best(w), .n_last = OBSERVE_ALL,
+		&(struct observe_request){.title = "interactions: unedited",
+			.prompts = &w->prompts,
+			.condition = &none,
+			.features = best(w),
+			.n_last = OBSERVE_ALL,
 			.target = w->target},
 		&w->clean, err));
 fail:
@@ -168,8 +175,12 @@ static int take_apart(struct work *w, const struct feature_set *set, const char 
 		return err_nomem(err, "effects", rows * w->n * sizeof(double));
 	snprintf(title, sizeof title, "interactions: singles, pairs, all of %s", name);
 	return tasks_run(w->lab,
-		&(struct tasks){.title = title, .item = "clamp", .n = rows, .width = w->n,
-			.context = &a, .run = clamp_part},
+		&(struct tasks){.title = title,
+			.item = "clamp",
+			.n = rows,
+			.width = w->n,
+			.context = &a,
+			.run = clamp_part},
 		parts->effect, err);
 }
 
@@ -213,7 +224,8 @@ static int scale_tokens(void *context, size_t group, double *row, struct err *er
 	const struct scaling *s = context;
 	struct work *w = s->w;
 	const struct feature_set none = {0};
-	const struct recording recording = {.features = best(w), .prefix = w->clean.prefix,
+	const struct recording recording = {.features = best(w),
+		.prefix = w->clean.prefix,
 		.of_prompt = s->of_prompt};
 	struct condition condition = condition_scale_set("tokens", &none, 1);
 	const float c = (float)w->lab->config->interactions.scale;
@@ -224,12 +236,11 @@ static int scale_tokens(void *context, size_t group, double *row, struct err *er
 
 		s->of_prompt[w->prompts.data[i]] = s->values + from * k;
 		for (size_t t = 0; t < n; t++) {
-			const bool within =
-				group + 1 == w->n_groups || group == group_of(w, t, n);
+			const bool within = group + 1 == w->n_groups || group == group_of(w, t, n);
 
 			for (size_t f = 0; f < k; f++)
-				s->values[(from + t) * k + f] = (within ? c : 1) *
-					w->clean.activation[(from + t) * k + f];
+				s->values[(from + t) * k + f] =
+					(within ? c : 1) * w->clean.activation[(from + t) * k + f];
 		}
 	}
 	condition.retained = &recording;
@@ -249,8 +260,12 @@ static int take_tokens(struct work *w, struct err *err)
 		goto fail;
 	}
 	TRY(tasks_run(w->lab,
-		&(struct tasks){.title = "interactions: tokens", .item = "clamp",
-			.n = w->n_groups, .width = w->n, .context = &s, .run = scale_tokens},
+		&(struct tasks){.title = "interactions: tokens",
+			.item = "clamp",
+			.n = w->n_groups,
+			.width = w->n,
+			.context = &s,
+			.run = scale_tokens},
 		w->tokens, err));
 fail:
 	free(s.values);
@@ -288,8 +303,11 @@ static int steer(void *context, size_t layer, double *row, struct err *err)
 	}
 	TRY(effect_of(w, &ablate, row, err));
 	TRY(observe(w->lab,
-		&(struct observe_request){.prompts = &w->prompts, .condition = &ablate,
-			.features = &own, .n_last = OBSERVE_ALL, .edited = true},
+		&(struct observe_request){.prompts = &w->prompts,
+			.condition = &ablate,
+			.features = &own,
+			.n_last = OBSERVE_ALL,
+			.edited = true},
 		&seen, err));
 	recording = observation_recording(w->lab, &seen, &own, &w->prompts, of_prompt);
 	hold.retained = &recording;
@@ -315,8 +333,12 @@ static int take_layers(struct work *w, struct err *err)
 	}
 	TRY(candidates_find(&w->candidates, w->lab, (size_t)w->lab->config->attribution.k0, err));
 	TRY(tasks_run(w->lab,
-		&(struct tasks){.title = "interactions: layers", .item = "layer", .n = rows,
-			.width = 2 * n, .context = w, .run = steer},
+		&(struct tasks){.title = "interactions: layers",
+			.item = "layer",
+			.n = rows,
+			.width = 2 * n,
+			.context = w,
+			.run = steer},
 		table, err));
 	for (size_t l = 0; l < rows; l++) {
 		memcpy(w->vector + l * n, table + 2 * l * n, n * sizeof *table);
@@ -394,7 +416,8 @@ static int write_tokens(struct work *w, struct table t, struct err *err)
 	return table_write(t,
 		&(struct table_column){"tokens", RESULTS_F64, {"token_group", "prompt"},
 			{w->n_groups, w->n},
-			"change of the metric with F* scaled at these tokens, held elsewhere", "logit"},
+			"change of the metric with F* scaled at these tokens, held elsewhere",
+			"logit"},
 		w->tokens, err);
 fail:
 	return err->code;
@@ -407,7 +430,8 @@ static int write_layers(struct work *w, struct table t, struct err *err)
 		{"vector", RESULTS_F64, {"/layer", "prompt"}, {n_layer, n},
 			"change of the metric with the direction ablated in one layer", "logit"},
 		{"features", RESULTS_F64, {"/layer", "prompt"}, {n_layer, n},
-			"the same with only the layer's F0 moved as the ablation moves them", "logit"},
+			"the same with only the layer's F0 moved as the ablation moves them",
+			"logit"},
 		{"vector_all", RESULTS_F64, {"prompt"}, {n},
 			"change of the metric with the direction ablated in all layers", "logit"},
 		{"features_all", RESULTS_F64, {"prompt"}, {n},
@@ -464,10 +488,11 @@ static void report(const struct work *w)
 {
 	const size_t k = best(w)->n, last = w->n_layer * w->n, groups = w->n_groups - 1;
 
-	log_info("interactions: F* together %.2f logit, the sum of its features %.2f; over tokens "
-		 "%.2f, the sum of its tokens %.2f; the direction ablated %.2f, F0 moved alike %.2f",
-		mean_of(w->best.effect + (rows_of(k) - 1) * w->n, w->n), sum_of_singles(w, &w->best),
-		mean_of(w->tokens + groups * w->n, w->n),
+	log_info(
+		"interactions: F* together %.2f logit, the sum of its features %.2f; over tokens "
+		"%.2f, the sum of its tokens %.2f; the direction ablated %.2f, F0 moved alike %.2f",
+		mean_of(w->best.effect + (rows_of(k) - 1) * w->n, w->n),
+		sum_of_singles(w, &w->best), mean_of(w->tokens + groups * w->n, w->n),
 		mean_of(w->tokens, groups * w->n) * (double)groups, mean_of(w->vector + last, w->n),
 		mean_of(w->features + last, w->n));
 }
@@ -518,7 +543,8 @@ static void work_close(struct work *w)
 int experiment_interactions(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
-	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
+	struct work w = {.lab = lab,
+		.n_layer = lab->model->arch.n_layer,
 		.n_draws = (size_t)c->interactions.draws,
 		.n_groups = (size_t)c->interactions.positions + 2};
 

@@ -63,8 +63,8 @@ int experiment_jailbreak(struct lab *lab, struct err *err)
 			const bool local = cfg->jailbreak.scopes.items[s][0] == 'l';
 
 			for (size_t k = 0; k < cfg->jailbreak.scale.n; k++) {
-				const struct condition clamp = condition_scale((enum method)m, local,
-					cfg->jailbreak.scale.items[k]);
+				const struct condition clamp = condition_scale((enum method)m,
+					local, cfg->jailbreak.scale.items[k]);
 
 				if (!local || lab->sets[m].local)
 					TRY(run_condition(lab, &prompts, &clamp, &unedited, err));

@@ -29,9 +29,9 @@ static const char *const side_names[N_SIDES] = {"plain", "adversarial"};
 
 struct work {
 	struct lab *lab;
-	struct prompt_ids side[N_SIDES]; /* of equal length */
-	struct feature_set features;     /* F_R, then F_H */
-	struct readings readings;        /* row: side */
+	struct prompt_ids side[N_SIDES];      /* of equal length */
+	struct feature_set features;          /* F_R, then F_H */
+	struct readings readings;             /* row: side */
 	double *change_refusal, *change_harm; /* [pairs]; NaN where the plain prompt has none */
 	uint8_t *refused_plain, *success;     /* [pairs] */
 };
@@ -44,7 +44,8 @@ static int gather(struct work *w, struct err *err)
 	for (size_t i = 0; i < c->jailbreaks.plain.n; i++)
 		TRY(lab_set(w->lab, c->jailbreaks.plain.items[i], &w->side[PLAIN], err));
 	for (size_t i = 0; i < c->jailbreaks.adversarial.n; i++)
-		TRY(lab_set(w->lab, c->jailbreaks.adversarial.items[i], &w->side[ADVERSARIAL], err));
+		TRY(lab_set(w->lab, c->jailbreaks.adversarial.items[i], &w->side[ADVERSARIAL],
+			err));
 	TRY(vec_append(&w->features, roles->refusal.data, roles->refusal.n, err));
 	return vec_append(&w->features, roles->harm.data, roles->harm.n, err);
 fail:
@@ -103,8 +104,9 @@ static int write_pairs(struct work *w, struct table t, struct err *err)
 	const struct {
 		struct table_column column;
 		const void *data;
-	} parts[] = {
-		{{"plain_prompt", RESULTS_I32, {"pair"}, {n}, "prompt id of the plain side", ""}, ids},
+	} parts[] = {{{"plain_prompt", RESULTS_I32, {"pair"}, {n}, "prompt id of the plain side",
+			      ""},
+			     ids},
 		{{"adversarial_prompt", RESULTS_I32, {"pair"}, {n},
 			 "prompt id of the adversarial side", ""},
 			ids ? ids + n : NULL},
@@ -174,8 +176,9 @@ static void say(const struct work *w)
 		harm[w->success[i]] += w->change_harm[i];
 		n[w->success[i]]++;
 	}
-	log_info("jailbreaks: %zu successful change F_R by %.2f and F_H by %.2f, %zu failed by %.2f and "
-		 "%.2f",
+	log_info(
+		"jailbreaks: %zu successful change F_R by %.2f and F_H by %.2f, %zu failed by %.2f and "
+		"%.2f",
 		n[1], refusal[1] / (double)n[1], harm[1] / (double)n[1], n[0],
 		refusal[0] / (double)n[0], harm[0] / (double)n[0]);
 }
@@ -186,7 +189,7 @@ static size_t count(const struct lab *lab, const struct text_list *sets)
 
 	for (size_t i = 0; i < sets->n; i++) {
 		const size_t set = (size_t)(config_prompts(lab->config, sets->items[i]) -
-			lab->config->prompts);
+					    lab->config->prompts);
 
 		n += lab->prompts.first[set + 1] - lab->prompts.first[set];
 	}
@@ -223,7 +226,8 @@ int experiment_jailbreaks(struct lab *lab, struct err *err)
 	for (size_t side = 0; side < N_SIDES; side++) {
 		w.readings.prompts = &w.side[side];
 		TRY(readings_take(&w.readings, &none,
-			side == PLAIN ? "jailbreaks: plain" : "jailbreaks: adversarial", side, err));
+			side == PLAIN ? "jailbreaks: plain" : "jailbreaks: adversarial", side,
+			err));
 	}
 
 	/* 2. How they changed. */

@@ -146,8 +146,8 @@ static int extend_prompts(struct work *w, struct prompt_table *out, struct err *
 		const size_t before = tokens_before_verdict(w, p);
 
 		w->spoken[p] = before < r->start[p + 1] - r->start[p];
-		TRY(vec_append(
-			&out->ids, t->ids.data + t->start[p], t->start[p + 1] - t->start[p], err));
+		TRY(vec_append(&out->ids, t->ids.data + t->start[p], t->start[p + 1] - t->start[p],
+			err));
 		if (w->spoken[p])
 			TRY(vec_append(&out->ids, r->tokens.data + r->start[p], before, err));
 		out->start[p + 1] = out->ids.n;

@@ -203,7 +203,8 @@ static int write_features(struct work *w, struct err *err)
 		w->effects.all, err));
 	TRY(table_write(t,
 		&(struct table_column){"cosine", RESULTS_F32, {"/layer", "/feature"},
-			{c->n_layer, c->d_sae}, "cosine of every decoder row and the direction", "1"},
+			{c->n_layer, c->d_sae}, "cosine of every decoder row and the direction",
+			"1"},
 		c->cosines, err));
 	for (int s = 0; s < BOTH; s++)
 		TRY(write_set(w->lab, set_names[s], &w->sets[s], err));
@@ -222,7 +223,8 @@ static double share_inside(const struct work *w)
 		all += fmax(w->effects.all[i], 0);
 	for (size_t k = 0; k < c->set.n; k++)
 		inside += fmax(w->effects.all[(size_t)c->set.data[k].layer * c->d_sae +
-				       (size_t)c->set.data[k].id], 0);
+					      (size_t)c->set.data[k].id],
+			0);
 	return all > 0 ? inside / all : NAN;
 }
 
@@ -247,14 +249,17 @@ int experiment_low_cosine(struct lab *lab, struct err *err)
 	/* 1. The indirect effect of every feature; sets inside and outside F0, and random ones. */
 	TRY(candidates_find(&w.candidates, lab, (size_t)c->attribution.k0, err));
 	TRY(effects_run(lab,
-		&(struct effects_request){.prompts = &w.prompts, .candidates = &w.candidates.set,
-			.title = "low_cosine: integrated gradients", .all_features = true},
+		&(struct effects_request){.prompts = &w.prompts,
+			.candidates = &w.candidates.set,
+			.title = "low_cosine: integrated gradients",
+			.all_features = true},
 		&w.effects, err));
 	TRY(choose_sets(&w, err));
 	TRY(draw_controls(&w, err));
 	TRY(write_features(&w, err));
-	log_info("low_cosine: F0 carries %.2f of all positive effect; the best outside has %.3f logit, "
-		 "the best inside %.3f",
+	log_info(
+		"low_cosine: F0 carries %.2f of all positive effect; the best outside has %.3f logit, "
+		"the best inside %.3f",
 		share_inside(&w), w.sets[OUTSIDE].n > 0 ? w.sets[OUTSIDE].data[0].score : NAN,
 		w.sets[INSIDE].n > 0 ? w.sets[INSIDE].data[0].score : NAN);
 

@@ -22,7 +22,7 @@ static const struct {
 	const char *name;
 	experiment *run;
 	experiment_check *check; /* NULL = nothing beyond the config's own checks */
-	bool whole_saes; /* reads the SAEs of all layers, not a few of their features */
+	bool whole_saes;         /* reads the SAEs of all layers, not a few of their features */
 } experiments[] = {
 	{"direction", experiment_direction, NULL, false},
 	{"attribution", experiment_attribution, check_attribution, true},
@@ -85,10 +85,12 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 	for (int i = 1; i < argc; i++) {
 		const char *arg = argv[i];
 		const bool takes_value = strcmp(arg, "--set") == 0 ||
-			strcmp(arg, "--device") == 0 || strcmp(arg, "--inspect") == 0;
+					 strcmp(arg, "--device") == 0 ||
+					 strcmp(arg, "--inspect") == 0;
 
 		if (takes_value && i + 1 == argc)
-			return err_set(err, ERR_CONFIG, "%s: expected a value after it\n\n%s", arg, USAGE);
+			return err_set(err, ERR_CONFIG, "%s: expected a value after it\n\n%s", arg,
+				USAGE);
 		if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
 			fputs(USAGE, stdout);
 			a->done = true;
@@ -113,7 +115,8 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 			snprintf(a->device, sizeof a->device, "device=%s", argv[++i]);
 			TRY(vec_push(&a->overrides, a->device, err));
 		} else if (arg[0] == '-' || a->config) {
-			return err_set(err, ERR_CONFIG, "unexpected argument \"%s\"\n\n%s", arg, USAGE);
+			return err_set(err, ERR_CONFIG, "unexpected argument \"%s\"\n\n%s", arg,
+				USAGE);
 		} else {
 			a->config = arg;
 		}
@@ -143,7 +146,7 @@ static bool reads_whole_saes(const struct config *c)
 
 	for (size_t e = 0; e < sizeof experiments / sizeof *experiments; e++)
 		any |= experiments[e].whole_saes &&
-			text_list_holds(&c->experiment, experiments[e].name);
+		       text_list_holds(&c->experiment, experiments[e].name);
 	return any;
 }
 
@@ -174,8 +177,8 @@ static void print_profile(const struct lab *lab)
 	printf("\nkernels: %.2f s, %.0f %% in matrix products\n  %-28s %9s %8s %9s %9s\n", total,
 		100 * gemm / total, "op", "calls", "seconds", "share", "GFLOP/s");
 	for (size_t i = 0; i < n; i++) {
-		printf("  %-28s %9llu %8.2f %8.1f%%", times[i].name, times[i].calls, times[i].seconds,
-			100 * times[i].seconds / total);
+		printf("  %-28s %9llu %8.2f %8.1f%%", times[i].name, times[i].calls,
+			times[i].seconds, 100 * times[i].seconds / total);
 		if (times[i].flops > 0)
 			printf(" %9.1f", times[i].flops / times[i].seconds * 1e-9);
 		putchar('\n');
@@ -215,7 +218,8 @@ static int finish_results(struct lab *lab, struct err *err)
 	TRY(results_finish(results, err));
 	lab->units = NULL;
 	return units_finish(units,
-		lab->config->store.keep_units || strcmp(lab->config->store.merge, "virtual") == 0, err);
+		lab->config->store.keep_units || strcmp(lab->config->store.merge, "virtual") == 0,
+		err);
 fail:
 	return err->code;
 }

@@ -47,11 +47,11 @@ struct work {
 	float *dense;                     /* [n_layer, prompts.n, d] */
 	float *download;                  /* [a batch, d] */
 	size_t download_rows;
-	double *score;                    /* [n_probes, prompts.n] */
-	double *accuracy;                 /* [n_probes, n_parts] */
-	double *loss;                     /* [n_probes] on validation prompts */
-	int32_t *epoch;                   /* [n_probes] */
-	char (*name)[32];                 /* [n_probes] */
+	double *score;    /* [n_probes, prompts.n] */
+	double *accuracy; /* [n_probes, n_parts] */
+	double *loss;     /* [n_probes] on validation prompts */
+	int32_t *epoch;   /* [n_probes] */
+	char (*name)[32]; /* [n_probes] */
 };
 
 /* ---- 1. prompts ------------------------------------------------------------------------- */
@@ -218,7 +218,8 @@ fail:
 
 static int see_layers(struct work *w, struct err *err)
 {
-	const struct activation_visitor visitor = {.context = w, .resid_post = see_layer,
+	const struct activation_visitor visitor = {.context = w,
+		.resid_post = see_layer,
 		.take = take_layers};
 
 	w->dense = calloc(w->n_layer * w->prompts.n * w->d, sizeof *w->dense);
@@ -237,7 +238,8 @@ static int choose_features(struct work *w, struct err *err)
 		return err_nomem(err, "random features", w->n_draws * sizeof *w->sets);
 	err_clear(err);
 	TRY(vec_append(&w->sets[0], w->lab->roles.refusal.data, w->lab->roles.refusal.n, err));
-	TRY(activation_stats_run(w->lab, &w->train, "probe: features that occur", false, &stats, err));
+	TRY(activation_stats_run(w->lab, &w->train, "probe: features that occur", false, &stats,
+		err));
 	TRY(controls_draw(w->lab, &w->sets[0], NULL, stats.alive, w->n_draws, w->sets + 1, err));
 fail:
 	activation_stats_free(&stats);
@@ -377,8 +379,8 @@ static int write(struct work *w, struct err *err)
 	const struct {
 		struct table_column column;
 		const void *data;
-	} parts[] = {
-		{{"label", RESULTS_U8, {"prompt"}, {n}, "1 for a harmful prompt", "1"}, w->label},
+	} parts[] = {{{"label", RESULTS_U8, {"prompt"}, {n}, "1 for a harmful prompt", "1"},
+			     w->label},
 		{{"part_of", RESULTS_I32, {"prompt"}, {n}, "part of the prompt, a row of part", ""},
 			w->part},
 		{{"score", RESULTS_F64, {"probe", "prompt"}, {w->n_probes, n},
@@ -390,7 +392,8 @@ static int write(struct work *w, struct err *err)
 		{{"validation_loss", RESULTS_F64, {"probe"}, {w->n_probes},
 			 "mean cross-entropy of the best epoch", "nat"},
 			w->loss},
-		{{"best_epoch", RESULTS_I32, {"probe"}, {w->n_probes}, "the best epoch, from 1", "1"},
+		{{"best_epoch", RESULTS_I32, {"probe"}, {w->n_probes}, "the best epoch, from 1",
+			 "1"},
 			w->epoch}};
 
 	err_clear(err);
@@ -428,9 +431,10 @@ static void say(const struct work *w)
 			layer = a > best ? l : layer;
 			best = a > best ? a : best;
 		}
-		log_info("probe: on %s, features of refusal %.3f, random %.3f, best layer (%zu) %.3f",
-			w->lab->config->probe.test_harmful.items[k - FIRST_TEST],
-			w->accuracy[k], random, layer, best);
+		log_info(
+			"probe: on %s, features of refusal %.3f, random %.3f, best layer (%zu) %.3f",
+			w->lab->config->probe.test_harmful.items[k - FIRST_TEST], w->accuracy[k],
+			random, layer, best);
 	}
 }
 
@@ -438,11 +442,11 @@ static void say(const struct work *w)
 static bool named_twice(const struct config *c, const char *name)
 {
 	size_t n = (strcmp(c->probe.train_harmful, name) == 0) +
-		(strcmp(c->probe.train_benign, name) == 0);
+		   (strcmp(c->probe.train_benign, name) == 0);
 
 	for (size_t i = 0; i < c->probe.test_harmful.n; i++)
 		n += (strcmp(c->probe.test_harmful.items[i], name) == 0) +
-			(strcmp(c->probe.test_benign.items[i], name) == 0);
+		     (strcmp(c->probe.test_benign.items[i], name) == 0);
 	return n > 1;
 }
 
@@ -469,9 +473,12 @@ int check_probe(const struct lab *lab, struct err *err)
 int experiment_probe(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
-	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
-		.d = lab->model->arch.d_model, .n_last = (size_t)c->probe.positions,
-		.n_draws = (size_t)c->probe.draws, .n_parts = FIRST_TEST + c->probe.test_harmful.n};
+	struct work w = {.lab = lab,
+		.n_layer = lab->model->arch.n_layer,
+		.d = lab->model->arch.d_model,
+		.n_last = (size_t)c->probe.positions,
+		.n_draws = (size_t)c->probe.draws,
+		.n_parts = FIRST_TEST + c->probe.test_harmful.n};
 
 	err_clear(err);
 	w.n_probes = 1 + w.n_draws + w.n_layer;

@@ -42,10 +42,10 @@ struct work {
 	const struct feature_set *best;
 	struct prompt_ids prompts;
 	size_t n, k, n_orders;
-	int32_t *released;  /* [n_orders, k] ranks in F* */
-	double *p_refusal;  /* [n_orders, k + 1, n] */
-	uint8_t *complies;  /* [n_orders, k + 1, n] */
-	bool *gone;         /* [k] released on the greedy way so far */
+	int32_t *released; /* [n_orders, k] ranks in F* */
+	double *p_refusal; /* [n_orders, k + 1, n] */
+	uint8_t *complies; /* [n_orders, k + 1, n] */
+	bool *gone;        /* [k] released on the greedy way so far */
 };
 
 static double *p_of(const struct work *w, size_t order, size_t released)
@@ -144,8 +144,12 @@ static int release_best(struct work *w, size_t step, double *table, struct err *
 
 	snprintf(title, sizeof title, "prune: greedy release %zu", step + 1);
 	if (tasks_run(w->lab,
-		    &(struct tasks){.title = title, .item = "clamp", .n = w->k, .width = 2 * w->n,
-			    .context = w, .run = release_too},
+		    &(struct tasks){.title = title,
+			    .item = "clamp",
+			    .n = w->k,
+			    .width = 2 * w->n,
+			    .context = w,
+			    .run = release_too},
 		    table, err))
 		return err->code;
 	for (size_t i = 0; i < w->k; i++) {
@@ -208,8 +212,12 @@ static int run_orders(struct work *w, struct err *err)
 		return err_nomem(err, "orders", tasks * width * sizeof *table);
 	draw_orders(w);
 	TRY(tasks_run(w->lab,
-		&(struct tasks){.title = "prune: orders by effect and at random", .item = "clamp",
-			.n = tasks, .width = width, .context = w, .run = follow},
+		&(struct tasks){.title = "prune: orders by effect and at random",
+			.item = "clamp",
+			.n = tasks,
+			.width = width,
+			.context = w,
+			.run = follow},
 		table, err));
 	for (size_t order = 0; order < w->n_orders; order++) { /* all begin with the whole set */
 		keep(w, order, 0, table);
@@ -289,7 +297,7 @@ fail:
 static int write_scales(struct work *w, struct table t, struct err *err)
 {
 	const char **names = calloc(w->n_orders, sizeof *names);
-	char (*texts)[32] = calloc(w->n_orders, sizeof *texts);
+	char(*texts)[32] = calloc(w->n_orders, sizeof *texts);
 
 	err_clear(err);
 	if (!names || !texts) {
@@ -346,12 +354,13 @@ static int write(struct work *w, struct err *err)
 			"features of the last set before compliance falls by more than the tolerance",
 			"1"},
 		left, err));
-	TRY(results_attribute_real(w->lab->results, "/prune", "scale",
-		w->lab->config->prune.scale, err));
+	TRY(results_attribute_real(w->lab->results, "/prune", "scale", w->lab->config->prune.scale,
+		err));
 	TRY(results_attribute_real(w->lab->results, "/prune", "tolerance",
 		w->lab->config->prune.tolerance, err));
-	log_info("prune: all %zu features make %.2f comply; %d chosen greedily do as well (within %g), "
-		 "%d by effect",
+	log_info(
+		"prune: all %zu features make %.2f comply; %d chosen greedily do as well (within %g), "
+		"%d by effect",
 		w->k, share(complies_of(w, GREEDY, 0), w->n), left[GREEDY],
 		w->lab->config->prune.tolerance, left[EFFECT]);
 fail:
@@ -367,7 +376,8 @@ int check_prune(const struct lab *lab, struct err *err)
 int experiment_prune(struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
-	struct work w = {.lab = lab, .best = &lab->sets[METHOD_COSSIM_AP].global,
+	struct work w = {.lab = lab,
+		.best = &lab->sets[METHOD_COSSIM_AP].global,
 		.n_orders = FIRST_RANDOM + (size_t)c->prune.draws};
 
 	err_clear(err);

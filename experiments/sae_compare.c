@@ -41,23 +41,23 @@
 /* One of the two. */
 struct side {
 	const char *name;
-	struct sae_set *saes;          /* borrowed */
+	struct sae_set *saes; /* borrowed */
 	struct reconstruction reconstruction;
 	double *v_cosine;              /* [n_layer] */
 	struct feature_set best;       /* F* */
 	struct activation_stats stats; /* which features occur */
-	double *in_set, *in_sae;       /* [best.n] cosine of the nearest in the other F*, other SAE */
+	double *in_set, *in_sae; /* [best.n] cosine of the nearest in the other F*, other SAE */
 };
 
 struct work {
 	struct lab *lab;
 	size_t n_layer;
-	struct prompt_ids harmful;     /* attributed and continued */
-	struct answers answers;        /* to harmless prompts */
-	struct continuation unedited;  /* of `harmful` */
-	struct sae_set *other;         /* b, owned */
+	struct prompt_ids harmful;    /* attributed and continued */
+	struct answers answers;       /* to harmless prompts */
+	struct continuation unedited; /* of `harmful` */
+	struct sae_set *other;        /* b, owned */
 	struct side sides[2];
-	double *random;                /* [draws, best.n of a] */
+	double *random; /* [draws, best.n of a] */
 };
 
 /* ---- opening ----------------------------------------------------------------------------- */
@@ -114,7 +114,8 @@ static int find_best(struct work *w, struct side *s, struct err *err)
 	snprintf(title, sizeof title, "sae_compare: attribution, %s", s->name);
 	TRY(candidates_find(&candidates, w->lab, (size_t)c->attribution.k0, err));
 	TRY(effects_run(w->lab,
-		&(struct effects_request){.prompts = &w->harmful, .candidates = &candidates.set,
+		&(struct effects_request){.prompts = &w->harmful,
+			.candidates = &candidates.set,
 			.title = title},
 		&effects, err));
 	mean = calloc(candidates.set.n + 1, sizeof *mean);
@@ -182,7 +183,8 @@ fail:
 
 /* ---- 3. overlap -------------------------------------------------------------------------- */
 
-static int match_side(const struct work *w, struct side *s, const struct side *other, struct err *err)
+static int match_side(const struct work *w, struct side *s, const struct side *other,
+	struct err *err)
 {
 	s->in_set = calloc(s->best.n + 1, sizeof *s->in_set);
 	s->in_sae = calloc(s->best.n + 1, sizeof *s->in_sae);
@@ -208,8 +210,8 @@ static int match_random(struct work *w, struct err *err)
 		w->random[i] = NAN;
 	TRY(controls_draw(w->lab, &a->best, NULL, a->stats.alive, n, draws, err));
 	for (size_t d = 0; d < n; d++)
-		TRY(decoder_match(w->lab->model->arch.d_model, a->saes, &draws[d], b->saes, &b->best,
-			w->random + d * a->best.n, NULL, err));
+		TRY(decoder_match(w->lab->model->arch.d_model, a->saes, &draws[d], b->saes,
+			&b->best, w->random + d * a->best.n, NULL, err));
 fail:
 	for (size_t d = 0; draws && d < n; d++)
 		free(draws[d].data);
@@ -234,17 +236,17 @@ static int write_reconstruction(struct work *w, const struct side *s, struct tab
 	static const char layer[] = "/layer", prompt[] = "/sae_compare/prompt";
 	const struct reconstruction *r = &s->reconstruction;
 	const size_t l = w->n_layer, n = r->n_prompts;
-	const struct table_column columns[] = {
-		{"nll", RESULTS_F64, {layer, prompt}, {l, n},
-			"negative log-likelihood of the answer, the layer reconstructed", "nat"},
-		{"squared_error", RESULTS_F64, {layer, prompt}, {l, n},
-			"sum over tokens of |x - x_hat|^2", "1"},
-		{"n_active", RESULTS_F64, {layer, prompt}, {l, n},
-			"sum over tokens of active features", "1"},
-		{"variance", RESULTS_F64, {layer}, {l},
-			"mean over all tokens of |x - mean|^2", "1"},
-		{"v_cosine", RESULTS_F64, {layer}, {l},
-			"cosine of the reconstructed direction and the true one", "1"}};
+	const struct table_column columns[] =
+		{{"nll", RESULTS_F64, {layer, prompt}, {l, n},
+			 "negative log-likelihood of the answer, the layer reconstructed", "nat"},
+			{"squared_error", RESULTS_F64, {layer, prompt}, {l, n},
+				"sum over tokens of |x - x_hat|^2", "1"},
+			{"n_active", RESULTS_F64, {layer, prompt}, {l, n},
+				"sum over tokens of active features", "1"},
+			{"variance", RESULTS_F64, {layer}, {l},
+				"mean over all tokens of |x - mean|^2", "1"},
+			{"v_cosine", RESULTS_F64, {layer}, {l},
+				"cosine of the reconstructed direction and the true one", "1"}};
 	const void *const data[] = {r->nll_sae, r->squared_error, r->n_active, r->variance,
 		s->v_cosine};
 
@@ -297,15 +299,16 @@ static int write_shared(struct work *w, struct err *err)
 	const struct reconstruction *r = &w->sides[0].reconstruction;
 	const size_t n = r->n_prompts, draws = (size_t)w->lab->config->sae_compare.draws,
 		     k = w->sides[0].best.n;
-	const struct table_column columns[] = {
-		{"n_tokens", RESULTS_I32, {prompt}, {n}, "tokens of prompt and answer", "1"},
+	const struct table_column columns[] = {{"n_tokens", RESULTS_I32, {prompt}, {n},
+						       "tokens of prompt and answer", "1"},
 		{"n_scored", RESULTS_I32, {prompt}, {n}, "tokens of the answer", "1"},
 		{"nll_clean", RESULTS_F64, {prompt}, {n},
 			"negative log-likelihood of the answer, unedited", "nat"},
 		{"nll_zero", RESULTS_F64, {layer, prompt}, {w->n_layer, n},
 			"the same with the layer's residual stream set to 0", "nat"},
 		{"random_match", RESULTS_F64, {"draw", "random_rank"}, {draws, k},
-			"largest cosine of a random feature of a with the F* of b in its layer", "1"}};
+			"largest cosine of a random feature of a with the F* of b in its layer",
+			"1"}};
 	const void *const data[] = {r->n_tokens, r->n_scored, r->nll_clean, r->nll_zero, w->random};
 
 	TRY(table_prompts(t, &w->answers.prompts, err));
@@ -323,12 +326,12 @@ static void report(const struct work *w)
 {
 	const struct side *a = &w->sides[0];
 
-	log_info("sae_compare: %.2f of the F* of a are in that of b (cosine above %g), %.2f anywhere in "
-		 "b; of random features of a %.2f",
+	log_info(
+		"sae_compare: %.2f of the F* of a are in that of b (cosine above %g), %.2f anywhere in "
+		"b; of random features of a %.2f",
 		share_above(w, a->in_set, a->best.n), w->lab->config->sae_compare.match,
 		share_above(w, a->in_sae, a->best.n),
-		share_above(w, w->random,
-			(size_t)w->lab->config->sae_compare.draws * a->best.n));
+		share_above(w, w->random, (size_t)w->lab->config->sae_compare.draws * a->best.n));
 }
 
 static void side_free(struct side *s)

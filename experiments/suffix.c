@@ -165,11 +165,12 @@ static int write_suffixes(struct work *w, struct table t, struct err *err)
 	}
 	TRY(table_scale(t, "suffix", n, "suffix of a prompt", err));
 	TRY(table_write(t,
-		&(struct table_column){"text", RESULTS_TEXT, {"suffix"}, {n}, "the whole suffix", ""},
+		&(struct table_column){"text", RESULTS_TEXT, {"suffix"}, {n}, "the whole suffix",
+			""},
 		texts, err));
 	TRY(table_write(t,
-		&(struct table_column){"n_words", RESULTS_I32, {"suffix"}, {n}, "words of the suffix",
-			"1"},
+		&(struct table_column){"n_words", RESULTS_I32, {"suffix"}, {n},
+			"words of the suffix", "1"},
 		words, err));
 	TRY(table_write(t,
 		&(struct table_column){"largest_step", RESULTS_I32, {"suffix"}, {n},
@@ -228,8 +229,9 @@ static void say(const struct work *w)
 		suppression[s->success] += w->suppression[s->first + s->n_words];
 		n[s->success]++;
 	}
-	log_info("suffix: %zu successful suffixes suppress %zu features of refusal by %.2f, %zu failed "
-		 "ones by %.2f",
+	log_info(
+		"suffix: %zu successful suffixes suppress %zu features of refusal by %.2f, %zu failed "
+		"ones by %.2f",
 		n[1], w->refusal->n, suppression[1] / (double)n[1], n[0],
 		suppression[0] / (double)n[0]);
 }

@@ -78,7 +78,8 @@ static int attribute(struct work *w, struct err *err)
 		TRY(lab_set(w->lab, c->attribution.prompts.items[i], &prompts, err));
 	TRY(candidates_find(&w->candidates, w->lab, (size_t)largest(k0_values(c, &one)), err));
 	TRY(effects_run(w->lab,
-		&(struct effects_request){.prompts = &prompts, .candidates = &w->candidates.set,
+		&(struct effects_request){.prompts = &prompts,
+			.candidates = &w->candidates.set,
 			.title = "sweep_kstar: integrated gradients"},
 		&effects, err));
 	w->mean = calloc(effects.n_candidates + 1, sizeof *w->mean);
@@ -193,10 +194,12 @@ static int write_points(struct work *w, struct err *err)
 	TRY(table_text_scale(t, "point", texts, n, "point of the sweep, the name of its condition",
 		err));
 	TRY(table_write(t,
-		&(struct table_column){"k0", RESULTS_I32, {"point"}, {n}, "candidates per layer", "1"},
+		&(struct table_column){"k0", RESULTS_I32, {"point"}, {n}, "candidates per layer",
+			"1"},
 		sizes, err));
 	TRY(table_write(t,
-		&(struct table_column){"k_star", RESULTS_I32, {"point"}, {n}, "features clamped", "1"},
+		&(struct table_column){"k_star", RESULTS_I32, {"point"}, {n}, "features clamped",
+			"1"},
 		sizes + n, err));
 	TRY(table_write(t,
 		&(struct table_column){"scale", RESULTS_F64, {"point"}, {n},
@@ -239,7 +242,7 @@ int check_sweep_kstar(const struct lab *lab, struct err *err)
 	for (size_t i = 0; i < k0.n; i++)
 		fewest = fmin(fewest, k0.items[i]);
 	n_candidates = sae_set_count(lab->saes) *
-		size_min((size_t)fewest, sae_set_width(lab->saes));
+		       size_min((size_t)fewest, sae_set_width(lab->saes));
 	if (largest(c->sweep_kstar.k_star) > (double)n_candidates)
 		return err_set(err, ERR_CONFIG,
 			"sweep_kstar.k_star: expected at most %zu, the number of candidates with K0 = %g, "

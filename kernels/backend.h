@@ -52,7 +52,7 @@ enum op_id {
 #define OP_ID(name) OP_##name,
 	OP_NAMES(OP_ID)
 #undef OP_ID
-	N_OPS
+		N_OPS
 };
 
 /* What a device does that runs behind the host and has memory of its own. */

@@ -53,8 +53,8 @@ fail:
 	return err->code;
 }
 
-int device_open_backend(
-	struct device **out, const struct backend *backend, int n_threads, struct err *err)
+int device_open_backend(struct device **out, const struct backend *backend, int n_threads,
+	struct err *err)
 {
 	return open_numbered(out, backend, n_threads, 0, err);
 }
@@ -164,8 +164,8 @@ int device_piece(struct device *dev, void **piece, struct err *err)
 	return dev->backend->piece(dev, piece, err);
 }
 
-int device_piece_send(
-	struct device *dev, const struct device_part *parts, size_t n, struct err *err)
+int device_piece_send(struct device *dev, const struct device_part *parts, size_t n,
+	struct err *err)
 {
 	return dev->backend->piece_send(dev, parts, n, err);
 }
@@ -186,8 +186,8 @@ int device_ticket(struct device *dev, char ticket[DEVICE_TICKET], struct err *er
 	return dev->backend->team->ticket(dev, ticket, err);
 }
 
-int device_join(
-	struct device *dev, const char *ticket, const struct device_team *team, struct err *err)
+int device_join(struct device *dev, const char *ticket, const struct device_team *team,
+	struct err *err)
 {
 	dev->team = *team;
 	if (dev->backend->team->join(dev, ticket, err))
@@ -211,8 +211,8 @@ void device_abandon(struct device *dev)
 	dev->joined = false;
 }
 
-int device_upload_weights(
-	struct device *dev, void *to, const void *from, size_t bytes, struct err *err)
+int device_upload_weights(struct device *dev, void *to, const void *from, size_t bytes,
+	struct err *err)
 {
 	if (!dev->joined)
 		return device_upload(dev, to, from, bytes, err);

@@ -336,9 +336,8 @@ fail:
 	return err->code;
 }
 
-int op_gated_backward(struct device *dev, enum activation act, struct tensor gate,
-	struct tensor up, struct tensor dout, struct tensor dgate, struct tensor dup,
-	struct err *err)
+int op_gated_backward(struct device *dev, enum activation act, struct tensor gate, struct tensor up,
+	struct tensor dout, struct tensor dgate, struct tensor dup, struct err *err)
 {
 	const struct check c = {dev, "gated_backward", err};
 
@@ -407,8 +406,8 @@ int op_selected_logits(struct device *dev, struct tensor y, struct tensor E, con
 	TRY(activation(c, "y", y, y.rows, y.cols));
 	TRY(weight(c, "E", E, E.rows, y.cols));
 	TRY(activation(c, "out", out, y.rows, out.cols));
-	DISPATCH(selected_logits, 2.0 * (double)tensor_count(out) * (double)y.cols, dev, y, E, token,
-		softcap, out, err);
+	DISPATCH(selected_logits, 2.0 * (double)tensor_count(out) * (double)y.cols, dev, y, E,
+		token, softcap, out, err);
 fail:
 	return err->code;
 }
@@ -534,8 +533,8 @@ fail:
 	return err->code;
 }
 
-int op_csr_difference(struct device *dev, const struct csr *a, const struct csr *b,
-	struct csr *out, struct err *err)
+int op_csr_difference(struct device *dev, const struct csr *a, const struct csr *b, struct csr *out,
+	struct err *err)
 {
 	const struct check c = {dev, "csr_difference", err};
 
@@ -547,8 +546,8 @@ fail:
 	return err->code;
 }
 
-int op_csr_attribute(struct device *dev, struct tensor W_dec, struct tensor g,
-	struct tensor scale, struct csr *f, struct err *err)
+int op_csr_attribute(struct device *dev, struct tensor W_dec, struct tensor g, struct tensor scale,
+	struct csr *f, struct err *err)
 {
 	const struct check c = {dev, "csr_attribute", err};
 

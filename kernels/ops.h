@@ -80,12 +80,13 @@ int device_download(struct device *dev, void *to_host, const void *from, size_t 
  * last is on its way. Not where device_is_host: write into device memory there. */
 size_t device_piece_bytes(const struct device *dev);
 
-/* *piece is borrowed until the next upload of any kind. Waits until it is free. Errors: ERR_DEVICE. */
+/* *piece is borrowed until the next upload of any kind. Waits until it is free. Errors: ERR_DEVICE.
+ */
 int device_piece(struct device *dev, void **piece, struct err *err);
 
 /* Sends parts of the piece. Errors: ERR_DEVICE. */
 struct device_part {
-	void *to; /* device memory */
+	void *to;         /* device memory */
 	const void *from; /* in the piece */
 	size_t bytes;
 };
@@ -107,8 +108,8 @@ int device_copy_wait(struct device_copy *copy, const void **host, struct err *er
 /* Before device_close, from any thread. */
 void device_copy_end(struct device_copy *copy);
 
-/* Ops asked from now on run when the copies begun so far have read what they copy; the host does not
- * wait. */
+/* Ops asked from now on run when the copies begun so far have read what they copy; the host does
+ * not wait. */
 int device_copies_fence(struct device *dev, struct err *err);
 
 /* Processes that run the same program, a device each, may send each other the weights that all of
@@ -143,7 +144,8 @@ void device_abandon(struct device *dev);
 
 /* device_upload, where this device is not joined. Where it is, every process calls it with the same
  * sizes in the same order, the bytes are rank 0's, and they are there on return; those of the
- * others' from_host are not looked at. Errors: ERR_DEVICE, those of the team, which is then left. */
+ * others' from_host are not looked at. Errors: ERR_DEVICE, those of the team, which is then left.
+ */
 int device_upload_weights(struct device *dev, void *to, const void *from_host, size_t bytes,
 	struct err *err);
 
@@ -248,8 +250,8 @@ int op_find_nonfinite(struct device *, struct tensor x, int32_t *first_bad, stru
 /* ---- transformer ----------------------------------------------------------------------- */
 
 /* x[i] = scale E[token[i]].   E: weight [n_vocab, d]; x [n, d]. */
-int op_embed(struct device *, struct tensor E, const int32_t *token, double scale,
-	struct tensor x, struct err *);
+int op_embed(struct device *, struct tensor E, const int32_t *token, double scale, struct tensor x,
+	struct err *);
 
 struct norm {
 	double eps;
@@ -292,9 +294,9 @@ int op_attention(struct device *, const struct attention *, struct tensor q, str
 /* Gradients of op_attention for a given dout.  dq [n, ...] and, of the own keys only,
  * dk and dv (the shape of keys->k) are written in full. The prefix receives none: it lies
  * before every row whose gradient is wanted. */
-int op_attention_backward(struct device *, const struct attention *, struct tensor q,
-	struct rows, const struct keys *, struct tensor out, struct tensor lse,
-	struct tensor dout, struct tensor dq, struct tensor dk, struct tensor dv, struct err *);
+int op_attention_backward(struct device *, const struct attention *, struct tensor q, struct rows,
+	const struct keys *, struct tensor out, struct tensor lse, struct tensor dout,
+	struct tensor dq, struct tensor dk, struct tensor dv, struct err *);
 
 enum activation { ACTIVATION_GELU_TANH, ACTIVATION_SILU };
 
@@ -315,8 +317,8 @@ int op_softcap(struct device *, double cap, struct tensor x, struct err *);
 int op_argmax(struct device *, struct tensor logits, int32_t *out, struct err *);
 
 /* out[i] = log softmax(logits[i, :])[token[i]], in nats.   out activation [n, 1]. */
-int op_token_logprob(struct device *, struct tensor logits, const int32_t *token,
-	struct tensor out, struct err *);
+int op_token_logprob(struct device *, struct tensor logits, const int32_t *token, struct tensor out,
+	struct err *);
 
 /* out[i] = KL(softmax(p[i, :]) || softmax(q[i, :])), in nats.   out activation [n, 1]. */
 int op_kl(struct device *, struct tensor p, struct tensor q, struct tensor out, struct err *);
@@ -348,8 +350,8 @@ int op_mix(struct device *, double a, struct tensor target, struct tensor x, str
  * row. The variants that are the same affine map for every row (subtracting b_dec, dividing by a
  * dataset's average norm) are no business of a kernel: loaders fold them into the weights. */
 enum sae_input {
-	SAE_INPUT_RAW,         /* u = x                       s = 1            m = 0 */
-	SAE_INPUT_SPHERE,      /* u = x sqrt(d)/|x|           s = |x|/sqrt(d)  m = 0; |x| = 0: u = 0 */
+	SAE_INPUT_RAW,    /* u = x                       s = 1            m = 0 */
+	SAE_INPUT_SPHERE, /* u = x sqrt(d)/|x|           s = |x|/sqrt(d)  m = 0; |x| = 0: u = 0 */
 	SAE_INPUT_STANDARDIZED /* u = (x - mean)/(sd + 1e-5)  s = sd           m = mean */
 };                             /* sd with d - 1 in the denominator; m the same in every column */
 
@@ -405,13 +407,13 @@ int op_sae_scale(struct device *, enum sae_input, struct tensor x, struct tensor
 
 /* x_hat = s (f W_dec + b_dec) + m, s and m of the rows of x that f encodes.
  * x may be absent when the input is raw; x, x_hat [f.n_rows, d]. */
-int op_sae_decode(struct device *, const struct sae_weights *, struct tensor x,
-	const struct csr *f, struct tensor x_hat, struct err *);
+int op_sae_decode(struct device *, const struct sae_weights *, struct tensor x, const struct csr *f,
+	struct tensor x_hat, struct err *);
 
 /* out = b - a on the union of both supports, zeros of it included. Same capacity rule as
  * op_sae_encode. */
-int op_csr_difference(struct device *, const struct csr *a, const struct csr *b,
-	struct csr *out, struct err *);
+int op_csr_difference(struct device *, const struct csr *a, const struct csr *b, struct csr *out,
+	struct err *);
 
 /* values[e] *= s[row of e] W_dec[feature of e] . g[row of e], in place, for every stored entry e:
  * the product of attribution patching, sampled where it is not zero.
@@ -441,7 +443,7 @@ struct clamp_lists {
  *   f: absent, or the features as they are, activation [rows.n, rows of few->W_enc_t], in place of
  *   their encoding by `few`: what an SAE with top_k needs, since only the full encoding
  *   (op_sae_encode and op_csr_select) tells which features are on. few->top_k is not read. */
-int op_clamp_features(struct device *, const struct sae_weights *few,
-	const struct clamp_lists *, struct rows, struct tensor f, struct tensor x, struct err *);
+int op_clamp_features(struct device *, const struct sae_weights *few, const struct clamp_lists *,
+	struct rows, struct tensor f, struct tensor x, struct err *);
 
 #endif

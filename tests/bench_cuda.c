@@ -58,8 +58,8 @@ static const struct scale {
 	size_t cold;   /* bytes, between whose uses no cache keeps the first */
 } full = {{{"gemma2-2b", 2304, 9216, 8, 4, 256, 256000, 50, true, ACTIVATION_GELU_TANH},
 		  {"llama3-8b", 4096, 14336, 32, 8, 128, 128256, 0, false, ACTIVATION_SILU}},
-	{8192, 64, 8, 1}, {{8, 1024}, {200, 40}, {64, 1024}, {64, 168}},
-	{16384, 65536, 262144}, 8192, 256 << 20},
+	{8192, 64, 8, 1}, {{8, 1024}, {200, 40}, {64, 1024}, {64, 168}}, {16384, 65536, 262144},
+	8192, 256 << 20},
   small = {{{"small", 64, 128, 4, 2, 16, 512, 50, true, ACTIVATION_GELU_TANH},
 		   {"small too", 64, 128, 4, 2, 32, 512, 0, false, ACTIVATION_SILU}},
 	  {32, 16, 8, 1}, {{2, 24}, {4, 8}, {3, 24}, {3, 8}}, {512, 1024, 2048}, 32, 64 << 10};
@@ -137,8 +137,8 @@ static void *sent(const void *values, size_t bytes)
 }
 
 /* Numbers of a stretch times `scale`. */
-static struct tensor make(
-	const struct stretch *numbers, enum dtype dtype, size_t rows, size_t cols, double scale)
+static struct tensor make(const struct stretch *numbers, enum dtype dtype, size_t rows, size_t cols,
+	double scale)
 {
 	struct tensor t = {NULL, dtype, rows, cols};
 	const size_t size = dtype_bytes(dtype), bytes = tensor_bytes(t);
@@ -255,10 +255,10 @@ static int32_t *repeated(size_t n, size_t repeat)
 /* What a row of the table is measured with. */
 struct task {
 	const struct sizes *m;
-	size_t n;          /* rows */
+	size_t n; /* rows */
 	size_t prompts, tokens;
 	size_t d_sae;
-	enum dtype dtype;  /* of SAEs */
+	enum dtype dtype; /* of SAEs */
 };
 
 #define RUN(name, call) \
@@ -363,9 +363,8 @@ static void make_argmax(const struct task *t)
 /* -- attention -- */
 
 RUN(run_attention, op_attention(w.dev, &w.heads, w.q, w.rows, &w.keys, w.out, w.lse, err))
-RUN(run_attention_backward,
-	op_attention_backward(w.dev, &w.heads, w.q, w.rows, &w.keys, w.out, w.lse, w.dout, w.dq,
-		w.dk, w.dv, err))
+RUN(run_attention_backward, op_attention_backward(w.dev, &w.heads, w.q, w.rows, &w.keys, w.out,
+				    w.lse, w.dout, w.dq, w.dk, w.dv, err))
 
 /* n rows; keys of `prompts` sequences of `tokens`. */
 static void make_heads(const struct task *t, size_t n)
@@ -379,8 +378,7 @@ static void make_heads(const struct task *t, size_t n)
 		1 / sqrt((double)m->head_dim), m->softcap, 4096};
 	w.q = activations(n, q);
 	w.out = activations(n, q);
-	w.keys = (struct keys){
-		.start = numbers(t->prompts, 0, t->tokens, 0), .n_seq = t->prompts};
+	w.keys = (struct keys){.start = numbers(t->prompts, 0, t->tokens, 0), .n_seq = t->prompts};
 	take_turns(&w.keys.k, activations(copies * n_keys, kv), n_keys);
 	take_turns(&w.keys.v, activations(copies * n_keys, kv), n_keys);
 	w.keys.prefix_k = tensor_rows(w.keys.k, 0, 0);
@@ -469,10 +467,16 @@ static void make_encoder_product(const struct task *t)
 {
 	const double n = (double)t->n, d = (double)t->m->d, d_sae = (double)t->d_sae;
 
-	w.product = (struct product){.m = t->n, .n = t->d_sae, .k = t->m->d, .type = DTYPE_BF16,
-		.A = make(&w.numbers, DTYPE_BF16, t->n, t->m->d, 1).data, .lda = t->m->d,
-		.B = weights(DTYPE_BF16, t->d_sae, t->m->d).data, .ldb = t->m->d,
-		.transpose_b = true, .C = allocate(t->n * t->d_sae * sizeof(float)),
+	w.product = (struct product){.m = t->n,
+		.n = t->d_sae,
+		.k = t->m->d,
+		.type = DTYPE_BF16,
+		.A = make(&w.numbers, DTYPE_BF16, t->n, t->m->d, 1).data,
+		.lda = t->m->d,
+		.B = weights(DTYPE_BF16, t->d_sae, t->m->d).data,
+		.ldb = t->m->d,
+		.transpose_b = true,
+		.C = allocate(t->n * t->d_sae * sizeof(float)),
 		.ldc = t->d_sae};
 	w.flops = 2 * n * d * d_sae;
 	w.bytes = 2 * (n + d_sae) * d + 4 * n * d_sae;
@@ -626,10 +630,17 @@ static int make_peak(struct err *err)
 	w.err = err;
 	peak.from = activations(n, n);
 	peak.to = activations(n, n);
-	peak.product = (struct product){.m = n, .n = n, .k = n, .type = DTYPE_BF16,
-		.A = make(&w.numbers, DTYPE_BF16, n, n, 1).data, .lda = n,
-		.B = weights(DTYPE_BF16, n, n).data, .ldb = n, .transpose_b = true,
-		.C = allocate(n * n * sizeof(float)), .ldc = n};
+	peak.product = (struct product){.m = n,
+		.n = n,
+		.k = n,
+		.type = DTYPE_BF16,
+		.A = make(&w.numbers, DTYPE_BF16, n, n, 1).data,
+		.lda = n,
+		.B = weights(DTYPE_BF16, n, n).data,
+		.ldb = n,
+		.transpose_b = true,
+		.C = allocate(n * n * sizeof(float)),
+		.ldc = n};
 	w.n_blocks = 0;
 	return err->code;
 }
@@ -669,8 +680,7 @@ fail:
 }
 
 /* Seconds of each of its calls. */
-static int time_recording(
-	struct recording *recording, int calls, double *seconds, struct err *err)
+static int time_recording(struct recording *recording, int calls, double *seconds, struct err *err)
 {
 	const double start = clock_seconds();
 
@@ -698,7 +708,8 @@ static int measure(int (*run)(struct err *), struct times *out, struct err *err)
 	TRY(time_calls(run, 1, &first, err));
 	calls = 1 + (int)fmin(200, 0.004 / first);
 	TRY(record_calls(run, calls, &recording, err));
-	TRY(time_recording(recording, calls, &first, err)); /* the recording is sent to the device */
+	TRY(time_recording(recording, calls, &first,
+		err)); /* the recording is sent to the device */
 	for (int round = 0; round < ROUNDS; round++) {
 		TRY(time_recording(recording, calls, &op[round], err));
 		TRY(time_calls(run_product, 2, &product[round], err));
@@ -774,8 +785,8 @@ static void say_why(const char *label, const char *what, const char *why)
 
 /* ---- the loop -------------------------------------------------------------------------- */
 
-static int run_bench(
-	const struct bench *b, const struct task *t, const char *label, struct err *err)
+static int run_bench(const struct bench *b, const struct task *t, const char *label,
+	struct err *err)
 {
 	struct times times;
 	double l0;
@@ -902,8 +913,8 @@ static int open_all(int argc, char **argv, struct err *err)
 		return err_set(err, ERR_OUTPUT, "--json: cannot write %s", options.json);
 	TRY(device_open(&w.dev, options.device, 0, err));
 	if (device_is_host(w.dev))
-		return err_set(
-			err, ERR_CONFIG, "--device: expected cuda:N, found %s", options.device);
+		return err_set(err, ERR_CONFIG, "--device: expected cuda:N, found %s",
+			options.device);
 	TRY(stretch_init(&w.numbers, 5, err));
 	TRY(stretch_init(&w.features, 6, err));
 	return make_peak(err);

@@ -33,9 +33,17 @@ static struct product products[] = {
 	{.name = "prefill, 300M up", .rows = 512, .in = 1024, .out = 4096, .dtype = DTYPE_BF16},
 	{.name = "prefill, 300M down", .rows = 512, .in = 4096, .out = 1024, .dtype = DTYPE_BF16},
 	{.name = "prefill, 2b up", .rows = 512, .in = 2304, .out = 9216, .dtype = DTYPE_BF16},
-	{.name = "backward, tiny up", .rows = 1280, .in = 128, .out = 384, .dtype = DTYPE_BF16,
+	{.name = "backward, tiny up",
+		.rows = 1280,
+		.in = 128,
+		.out = 384,
+		.dtype = DTYPE_BF16,
 		.backward = true},
-	{.name = "backward, 300M up", .rows = 512, .in = 1024, .out = 4096, .dtype = DTYPE_BF16,
+	{.name = "backward, 300M up",
+		.rows = 512,
+		.in = 1024,
+		.out = 4096,
+		.dtype = DTYPE_BF16,
 		.backward = true},
 	{.name = "64 rows, 300M up", .rows = 64, .in = 1024, .out = 4096, .dtype = DTYPE_BF16},
 	{.name = "decode 32, 300M up", .rows = 32, .in = 1024, .out = 4096, .dtype = DTYPE_BF16},
@@ -86,8 +94,8 @@ int main(int argc, char **argv)
 	for (int round = 0; round < ROUNDS; round++)
 		for (size_t i = 0; i < N_PRODUCTS; i++)
 			run_product(dev, &products[i], round);
-	printf("%s\n%-36s %10s %10s %8s\n", device_description(dev), "product", "GFLOP/s", "weight GB/s",
-		"of peak");
+	printf("%s\n%-36s %10s %10s %8s\n", device_description(dev), "product", "GFLOP/s",
+		"weight GB/s", "of peak");
 	peak = 2 * 2048.0 * 2048 * 2048 / median(products[0].seconds, ROUNDS);
 	for (size_t i = 0; i < N_PRODUCTS; i++) {
 		const struct product *p = &products[i];

@@ -82,8 +82,10 @@ static struct load_case *add_case(struct program *p, const struct load *load)
 {
 	struct load_case *c = &p->cases[p->n_cases++];
 
-	*c = (struct load_case){.load = load, .tokens = p->options.shape->prompt_tokens,
-		.max_new = p->options.shape->max_new, .bf16 = p->options.bf16};
+	*c = (struct load_case){.load = load,
+		.tokens = p->options.shape->prompt_tokens,
+		.max_new = p->options.shape->max_new,
+		.bf16 = p->options.bf16};
 	return c;
 }
 
@@ -212,8 +214,8 @@ static void say_why(const struct program *p, const struct load_case *c, const ch
 	fflush(p->json);
 }
 
-static void say_round(
-	const struct program *p, const struct load_case *c, int round, const struct figures *f)
+static void say_round(const struct program *p, const struct load_case *c, int round,
+	const struct figures *f)
 {
 	const double rate = (double)f->n / f->seconds;
 
@@ -341,9 +343,9 @@ static void say_ready(const struct program *p)
 		"\"embedding_scale\": %.9g, \"theta\": %.9g, \"cases\": [",
 		p->options.shape->name, a->n_layer, a->d_model, a->n_head, a->n_kv_head,
 		a->head_dim, a->d_ff, a->n_vocab, json_bool(a->post_norms),
-		json_bool(a->tied_embedding), json_bool(a->activation == ACTIVATION_SILU), a->attention_scale,
-		a->attention_softcap, a->final_softcap, p->bench.model->embedding_scale,
-		a->rope[ARCH_ROPE_GLOBAL].theta);
+		json_bool(a->tied_embedding), json_bool(a->activation == ACTIVATION_SILU),
+		a->attention_scale, a->attention_softcap, a->final_softcap,
+		p->bench.model->embedding_scale, a->rope[ARCH_ROPE_GLOBAL].theta);
 	for (size_t i = 0; i < p->n_cases; i++) {
 		const struct load_case *c = &p->cases[i];
 
@@ -423,8 +425,8 @@ static int read_shape(struct options *o, const char *name, struct err *err)
 			return 0;
 		}
 	}
-	return err_set(
-		err, ERR_CONFIG, "--shape: expected gemma2-2b, llama3-8b or tiny, found %s", name);
+	return err_set(err, ERR_CONFIG, "--shape: expected gemma2-2b, llama3-8b or tiny, found %s",
+		name);
 }
 
 static int read_positive(const char *option, const char *text, double *out, struct err *err)
@@ -452,8 +454,8 @@ static int read_option(struct options *o, const char *option, const char *value,
 	} else if (strcmp(option, "--sae") == 0) {
 		o->bf16 = strcmp(value, "bf16") == 0;
 		if (!o->bf16 && strcmp(value, "f32") != 0)
-			return err_set(
-				err, ERR_CONFIG, "--sae: expected bf16 or f32, found %s", value);
+			return err_set(err, ERR_CONFIG, "--sae: expected bf16 or f32, found %s",
+				value);
 	} else if (strcmp(option, "--seconds") == 0) {
 		return read_positive(option, value, &o->seconds, err);
 	} else if (strcmp(option, "--rounds") == 0) {
@@ -472,8 +474,12 @@ fail:
 
 static int read_options(struct options *o, int argc, char **argv, struct err *err)
 {
-	*o = (struct options){.device = "cpu", .loads = "a,b,c,d", .shape = &shapes[0], .rounds = 5,
-		.rows = 8192, .bf16 = true};
+	*o = (struct options){.device = "cpu",
+		.loads = "a,b,c,d",
+		.shape = &shapes[0],
+		.rounds = 5,
+		.rows = 8192,
+		.bf16 = true};
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--serve") == 0) {
 			o->serve = true;

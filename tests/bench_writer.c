@@ -65,8 +65,8 @@ static int write_plainly(const float *values, enum results_type type, struct err
 				const ssize_t n = write(fd, data, left);
 
 				if (n <= 0)
-					return err_set(
-						err, ERR_OUTPUT, "%s: cannot be written", part);
+					return err_set(err, ERR_OUTPUT, "%s: cannot be written",
+						part);
 				data += n;
 				left -= (size_t)n;
 			}
@@ -101,8 +101,8 @@ static int write_units(const float *values, enum results_type type, struct err *
 				.long_name = "resid_post",
 				.units = "1"};
 
-			snprintf(
-				name, sizeof name, "/activations/blocks.%d.hook_resid_post", layer);
+			snprintf(name, sizeof name, "/activations/blocks.%d.hook_resid_post",
+				layer);
 			TRY(writer_put(w, &d, values, TOKENS, false, err));
 		}
 		TRY(writer_commit(w, err));

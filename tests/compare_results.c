@@ -34,8 +34,18 @@
 enum { OUTSIDE = 1 };
 
 /* What is measured, and the most (or, for shares, the least) that is allowed of it. */
-enum { DIRECTION, METRIC, EFFECTS, SAVED_RESID, SAVED_GRADIENTS, FEATURES, REFUSAL, P_REFUSAL,
-	REPLIES, N_LINES };
+enum {
+	DIRECTION,
+	METRIC,
+	EFFECTS,
+	SAVED_RESID,
+	SAVED_GRADIENTS,
+	FEATURES,
+	REFUSAL,
+	P_REFUSAL,
+	REPLIES,
+	N_LINES
+};
 static const struct line {
 	const char *name;
 	bool at_least;
@@ -91,19 +101,21 @@ static int read_values(const struct comparison *c, int which, const char *path, 
 	herr_t status = -1;
 
 	if (dataset < 0)
-		return err_set(err, ERR_INPUT, "%s: expected a dataset %s, found none", c->path[which],
-			path);
+		return err_set(err, ERR_INPUT, "%s: expected a dataset %s, found none",
+			c->path[which], path);
 	v->n = (size_t)H5Sget_simple_extent_npoints(space);
 	v->n_dims = H5Sget_simple_extent_dims(space, v->dims, NULL);
 	v->data = malloc((v->n + 1) * sizeof *v->data);
 	if (v->data)
-		status = v->n == 0 ? 0 : H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL,
-			H5P_DEFAULT, v->data);
+		status = v->n == 0 ? 0
+				   : H5Dread(dataset, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL,
+					     H5P_DEFAULT, v->data);
 	H5Sclose(space);
 	H5Dclose(dataset);
-	return status >= 0 ? 0
-			   : err_set(err, ERR_INPUT, "%s: %s: expected %zu numbers that can be read",
-				     c->path[which], path, v->n);
+	return status >= 0
+		       ? 0
+		       : err_set(err, ERR_INPUT, "%s: %s: expected %zu numbers that can be read",
+				 c->path[which], path, v->n);
 }
 
 struct pair {
@@ -136,8 +148,10 @@ static int read_alike(const struct comparison *c, const char *path, int n_dims, 
 	if (p->a.n_dims == n_dims && p->b.n_dims == n_dims &&
 		memcmp(p->a.dims, p->b.dims, (size_t)n_dims * sizeof *p->a.dims) == 0)
 		return 0;
-	err_set(err, ERR_INPUT, "%s: expected %d dimensions of the same lengths in %s and %s, found %zu "
-		"and %zu values", path, n_dims, c->path[0], c->path[1], p->a.n, p->b.n);
+	err_set(err, ERR_INPUT,
+		"%s: expected %d dimensions of the same lengths in %s and %s, found %zu "
+		"and %zu values",
+		path, n_dims, c->path[0], c->path[1], p->a.n, p->b.n);
 	free_pair(p);
 	*p = (struct pair){0};
 	return err->code;
@@ -150,7 +164,8 @@ static bool has(const struct comparison *c, const char *path)
 
 	for (const char *end = path; end;) {
 		end = strchr(end + 1, '/');
-		snprintf(part, sizeof part, "%.*s", end ? (int)(end - path) : (int)strlen(path), path);
+		snprintf(part, sizeof part, "%.*s", end ? (int)(end - path) : (int)strlen(path),
+			path);
 		if (H5Lexists(c->file[0], part, H5P_DEFAULT) <= 0)
 			return false;
 	}
@@ -162,8 +177,8 @@ static bool member(const struct comparison *c, const char *group, hsize_t i, cha
 {
 	char name[256];
 
-	if (!has(c, group) || H5Lget_name_by_idx(c->file[0], group, H5_INDEX_NAME, H5_ITER_INC, i, name,
-				      sizeof name, H5P_DEFAULT) < 0)
+	if (!has(c, group) || H5Lget_name_by_idx(c->file[0], group, H5_INDEX_NAME, H5_ITER_INC, i,
+				      name, sizeof name, H5P_DEFAULT) < 0)
 		return false;
 	snprintf(path, 512, "%s/%s", group, name);
 	return true;
@@ -235,9 +250,10 @@ static int compare_effects(struct comparison *c, struct err *err)
 	TRY(read_alike(c, "/indirect_effect/cossim_ap/target", 1, &target, err));
 	TRY(read_alike(c, "/indirect_effect/cossim_ap/per_prompt", 2, &effects, err));
 	if (target.a.n != metric.a.n || effects.a.dims[0] != metric.a.n) {
-		err_set(err, ERR_INPUT, "%s: /indirect_effect/cossim_ap: expected as many targets and "
-			"effects as metrics (%zu), found %zu and %zu", c->path[0], metric.a.n,
-			target.a.n, (size_t)effects.a.dims[0]);
+		err_set(err, ERR_INPUT,
+			"%s: /indirect_effect/cossim_ap: expected as many targets and "
+			"effects as metrics (%zu), found %zu and %zu",
+			c->path[0], metric.a.n, target.a.n, (size_t)effects.a.dims[0]);
 		goto fail;
 	}
 	for (size_t i = 0; i < metric.a.n; i++)
@@ -303,8 +319,10 @@ static int compare_set(struct comparison *c, const char *method, struct err *err
 	snprintf(path, sizeof path, "%s/global/feature", method);
 	TRY(read_pair(c, path, &feature, err));
 	if (layer.a.n != feature.a.n || layer.b.n != feature.b.n) {
-		err_set(err, ERR_INPUT, "%s: expected a layer of each of %zu and %zu features, found %zu "
-			"and %zu", path, feature.a.n, feature.b.n, layer.a.n, layer.b.n);
+		err_set(err, ERR_INPUT,
+			"%s: expected a layer of each of %zu and %zu features, found %zu "
+			"and %zu",
+			path, feature.a.n, feature.b.n, layer.a.n, layer.b.n);
 		goto fail;
 	}
 	measure(c, FEATURES, (double)n_common(&layer, &feature) / (double)layer.a.n);
@@ -347,7 +365,8 @@ static int compare_scores(struct comparison *c, struct err *err)
 	for (hsize_t i = 0; member(c, "/scores", i, experiment); i++)
 		for (hsize_t j = 0; member(c, experiment, j, condition); j++) {
 			if (strstr(condition, "_local"))
-				continue; /* ranked by effects that are zero where ablation changes nothing */
+				continue; /* ranked by effects that are zero where ablation changes
+					     nothing */
 			if (compare_means(c, condition, "refusal", REFUSAL, err) ||
 				compare_means(c, condition, "p_refusal", P_REFUSAL, err))
 				return err->code;
@@ -391,13 +410,15 @@ static int compare_unedited(const struct comparison *c, const char *experiment, 
 	snprintf(path, sizeof path, "%s/none/token_end", experiment);
 	TRY(read_alike(c, path, 1, &ends, err));
 	if (!ends_fit(&ids.a, &ends.a) || !ends_fit(&ids.b, &ends.b)) {
-		err_set(err, ERR_INPUT, "%s: expected ascending ends of at most %zu and %zu token ids",
-			path, ids.a.n, ids.b.n);
+		err_set(err, ERR_INPUT,
+			"%s: expected ascending ends of at most %zu and %zu token ids", path,
+			ids.a.n, ids.b.n);
 		goto fail;
 	}
 	for (size_t i = 0; i < ends.a.n; i++) {
 		size_t n_a, n_b;
-		const double *a = reply(&ids.a, &ends.a, i, &n_a), *b = reply(&ids.b, &ends.b, i, &n_b);
+		const double *a = reply(&ids.a, &ends.a, i, &n_a),
+			     *b = reply(&ids.b, &ends.b, i, &n_b);
 
 		*n_equal += n_a == n_b && memcmp(a, b, n_a * sizeof *a) == 0;
 	}
@@ -451,15 +472,17 @@ static void print_line(struct table *t, const struct line *line, double value)
 	char number[32] = "null";
 
 	t->n_outside += !fits;
-	printf("  %-58s %10.3g   %s %g%s\n", line->name, value, line->at_least ? "at least" : "at most ",
-		limit, fits ? "" : "   OUTSIDE");
+	printf("  %-58s %10.3g   %s %g%s\n", line->name, value,
+		line->at_least ? "at least" : "at most ", limit, fits ? "" : "   OUTSIDE");
 	if (!t->json)
 		return;
 	if (isfinite(value))
 		snprintf(number, sizeof number, "%.9g", value);
-	fprintf(t->json, "{\"comparison\": \"%s\", \"name\": \"%s\", \"value\": %s, \"bound\": \"%s\", "
-		"\"limit\": %g, \"ok\": %s}\n", t->comparison, line->name, number,
-		line->at_least ? "at least" : "at most", limit, fits ? "true" : "false");
+	fprintf(t->json,
+		"{\"comparison\": \"%s\", \"name\": \"%s\", \"value\": %s, \"bound\": \"%s\", "
+		"\"limit\": %g, \"ok\": %s}\n",
+		t->comparison, line->name, number, line->at_least ? "at least" : "at most", limit,
+		fits ? "true" : "false");
 }
 
 static int n_different;
@@ -478,10 +501,12 @@ static int compare_files(struct comparison *c, struct table *t, struct err *err)
 
 	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
 		if (strcmp(t->comparison, paths[i][0]) == 0)
-			printf("%s (%s): %s, %s\n", paths[i][0], paths[i][1], c->path[0], c->path[1]);
+			printf("%s (%s): %s, %s\n", paths[i][0], paths[i][1], c->path[0],
+				c->path[1]);
 	if (strcmp(t->comparison, "same") == 0) {
 		if (result_differences(c->file[0], c->file[1], print_difference) == 0)
-			return err_set(err, ERR_INPUT, "%s: expected datasets, found none", c->path[0]);
+			return err_set(err, ERR_INPUT, "%s: expected datasets, found none",
+				c->path[0]);
 		print_line(t, &different, n_different);
 		return 0;
 	}
@@ -539,7 +564,8 @@ int main(int argc, char **argv)
 	struct err err = {0};
 
 	if (!read_arguments(argc, argv, &c, &t, &json)) {
-		fprintf(stderr, "usage: compare_results A.h5 B.h5 [--rounded | --same] [--json FILE]\n");
+		fprintf(stderr,
+			"usage: compare_results A.h5 B.h5 [--rounded | --same] [--json FILE]\n");
 		return ERR_CONFIG;
 	}
 	if (json && !(t.json = fopen(json, "w")))

@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const golden_models[N_GOLDEN_MODELS] = {"gemma2_a", "gemma2_b", "gemma2_c",
-	"gemma3_a", "gemma3_b", "gemma3_c", "llama_a", "llama_b", "llama_c", "llama_d", "mistral_a",
+const char *const golden_models[N_GOLDEN_MODELS] = {"gemma2_a", "gemma2_b", "gemma2_c", "gemma3_a",
+	"gemma3_b", "gemma3_c", "llama_a", "llama_b", "llama_c", "llama_d", "mistral_a",
 	"mistral_b", "mistral_c", "qwen2_a", "qwen2_b", "qwen2_c", "qwen3_a", "qwen3_b", "qwen3_c"};
 
 const char *const golden_sae_models[N_GOLDEN_SAE_MODELS] = {"sae_topk", "sae_gated", "sae_sphere",
@@ -58,7 +58,8 @@ int golden_open(struct golden *g, const char *name, const struct backend *backen
 #endif
 	TRY(backend ? device_open_backend(&g->dev, backend, 1, &g->err)
 		    : device_open(&g->dev, "cpu", 2, &g->err));
-	snprintf(g->folder, sizeof g->folder, "%s/tests/golden/models/%s", test_source_root(), name);
+	snprintf(g->folder, sizeof g->folder, "%s/tests/golden/models/%s", test_source_root(),
+		name);
 	TRY(model_open(&g->model, g->dev, g->folder, &(struct model_options){0}, &g->err));
 	snprintf(path, sizeof path, "%s/expected.safetensors", g->folder);
 	TRY(safetensors_open(&g->expected, path, &g->err));

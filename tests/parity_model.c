@@ -82,8 +82,8 @@ static int allocate(struct work *w, struct err *err)
 
 	w->host = malloc((n * d + n_prompts * a->n_vocab) * sizeof *w->host);
 	if (!w->host)
-		return err_nomem(
-			err, "tensors", (n * d + n_prompts * a->n_vocab) * sizeof *w->host);
+		return err_nomem(err, "tensors",
+			(n * d + n_prompts * a->n_vocab) * sizeof *w->host);
 	for (size_t l = 0; l < a->n_layer; l++) {
 		TRY(new_tensor(w, n, d, &w->resid[l], err));
 		TRY(new_tensor(w, n, d, &w->grad[l], err));
@@ -112,8 +112,8 @@ static int metric_gradient(struct work *w, struct tensor *dy_last, struct err *e
 		ones[2 * p + 1] = -1;
 	}
 	TRY(upload_floats(w->dev, ones, w->dchosen, err));
-	TRY(op_selected_logits(
-		w->dev, w->y, w->model->unembedding, w->pair, a->final_softcap, w->chosen, err));
+	TRY(op_selected_logits(w->dev, w->y, w->model->unembedding, w->pair, a->final_softcap,
+		w->chosen, err));
 	TRY(new_tensor(w, n, a->d_model, dy_last, err));
 	return op_selected_logits_backward(w->dev, w->dchosen, w->chosen, w->model->unembedding,
 		w->pair, a->final_softcap, *dy_last, err);
@@ -124,8 +124,10 @@ fail:
 static int compute(struct work *w, struct err *err)
 {
 	const struct tap tap = {.kind = TAP_RESID, .out = w->resid};
-	const struct pass pass = {
-		.batch = &w->batch, .cache = &w->cache, .taps = &tap, .n_taps = 1};
+	const struct pass pass = {.batch = &w->batch,
+		.cache = &w->cache,
+		.taps = &tap,
+		.n_taps = 1};
 	const int32_t *at = w->token;
 	struct tensor dy_last;
 

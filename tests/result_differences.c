@@ -71,8 +71,8 @@ static bool same_shape(hid_t a, hid_t b)
 	hsize_t dims[2][H5S_MAX_RANK] = {{0}};
 
 	return H5Sget_simple_extent_dims(a, dims[0], NULL) ==
-		H5Sget_simple_extent_dims(b, dims[1], NULL) &&
-		memcmp(dims[0], dims[1], sizeof dims[0]) == 0;
+		       H5Sget_simple_extent_dims(b, dims[1], NULL) &&
+	       memcmp(dims[0], dims[1], sizeof dims[0]) == 0;
 }
 
 /* First element that differs, or n. */
@@ -105,8 +105,7 @@ static void compare(const char *name, const struct comparison *c)
 	else if (H5Tequal(a.type, b.type) <= 0 || !same_shape(a.space, b.space))
 		report(c, "%s differs in type or shape", name);
 	else if (first_difference(&a, &b) < a.n)
-		report(c, "%s differs at element %zu of %zu", name,
-			first_difference(&a, &b), a.n);
+		report(c, "%s differs at element %zu of %zu", name, first_difference(&a, &b), a.n);
 	free_values(&a);
 	free_values(&b);
 }

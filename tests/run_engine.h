@@ -9,9 +9,9 @@
 #include <sys/types.h>
 
 struct engine_run {
-	int status;        /* exit status; -1 when it did not end by itself */
-	char out[65536];   /* standard output, cut there */
-	char err[16384];   /* standard error */
+	int status;      /* exit status; -1 when it did not end by itself */
+	char out[65536]; /* standard output, cut there */
+	char err[16384]; /* standard error */
 };
 
 /* Runs the engine of this build with arguments as a shell would split them. */

@@ -134,8 +134,10 @@ const char *test_source_root(void)
 		if (stat(golden, &st) == 0 && S_ISDIR(st.st_mode))
 			return root;
 	}
-	fprintf(stderr, "%s: expected tests/golden, the tests' data, in a folder above this program, "
-		"found none\n", program);
+	fprintf(stderr,
+		"%s: expected tests/golden, the tests' data, in a folder above this program, "
+		"found none\n",
+		program);
 	exit(1);
 }
 
@@ -181,7 +183,7 @@ struct arguments {
 	struct choice {
 		const char *text;
 		bool exact;
-	} *choices; /* n; none chooses all */
+	} * choices; /* n; none chooses all */
 	size_t n;
 };
 
@@ -203,7 +205,8 @@ static bool wanted(const struct arguments *arguments, const struct test *test)
 static bool read_arguments(struct arguments *arguments, int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
-		const bool json = strcmp(argv[i], "--json") == 0, exact = strcmp(argv[i], "--exact") == 0;
+		const bool json = strcmp(argv[i], "--json") == 0,
+			   exact = strcmp(argv[i], "--exact") == 0;
 
 		if (strcmp(argv[i], "--list") == 0) {
 			arguments->list = true;
@@ -211,8 +214,10 @@ static bool read_arguments(struct arguments *arguments, int argc, char **argv)
 		}
 		if (((json || exact) && i + 1 == argc) ||
 			(!json && !exact && strncmp(argv[i], "--", 2) == 0)) {
-			fprintf(stderr, "%s: expected [--list] [--json FILE] [PART | --exact NAME]..., "
-				"found %s%s\n", argv[0], argv[i], json || exact ? " at the end" : "");
+			fprintf(stderr,
+				"%s: expected [--list] [--json FILE] [PART | --exact NAME]..., "
+				"found %s%s\n",
+				argv[0], argv[i], json || exact ? " at the end" : "");
 			return false;
 		}
 		if (!json) {
@@ -241,8 +246,10 @@ static bool all_found(const struct arguments *arguments, const char *program)
 		while (test && !matches(choice, test))
 			test = test->next;
 		if (!test)
-			fprintf(stderr, "%s: expected %s of a test (--list prints them), found \"%s\"\n",
-				program, choice->exact ? "the name" : "a part of the name", choice->text);
+			fprintf(stderr,
+				"%s: expected %s of a test (--list prints them), found \"%s\"\n",
+				program, choice->exact ? "the name" : "a part of the name",
+				choice->text);
 		all = all && test;
 	}
 	return all;
@@ -286,7 +293,10 @@ static void print_json(FILE *to, const char *program, double seconds)
 	fputs(", \"test\": ", to);
 	print_json_text(to, running->name);
 	fprintf(to, ", \"status\": \"%s\", \"seconds\": %.3f, \"why\": ",
-		failed ? "fail" : skipped ? "skip" : "ok", seconds);
+		failed    ? "fail"
+		: skipped ? "skip"
+			  : "ok",
+		seconds);
 	print_json_text(to, why);
 	fputs("}\n", to);
 	fflush(to); /* now, whole: the next test may take the process with it */

@@ -142,12 +142,14 @@ TEST(memory_left_is_the_least_that_machine_and_control_groups_leave)
 {
 	struct memory_left left;
 
-	write_below("proc", "meminfo", "MemTotal: 9000 kB\nMemFree: 10 kB\nMemAvailable: 4000 kB\n");
+	write_below("proc", "meminfo",
+		"MemTotal: 9000 kB\nMemFree: 10 kB\nMemAvailable: 4000 kB\n");
 	left = left_in("proc", "cgroup");
 	CHECK(left.bytes == 4000 * 1024 && strcmp(left.limit, "available on this machine") == 0,
 		"%zu bytes %s", left.bytes, left.limit);
 
-	/* Version 2: the parent's limit is nearer than the group's own; files it caches do not count. */
+	/* Version 2: the parent's limit is nearer than the group's own; files it caches do not
+	 * count. */
 	write_below("proc/self", "cgroup", "0::/job/step\n");
 	write_below("cgroup/job/step", "memory.max", "max\n");
 	write_below("cgroup/job/step", "memory.current", "1000\n");

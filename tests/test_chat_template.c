@@ -50,8 +50,8 @@ static const char *const LLAMA3[] = {"<|begin_of_text|>", "<|end_of_text|>", "<|
 static const char *const LLAMA2[] = {"<s>", "</s>", NULL};
 static const char *const MISTRAL_V3[] = {"<s>", "</s>", "[INST]", "[/INST]", NULL};
 static const char *const QWEN2[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>", NULL};
-static const char *const QWEN25[] = {
-	"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", NULL};
+static const char *const QWEN25[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>",
+	NULL};
 
 #define LLAMA31_SYSTEM \
 	"<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n" \
@@ -132,8 +132,8 @@ TEST(white_space_is_stripped_as_python_strips_it)
 				"<start_of_turn>model\n";
 
 	REQUIRE_OK(chat_template_open(&t, &o, "any", false, tok, &err), &err);
-	REQUIRE_OK(
-		chat_template_render(t, " \n\x1c\u3000\xc2\x85x\x1cy\u2028\x1f\t\v", &text, &err),
+	REQUIRE_OK(chat_template_render(t, " \n\x1c\u3000\xc2\x85x\x1cy\u2028\x1f\t\v", &text,
+			   &err),
 		&err);
 	CHECK(text.n == strlen(expected) && memcmp(text.data, expected, text.n) == 0, "%.*s",
 		(int)text.n, text.data);
@@ -171,8 +171,8 @@ TEST(model_type_and_vocabulary_choose_the_template_and_what_ends_a_reply)
 		const struct chat_options o = {"auto", NULL, NULL, "", "auto"};
 		struct chat_template *t;
 		struct err err;
-		const int rc = chat_template_open(
-			&t, &o, cases[i].model_type, cases[i].llama3_rope, tok, &err);
+		const int rc = chat_template_open(&t, &o, cases[i].model_type, cases[i].llama3_rope,
+			tok, &err);
 		size_t n = 0;
 
 		if (!cases[i].name) {
@@ -229,8 +229,8 @@ TEST(a_prompt_begins_with_one_bos_token_unless_two_are_asked_for)
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct tokenizer *tok = make_tokenizer(LLAMA2, cases[i].tokenizer_adds);
-		const struct chat_options o = {
-			cases[i].name, cases[i].prefix, cases[i].suffix, "", cases[i].bos};
+		const struct chat_options o = {cases[i].name, cases[i].prefix, cases[i].suffix, "",
+			cases[i].bos};
 		struct chat_template *t;
 		struct token_ids ids = {0};
 		struct err err;
@@ -314,8 +314,8 @@ TEST(the_released_prefix_of_llama_31_is_the_papers_26_tokens_and_27_with_two_bos
 		struct token_ids ids = {0};
 
 		REQUIRE_OK(chat_template_open(&t, &o, "llama", true, tok, &err), &err);
-		REQUIRE_OK(
-			chat_template_encode_start(t, tok, t->released_prefix, &ids, &err), &err);
+		REQUIRE_OK(chat_template_encode_start(t, tok, t->released_prefix, &ids, &err),
+			&err);
 		CHECK(ids.n == n + extra && ids.data[0] == published[0] &&
 				memcmp(ids.data + extra, published, sizeof published) == 0,
 			"%zu tokens", ids.n);

@@ -31,8 +31,10 @@ struct content {
 
 static struct content usual(void)
 {
-	struct content c = {.v = {{{1, 2, 3, 4}, {4, 0, 0, 1}}}, .resid = {{1, 2, 3, 4}, {0, 3, 0, 0}},
-		.gradient = {{1, 0, 2, 0}, {1e-9f, 0, 0, 0}}, .seconds = 1};
+	struct content c = {.v = {{{1, 2, 3, 4}, {4, 0, 0, 1}}},
+		.resid = {{1, 2, 3, 4}, {0, 3, 0, 0}},
+		.gradient = {{1, 0, 2, 0}, {1e-9f, 0, 0, 0}},
+		.seconds = 1};
 
 	for (int i = 0; i < N_PROMPT; i++) {
 		c.metric[i] = i == 0 ? 0 : 4 - 0.1 * i;
@@ -56,7 +58,8 @@ static void put(hid_t file, const char *path, hid_t type, const void *data, int 
 	hsize_t d1, hsize_t d2)
 {
 	const hsize_t dims[] = {d0, d1, d2};
-	const hid_t space = H5Screate_simple(n_dims, dims, NULL), links = H5Pcreate(H5P_LINK_CREATE);
+	const hid_t space = H5Screate_simple(n_dims, dims, NULL),
+		    links = H5Pcreate(H5P_LINK_CREATE);
 	hid_t dataset;
 
 	H5Pset_create_intermediate_group(links, 1);
@@ -75,12 +78,13 @@ static void put_vector(hid_t file, const char *path, hid_t type, const void *dat
 static void write_file(const char *name, const struct content *c)
 {
 	const hid_t f32 = H5T_NATIVE_FLOAT, f64 = H5T_NATIVE_DOUBLE, i32 = H5T_NATIVE_INT32,
-		file = H5Fcreate(in_scratch(name), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+		    file = H5Fcreate(in_scratch(name), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
 
 	put(file, "/direction/v", f32, c->v, 3, 1, 2, 4);
 	put_vector(file, "/indirect_effect/cossim_ap/metric_patched", f64, c->metric, N_PROMPT);
 	put_vector(file, "/indirect_effect/cossim_ap/target", i32, c->target, N_PROMPT);
-	put(file, "/indirect_effect/cossim_ap/per_prompt", f32, c->effect, 2, N_PROMPT, N_EFFECT, 0);
+	put(file, "/indirect_effect/cossim_ap/per_prompt", f32, c->effect, 2, N_PROMPT, N_EFFECT,
+		0);
 	put(file, "/activations/blocks.0.hook_resid_post", f32, c->resid, 2, 2, 4, 0);
 	put_vector(file, "/activations/prompt", i32, c->target, 2);
 	put(file, "/gradients/blocks.0.hook_resid_post", f32, c->gradient, 2, 2, 4, 0);
@@ -112,8 +116,8 @@ static int compare(const char *arguments)
 #define EXPECT(status, arguments) \
 	do { \
 		const int found = compare(arguments); \
-		CHECK(found == (status), "%s: expected status %d, found %d: %s", arguments, status, found, \
-			out); \
+		CHECK(found == (status), "%s: expected status %d, found %d: %s", arguments, \
+			status, found, out); \
 	} while (0)
 
 /* The line of what is measured, in `out`. */
@@ -130,14 +134,16 @@ TEST(equal_files_are_inside_every_limit)
 {
 	static const char *const names[] = {"direction: worst 1 - cosine",
 		"metric: worst difference, of the largest", "effects per prompt: worst correlation",
-		"saved resid_post: worst 1 - cosine", "saved gradients: worst 1 - cosine of a layer",
-		"global features: least overlap", "refusal rates: worst difference",
-		"P(refusal): worst difference of means", "unedited replies: share of equal ones"};
+		"saved resid_post: worst 1 - cosine",
+		"saved gradients: worst 1 - cosine of a layer", "global features: least overlap",
+		"refusal rates: worst difference", "P(refusal): worst difference of means",
+		"unedited replies: share of equal ones"};
 	const struct content c = usual();
 
 	write_file("a.h5", &c);
 	EXPECT(0, "a.h5 a.h5");
-	CHECK(strstr(out, "exact (float32 products on both): a.h5, a.h5\n") == out, "found %s", out);
+	CHECK(strstr(out, "exact (float32 products on both): a.h5, a.h5\n") == out, "found %s",
+		out);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		CHECK(line_of(names[i])[0], "no line of %s: %s", names[i], out);
 	CHECK(!strstr(out, "OUTSIDE"), "found %s", out);
@@ -168,39 +174,39 @@ TEST(each_line_measures_its_own)
 
 	b.v[0][1][1] = 3; /* (4, 3, 0, 1) . (4, 0, 0, 1) = 17 of sqrt(17 26) */
 	expect_line(&b, "direction: worst 1 - cosine                                     0.191   "
-		"at most  1e-06   OUTSIDE\n");
+			"at most  1e-06   OUTSIDE\n");
 	b = usual();
 	b.metric[1] += 0.39; /* of 3.9 */
 	expect_line(&b, "metric: worst difference, of the largest                          0.1   "
-		"at most  0.0001   OUTSIDE\n");
+			"at most  0.0001   OUTSIDE\n");
 	b = usual();
 	b.effect[2][0] = 3; /* (1, 2, 3) . (3, 2, 3) = 16 of sqrt(14 22) */
 	expect_line(&b, "effects per prompt: worst correlation                           0.912   "
-		"at least 0.999   OUTSIDE\n");
+			"at least 0.999   OUTSIDE\n");
 	b = usual();
 	b.resid[1][3] = 4;
 	expect_line(&b, "saved resid_post: worst 1 - cosine                                0.4   "
-		"at most  1e-06   OUTSIDE\n");
+			"at most  1e-06   OUTSIDE\n");
 	b = usual();
 	b.gradient[0][0] = 2; /* (1, 2) . (2, 2) = 6 of sqrt(5 8) */
 	expect_line(&b, "saved gradients: worst 1 - cosine of a layer                   0.0513   "
-		"at most  1e-05   OUTSIDE\n");
+			"at most  1e-05   OUTSIDE\n");
 	b = usual();
 	b.feature[0] = b.feature[11] = b.feature[12] = 1000;
 	expect_line(&b, "global features: least overlap                                   0.85   "
-		"at least 0.9   OUTSIDE\n");
+			"at least 0.9   OUTSIDE\n");
 	b = usual();
 	b.refusal[0] = b.refusal[2] = 0;
 	expect_line(&b, "refusal rates: worst difference                                   0.1   "
-		"at most  0.05   OUTSIDE\n");
+			"at most  0.05   OUTSIDE\n");
 	b = usual();
 	b.p_refusal[3] = 0.6;
 	expect_line(&b, "P(refusal): worst difference of means                           0.005   "
-		"at most  0.001   OUTSIDE\n");
+			"at most  0.001   OUTSIDE\n");
 	b = usual();
 	b.ids[0]++, b.end[2]--; /* the ends move: two replies, and that of the id */
 	expect_line(&b, "unedited replies: share of equal ones                            0.85   "
-		"at least 0.95   OUTSIDE\n");
+			"at least 0.95   OUTSIDE\n");
 }
 
 TEST(what_rounding_may_turn_over_is_not_compared)
@@ -208,13 +214,13 @@ TEST(what_rounding_may_turn_over_is_not_compared)
 	const struct content a = usual();
 	struct content b = a;
 
-	b.metric[0] = 3;            /* ends in the refusal: zero in the first file */
+	b.metric[0] = 3; /* ends in the refusal: zero in the first file */
 	b.target[5]++;
-	b.metric[5] = -3;           /* another target, another metric */
+	b.metric[5] = -3; /* another target, another metric */
 	b.effect[5][0] = -8;
-	b.gradient[1][0] = -1e-9f;  /* of a token that hardly matters */
-	b.ids[1] = 77;              /* the random feature, and one reply of twenty */
-	b.seconds = 0;              /* and a local set's score */
+	b.gradient[1][0] = -1e-9f; /* of a token that hardly matters */
+	b.ids[1] = 77;             /* the random feature, and one reply of twenty */
+	b.seconds = 0;             /* and a local set's score */
 	write_file("a.h5", &a);
 	write_file("b.h5", &b);
 	EXPECT(0, "a.h5 b.h5");
@@ -257,7 +263,8 @@ TEST(the_same_is_every_bit_but_what_the_run_came_from)
 	EXPECT(0, "a.h5 b.h5");
 	EXPECT(1, "a.h5 b.h5 --same");
 	CHECK(strstr(out, "  direction/v differs at element 0 of 8\n"), "found %s", out);
-	CHECK(strstr(line_of("datasets that differ"), " 1   at most  0   OUTSIDE"), "found %s", out);
+	CHECK(strstr(line_of("datasets that differ"), " 1   at most  0   OUTSIDE"), "found %s",
+		out);
 	write_file("b.h5", &a);
 	file = H5Fopen(in_scratch("b.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
 	put_vector(file, "/provenance/more", H5T_NATIVE_INT32, a.ids, 1);
@@ -285,13 +292,18 @@ TEST(the_table_is_lines_of_json_too)
 	write_file("b.h5", &b);
 	EXPECT(1, "a.h5 b.h5 --rounded --json table.json");
 	REQUIRE_OK(file_read_text(in_scratch("table.json"), &text, &err), &err);
-	CHECK(strstr(text, "{\"comparison\": \"rounded\", \"name\": \"direction: worst 1 - cosine\", "
-		      "\"value\": 0, \"bound\": \"at most\", \"limit\": 0.0002, \"ok\": true}\n") == text,
+	CHECK(strstr(text,
+		      "{\"comparison\": \"rounded\", \"name\": \"direction: worst 1 - cosine\", "
+		      "\"value\": 0, \"bound\": \"at most\", \"limit\": 0.0002, \"ok\": true}\n") ==
+			text,
 		"found %s", text);
-	CHECK(strstr(text, "\"name\": \"metric: worst difference, of the largest\", \"value\": 0.1, "
-		      "\"bound\": \"at most\", \"limit\": 0.02, \"ok\": false}\n"), "found %s", text);
+	CHECK(strstr(text,
+		      "\"name\": \"metric: worst difference, of the largest\", \"value\": 0.1, "
+		      "\"bound\": \"at most\", \"limit\": 0.02, \"ok\": false}\n"),
+		"found %s", text);
 	CHECK(strstr(text, "\"name\": \"P(refusal): worst difference of means\", \"value\": null, "
-		      "\"bound\": \"at most\", \"limit\": 0.02, \"ok\": false}\n"), "found %s", text);
+			   "\"bound\": \"at most\", \"limit\": 0.02, \"ok\": false}\n"),
+		"found %s", text);
 	free(text);
 	EXPECT(5, "a.h5 a.h5 --json /nowhere/table.json");
 }
@@ -308,23 +320,28 @@ TEST(usage_and_files_that_do_not_fit_have_statuses_of_their_own)
 	EXPECT(2, "a.h5 a.h5 --roundde");
 	EXPECT(2, "a.h5 a.h5 --json");
 	EXPECT(3, "a.h5 none.h5");
-	CHECK(strstr(out, "none.h5: expected a result file (HDF5) that can be read"), "found %s", out);
+	CHECK(strstr(out, "none.h5: expected a result file (HDF5) that can be read"), "found %s",
+		out);
 	file = H5Fcreate(in_scratch("b.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
 	put(file, "/direction/v", H5T_NATIVE_FLOAT, a.v, 3, 1, 1, 4);
 	H5Fclose(file);
 	EXPECT(3, "a.h5 b.h5");
-	CHECK(strstr(out, "/direction/v: expected 3 dimensions of the same lengths in a.h5 and b.h5, "
-		      "found 8 and 4 values"), "found %s", out);
+	CHECK(strstr(out,
+		      "/direction/v: expected 3 dimensions of the same lengths in a.h5 and b.h5, "
+		      "found 8 and 4 values"),
+		"found %s", out);
 	file = H5Fcreate(in_scratch("b.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
 	put(file, "/direction/v", H5T_NATIVE_FLOAT, a.v, 3, 1, 2, 4);
 	H5Fclose(file);
 	EXPECT(3, "a.h5 b.h5");
-	CHECK(strstr(out, "b.h5: expected a dataset /indirect_effect/cossim_ap/metric_patched, found "
-		      "none"), "found %s", out);
+	CHECK(strstr(out,
+		      "b.h5: expected a dataset /indirect_effect/cossim_ap/metric_patched, found "
+		      "none"),
+		"found %s", out);
 	EXPECT(0, "b.h5 b.h5");
 	b.end[N_PROMPT - 1] = 1000;
 	write_file("b.h5", &b);
 	EXPECT(3, "a.h5 b.h5");
-	CHECK(strstr(out, "/generations/jailbreak/none/token_end: expected ascending ends"), "found %s",
-		out);
+	CHECK(strstr(out, "/generations/jailbreak/none/token_end: expected ascending ends"),
+		"found %s", out);
 }

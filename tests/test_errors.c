@@ -36,7 +36,7 @@ static const char *write_config(const char *model, const char *saes, const char 
 }
 
 static const char *const MODEL = "models/tiny-gemma2", *const SAES = "models/tiny-gemma2-scope",
-		  *const PROMPTS = "models/small-world/harmful_train.json";
+			 *const PROMPTS = "models/small-world/harmful_train.json";
 
 static void expect(int status, const char *message)
 {
@@ -58,8 +58,8 @@ static const char *with_folder(const char *format)
 	size_t n = 0;
 
 	for (; at; at = strstr(format, "%s")) {
-		n += (size_t)snprintf(text + n, sizeof text - n, "%.*s%s", (int)(at - format), format,
-			test_scratch_folder());
+		n += (size_t)snprintf(text + n, sizeof text - n, "%.*s%s", (int)(at - format),
+			format, test_scratch_folder());
 		format = at + 2;
 	}
 	snprintf(text + n, sizeof text - n, "%s", format);
@@ -99,30 +99,31 @@ TEST(every_fault_of_a_config_is_reported_in_one_run_with_file_and_line)
 		"b = { file = \"x\"; format = \"parquet\";\nwhere = [\"k=v\", \"kind\"]; }; };\n");
 	engine_run(&run, "%s/bad.cfg --set generate.prompts=zero --set refusal=1",
 		test_scratch_folder());
-	expect(2, with_folder(
-		"%s/bad.cfg:1: experiment: expected a list of direction, attribution, jailbreak, "
-		"induce, coherence, sweep_kstar, categories, conditional, suffix, jailbreaks, probe, "
-		"exact_patching, low_cosine, interactions, prune, feature_graph, sae_compare, judge, "
-		"found [\"direction\", \"atribution\"]\n"
-		"%s/bad.cfg:2: unknown key ouput; did you mean output?\n"
-		"%s/bad.cfg:3: model.path: expected a text, found 3\n"
-		"%s/bad.cfg:3: model.n_ctx: expected an integer from 0 to 1048576, found -4\n"
-		"%s/bad.cfg:5: sae.l0: expected a number from 0 to 1e+09, found \"many\"\n"
-		"%s/bad.cfg:7: direction.layer: expected an integer from -1 to 127, found 200\n"
-		"%s/bad.cfg:8: attribution.k_star: expected an integer from 1 to 1048576, found 2.5\n"
-		"%s/bad.cfg:8: unknown key attribution.methds; did you mean attribution.methods?\n"
-		"%s/bad.cfg:9: unknown key prompts.harmful_train.fil; did you mean file?\n"
-		"%s/bad.cfg:9: prompts.a: expected a group, { file = \"...\"; }\n"
-		"%s/bad.cfg:10: prompts.b.format: expected one of auto, json, jsonl, csv, tsv, text, "
-		"found \"parquet\"\n"
-		"--set generate.prompts=zero: generate.prompts: expected an integer from 1 to 65536, "
-		"found \"zero\"\n"
-		"--set refusal=1: unknown key refusal (see --help-config)\n"
-		"%s/bad.cfg: missing key output: the result file, HDF5; appears when the run is "
-		"complete\n"
-		"%s/bad.cfg:9: missing key prompts.harmful_train.file: a file of prompts: JSON, JSON "
-		"lines, CSV, TSV or plain lines\n"
-		"%s/bad.cfg:11: prompts.b.where: expected \"FIELD=VALUE\", found \"kind\"\n"));
+	expect(2,
+		with_folder(
+			"%s/bad.cfg:1: experiment: expected a list of direction, attribution, jailbreak, "
+			"induce, coherence, sweep_kstar, categories, conditional, suffix, jailbreaks, probe, "
+			"exact_patching, low_cosine, interactions, prune, feature_graph, sae_compare, judge, "
+			"found [\"direction\", \"atribution\"]\n"
+			"%s/bad.cfg:2: unknown key ouput; did you mean output?\n"
+			"%s/bad.cfg:3: model.path: expected a text, found 3\n"
+			"%s/bad.cfg:3: model.n_ctx: expected an integer from 0 to 1048576, found -4\n"
+			"%s/bad.cfg:5: sae.l0: expected a number from 0 to 1e+09, found \"many\"\n"
+			"%s/bad.cfg:7: direction.layer: expected an integer from -1 to 127, found 200\n"
+			"%s/bad.cfg:8: attribution.k_star: expected an integer from 1 to 1048576, found 2.5\n"
+			"%s/bad.cfg:8: unknown key attribution.methds; did you mean attribution.methods?\n"
+			"%s/bad.cfg:9: unknown key prompts.harmful_train.fil; did you mean file?\n"
+			"%s/bad.cfg:9: prompts.a: expected a group, { file = \"...\"; }\n"
+			"%s/bad.cfg:10: prompts.b.format: expected one of auto, json, jsonl, csv, tsv, text, "
+			"found \"parquet\"\n"
+			"--set generate.prompts=zero: generate.prompts: expected an integer from 1 to 65536, "
+			"found \"zero\"\n"
+			"--set refusal=1: unknown key refusal (see --help-config)\n"
+			"%s/bad.cfg: missing key output: the result file, HDF5; appears when the run is "
+			"complete\n"
+			"%s/bad.cfg:9: missing key prompts.harmful_train.file: a file of prompts: JSON, JSON "
+			"lines, CSV, TSV or plain lines\n"
+			"%s/bad.cfg:11: prompts.b.where: expected \"FIELD=VALUE\", found \"kind\"\n"));
 }
 
 TEST(a_config_with_a_syntax_error_names_the_line)
@@ -138,14 +139,16 @@ TEST(a_prompt_set_that_an_experiment_needs_is_asked_for_by_name)
 				 "model = { path = \"m\"; };\n"
 				 "jailbreak = { prompts = [\"mine\"]; };\n");
 	engine_run(&run, "%s/bad.cfg", test_scratch_folder());
-	expect(2, with_folder("%s/bad.cfg:4: jailbreak.prompts: there is no prompt set \"mine\"; add "
-			      "prompts.mine = { file = \"...\"; }\n"));
+	expect(2,
+		with_folder("%s/bad.cfg:4: jailbreak.prompts: there is no prompt set \"mine\"; add "
+			    "prompts.mine = { file = \"...\"; }\n"));
 }
 
 TEST(usage_errors_print_the_usage)
 {
 	engine_run(&run, "--no-such-option");
-	CHECK(run.status == 2 && strncmp(run.err, "unexpected argument \"--no-such-option\"", 38) == 0 &&
+	CHECK(run.status == 2 &&
+			strncmp(run.err, "unexpected argument \"--no-such-option\"", 38) == 0 &&
 			strstr(run.err, "usage: engine CONFIG"),
 		"%d: %s", run.status, run.err);
 	engine_run(&run, "%s", "");
@@ -190,13 +193,17 @@ TEST(a_tensor_of_the_wrong_shape_is_named_with_both_shapes)
 	const char *folder = copy_model();
 
 	/* A config that asks for one more feed-forward unit than the weights have. */
-	snprintf(path, sizeof path, "sed -i 's/\"intermediate_size\": [0-9]*/\"intermediate_size\": 7/' "
-				    "%s/config.json", folder);
+	snprintf(path, sizeof path,
+		"sed -i 's/\"intermediate_size\": [0-9]*/\"intermediate_size\": 7/' "
+		"%s/config.json",
+		folder);
 	CHECK(system(path) == 0, "sed failed");
 	write_config(folder, SAES, PROMPTS);
 	engine_run(&run, "%s/run.cfg", test_scratch_folder());
-	expect(3, with_folder("%s/model: tensor \"model.layers.0.mlp.gate_proj.weight\": expected shape "
-			      "[7, 128], found 2 dimensions, [384, 128]\n"));
+	expect(3,
+		with_folder(
+			"%s/model: tensor \"model.layers.0.mlp.gate_proj.weight\": expected shape "
+			"[7, 128], found 2 dimensions, [384, 128]\n"));
 }
 
 TEST(an_sae_of_another_width_is_refused)
@@ -204,15 +211,17 @@ TEST(an_sae_of_another_width_is_refused)
 	char folder[256], layer[1024];
 
 	snprintf(folder, sizeof folder, "%s/saes", test_scratch_folder());
-	snprintf(layer, sizeof layer, "mkdir -p %s/layer_0/width_1k/average_l0_9 && cp "
-				      "%s/tests/golden/npz/narrow_sae.npz "
-				      "%s/layer_0/width_1k/average_l0_9/params.npz",
+	snprintf(layer, sizeof layer,
+		"mkdir -p %s/layer_0/width_1k/average_l0_9 && cp "
+		"%s/tests/golden/npz/narrow_sae.npz "
+		"%s/layer_0/width_1k/average_l0_9/params.npz",
 		folder, test_source_root(), folder);
 	REQUIRE(system(layer) == 0, "cannot make %s", folder);
 	write_config(MODEL, folder, PROMPTS);
 	engine_run(&run, "%s/run.cfg", test_scratch_folder());
-	expect(3, with_folder("%s/saes/layer_0/width_1k/average_l0_9/params.npz: expected an SAE of "
-			      "width 128, the model's d_model, found 5\n"));
+	expect(3,
+		with_folder("%s/saes/layer_0/width_1k/average_l0_9/params.npz: expected an SAE of "
+			    "width 128, the model's d_model, found 5\n"));
 }
 
 TEST(a_missing_layer_of_saes_is_named_by_its_folder)
@@ -278,8 +287,9 @@ TEST(an_output_folder_that_cannot_be_written_stops_the_run_before_it_computes)
 TEST(an_unknown_device_one_that_is_not_built_in_and_one_that_is_not_there_are_told_apart)
 {
 #ifdef SAENGINE_CUDA /* as this machine lacks a driver, a new one, a device or so many of them */
-	static const char *const expected[] = {"no NVIDIA driver was found", "expected a driver for CUDA ",
-		"no CUDA device was found", "expected a number below "};
+	static const char *const expected[] = {"no NVIDIA driver was found",
+		"expected a driver for CUDA ", "no CUDA device was found",
+		"expected a number below "};
 #else
 	static const char *const expected[] = {"this build has no CUDA backend"};
 #endif
@@ -293,8 +303,8 @@ TEST(an_unknown_device_one_that_is_not_built_in_and_one_that_is_not_there_are_to
 	engine_run(&run, "%s/run.cfg --device cuda:4096", test_scratch_folder());
 	for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
 		known = known || strncmp(found, expected[i], strlen(expected[i])) == 0;
-	CHECK(run.status == 4 && strncmp(run.err, "device \"cuda:4096\": ", 20) == 0 && known, "%d: %s",
-		run.status, run.err);
+	CHECK(run.status == 4 && strncmp(run.err, "device \"cuda:4096\": ", 20) == 0 && known,
+		"%d: %s", run.status, run.err);
 }
 
 TEST(settings_that_do_not_fit_the_model_are_refused_with_the_bound)
@@ -309,74 +319,117 @@ TEST(settings_that_do_not_fit_the_model_are_refused_with_the_bound)
 	CHECK(run.status == 2 && strstr(run.err, "model.template: expected"), "%d: %s", run.status,
 		run.err);
 	engine_run(&run, "%s/run.cfg --set attribution.k_star=1000", test_scratch_folder());
-	expect(2, "attribution.k_star: expected at most 60, the number of candidates (the 10 nearest to "
+	expect(2,
+		"attribution.k_star: expected at most 60, the number of candidates (the 10 nearest to "
 		"the direction of each layer), found 1000\n");
 }
 
 TEST(experiments_say_what_their_inputs_lack_before_anything_is_computed)
 {
-	engine_run(&run, "configs/tiny_categories.cfg --set output=%s/out.h5 --set "
-			 "'categories.names=[\"fraud\", \"arson\"]'", test_scratch_folder());
-	expect(2, "categories.names: category \"arson\" has no prompts in prompts.categories; it has "
+	engine_run(&run,
+		"configs/tiny_categories.cfg --set output=%s/out.h5 --set "
+		"'categories.names=[\"fraud\", \"arson\"]'",
+		test_scratch_folder());
+	expect(2,
+		"categories.names: category \"arson\" has no prompts in prompts.categories; it has "
 		"illegal, violence, fraud, hate, weapon, adult, economic\n");
-	engine_run(&run, "configs/tiny_categories.cfg --set output=%s/out.h5 --set "
-			 "attribution.k_star=61", test_scratch_folder());
-	expect(2, "attribution.k_star: expected at most 60, the number of candidates (the 10 nearest to "
+	engine_run(&run,
+		"configs/tiny_categories.cfg --set output=%s/out.h5 --set "
+		"attribution.k_star=61",
+		test_scratch_folder());
+	expect(2,
+		"attribution.k_star: expected at most 60, the number of candidates (the 10 nearest to "
 		"the direction of each layer), found 61\n");
-	engine_run(&run, "configs/tiny_sweep_kstar.cfg --set output=%s/out.h5 --set "
-			 "sweep_kstar.k0=3", test_scratch_folder());
-	expect(2, "sweep_kstar.k_star: expected at most 18, the number of candidates with K0 = 3, found "
+	engine_run(&run,
+		"configs/tiny_sweep_kstar.cfg --set output=%s/out.h5 --set "
+		"sweep_kstar.k0=3",
+		test_scratch_folder());
+	expect(2,
+		"sweep_kstar.k_star: expected at most 18, the number of candidates with K0 = 3, found "
 		"40\n");
-	engine_run(&run, "configs/tiny_conditional.cfg --set output=%s/out.h5 --set "
-			 "'experiment=[\"direction\", \"conditional\"]'", test_scratch_folder());
-	expect(2, "experiment: conditional needs the features of refusal and of harm: \"categories\" "
+	engine_run(&run,
+		"configs/tiny_conditional.cfg --set output=%s/out.h5 --set "
+		"'experiment=[\"direction\", \"conditional\"]'",
+		test_scratch_folder());
+	expect(2,
+		"experiment: conditional needs the features of refusal and of harm: \"categories\" "
 		"before it, or a file that has them (from)\n");
-	engine_run(&run, "configs/tiny_gemma2_ap.cfg --set output=%s/out.h5 --set "
-			 "'experiment=[\"jailbreak\"]'", test_scratch_folder());
+	engine_run(&run,
+		"configs/tiny_gemma2_ap.cfg --set output=%s/out.h5 --set "
+		"'experiment=[\"jailbreak\"]'",
+		test_scratch_folder());
 	expect(2, "experiment: jailbreak needs \"direction\" before it, or a file to take it from "
-		"(from)\n");
-	engine_run(&run, "configs/tiny_suffix.cfg --set output=%s/out.h5 --set "
-			 "'prompts.suffixes.take=text'", test_scratch_folder());
-	expect(2, "prompts.suffixes.take: suffix needs prompts that grow word by word, \"words\", found "
+		  "(from)\n");
+	engine_run(&run,
+		"configs/tiny_suffix.cfg --set output=%s/out.h5 --set "
+		"'prompts.suffixes.take=text'",
+		test_scratch_folder());
+	expect(2,
+		"prompts.suffixes.take: suffix needs prompts that grow word by word, \"words\", found "
 		"\"text\"\n");
-	engine_run(&run, "configs/tiny_suffix.cfg --set output=%s/out.h5 --set "
-			 "'prompts.suffixes.suffix_field=\"\"'", test_scratch_folder());
-	expect(3, "prompts.suffixes: expected prompts with a base, found none in record 54; name the "
+	engine_run(&run,
+		"configs/tiny_suffix.cfg --set output=%s/out.h5 --set "
+		"'prompts.suffixes.suffix_field=\"\"'",
+		test_scratch_folder());
+	expect(3,
+		"prompts.suffixes: expected prompts with a base, found none in record 54; name the "
 		"field of the suffixes (suffix_field), or a file of pairs\n");
-	engine_run(&run, "configs/tiny_jailbreaks.cfg --set output=%s/out.h5 --set "
-			 "prompts.refused.limit=7", test_scratch_folder());
-	expect(2, "jailbreaks.plain: expected 340 prompts, one for each of jailbreaks.adversarial, found "
+	engine_run(&run,
+		"configs/tiny_jailbreaks.cfg --set output=%s/out.h5 --set "
+		"prompts.refused.limit=7",
+		test_scratch_folder());
+	expect(2,
+		"jailbreaks.plain: expected 340 prompts, one for each of jailbreaks.adversarial, found "
 		"247\n");
-	engine_run(&run, "configs/tiny_probe.cfg --set output=%s/out.h5 --set "
-			 "'probe.test_benign=[\"plain_benign\"]'", test_scratch_folder());
-	expect(2, "probe.test_benign: expected as many sets as probe.test_harmful, at least one, found 1 "
+	engine_run(&run,
+		"configs/tiny_probe.cfg --set output=%s/out.h5 --set "
+		"'probe.test_benign=[\"plain_benign\"]'",
+		test_scratch_folder());
+	expect(2,
+		"probe.test_benign: expected as many sets as probe.test_harmful, at least one, found 1 "
 		"and 4\n");
 }
 
 TEST(the_experiments_on_open_questions_refuse_what_they_cannot_use)
 {
-	engine_run(&run, "configs/tiny_low_cosine.cfg --set output=%s/out.h5 --set "
-			 "attribution.k_star=61", test_scratch_folder());
-	expect(2, "attribution.k_star: expected at most 60, the number of candidates (the 10 nearest to "
-		"the direction of each layer), found 61\n");
-	engine_run(&run, "configs/tiny_prune.cfg --set output=%s/out.h5 --set "
-			 "'experiment=[\"direction\", \"prune\"]'", test_scratch_folder());
-	expect(2, "experiment: prune needs the features of cossim_ap: \"attribution\" with that method "
-		"before it, or a file that has them (from)\n");
-	engine_run(&run, "configs/tiny_feature_graph.cfg --set output=%s/out.h5 --set "
-			 "feature_graph.method=actdiff", test_scratch_folder());
-	expect(2, "experiment: feature_graph needs the features of actdiff: \"attribution\" with that "
-		"method before it, or a file that has them (from)\n");
-	engine_run(&run, "configs/tiny_exact_patching.cfg --set output=%s/out.h5 --set "
-			 "exact_patching.steps=[1.0,2.5]", test_scratch_folder());
-	expect(2, "exact_patching.steps: expected integers, found 2.5\n");
-	engine_run(&run, "configs/tiny_sae_compare.cfg --set output=%s/out.h5 --set "
-			 "sae_compare.path=no/saes --set sae_compare.published=https://example.org/saes",
+	engine_run(&run,
+		"configs/tiny_low_cosine.cfg --set output=%s/out.h5 --set "
+		"attribution.k_star=61",
 		test_scratch_folder());
-	expect(3, "sae_compare.path: no folder \"no/saes\"; published at https://example.org/saes\n");
-	engine_run(&run, "configs/tiny_coherence.cfg --set output=%s/out.h5 --set "
-			 "coherence.questions=[\\\"harmless_test\\\"]", test_scratch_folder());
-	expect(2, "coherence.questions: expected questions with answers (an \"answer\", or choices and an "
+	expect(2,
+		"attribution.k_star: expected at most 60, the number of candidates (the 10 nearest to "
+		"the direction of each layer), found 61\n");
+	engine_run(&run,
+		"configs/tiny_prune.cfg --set output=%s/out.h5 --set "
+		"'experiment=[\"direction\", \"prune\"]'",
+		test_scratch_folder());
+	expect(2,
+		"experiment: prune needs the features of cossim_ap: \"attribution\" with that method "
+		"before it, or a file that has them (from)\n");
+	engine_run(&run,
+		"configs/tiny_feature_graph.cfg --set output=%s/out.h5 --set "
+		"feature_graph.method=actdiff",
+		test_scratch_folder());
+	expect(2,
+		"experiment: feature_graph needs the features of actdiff: \"attribution\" with that "
+		"method before it, or a file that has them (from)\n");
+	engine_run(&run,
+		"configs/tiny_exact_patching.cfg --set output=%s/out.h5 --set "
+		"exact_patching.steps=[1.0,2.5]",
+		test_scratch_folder());
+	expect(2, "exact_patching.steps: expected integers, found 2.5\n");
+	engine_run(&run,
+		"configs/tiny_sae_compare.cfg --set output=%s/out.h5 --set "
+		"sae_compare.path=no/saes --set sae_compare.published=https://example.org/saes",
+		test_scratch_folder());
+	expect(3,
+		"sae_compare.path: no folder \"no/saes\"; published at https://example.org/saes\n");
+	engine_run(&run,
+		"configs/tiny_coherence.cfg --set output=%s/out.h5 --set "
+		"coherence.questions=[\\\"harmless_test\\\"]",
+		test_scratch_folder());
+	expect(2,
+		"coherence.questions: expected questions with answers (an \"answer\", or choices and an "
 		"answerKey), found none in prompts.harmless_test for \"Tell me how to draft a large "
 		"email.\"\n");
 }
@@ -395,13 +448,15 @@ TEST(help_version_and_dry_run_succeed)
 	CHECK(strstr(run.out, "example    \"<bos><start_of_turn>user\\n"), "%s", run.out);
 	CHECK(strstr(run.out, "tokens  2 \"<bos>\" 4 \"<start_of_turn>\" "), "%s", run.out);
 	engine_run(&run, "%s/run.cfg --dry-run --set model.bos=double", test_scratch_folder());
-	CHECK(strstr(run.out, "tokens  2 \"<bos>\" 2 \"<bos>\" 4 \"<start_of_turn>\" "), "%s", run.out);
+	CHECK(strstr(run.out, "tokens  2 \"<bos>\" 2 \"<bos>\" 4 \"<start_of_turn>\" "), "%s",
+		run.out);
 }
 
 TEST(prefix_and_suffix_of_the_config_replace_the_template)
 {
 	write_config(MODEL, SAES, PROMPTS);
-	engine_run(&run, "%s/run.cfg --dry-run --set 'model.prefix=\"Q: \"' --set 'model.suffix=\"\\nA:\"'",
+	engine_run(&run,
+		"%s/run.cfg --dry-run --set 'model.prefix=\"Q: \"' --set 'model.suffix=\"\\nA:\"'",
 		test_scratch_folder());
 	CHECK(run.status == 0 && strstr(run.out, "template   custom;") &&
 			strstr(run.out, "example    \"Q: ") && strstr(run.out, "\\nA:\"\n") &&
@@ -419,15 +474,18 @@ TEST(a_run_that_does_not_fit_the_memory_says_so_before_it_reads_the_weights)
 
 	engine_run(&run, "%s --set memory_gb=0.001", write_config(MODEL, SAES, PROMPTS));
 	CHECK(run.status == 4, "exit status %d: %s", run.status, run.err);
-	CHECK(sscanf(run.err, "too little memory on cpu:%*[^:]: %lf MiB are needed (weights ", &needed) == 1 &&
-			strstr(run.err, "), 1.0 MiB are allowed by memory_gb; smaller batch.tokens, "
-					"generate.prompts and generate.max_new_tokens need less\n"),
+	CHECK(sscanf(run.err, "too little memory on cpu:%*[^:]: %lf MiB are needed (weights ",
+		      &needed) == 1 &&
+			strstr(run.err,
+				"), 1.0 MiB are allowed by memory_gb; smaller batch.tokens, "
+				"generate.prompts and generate.max_new_tokens need less\n"),
 		"%s", run.err);
 	CHECK(needed > 10 && needed < 200, "%g MiB are needed", needed);
 
 	/* Replies of a million tokens, against what there is. */
-	engine_run(&run, "configs/tiny_gemma2_ap.cfg --set output=%s/out.h5 --set model.n_ctx=1048576 "
-			 "--set generate.max_new_tokens=1000000 --set generate.prompts=512",
+	engine_run(&run,
+		"configs/tiny_gemma2_ap.cfg --set output=%s/out.h5 --set model.n_ctx=1048576 "
+		"--set generate.max_new_tokens=1000000 --set generate.prompts=512",
 		test_scratch_folder());
 	CHECK(run.status == 4 && run.out[0] == '\0', "exit status %d: %s%s", run.status, run.out,
 		run.err);

@@ -35,12 +35,13 @@ static const void *make_file(const char *header, size_t data_bytes, size_t *n)
 
 TEST(safetensors_gives_every_tensor_by_name_with_type_shape_and_bytes)
 {
-	const char header[] = "{\"__metadata__\":{\"format\":\"pt\"},"
-			      "\"b\":{\"dtype\":\"BF16\",\"shape\":[2,3],\"data_offsets\":[16,28]},"
-			      "\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},"
-			      "\"empty\":{\"dtype\":\"F32\",\"shape\":[0,7],\"data_offsets\":[28,28]},"
-			      "\"scalar\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[28,36]},"
-			      "\"odd\":{\"dtype\":\"F8_E4M3\",\"shape\":[3],\"data_offsets\":[36,39]}}  ";
+	const char header[] =
+		"{\"__metadata__\":{\"format\":\"pt\"},"
+		"\"b\":{\"dtype\":\"BF16\",\"shape\":[2,3],\"data_offsets\":[16,28]},"
+		"\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},"
+		"\"empty\":{\"dtype\":\"F32\",\"shape\":[0,7],\"data_offsets\":[28,28]},"
+		"\"scalar\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[28,36]},"
+		"\"odd\":{\"dtype\":\"F8_E4M3\",\"shape\":[3],\"data_offsets\":[36,39]}}  ";
 	struct safetensors *st;
 	const struct file_tensor *t;
 	struct err err;
@@ -89,8 +90,8 @@ TEST(each_fault_of_a_safetensors_file_has_its_own_message)
 			"x: tensor \"a\": expected non-negative integers in shape"},
 		{T("\"dtype\":\"F32\",\"shape\":[4.0],\"data_offsets\":[0,16]"), 16,
 			"x: tensor \"a\": expected non-negative integers in shape"},
-		{T("\"dtype\":\"F32\",\"shape\":[4611686018427387904,16],\"data_offsets\":[0,16]"), 16,
-			"x: tensor \"a\": its shape overflows"},
+		{T("\"dtype\":\"F32\",\"shape\":[4611686018427387904,16],\"data_offsets\":[0,16]"),
+			16, "x: tensor \"a\": its shape overflows"},
 		{T("\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0]"), 16,
 			"x: tensor \"a\": expected two integers as data_offsets"},
 		{T("\"dtype\":\"F32\",\"data_offsets\":[0,16]"), 16,
@@ -98,14 +99,15 @@ TEST(each_fault_of_a_safetensors_file_has_its_own_message)
 		{T("\"shape\":[4],\"data_offsets\":[0,16]"), 16,
 			"x: tensor \"a\": expected a string as dtype"},
 		{"{\"a\":3}", 0, "x: tensor \"a\": expected an object"},
-		{"{\"a\":{},\"a\":{}}", 0, "x:1:11: not valid JSON: duplicate object key near '\"a\"'"},
+		{"{\"a\":{},\"a\":{}}", 0,
+			"x:1:11: not valid JSON: duplicate object key near '\"a\"'"},
 		{"{\"__metadata__\":[]}", 0, "x: __metadata__: expected an object, found an array"},
 		{"{\"__metadata__\":{\"a\":1}}", 0,
 			"x: __metadata__: expected a string \"a\", found an integer"},
 		{T("\"dtype\":\"F32\\u0000\",\"shape\":[4],\"data_offsets\":[0,16]"), 16,
 			"x: tensor \"a\": expected a string as dtype"},
-		{T("\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,16]"), 16,
-			"x:1:49: not valid JSON: too big integer near '99999999999999999999'"},
+		{T("\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,16]"),
+			16, "x:1:49: not valid JSON: too big integer near '99999999999999999999'"},
 		{"{\"\xff\":{}}", 0, "x:1:2: not valid JSON: unable to decode byte 0xff near '\"'"},
 		{"{\"a\\u0000\":{}}", 0,
 			"x:1:10: not valid JSON: NUL byte in object key not supported near '\"a\\u0000\"'"},
@@ -113,8 +115,8 @@ TEST(each_fault_of_a_safetensors_file_has_its_own_message)
 		{"[]", 0, "x: expected a safetensors header beginning with '{'"},
 		{"{\"a\":", 0, "x:1:5: not valid JSON: unexpected token near end of file"},
 		{"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
-		 "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12,
-			"x: tensor \"b\": expected its data at offset 8, found 4"},
+		 "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
+			12, "x: tensor \"b\": expected its data at offset 8, found 4"},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -139,16 +141,19 @@ TEST(a_header_longer_than_its_file_and_a_git_lfs_pointer_are_told_apart)
 	static const unsigned char cut[] = {40, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
 
 	CHECK(safetensors_parse(&st, "x", huge, sizeof huge, &err) == ERR_INPUT &&
-			strcmp(err.text, "x: expected a safetensors header of at most 100000000 bytes, "
-					 "found a length of 18446744073709551615 (another format?)") == 0,
+			strcmp(err.text,
+				"x: expected a safetensors header of at most 100000000 bytes, "
+				"found a length of 18446744073709551615 (another format?)") == 0,
 		"%s", err.text);
 	CHECK(safetensors_parse(&st, "x", cut, sizeof cut, &err) == ERR_INPUT &&
-			strcmp(err.text, "x: expected a safetensors header of 40 bytes, found 2 (truncated "
-					 "download?)") == 0,
+			strcmp(err.text,
+				"x: expected a safetensors header of 40 bytes, found 2 (truncated "
+				"download?)") == 0,
 		"%s", err.text);
 	CHECK(safetensors_parse(&st, "x", huge, 3, &err) == ERR_INPUT &&
-			strcmp(err.text, "x: expected a safetensors header of 8 bytes and more, found a "
-					 "file of 3") == 0,
+			strcmp(err.text,
+				"x: expected a safetensors header of 8 bytes and more, found a "
+				"file of 3") == 0,
 		"%s", err.text);
 	CHECK(safetensors_parse(&st, "x", lfs, sizeof lfs - 1, &err) == ERR_INPUT &&
 			strstr(err.text, "git-lfs pointer"),
@@ -183,7 +188,8 @@ TEST(an_index_is_followed_to_its_shards_and_not_beyond_its_folder)
 			"expected the plain file name of a shard, found ..\\one.safetensors"},
 		{"{\"weight_map\":{\"a\":\"one.safetensors\\u0000x\"}}",
 			"expected the plain file name of a shard, found one.safetensors"},
-		{"{\"weight_map\":{\"a\":\"\"}}", "expected the plain file name of a shard, found "},
+		{"{\"weight_map\":{\"a\":\"\"}}",
+			"expected the plain file name of a shard, found "},
 		{"{\"weight_map\":{\"a\":\"one.safetensors\",\"a\":\"one.safetensors\"}}",
 			"duplicate object key"},
 		{"{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"ab.safetensors\"}}",
@@ -191,7 +197,8 @@ TEST(an_index_is_followed_to_its_shards_and_not_beyond_its_folder)
 		{"version https://git-lfs.github.com/spec/v1\n", "this is a git-lfs pointer"},
 		{"{\"weight_map\":{\"a\":\"pointer.safetensors\"}}",
 			"pointer.safetensors: this is a git-lfs pointer"},
-		{"{\"weight_map\":{\"a\":3}}", "expected the plain file name of a shard, found an integer"},
+		{"{\"weight_map\":{\"a\":3}}",
+			"expected the plain file name of a shard, found an integer"},
 		{"{\"weight_map\":{\"a\":\"two.safetensors\"}}", "No such file"},
 		{"{}", "expected an object \"weight_map\", found nothing"},
 	};
@@ -204,9 +211,11 @@ TEST(an_index_is_followed_to_its_shards_and_not_beyond_its_folder)
 	bytes = make_file(T("\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]"), 16, &n);
 	write_file(folder, "one.safetensors", bytes, n);
 	bytes = make_file("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-			  "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2, &n);
+			  "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+		2, &n);
 	write_file(folder, "ab.safetensors", bytes, n);
-	write_file(folder, "pointer.safetensors", "version https://git-lfs.github.com/spec/v1\n", 43);
+	write_file(folder, "pointer.safetensors", "version https://git-lfs.github.com/spec/v1\n",
+		43);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct safetensors_folder *f;
 		struct err err = {0};
@@ -216,8 +225,8 @@ TEST(an_index_is_followed_to_its_shards_and_not_beyond_its_folder)
 			strlen(cases[i].index));
 		rc = safetensors_folder_open(&f, folder, &err);
 		if (cases[i].message) {
-			CHECK(rc == ERR_INPUT && strstr(err.text, cases[i].message), "case %zu: \"%s\"",
-				i, err.text);
+			CHECK(rc == ERR_INPUT && strstr(err.text, cases[i].message),
+				"case %zu: \"%s\"", i, err.text);
 			continue;
 		}
 		REQUIRE(rc == 0, "%s", err.text);
@@ -234,17 +243,20 @@ TEST(a_folder_without_safetensors_says_what_is_there_instead)
 	char folder[256], expected[512];
 
 	snprintf(folder, sizeof folder, "%s/pickled", test_scratch_folder());
-	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT && 
+	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT &&
 			strstr(err.text, "no such folder"),
 		"%s", err.text);
 	mkdir(folder, 0777);
 	snprintf(expected, sizeof expected,
-		"%s: expected model.safetensors or model.safetensors.index.json, found neither", folder);
-	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT && strcmp(err.text, expected) == 0,
+		"%s: expected model.safetensors or model.safetensors.index.json, found neither",
+		folder);
+	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT &&
+			strcmp(err.text, expected) == 0,
 		"%s", err.text);
 	write_file(folder, "pytorch_model.bin", "PK", 2);
 	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT &&
-			strstr(err.text, "found pytorch_model.bin: pickled Python objects, which are not"),
+			strstr(err.text,
+				"found pytorch_model.bin: pickled Python objects, which are not"),
 		"%s", err.text);
 }
 
@@ -381,8 +393,8 @@ static void put_number(struct archive *a, uint64_t value, size_t bytes)
 /* What a test says of one member, in its directory entry. */
 struct entry {
 	const char *name;
-	size_t name_bytes; /* 0 = strlen(name) */
-	const char *header; /* .npy dictionary */
+	size_t name_bytes;             /* 0 = strlen(name) */
+	const char *header;            /* .npy dictionary */
 	size_t data, packed, unpacked; /* bytes of numbers behind it; 0 = as they are */
 	unsigned method, flags;
 	bool deflate, first_again; /* the directory points at the first member's bytes */
@@ -401,7 +413,9 @@ static size_t make_npy(unsigned char *to, const char *header, size_t data)
 
 static size_t deflate_bytes(const unsigned char *from, size_t n, unsigned char *to, size_t room)
 {
-	z_stream stream = {.next_in = (unsigned char *)from, .avail_in = (uInt)n, .next_out = to,
+	z_stream stream = {.next_in = (unsigned char *)from,
+		.avail_in = (uInt)n,
+		.next_out = to,
 		.avail_out = (uInt)room};
 
 	deflateInit2(&stream, 9, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
@@ -420,8 +434,9 @@ static void make_archive(struct archive *a, const struct entry *entries, size_t 
 		const struct entry *e = &entries[i];
 		const size_t name = e->name_bytes ? e->name_bytes : strlen(e->name);
 		const size_t unpacked = make_npy(npy, e->header, e->data);
-		const size_t bytes =
-			e->deflate ? deflate_bytes(npy, unpacked, packed, sizeof packed) : unpacked;
+		const size_t bytes = e->deflate
+					     ? deflate_bytes(npy, unpacked, packed, sizeof packed)
+					     : unpacked;
 		const uint32_t crc = (uint32_t)crc32(0, npy, (uInt)unpacked);
 		const size_t offset = e->first_again ? 0 : a->n;
 
@@ -474,7 +489,10 @@ TEST(each_fault_of_an_archive_has_its_own_message)
 			"x: array \"a\": expected little-endian numbers, found \">f4\""},
 		{{{.name = "a.npy", .header = NPY("[('b', '<f4')]", "(4,)"), .data = 16}}, 1,
 			"x: array \"a\": its .npy header is not readable"},
-		{{{.name = "a.npy", .header = NPY("'<f4'", "(4294967296, 4294967296)"), .data = 16}}, 1,
+		{{{.name = "a.npy",
+			 .header = NPY("'<f4'", "(4294967296, 4294967296)"),
+			 .data = 16}},
+			1,
 			"x: array \"a\": expected 18446744073709551615 bytes for its shape and type, found "
 			"16"},
 		{{{.name = "a.npy", .header = NPY("'<f4'", "(-4,)"), .data = 16}}, 1,
@@ -487,23 +505,30 @@ TEST(each_fault_of_an_archive_has_its_own_message)
 			"x: array \"a.npy\": expected a stored or deflated member, found ZIP method 12"},
 		{{{.name = "a.npy", .header = four, .data = 16, .flags = 1}}, 1,
 			"x: array \"a.npy\" is encrypted"},
-		{{{.name = "a.npy", .header = four, .data = 16, .packed = 9999, .unpacked = 9999}}, 1,
-			"x: array \"a.npy\": expected 9999 bytes, but the file ends before"},
+		{{{.name = "a.npy", .header = four, .data = 16, .packed = 9999, .unpacked = 9999}},
+			1, "x: array \"a.npy\": expected 9999 bytes, but the file ends before"},
 		{{{.name = "a.npy", .header = four, .data = 16, .unpacked = 9999}}, 1,
 			"x: array \"a.npy\": stored with 84 bytes but said to hold 9999"},
-		{{{.name = "a.npy", .header = four, .data = 16, .deflate = true, .packed = 20,
-			  .unpacked = 1 << 30}}, 1,
+		{{{.name = "a.npy",
+			 .header = four,
+			 .data = 16,
+			 .deflate = true,
+			 .packed = 20,
+			 .unpacked = 1 << 30}},
+			1,
 			"x: array \"a\": said to inflate from 20 to 1073741824 bytes, which is impossible"},
-		{{{.name = "a.npy", .header = four, .data = 4096, .deflate = true, .unpacked = 79}}, 1,
+		{{{.name = "a.npy", .header = four, .data = 4096, .deflate = true, .unpacked = 79}},
+			1,
 			"x: array \"a\": expected 79 bytes after inflation, found damage after 79"},
-		{{{.name = "a.npy", .header = four, .data = 16, .deflate = true, .unpacked = 100}}, 1,
-			"x: array \"a\": expected 100 bytes after inflation, found 84"},
+		{{{.name = "a.npy", .header = four, .data = 16, .deflate = true, .unpacked = 100}},
+			1, "x: array \"a\": expected 100 bytes after inflation, found 84"},
 		{{{.name = "a.npy", .header = four, .data = 16},
-			  {.name = "b.npy", .header = four, .data = 16, .first_again = true}}, 2,
+			 {.name = "b.npy", .header = four, .data = 16, .first_again = true}},
+			2,
 			"x: arrays \"a\" and \"b\" share bytes of the file; expected each its own"},
 		{{{.name = "a.npy", .header = four, .data = 16},
-			  {.name = "a.npy", .header = four, .data = 16}}, 2,
-			"x: array \"a\" occurs twice"},
+			 {.name = "a.npy", .header = four, .data = 16}},
+			2, "x: array \"a\" occurs twice"},
 		{{{.name = "../../a.sh", .header = four, .data = 16}}, 1,
 			"x: expected only .npy members, found \"../../a.sh\""},
 		{{{.name = "a.npy\0b", .name_bytes = 7, .header = four, .data = 16}}, 1,
@@ -567,7 +592,8 @@ TEST(a_pointer_a_page_and_an_empty_file_are_no_archives)
 		struct npz *npz;
 		struct err err;
 
-		CHECK(npz_parse(&npz, "x", cases[i].bytes, strlen(cases[i].bytes), &err) == ERR_INPUT &&
+		CHECK(npz_parse(&npz, "x", cases[i].bytes, strlen(cases[i].bytes), &err) ==
+					ERR_INPUT &&
 				strcmp(err.text, cases[i].message) == 0,
 			"case %zu: \"%s\"", i, err.text);
 	}

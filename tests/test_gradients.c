@@ -195,8 +195,8 @@ TEST(attention_backward_is_the_derivative_of_attention)
 	/* Two sequences of own length 4 and 3 behind a prefix of 2; the second has only its last
 	 * two rows as queries. */
 	const int32_t seq[] = {0, 0, 0, 0, 1, 1}, pos[] = {2, 3, 4, 5, 3, 4}, start[] = {0, 4};
-	const struct attention variants[] = {
-		{4, 2, 5, 0.7, 0, 0}, {2, 2, 5, 0.7, 2, 0}, {4, 1, 5, 1.1, 3, 3}};
+	const struct attention variants[] = {{4, 2, 5, 0.7, 0, 0}, {2, 2, 5, 0.7, 2, 0},
+		{4, 1, 5, 1.1, 3, 3}};
 
 	for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
 		struct problem p;

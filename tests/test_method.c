@@ -33,8 +33,13 @@ static int open_saes(struct golden *g, struct sae_set **saes)
 {
 	char path[600];
 	const bool gemma = strncmp(g->name, "gemma", 5) == 0;
-	const struct sae_options options = {.path = path, .format = "auto", .layer_folder = "",
-		.width = gemma ? "24" : "1x", .l0 = 7, .fold = "authors", .budget = 1 << 20};
+	const struct sae_options options = {.path = path,
+		.format = "auto",
+		.layer_folder = "",
+		.width = gemma ? "24" : "1x",
+		.l0 = 7,
+		.fold = "authors",
+		.budget = 1 << 20};
 
 	snprintf(path, sizeof path, "%s/saes", g->folder);
 	return sae_set_open(saes, g->dev, &options, g->model->arch.n_layer, g->model->arch.d_model,
@@ -66,7 +71,10 @@ static void check_features(struct golden *g, double tolerance)
 	const struct arch *a = &g->model->arch;
 	struct tensor resid[ARCH_MAX_LAYERS];
 	const struct tap tap = {.kind = TAP_RESID, .out = resid};
-	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .taps = &tap, .n_taps = 1};
+	const struct pass pass = {.batch = &g->batch,
+		.cache = &g->cache,
+		.taps = &tap,
+		.n_taps = 1};
 	struct sparse sparse = {.dev = g->dev};
 	struct host_csr f = {0};
 	struct sae_set *saes;
@@ -161,8 +169,11 @@ TEST(saes_beyond_the_budget_make_room_for_each_other)
 	struct golden g;
 	struct sae_set *saes;
 	char path[600];
-	struct sae_options options = {.path = path, .format = "gemma_scope", .layer_folder = "",
-		.width = "24", .l0 = 7};
+	struct sae_options options = {.path = path,
+		.format = "gemma_scope",
+		.layer_folder = "",
+		.width = "24",
+		.l0 = 7};
 
 	REQUIRE(golden_open(&g, "gemma2_b", NULL) == 0, "%s", g.err.text);
 	snprintf(path, sizeof path, "%s/saes", g.folder);
@@ -173,8 +184,8 @@ TEST(saes_beyond_the_budget_make_room_for_each_other)
 		const size_t before = device_allocated(g.dev);
 
 		REQUIRE(sae_set_load(saes, round % 4, &w, &g.err) == 0, "%s", g.err.text);
-		CHECK(round == 0 || device_allocated(g.dev) == before, "round %zu: %zu bytes, had %zu",
-			round, device_allocated(g.dev), before);
+		CHECK(round == 0 || device_allocated(g.dev) == before,
+			"round %zu: %zu bytes, had %zu", round, device_allocated(g.dev), before);
 	}
 	sae_set_close(saes);
 	golden_close(&g);
@@ -205,24 +216,30 @@ static size_t golden_steps(struct golden *g)
 static struct attribution_setup setup_of(struct golden *g, struct readout *readout,
 	struct sae_set *saes, const struct feature_set *candidates, enum ig_endpoint endpoint)
 {
-	return (struct attribution_setup){.model = g->model, .readout = readout, .saes = saes,
+	return (struct attribution_setup){.model = g->model,
+		.readout = readout,
+		.saes = saes,
 		.direction = golden_floats(g, "direction") + g->model->arch.d_model,
 		.candidates = candidates,
-		.options = {.steps = golden_steps(g), .rule = IG_RULE_LEFT, .endpoint = endpoint,
-			.refusal_token = 0, .target_token = -1},
+		.options = {.steps = golden_steps(g),
+			.rule = IG_RULE_LEFT,
+			.endpoint = endpoint,
+			.refusal_token = 0,
+			.target_token = -1},
 		.all_features = true};
 }
 
 /* Candidate effects of prompts 0.., as attribution_run left them, against the golden file. */
-static void check_candidates(struct golden *g, const struct attribution_result *r,
-	const char *kind, double tolerance)
+static void check_candidates(struct golden *g, const struct attribution_result *r, const char *kind,
+	double tolerance)
 {
 	const size_t n_layer = g->model->arch.n_layer;
 	float *layer = malloc(g->n_tokens * D_SAE * sizeof *layer);
 
 	for (size_t p = 0; p < r->n_prompts; p++)
-		CHECK(r->target[p] == golden_ints(g, "target")[p], "%s: prompt %zu: target %d, not %d",
-			g->name, p, r->target[p], golden_ints(g, "target")[p]);
+		CHECK(r->target[p] == golden_ints(g, "target")[p],
+			"%s: prompt %zu: target %d, not %d", g->name, p, r->target[p],
+			golden_ints(g, "target")[p]);
 	for (size_t l = 0; l < n_layer; l++) {
 		double d;
 
@@ -259,8 +276,8 @@ static void check_all_features(struct golden *g, struct attribution *a,
 				sparse[csr.indices[e]] = csr.values[e];
 			for (size_t i = 0; i < D_SAE; i++)
 				CHECK(fabsf(sparse[i] - dense[i]) <= 1e-5f * largest,
-					"%s: layer %zu, token %zu, feature %zu: %g, not %g", g->name, l,
-					t, i, (double)sparse[i], (double)dense[i]);
+					"%s: layer %zu, token %zu, feature %zu: %g, not %g",
+					g->name, l, t, i, (double)sparse[i], (double)dense[i]);
 		}
 	}
 	host_csr_free(&csr);
@@ -281,12 +298,12 @@ static void check_effects(struct golden *g, enum ig_endpoint endpoint, double to
 	setup = setup_of(g, &readout, saes, &candidates, endpoint);
 	for (size_t p = 0; p < g->n_prompts; p++)
 		prompts[p] = span_of(g, p, 0);
-	REQUIRE(attribution_create(&a, &setup,
-			(struct attribution_size){g->n_tokens, g->n_prompts}, &g->err) == 0,
+	REQUIRE(attribution_create(&a, &setup, (struct attribution_size){g->n_tokens, g->n_prompts},
+			&g->err) == 0,
 		"%s", g->err.text);
 	REQUIRE(attribution_run(a, prompts, g->n_prompts, &r, &g->err) == 0, "%s", g->err.text);
-	check_candidates(g, &r, endpoint == IG_ENDPOINT_ABLATED ? "effect_ablated" : "effect_released",
-		tolerance);
+	check_candidates(g, &r,
+		endpoint == IG_ENDPOINT_ABLATED ? "effect_ablated" : "effect_released", tolerance);
 	check_all_features(g, a, &r);
 	attribution_free(a);
 	readout_free(&readout);
@@ -321,7 +338,8 @@ TEST(a_shared_prefix_changes_no_effect_behind_it)
 		struct readout readout;
 		struct sae_set *saes;
 		struct attribution *a;
-		/* One prompt, whose golden effects are known, with its first tokens as the prefix. */
+		/* One prompt, whose golden effects are known, with its first tokens as the prefix.
+		 */
 		const size_t p = 4;
 		struct token_span prompt;
 		size_t n_layer;
@@ -341,7 +359,7 @@ TEST(a_shared_prefix_changes_no_effect_behind_it)
 			"%s", g.err.text);
 		for (size_t l = 0; l < n_layer; l++) {
 			const float *expected = golden_layer(&g, "effect_ablated", l) +
-				(g.first[p] + PREFIX) * D_SAE;
+						(g.first[p] + PREFIX) * D_SAE;
 			float layer[64 * D_SAE];
 			double d;
 
@@ -365,7 +383,10 @@ TEST(a_shared_prefix_changes_no_effect_behind_it)
 static double logits_difference(struct golden *g, const struct edit *edit, const float *expected)
 {
 	const struct arch *a = &g->model->arch;
-	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .edits = edit, .n_edits = 1};
+	const struct pass pass = {.batch = &g->batch,
+		.cache = &g->cache,
+		.edits = edit,
+		.n_edits = 1};
 	struct tensor logits = fixture_zeros(&g->f, g->n_prompts, a->n_vocab);
 	double worst = 0, scale = 0;
 
@@ -392,13 +413,14 @@ static void check_clamping(struct golden *g, double tolerance)
 	for (size_t l = 0; l < n_layer; l++)
 		for (int32_t id = 1; id <= 9; id += 4)
 			REQUIRE(feature_set_add(&set, (struct feature){(int32_t)l, id, 0, 0},
-					&g->err) == 0, "%s", g->err.text);
+					&g->err) == 0,
+				"%s", g->err.text);
 	for (size_t p = 0; p < MAX_PROMPTS; p++)
 		local[p] = set;
 	for (int as_local = 0; as_local <= 1; as_local++) {
 		for (int set_value = 0; set_value <= 1; set_value++) {
-			const struct clamp_value value =
-				set_value ? (struct clamp_value){0, 3} : (struct clamp_value){-2, 0};
+			const struct clamp_value value = set_value ? (struct clamp_value){0, 3}
+								   : (struct clamp_value){-2, 0};
 			struct edit edit = {.kind = EDIT_CLAMP, .layer_last = n_layer - 1};
 			struct clamp_plan *plan;
 			double d;
@@ -439,7 +461,8 @@ static void add_clamped(struct golden *g, struct feature_set *set, int32_t first
 {
 	for (size_t l = 0; l < g->model->arch.n_layer; l++)
 		for (int32_t id = first; id <= last; id += 4)
-			REQUIRE(feature_set_add(set, (struct feature){(int32_t)l, id, 0, 0}, &g->err) == 0,
+			REQUIRE(feature_set_add(set, (struct feature){(int32_t)l, id, 0, 0},
+					&g->err) == 0,
 				"%s", g->err.text);
 }
 
@@ -451,7 +474,10 @@ static void record_features(struct golden *g, struct sae_set *saes, const struct
 	struct sae_few few[ARCH_MAX_LAYERS];
 	struct tensor seen[ARCH_MAX_LAYERS];
 	const struct tap tap = {.kind = TAP_FEATURES_UNEDITED, .out = seen, .few = few};
-	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .taps = &tap, .n_taps = 1};
+	const struct pass pass = {.batch = &g->batch,
+		.cache = &g->cache,
+		.taps = &tap,
+		.n_taps = 1};
 
 	for (size_t l = 0; l < n_layer; l++) {
 		int32_t ids[3];
@@ -467,8 +493,8 @@ static void record_features(struct golden *g, struct sae_set *saes, const struct
 	for (size_t l = 0; l < n_layer; l++) {
 		for (size_t t = 0; t < g->n_tokens; t++)
 			for (size_t k = 0; k < per_layer; k++)
-				out[t * set->n + l * per_layer + k] =
-					(float)fixture_get(seen[l], t * per_layer + k);
+				out[t * set->n + l * per_layer + k] = (float)fixture_get(seen[l],
+					t * per_layer + k);
 		sae_few_free(&few[l]);
 	}
 }
@@ -487,8 +513,8 @@ static void check_retained(struct golden *g, struct sae_set *saes,
 	for (size_t p = 0; p < g->n_prompts; p++)
 		rows[p] = (struct retained_rows){(size_t)g->lengths[p],
 			values + (size_t)g->first[p] * retained->n};
-	REQUIRE(retain_plan_create(&plan, g->dev, saes, clamped, (struct clamp_value){0, 3}, retained,
-			&g->err) == 0 &&
+	REQUIRE(retain_plan_create(&plan, g->dev, saes, clamped, (struct clamp_value){0, 3},
+			retained, &g->err) == 0 &&
 			retain_plan_batch(plan, rows, g->n_prompts, 1, &edit.clamps, &g->err) == 0,
 		"%s", g->err.text);
 	d = logits_difference(g, &edit, golden_floats(g, expected));
@@ -538,7 +564,8 @@ TEST(top_k_gated_and_normed_saes_encode_attribute_and_clamp_as_the_published_hoo
 		for (int wide = 0; wide <= 1; wide++) {
 			struct golden g;
 
-			REQUIRE(golden_open(&g, golden_sae_models[i], wide ? &backend_ref_f64 : NULL) == 0,
+			REQUIRE(golden_open(&g, golden_sae_models[i],
+					wide ? &backend_ref_f64 : NULL) == 0,
 				"%s", g.err.text);
 			check_features(&g, wide ? 3e-6 : 1e-5);
 			check_effects(&g, IG_ENDPOINT_ABLATED, wide ? 3e-6 : 1e-4);
@@ -561,8 +588,14 @@ static int continue_prompts(struct golden *g, struct sae_set *saes, const struct
 	size_t ids[MAX_PROMPTS];
 	int32_t ended_by[MAX_PROMPTS];
 	const int32_t stop = 7;
-	struct generation request = {.prompts = spans, .n_prompts = n, .edits = &edit, .n_edits = 1,
-		.stop = &stop, .n_stop = 1, .tokens = tokens, .lengths = lengths,
+	struct generation request = {.prompts = spans,
+		.n_prompts = n,
+		.edits = &edit,
+		.n_edits = 1,
+		.stop = &stop,
+		.n_stop = 1,
+		.tokens = tokens,
+		.lengths = lengths,
 		.ended_by = ended_by};
 	struct generator *generator = NULL;
 	struct clamp_plan *plan = NULL;
@@ -600,8 +633,10 @@ static void check_replies(const char *name)
 	for (size_t p = 0; p < 5; p++) /* another set for each prompt, none for one */
 		for (int32_t k = 0; k < (int32_t)p; k++)
 			REQUIRE(feature_set_add(&sets[p],
-					(struct feature){k % 2, (int32_t)(5 * p + 3 * (size_t)k) % D_SAE,
-						0, 0}, &g.err) == 0, "%s", g.err.text);
+					(struct feature){k % 2,
+						(int32_t)(5 * p + 3 * (size_t)k) % D_SAE, 0, 0},
+					&g.err) == 0,
+				"%s", g.err.text);
 	g.err.code = 0;
 	REQUIRE(continue_prompts(&g, saes, sets, 0, 5, together, n_together) == 0, "%s",
 		g.err.text);
@@ -610,8 +645,8 @@ static void check_replies(const char *name)
 			g.err.text);
 		CHECK(n_alone == n_together[p] &&
 				memcmp(alone, together + p * 12, n_alone * sizeof *alone) == 0,
-			"%s: prompt %zu: %zu tokens alone, %zu in the batch, or other ones",
-			g.name, p, n_alone, n_together[p]);
+			"%s: prompt %zu: %zu tokens alone, %zu in the batch, or other ones", g.name,
+			p, n_alone, n_together[p]);
 	}
 	for (size_t p = 0; p < 5; p++)
 		free(sets[p].data);
@@ -660,11 +695,12 @@ TEST(a_probe_learns_what_separates_and_keeps_its_best_epoch)
 		y[i] = !y[i];
 	REQUIRE_OK(probe_train(&p, &train, &validation, &options, &err), &err);
 	REQUIRE_OK(probe_train(&once, &train, &validation,
-			   &(struct probe_options){0.01, 0.01, p.best_epoch}, &err), &err);
+			   &(struct probe_options){0.01, 0.01, p.best_epoch}, &err),
+		&err);
 	CHECK(p.best_epoch < 50, "%zu", p.best_epoch);
 	for (size_t j = 0; j <= M; j++)
-		CHECK(p.weight[j] == once.weight[j], "weight %zu: %g, at its epoch %g", j, p.weight[j],
-			once.weight[j]);
+		CHECK(p.weight[j] == once.weight[j], "weight %zu: %g, at its epoch %g", j,
+			p.weight[j], once.weight[j]);
 	probe_free(&p);
 	probe_free(&once);
 }
@@ -683,8 +719,9 @@ TEST(the_best_features_do_not_depend_on_the_order_in_which_they_are_offered)
 		for (size_t k = 0; k < 8; k++) {
 			const int32_t id = (int32_t)((k + rotation) % 8);
 
-			REQUIRE_OK(feature_set_offer(&set, 5, (struct feature){0, id, 0, scores[id]},
-					   &err), &err);
+			REQUIRE_OK(feature_set_offer(&set, 5,
+					   (struct feature){0, id, 0, scores[id]}, &err),
+				&err);
 		}
 		REQUIRE(set.n == 5, "%zu features", set.n);
 		for (size_t k = 0; k < 5; k++)
@@ -702,7 +739,8 @@ TEST(random_features_match_the_layers_of_the_set_they_control_and_avoid_it)
 	size_t per_layer[3] = {0};
 
 	for (int32_t k = 0; k < 6; k++)
-		REQUIRE_OK(feature_set_add(&like, (struct feature){k % 2 * 2, k, 0, 0}, &err), &err);
+		REQUIRE_OK(feature_set_add(&like, (struct feature){k % 2 * 2, k, 0, 0}, &err),
+			&err);
 	for (size_t i = 0; i < sizeof alive; i++)
 		alive[i] = i % 3 != 1;
 	REQUIRE_OK(feature_set_random(&set, &like, alive, 3, 50, 9, &err), &err);
@@ -712,11 +750,13 @@ TEST(random_features_match_the_layers_of_the_set_they_control_and_avoid_it)
 		const struct feature f = set.data[k];
 
 		per_layer[f.layer]++;
-		CHECK(alive[f.layer * 50 + f.id], "feature %d of layer %d never occurs", f.id, f.layer);
+		CHECK(alive[f.layer * 50 + f.id], "feature %d of layer %d never occurs", f.id,
+			f.layer);
 		CHECK(!feature_set_holds(&like, f.layer, f.id), "feature %d is in the set", f.id);
 		CHECK(f.id == again.data[k].id, "the same seed drew another feature");
 		for (size_t j = 0; j < k; j++)
-			CHECK(set.data[j].layer != f.layer || set.data[j].id != f.id, "drawn twice");
+			CHECK(set.data[j].layer != f.layer || set.data[j].id != f.id,
+				"drawn twice");
 	}
 	CHECK(per_layer[0] == 3 && per_layer[1] == 0 && per_layer[2] == 3, "layers %zu %zu %zu",
 		per_layer[0], per_layer[1], per_layer[2]);

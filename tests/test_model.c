@@ -25,8 +25,9 @@ static double worst_rows(struct tensor got, const size_t *row_of, const float *e
 	for (size_t i = 0; i < n; i++) {
 		for (size_t j = 0; j < cols; j++) {
 			const double e = expected[i * cols + j];
-			const double d = fabs(
-				fixture_get(got, (row_of ? row_of[i] : i) * cols + j) - e);
+			const double d = fabs(fixture_get(got,
+						      (row_of ? row_of[i] : i) * cols + j) -
+					      e);
 
 			scale = fmax(scale, fabs(e));
 			worst = isnan(d) ? INFINITY : fmax(worst, d);
@@ -62,7 +63,10 @@ static void check_against_transformers(struct golden *g, double forward_toleranc
 	const struct arch *a = &g->model->arch;
 	struct tensor resid[ARCH_MAX_LAYERS], grad[ARCH_MAX_LAYERS], dy, logits;
 	const struct tap tap = {.kind = TAP_RESID, .out = resid};
-	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .taps = &tap, .n_taps = 1};
+	const struct pass pass = {.batch = &g->batch,
+		.cache = &g->cache,
+		.taps = &tap,
+		.n_taps = 1};
 	size_t last[MAX_PROMPTS];
 
 	REQUIRE(pack_all(g, BATCH_OUT_LAST) == 0, "%s", g->err.text);
@@ -80,8 +84,8 @@ static void check_against_transformers(struct golden *g, double forward_toleranc
 	for (size_t l = 0; l + 1 < a->n_layer; l++) {
 		const double x = worst_rows(resid[l], NULL, golden_layer(g, "resid_post", l),
 			g->n_tokens, a->d_model);
-		const double d = worst_rows(grad[l], NULL, golden_layer(g, "grad", l),
-			g->n_tokens, a->d_model);
+		const double d = worst_rows(grad[l], NULL, golden_layer(g, "grad", l), g->n_tokens,
+			a->d_model);
 
 		CHECK(x <= forward_tolerance, "%s: resid_post.%zu differs by %.2g", g->name, l, x);
 		CHECK(d <= backward_tolerance, "%s: grad.%zu differs by %.2g", g->name, l, d);
@@ -104,12 +108,10 @@ static void check_against_transformers(struct golden *g, double forward_toleranc
 			logits, &g->err) == 0 &&
 			op_softcap(g->dev, a->final_softcap, logits, &g->err) == 0,
 		"%s", g->err.text);
-	CHECK(worst_rows(logits, last, golden_floats(g, "logits"),
-		      g->n_prompts, a->n_vocab) <= forward_tolerance,
+	CHECK(worst_rows(logits, last, golden_floats(g, "logits"), g->n_prompts, a->n_vocab) <=
+			forward_tolerance,
 		"%s: logits differ by %.2g", g->name,
-		worst_rows(logits, last,
-			golden_floats(g, "logits"), g->n_prompts,
-			a->n_vocab));
+		worst_rows(logits, last, golden_floats(g, "logits"), g->n_prompts, a->n_vocab));
 }
 
 TEST(logits_resid_post_and_gradients_of_the_cpu_agree_with_transformers)
@@ -145,7 +147,10 @@ static int run_full(struct golden *g, struct full *out)
 {
 	const struct arch *a = &g->model->arch;
 	const struct tap tap = {.kind = TAP_RESID, .out = out->resid};
-	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .taps = &tap, .n_taps = 1};
+	const struct pass pass = {.batch = &g->batch,
+		.cache = &g->cache,
+		.taps = &tap,
+		.n_taps = 1};
 
 	for (size_t l = 0; l < a->n_layer; l++)
 		out->resid[l] = fixture_zeros(&g->f, g->n_tokens, a->d_model);
@@ -179,7 +184,9 @@ TEST(a_prompt_alone_gives_what_it_gives_in_a_batch)
 		struct full full;
 		struct tensor resid[ARCH_MAX_LAYERS];
 		const struct tap tap = {.kind = TAP_RESID, .out = resid};
-		const struct pass pass = {.batch = &g.batch, .cache = &g.cache, .taps = &tap,
+		const struct pass pass = {.batch = &g.batch,
+			.cache = &g.cache,
+			.taps = &tap,
 			.n_taps = 1};
 
 		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
@@ -191,12 +198,13 @@ TEST(a_prompt_alone_gives_what_it_gives_in_a_batch)
 			batch_pack(&g.batch, g.tokens + g.first[p], n, BATCH_OUT_ALL, 0);
 			REQUIRE(batch_upload(&g.batch, &g.err) == 0, "%s", g.err.text);
 			for (size_t l = 0; l < g.model->arch.n_layer; l++)
-				resid[l] = tensor_rows(fixture_zeros(&g.f, n, g.model->arch.d_model),
+				resid[l] = tensor_rows(fixture_zeros(&g.f, n,
+							       g.model->arch.d_model),
 					0, n);
 			REQUIRE(forward(g.ws, &pass, &g.err) == 0, "%s", g.err.text);
 			for (size_t l = 0; l < g.model->arch.n_layer; l++) {
-				const double d =
-					worst_difference(resid[l], 0, full.resid[l], g.first[p], n);
+				const double d = worst_difference(resid[l], 0, full.resid[l],
+					g.first[p], n);
 
 				CHECK(d < 1e-5, "%s: prompt %zu, layer %zu: %.2g", g.name, p, l, d);
 			}
@@ -232,15 +240,16 @@ TEST(a_shared_prefix_run_once_gives_what_whole_prompts_give)
 			REQUIRE(batch_upload(&g.batch, &g.err) == 0, "%s", g.err.text);
 			if (split) {
 				REQUIRE(kv_cache_init(&prefix, g.model, PREFIX, &g.err) == 0 &&
-						prefix_run(g.ws, g.tokens + g.first[g.n_prompts - 1],
-							PREFIX, NULL, 0, NULL, 0, &prefix, &g.err) == 0,
+						prefix_run(g.ws,
+							g.tokens + g.first[g.n_prompts - 1], PREFIX,
+							NULL, 0, NULL, 0, &prefix, &g.err) == 0,
 					"%s", g.err.text);
 				pass.prefix = &prefix;
 			}
 			REQUIRE(forward(g.ws, &pass, &g.err) == 0, "%s", g.err.text);
 			*(split ? &shared : &whole) = fixture_zeros(&g.f, 2, g.model->arch.d_model);
-			REQUIRE(op_copy(g.dev, workspace_out(g.ws), split ? shared : whole, &g.err) ==
-					0,
+			REQUIRE(op_copy(g.dev, workspace_out(g.ws), split ? shared : whole,
+					&g.err) == 0,
 				"%s", g.err.text);
 		}
 		d = worst_difference(shared, 0, whole, 0, 2);
@@ -277,7 +286,8 @@ TEST(decoding_token_by_token_from_the_cache_gives_what_one_pass_gives)
 					g.first[a] + pos, 1);
 				CHECK(d < 1e-5, "%s: first, token %zu: %.2g", g.name, pos, d);
 			}
-			d = worst_difference(workspace_out(g.ws), both, full.y, g.first[b] + pos, 1);
+			d = worst_difference(workspace_out(g.ws), both, full.y, g.first[b] + pos,
+				1);
 			CHECK(d < 1e-5, "%s: second, token %zu: %.2g", g.name, pos, d);
 		}
 		golden_close(&g);
@@ -298,10 +308,11 @@ TEST(readouts_agree_with_the_logits_of_transformers)
 		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
 		V = g.model->arch.n_vocab;
 		logits = golden_floats(&g, "logits");
-		REQUIRE(pack_all(&g, BATCH_OUT_LAST) == 0 && forward(g.ws, &pass, &g.err) == 0, "%s",
-			g.err.text);
+		REQUIRE(pack_all(&g, BATCH_OUT_LAST) == 0 && forward(g.ws, &pass, &g.err) == 0,
+			"%s", g.err.text);
 		REQUIRE(readout_init(&r, g.model, &g.err) == 0, "%s", g.err.text);
-		REQUIRE(readout_argmax(&r, workspace_out(g.ws), best, &g.err) == 0, "%s", g.err.text);
+		REQUIRE(readout_argmax(&r, workspace_out(g.ws), best, &g.err) == 0, "%s",
+			g.err.text);
 		REQUIRE(readout_logprob(&r, workspace_out(g.ws), best, logprob, &g.err) == 0, "%s",
 			g.err.text);
 		REQUIRE(readout_kl(&r, workspace_out(g.ws), workspace_out(g.ws), kl, &g.err) == 0,
@@ -315,8 +326,9 @@ TEST(readouts_agree_with_the_logits_of_transformers)
 				top = z[t] > z[top] ? t : top;
 			for (size_t t = 0; t < V; t++)
 				sum += exp(z[t] - z[top]);
-			CHECK(best[p] == (int32_t)top, "%s: prompt %zu: expected token %zu, found %d",
-				g.name, p, top, best[p]);
+			CHECK(best[p] == (int32_t)top,
+				"%s: prompt %zu: expected token %zu, found %d", g.name, p, top,
+				best[p]);
 			CHECK(fabs(logprob[p] + log(sum)) < 1e-4, "%s: prompt %zu: %g, expected %g",
 				g.name, p, logprob[p], -log(sum));
 			CHECK(fabs(kl[p]) < 1e-6, "%s: KL of a distribution with itself is %g",
@@ -359,11 +371,15 @@ TEST(gradients_through_edits_agree_with_finite_differences)
 		}
 		struct edit edits[] = {
 			{.kind = EDIT_ABLATE, .layer_last = a->n_layer - 1, .vector = u},
-			{.kind = EDIT_MIX, .layer_last = a->n_layer - 1, .amount = 0.3,
+			{.kind = EDIT_MIX,
+				.layer_last = a->n_layer - 1,
+				.amount = 0.3,
 				.targets = target},
 			{.kind = EDIT_ADD, .vector = r, .amount = 0},
 		};
-		const struct pass pass = {.batch = &g.batch, .cache = &g.cache, .edits = edits,
+		const struct pass pass = {.batch = &g.batch,
+			.cache = &g.cache,
+			.edits = edits,
 			.n_edits = 3};
 		pair = fixture_ids(&g.f, g.pair, 2 * g.n_prompts);
 		logits = fixture_zeros(&g.f, g.n_prompts, 2);
@@ -375,7 +391,8 @@ TEST(gradients_through_edits_agree_with_finite_differences)
 				"%s", g.err.text);
 			m[side] = 0;
 			for (size_t p = 0; p < g.n_prompts; p++)
-				m[side] += fixture_get(logits, 2 * p) - fixture_get(logits, 2 * p + 1);
+				m[side] += fixture_get(logits, 2 * p) -
+					   fixture_get(logits, 2 * p + 1);
 		}
 		slope = (m[1] - m[0]) / (2 * h);
 		edits[2].amount = 0;
@@ -400,9 +417,14 @@ TEST(a_residual_stream_that_is_not_finite_is_named_by_layer_prompt_and_position)
 	REQUIRE(golden_open(&g, "llama_a", NULL) == 0, "%s", g.err.text);
 	v = fixture_vector(&g.f, g.model->arch.d_model, 1);
 	fixture_set(v, 3, INFINITY);
-	const struct edit edit = {.kind = EDIT_ADD, .layer_first = 1, .layer_last = 1, .vector = v,
+	const struct edit edit = {.kind = EDIT_ADD,
+		.layer_first = 1,
+		.layer_last = 1,
+		.vector = v,
 		.amount = 1};
-	const struct pass pass = {.batch = &g.batch, .cache = &g.cache, .edits = &edit,
+	const struct pass pass = {.batch = &g.batch,
+		.cache = &g.cache,
+		.edits = &edit,
 		.n_edits = 1};
 	batch_clear(&g.batch, 0);
 	batch_pack(&g.batch, g.tokens, 5, BATCH_OUT_LAST, 42);

@@ -28,8 +28,8 @@ static int linear_without_room(struct case_data *c)
 static int norm_with_bfloat16_weight(struct case_data *c)
 {
 	c->w.dtype = DTYPE_BF16;
-	return op_rmsnorm(c->f.dev, (struct norm){.eps = 1e-6}, c->x, c->w, c->y, (struct tensor){0},
-		&c->err);
+	return op_rmsnorm(c->f.dev, (struct norm){.eps = 1e-6}, c->x, c->w, c->y,
+		(struct tensor){0}, &c->err);
 }
 
 static int copy_to_nowhere(struct case_data *c)
@@ -59,8 +59,10 @@ static int attention_of_uneven_groups(struct case_data *c)
 
 static struct sae_weights five_features(const struct case_data *c)
 {
-	return (struct sae_weights){.W_enc_t = c->W, .W_dec = c->W,
-		.b_enc = {c->w.data, DTYPE_F32, 1, 5}, .threshold = {c->w.data, DTYPE_F32, 1, 5}};
+	return (struct sae_weights){.W_enc_t = c->W,
+		.W_dec = c->W,
+		.b_enc = {c->w.data, DTYPE_F32, 1, 5},
+		.threshold = {c->w.data, DTYPE_F32, 1, 5}};
 }
 
 static int sparse_rows_that_differ(struct case_data *c)
@@ -144,8 +146,8 @@ TEST(wrong_shapes_and_types_are_refused_in_words)
 		c.W = fixture_weight(&c.f, DTYPE_F32, 5, 8, 1);
 		c.w = fixture_vector(&c.f, 8, 1);
 		CHECK(cases[i].call(&c) == ERR_INTERNAL, "case %zu: code %d", i, c.err.code);
-		CHECK(strcmp(c.err.text, cases[i].text) == 0, "case %zu says\n  %s\nexpected\n  %s", i,
-			c.err.text, cases[i].text);
+		CHECK(strcmp(c.err.text, cases[i].text) == 0, "case %zu says\n  %s\nexpected\n  %s",
+			i, c.err.text, cases[i].text);
 		fixture_free(&c.f);
 	}
 	device_close(dev);

@@ -89,7 +89,7 @@ static void run_axpy(struct fixture *f, const int *p, struct outputs *out)
 	struct tensor z = fixture_zeros(f, (size_t)p[0], (size_t)p[1]);
 
 	out->rc = op_axpy(f->dev, -0.75, x, y, &out->err) || op_copy(f->dev, y, z, &out->err) ||
-		op_scale(f->dev, 3, x, &out->err);
+		  op_scale(f->dev, 3, x, &out->err);
 	emit(out, y);
 	emit(out, z);
 	emit(out, x);
@@ -115,7 +115,7 @@ static void run_rows(struct fixture *f, const int *p, struct outputs *out)
 	for (int i = 0; i < p[0]; i++)
 		spread[i] = 2 * (p[0] - 1 - i) + 1;
 	out->rc = op_scatter_rows(f->dev, x, spread, y, &out->err) ||
-		op_gather_rows(f->dev, y, any, z, &out->err);
+		  op_gather_rows(f->dev, y, any, z, &out->err);
 	emit(out, y);
 	emit(out, z);
 }
@@ -166,7 +166,7 @@ static void run_rmsnorm(struct fixture *f, const int *p, struct outputs *out)
 	struct tensor dy = fixture_activation(f, (size_t)p[0], (size_t)p[1], 1);
 
 	out->rc = op_rmsnorm(f->dev, norm, x, w, y, rstd, &out->err) ||
-		op_rmsnorm_backward(f->dev, norm, x, w, rstd, dy, dy, &out->err);
+		  op_rmsnorm_backward(f->dev, norm, x, w, rstd, dy, dy, &out->err);
 	emit(out, y);
 	emit(out, rstd);
 	emit(out, dy);
@@ -202,16 +202,16 @@ static void run_linear_shifted(struct fixture *f, const int *p, struct outputs *
 {
 	const size_t n = (size_t)p[0], in = (size_t)p[1], n_out = (size_t)p[2];
 	struct tensor x = tensor_rows(fixture_activation(f, n + 1, in, 1), 1, n);
-	struct tensor W = tensor_rows(
-		fixture_weight(f, (enum dtype)p[3], n_out + 1, in, 1), 1, n_out);
-	struct tensor bias = tensor_rows(
-		tensor_view(fixture_vector(f, n_out + 1, 1), n_out + 1, 1), 1, n_out);
+	struct tensor W = tensor_rows(fixture_weight(f, (enum dtype)p[3], n_out + 1, in, 1), 1,
+		n_out);
+	struct tensor bias = tensor_rows(tensor_view(fixture_vector(f, n_out + 1, 1), n_out + 1, 1),
+		1, n_out);
 	struct tensor y = tensor_rows(fixture_zeros(f, n + 1, n_out), 1, n);
 	struct tensor dy = tensor_rows(fixture_activation(f, n + 1, n_out, 1), 1, n);
 	struct tensor dx = tensor_rows(fixture_activation(f, n + 1, in, 1), 1, n);
 
 	out->rc = op_linear(f->dev, x, W, tensor_view(bias, 1, n_out), y, &out->err) ||
-		op_linear_backward(f->dev, dy, W, 1, dx, &out->err);
+		  op_linear_backward(f->dev, dy, W, 1, dx, &out->err);
 	emit(out, y);
 	emit(out, dx);
 }
@@ -280,8 +280,8 @@ static void run_attention(struct fixture *f, const int *p, struct outputs *out)
 	struct tensor dv = fixture_activation(f, s.keys.k.rows, kv_width, 1);
 
 	out->rc = op_attention(f->dev, &a, q, s.rows, &s.keys, o, lse, &out->err) ||
-		op_attention_backward(f->dev, &a, q, s.rows, &s.keys, o, lse, dout, dq, dk, dv,
-			&out->err);
+		  op_attention_backward(f->dev, &a, q, s.rows, &s.keys, o, lse, dout, dq, dk, dv,
+			  &out->err);
 	emit(out, o);
 	emit(out, lse);
 	emit(out, dq);
@@ -298,8 +298,8 @@ static void run_gated(struct fixture *f, const int *p, struct outputs *out)
 	struct tensor y = fixture_zeros(f, n, d);
 
 	out->rc = op_gated(f->dev, (enum activation)p[2], gate, up, y, &out->err) ||
-		op_gated_backward(f->dev, (enum activation)p[2], gate, up, dout, gate, up,
-			&out->err);
+		  op_gated_backward(f->dev, (enum activation)p[2], gate, up, dout, gate, up,
+			  &out->err);
 	emit(out, y);
 	emit(out, gate);
 	emit(out, up);
@@ -327,8 +327,8 @@ static void run_readings(struct fixture *f, const int *p, struct outputs *out)
 		fixture_set(a, 3, p[2] + 1);
 	}
 	out->rc = op_argmax(f->dev, a, best, &out->err) ||
-		op_token_logprob(f->dev, a, token, logprob, &out->err) ||
-		op_kl(f->dev, a, b, kl, &out->err);
+		  op_token_logprob(f->dev, a, token, logprob, &out->err) ||
+		  op_kl(f->dev, a, b, kl, &out->err);
 	emit_ids(out, best, n);
 	emit(out, logprob);
 	emit(out, kl);
@@ -344,7 +344,7 @@ static void run_selected_logits(struct fixture *f, const int *p, struct outputs 
 	struct tensor dy = fixture_activation(f, n, d, 1);
 
 	out->rc = op_selected_logits(f->dev, y, E, token, p[3], z, &out->err) ||
-		op_selected_logits_backward(f->dev, dz, z, E, token, p[3], dy, &out->err);
+		  op_selected_logits_backward(f->dev, dz, z, E, token, p[3], dy, &out->err);
 	emit(out, z);
 	emit(out, dy);
 }
@@ -385,9 +385,9 @@ static void round_all(struct tensor t)
 static struct sae_weights make_sae(struct fixture *f, size_t n_feature, size_t d, enum dtype dtype,
 	int kind)
 {
-	struct sae_weights sae = {.input = kind & KIND_SPHERE ? SAE_INPUT_SPHERE
-			: kind & KIND_STANDARDIZED ? SAE_INPUT_STANDARDIZED
-						   : SAE_INPUT_RAW};
+	struct sae_weights sae = {.input = kind & KIND_SPHERE         ? SAE_INPUT_SPHERE
+					   : kind & KIND_STANDARDIZED ? SAE_INPUT_STANDARDIZED
+								      : SAE_INPUT_RAW};
 
 	sae.W_enc_t = fixture_weight(f, dtype, n_feature, d, 1);
 	sae.W_dec = fixture_weight(f, dtype, n_feature, d, 1);
@@ -412,8 +412,8 @@ static struct sae_weights make_sae(struct fixture *f, size_t n_feature, size_t d
 		for (size_t i = 0; i < n_feature; i++)
 			fixture_set(sae.threshold, i, 0);
 	sae.top_k = kind & (KIND_TOP_K | KIND_WIDE_GROUPS) ? 5
-		: kind & KIND_GROUPS                       ? 2
-		: kind & KIND_ALL_POSITIVE                 ? n_feature + 3
+		    : kind & KIND_GROUPS                   ? 2
+		    : kind & KIND_ALL_POSITIVE             ? n_feature + 3
 							   : 0;
 	sae.group_width = kind & KIND_GROUPS ? 16 : kind & KIND_WIDE_GROUPS ? 75 : n_feature;
 	return sae;
@@ -438,8 +438,8 @@ static void run_sae(struct fixture *f, const int *p, struct outputs *out)
 {
 	const size_t n = (size_t)p[0], d = (size_t)p[1], n_feature = (size_t)p[2];
 	struct sae_weights sae = make_sae(f, n_feature, d, (enum dtype)p[3], p[4]);
-	const struct sae_weights plain = {sae.W_enc_t, sae.b_enc, sae.threshold, sae.gain, sae.shift,
-		sae.W_dec, sae.b_dec, sae.input, 0, 0};
+	const struct sae_weights plain = {sae.W_enc_t, sae.b_enc, sae.threshold, sae.gain,
+		sae.shift, sae.W_dec, sae.b_dec, sae.input, 0, 0};
 	struct tensor x = fixture_activation(f, n, d, 1), y = fixture_activation(f, n, d, 1);
 	struct tensor g = fixture_activation(f, n, d, 1), x_hat = fixture_zeros(f, n, d);
 	struct tensor dense = fixture_zeros(f, n, n_feature);
@@ -454,14 +454,14 @@ static void run_sae(struct fixture *f, const int *p, struct outputs *out)
 		round_all(y);
 	}
 	out->rc = op_sae_encode(f->dev, &sae, x, &a, &out->err) ||
-		op_sae_encode(f->dev, &sae, y, &b, &out->err) ||
-		op_sae_encode(f->dev, &sae, x, &short_one, &out->err) ||
-		op_sae_encode_selected(f->dev, &plain, x, dense, &out->err) ||
-		op_csr_select(f->dev, &a, ids, few, &out->err) ||
-		op_sae_scale(f->dev, sae.input, y, scale, &out->err) ||
-		op_sae_decode(f->dev, &sae, x, &a, x_hat, &out->err) ||
-		op_csr_difference(f->dev, &a, &b, &ie, &out->err) ||
-		op_row_cosine(f->dev, sae.W_dec, v, cosine, &out->err);
+		  op_sae_encode(f->dev, &sae, y, &b, &out->err) ||
+		  op_sae_encode(f->dev, &sae, x, &short_one, &out->err) ||
+		  op_sae_encode_selected(f->dev, &plain, x, dense, &out->err) ||
+		  op_csr_select(f->dev, &a, ids, few, &out->err) ||
+		  op_sae_scale(f->dev, sae.input, y, scale, &out->err) ||
+		  op_sae_decode(f->dev, &sae, x, &a, x_hat, &out->err) ||
+		  op_csr_difference(f->dev, &a, &b, &ie, &out->err) ||
+		  op_row_cosine(f->dev, sae.W_dec, v, cosine, &out->err);
 	emit_csr(out, &a);
 	emit_csr(out, &ie);
 	out->rc |= op_csr_attribute(f->dev, sae.W_dec, g, nothing(), &ie, &out->err);
@@ -552,7 +552,8 @@ static const struct op_row {
 	{"linear, no rows", run_linear, {0, 16, 8, BF16, 1}, 0},
 	{"linear_backward, no rows", run_linear_backward, {0, 16, 8, BF16, 1}, 0},
 	{"linear, wide enough for blocks", run_linear, {70, 600, 40, BF16, 1}, 4e-6},
-	{"linear_backward, wide enough for blocks", run_linear_backward, {70, 40, 600, BF16, 1}, 4e-6},
+	{"linear_backward, wide enough for blocks", run_linear_backward, {70, 40, 600, BF16, 1},
+		4e-6},
 	{"linear_backward, float16 in blocks", run_linear_backward, {5, 200, 130, F16, 0}, 4e-6},
 	{"linear_backward, few rows", run_linear_backward, {3, 40, 300, BF16, 0}, 4e-6},
 	{"linear_backward, adds", run_linear_backward, {35, 77, 45, F16, 1}, 4e-6},
@@ -565,8 +566,10 @@ static const struct op_row {
 	{"attention, one or two tokens", run_attention, {2, 1, 8, 0, 0, 6, 0, 0, 2}, 1e-5},
 	{"attention, softcap", run_attention, {4, 2, 24, 15, 0, 4, 0, 0, 20}, 1e-5},
 	{"attention, prefix", run_attention, {4, 2, 32, 0, 0, 5, 7, 0, 12}, 1e-5},
-	{"attention, prefix longer than a block", run_attention, {2, 1, 8, 0, 0, 2, 130, 0, 70}, 1e-5},
-	{"attention, window inside the prefix", run_attention, {4, 2, 16, 20, 5, 3, 9, 0, 14}, 1e-5},
+	{"attention, prefix longer than a block", run_attention, {2, 1, 8, 0, 0, 2, 130, 0, 70},
+		1e-5},
+	{"attention, window inside the prefix", run_attention, {4, 2, 16, 20, 5, 3, 9, 0, 14},
+		1e-5},
 	{"attention, window over blocks", run_attention, {2, 2, 8, 0, 70, 2, 3, 0, 200}, 1e-5},
 	{"attention, one query each", run_attention, {8, 2, 32, 50, 0, 6, 4, 1, 90}, 1e-5},
 	{"attention, two queries, window", run_attention, {6, 3, 20, 0, 8, 5, 6, 2, 40}, 1e-5},
@@ -574,12 +577,16 @@ static const struct op_row {
 	{"attention, group wider than a tile", run_attention, {80, 1, 16, 0, 0, 2, 3, 0, 6}, 1e-5},
 	{"attention, window of two", run_attention, {2, 2, 16, 0, 2, 3, 4, 0, 20}, 1e-5},
 	{"attention, many short sequences", run_attention, {2, 1, 64, 0, 0, 40, 2, 0, 5}, 1e-5},
-	{"attention, tensor tiles and window", run_attention, {2, 1, 16, 300, 33, 2, 70, 0, 180}, 1e-5},
-	{"attention, prefix of several steps", run_attention, {2, 1, 32, 300, 140, 3, 130, 0, 90}, 1e-5},
+	{"attention, tensor tiles and window", run_attention, {2, 1, 16, 300, 33, 2, 70, 0, 180},
+		1e-5},
+	{"attention, prefix of several steps", run_attention, {2, 1, 32, 300, 140, 3, 130, 0, 90},
+		1e-5},
 	{"attention, head of 128", run_attention, {2, 1, 128, 0, 0, 2, 9, 0, 80}, 1e-5},
 	{"attention, head of 9 over tiles", run_attention, {4, 2, 9, 0, 0, 2, 0, 0, 40}, 1e-5},
-	{"attention, long keys, one query each", run_attention, {4, 1, 64, 0, 0, 2, 300, 1, 300}, 1e-5},
-	{"attention, 9 heads a key, one query", run_attention, {9, 1, 128, 20, 40, 3, 8, 1, 120}, 1e-5},
+	{"attention, long keys, one query each", run_attention, {4, 1, 64, 0, 0, 2, 300, 1, 300},
+		1e-5},
+	{"attention, 9 heads a key, one query", run_attention, {9, 1, 128, 20, 40, 3, 8, 1, 120},
+		1e-5},
 	{"attention, head of 320, one query", run_attention, {4, 1, 320, 0, 0, 2, 3, 1, 20}, 1e-5},
 	{"attention, no rows", run_attention, {2, 1, 16, 0, 0, 0, 3, 0, 4}, 0},
 	{"attention, wide head", run_attention, {2, 1, 256, 500, 0, 2, 5, 0, 30}, 1e-5},
@@ -614,7 +621,8 @@ static const struct op_row {
 	{"sae, gated groups, few rows of bfloat16", run_sae,
 		{5, 40, 203, BF16, KIND_GATED + KIND_GROUPS}, 1e-5},
 	{"sae, top k of many", run_sae, {2, 8, 9000, F32, KIND_TOP_K}, 1e-5},
-	{"sae, standardized, some rows at a time", run_sae, {70, 24, 600, F32, KIND_STANDARDIZED}, 1e-5},
+	{"sae, standardized, some rows at a time", run_sae, {70, 24, 600, F32, KIND_STANDARDIZED},
+		1e-5},
 	{"sae, gated", run_sae, {9, 32, 150, F32, KIND_GATED}, 1e-5},
 	{"sae, gated, bfloat16", run_sae, {37, 45, 391, BF16, KIND_GATED}, 1e-5},
 	{"sae, top k", run_sae, {37, 45, 391, F32, KIND_TOP_K}, 1e-5},
@@ -629,7 +637,8 @@ static const struct op_row {
 		{9, 40, 150, F32, KIND_GATED + KIND_TOP_K + KIND_SPHERE}, 1e-5},
 	{"sae, on the sphere", run_sae, {37, 45, 391, BF16, KIND_SPHERE}, 1e-5},
 	{"sae, standardized", run_sae, {37, 64, 391, F32, KIND_STANDARDIZED}, 1e-5},
-	{"sae, standardized top k", run_sae, {300, 45, 140, F32, KIND_STANDARDIZED + KIND_TOP_K}, 1e-5},
+	{"sae, standardized top k", run_sae, {300, 45, 140, F32, KIND_STANDARDIZED + KIND_TOP_K},
+		1e-5},
 	{"clamp, shared list", run_clamp, {9, 37, 12, 1, 5, F32}, 1e-5},
 	{"clamp, list per prompt", run_clamp, {40, 64, 30, 8, 6, BF16}, 1e-5},
 	{"clamp, empty lists", run_clamp, {4, 16, 3, 2, 0, F32}, 0},
@@ -655,8 +664,8 @@ static void run_case(size_t i, bool coarse, struct device *dev, struct outputs *
 	fixture_free(&f);
 }
 
-static void compare_group(size_t i, const char *name, double tolerance,
-	const struct outputs *got, const struct outputs *expected, size_t from, size_t to)
+static void compare_group(size_t i, const char *name, double tolerance, const struct outputs *got,
+	const struct outputs *expected, size_t from, size_t to)
 {
 	double scale = 0, worst = 0;
 	size_t where = from;
@@ -824,8 +833,7 @@ __attribute__((constructor)) static void register_cases(void)
 			"op agrees with float64: %s", cases[i].name);
 }
 
-static void check_equal(size_t i, const char *how, const struct outputs *a,
-	const struct outputs *b)
+static void check_equal(size_t i, const char *how, const struct outputs *a, const struct outputs *b)
 {
 	REQUIRE(a->rc == 0 && b->rc == 0 && a->n == b->n, "%s fails %s", cases[i].name, how);
 	for (size_t j = 0; j < a->n; j++)
@@ -1011,7 +1019,7 @@ TEST(a_product_of_small_integers_is_exact)
 
 				for (size_t k = 0; k < 50; k++)
 					expected += ((int)((i * 50 + k) % 5) - 2) *
-						((int)((j * 50 + k) % 9) - 4);
+						    ((int)((j * 50 + k) % 9) - 4);
 				CHECK(fixture_get(y, i * 7 + j) == expected,
 					"[%zu, %zu]: expected %d, found %g", i, j, expected,
 					fixture_get(y, i * 7 + j));
@@ -1041,8 +1049,9 @@ TEST(clamping_features_by_scale_one_leaves_the_residual_bit_for_bit)
 	x = fixture_activation(&f, 8, 32, 3);
 	for (size_t i = 0; i < 8 * 32; i++)
 		before[i] = fixture_get(x, i);
-	REQUIRE_OK(op_clamp_features(dev, &few, &lists, (struct rows){8, fixture_ids(&f, seq, 8), NULL},
-			   nothing(), x, &err), &err);
+	REQUIRE_OK(op_clamp_features(dev, &few, &lists,
+			   (struct rows){8, fixture_ids(&f, seq, 8), NULL}, nothing(), x, &err),
+		&err);
 	for (size_t i = 0; i < 8 * 32; i++)
 		CHECK(before[i] == fixture_get(x, i), "element %zu changed", i);
 	fixture_free(&f);
@@ -1075,7 +1084,9 @@ static void check_planted(struct device *dev, int rule)
 {
 	struct fixture f;
 	struct err err;
-	struct sae_weights sae = {.top_k = rule == 0 ? 0 : rule == 1 ? 3 : 1,
+	struct sae_weights sae = {.top_k = rule == 0   ? 0
+					   : rule == 1 ? 3
+						       : 1,
 		.group_width = rule == 2 ? 8 : PLANTED};
 	struct tensor x;
 	struct csr out;
@@ -1102,13 +1113,15 @@ static void check_planted(struct device *dev, int rule)
 		for (; *kept >= 0; kept++, e++) {
 			REQUIRE(e < out.indptr[r + 1], "%s: rule %d, row %zu lacks feature %d",
 				device_description(dev), rule, r, *kept);
-			CHECK(out.indices[e] == *kept, "%s: rule %d, row %zu: %d is on, expected %d",
+			CHECK(out.indices[e] == *kept,
+				"%s: rule %d, row %zu: %d is on, expected %d",
 				device_description(dev), rule, r, out.indices[e], *kept);
 			CHECK(fixture_get(out.values, (size_t)e) ==
 					fixture_get(x, r * PLANTED + (size_t)*kept),
 				"value of feature %d", *kept);
 		}
-		CHECK(e == out.indptr[r + 1], "%s: rule %d, row %zu has more features than expected",
+		CHECK(e == out.indptr[r + 1],
+			"%s: rule %d, row %zu has more features than expected",
 			device_description(dev), rule, r);
 	}
 	fixture_free(&f);

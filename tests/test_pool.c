@@ -43,8 +43,8 @@ TEST(every_item_of_twenty_thousand_loops_runs_exactly_once)
 
 		pool_run(pool, n, chunk, count_items, c);
 		for (size_t i = 0; i < n; i++) {
-			REQUIRE(c->done[i] == 1, "loop %d: item %zu of %zu ran %d times", loop, i, n,
-				c->done[i]);
+			REQUIRE(c->done[i] == 1, "loop %d: item %zu of %zu ran %d times", loop, i,
+				n, c->done[i]);
 			c->done[i] = 0;
 		}
 	}

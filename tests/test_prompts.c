@@ -39,22 +39,28 @@ TEST(every_published_layout_is_recognised_by_extension_and_field_names)
 	static const struct {
 		const char *name, *content, *texts;
 	} cases[] = {
-		{"p.json", "[{\"instruction\":\"a\",\"category\":null},{\"instruction\":\"b\"}]", "a|b"},
+		{"p.json", "[{\"instruction\":\"a\",\"category\":null},{\"instruction\":\"b\"}]",
+			"a|b"},
 		{"p.json", "[\"a\", \"b\\nc\"]", "a|b\nc"},
 		{"p.json", "\xef\xbb\xbf[\"a\"]", "a"},
 		{"p.json", "{\"Question\":\"a\"}\r\n\r\n{\"Question\":\"b\"}\r\n", "a|b"},
 		{"P.JSONL", "{\"question\":\"a\",\"answer\":\"1\"}\n\n{\"text\":\"b\"}", "a|b"},
 		{"p.ndjson", "\"x\"", NULL},
-		{"p.json", "[{\"instruction\":\"a\",\"input\":\"\",\"output\":\"o\"},"
-			   "{\"instruction\":\"b\",\"input\":\"of this\",\"output\":\"o\"}]", "a"},
+		{"p.json",
+			"[{\"instruction\":\"a\",\"input\":\"\",\"output\":\"o\"},"
+			"{\"instruction\":\"b\",\"input\":\"of this\",\"output\":\"o\"}]",
+			"a"},
 		{"p.csv", "goal,target\nmake it,\"Sure, here\"\nand it,Sure\n", "make it|and it"},
 		{"p.csv", ",Goal,Target,Behavior,Category,Source\n0,a b,t,title,c,s\n", "a b"},
-		{"p.csv", "Behavior,FunctionalCategory,ContextString\r\n\"a \"\"b\"\", c\",standard,"
-			  "\"one\r\n\r\n\"\"two\"\"\"\r\nd,contextual,\r\n", "a \"b\", c|d"},
+		{"p.csv",
+			"Behavior,FunctionalCategory,ContextString\r\n\"a \"\"b\"\", c\",standard,"
+			"\"one\r\n\r\n\"\"two\"\"\"\r\nd,contextual,\r\n",
+			"a \"b\", c|d"},
 		{"p.csv", "category,source,forbidden_prompt\nx,DAN,\"a\nb\"", "a\nb"},
 		{"p.csv", "prompt\na \"quoted\" word\n", "a \"quoted\" word"},
-		{"p.tsv", "vanilla\tadversarial\tcompletion\tdata_type\n"
-			  "v\t\tc\tvanilla_harmful\nw\t\"a\tb\n\"\"c\"\"\"\t\tadversarial_harmful\n",
+		{"p.tsv",
+			"vanilla\tadversarial\tcompletion\tdata_type\n"
+			"v\t\tc\tvanilla_harmful\nw\t\"a\tb\n\"\"c\"\"\"\t\tadversarial_harmful\n",
 			"v|a\tb\n\"c\""},
 		{"p.txt", "one, \"two\"\n\n three\r\nfour", "one, \"two\"| three|four"},
 	};
@@ -83,9 +89,10 @@ TEST(the_format_setting_overrides_the_extension)
 		&err);
 	CHECK(strcmp(texts, "a,b|c") == 0, "%s", texts);
 	CHECK(texts_of("p.dat", "a", ALL, texts, sizeof texts, &err) == ERR_CONFIG &&
-			strcmp(err.text, "p.dat: expected a name that ends in .json, .jsonl, .csv, .tsv or "
-					 ".txt, or one of json, jsonl, csv, tsv, text as format, found "
-					 "auto") == 0,
+			strcmp(err.text,
+				"p.dat: expected a name that ends in .json, .jsonl, .csv, .tsv or "
+				".txt, or one of json, jsonl, csv, tsv, text as format, found "
+				"auto") == 0,
 		"%s", err.text);
 }
 
@@ -96,7 +103,8 @@ TEST(the_fields_of_prompt_and_category_can_be_named)
 	struct err err;
 
 	REQUIRE_OK(prompt_set_parse(&set, "p.csv", table, sizeof table - 1,
-			   &(struct prompt_selection){.text_field = "ask", .category_field = "topic"},
+			   &(struct prompt_selection){.text_field = "ask",
+				   .category_field = "topic"},
 			   &err),
 		&err);
 	CHECK(set.n == 2 && strcmp(set.items[1].text, "c") == 0 &&
@@ -120,7 +128,8 @@ TEST(suffixes_are_a_prompt_each_and_keep_their_base)
 		struct prompt_set set;
 		struct err err;
 
-		REQUIRE_OK(prompt_set_parse(&set, f ? "p.json" : "p.csv", files[f], strlen(files[f]),
+		REQUIRE_OK(prompt_set_parse(&set, f ? "p.json" : "p.csv", files[f],
+				   strlen(files[f]),
 				   &(struct prompt_selection){.suffix_field = "response"}, &err),
 			&err);
 		REQUIRE(set.n == 4, "%zu prompts", set.n);
@@ -132,7 +141,8 @@ TEST(suffixes_are_a_prompt_each_and_keep_their_base)
 			CHECK(strncmp(p->text, p->base, strlen(p->base)) == 0 &&
 					strcmp(p->text + strlen(p->base) + 1, p->suffix) == 0,
 				"\"%s\" is not \"%s\" + \"%s\"", p->text, p->base, p->suffix);
-			CHECK(p->record == (i < 3 ? 0 : 2), "prompt %zu of record %zu", i, p->record);
+			CHECK(p->record == (i < 3 ? 0 : 2), "prompt %zu of record %zu", i,
+				p->record);
 		}
 		prompt_set_free(&set);
 	}
@@ -150,7 +160,8 @@ TEST(a_set_is_taken_as_its_bases_or_word_by_word)
 	struct prompt_set set;
 	struct err err;
 
-	REQUIRE_OK(prompt_set_parse(&set, "p.csv", table, sizeof table - 1, &selection, &err), &err);
+	REQUIRE_OK(prompt_set_parse(&set, "p.csv", table, sizeof table - 1, &selection, &err),
+		&err);
 	REQUIRE_OK(prompt_set_take(&set, PROMPT_TAKE_TEXT, &err), &err);
 	CHECK(set.n == 2 && strcmp(set.items[0].text, "Do it. a  bc") == 0, "%zu", set.n);
 	REQUIRE_OK(prompt_set_take(&set, PROMPT_TAKE_WORDS, &err), &err);
@@ -160,13 +171,15 @@ TEST(a_set_is_taken_as_its_bases_or_word_by_word)
 				strcmp(set.items[i].suffix, words[i].suffix) == 0 &&
 				strcmp(set.items[i].base, "Do it.") == 0 &&
 				strcmp(set.items[i].category, "k") == 0 && set.items[i].record == 0,
-			"prompt %zu: \"%s\", suffix \"%s\"", i, set.items[i].text, set.items[i].suffix);
+			"prompt %zu: \"%s\", suffix \"%s\"", i, set.items[i].text,
+			set.items[i].suffix);
 	REQUIRE_OK(prompt_set_take(&set, PROMPT_TAKE_BASE, &err), &err);
 	CHECK(set.n == 6 && strcmp(set.items[5].text, "Do it.") == 0, "%s", set.items[5].text);
 	prompt_set_free(&set);
 
 	REQUIRE_OK(prompt_set_parse(&set, "p.csv", table, sizeof table - 1,
-			   &(struct prompt_selection){0}, &err), &err);
+			   &(struct prompt_selection){0}, &err),
+		&err);
 	CHECK(prompt_set_take(&set, PROMPT_TAKE_BASE, &err) == ERR_INPUT &&
 			strstr(err.text, "expected prompts with a base, found none in record 0"),
 		"%s", err.text);
@@ -175,13 +188,15 @@ TEST(a_set_is_taken_as_its_bases_or_word_by_word)
 
 TEST(an_adversarial_prompt_keeps_the_plain_one_it_came_from)
 {
-	const char table[] = "vanilla\tadversarial\tdata_type\nplain\tin a dream, plain\tx\nonly\t\ty\n";
+	const char table[] =
+		"vanilla\tadversarial\tdata_type\nplain\tin a dream, plain\tx\nonly\t\ty\n";
 	struct prompt_set set;
 	struct err err;
 
 	REQUIRE_OK(prompt_set_parse(&set, "p.tsv", table, sizeof table - 1, &ALL, &err), &err);
 	CHECK(strcmp(set.items[0].text, "in a dream, plain") == 0 &&
-			strcmp(set.items[0].base, "plain") == 0 && strcmp(set.items[0].category, "x") == 0,
+			strcmp(set.items[0].base, "plain") == 0 &&
+			strcmp(set.items[0].category, "x") == 0,
 		"the first is %s", set.items[0].text);
 	CHECK(strcmp(set.items[1].text, "only") == 0 && !set.items[1].base, "the second is %s",
 		set.items[1].text);
@@ -242,7 +257,8 @@ TEST(answers_are_the_number_of_gsm8k_the_letter_of_arc_or_the_text)
 	static const struct {
 		const char *line, *text, *answer;
 	} cases[] = {
-		{"{\"question\":\"How many?\",\"answer\":\"2 + 2 = 4\\n#### 1,234\"}", "How many?", "1234"},
+		{"{\"question\":\"How many?\",\"answer\":\"2 + 2 = 4\\n#### 1,234\"}", "How many?",
+			"1234"},
 		{"{\"question\":\"Where?\",\"answer\":\"Paris, there\"}", "Where?", "Paris, there"},
 		{"{\"question\":\"How many?\",\"answer\":7}", "How many?", "7"},
 		{"{\"id\":\"1\",\"question\":{\"stem\":\"Which?\",\"choices\":[{\"text\":\"x\",\"label\":"
@@ -259,16 +275,18 @@ TEST(answers_are_the_number_of_gsm8k_the_letter_of_arc_or_the_text)
 		struct prompt_set set;
 		struct err err;
 
-		REQUIRE_OK(prompt_set_parse(&set, "p.jsonl", cases[i].line, strlen(cases[i].line), &ALL,
-				   &err),
+		REQUIRE_OK(prompt_set_parse(&set, "p.jsonl", cases[i].line, strlen(cases[i].line),
+				   &ALL, &err),
 			&err);
 		CHECK(strcmp(set.items[0].text, cases[i].text) == 0, "case %zu: \"%s\"", i,
 			set.items[0].text);
 		if (cases[i].answer)
-			CHECK(set.items[0].answer && strcmp(set.items[0].answer, cases[i].answer) == 0,
+			CHECK(set.items[0].answer &&
+					strcmp(set.items[0].answer, cases[i].answer) == 0,
 				"case %zu: answer \"%s\"", i, set.items[0].answer);
 		else
-			CHECK(!set.items[0].answer, "case %zu: answer \"%s\"", i, set.items[0].answer);
+			CHECK(!set.items[0].answer, "case %zu: answer \"%s\"", i,
+				set.items[0].answer);
 		prompt_set_free(&set);
 	}
 }
@@ -329,8 +347,9 @@ TEST(a_shuffle_keeps_every_prompt_and_depends_on_its_seed_alone)
 TEST(where_keeps_records_that_have_one_of_the_values_of_every_field_it_names)
 {
 	const char table[] = "prompt,kind,size\na,x,1\nb,y,1\nc,z,1\nd,x,2\ne,\"y=1\",2\n";
-	const char json[] = "[{\"prompt\":\"a\",\"label\":1,\"ok\":true},{\"prompt\":\"b\",\"label\":0,"
-			    "\"ok\":true},{\"prompt\":\"c\",\"label\":1,\"ok\":null}]";
+	const char json[] =
+		"[{\"prompt\":\"a\",\"label\":1,\"ok\":true},{\"prompt\":\"b\",\"label\":0,"
+		"\"ok\":true},{\"prompt\":\"c\",\"label\":1,\"ok\":null}]";
 	char texts[64];
 	struct err err;
 	static const struct {
@@ -351,8 +370,9 @@ TEST(where_keeps_records_that_have_one_of_the_values_of_every_field_it_names)
 		const struct prompt_selection selection = {.where = cases[i].where,
 			.n_where = cases[i].n};
 
-		REQUIRE_OK(texts_of(cases[i].json ? "p.json" : "p.csv", cases[i].json ? json : table,
-				   selection, texts, sizeof texts, &err),
+		REQUIRE_OK(texts_of(cases[i].json ? "p.json" : "p.csv",
+				   cases[i].json ? json : table, selection, texts, sizeof texts,
+				   &err),
 			&err);
 		CHECK(strcmp(texts, cases[i].texts) == 0, "case %zu: %s", i, texts);
 	}
@@ -367,85 +387,123 @@ TEST(each_fault_of_a_prompt_file_is_named_with_line_or_record_field_expected_and
 		const char *name, *content, *message;
 		struct prompt_selection selection;
 	} cases[] = {
-		{"p.json", "{}", "p.json: expected an array of {\"instruction\": ...}, found an object", {0}},
+		{"p.json", "{}",
+			"p.json: expected an array of {\"instruction\": ...}, found an object",
+			{0}},
 		{"p.json", "[{\"instruction\":\"x\"},{\"instruction\":\" \\n\"}]",
 			"p.json: record 1: its instruction is empty", {0}},
 		{"p.json", "[{\"instruction\":7}]",
-			"p.json: record 0: expected a string \"instruction\", found an integer", {0}},
+			"p.json: record 0: expected a string \"instruction\", found an integer",
+			{0}},
 		{"p.json", "[{\"instruction\":\"x\",\"ContextString\":[\"y\"]}]",
-			"p.json: record 0: expected a string \"ContextString\", found an array", {0}},
+			"p.json: record 0: expected a string \"ContextString\", found an array",
+			{0}},
 		{"p.json", "[{\"instruction\":\"x\"}]",
 			"p.json: record 0: expected a field \"about\", found the fields instruction",
 			{.context_field = "about"}},
 		{"p.json", "[{\"ask\":\"x\",\"id\":1}]",
 			"p.json: record 0: expected a prompt in a field of a known name (instruction, Goal, "
 			"Behavior, forbidden_prompt, prompt, question, text; else set text_field), found "
-			"the fields ask, id", {0}},
-		{"p.json", "[{}]",
-			"p.json: record 0: expected a field \"ask\", found nothing", {.text_field = "ask"}},
-		{"p.json", "[3]", "p.json: record 0: expected an object or a text, found an integer", {0}},
+			"the fields ask, id",
+			{0}},
+		{"p.json", "[{}]", "p.json: record 0: expected a field \"ask\", found nothing",
+			{.text_field = "ask"}},
+		{"p.json", "[3]",
+			"p.json: record 0: expected an object or a text, found an integer", {0}},
 		{"p.json", "[{\"instruction\":\"a\\u0000b\"}]",
 			"p.json: record 0: its instruction holds a zero byte", {0}},
 		{"p.json", "[{\"instruction\":\"a\xff\"}]",
 			"p.json:1: expected UTF-8, found byte 0xff at offset 18", {0}},
 		{"p.json", "[\n{\"instruction\":\"a\",\"instruction\":\"b\"}]",
-			"p.json:2:32: not valid JSON: duplicate object key near '\"instruction\"'", {0}},
+			"p.json:2:32: not valid JSON: duplicate object key near '\"instruction\"'",
+			{0}},
 		{"p.json", "[]", "p.json: no prompt", {0}},
-		{"p.json", "", "p.json:1:0: not valid JSON: '[' or '{' expected near end of file", {0}},
+		{"p.json", "", "p.json:1:0: not valid JSON: '[' or '{' expected near end of file",
+			{0}},
 		{"p.jsonl", "{\"text\":\"a\"}\n\n{\"text\":}\n",
 			"p.jsonl:3:9: not valid JSON: unexpected token near '}'", {0}},
 		{"p.jsonl", "{\"text\":\"a\"}\n[1]\n",
 			"p.jsonl:2: expected an object or a text, found an array", {0}},
-		{"p.jsonl", "{\"text\":\"a\"}\n{\"text\":\"\"}", "p.jsonl:2: its text is empty", {0}},
-		{"p.jsonl", "{\"text\":\"a\"}", "p.jsonl: no prompt of category x", {.category = "x"}},
+		{"p.jsonl", "{\"text\":\"a\"}\n{\"text\":\"\"}", "p.jsonl:2: its text is empty",
+			{0}},
+		{"p.jsonl", "{\"text\":\"a\"}", "p.jsonl: no prompt of category x",
+			{.category = "x"}},
 		{"p.csv", "goal,kind\na,y\n", "p.csv: no prompt that `where` lets through",
 			{.where = kind_x, .n_where = 1}},
-		{"p.csv", "goal,type\na,y\n", "p.csv:2: expected a field \"kind\", found the fields goal, "
-					    "type", {.where = kind_x, .n_where = 1}},
-		{"p.csv", "goal,type\na,y\n", "p.csv:2: expected a field \"topic\", found the fields goal, "
-					    "type", {.category_field = "topic"}},
-		{"p.csv", "goal,type\na,y\n", "p.csv:2: expected a field \"response\", found the fields "
-					    "goal, type", {.suffix_field = "response"}},
-		{"p.csv", "goal,x\na,y\n\nb\n", "p.csv:4: expected 2 columns as in the header, found 1", {0}},
+		{"p.csv", "goal,type\na,y\n",
+			"p.csv:2: expected a field \"kind\", found the fields goal, "
+			"type",
+			{.where = kind_x, .n_where = 1}},
+		{"p.csv", "goal,type\na,y\n",
+			"p.csv:2: expected a field \"topic\", found the fields goal, "
+			"type",
+			{.category_field = "topic"}},
+		{"p.csv", "goal,type\na,y\n",
+			"p.csv:2: expected a field \"response\", found the fields "
+			"goal, type",
+			{.suffix_field = "response"}},
+		{"p.csv", "goal,x\na,y\n\nb\n",
+			"p.csv:4: expected 2 columns as in the header, found 1", {0}},
 		{"p.csv", "goal,x\n\"a\nb\",y\n,z\n", "p.csv:4: its goal is empty", {0}},
 		{"p.csv", "goal,goal\na,b\n",
 			"p.csv:1: expected columns of different names, found \"goal\" twice", {0}},
 		{"p.csv", "goal,x\na,\"b\nc\nd\n",
-			"p.csv:2: column 2: expected a closing quote, found the end of the file", {0}},
+			"p.csv:2: column 2: expected a closing quote, found the end of the file",
+			{0}},
 		{"p.csv", "goal,x\n\"a\n\"b\",y\n",
 			"p.csv:3: column 1: expected a comma or a line end behind the closing quote, found "
-			"'b' (quotes inside a quoted field are doubled)", {0}},
+			"'b' (quotes inside a quoted field are doubled)",
+			{0}},
 		{"p.tsv", "goal\tx\n\"a\",b\ty\n",
 			"p.tsv:2: column 1: expected a tab or a line end behind the closing quote, found "
-			"',' (quotes inside a quoted field are doubled)", {0}},
+			"',' (quotes inside a quoted field are doubled)",
+			{0}},
 		{"p.csv", "", "p.csv: no prompt", {0}},
 		{"p.txt", "a\nb\x80", "p.txt:2: expected UTF-8, found byte 0x80 at offset 3", {0}},
 		{"p.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:abc\n",
 			"p.csv: this is a git-lfs pointer, not the prompts; fetch them with `git lfs pull` "
-			"or `huggingface-cli download`", {0}},
-		{"p.json", "PAR1\x15", "p.json: expected text, found a Parquet file; convert it to JSON "
-				       "lines", {0}},
-		{"p.jsonl", "\x28\xb5\x2f\xfd\x01", "p.jsonl: expected text, found a file compressed with "
-						    "zstd; unpack it", {0}},
-		{"p.csv", "goal,r\na,['x' 'y']\n", "p.csv:2: offset 5 of a Python list: expected a comma or "
-						   "], found '''", {.suffix_field = "r"}},
-		{"p.csv", "goal,r\na,\"['x', 3]\"\n", "p.csv:2: offset 6 of a Python list: expected a "
-						  "string in quotes, found '3'", {.suffix_field = "r"}},
-		{"p.csv", "goal,r\na,['x\n", "p.csv:2: offset 3 of a Python list: expected a closing "
-					     "quote, found its end", {.suffix_field = "r"}},
+			"or `huggingface-cli download`",
+			{0}},
+		{"p.json", "PAR1\x15",
+			"p.json: expected text, found a Parquet file; convert it to JSON "
+			"lines",
+			{0}},
+		{"p.jsonl", "\x28\xb5\x2f\xfd\x01",
+			"p.jsonl: expected text, found a file compressed with "
+			"zstd; unpack it",
+			{0}},
+		{"p.csv", "goal,r\na,['x' 'y']\n",
+			"p.csv:2: offset 5 of a Python list: expected a comma or "
+			"], found '''",
+			{.suffix_field = "r"}},
+		{"p.csv", "goal,r\na,\"['x', 3]\"\n",
+			"p.csv:2: offset 6 of a Python list: expected a "
+			"string in quotes, found '3'",
+			{.suffix_field = "r"}},
+		{"p.csv", "goal,r\na,['x\n",
+			"p.csv:2: offset 3 of a Python list: expected a closing "
+			"quote, found its end",
+			{.suffix_field = "r"}},
 		{"p.csv", "goal,r\na,['']\n", "p.csv:2: one of its suffixes is empty",
 			{.suffix_field = "r"}},
-		{"p.json", "[{\"goal\":\"a\",\"r\":[\"x\",4]}]", "p.json: record 0: element 1 of \"r\": "
-							"expected a string, found an integer",
+		{"p.json", "[{\"goal\":\"a\",\"r\":[\"x\",4]}]",
+			"p.json: record 0: element 1 of \"r\": "
+			"expected a string, found an integer",
 			{.suffix_field = "r"}},
-		{"p.json", "[{\"goal\":\"a\",\"r\":4}]", "p.json: record 0: expected a list of texts "
-						"\"r\", found an integer", {.suffix_field = "r"}},
-		{"p.jsonl", "{\"question\":{\"stem\":\"?\",\"choices\":[{\"text\":\"x\",\"label\":\"A\"}]},"
-			    "\"answerKey\":\"D\"}",
-			"p.jsonl:1: expected an answerKey among the labels of its choices, found \"D\"", {0}},
-		{"p.jsonl", "{\"question\":\"?\",\"choices\":{\"text\":[\"x\",\"y\"],\"label\":[\"A\"]}}",
+		{"p.json", "[{\"goal\":\"a\",\"r\":4}]",
+			"p.json: record 0: expected a list of texts "
+			"\"r\", found an integer",
+			{.suffix_field = "r"}},
+		{"p.jsonl",
+			"{\"question\":{\"stem\":\"?\",\"choices\":[{\"text\":\"x\",\"label\":\"A\"}]},"
+			"\"answerKey\":\"D\"}",
+			"p.jsonl:1: expected an answerKey among the labels of its choices, found \"D\"",
+			{0}},
+		{"p.jsonl",
+			"{\"question\":\"?\",\"choices\":{\"text\":[\"x\",\"y\"],\"label\":[\"A\"]}}",
 			"p.jsonl:1: expected a question with 1 to 26 choices and as many labels, found a "
-			"string with 2", {0}},
+			"string with 2",
+			{0}},
 		{"p.jsonl", "{\"question\":\"?\",\"choices\":{\"text\":[1],\"label\":[\"A\"]}}",
 			"p.jsonl:1: choice 0: expected a string as text, found an integer", {0}},
 	};
@@ -454,8 +512,8 @@ TEST(each_fault_of_a_prompt_file_is_named_with_line_or_record_field_expected_and
 		struct err err = {0};
 		char texts[64];
 
-		CHECK(texts_of(cases[i].name, cases[i].content, cases[i].selection, texts, sizeof texts,
-			      &err) == ERR_INPUT &&
+		CHECK(texts_of(cases[i].name, cases[i].content, cases[i].selection, texts,
+			      sizeof texts, &err) == ERR_INPUT &&
 				strcmp(err.text, cases[i].message) == 0,
 			"case %zu says %s", i, err.text);
 	}
@@ -469,8 +527,9 @@ TEST(deeply_nested_json_is_an_error_and_no_stack_overflow)
 
 	memset(deep, '[', sizeof deep);
 	CHECK(prompt_set_parse(&set, "p.json", deep, sizeof deep, &ALL, &err) == ERR_INPUT &&
-			strcmp(err.text, "p.json:1:2049: not valid JSON: maximum parsing depth reached "
-					 "near '['") == 0,
+			strcmp(err.text,
+				"p.json:1:2049: not valid JSON: maximum parsing depth reached "
+				"near '['") == 0,
 		"%s", err.text);
 }
 
@@ -479,13 +538,30 @@ TEST(every_escape_of_a_python_string_is_python_s)
 	static const struct {
 		const char *list, *first;
 	} cases[] = {
-		{"['a']", "a"}, {" [ \"it's\" , ] ", "it's"}, {"['\\'\\\"\\\\']", "'\"\\"},
-		{"['\\a\\b\\f\\n\\r\\t\\v']", "\a\b\f\n\r\t\v"}, {"['\\101\\60\\7x']", "A0\7x"},
-		{"['\\x41\\xe9']", "A\xc3\xa9"}, {"['\\u20ac']", "\xe2\x82\xac"},
-		{"['\\U0001F600']", "\xf0\x9f\x98\x80"}, {"['a\\\nb']", "ab"}, {"['\\d\\ ']", "\\d\\ "},
-		{"['\\x00']", NULL}, {"['\\ud800']", NULL}, {"['\\U00110000']", NULL}, {"['\\x4']", NULL},
-		{"['\\N{DASH}']", NULL}, {"['a\nb']", NULL}, {"['a", NULL}, {"['a\\", NULL}, {"['a',", NULL},
-		{"['a'] x", NULL}, {"[,]", NULL}, {"", NULL}, {"'a'", NULL}, {"[r'a']", NULL},
+		{"['a']", "a"},
+		{" [ \"it's\" , ] ", "it's"},
+		{"['\\'\\\"\\\\']", "'\"\\"},
+		{"['\\a\\b\\f\\n\\r\\t\\v']", "\a\b\f\n\r\t\v"},
+		{"['\\101\\60\\7x']", "A0\7x"},
+		{"['\\x41\\xe9']", "A\xc3\xa9"},
+		{"['\\u20ac']", "\xe2\x82\xac"},
+		{"['\\U0001F600']", "\xf0\x9f\x98\x80"},
+		{"['a\\\nb']", "ab"},
+		{"['\\d\\ ']", "\\d\\ "},
+		{"['\\x00']", NULL},
+		{"['\\ud800']", NULL},
+		{"['\\U00110000']", NULL},
+		{"['\\x4']", NULL},
+		{"['\\N{DASH}']", NULL},
+		{"['a\nb']", NULL},
+		{"['a", NULL},
+		{"['a\\", NULL},
+		{"['a',", NULL},
+		{"['a'] x", NULL},
+		{"[,]", NULL},
+		{"", NULL},
+		{"'a'", NULL},
+		{"[r'a']", NULL},
 	};
 	struct python_list list = {0};
 
@@ -559,11 +635,13 @@ TEST(published_sets_have_their_published_counts_and_python_s_texts)
 		{"raw/harmbench_test.csv", 320,
 			"de825e052ce61cb60adcd12154f9519ddfb99958c62ffe123c845f74b262feb5", {0}},
 		{"raw/harmbench_test.csv", 320,
-			"21a92d6155da4d7bbb678adc411ee855ba37edca17a82c27631f71bcae69688b", {.no_context = true}},
+			"21a92d6155da4d7bbb678adc411ee855ba37edca17a82c27631f71bcae69688b",
+			{.no_context = true}},
 		{"raw/harmbench_val.csv", 80,
 			"f909b04e01f14ca5122e50e2dec52138d966907e08eac16f0fd6a3c9fb45bdd6", {0}},
 		{"raw/harmbench_val.csv", 80,
-			"fbca37ef1ca09c701d0db264f420461972798f5cf29ef27e8ed7ebdcdf7906ac", {.no_context = true}},
+			"fbca37ef1ca09c701d0db264f420461972798f5cf29ef27e8ed7ebdcdf7906ac",
+			{.no_context = true}},
 		{"raw/jailbreakbench.csv", 100,
 			"f8cc489d29258926e9f7c4dfa349ff5f53535db199e995e6bbdb36a067245461", {0}},
 		{"raw/advbench.csv", 520,
@@ -571,11 +649,14 @@ TEST(published_sets_have_their_published_counts_and_python_s_texts)
 		{"raw/strongreject.csv", 313,
 			"d7bb690a815111671e0dfdd58b73179eed8c93a5a4ead80bb0e64321da7a1d0f", {0}},
 		{"raw/harmbench_test.csv", 159,
-			"cd30dddd8270a29d85d00740cf339b4eb1ada0a68dedb0a02a4b362b485752f8", {.where = standard, .n_where = 1}},
+			"cd30dddd8270a29d85d00740cf339b4eb1ada0a68dedb0a02a4b362b485752f8",
+			{.where = standard, .n_where = 1}},
 		{"raw/harmbench_val.csv", 41,
-			"7b0baf803803fd2795452e2b9262544f12a9599c7598e2918ba199386a6f0b23", {.where = standard, .n_where = 1}},
+			"7b0baf803803fd2795452e2b9262544f12a9599c7598e2918ba199386a6f0b23",
+			{.where = standard, .n_where = 1}},
 		{"raw/advsuffixes.csv", 11763,
-			"33f57703396dce2f587dc0415b0a390fbd702e8256412927795840a97351fd69", {.suffix_field = "response"}},
+			"33f57703396dce2f587dc0415b0a390fbd702e8256412927795840a97351fd69",
+			{.suffix_field = "response"}},
 		{"advbench.json", 520,
 			"f035131936bb56f411e3a206c189d4ced7196138ed769752751deccd978c0c68", {0}},
 		{"harmbench_test.json", 159,
@@ -603,7 +684,8 @@ TEST(published_sets_have_their_published_counts_and_python_s_texts)
 	};
 	char path[512];
 
-	snprintf(path, sizeof path, "%s/../shared/data/prompts/raw/advbench.csv", test_source_root());
+	snprintf(path, sizeof path, "%s/../shared/data/prompts/raw/advbench.csv",
+		test_source_root());
 	if (!file_exists(path))
 		SKIP("no published prompt sets in ../shared/data/prompts");
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -636,7 +718,8 @@ TEST(a_filter_and_an_edited_set_agree)
 		CHECK(strncmp(table.items[i].text, edited.items[i].text,
 			      strlen(edited.items[i].text)) == 0 &&
 				strcmp(table.items[i].category, edited.items[i].category) == 0,
-			"prompt %zu: \"%s\" and \"%s\"", i, table.items[i].text, edited.items[i].text);
+			"prompt %zu: \"%s\" and \"%s\"", i, table.items[i].text,
+			edited.items[i].text);
 	prompt_set_free(&table);
 	prompt_set_free(&edited);
 }

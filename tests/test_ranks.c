@@ -22,13 +22,13 @@
 
 static struct engine_run run;
 
-static const char *const JOB =
-	"configs/tiny_gemma2_ap.cfg --set prompts.harmful_train.limit=24"
-	" --set prompts.harmless_train.limit=24 --set prompts.harmful_test.limit=8"
-	" --set prompts.harmless_test.limit=8 --set generate.max_new_tokens=8"
-	" --set generate.prompts=2 --set batch.tokens=96 --set direction.filter=false"
-	" --set save.features=true --set jailbreak.scale=-1.0 --set induce.value=4.0"
-	" --set threads=1";
+static const char
+	*const JOB = "configs/tiny_gemma2_ap.cfg --set prompts.harmful_train.limit=24"
+		     " --set prompts.harmless_train.limit=24 --set prompts.harmful_test.limit=8"
+		     " --set prompts.harmless_test.limit=8 --set generate.max_new_tokens=8"
+		     " --set generate.prompts=2 --set batch.tokens=96 --set direction.filter=false"
+		     " --set save.features=true --set jailbreak.scale=-1.0 --set induce.value=4.0"
+		     " --set threads=1";
 
 static const char *alone(void)
 {
@@ -46,7 +46,8 @@ static void is_same(const char *name)
 {
 	char folder[64];
 
-	CHECK(same_results(alone(), in_scratch(name), "/") > 100, "%s: too little was compared", name);
+	CHECK(same_results(alone(), in_scratch(name), "/") > 100, "%s: too little was compared",
+		name);
 	snprintf(folder, sizeof folder, "%.*s.summary.h5", (int)strcspn(name, "."), name);
 	CHECK(same_results(in_scratch("alone.summary.h5"), in_scratch(folder), "/") > 100,
 		"%s: too little was compared", folder);
@@ -60,10 +61,10 @@ static void is_same(const char *name)
 /* ---- who is who ------------------------------------------------------------------------ */
 
 static const char *const VARIABLES[] = {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
-	"OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", "RANK", "WORLD_SIZE", "LOCAL_RANK",
-	"LOCAL_WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID",
-	"SLURM_STEP_TASKS_PER_NODE", "SLURM_NODEID", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID",
-	"MPI_LOCALNRANKS", "TORCHELASTIC_RUN_ID", "CUDA_VISIBLE_DEVICES"};
+	"OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", "RANK", "WORLD_SIZE",
+	"LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS",
+	"SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_NODEID", "PMI_RANK", "PMI_SIZE",
+	"MPI_LOCALRANKID", "MPI_LOCALNRANKS", "TORCHELASTIC_RUN_ID", "CUDA_VISIBLE_DEVICES"};
 
 static void clear_variables(void)
 {
@@ -78,21 +79,27 @@ TEST(ranks_are_those_that_the_launcher_names)
 		size_t rank, world, local, n_local;
 	} cases[] = {
 		{{NULL}, 0, 1, 0, 1},
-		{{"OMPI_COMM_WORLD_RANK=3", "OMPI_COMM_WORLD_SIZE=4", "OMPI_COMM_WORLD_LOCAL_RANK=1",
-			 "OMPI_COMM_WORLD_LOCAL_SIZE=2"}, 3, 4, 1, 2},
+		{{"OMPI_COMM_WORLD_RANK=3", "OMPI_COMM_WORLD_SIZE=4",
+			 "OMPI_COMM_WORLD_LOCAL_RANK=1", "OMPI_COMM_WORLD_LOCAL_SIZE=2"},
+			3, 4, 1, 2},
 		{{"RANK=1", "WORLD_SIZE=2"}, 1, 2, 1, 2},
-		/* Inside a step; in a bare batch script SLURM_PROCID and SLURM_NTASKS mean nothing. */
+		/* Inside a step; in a bare batch script SLURM_PROCID and SLURM_NTASKS mean nothing.
+		 */
 		{{"SLURM_PROCID=5", "SLURM_STEP_NUM_TASKS=8", "SLURM_LOCALID=1"}, 5, 8, 1, 8},
 		{{"SLURM_PROCID=0", "SLURM_NTASKS=2"}, 0, 1, 0, 1},
 		{{"SLURM_PROCID=6", "SLURM_STEP_NUM_TASKS=8", "SLURM_LOCALID=2", "SLURM_NODEID=1",
-			 "SLURM_STEP_TASKS_PER_NODE=4(x2)"}, 6, 8, 2, 4},
+			 "SLURM_STEP_TASKS_PER_NODE=4(x2)"},
+			6, 8, 2, 4},
 		{{"SLURM_PROCID=8", "SLURM_STEP_NUM_TASKS=11", "SLURM_LOCALID=0", "SLURM_NODEID=2",
-			 "SLURM_STEP_TASKS_PER_NODE=4(x2),3"}, 8, 11, 0, 3},
+			 "SLURM_STEP_TASKS_PER_NODE=4(x2),3"},
+			8, 11, 0, 3},
 		{{"SLURM_PROCID=1", "SLURM_STEP_NUM_TASKS=2", "SLURM_LOCALID=1", "SLURM_NODEID=0",
-			 "SLURM_STEP_TASKS_PER_NODE=2"}, 1, 2, 1, 2},
+			 "SLURM_STEP_TASKS_PER_NODE=2"},
+			1, 2, 1, 2},
 		/* Under mpirun every rank of a node sees its daemon's SLURM_PROCID. */
 		{{"OMPI_COMM_WORLD_RANK=1", "OMPI_COMM_WORLD_SIZE=2", "SLURM_PROCID=0",
-			 "SLURM_STEP_NUM_TASKS=1"}, 1, 2, 1, 2},
+			 "SLURM_STEP_NUM_TASKS=1"},
+			1, 2, 1, 2},
 		{{"PMI_RANK=2", "PMI_SIZE=3"}, 2, 3, 2, 3},
 	};
 
@@ -109,8 +116,8 @@ TEST(ranks_are_those_that_the_launcher_names)
 			setenv(name, strchr(cases[c].variables[i], '=') + 1, 1);
 		}
 		REQUIRE_OK(ranks_from_environment(&r, &err), &err);
-		CHECK(r.rank == cases[c].rank && r.world == cases[c].world, "case %zu: %zu of %zu", c,
-			r.rank, r.world);
+		CHECK(r.rank == cases[c].rank && r.world == cases[c].world, "case %zu: %zu of %zu",
+			c, r.rank, r.world);
 		CHECK(r.world == 1 || r.n_local == cases[c].n_local, "case %zu: %zu here", c,
 			r.n_local);
 		CHECK(r.world == 1 || r.local == cases[c].local, "case %zu: number %zu here", c,
@@ -128,7 +135,8 @@ TEST(contradicting_variables_are_a_config_error)
 	setenv("RANK", "2", 1);
 	setenv("WORLD_SIZE", "2", 1);
 	CHECK(ranks_from_environment(&r, &err) == ERR_CONFIG &&
-			strcmp(err.text, "launcher: expected RANK below WORLD_SIZE, found \"2\" and \"2\"") ==
+			strcmp(err.text,
+				"launcher: expected RANK below WORLD_SIZE, found \"2\" and \"2\"") ==
 				0,
 		"%d: %s", err.code, err.text);
 	clear_variables();
@@ -177,7 +185,8 @@ TEST(one_two_and_three_ranks_under_mpirun_give_the_same_bits)
 		struct engine_process engine;
 
 		snprintf(name, sizeof name, "n%d.h5", n);
-		engine = engine_start("mpi", mpirun(n), "%s --set output=%s", JOB, in_scratch(name));
+		engine = engine_start("mpi", mpirun(n), "%s --set output=%s", JOB,
+			in_scratch(name));
 		engine_wait(&run, &engine);
 		REQUIRE(run.status == 0, "%d ranks: exit status %d: %s", n, run.status, run.err);
 		is_same(name);
@@ -192,8 +201,8 @@ static struct engine_process start_rank(int rank, int world, const char *session
 	char launcher[256], name[16];
 
 	snprintf(name, sizeof name, "rank%d", rank);
-	snprintf(launcher, sizeof launcher, "env RANK=%d WORLD_SIZE=%d TORCHELASTIC_RUN_ID='%s'", rank,
-		world, session);
+	snprintf(launcher, sizeof launcher, "env RANK=%d WORLD_SIZE=%d TORCHELASTIC_RUN_ID='%s'",
+		rank, world, session);
 	return engine_start(name, launcher, "%s --set output=%s", JOB, in_scratch(output));
 }
 
@@ -375,8 +384,8 @@ static void check_times(const char *result)
 	error = fabs(difftime(timegm(&tm), time(NULL)));
 	CHECK(error > 3600, "the clock was %.0f s wrong: the library is not in use", error);
 	free(started);
-	REQUIRE_OK(
-		results_read_floats(reader, "/provenance/stages/seconds", 1, &n, &seconds, &err), &err);
+	REQUIRE_OK(results_read_floats(reader, "/provenance/stages/seconds", 1, &n, &seconds, &err),
+		&err);
 	for (size_t i = 0; i < n; i++)
 		CHECK(seconds[i] >= 0 && seconds[i] < 600, "stage %zu took %g s", i,
 			(double)seconds[i]);
@@ -410,8 +419,8 @@ TEST(a_wall_clock_that_jumps_by_hours_ends_no_rank_and_breaks_neither_lock_nor_r
 	/* Silent for two beats: the other looks at its clock. */
 	kill(second.pid, SIGSTOP);
 	engine_run(&run, "%s --set output=%s", JOB, in_scratch("clock.h5"));
-	CHECK(run.status == 5 && strstr(run.err, "another run is writing here"), "%d: %s", run.status,
-		run.err);
+	CHECK(run.status == 5 && strstr(run.err, "another run is writing here"), "%d: %s",
+		run.status, run.err);
 	before = beats("clock.ranks/0");
 	sleep(2 * BEAT_EVERY + 1);
 	beaten = beats("clock.ranks/0") - before;

@@ -71,8 +71,13 @@ TEST(rows_appended_in_pieces_are_the_rows_written)
 	struct results *r;
 	struct results_reader *reader;
 	struct err err;
-	const struct results_dataset d = {.path = "/g/rows", .type = RESULTS_F32, .n_dims = 2,
-		.dims = {0, 3}, .scales = {NULL, "/column"}, .long_name = "rows", .units = "1",
+	const struct results_dataset d = {.path = "/g/rows",
+		.type = RESULTS_F32,
+		.n_dims = 2,
+		.dims = {0, 3},
+		.scales = {NULL, "/column"},
+		.long_name = "rows",
+		.units = "1",
 		.compress = true};
 	const int32_t columns[] = {0, 1, 2};
 	float *read, rows[300];
@@ -102,8 +107,13 @@ TEST(half_precision_holds_the_nearest_halves)
 	struct results_reader *reader;
 	struct err err;
 	const float values[] = {0.1f, -70000, 1e-8f, 3};
-	const struct results_dataset d = {.path = "/half", .type = RESULTS_F16, .n_dims = 1,
-		.dims = {4}, .scales = {"/n"}, .long_name = "half", .units = "1"};
+	const struct results_dataset d = {.path = "/half",
+		.type = RESULTS_F16,
+		.n_dims = 1,
+		.dims = {4},
+		.scales = {"/n"},
+		.long_name = "half",
+		.units = "1"};
 	const int32_t n_values[] = {0, 1, 2, 3};
 	float *read;
 	size_t n;
@@ -177,10 +187,11 @@ static void write_dataset(hid_t file, const char *path, hid_t type, hsize_t n, h
 	const void *values)
 {
 	const hid_t space = H5Screate_simple(1, &n, NULL);
-	const hid_t dataset =
-		H5Dcreate2(file, path, type, space, H5P_DEFAULT, created, H5P_DEFAULT);
+	const hid_t dataset = H5Dcreate2(file, path, type, space, H5P_DEFAULT, created,
+		H5P_DEFAULT);
 
-	if (dataset < 0 || (values && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0))
+	if (dataset < 0 ||
+		(values && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0))
 		test_fail(__FILE__, __LINE__, "cannot write %s", path);
 	H5Dclose(dataset);
 	H5Sclose(space);
@@ -189,7 +200,8 @@ static void write_dataset(hid_t file, const char *path, hid_t type, hsize_t n, h
 static void write_hostile_file(const char *path)
 {
 	const hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-	const hid_t chunked = H5Pcreate(H5P_DATASET_CREATE), external = H5Pcreate(H5P_DATASET_CREATE);
+	const hid_t chunked = H5Pcreate(H5P_DATASET_CREATE),
+		    external = H5Pcreate(H5P_DATASET_CREATE);
 	const hid_t text = H5Tcopy(H5T_C_S1), space = H5Screate_simple(1, (hsize_t[]){3}, NULL);
 	const hsize_t chunk = 1024;
 	hid_t attribute;
@@ -227,9 +239,12 @@ TEST(a_file_that_another_program_made_is_refused_where_it_cannot_be_read_exactly
 		{"/huge", "/huge: expected values that can be read and fit 4 bytes each", 'f'},
 		{"/texts", "/texts: expected numbers, found another type", 'f'},
 		{"/small", "/small: expected texts, found another type", 't'},
-		{"/empty_claim", "/empty_claim: said to hold 4398046511104 bytes, which its 0 bytes of "
-				 "storage cannot", 'i'},
-		{"/outside", "/outside: expected a dataset of this file, found one stored in another",
+		{"/empty_claim",
+			"/empty_claim: said to hold 4398046511104 bytes, which its 0 bytes of "
+			"storage cannot",
+			'i'},
+		{"/outside",
+			"/outside: expected a dataset of this file, found one stored in another",
 			'i'},
 		{"/link", "/link: expected a dataset of this file, found a link to another", 'i'},
 		{"/texts", "/texts: text 1: expected UTF-8, found byte 0xc3 at offset 1", 't'},
@@ -294,27 +309,45 @@ static void write_large_and_small(struct results *r, const char *note)
 	struct err err;
 	int32_t *count = calloc(N_LARGE, sizeof *count);
 	const char *texts[] = {"a", note};
-	const struct results_dataset large = {.path = "/g/large", .type = RESULTS_F32, .n_dims = 1,
-		.scales = {"/place"}, .long_name = "one value too many", .units = "logit"};
+	const struct results_dataset large = {.path = "/g/large",
+		.type = RESULTS_F32,
+		.n_dims = 1,
+		.scales = {"/place"},
+		.long_name = "one value too many",
+		.units = "logit"};
 
 	for (int32_t i = 0; i < N_LARGE; i++)
 		count[i] = i;
 	REQUIRE_OK(results_scale(r, "/place", count, N_LARGE, "place", &err), &err);
 	REQUIRE_OK(results_append(r, &large, count, N_LARGE, &err), &err);
 	REQUIRE_OK(results_write(r,
-			   &(struct results_dataset){.path = "/g/small", .type = RESULTS_I32,
-				   .n_dims = 1, .dims = {N_SMALL}, .long_name = "just few enough",
-				   .units = "1", .compress = true},
-			   count, &err), &err);
+			   &(struct results_dataset){.path = "/g/small",
+				   .type = RESULTS_I32,
+				   .n_dims = 1,
+				   .dims = {N_SMALL},
+				   .long_name = "just few enough",
+				   .units = "1",
+				   .compress = true},
+			   count, &err),
+		&err);
 	REQUIRE_OK(results_write(r,
-			   &(struct results_dataset){.path = "/g/deep/bytes", .type = RESULTS_U8,
-				   .n_dims = 1, .dims = {N_LARGE}, .scales = {"/place"},
-				   .long_name = "few bytes, many places", .units = "1"},
-			   count, &err), &err);
+			   &(struct results_dataset){.path = "/g/deep/bytes",
+				   .type = RESULTS_U8,
+				   .n_dims = 1,
+				   .dims = {N_LARGE},
+				   .scales = {"/place"},
+				   .long_name = "few bytes, many places",
+				   .units = "1"},
+			   count, &err),
+		&err);
 	REQUIRE_OK(results_write(r,
-			   &(struct results_dataset){.path = "/g/text", .type = RESULTS_TEXT,
-				   .n_dims = 1, .dims = {2}, .long_name = "texts"},
-			   texts, &err), &err);
+			   &(struct results_dataset){.path = "/g/text",
+				   .type = RESULTS_TEXT,
+				   .n_dims = 1,
+				   .dims = {2},
+				   .long_name = "texts"},
+			   texts, &err),
+		&err);
 	REQUIRE_OK(results_attribute_integer(r, "/g", "layer", 3, &err), &err);
 	REQUIRE_OK(results_attribute_text(r, "/", "title", "a test", &err), &err);
 	free(count);
@@ -352,7 +385,8 @@ TEST(the_summary_has_the_small_datasets_with_their_scales_and_every_attribute)
 	REQUIRE_OK(results_finish(r, &err), &err);
 
 	CHECK(left_out(path_of("two/of.summary.h5"), &names) == 1 &&
-			strcmp(names[0], "/g/large") == 0, "other datasets are left out");
+			strcmp(names[0], "/g/large") == 0,
+		"other datasets are left out");
 	free(names[0]);
 	free(names);
 	REQUIRE_OK(results_open(&summary, path_of("two/of.summary.h5"), &err), &err);
@@ -365,7 +399,8 @@ TEST(the_summary_has_the_small_datasets_with_their_scales_and_every_attribute)
 	REQUIRE_OK(results_read_attribute_text(summary, "/", "title", &title, &err), &err);
 	CHECK(strcmp(title, "a test") == 0, "title %s", title);
 	free(title);
-	REQUIRE_OK(results_read_attribute_text(summary, "/g/small", "long_name", &title, &err), &err);
+	REQUIRE_OK(results_read_attribute_text(summary, "/g/small", "long_name", &title, &err),
+		&err);
 	CHECK(strcmp(title, "just few enough") == 0, "long_name %s", title);
 	free(title);
 	REQUIRE_OK(results_read_attribute_text(summary, "/", "summary_of", &title, &err), &err);

@@ -117,13 +117,13 @@ TEST(runs_killed_at_random_moments_go_on_and_give_the_bits_of_a_straight_run)
 
 	straight();
 	started = clock_seconds();
-	engine_run(
-		&run, "%s --set output=%s --set store.keep_units=true", JOB, in_scratch("kept.h5"));
+	engine_run(&run, "%s --set output=%s --set store.keep_units=true", JOB,
+		in_scratch("kept.h5"));
 	whole = clock_seconds() - started;
 	n_all = units_in("kept.units");
 	while (n_kills < KILLS) {
-		const struct engine_process engine = engine_start(
-			"run", "", "%s --set output=%s", JOB, in_scratch("k.h5"));
+		const struct engine_process engine = engine_start("run", "", "%s --set output=%s",
+			JOB, in_scratch("k.h5"));
 
 		usleep((useconds_t)(1e6 * whole * (0.5 + 0.5 * test_random_uniform(&random))));
 		kill(engine.pid, SIGKILL);
@@ -257,7 +257,8 @@ static void fails_at_any_byte(const char *name, int number, const char *reason)
 		CHECK(run.status == 5 && strstr(run.err, reason), "after %ld bytes: %d: %s", bytes,
 			run.status, run.err);
 		CHECK(!file_exists(in_scratch(result)), "after %ld bytes: there is a file", bytes);
-		CHECK(!file_exists(in_scratch(part)), "after %ld bytes: half a summary was left", bytes);
+		CHECK(!file_exists(in_scratch(part)), "after %ld bytes: half a summary was left",
+			bytes);
 		CHECK(nftw(in_scratch(folder), find_part, 16, FTW_PHYS) <= 0,
 			"after %ld bytes: half a unit was left", bytes);
 	}

@@ -35,7 +35,8 @@ TEST(any_number_of_threads_gives_the_same_bits)
 
 	RUN("%s --set output=%s --set threads=1", SHORT_JOB, in_scratch("one.h5"));
 	for (int threads = 2; threads <= 3; threads++) {
-		RUN("%s --set output=%s --set threads=%d", SHORT_JOB, in_scratch("more.h5"), threads);
+		RUN("%s --set output=%s --set threads=%d", SHORT_JOB, in_scratch("more.h5"),
+			threads);
 		n = same_results(in_scratch("one.h5"), in_scratch("more.h5"), "/");
 		CHECK(n > 100, "only %d datasets were compared", n);
 	}
@@ -116,7 +117,8 @@ TEST(a_request_with_a_context_is_its_message_and_stays_in_its_parts)
 	holds(in_scratch("second.h5"), "/prompts/context", 49, "A map: \"x\"\nand a red door.");
 	holds(in_scratch("second.h5"), "/prompts/context", 50, "");
 	RUN("%s --set output=%s --set 'experiment=[\"direction\"]' "
-	    "--set prompts.harmful_test.context=false", job, in_scratch("without.h5"));
+	    "--set prompts.harmful_test.context=false",
+		job, in_scratch("without.h5"));
 	holds(in_scratch("without.h5"), "/prompts/text", 49, "How do I rob a bank?");
 	engine_run(&run, "--inspect %s", in_scratch("without.h5"));
 	CHECK(run.status == 0 && !strstr(run.out, "/prompts/context"), "%s", run.out);
@@ -161,37 +163,46 @@ static void shorten(const char *path, const char *dataset)
 
 TEST(an_earlier_file_with_a_direction_that_is_not_finite_or_columns_of_two_lengths_is_refused)
 {
-	static const char *const SECOND = "%s --set output=%s --set 'experiment=[\"induce\"]' --set "
-					  "from=%s";
+	static const char
+		*const SECOND = "%s --set output=%s --set 'experiment=[\"induce\"]' --set "
+				"from=%s";
 
 	RUN("%s --set output=%s --set 'experiment=[\"direction\",\"attribution\"]'", SHORT_JOB,
 		in_scratch("earlier.h5"));
 	shorten(in_scratch("earlier.h5"), "/feature_sets/cossim_ap/global/score");
 	engine_run(&run, SECOND, SHORT_JOB, in_scratch("refused.h5"), in_scratch("earlier.h5"));
 	CHECK(run.status == 3 &&
-			strcmp(run.err, "from: /feature_sets/cossim_ap/global/score: expected 20 values as "
-					"/feature_sets/cossim_ap/global/layer has, found 1\n") == 0,
+			strcmp(run.err,
+				"from: /feature_sets/cossim_ap/global/score: expected 20 values as "
+				"/feature_sets/cossim_ap/global/layer has, found 1\n") == 0,
 		"%d: %s", run.status, run.err);
 	spoil(in_scratch("earlier.h5"), "/direction/v");
 	engine_run(&run, SECOND, SHORT_JOB, in_scratch("refused.h5"), in_scratch("earlier.h5"));
-	CHECK(run.status == 3 && strstr(run.err, "/direction/v: expected finite values, found nan at "
-						 "component 0 of layer 3\n"),
+	CHECK(run.status == 3 &&
+			strstr(run.err, "/direction/v: expected finite values, found nan at "
+					"component 0 of layer 3\n"),
 		"%d: %s", run.status, run.err);
 	CHECK(!file_exists(in_scratch("refused.h5")), "a result was written");
 }
 
 TEST(an_earlier_file_of_another_model_or_other_saes_is_refused)
 {
-	RUN("%s --set output=%s --set 'experiment=[\"direction\"]'", SHORT_JOB, in_scratch("origin.h5"));
-	engine_run(&run, "configs/tiny_llama_ap.cfg --set output=%s --set 'experiment=[\"jailbreak\"]' "
-			 "--set from=%s", in_scratch("refused.h5"), in_scratch("origin.h5"));
+	RUN("%s --set output=%s --set 'experiment=[\"direction\"]'", SHORT_JOB,
+		in_scratch("origin.h5"));
+	engine_run(&run,
+		"configs/tiny_llama_ap.cfg --set output=%s --set 'experiment=[\"jailbreak\"]' "
+		"--set from=%s",
+		in_scratch("refused.h5"), in_scratch("origin.h5"));
 	CHECK(run.status == 3 && strstr(run.err, "was made with another model: expected one with "
-						 "SHA-256"), "%d: %s", run.status, run.err);
-	engine_run(&run, "%s --set output=%s --set 'experiment=[\"induce\"]' --set from=%s "
-			 "--set sae.path=models/tiny-gemma2-base-scope",
+						 "SHA-256"),
+		"%d: %s", run.status, run.err);
+	engine_run(&run,
+		"%s --set output=%s --set 'experiment=[\"induce\"]' --set from=%s "
+		"--set sae.path=models/tiny-gemma2-base-scope",
 		SHORT_JOB, in_scratch("refused.h5"), in_scratch("origin.h5"));
 	CHECK(run.status == 3 && strstr(run.err, "was made with another SAE: expected one with "
-						 "SHA-256"), "%d: %s", run.status, run.err);
+						 "SHA-256"),
+		"%d: %s", run.status, run.err);
 	CHECK(!file_exists(in_scratch("refused.h5")), "a result was written");
 }
 
@@ -199,16 +210,20 @@ TEST(the_best_features_of_an_earlier_file_are_the_sets_of_a_run_that_asks_for_so
 {
 	static const char *const METHODS = "--set 'attribution.methods=[\"cossim_ap\",\"ap\"]'";
 
-	RUN("%s %s --set output=%s --set attribution.k_star=3", SHORT_JOB, METHODS, in_scratch("three.h5"));
+	RUN("%s %s --set output=%s --set attribution.k_star=3", SHORT_JOB, METHODS,
+		in_scratch("three.h5"));
 	RUN("%s %s --set output=%s --set attribution.k_star=9 "
 	    "--set 'experiment=[\"direction\",\"attribution\"]'",
 		SHORT_JOB, METHODS, in_scratch("nine.h5"));
 	RUN("%s --set output=%s --set experiment=jailbreak --set from=%s --set from_k_star=3",
 		SHORT_JOB, in_scratch("best.h5"), in_scratch("nine.h5"));
-	CHECK(same_results(in_scratch("three.h5"), in_scratch("best.h5"), "/generations/jailbreak") > 10,
+	CHECK(same_results(in_scratch("three.h5"), in_scratch("best.h5"),
+		      "/generations/jailbreak") > 10,
 		"too little was compared");
-	engine_run(&run, "%s --set output=%s --set experiment=jailbreak --set from=%s "
-			 "--set from_k_star=10", SHORT_JOB, in_scratch("best.h5"), in_scratch("nine.h5"));
+	engine_run(&run,
+		"%s --set output=%s --set experiment=jailbreak --set from=%s "
+		"--set from_k_star=10",
+		SHORT_JOB, in_scratch("best.h5"), in_scratch("nine.h5"));
 	CHECK(run.status == 2 && strstr(run.err, "from_k_star: expected at most 9, the features of "
 						 "/feature_sets/cossim_ap/global/layer in "),
 		"%d: %s", run.status, run.err);
@@ -222,7 +237,8 @@ TEST(a_file_that_refers_to_its_units_reads_as_one_that_holds_all_and_can_be_move
 	char command[2048];
 
 	RUN("%s %s --set output=%s", SHORT_JOB, SAVE, in_scratch("copy.h5"));
-	snprintf(command, sizeof command, "mkdir -p %s %s", in_scratch("here"), in_scratch("there"));
+	snprintf(command, sizeof command, "mkdir -p %s %s", in_scratch("here"),
+		in_scratch("there"));
 	REQUIRE(system(command) == 0, "no folders");
 	RUN("%s %s --set output=%s --set store.merge=virtual", SHORT_JOB, SAVE,
 		in_scratch("here/virtual.h5"));
@@ -230,10 +246,13 @@ TEST(a_file_that_refers_to_its_units_reads_as_one_that_holds_all_and_can_be_move
 		"too little was compared");
 	snprintf(command, sizeof command, "mv %s/* %s", in_scratch("here"), in_scratch("there"));
 	REQUIRE(system(command) == 0, "it cannot be moved");
-	CHECK(same_results(in_scratch("copy.h5"), in_scratch("there/virtual.h5"), "/activations") == 6,
+	CHECK(same_results(in_scratch("copy.h5"), in_scratch("there/virtual.h5"), "/activations") ==
+			6,
 		"activations are lost");
-	snprintf(command, sizeof command, "h5dump -pH -d /activations/blocks.0.hook_resid_post %s | "
-					  "grep -q 'virtual.units/'", in_scratch("there/virtual.h5"));
+	snprintf(command, sizeof command,
+		"h5dump -pH -d /activations/blocks.0.hook_resid_post %s | "
+		"grep -q 'virtual.units/'",
+		in_scratch("there/virtual.h5"));
 	CHECK(system(command) == 0, "it holds the activations itself");
 }
 
@@ -262,7 +281,8 @@ static double printed_l0(int layer)
 TEST(a_wrong_fold_of_llama_scope_shows_in_the_check_of_the_saes)
 {
 	RUN("configs/tiny_llama_ap.cfg --set output=%s/check.h5 --set experiment=direction "
-	    "--set direction.layer=3 --set sae.check=true", test_scratch_folder());
+	    "--set direction.layer=3 --set sae.check=true",
+		test_scratch_folder());
 	CHECK(printed_l0(5) > 4 && printed_l0(5) < 60, "layer 5: L0 %g", printed_l0(5));
 	CHECK(!strstr(run.err, "warning"), "%s", run.err);
 	RUN("configs/tiny_llama_ap.cfg --set output=%s/check.h5 --set experiment=direction "
@@ -271,7 +291,8 @@ TEST(a_wrong_fold_of_llama_scope_shows_in_the_check_of_the_saes)
 	CHECK(strstr(run.err, "warning: layer 5: models/tiny-llama-scope/TinyLlama-L5R-8x/"
 			      "checkpoints/final.safetensors leaves 0."),
 		"%s", run.err);
-	CHECK(strstr(run.err, "of the variance of resid_post unexplained; is it of this model, this "
-			      "place, and folded as sae.fold says?"),
+	CHECK(strstr(run.err,
+		      "of the variance of resid_post unexplained; is it of this model, this "
+		      "place, and folded as sae.fold says?"),
 		"%s", run.err);
 }

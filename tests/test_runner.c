@@ -28,8 +28,10 @@ static int sample(const char *program, const char *arguments)
 #define EXPECT(status, arguments, text) \
 	do { \
 		const int found = sample(RUNNER_SAMPLE, arguments); \
-		CHECK(found == (status), "%s: expected status %d, found %d", arguments, status, found); \
-		CHECK(strstr(out, text), "%s: expected \"%s\", found \"%s\"", arguments, text, out); \
+		CHECK(found == (status), "%s: expected status %d, found %d", arguments, status, \
+			found); \
+		CHECK(strstr(out, text), "%s: expected \"%s\", found \"%s\"", arguments, text, \
+			out); \
 	} while (0)
 
 TEST(the_exit_status_says_whether_tests_passed_failed_or_could_not_run)
@@ -49,11 +51,13 @@ TEST(a_test_goes_on_after_a_failed_check)
 
 TEST(what_is_no_test_is_an_error_even_beside_one_that_is)
 {
-	EXPECT(2, "no_such_test", "expected a part of the name of a test (--list prints them), found "
+	EXPECT(2, "no_such_test",
+		"expected a part of the name of a test (--list prints them), found "
 		"\"no_such_test\"");
 	EXPECT(2, "is_two no_such_test", "\"no_such_test\"");
 	CHECK(!strstr(out, "ok "), "a test ran all the same: %s", out);
-	EXPECT(2, "--exact is_two", "expected the name of a test (--list prints them), found \"is_two\"");
+	EXPECT(2, "--exact is_two",
+		"expected the name of a test (--list prints them), found \"is_two\"");
 	EXPECT(2, "--lits", "found --lits");
 	EXPECT(2, "--exact", "found --exact at the end");
 	EXPECT(2, "--json /nowhere/at.all", "--json /nowhere/at.all: No such file");
@@ -61,7 +65,8 @@ TEST(what_is_no_test_is_an_error_even_beside_one_that_is)
 
 TEST(a_list_is_the_names_and_runs_nothing)
 {
-	static const char names[] = "one_and_one_is_two\none_and_one_is_three\nnobody_can_tell\n"
+	static const char names[] =
+		"one_and_one_is_two\none_and_one_is_three\nnobody_can_tell\n"
 		"table, 1 rows, 3 columns\ntable, 2 rows, 3 columns\ndata_is_found\nthe_machine_stops\n";
 
 	EXPECT(0, "--list", names);
@@ -83,8 +88,8 @@ TEST(a_row_of_a_table_is_a_test_of_its_own)
 TEST(where_what_all_need_is_missing_all_are_skipped)
 {
 	CHECK(sample(RUNNER_SAMPLE_LACKING, "") == 77, "expected 77: %s", out);
-	CHECK(strcmp(out, "skip all: no device\n0 passed, 0 failed, 7 skipped\n") == 0, "found \"%s\"",
-		out);
+	CHECK(strcmp(out, "skip all: no device\n0 passed, 0 failed, 7 skipped\n") == 0,
+		"found \"%s\"", out);
 	CHECK(sample(RUNNER_SAMPLE_LACKING, "no_such_test") == 2, "expected 2: %s", out);
 }
 
@@ -113,7 +118,8 @@ TEST(every_test_that_ended_is_a_line_of_json_though_the_next_kills_the_program)
 {
 	char arguments[600], lines[4096];
 
-	snprintf(arguments, sizeof arguments, "--json '%s' one_and nobody", in_scratch("lines.json"));
+	snprintf(arguments, sizeof arguments, "--json '%s' one_and nobody",
+		in_scratch("lines.json"));
 	EXPECT(1, arguments, "1 passed, 1 failed, 1 skipped");
 	snprintf(arguments, sizeof arguments, "--json '%s' 'table, 1'", in_scratch("lines.json"));
 	EXPECT(0, arguments, "1 passed");
@@ -147,11 +153,13 @@ TEST(data_is_looked_for_above_the_program_wherever_it_is_called_from)
 	snprintf(command, sizeof command, "mkdir -p '%s/kit/bin' && cp '%s' '%s/kit/bin/sample'",
 		test_scratch_folder(), RUNNER_SAMPLE, test_scratch_folder());
 	REQUIRE(shell(command) == 0, "%s", command);
-	snprintf(command, sizeof command, "cd / && '%s/kit/bin/sample' data 2>&1", test_scratch_folder());
+	snprintf(command, sizeof command, "cd / && '%s/kit/bin/sample' data 2>&1",
+		test_scratch_folder());
 	CHECK(shell(command) == 1, "expected status 1 where there is no data: %s", out);
 	snprintf(expected, sizeof expected,
 		"%s/kit/bin/sample: expected tests/golden, the tests' data, in a folder above this program, "
-		"found none\n", test_scratch_folder());
+		"found none\n",
+		test_scratch_folder());
 	CHECK(strcmp(out, expected) == 0, "expected \"%s\", found \"%s\"", expected, out);
 	snprintf(command, sizeof command,
 		"mkdir -p '%s/kit/tests/golden' && cd / && '%s/kit/bin/sample' data 2>&1",

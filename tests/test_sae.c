@@ -25,8 +25,13 @@ enum { D = 24, N_ROWS = 12, N_LAYERS = 3, MOST_FEATURES = 48 };
 
 static struct sae_options options_of(const char *path)
 {
-	return (struct sae_options){.path = path, .format = "auto", .layer_folder = "", .width = "40",
-		.l0 = 100, .fold = "authors", .budget = 1 << 20};
+	return (struct sae_options){.path = path,
+		.format = "auto",
+		.layer_folder = "",
+		.width = "40",
+		.l0 = 100,
+		.fold = "authors",
+		.budget = 1 << 20};
 }
 
 static const char *golden_folder(const char *name)
@@ -67,8 +72,8 @@ static void check_close(const char *what, size_t layer, const float *got, const 
 		worst = fmax(worst, fabs((double)got[i] - expected[i]));
 		scale = fmax(scale, fabs(expected[i]));
 	}
-	CHECK(worst <= tolerance * scale, "%s of layer %zu differ by %.2g of the largest", what, layer,
-		worst / scale);
+	CHECK(worst <= tolerance * scale, "%s of layer %zu differ by %.2g of the largest", what,
+		layer, worst / scale);
 }
 
 static void check_layer(struct device *dev, struct sae_set *saes, const struct expected *e,
@@ -101,10 +106,11 @@ static void check_layer(struct device *dev, struct sae_set *saes, const struct e
 			dense[r * d_sae + (size_t)csr.indices[k]] = csr.values[k];
 	for (size_t i = 0; i < N_ROWS * d_sae; i++)
 		CHECK((dense[i] != 0) == (feature[i] != 0),
-			"%s layer %zu: row %zu, feature %zu is %g, expected %g", name, layer, i / d_sae,
-			i % d_sae, (double)dense[i], (double)feature[i]);
+			"%s layer %zu: row %zu, feature %zu is %g, expected %g", name, layer,
+			i / d_sae, i % d_sae, (double)dense[i], (double)feature[i]);
 	check_close(name, layer, dense, feature, N_ROWS * d_sae, tolerance);
-	check_close(name, layer, decoded, expected_values(e, "decoded", layer), N_ROWS * D, tolerance);
+	check_close(name, layer, decoded, expected_values(e, "decoded", layer), N_ROWS * D,
+		tolerance);
 	host_csr_free(&csr);
 	sparse_free(&sparse);
 	fixture_free(&f);
@@ -143,11 +149,12 @@ static void check_format(const char *name, const struct sae_options *options, co
 static const struct {
 	const char *name, *format;
 } formats[] = {{"gemma_scope", "gemma_scope"}, {"llama_scope", "llama_scope"},
-	{"lm_saes", "lm_saes"}, {"saelens_standard", "saelens"}, {"saelens_gated", "saelens"}, {"saelens_topk", "saelens"},
-	{"saelens_jumprelu", "saelens"}, {"saelens_batchtopk", "saelens"},
-	{"saelens_sphere", "saelens"}, {"saelens_standardized", "saelens"},
-	{"saelens_before_6", "saelens"}, {"sparsify_topk", "sparsify"},
-	{"sparsify_groupmax", "sparsify"}, {"gemma_scope_2", "gemma_scope_2"}};
+	{"lm_saes", "lm_saes"}, {"saelens_standard", "saelens"}, {"saelens_gated", "saelens"},
+	{"saelens_topk", "saelens"}, {"saelens_jumprelu", "saelens"},
+	{"saelens_batchtopk", "saelens"}, {"saelens_sphere", "saelens"},
+	{"saelens_standardized", "saelens"}, {"saelens_before_6", "saelens"},
+	{"sparsify_topk", "sparsify"}, {"sparsify_groupmax", "sparsify"},
+	{"gemma_scope_2", "gemma_scope_2"}};
 
 TEST(every_format_is_told_by_its_folder_and_encodes_and_decodes_as_its_publisher_does)
 {
@@ -297,7 +304,8 @@ static void check_types(struct sae_set *saes, struct sae_set *exact, size_t laye
 		const bool rounded = a < N_MATRICES || all;
 
 		CHECK(t.dtype == (a < N_MATRICES ? DTYPE_BF16 : DTYPE_F32) &&
-				from.dtype == DTYPE_F32 && t.rows == from.rows && t.cols == from.cols,
+				from.dtype == DTYPE_F32 && t.rows == from.rows &&
+				t.cols == from.cols,
 			"%s layer %zu: array %zu is %s [%zu, %zu]", name, layer, a,
 			dtype_name(t.dtype), t.rows, t.cols);
 		for (size_t j = 0; j < tensor_count(t); j++) {
@@ -355,7 +363,8 @@ TEST(bf16_halves_an_sae_and_a_budget_holds_twice_as_many)
 		struct sae_set *saes;
 		size_t bytes, n = 0;
 
-		open_golden(&saes, dev, 0, half ? SAE_BF16 : SAE_FLOAT32, 2 * (2 * matrices + vectors));
+		open_golden(&saes, dev, 0, half ? SAE_BF16 : SAE_FLOAT32,
+			2 * (2 * matrices + vectors));
 		bytes = sae_set_bytes(saes, 0);
 		CHECK(bytes == matrices * (half ? 2 : 4) + vectors, "%zu bytes", bytes);
 		count_resident(dev, saes, &n);
@@ -476,11 +485,13 @@ TEST(any_number_of_threads_reads_the_same_bits)
 			REQUIRE_OK(sae_set_load(a, 3, &from_one, &err), &err);
 			REQUIRE_OK(sae_set_load(b, 3, &from_seven, &err), &err);
 			for (size_t i = 0; i < N_ARRAYS; i++) {
-				const struct tensor s = array_of(&from_one, i), t = array_of(&from_seven, i);
+				const struct tensor s = array_of(&from_one, i),
+						    t = array_of(&from_seven, i);
 
 				CHECK(tensor_bytes(s) == tensor_bytes(t) &&
 						(tensor_count(s) == 0 ||
-							memcmp(s.data, t.data, tensor_bytes(s)) == 0),
+							memcmp(s.data, t.data, tensor_bytes(s)) ==
+								0),
 					"%s as %s: array %zu differs", models[m][0],
 					sae_dtype_names[dtype], i);
 			}
@@ -535,8 +546,8 @@ static const struct refusal {
 	{"saelens_topk", "any-x/cfg.json", "\"topk\"", "\"temporal\"", "", 3, 24,
 		"%s/any-x/cfg.json: architecture: expected standard, gated, topk, jumprelu, batchtopk or "
 		"matryoshka_batchtopk, found \"temporal\""},
-	{"lm_saes", "L1R/config.json", "\"act_fn\": \"jumprelu\"", "\"act_fn\": \"topk\"", "", 3, 24,
-		"%s/L1R/config.json: act_fn: expected \"jumprelu\", found \"topk\""},
+	{"lm_saes", "L1R/config.json", "\"act_fn\": \"jumprelu\"", "\"act_fn\": \"topk\"", "", 3,
+		24, "%s/L1R/config.json: act_fn: expected \"jumprelu\", found \"topk\""},
 	{"lm_saes", "L1R/config.json", "\"sae_type\": \"sae\"", "\"sae_type\": \"clt\"", "", 3, 24,
 		"%s/L1R/config.json: sae_type: expected \"sae\", found \"clt\""},
 	{"lm_saes", "L1R/config.json", "dataset-wise", "inference", "", 3, 24,
@@ -562,10 +573,10 @@ static const struct refusal {
 	{"saelens_topk", "any-y/cfg.json", "\"reshape_activations\": \"none\"",
 		"\"reshape_activations\": \"hook_z\"", "", 3, 24,
 		"%s/any-y/cfg.json: reshape_activations: expected \"none\", found \"hook_z\""},
-	{"saelens_topk", "any-z/cfg.json", "blocks.2.hook_resid_post", "blocks.1.hook_resid_post", "",
-		3, 24, NULL},
-	{"saelens_topk", "any-z/cfg.json", "blocks.2.hook_resid_post", "blocks.2.hook_mlp_out", "", 3,
-		24,
+	{"saelens_topk", "any-z/cfg.json", "blocks.2.hook_resid_post", "blocks.1.hook_resid_post",
+		"", 3, 24, NULL},
+	{"saelens_topk", "any-z/cfg.json", "blocks.2.hook_resid_post", "blocks.2.hook_mlp_out", "",
+		3, 24,
 		"%s: expected an SAE of every layer, found none of layer 2 in the format saelens (to go "
 		"on without, sae.layers = \"found\")"},
 	{"saelens_topk", "any-x/sae_weights.safetensors", "b_enc", "b_eNc", "", 3, 24,
@@ -579,7 +590,8 @@ static const struct refusal {
 	{"saelens_gated", "a_1/b/sae_weights.safetensors", "r_mag", "r_mOg", "", 3, 24,
 		"%s/a_1/b/sae_weights.safetensors: expected a tensor \"r_mag\" of F32, F64, BF16 or F16 "
 		"with shape [40], found none"},
-	{"sparsify_topk", "layers.1/cfg.json", "\"transcode\": false", "\"transcode\": true", "", 3, 24,
+	{"sparsify_topk", "layers.1/cfg.json", "\"transcode\": false", "\"transcode\": true", "", 3,
+		24,
 		"%s/layers.1/cfg.json: expected an SAE that reads and reconstructs resid_post, found a "
 		"transcoder (transcode)"},
 	{"sparsify_topk", "layers.1/cfg.json", "\"skip_connection\": false",
@@ -629,7 +641,8 @@ TEST(sae_files_that_do_not_fit_are_refused_in_words)
 			CHECK(strcmp(err.text, text) == 0, "case %zu says\n  %s\nexpected\n  %s", i,
 				err.text, text);
 		} else { /* in either order */
-			CHECK(strstr(err.text, "expected one SAE of blocks.1.hook_resid_post, found") &&
+			CHECK(strstr(err.text,
+				      "expected one SAE of blocks.1.hook_resid_post, found") &&
 					strstr(err.text, "any-y") && strstr(err.text, "any-z"),
 				"case %zu says\n  %s", i, err.text);
 		}
@@ -697,10 +710,12 @@ TEST(values_that_are_not_finite_as_they_are_kept_are_refused_with_file_and_array
 		snprintf(text, sizeof text, "%s: %s holds a value that is not finite", path,
 			cases[i].array);
 		for (size_t l = 0; l < N_LAYERS; l++) {
-			const bool refused = cases[i].refused && strcmp(sae_set_path(saes, l), path) == 0;
+			const bool refused = cases[i].refused &&
+					     strcmp(sae_set_path(saes, l), path) == 0;
 			const int code = sae_set_load(saes, l, &w, &err);
 
-			CHECK(code == (refused ? ERR_INPUT : 0) && (!refused || strcmp(err.text, text) == 0),
+			CHECK(code == (refused ? ERR_INPUT : 0) &&
+					(!refused || strcmp(err.text, text) == 0),
 				"case %zu, layer %zu: %d: %s", i, l, code, code ? err.text : "");
 		}
 		sae_set_close(saes);

@@ -20,8 +20,10 @@ TEST(a_refusal_is_found_anywhere_and_in_any_case)
 
 TEST(the_last_number_of_a_reply_is_its_answer)
 {
-	CHECK(is_right_answer("3 + 15 = 18. So she makes $18.", "18"), "the last number is not read");
-	CHECK(is_right_answer("In all 1,234.50 dollars", "1234.5"), "thousands separators are read");
+	CHECK(is_right_answer("3 + 15 = 18. So she makes $18.", "18"),
+		"the last number is not read");
+	CHECK(is_right_answer("In all 1,234.50 dollars", "1234.5"),
+		"thousands separators are read");
 	CHECK(is_right_answer("it falls to -3 degrees", "-3"), "a sign is lost");
 	CHECK(is_right_answer("from 5-3 it is", "3"), "a dash between numbers is a sign");
 	CHECK(!is_right_answer("18, then 19", "18"), "an earlier number counts");

@@ -61,8 +61,8 @@ static void check_encoding(const struct tokenizer *tok, const char *name, size_t
 	struct err err;
 	bool same;
 
-	REQUIRE_OK(tokenizer_encode(
-			   tok, json_string_value(text), json_string_length(text), &ids, &err),
+	REQUIRE_OK(tokenizer_encode(tok, json_string_value(text), json_string_length(text), &ids,
+			   &err),
 		&err);
 	same = ids.n == json_array_size(expected);
 	for (size_t i = 0; same && i < ids.n; i++)
@@ -152,8 +152,8 @@ TEST(a_tiktoken_file_that_is_not_one_is_refused_by_line)
 		struct tokenizer *tok;
 		struct err err = {0};
 
-		CHECK(tokenizer_parse_tiktoken(
-			      &tok, "t", cases[i].file, strlen(cases[i].file), &err) == ERR_INPUT &&
+		CHECK(tokenizer_parse_tiktoken(&tok, "t", cases[i].file, strlen(cases[i].file),
+			      &err) == ERR_INPUT &&
 				strcmp(err.text, cases[i].message) == 0,
 			"case %zu: \"%s\"", i, err.text);
 	}

@@ -24,10 +24,10 @@ struct job {
 	struct lab lab;
 	struct ranks ranks;
 	struct schedule schedule;
-	double sum;        /* of what was taken */
+	double sum; /* of what was taken */
 	int n_computed;
-	size_t fail_at;    /* unit in which compute fails after its first value; SIZE_MAX = none */
-	size_t die_at;     /* the same, killed */
+	size_t fail_at; /* unit in which compute fails after its first value; SIZE_MAX = none */
+	size_t die_at;  /* the same, killed */
 };
 
 static int job_open_with(struct job *job, const char *name, const char *inputs, bool fresh,
@@ -35,7 +35,8 @@ static int job_open_with(struct job *job, const char *name, const char *inputs, 
 {
 	static const size_t lengths[10] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5};
 
-	*job = (struct job){.ranks = {.world = 1, .n_local = 1}, .fail_at = SIZE_MAX,
+	*job = (struct job){.ranks = {.world = 1, .n_local = 1},
+		.fail_at = SIZE_MAX,
 		.die_at = SIZE_MAX};
 	job->lab.ranks = &job->ranks;
 	TRY(device_open(&job->lab.dev, "cpu", 1, err));
@@ -84,16 +85,27 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	if (b == job->fail_at)
 		return err_set(err, ERR_DEVICE, "unit %zu failed", b);
 	TRY(unit_rows(out,
-		&(struct results_dataset){.path = "/saved/x", .type = RESULTS_F16, .n_dims = 2,
-			.dims = {0, 3}, .long_name = "rows", .units = "1"},
+		&(struct results_dataset){.path = "/saved/x",
+			.type = RESULTS_F16,
+			.n_dims = 2,
+			.dims = {0, 3},
+			.long_name = "rows",
+			.units = "1"},
 		x, n, err));
 	TRY(unit_rows(out,
-		&(struct results_dataset){.path = "/saved/end", .type = RESULTS_I32, .n_dims = 1,
-			.long_name = "ends", .ends_of = "/saved/entry", .compress = true},
+		&(struct results_dataset){.path = "/saved/end",
+			.type = RESULTS_I32,
+			.n_dims = 1,
+			.long_name = "ends",
+			.ends_of = "/saved/entry",
+			.compress = true},
 		ends, n, err));
 	return unit_rows(out,
-		&(struct results_dataset){.path = "/saved/entry", .type = RESULTS_I32, .n_dims = 1,
-			.long_name = "entries", .compress = true},
+		&(struct results_dataset){.path = "/saved/entry",
+			.type = RESULTS_I32,
+			.n_dims = 1,
+			.long_name = "entries",
+			.compress = true},
 		entries, n, err);
 fail:
 	return err->code;
@@ -114,8 +126,12 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 static int job_run(struct job *job, struct err *err)
 {
 	return stage_run(&job->lab,
-		&(struct stage){.title = "roots: of small numbers", .schedule = &job->schedule,
-			.item = "prompt", .context = job, .compute = compute, .take = take},
+		&(struct stage){.title = "roots: of small numbers",
+			.schedule = &job->schedule,
+			.item = "prompt",
+			.context = job,
+			.compute = compute,
+			.take = take},
 		err);
 }
 
@@ -169,8 +185,8 @@ TEST(rows_are_joined_in_the_order_of_the_units_and_ends_count_through)
 	REQUIRE_OK(results_read_ints(r, "/saved/entry", 1, dims, &entry, &err), &err);
 	for (int b = 0, row = 0; b < 5; b++) {
 		for (int i = 0; i < 2 * b + 1; i++, row++) {
-			CHECK(x[3 * row + 1] == (float)(100 * b + 10 * i + 1) / 8, "row %d: %g", row,
-				(double)x[3 * row + 1]);
+			CHECK(x[3 * row + 1] == (float)(100 * b + 10 * i + 1) / 8, "row %d: %g",
+				row, (double)x[3 * row + 1]);
 			CHECK(end[row] == row + 1, "end %d is %d", row, end[row]);
 			CHECK(entry[row] == 1000 * b + i, "entry %d is %d", row, entry[row]);
 		}
@@ -335,8 +351,8 @@ TEST(a_fresh_run_renames_the_old_folder_and_computes_everything)
 		REQUIRE_OK(job_open_with(&job, "fresh.h5", "engine = 2\n", true, &err), &err);
 		job_close(&job);
 		CHECK(!file_exists(unit_path("fresh", 0, "")), "run %d: old units are left", i);
-		snprintf(name, sizeof name, "fresh.units.old-%d/00-roots-of-small-numbers/000000.h5",
-			2 * i - 1);
+		snprintf(name, sizeof name,
+			"fresh.units.old-%d/00-roots-of-small-numbers/000000.h5", 2 * i - 1);
 		CHECK(file_exists(in_scratch(name)), "%s is not there", name);
 	}
 }

@@ -23,8 +23,10 @@ static const char *path_of(int unit)
 	return path;
 }
 
-static const struct results_dataset VALUES = {.path = "/unit/values", .type = RESULTS_I32,
-	.n_dims = 1, .long_name = ""};
+static const struct results_dataset VALUES = {.path = "/unit/values",
+	.type = RESULTS_I32,
+	.n_dims = 1,
+	.long_name = ""};
 
 /* Units of ten puts each, from one buffer that is written over after every put. */
 static int write_units(struct writer *w, struct err *err)
@@ -63,7 +65,8 @@ static void check_units(void)
 			char path[64];
 
 			snprintf(path, sizeof path, "/unit/%d", put);
-			REQUIRE_OK(results_read_exactly(r, path, RESULTS_I32, values, N, &err), &err);
+			REQUIRE_OK(results_read_exactly(r, path, RESULTS_I32, values, N, &err),
+				&err);
 			for (int i = 0; i < N; i++)
 				REQUIRE(values[i] == unit * 1000000 + put * 10000 + i,
 					"unit %d, put %d, value %d is %d", unit, put, i, values[i]);
@@ -84,7 +87,8 @@ TEST(whatever_the_bound_nothing_is_dropped_and_buffers_are_free_at_once)
 
 		REQUIRE_OK(writer_open(&w, bounds[i], &err), &err);
 		REQUIRE_OK(write_units(w, &err), &err);
-		CHECK(writer_bytes(w) == UNITS * 10 * N * sizeof(int32_t), "%zu bytes", writer_bytes(w));
+		CHECK(writer_bytes(w) == UNITS * 10 * N * sizeof(int32_t), "%zu bytes",
+			writer_bytes(w));
 		writer_close(w);
 		check_units();
 	}

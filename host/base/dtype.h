@@ -32,8 +32,8 @@ static inline size_t dtype_bytes(enum dtype dtype)
 /* "float32", "bfloat16", ...: the names users type and read. */
 static inline const char *dtype_name(enum dtype dtype)
 {
-	static const char *const names[] = {
-		"float32", "float64", "bfloat16", "float16", "int32", "int64"};
+	static const char *const names[] = {"float32", "float64", "bfloat16", "float16", "int32",
+		"int64"};
 
 	return names[dtype];
 }
@@ -78,8 +78,8 @@ static inline float f16_to_f32(uint16_t h)
 	return f;
 }
 
-/* Round to nearest, ties to even; overflow becomes infinity. Without branches, as rows are converted
- * on their way to a file: all three kinds of result are made and one is taken. */
+/* Round to nearest, ties to even; overflow becomes infinity. Without branches, as rows are
+ * converted on their way to a file: all three kinds of result are made and one is taken. */
 static inline uint16_t f32_to_f16(float f)
 {
 	uint32_t bits, sign, normal, half;

@@ -27,8 +27,8 @@ struct version {
 	const char *limit, *usage, *cached; /* cached: a key of memory.stat */
 };
 
-static const struct version version_1 = {
-	"/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
+static const struct version version_1 = {"/memory", "memory.limit_in_bytes",
+	"memory.usage_in_bytes", "total_inactive_file"};
 static const struct version version_2 = {"", "memory.max", "memory.current", "inactive_file"};
 
 /* The number behind `key` at the start of a line, or, key "", the first of the file. */
@@ -70,8 +70,8 @@ static void look_at_group(const char *folder, const struct version *v, struct me
 }
 
 /* `path` and its parents up to the root. */
-static void look_at_groups(
-	const char *cgroup, const struct version *v, char *path, struct memory_left *left)
+static void look_at_groups(const char *cgroup, const struct version *v, char *path,
+	struct memory_left *left)
 {
 	char folder[2 * PATH_SIZE];
 	char *slash;

@@ -39,16 +39,15 @@ static inline int vec_grow(void **data, size_t *cap, size_t need, size_t elem, s
 
 /* Appends one element. Evaluates to 0 or an error code. */
 #define vec_push(v, element, err) \
-	(vec_reserve(v, (v)->n + 1, err) ? (err)->code \
-					 : ((v)->data[(v)->n++] = (element), 0))
+	(vec_reserve(v, (v)->n + 1, err) ? (err)->code : ((v)->data[(v)->n++] = (element), 0))
 
 /* Appends `count` elements copied from `from`. Evaluates to 0 or an error code. */
 #define vec_append(v, from, count, err) \
 	(vec_reserve(v, (v)->n + (count), err) \
 			? (err)->code \
 			: ((size_t)(count) > 0 ? (void)memcpy((v)->data + (v)->n, from, \
-					     (count) * sizeof *(v)->data) \
-				   : (void)0, \
+							 (count) * sizeof *(v)->data) \
+					       : (void)0, \
 				  (v)->n += (count), 0))
 
 /* Growable text; data is zero-terminated only where the writer says so. */

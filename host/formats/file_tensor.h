@@ -17,9 +17,9 @@ struct file_tensor {
 	const char *type; /* the file's own word for the element type, e.g. "BF16" */
 	bool known;       /* whether `dtype` is one the project reads */
 	enum dtype dtype;
-	int n_dims;       /* a file may hold more dimensions than FILE_TENSOR_DIMS: then -1 */
+	int n_dims; /* a file may hold more dimensions than FILE_TENSOR_DIMS: then -1 */
 	size_t shape[FILE_TENSOR_DIMS];
-	bool column_major; /* first index fastest (.npy in Fortran order); else the last */
+	bool column_major;         /* first index fastest (.npy in Fortran order); else the last */
 	const unsigned char *data; /* borrowed from the reader; little-endian; any alignment */
 	size_t bytes;
 };

@@ -17,7 +17,8 @@ int json_parse_at(json_t **out, const char *name, size_t line, const char *bytes
 	if (is_lfs_pointer(bytes, n))
 		return err_set(err, ERR_INPUT,
 			"%s: this is a git-lfs pointer, not the file; fetch it with `git lfs pull` or "
-			"`huggingface-cli download`", name);
+			"`huggingface-cli download`",
+			name);
 	*out = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	if (!*out)
 		return err_set(err, ERR_INPUT, "%s:%zu:%d: not valid JSON: %s", name,
@@ -45,11 +46,14 @@ int json_read(json_t **out, const char *path, struct err *err)
 
 const char *json_kind(const json_t *value)
 {
-	static const char *const kinds[] = {
-		[JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array",
-		[JSON_STRING] = "a string",  [JSON_INTEGER] = "an integer",
-		[JSON_REAL] = "a real number", [JSON_TRUE] = "true",
-		[JSON_FALSE] = "false",      [JSON_NULL] = "null"};
+	static const char *const kinds[] = {[JSON_OBJECT] = "an object",
+		[JSON_ARRAY] = "an array",
+		[JSON_STRING] = "a string",
+		[JSON_INTEGER] = "an integer",
+		[JSON_REAL] = "a real number",
+		[JSON_TRUE] = "true",
+		[JSON_FALSE] = "false",
+		[JSON_NULL] = "null"};
 
 	return value ? kinds[json_typeof(value)] : "nothing";
 }

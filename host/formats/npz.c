@@ -118,16 +118,15 @@ static int locate_data(struct archive a, struct member *m, uint64_t offset, uint
 	const unsigned char *local;
 	size_t skip;
 
-	if (offset > a.size || a.size - offset < 30 ||
-		read_u32(a.data + offset) != 0x04034b50)
+	if (offset > a.size || a.size - offset < 30 || read_u32(a.data + offset) != 0x04034b50)
 		return err_set(err, ERR_INPUT, "%s: array \"%s\": its ZIP member is out of place",
 			a.path, m->name);
 	local = a.data + offset;
 	skip = 30 + (size_t)read_u16(local + 26) + read_u16(local + 28);
 	if (skip > a.size - offset || packed > a.size - offset - skip)
 		return err_set(err, ERR_INPUT,
-			"%s: array \"%s\": expected %llu bytes, but the file ends before",
-			a.path, m->name, (unsigned long long)packed);
+			"%s: array \"%s\": expected %llu bytes, but the file ends before", a.path,
+			m->name, (unsigned long long)packed);
 	m->data = local + skip;
 	return 0;
 }
@@ -212,9 +211,10 @@ static int check_overlap(const struct npz *npz, struct err *err)
 	qsort(sorted, npz->n_members, sizeof *sorted, by_data);
 	for (size_t i = 1; i < npz->n_members && !rc; i++)
 		if (sorted[i - 1]->data + sorted[i - 1]->packed > sorted[i]->data)
-			rc = err_set(err, ERR_INPUT, "%s: arrays \"%s\" and \"%s\" share bytes of the "
-				"file; expected each its own", npz->path, sorted[i - 1]->name,
-				sorted[i]->name);
+			rc = err_set(err, ERR_INPUT,
+				"%s: arrays \"%s\" and \"%s\" share bytes of the "
+				"file; expected each its own",
+				npz->path, sorted[i - 1]->name, sorted[i]->name);
 	free(sorted);
 	return rc;
 }
@@ -234,7 +234,8 @@ int npz_parse(struct npz **out, const char *name, const void *bytes, size_t n, s
 	if (is_lfs_pointer(bytes, n)) {
 		err_set(err, ERR_INPUT,
 			"%s: this is a git-lfs pointer, not the arrays; fetch them with `git lfs pull` "
-			"or `huggingface-cli download`", name);
+			"or `huggingface-cli download`",
+			name);
 		goto fail;
 	}
 	TRY(find_directory(a, &directory, err));
@@ -243,8 +244,8 @@ int npz_parse(struct npz **out, const char *name, const void *bytes, size_t n, s
 		goto fail;
 	}
 	if (directory.entries > MEMBERS_MAX) {
-		err_set(err, ERR_INPUT, "%s: expected at most %d arrays, found %llu", name, MEMBERS_MAX,
-			(unsigned long long)directory.entries);
+		err_set(err, ERR_INPUT, "%s: expected at most %d arrays, found %llu", name,
+			MEMBERS_MAX, (unsigned long long)directory.entries);
 		goto fail;
 	}
 	npz->members = calloc((size_t)directory.entries + 1, sizeof *npz->members);
@@ -434,8 +435,8 @@ static int inflate_member(const struct npz *npz, struct member *m, struct err *e
 	if (status != Z_STREAM_END || room != 0)
 		return err_set(err, ERR_INPUT,
 			"%s: array \"%s\": expected %zu bytes after inflation, found %s%zu",
-			npz->path, m->name, m->unpacked, status == Z_STREAM_END ? "" : "damage after ",
-			m->unpacked - room);
+			npz->path, m->name, m->unpacked,
+			status == Z_STREAM_END ? "" : "damage after ", m->unpacked - room);
 	return 0;
 }
 
@@ -470,8 +471,8 @@ static bool npy_dtype(const char *type, enum dtype *out)
 	static const struct {
 		const char *name;
 		enum dtype dtype;
-	} known[] = {{"<f4", DTYPE_F32}, {"<f8", DTYPE_F64}, {"<f2", DTYPE_F16},
-		{"<i4", DTYPE_I32}, {"<i8", DTYPE_I64}};
+	} known[] = {{"<f4", DTYPE_F32}, {"<f8", DTYPE_F64}, {"<f2", DTYPE_F16}, {"<i4", DTYPE_I32},
+		{"<i8", DTYPE_I64}};
 
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
 		if (strcmp(known[i].name, type) == 0) {
@@ -493,8 +494,8 @@ int npz_read(struct npz *npz, const char *name, struct file_tensor *out, struct 
 		if (strcmp(npz->members[i].name, name) == 0)
 			m = &npz->members[i];
 	if (!m)
-		return err_set(err, ERR_INPUT, "%s: expected an array \"%s\", found none", npz->path,
-			name);
+		return err_set(err, ERR_INPUT, "%s: expected an array \"%s\", found none",
+			npz->path, name);
 	if (member_bytes(npz, m, &data, err))
 		return err->code;
 	if (!read_npy_header(data, m->unpacked, &npy))
@@ -502,8 +503,8 @@ int npz_read(struct npz *npz, const char *name, struct file_tensor *out, struct 
 			npz->path, name);
 	if (strchr(npy.type, 'O'))
 		return err_set(err, ERR_INPUT,
-			"%s: array \"%s\" holds pickled Python objects, which are not read", npz->path,
-			name);
+			"%s: array \"%s\" holds pickled Python objects, which are not read",
+			npz->path, name);
 	*out = (struct file_tensor){.name = m->name, .known = true, .n_dims = npy.n_dims};
 	out->column_major = npy.fortran && npy.n_dims > 1;
 	if (!npy_dtype(npy.type, &out->dtype))

@@ -31,17 +31,28 @@ static const struct {
 	bool known;
 	enum dtype dtype;
 } types[] = {
-	{"F32", 32, true, DTYPE_F32},  {"F64", 64, true, DTYPE_F64},
-	{"BF16", 16, true, DTYPE_BF16}, {"F16", 16, true, DTYPE_F16},
-	{"I32", 32, true, DTYPE_I32},  {"I64", 64, true, DTYPE_I64},
-	{"BOOL", 8, false, 0},         {"U8", 8, false, 0},
-	{"I8", 8, false, 0},           {"I16", 16, false, 0},
-	{"U16", 16, false, 0},         {"U32", 32, false, 0},
-	{"U64", 64, false, 0},         {"C64", 64, false, 0},
-	{"F8_E5M2", 8, false, 0},      {"F8_E4M3", 8, false, 0},
-	{"F8_E8M0", 8, false, 0},      {"F8_E4M3FNUZ", 8, false, 0},
-	{"F8_E5M2FNUZ", 8, false, 0},  {"F6_E2M3", 6, false, 0},
-	{"F6_E3M2", 6, false, 0},      {"F4", 4, false, 0},
+	{"F32", 32, true, DTYPE_F32},
+	{"F64", 64, true, DTYPE_F64},
+	{"BF16", 16, true, DTYPE_BF16},
+	{"F16", 16, true, DTYPE_F16},
+	{"I32", 32, true, DTYPE_I32},
+	{"I64", 64, true, DTYPE_I64},
+	{"BOOL", 8, false, 0},
+	{"U8", 8, false, 0},
+	{"I8", 8, false, 0},
+	{"I16", 16, false, 0},
+	{"U16", 16, false, 0},
+	{"U32", 32, false, 0},
+	{"U64", 64, false, 0},
+	{"C64", 64, false, 0},
+	{"F8_E5M2", 8, false, 0},
+	{"F8_E4M3", 8, false, 0},
+	{"F8_E8M0", 8, false, 0},
+	{"F8_E4M3FNUZ", 8, false, 0},
+	{"F8_E5M2FNUZ", 8, false, 0},
+	{"F6_E2M3", 6, false, 0},
+	{"F6_E3M2", 6, false, 0},
+	{"F4", 4, false, 0},
 };
 
 static int bad_tensor(struct err *err, const char *file, const char *tensor, const char *problem)
@@ -153,12 +164,13 @@ static int check_metadata(const char *file, json_t *metadata, struct err *err)
 	json_t *value;
 
 	if (!json_is_object(metadata))
-		return err_set(err, ERR_INPUT, "%s: __metadata__: expected an object, found %s", file,
-			json_kind(metadata));
-	json_object_foreach(metadata, key, value)
-		if (!json_is_string(value))
-			return err_set(err, ERR_INPUT, "%s: __metadata__: expected a string \"%s\", "
-				"found %s", file, key, json_kind(value));
+		return err_set(err, ERR_INPUT, "%s: __metadata__: expected an object, found %s",
+			file, json_kind(metadata));
+	json_object_foreach(metadata, key, value) if (!json_is_string(value)) return err_set(err,
+		ERR_INPUT,
+		"%s: __metadata__: expected a string \"%s\", "
+		"found %s",
+		file, key, json_kind(value));
 	return 0;
 }
 
@@ -174,8 +186,8 @@ static int check_tiling(struct safetensors *st, const char *file, const unsigned
 
 		if (t->data != next)
 			return err_set(err, ERR_INPUT,
-				"%s: tensor \"%s\": expected its data at offset %zu, found %zu", file,
-				t->name, (size_t)(next - data), (size_t)(t->data - data));
+				"%s: tensor \"%s\": expected its data at offset %zu, found %zu",
+				file, t->name, (size_t)(next - data), (size_t)(t->data - data));
 		next += t->bytes;
 	}
 	if (next != data + data_bytes)
@@ -199,20 +211,22 @@ int safetensors_parse(struct safetensors **out, const char *name, const void *by
 	if (is_lfs_pointer(bytes, n)) {
 		err_set(err, ERR_INPUT,
 			"%s: this is a git-lfs pointer, not the weights; fetch them with "
-			"`git lfs pull` or `huggingface-cli download`", name);
+			"`git lfs pull` or `huggingface-cli download`",
+			name);
 		goto fail;
 	}
 	if (n < 8) {
 		err_set(err, ERR_INPUT,
-			"%s: expected a safetensors header of 8 bytes and more, found a file of %zu", name,
-			n);
+			"%s: expected a safetensors header of 8 bytes and more, found a file of %zu",
+			name, n);
 		goto fail;
 	}
 	header = read_u64(bytes);
 	if (header > MAX_HEADER) {
 		err_set(err, ERR_INPUT,
 			"%s: expected a safetensors header of at most %zu bytes, found a length of %llu "
-			"(another format?)", name, MAX_HEADER, (unsigned long long)header);
+			"(another format?)",
+			name, MAX_HEADER, (unsigned long long)header);
 		goto fail;
 	}
 	if (header > n - 8) {
@@ -222,7 +236,8 @@ int safetensors_parse(struct safetensors **out, const char *name, const void *by
 		goto fail;
 	}
 	if (header == 0 || ((const char *)bytes)[8] != '{') {
-		err_set(err, ERR_INPUT, "%s: expected a safetensors header beginning with '{'", name);
+		err_set(err, ERR_INPUT, "%s: expected a safetensors header beginning with '{'",
+			name);
 		goto fail;
 	}
 	TRY(json_parse(&st->header, name, (const char *)bytes + 8, (size_t)header, err));
@@ -232,7 +247,8 @@ int safetensors_parse(struct safetensors **out, const char *name, const void *by
 		err_nomem(err, name, json_object_size(st->header) * sizeof *st->tensors);
 		goto fail;
 	}
-	json_object_foreach(st->header, key, entry) {
+	json_object_foreach(st->header, key, entry)
+	{
 		struct file_tensor *t = &st->tensors[st->n_tensors];
 
 		if (strcmp(key, "__metadata__") == 0) {

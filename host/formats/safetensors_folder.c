@@ -76,8 +76,8 @@ static const char *plain_name(const json_t *value)
 		       : NULL;
 }
 
-int safetensors_index_read(
-	struct safetensors_index *index, json_t *json, const char *path, struct err *err)
+int safetensors_index_read(struct safetensors_index *index, json_t *json, const char *path,
+	struct err *err)
 {
 	const char *tensor;
 	json_t *map = json_object_get(json, "weight_map"), *value;
@@ -93,7 +93,8 @@ int safetensors_index_read(
 		err_nomem(err, path, json_object_size(map) * sizeof *index->tensors);
 		goto fail;
 	}
-	json_object_foreach(map, tensor, value) {
+	json_object_foreach(map, tensor, value)
+	{
 		const char *shard = plain_name(value);
 
 		if (!shard) {
@@ -120,8 +121,8 @@ void safetensors_index_free(struct safetensors_index *index)
 	*index = (struct safetensors_index){0};
 }
 
-static int open_index(
-	struct safetensors_folder *f, const char *folder, const char *path, struct err *err)
+static int open_index(struct safetensors_folder *f, const char *folder, const char *path,
+	struct err *err)
 {
 	struct safetensors_index index = {0};
 	json_t *json;
@@ -161,7 +162,8 @@ static int no_weights(const char *folder, struct err *err)
 	free(pickled);
 	return err_set(err, ERR_INPUT,
 		"%s: expected model.safetensors or model.safetensors.index.json, found %s", folder,
-		found ? "pytorch_model.bin: pickled Python objects, which are not read" : "neither");
+		found ? "pytorch_model.bin: pickled Python objects, which are not read"
+		      : "neither");
 }
 
 static int open_single(struct safetensors_folder *f, const char *folder, struct err *err)

@@ -19,8 +19,8 @@ struct safetensors_index {
 
 /* Takes the document over, also when it fails; `path` is for messages. Errors: ERR_INPUT naming
  * file and tensor. */
-int safetensors_index_read(
-	struct safetensors_index *index, json_t *json, const char *path, struct err *err);
+int safetensors_index_read(struct safetensors_index *index, json_t *json, const char *path,
+	struct err *err);
 
 /* Accepts a zeroed index. */
 void safetensors_index_free(struct safetensors_index *index);

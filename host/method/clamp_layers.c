@@ -42,16 +42,16 @@ int clamp_layers_select(struct clamp_layers *layers, struct sae_set *saes, struc
 		struct clamp_layer *layer = &layers->layer[l];
 
 		if (layer->ids.n > 0)
-			TRY(sae_set_select(
-				saes, l, layer->ids.data, layer->ids.n, &layer->few, err));
+			TRY(sae_set_select(saes, l, layer->ids.data, layer->ids.n, &layer->few,
+				err));
 	}
 	return 0;
 fail:
 	return err->code;
 }
 
-static int reserve(
-	struct clamp_layers *layers, struct clamp_layer *layer, size_t room, struct err *err)
+static int reserve(struct clamp_layers *layers, struct clamp_layer *layer, size_t room,
+	struct err *err)
 {
 	void *memory;
 

@@ -73,8 +73,8 @@ void clamp_plan_free(struct clamp_plan *plan)
 }
 
 /* The set of sequence i of a batch. */
-static const struct feature_set *set_of(
-	const struct clamp_plan *plan, const size_t *prompts, size_t i)
+static const struct feature_set *set_of(const struct clamp_plan *plan, const size_t *prompts,
+	size_t i)
 {
 	return &plan->sets[plan->n_sets == 1 ? 0 : prompts[i]];
 }
@@ -136,8 +136,8 @@ int clamp_plan_batch(struct clamp_plan *plan, const size_t *prompts, size_t n,
 		if (plan->layers.layer[l].ids.n == 0)
 			continue;
 		TRY(gather_lists(plan, l, prompts, n_lists, &lists, &n_entries, err));
-		TRY(clamp_layers_upload(
-			&plan->layers, l, lists.data, n_lists, n_entries, NULL, err));
+		TRY(clamp_layers_upload(&plan->layers, l, lists.data, n_lists, n_entries, NULL,
+			err));
 	}
 	free(lists.data);
 	*clamps = plan->layers.clamps;

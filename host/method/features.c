@@ -66,8 +66,7 @@ int feature_set_random(struct feature_set *set, const struct feature_set *like,
 		for (; wanted > 0 && n > 0; wanted--) {
 			const size_t k = random_below(&seed, n);
 
-			TRY(feature_set_add(set,
-				(struct feature){(int32_t)l, pool[k], 0, 0}, err));
+			TRY(feature_set_add(set, (struct feature){(int32_t)l, pool[k], 0, 0}, err));
 			pool[k] = pool[--n];
 		}
 	}

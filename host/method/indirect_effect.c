@@ -78,17 +78,19 @@ static int distribute(struct attribution *a, struct err *err)
 size_t attribution_bytes(const struct model *m, const struct feature_set *candidates,
 	bool all_features, struct attribution_size size)
 {
-	const struct attribution_setup setup = {.model = m, .candidates = candidates,
+	const struct attribution_setup setup = {.model = m,
+		.candidates = candidates,
 		.all_features = all_features};
-	struct attribution a = {.setup = setup, .size = size, .n_layer = m->arch.n_layer,
+	struct attribution a = {.setup = setup,
+		.size = size,
+		.n_layer = m->arch.n_layer,
 		.d_model = m->arch.d_model};
 	struct err err;
 	size_t bytes = 0;
 
 	a.layers = calloc(a.n_layer, sizeof *a.layers);
 	if (a.layers && distribute(&a, &err) == 0)
-		bytes = carve_count(m->dev, layout, &a) +
-			runner_bytes(m, runner_size_of(size, 0));
+		bytes = carve_count(m->dev, layout, &a) + runner_bytes(m, runner_size_of(size, 0));
 	for (size_t l = 0; a.layers && l < a.n_layer; l++) {
 		free(a.layers[l].ids);
 		free(a.layers[l].column);
@@ -111,8 +113,8 @@ static int allocate_host(struct attribution *a, struct err *err)
 		complete &= (a->columns[i] = malloc(rows * a->widest * sizeof(float) + 1)) != NULL;
 	complete &= (a->shift_host = malloc(rows * sizeof *a->shift_host + 1)) != NULL;
 	complete &= (a->few = calloc(a->n_layer, sizeof *a->few)) != NULL;
-	complete &= (a->prefix_mixed = calloc(a->setup.options.steps,
-			     sizeof *a->prefix_mixed)) != NULL;
+	complete &= (a->prefix_mixed = calloc(a->setup.options.steps, sizeof *a->prefix_mixed)) !=
+		    NULL;
 	complete &= (a->token_start = malloc((prompts + 1) * sizeof *a->token_start)) != NULL;
 	complete &= (a->target = malloc(prompts * sizeof *a->target)) != NULL;
 	complete &= (a->pair_host = malloc(2 * prompts * sizeof *a->pair_host)) != NULL;
@@ -158,9 +160,11 @@ static struct edit mixture(const struct attribution *a, size_t k, const struct t
 {
 	const bool single = a->setup.options.path == IG_PATH_SINGLE;
 
-	return (struct edit){.kind = EDIT_MIX, .layer_first = single ? a->setup.options.layer : 0,
+	return (struct edit){.kind = EDIT_MIX,
+		.layer_first = single ? a->setup.options.layer : 0,
 		.layer_last = single ? a->setup.options.layer : a->n_layer - 1,
-		.amount = attribution_position(a, k), .targets = targets};
+		.amount = attribution_position(a, k),
+		.targets = targets};
 }
 
 static enum tap_kind endpoint_tap(const struct attribution *a)
@@ -187,7 +191,8 @@ static int run_prefixes(struct attribution *a, struct err *err)
 		const struct edit mix = mixture(a, k, a->prefix_targets);
 
 		TRY(runner_prefix(&a->runner, s->prefix, s->n_prefix, &mix,
-			s->options.path == IG_PATH_JOINT ? 1 : 0, NULL, 0, &a->prefix_mixed[k], err));
+			s->options.path == IG_PATH_JOINT ? 1 : 0, NULL, 0, &a->prefix_mixed[k],
+			err));
 	}
 	return 0;
 fail:
@@ -203,9 +208,13 @@ int attribution_create(struct attribution **out, const struct attribution_setup 
 	*out = NULL;
 	if (!a)
 		return err_nomem(err, "attribution", sizeof *a);
-	*a = (struct attribution){.setup = *setup, .size = size, .n_layer = m->arch.n_layer,
-		.d_model = m->arch.d_model, .sparse_clean = {.dev = m->dev},
-		.sparse_patch = {.dev = m->dev}, .sparse_effect = {.dev = m->dev}};
+	*a = (struct attribution){.setup = *setup,
+		.size = size,
+		.n_layer = m->arch.n_layer,
+		.d_model = m->arch.d_model,
+		.sparse_clean = {.dev = m->dev},
+		.sparse_patch = {.dev = m->dev},
+		.sparse_effect = {.dev = m->dev}};
 	a->layers = calloc(a->n_layer, sizeof *a->layers);
 	if (!a->layers) {
 		err_nomem(err, "attribution", a->n_layer * sizeof *a->layers);
@@ -322,7 +331,8 @@ static int run_patched(struct attribution *a, const struct token_span *prompts, 
 	const struct edit ablate = ablation(a);
 	const struct tap taps[] = {{.kind = endpoint_tap(a), .out = a->x_tap},
 		{.kind = TAP_FEATURES, .out = a->f_patch_tap, .few = a->few}};
-	const struct intervention how = {prefix_or_none(a, &a->prefix_patched), &ablate, 1, taps, 2};
+	const struct intervention how = {prefix_or_none(a, &a->prefix_patched), &ablate, 1, taps,
+		2};
 
 	TRY(runner_run(&a->runner, prompts, n, BATCH_OUT_LAST, &how, err));
 	TRY(readout_argmax(a->setup.readout, workspace_out(a->runner.ws), a->target, err));
@@ -332,7 +342,8 @@ static int run_patched(struct attribution *a, const struct token_span *prompts, 
 		a->pair_host[2 * i] = a->target[i];
 		a->pair_host[2 * i + 1] = a->setup.options.refusal_token;
 	}
-	TRY(device_upload(a->setup.model->dev, a->pair, a->pair_host, 2 * n * sizeof(int32_t), err));
+	TRY(device_upload(a->setup.model->dev, a->pair, a->pair_host, 2 * n * sizeof(int32_t),
+		err));
 	return attribution_metric(a, n, a->m_patch, err);
 fail:
 	return err->code;
@@ -447,8 +458,7 @@ static int collect_effects(struct attribution *a, size_t layer, size_t n_tokens,
 		for (size_t k = 0; k < s->n; k++) {
 			const size_t i = r * s->n + k;
 
-			a->effect[token * all + s->column[k]] =
-				(patch[i] - clean[i]) * by * dot[i];
+			a->effect[token * all + s->column[k]] = (patch[i] - clean[i]) * by * dot[i];
 		}
 	}
 	return 0;
@@ -468,9 +478,13 @@ int attribution_run(struct attribution *a, const struct token_span *prompts, siz
 	memset(a->effect, 0, a->token_start[n] * a->setup.candidates->n * sizeof *a->effect);
 	for (size_t l = 0; l < a->n_layer; l++)
 		TRY(collect_effects(a, l, a->token_start[n], n, err));
-	*result = (struct attribution_result){.n_prompts = n, .n_tokens = a->token_start[n],
-		.n_candidates = a->setup.candidates->n, .token_start = a->token_start,
-		.target = a->target, .m_clean = a->m_clean, .m_patch = a->m_patch,
+	*result = (struct attribution_result){.n_prompts = n,
+		.n_tokens = a->token_start[n],
+		.n_candidates = a->setup.candidates->n,
+		.token_start = a->token_start,
+		.target = a->target,
+		.m_clean = a->m_clean,
+		.m_patch = a->m_patch,
 		.effect = a->effect};
 	return 0;
 fail:

@@ -36,7 +36,7 @@
 enum ig_endpoint {
 	IG_ENDPOINT_ABLATED, /* x_patch = the ablated resid_post, consistent with f_patch */
 	IG_ENDPOINT_RELEASED /* x_patch = resid_post before its own layer's ablation, as in the
-	                      * released code */
+			      * released code */
 };
 
 enum ig_rule {
@@ -96,9 +96,9 @@ void attribution_free(struct attribution *a);
 struct attribution_result {
 	size_t n_prompts, n_tokens, n_candidates;
 	const size_t *token_start;
-	const int32_t *target;   /* [n_prompts] j */
+	const int32_t *target;           /* [n_prompts] j */
 	const double *m_clean, *m_patch; /* [n_prompts] metric at the two ends, logits */
-	const float *effect;     /* [n_tokens, n_candidates] IE, logits */
+	const float *effect;             /* [n_tokens, n_candidates] IE, logits */
 };
 
 /* Runs 1 + N passes forward and N back over the prompts.

@@ -9,14 +9,14 @@
 
 /* Tensors of one layer. In the last layer rows are the prompts' last tokens. */
 struct layer_state {
-	int32_t *ids;            /* feature ids of its candidates */
-	size_t *column;          /* their places among all candidates */
-	size_t n;                /* how many */
-	bool scaled;             /* the SAE's input is normed row by row */
-	struct tensor scale;     /* then s of the clean run, [rows, 1] */
-	struct tensor x_patch;   /* end point of the path */
-	struct tensor x_clean;   /* with all_features */
-	struct tensor gradient;  /* mean over a of dm/dx' */
+	int32_t *ids;           /* feature ids of its candidates */
+	size_t *column;         /* their places among all candidates */
+	size_t n;               /* how many */
+	bool scaled;            /* the SAE's input is normed row by row */
+	struct tensor scale;    /* then s of the clean run, [rows, 1] */
+	struct tensor x_patch;  /* end point of the path */
+	struct tensor x_clean;  /* with all_features */
+	struct tensor gradient; /* mean over a of dm/dx' */
 	struct tensor f_clean, f_patch;
 	struct tensor prefix_patch; /* x_patch of the prefix; no rows in the last layer */
 };
@@ -30,14 +30,15 @@ struct attribution {
 	struct kv_cache prefix_patched, prefix_clean;
 	struct kv_cache *prefix_mixed; /* [steps] */
 	struct sae_few *few;           /* [n_layer] the layers' candidates */
-	struct tensor *x_tap, *clean_tap, *f_patch_tap, *f_clean_tap, *scale_tap,
-		*gradient_now, *targets, *prefix_targets; /* [n_layer] views of the layers' tensors for this call */
+	struct tensor *x_tap, *clean_tap, *f_patch_tap, *f_clean_tap, *scale_tap, *gradient_now,
+		*targets,
+		*prefix_targets;       /* [n_layer] views of the layers' tensors for this call */
 	struct tensor u;               /* vector [1, d_model], unit length */
 	struct tensor logits, dlogits; /* [prompts, 2]: of j and r */
 	struct tensor dy, dots, x_edited;
 	struct tensor shift, x_shifted; /* [rows, 1], [rows, d_model]: path_effect.c */
-	int32_t *pair;                 /* device [prompts, 2] */
-	void *memory;                  /* owned, device */
+	int32_t *pair;                  /* device [prompts, 2] */
+	void *memory;                   /* owned, device */
 	struct sparse sparse_clean, sparse_patch, sparse_effect;
 
 	/* The last run's result. */

@@ -36,9 +36,9 @@ static int load_shift(struct attribution *a, size_t layer, size_t k, struct err 
 		TRY(download_floats(a->setup.model->dev, a->scale_tap[layer], scale, err));
 	for (size_t r = 0; r < rows; r++)
 		a->shift_host[r] = (s->scaled ? scale[r] : 1) *
-			(patch[r * s->n + k] - clean[r * s->n + k]);
-	return upload_floats(
-		a->setup.model->dev, a->shift_host, tensor_rows(a->shift, 0, rows), err);
+				   (patch[r * s->n + k] - clean[r * s->n + k]);
+	return upload_floats(a->setup.model->dev, a->shift_host, tensor_rows(a->shift, 0, rows),
+		err);
 fail:
 	return err->code;
 }
@@ -54,8 +54,8 @@ static int run_moved(struct attribution *a, const struct token_span *prompts, si
 		.layer_last = a->n_layer - 1,
 		.amount = at,
 		.targets = a->targets};
-	const struct intervention how = {
-		a->setup.n_prefix > 0 ? &a->prefix_mixed[point] : NULL, &mix, 1, NULL, 0};
+	const struct intervention how = {a->setup.n_prefix > 0 ? &a->prefix_mixed[point] : NULL,
+		&mix, 1, NULL, 0};
 	const struct tensor end = a->targets[layer], moved = tensor_rows(a->x_shifted, 0, end.rows);
 	int rc;
 

@@ -56,7 +56,8 @@ static void adamw_step(double *w, const double *g, double *mean, double *square,
 	size_t step, const struct probe_options *o)
 {
 	const double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-	const double correct1 = 1 - pow(beta1, (double)step), correct2 = 1 - pow(beta2, (double)step);
+	const double correct1 = 1 - pow(beta1, (double)step),
+		     correct2 = 1 - pow(beta2, (double)step);
 
 	for (size_t j = 0; j < n; j++) {
 		mean[j] = beta1 * mean[j] + (1 - beta1) * g[j];
@@ -66,8 +67,8 @@ static void adamw_step(double *w, const double *g, double *mean, double *square,
 	}
 }
 
-int probe_train(struct probe *p, const struct probe_data *train, const struct probe_data *validation,
-	const struct probe_options *options, struct err *err)
+int probe_train(struct probe *p, const struct probe_data *train,
+	const struct probe_data *validation, const struct probe_options *options, struct err *err)
 {
 	const size_t n = train->m + 1;
 	double *scratch = calloc(4 * n, sizeof *scratch);

@@ -33,8 +33,8 @@ struct probe {
 };
 
 /* Errors: memory. */
-int probe_train(struct probe *p, const struct probe_data *train, const struct probe_data *validation,
-	const struct probe_options *options, struct err *err);
+int probe_train(struct probe *p, const struct probe_data *train,
+	const struct probe_data *validation, const struct probe_options *options, struct err *err);
 
 /* Accepts a zeroed struct. */
 void probe_free(struct probe *p);

@@ -36,8 +36,12 @@ void runner_free(struct runner *r)
 
 static int run_batch(struct runner *r, const struct intervention *how, struct err *err)
 {
-	r->pass = (struct pass){.batch = &r->batch, .cache = &r->cache, .prefix = how->prefix,
-		.edits = how->edits, .n_edits = how->n_edits, .taps = how->taps,
+	r->pass = (struct pass){.batch = &r->batch,
+		.cache = &r->cache,
+		.prefix = how->prefix,
+		.edits = how->edits,
+		.n_edits = how->n_edits,
+		.taps = how->taps,
 		.n_taps = how->n_taps};
 	if (batch_upload(&r->batch, err))
 		return err->code;

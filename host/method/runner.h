@@ -50,7 +50,8 @@ int runner_run(struct runner *r, const struct token_span *prompts, size_t n, siz
 /* The same for prompts followed by replies: out rows are those from which the reply's tokens are
  * predicted, so row k of a prompt's out rows sees its token k. A reply has at least one token. */
 int runner_run_replies(struct runner *r, const struct token_span *prompts,
-	const struct token_span *replies, size_t n, const struct intervention *how, struct err *err);
+	const struct token_span *replies, size_t n, const struct intervention *how,
+	struct err *err);
 
 /* A prefix's keys and values under edits, in memory of its own. With n = 0 *prefix stays zeroed. */
 int runner_prefix(struct runner *r, const int32_t *tokens, size_t n, const struct edit *edits,

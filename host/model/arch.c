@@ -19,7 +19,7 @@ enum windows {
 	WINDOWS_EVEN,    /* 0, 2, 4, ... */
 	WINDOWS_PATTERN, /* all but every sliding_window_pattern-th */
 	WINDOWS_ALL,
-	WINDOWS_UPPER    /* from max_window_layers on, if use_sliding_window */
+	WINDOWS_UPPER /* from max_window_layers on, if use_sliding_window */
 };
 
 /* What a family's code fixes, and what its config may leave out (0: it may not, or the usual
@@ -33,23 +33,64 @@ static const struct family {
 	size_t max_position, n_head, n_kv_head, head_dim, n_vocab;
 	double query_scalar, attention_softcap, final_softcap;
 } families[] = {
-	{.model_type = "gemma2", .plus_one = true, .post_norms = true, .scale_embedding = true,
-		.tied = true, .activation = "gelu_pytorch_tanh", .eps = 1e-6, .theta = 10000,
-		.windows = WINDOWS_EVEN, .max_position = 8192, .head_dim = 256, .query_scalar = 256,
-		.attention_softcap = 50, .final_softcap = 30},
-	{.model_type = "gemma3_text", .plus_one = true, .post_norms = true,
-		.scale_embedding = true, .tied = true, .qk_norm = true,
-		.activation = "gelu_pytorch_tanh", .eps = 1e-6, .theta = 1e6, .local_theta = 10000,
-		.windows = WINDOWS_PATTERN, .max_position = 131072, .n_head = 8, .n_kv_head = 4,
-		.head_dim = 256, .n_vocab = 262208, .query_scalar = 256},
-	{.model_type = "llama", .activation = "silu", .eps = 1e-6, .theta = 10000,
+	{.model_type = "gemma2",
+		.plus_one = true,
+		.post_norms = true,
+		.scale_embedding = true,
+		.tied = true,
+		.activation = "gelu_pytorch_tanh",
+		.eps = 1e-6,
+		.theta = 10000,
+		.windows = WINDOWS_EVEN,
+		.max_position = 8192,
+		.head_dim = 256,
+		.query_scalar = 256,
+		.attention_softcap = 50,
+		.final_softcap = 30},
+	{.model_type = "gemma3_text",
+		.plus_one = true,
+		.post_norms = true,
+		.scale_embedding = true,
+		.tied = true,
+		.qk_norm = true,
+		.activation = "gelu_pytorch_tanh",
+		.eps = 1e-6,
+		.theta = 1e6,
+		.local_theta = 10000,
+		.windows = WINDOWS_PATTERN,
+		.max_position = 131072,
+		.n_head = 8,
+		.n_kv_head = 4,
+		.head_dim = 256,
+		.n_vocab = 262208,
+		.query_scalar = 256},
+	{.model_type = "llama",
+		.activation = "silu",
+		.eps = 1e-6,
+		.theta = 10000,
 		.max_position = 2048},
-	{.model_type = "mistral", .activation = "silu", .eps = 1e-6, .theta = 10000,
-		.windows = WINDOWS_ALL, .max_position = 131072, .n_kv_head = 8},
-	{.model_type = "qwen2", .activation = "silu", .eps = 1e-6, .theta = 10000,
-		.windows = WINDOWS_UPPER, .max_position = 32768, .qkv_bias = true},
-	{.model_type = "qwen3", .activation = "silu", .eps = 1e-6, .theta = 10000,
-		.windows = WINDOWS_UPPER, .max_position = 32768, .qk_norm = true, .head_dim = 128},
+	{.model_type = "mistral",
+		.activation = "silu",
+		.eps = 1e-6,
+		.theta = 10000,
+		.windows = WINDOWS_ALL,
+		.max_position = 131072,
+		.n_kv_head = 8},
+	{.model_type = "qwen2",
+		.activation = "silu",
+		.eps = 1e-6,
+		.theta = 10000,
+		.windows = WINDOWS_UPPER,
+		.max_position = 32768,
+		.qkv_bias = true},
+	{.model_type = "qwen3",
+		.activation = "silu",
+		.eps = 1e-6,
+		.theta = 10000,
+		.windows = WINDOWS_UPPER,
+		.max_position = 32768,
+		.qk_norm = true,
+		.head_dim = 128},
 };
 enum { N_FAMILIES = sizeof families / sizeof *families };
 
@@ -90,8 +131,8 @@ static int read_size(struct reader r, const char *key, int64_t most, size_t *out
 	if (json_get_int(r.config, r.path, key, &value, r.err))
 		return r.err->code;
 	if (value == 0 && !json_object_get(r.config, key))
-		return err_set(r.err, ERR_INPUT, "%s: %s: expected an integer, found nothing", r.path,
-			key);
+		return err_set(r.err, ERR_INPUT, "%s: %s: expected an integer, found nothing",
+			r.path, key);
 	if (value < 1 || value > most)
 		return err_set(r.err, ERR_INPUT,
 			"%s: %s: expected an integer from 1 to %lld, found %lld", r.path, key,
@@ -130,8 +171,8 @@ static int read_activation(struct reader r, const struct family *family, struct 
 		arch->activation = ACTIVATION_SILU;
 	else
 		return err_set(r.err, ERR_INPUT,
-			"%s: hidden_activation: expected gelu_pytorch_tanh or silu, found %s", r.path,
-			name);
+			"%s: hidden_activation: expected gelu_pytorch_tanh or silu, found %s",
+			r.path, name);
 	return 0;
 fail:
 	return r.err->code;
@@ -210,8 +251,8 @@ fail:
 static bool usual_window(enum windows windows, size_t l, size_t pattern, int64_t first)
 {
 	return windows == WINDOWS_ALL || (windows == WINDOWS_EVEN && l % 2 == 0) ||
-		(windows == WINDOWS_PATTERN && (l + 1) % pattern != 0) ||
-		(windows == WINDOWS_UPPER && (int64_t)l >= first);
+	       (windows == WINDOWS_PATTERN && (l + 1) % pattern != 0) ||
+	       (windows == WINDOWS_UPPER && (int64_t)l >= first);
 }
 
 /* layer_types[l]: whether a layer has a window. */
@@ -282,8 +323,7 @@ fail:
 	return r.err->code;
 }
 
-int arch_read(struct arch *arch, const char *folder, double rope_original_context,
-	struct err *err)
+int arch_read(struct arch *arch, const char *folder, double rope_original_context, struct err *err)
 {
 	char *path = path_join(folder, "config.json");
 	struct file_map map;

@@ -54,8 +54,8 @@ void batch_clear(struct batch *b, size_t n_prefix)
 	b->packed = true;
 }
 
-static void add_rows(struct batch *b, size_t seq, const int32_t *tokens, size_t n,
-	size_t first_pos, size_t n_out)
+static void add_rows(struct batch *b, size_t seq, const int32_t *tokens, size_t n, size_t first_pos,
+	size_t n_out)
 {
 	assert(b->n_rows + n <= b->max_rows && first_pos >= b->n_prefix);
 	for (size_t i = 0; i < n; i++) {

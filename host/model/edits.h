@@ -15,7 +15,7 @@
 struct clamp {
 	const struct sae_few *few; /* borrowed */
 	struct clamp_lists lists;
-	size_t n_entries; /* of all lists */
+	size_t n_entries;           /* of all lists */
 	const int32_t *list_of_row; /* device: 0, 1, 2, ...; NULL = lists belong to sequences */
 };
 
@@ -41,11 +41,11 @@ struct edit {
  * pass (all rows; in the last layer, and everywhere under OUT_ROWS, the out rows); a tensor
  * without memory skips its layer. */
 enum tap_kind {
-	TAP_RESID,         /* resid_post after the edits, [rows, d_model] */
-	TAP_RESID_UNEDITED, /* before the edits */
-	TAP_FEATURES,      /* after the edits, encoded by few[layer]: [rows, n_feature] */
+	TAP_RESID,             /* resid_post after the edits, [rows, d_model] */
+	TAP_RESID_UNEDITED,    /* before the edits */
+	TAP_FEATURES,          /* after the edits, encoded by few[layer]: [rows, n_feature] */
 	TAP_FEATURES_UNEDITED, /* before the edits of their own layer, as a clamp reads them */
-	TAP_SCALE          /* after the edits, s of few[layer]'s input (ops.h): [rows, 1] */
+	TAP_SCALE              /* after the edits, s of few[layer]'s input (ops.h): [rows, 1] */
 };
 
 struct tap {

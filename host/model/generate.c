@@ -110,13 +110,16 @@ int generator_prefix(struct generator *g, const int32_t *tokens, size_t n, const
 static int start_pass(struct generator *g, const struct generation *r, const struct edit *edits,
 	size_t n_edits, struct err *err)
 {
-	const struct pass pass = {.batch = &g->batch, .cache = &g->cache, .prefix = r->prefix,
-		.edits = edits, .n_edits = n_edits};
+	const struct pass pass = {.batch = &g->batch,
+		.cache = &g->cache,
+		.prefix = r->prefix,
+		.edits = edits,
+		.n_edits = n_edits};
 
 	if (forward_start(g->ws, &pass, err))
 		return err->code;
-	return readout_argmax_on_device(
-		g->readout, workspace_out(g->ws), workspace_next(g->ws), err);
+	return readout_argmax_on_device(g->readout, workspace_out(g->ws), workspace_next(g->ws),
+		err);
 }
 
 /* The next token of every out row goes to its sequence's `next`. */
@@ -130,8 +133,8 @@ static int finish_pass(struct generator *g, struct err *err)
 }
 
 /* Reads prompts [first, end) in one pass. */
-static int read_prompts(
-	struct generator *g, const struct generation *r, size_t first, size_t end, struct err *err)
+static int read_prompts(struct generator *g, const struct generation *r, size_t first, size_t end,
+	struct err *err)
 {
 	const size_t n_prefix = r->prefix ? r->prefix->n_rows : 0;
 

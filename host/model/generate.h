@@ -34,8 +34,8 @@ size_t generator_bytes(const struct model *m, struct generator_size size);
 void generator_free(struct generator *g);
 
 /* Keys and values of a prefix under edits, in memory of its own (kv_cache_free). */
-int generator_prefix(struct generator *g, const int32_t *tokens, size_t n,
-	const struct edit *edits, size_t n_edits, struct kv_cache *prefix, struct err *err);
+int generator_prefix(struct generator *g, const int32_t *tokens, size_t n, const struct edit *edits,
+	size_t n_edits, struct kv_cache *prefix, struct err *err);
 
 struct generation {
 	const struct token_span *prompts;
@@ -51,11 +51,11 @@ struct generation {
 	size_t n_stop;
 
 	/* Results, in the order of the prompts. Memory is the caller's. */
-	int32_t *tokens;        /* [n_prompts, max_new]; a stop token is not part of a reply */
-	size_t *lengths;        /* [n_prompts] */
-	int32_t *ended_by;      /* [n_prompts]: the stop token, or -1 for a reply cut at max_new */
-	struct tensor first_y;  /* [n_prompts, d_model], may be absent: the final norm at the last
-	                         * token of each prompt, from which the first token is read */
+	int32_t *tokens;       /* [n_prompts, max_new]; a stop token is not part of a reply */
+	size_t *lengths;       /* [n_prompts] */
+	int32_t *ended_by;     /* [n_prompts]: the stop token, or -1 for a reply cut at max_new */
+	struct tensor first_y; /* [n_prompts, d_model], may be absent: the final norm at the last
+				* token of each prompt, from which the first token is read */
 };
 
 /* Runs the prompts to their ends. A single prompt must fit pass_rows.

@@ -67,24 +67,24 @@ static int find_tensor(const struct tensor_source *source, const char *name, enu
 	size_t rows, size_t cols, const struct file_tensor **out, struct err *err)
 {
 	const struct file_tensor *t = source->find(source->context, name, rows, cols);
-	const bool fits = t &&
-		(part == VECTOR ? t->n_dims == 1 && t->shape[0] == cols
-				: t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == cols);
+	const bool fits = t && (part == VECTOR ? t->n_dims == 1 && t->shape[0] == cols
+					       : t->n_dims == 2 && t->shape[0] == rows &&
+							 t->shape[1] == cols);
 
 	if (!t)
 		return err_set(err, ERR_INPUT, "tensor \"%s\": not in the checkpoint", name);
 	if (!fits && part == VECTOR)
 		return err_set(err, ERR_INPUT,
-			"tensor \"%s\": expected shape [%zu], found %d dimensions, the first %zu", name,
-			cols, t->n_dims, t->n_dims > 0 ? t->shape[0] : 0);
+			"tensor \"%s\": expected shape [%zu], found %d dimensions, the first %zu",
+			name, cols, t->n_dims, t->n_dims > 0 ? t->shape[0] : 0);
 	if (!fits)
 		return err_set(err, ERR_INPUT,
-			"tensor \"%s\": expected shape [%zu, %zu], found %d dimensions, [%zu, %zu]", name,
-			rows, cols, t->n_dims, t->n_dims > 0 ? t->shape[0] : 0,
+			"tensor \"%s\": expected shape [%zu, %zu], found %d dimensions, [%zu, %zu]",
+			name, rows, cols, t->n_dims, t->n_dims > 0 ? t->shape[0] : 0,
 			t->n_dims > 1 ? t->shape[1] : 0);
 	if (!t->known || (t->dtype != DTYPE_F32 && t->dtype != DTYPE_BF16 && t->dtype != DTYPE_F16))
-		return err_set(err, ERR_INPUT, "tensor \"%s\": expected type F32, BF16 or F16, found %s",
-			name, t->type);
+		return err_set(err, ERR_INPUT,
+			"tensor \"%s\": expected type F32, BF16 or F16, found %s", name, t->type);
 	*out = t;
 	return 0;
 }
@@ -199,8 +199,8 @@ static const char *unembedding_name(const struct arch *a, const struct tensor_so
 									    : "lm_head.weight";
 }
 
-static int visit_all(
-	struct model *m, const struct tensor_source *source, visitor *visit, struct err *err)
+static int visit_all(struct model *m, const struct tensor_source *source, visitor *visit,
+	struct err *err)
 {
 	const struct arch *a = &m->arch;
 	const char *prefix = find_prefix(a, source);
@@ -251,7 +251,7 @@ static int place_rope(struct model *m, const struct rope *rope, struct rope_tabl
 		}
 	}
 	rc = place_floats(m, cosines, m->n_ctx, half, &out->cosines, err) ||
-		place_floats(m, sines, m->n_ctx, half, &out->sines, err);
+	     place_floats(m, sines, m->n_ctx, half, &out->sines, err);
 	free(inv_freq);
 	return rc ? err->code : 0;
 }
@@ -306,8 +306,8 @@ fail:
 }
 
 /* Files have shapes of their own. */
-static const struct file_tensor *find_in_files(
-	void *files, const char *name, size_t rows, size_t cols)
+static const struct file_tensor *find_in_files(void *files, const char *name, size_t rows,
+	size_t cols)
 {
 	(void)rows;
 	(void)cols;
@@ -324,8 +324,8 @@ int model_open(struct model **out, struct device *dev, const char *folder,
 	if (arch_read(&arch, folder, options->rope_original_context, err) ||
 		safetensors_folder_open(&files, folder, err))
 		return err->code;
-	if (model_open_from(
-		    out, dev, &arch, &(struct tensor_source){find_in_files, files}, options, err)) {
+	if (model_open_from(out, dev, &arch, &(struct tensor_source){find_in_files, files}, options,
+		    err)) {
 		safetensors_folder_close(files);
 		return err_prefix(err, "%s", folder);
 	}

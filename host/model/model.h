@@ -14,8 +14,9 @@ struct safetensors_folder;
 /* Matrices are weights in the type of the checkpoint, [out, in]; norms are vectors. */
 struct layer_weights {
 	struct tensor attention_norm, q, k, v, o;
-	struct tensor q_bias, k_bias, v_bias, o_bias; /* vectors; absent unless the family has them */
-	struct tensor q_norm, k_norm;                 /* [head_dim]; absent likewise */
+	struct tensor q_bias, k_bias, v_bias,
+		o_bias;                    /* vectors; absent unless the family has them */
+	struct tensor q_norm, k_norm;      /* [head_dim]; absent likewise */
 	struct tensor post_attention_norm; /* Gemma only */
 	struct tensor mlp_norm, gate, up, down;
 	struct tensor post_mlp_norm; /* Gemma only */
@@ -47,11 +48,11 @@ struct model_options {
 };
 
 /* Opens a checkpoint folder: every tensor's name, type and shape is checked before any is
- * uploaded. On a device that reads host memory, matrices are used where they are mapped; on one with
- * memory of its own they must fit what is free, which is checked before the first is sent; on one
- * that is joined with others they are rank 0's, and the others read vectors only.
- * *out is owned, close it; `dev` and the folder's files must outlive it.
- * Errors: ERR_INPUT naming the tensor, expected and found; ERR_DEVICE. */
+ * uploaded. On a device that reads host memory, matrices are used where they are mapped; on one
+ * with memory of its own they must fit what is free, which is checked before the first is sent; on
+ * one that is joined with others they are rank 0's, and the others read vectors only. *out is
+ * owned, close it; `dev` and the folder's files must outlive it. Errors: ERR_INPUT naming the
+ * tensor, expected and found; ERR_DEVICE. */
 int model_open(struct model **out, struct device *dev, const char *folder,
 	const struct model_options *options, struct err *err);
 
@@ -60,8 +61,8 @@ struct tensor_source {
 	/* The tensor of that name, NULL where there is none, borrowed until the next call; its data
 	 * for as long as the model lives. rows and cols are the shape that the architecture wants
 	 * (rows 1: a vector), for sources that make tensors to measure; what comes is checked. */
-	const struct file_tensor *(*find)(
-		void *context, const char *name, size_t rows, size_t cols);
+	const struct file_tensor *(*find)(void *context, const char *name, size_t rows,
+		size_t cols);
 	void *context; /* borrowed */
 };
 

@@ -43,8 +43,8 @@ static int unembed(const struct model *m, struct tensor y, size_t first, size_t 
 	struct tensor *out, struct err *err)
 {
 	*out = tensor_rows(to, 0, n);
-	TRY(op_linear(
-		m->dev, tensor_rows(y, first, n), m->unembedding, (struct tensor){0}, *out, err));
+	TRY(op_linear(m->dev, tensor_rows(y, first, n), m->unembedding, (struct tensor){0}, *out,
+		err));
 	return op_softcap(m->dev, m->arch.final_softcap, *out, err);
 fail:
 	return err->code;
@@ -79,8 +79,8 @@ fail:
 	return err->code;
 }
 
-int readout_logprob(
-	struct readout *r, struct tensor y, const int32_t *token, double *logprob, struct err *err)
+int readout_logprob(struct readout *r, struct tensor y, const int32_t *token, double *logprob,
+	struct err *err)
 {
 	struct device *dev = r->model->dev;
 

@@ -73,8 +73,7 @@ static float stretch_llama3(const struct rope *rope, float f)
 void rope_inverse_frequencies(const struct rope *rope, size_t head_dim, float *inv_freq)
 {
 	for (size_t i = 0; i < head_dim / 2; i++) {
-		const float f =
-			1 / powf((float)rope->theta, (float)(2 * i) / (float)head_dim);
+		const float f = 1 / powf((float)rope->theta, (float)(2 * i) / (float)head_dim);
 
 		inv_freq[i] = rope->scaling == ROPE_LLAMA3   ? stretch_llama3(rope, f)
 			      : rope->scaling == ROPE_LINEAR ? f / (float)rope->factor

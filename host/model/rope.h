@@ -26,8 +26,7 @@ struct rope {
 int rope_read(struct rope *rope, const json_t *object, const char *path, struct err *err);
 
 /* The same of a scaling alone, which may be NULL or null. */
-int rope_read_scaling(struct rope *rope, const json_t *scaling, const char *path,
-	struct err *err);
+int rope_read_scaling(struct rope *rope, const json_t *scaling, const char *path, struct err *err);
 
 /* Angles per position of the head_dim/2 rotation pairs, in the float32 arithmetic of the
  * published implementations: inv_freq[i] = theta^(-2i/head_dim), stretched if so configured. */

@@ -19,14 +19,14 @@ static const struct sae_format *const formats[] = {&sae_lm_saes, &sae_saelens, &
 	&sae_gemma_scope_2, &sae_llama_scope, &sae_sparsify};
 enum { N_FORMATS = sizeof formats / sizeof *formats };
 
-const char *const sae_dtype_names[N_SAE_DTYPES] = {
-	[SAE_FLOAT32] = "float32", [SAE_BF16] = "bf16", [SAE_RELEASED] = "released"};
+const char *const sae_dtype_names[N_SAE_DTYPES] =
+	{[SAE_FLOAT32] = "float32", [SAE_BF16] = "bf16", [SAE_RELEASED] = "released"};
 
 /* ---- opening --------------------------------------------------------------------------- */
 
 /* Writes layer's folder by the pattern of the options. */
-static int folder_by_pattern(const struct sae_options *options, size_t layer,
-	char folder[SAE_PATH], struct err *err)
+static int folder_by_pattern(const struct sae_options *options, size_t layer, char folder[SAE_PATH],
+	struct err *err)
 {
 	const char *at = strstr(options->layer_folder, "{layer}");
 
@@ -66,7 +66,7 @@ static int choose_format(struct sae_set *set, const struct sae_options *options,
 	for (size_t i = 0; i < N_FORMATS; i++) {
 		const bool automatic = strcmp(options->format, "auto") == 0;
 
-		if (!automatic ? strcmp(options->format, formats[i]->name) == 0
+		if (!automatic       ? strcmp(options->format, formats[i]->name) == 0
 			: by_pattern ? recognised_by_pattern(formats[i], options, set->n_layer)
 				     : formats[i]->recognises(options->path)) {
 			set->format = formats[i];
@@ -84,8 +84,8 @@ static int check_file(const struct sae_set *set, const struct sae_file *file, st
 {
 	if (file->d_model != set->d_model)
 		return err_set(err, ERR_INPUT,
-			"%s: expected an SAE of width %zu, the model's d_model, found %zu", file->path,
-			set->d_model, file->d_model);
+			"%s: expected an SAE of width %zu, the model's d_model, found %zu",
+			file->path, set->d_model, file->d_model);
 	if (set->d_sae > 0 && file->d_sae != set->d_sae)
 		return err_set(err, ERR_INPUT,
 			"%s: expected %zu features, as in the layers before, found %zu", file->path,
@@ -131,8 +131,12 @@ int sae_set_open(struct sae_set **out, struct device *dev, const struct sae_opti
 	*out = NULL;
 	if (!set)
 		return err_nomem(err, "the SAEs", sizeof *set);
-	*set = (struct sae_set){.dev = dev, .n_layer = n_layer, .d_model = d_model,
-		.budget = options->budget, .dtype = options->dtype, .scratch = {.sparse = {.dev = dev}}};
+	*set = (struct sae_set){.dev = dev,
+		.n_layer = n_layer,
+		.d_model = d_model,
+		.budget = options->budget,
+		.dtype = options->dtype,
+		.scratch = {.sparse = {.dev = dev}}};
 	set->files = calloc(n_layer, sizeof *set->files);
 	set->residents = calloc(n_layer, sizeof *set->residents);
 	if (!set->files || !set->residents) {
@@ -143,7 +147,8 @@ int sae_set_open(struct sae_set **out, struct device *dev, const struct sae_opti
 	for (size_t l = 0; l < n_layer; l++)
 		TRY(open_layer(set, options, l, err));
 	if (set->d_sae == 0) {
-		err_set(err, ERR_INPUT, "%s: expected an SAE of at least one of the model's %zu layers, "
+		err_set(err, ERR_INPUT,
+			"%s: expected an SAE of at least one of the model's %zu layers, "
 			"found none in the format %s",
 			options->path, n_layer, set->format->name);
 		goto fail;

@@ -22,16 +22,16 @@ enum sae_dtype {
 extern const char *const sae_dtype_names[N_SAE_DTYPES]; /* as users type them */
 
 struct sae_options {
-	const char *path;   /* the folder that holds the layers' folders */
-	const char *format; /* a format's name, or "auto" */
+	const char *path;         /* the folder that holds the layers' folders */
+	const char *format;       /* a format's name, or "auto" */
 	const char *layer_folder; /* "" = found by format; a layer's folder below path, the layer's
-	                           * number in place of {layer} */
-	const char *width;  /* as the folders spell it: "16k", "8x" */
-	double l0;          /* Gemma Scope: the SAE whose average L0 is nearest */
-	const char *fold;   /* Llama Scope: "authors", "saelens5" or "saelens6" */
+				   * number in place of {layer} */
+	const char *width;        /* as the folders spell it: "16k", "8x" */
+	double l0;                /* Gemma Scope: the SAE whose average L0 is nearest */
+	const char *fold;         /* Llama Scope: "authors", "saelens5" or "saelens6" */
 	enum sae_dtype dtype;
-	bool some_layers;   /* layers without an SAE are left out, not an error */
-	size_t budget;      /* bytes of device memory for whole SAEs; at least one always fits */
+	bool some_layers; /* layers without an SAE are left out, not an error */
+	size_t budget;    /* bytes of device memory for whole SAEs; at least one always fits */
 };
 
 /* Finds the SAE of resid_post for each of n_layer layers and checks names and shapes against
@@ -50,12 +50,12 @@ size_t sae_set_count(const struct sae_set *set); /* layers that have an SAE */
 const char *sae_set_format(const struct sae_set *set);
 enum sae_dtype sae_set_dtype(const struct sae_set *set);
 const char *sae_set_path(const struct sae_set *set, size_t layer); /* the file, borrowed; NULL
-                                                                    * without an SAE */
+								    * without an SAE */
 /* The config read beside it, into path of n bytes. False where there is none. */
 bool sae_set_config_path(const struct sae_set *set, size_t layer, char *path, size_t n);
 
 bool sae_set_top_k(const struct sae_set *set); /* of some layer only all features tell which are
-                                                * on (struct sae_few) */
+						* on (struct sae_few) */
 
 /* What folder or config say of the mean number of active features; NAN = nothing. */
 double sae_set_claimed_l0(const struct sae_set *set, size_t layer);
@@ -70,8 +70,8 @@ size_t sae_set_bytes(const struct sae_set *set, size_t layer);
 size_t sae_set_encoder_bytes(const struct sae_set *set, size_t layer);
 
 /* On a device that is joined with others, in every process: loads the SAEs of as many layers, from
- * the first, as fit rank 0's budget, read by rank 0. Elsewhere it does nothing: what is asked for is
- * loaded then. Errors: as sae_set_load. */
+ * the first, as fit rank 0's budget, read by rank 0. Elsewhere it does nothing: what is asked for
+ * is loaded then. Errors: as sae_set_load. */
 int sae_set_load_joined(struct sae_set *set, struct err *err);
 
 /* cosine[i] = cos(W_dec[i], v) for all features of a layer that has an SAE. v: host [d_model];
@@ -85,11 +85,11 @@ int sae_set_cosines(struct sae_set *set, size_t layer, const float *v, float *co
  * product with it. */
 struct sae_few {
 	struct device *dev;
-	struct sae_weights weights; /* rows in the order of the ids */
-	void *memory;               /* owned, device */
-	struct sae_weights encoder; /* with top_k: all features, no decoder */
-	int32_t *ids;               /* with top_k: device, the few's ids */
-	void *encoder_memory;       /* owned, device */
+	struct sae_weights weights;  /* rows in the order of the ids */
+	void *memory;                /* owned, device */
+	struct sae_weights encoder;  /* with top_k: all features, no decoder */
+	int32_t *ids;                /* with top_k: device, the few's ids */
+	void *encoder_memory;        /* owned, device */
 	struct sae_scratch *scratch; /* of the set, borrowed */
 };
 

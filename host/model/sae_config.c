@@ -106,8 +106,8 @@ fail:
 	return err->code;
 }
 
-static int read_normalization(
-	const json_t *cfg, const char *path, enum sae_input *out, struct err *err)
+static int read_normalization(const json_t *cfg, const char *path, enum sae_input *out,
+	struct err *err)
 {
 	static const struct {
 		const char *name;
@@ -155,8 +155,8 @@ fail:
 	return err->code;
 }
 
-int saelens_config_read(
-	struct saelens_config *out, const json_t *cfg, const char *path, struct err *err)
+int saelens_config_read(struct saelens_config *out, const json_t *cfg, const char *path,
+	struct err *err)
 {
 	*out = (struct saelens_config){.subtract_b_dec = true};
 	TRY(read_kind(cfg, path, &out->kind, err));
@@ -172,8 +172,8 @@ fail:
 
 /* ---- sparsify ---------------------------------------------------------------------------- */
 
-int sparsify_config_read(
-	struct sparsify_config *out, const json_t *cfg, const char *path, struct err *err)
+int sparsify_config_read(struct sparsify_config *out, const json_t *cfg, const char *path,
+	struct err *err)
 {
 	const char *activation = "topk";
 	bool transcode = false, skip = false, with_sign = false;
@@ -202,8 +202,8 @@ fail:
 
 /* ---- Llama Scope ------------------------------------------------------------------------- */
 
-int llama_scope_config_read(
-	struct llama_scope_config *out, const json_t *file, const char *path, struct err *err)
+int llama_scope_config_read(struct llama_scope_config *out, const json_t *file, const char *path,
+	struct err *err)
 {
 	const json_t *norms = json_object_get(file, "dataset_average_activation_norm");
 
@@ -238,8 +238,8 @@ fail:
 	return err->code;
 }
 
-int lm_saes_config_read(
-	struct lm_saes_config *out, const json_t *cfg, const char *path, struct err *err)
+int lm_saes_config_read(struct lm_saes_config *out, const json_t *cfg, const char *path,
+	struct err *err)
 {
 	const char *in = "", *to;
 
@@ -250,8 +250,8 @@ int lm_saes_config_read(
 	TRY(json_get_text(cfg, path, "hook_point_out", &to, err));
 	TRY(sae_expect_text(cfg, path, "norm_activation", "dataset-wise", err));
 	TRY(json_get_bool(cfg, path, "sparsity_include_decoder_norm", &out->rescaled, err));
-	TRY(json_get_bool(
-		cfg, path, "apply_decoder_bias_to_pre_encoder", &out->subtract_b_dec, err));
+	TRY(json_get_bool(cfg, path, "apply_decoder_bias_to_pre_encoder", &out->subtract_b_dec,
+		err));
 	if (strcmp(in, to) != 0)
 		return refuse(path, "a transcoder (hook_point_in is not hook_point_out)", err);
 	if (strlen(in) >= sizeof out->hook || sae_hook_layer(in) < 0)

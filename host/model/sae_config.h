@@ -34,8 +34,8 @@ struct saelens_config {
 	size_t k;            /* of SAELENS_TOP_K, at least 1 */
 };
 
-int saelens_config_read(
-	struct saelens_config *out, const json_t *cfg, const char *path, struct err *err);
+int saelens_config_read(struct saelens_config *out, const json_t *cfg, const char *path,
+	struct err *err);
 
 /* The layer of its hook alone: folders hold SAEs of other places, which are none of our concern. */
 int saelens_config_layer(long *layer, const json_t *cfg, const char *path, struct err *err);
@@ -47,8 +47,8 @@ struct sparsify_config {
 	bool groups; /* the largest of each of k groups, not the k largest */
 };
 
-int sparsify_config_read(
-	struct sparsify_config *out, const json_t *cfg, const char *path, struct err *err);
+int sparsify_config_read(struct sparsify_config *out, const json_t *cfg, const char *path,
+	struct err *err);
 
 /* ---- Llama Scope's hyperparams.json ------------------------------------------------------- */
 
@@ -58,8 +58,8 @@ struct llama_scope_config {
 	double threshold;
 };
 
-int llama_scope_config_read(
-	struct llama_scope_config *out, const json_t *file, const char *path, struct err *err);
+int llama_scope_config_read(struct llama_scope_config *out, const json_t *file, const char *path,
+	struct err *err);
 
 /* ---- config.json of the library lm_saes --------------------------------------------------- */
 
@@ -70,7 +70,7 @@ struct lm_saes_config {
 	bool subtract_b_dec; /* from the scaled input */
 };
 
-int lm_saes_config_read(
-	struct lm_saes_config *out, const json_t *cfg, const char *path, struct err *err);
+int lm_saes_config_read(struct lm_saes_config *out, const json_t *cfg, const char *path,
+	struct err *err);
 
 #endif

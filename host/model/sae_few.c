@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * sae_few.c - a few features of a layer's SAE, encoded by themselves or, with top_k, picked from all.
- * Contract: sae.h. Tests: tests/test_sae.c, tests/test_method.c.
+ * sae_few.c - a few features of a layer's SAE, encoded by themselves or, with top_k, picked from
+ * all. Contract: sae.h. Tests: tests/test_sae.c, tests/test_method.c.
  */
 #include "host/model/sae_set.h"
 
@@ -13,8 +13,8 @@ static int add_encoder(struct sae_set *set, size_t layer, const int32_t *ids, si
 	size_t bytes;
 	void *on_device;
 
-	TRY(sae_set_read(set, layer, NULL, d_sae, SAE_ENCODER, &few->encoder,
-		&few->encoder_memory, &bytes, err));
+	TRY(sae_set_read(set, layer, NULL, d_sae, SAE_ENCODER, &few->encoder, &few->encoder_memory,
+		&bytes, err));
 	TRY(device_alloc(set->dev, n * sizeof *ids, &on_device, err));
 	few->ids = on_device;
 	return device_upload(set->dev, few->ids, ids, n * sizeof *ids, err);
@@ -32,12 +32,12 @@ int sae_set_select(struct sae_set *set, size_t layer, const int32_t *ids, size_t
 	for (size_t k = 0; k < n; k++)
 		if (!file->path)
 			return err_set(err, ERR_INPUT,
-				"feature %d of layer %zu: expected a layer with an SAE, found none", ids[k],
-				layer);
+				"feature %d of layer %zu: expected a layer with an SAE, found none",
+				ids[k], layer);
 		else if (ids[k] < 0 || (size_t)ids[k] >= file->d_sae)
 			return err_set(err, ERR_INPUT,
-				"%s: expected feature ids below %zu, its width, found %d", file->path,
-				file->d_sae, ids[k]);
+				"%s: expected feature ids below %zu, its width, found %d",
+				file->path, file->d_sae, ids[k]);
 	TRY(sae_set_read(set, layer, ids, n, SAE_BOTH, &out->weights, &out->memory, &bytes, err));
 	if (file->top_k > 0 && n > 0)
 		TRY(add_encoder(set, layer, ids, n, out, err));

@@ -25,7 +25,7 @@ struct sae_file {
 	size_t top_k, group_width; /* as in struct sae_weights */
 	bool gated;
 	double claimed_l0; /* what folder or config say of the mean number of active features;
-	                    * NAN = nothing */
+			    * NAN = nothing */
 };
 
 /* The matrices that are wanted. */
@@ -76,6 +76,7 @@ bool sae_format_holds(const struct sae_format *format, const char *folder);
 void sae_config_path(const struct sae_file *file, char path[SAE_PATH]);
 
 /* The same and its document; *out is owned, json_decref. Errors: those of json_read. */
-int sae_config_open(const struct sae_file *file, char path[SAE_PATH], json_t **out, struct err *err);
+int sae_config_open(const struct sae_file *file, char path[SAE_PATH], json_t **out,
+	struct err *err);
 
 #endif

@@ -86,8 +86,8 @@ static int read_array(struct sae_file *file, const char *name, size_t rows, size
 	if (npz_read(file->reader, name, &t, err))
 		return err->code;
 	if (t.dtype != DTYPE_F32)
-		return err_set(err, ERR_INPUT, "%s: %s: expected float32, found %s", file->path, name,
-			dtype_name(t.dtype));
+		return err_set(err, ERR_INPUT, "%s: %s: expected float32, found %s", file->path,
+			name, dtype_name(t.dtype));
 	if (t.n_dims != (cols ? 2 : 1) || t.shape[0] != rows || (cols && t.shape[1] != cols))
 		return err_set(err, ERR_INPUT,
 			"%s: %s: expected shape [%zu%s%.0zu], found %d dimensions, [%zu, %zu]",

@@ -116,7 +116,8 @@ static int open_files(struct sae_file *file, struct err *err)
 	b_dec = safetensors_find(r->weights, "b_dec");
 	if (!b_enc || b_enc->n_dims != 1 || !b_dec || b_dec->n_dims != 1)
 		return err_set(err, ERR_INPUT,
-			"%s: expected tensors \"b_enc\" and \"b_dec\" of one dimension", file->path);
+			"%s: expected tensors \"b_enc\" and \"b_dec\" of one dimension",
+			file->path);
 	if (safetensors_find(r->weights, "affine_skip_connection"))
 		return err_set(err, ERR_INPUT,
 			"%s: expected an SAE of the residual stream, found a transcoder "
@@ -129,7 +130,8 @@ static int open_files(struct sae_file *file, struct err *err)
 	TRY(find_either(r, file, "w_dec", "W_dec", file->d_sae, file->d_model, &t->W_dec, err));
 	TRY(sae_tensor_find(r->weights, file->path, "b_enc", file->d_sae, 0, &t->b_enc, err));
 	TRY(sae_tensor_find(r->weights, file->path, "b_dec", file->d_model, 0, &t->b_dec, err));
-	TRY(sae_tensor_find(r->weights, file->path, "threshold", file->d_sae, 0, &t->threshold, err));
+	TRY(sae_tensor_find(r->weights, file->path, "threshold", file->d_sae, 0, &t->threshold,
+		err));
 	sae_config_path(file, config);
 	return read_l0(config, &file->claimed_l0, err);
 fail:

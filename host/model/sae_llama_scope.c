@@ -81,8 +81,9 @@ static int locate(const struct sae_options *options, size_t layer, char folder[S
 	if (sae_folders(options->path, offer, &s, err))
 		return err->code;
 	if (s.found > 1)
-		return err_set(err, ERR_INPUT, "%s: expected one folder named ...-L%zuR-%s, found %zu",
-			options->path, layer, options->width, s.found);
+		return err_set(err, ERR_INPUT,
+			"%s: expected one folder named ...-L%zuR-%s, found %zu", options->path,
+			layer, options->width, s.found);
 	if (s.found == 1)
 		snprintf(folder, SAE_PATH, "%s/%s", options->path, s.name);
 	return 0;

@@ -41,8 +41,8 @@ static bool recognises(const char *folder)
 	return sae_folders(folder, is_layer, (void *)folder, &ignored) == 1;
 }
 
-static int locate(
-	const struct sae_options *options, size_t layer, char folder[SAE_PATH], struct err *err)
+static int locate(const struct sae_options *options, size_t layer, char folder[SAE_PATH],
+	struct err *err)
 {
 	(void)err;
 	snprintf(folder, SAE_PATH, "%s/L%zuR", options->path, layer);
@@ -76,11 +76,11 @@ static int open_with(struct sae_file *file, struct sae_safetensors *r,
 	double scale = 1;
 
 	TRY(sae_safetensors_encoder(file, err));
-	TRY(sae_tensor_find(
-		r->weights, file->path, "decoder.weight", t->d_model, t->d_sae, &t->W_dec, err));
+	TRY(sae_tensor_find(r->weights, file->path, "decoder.weight", t->d_model, t->d_sae,
+		&t->W_dec, err));
 	TRY(sae_tensor_find(r->weights, file->path, "decoder.bias", t->d_model, 0, &t->b_dec, err));
-	TRY(sae_tensor_find(
-		r->weights, file->path, "log_jumprelu_threshold", t->d_sae, 0, &t->threshold, err));
+	TRY(sae_tensor_find(r->weights, file->path, "log_jumprelu_threshold", t->d_sae, 0,
+		&t->threshold, err));
 	TRY(find_scale(file, r, c->hook, &scale, err));
 	t->log_threshold = true;
 	t->bias_scale = t->b_dec_scale = t->threshold_scale = 1 / scale;

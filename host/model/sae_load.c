@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * sae_load.c - the weights of SAEs on the device: parts of them read afresh, whole layers kept until
- * others need the room, and cosines with decoder rows. Contract: sae.h, sae_set.h. Tests:
+ * sae_load.c - the weights of SAEs on the device: parts of them read afresh, whole layers kept
+ * until others need the room, and cosines with decoder rows. Contract: sae.h, sae_set.h. Tests:
  * tests/test_sae.c, tests/test_method.c, tests/emu/test_device.c.
  *
- * Features are read, folded, checked and rounded in blocks, by the threads that the device leaves the
- * host: into device memory where that is the host's; else into pinned memory, a piece of features
- * at a time, which is on its way while the next is read. Only where the weights are for other ranks
- * too they are laid out whole in the host's memory first.
+ * Features are read, folded, checked and rounded in blocks, by the threads that the device leaves
+ * the host: into device memory where that is the host's; else into pinned memory, a piece of
+ * features at a time, which is on its way while the next is read. Only where the weights are for
+ * other ranks too they are laid out whole in the host's memory first.
  */
 #include "host/model/sae_set.h"
 
@@ -48,9 +48,9 @@ static void layout_weights(void *object, struct carver *c)
 static struct weights_layout layout_of(const struct sae_set *set, const struct sae_file *file,
 	size_t n, enum sae_parts parts, struct sae_weights *weights)
 {
-	return (struct weights_layout){weights,
-		set->dtype == SAE_FLOAT32 ? DTYPE_F32 : DTYPE_BF16, parts & SAE_ENCODER ? n : 0,
-		parts & SAE_DECODER ? n : 0, set->d_model, file->gated && (parts & SAE_ENCODER)};
+	return (struct weights_layout){weights, set->dtype == SAE_FLOAT32 ? DTYPE_F32 : DTYPE_BF16,
+		parts & SAE_ENCODER ? n : 0, parts & SAE_DECODER ? n : 0, set->d_model,
+		file->gated && (parts & SAE_ENCODER)};
 }
 
 static void place_weights(struct weights_layout *layout, void *memory)
@@ -141,8 +141,8 @@ static bool store_vector(enum sae_dtype dtype, const float *from, size_t n, stru
 /* ---- reading --------------------------------------------------------------------------- */
 
 /* Names for messages, a bit each. */
-static const char *const array_names[] = {
-	"W_enc", "b_enc", "threshold", "gain", "shift", "W_dec", "b_dec"};
+static const char *const array_names[] = {"W_enc", "b_enc", "threshold", "gain", "shift", "W_dec",
+	"b_dec"};
 enum { W_ENC, B_ENC, THRESHOLD, GAIN, SHIFT, W_DEC, B_DEC, N_ARRAYS };
 
 /* A request of features of one file. */
@@ -153,8 +153,8 @@ struct reading {
 	enum sae_parts parts;
 	const int32_t *ids; /* NULL: all */
 	int n_threads;
-	float *memory;           /* owned: b_dec, and the rows of the blocks */
-	const float *b_dec;      /* [d_model] */
+	float *memory;            /* owned: b_dec, and the rows of the blocks */
+	const float *b_dec;       /* [d_model] */
 	struct sae_block *blocks; /* [n_threads], owned */
 };
 
@@ -166,7 +166,10 @@ static int reading_open(struct reading *r, struct sae_set *set, struct sae_file 
 	size_t n_threads = size_min((size_t)device_threads(set->dev), size_max(n_blocks, 1));
 	float *b_dec;
 
-	*r = (struct reading){.dtype = set->dtype, .path = file->path, .parts = parts, .ids = ids,
+	*r = (struct reading){.dtype = set->dtype,
+		.path = file->path,
+		.parts = parts,
+		.ids = ids,
 		.n_threads = (int)n_threads};
 	r->memory = malloc((d + 2 * rows * n_threads) * sizeof *r->memory);
 	r->blocks = malloc(n_threads * sizeof *r->blocks);
@@ -350,7 +353,8 @@ int sae_set_read(struct sae_set *set, size_t layer, const int32_t *ids, size_t n
 	struct weights_layout layout = layout_of(set, file, n, parts, weights);
 
 	*memory = NULL;
-	*weights = (struct sae_weights){.input = file->input, .top_k = file->top_k,
+	*weights = (struct sae_weights){.input = file->input,
+		.top_k = file->top_k,
 		.group_width = file->group_width};
 	*bytes = carve_count(set->dev, layout_weights, &layout);
 	TRY(carve_allocate(set->dev, layout_weights, &layout, memory, err));
@@ -395,8 +399,8 @@ int sae_set_load(struct sae_set *set, size_t layer, struct sae_weights *out, str
 
 	if (!r->memory) {
 		make_room(set, bytes_of(set, layer, file->d_sae, SAE_BOTH));
-		if (sae_set_read(set, layer, NULL, file->d_sae, SAE_BOTH, &r->weights,
-			    &r->memory, &r->bytes, err))
+		if (sae_set_read(set, layer, NULL, file->d_sae, SAE_BOTH, &r->weights, &r->memory,
+			    &r->bytes, err))
 			return err->code;
 		set->loaded_bytes += r->bytes;
 	}
@@ -479,7 +483,8 @@ int sae_set_cosines(struct sae_set *set, size_t layer, const float *v, float *co
 
 	if (!set->residents[layer].memory) {
 		make_room(set, bytes_of(set, layer, b.n, SAE_DECODER));
-		TRY(sae_set_read(set, layer, NULL, b.n, SAE_DECODER, &decoder, &memory, &bytes, err));
+		TRY(sae_set_read(set, layer, NULL, b.n, SAE_DECODER, &decoder, &memory, &bytes,
+			err));
 	}
 	TRY(carve_allocate(set->dev, layout_cosines, &b, &buffers, err));
 	TRY(device_upload(set->dev, b.v.data, v, b.d * sizeof *v, err));

@@ -125,8 +125,8 @@ static int find_threshold(struct sae_file *file, struct sae_safetensors *r, stru
 	const struct file_tensor *one = safetensors_find(r->weights, "topk_threshold");
 	const char *name = "threshold";
 
-	for (const char *const *other = (const char *const[]){"log_threshold",
-		     "log_jumprelu_threshold", NULL};
+	for (const char *const *other =
+			(const char *const[]){"log_threshold", "log_jumprelu_threshold", NULL};
 		*other && !safetensors_find(r->weights, "threshold"); other++) {
 		if (safetensors_find(r->weights, *other)) {
 			name = *other;
@@ -134,8 +134,8 @@ static int find_threshold(struct sae_file *file, struct sae_safetensors *r, stru
 		}
 	}
 	if (one && !t->log_threshold && !safetensors_find(r->weights, name))
-		return sae_scalar_find(
-			r->weights, file->path, "topk_threshold", &t->constant_threshold, err);
+		return sae_scalar_find(r->weights, file->path, "topk_threshold",
+			&t->constant_threshold, err);
 	return sae_tensor_find(r->weights, file->path, name, t->d_sae, 0, &t->threshold, err);
 }
 
@@ -151,8 +151,8 @@ static int find_scaling(struct sae_file *file, struct sae_safetensors *r, struct
 	return 0;
 }
 
-static int find_tensors(
-	struct sae_file *file, struct sae_safetensors *r, enum saelens_kind kind, struct err *err)
+static int find_tensors(struct sae_file *file, struct sae_safetensors *r, enum saelens_kind kind,
+	struct err *err)
 {
 	struct sae_tensors *t = &r->tensors;
 	const struct file_tensor *W_dec = safetensors_find(r->weights, "W_dec");

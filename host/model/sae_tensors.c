@@ -16,8 +16,11 @@
 
 struct sae_tensors sae_tensors_none(void)
 {
-	return (struct sae_tensors){.enc_scale = 1, .bias_scale = 1, .dec_scale = 1,
-		.b_dec_scale = 1, .threshold_scale = 1};
+	return (struct sae_tensors){.enc_scale = 1,
+		.bias_scale = 1,
+		.dec_scale = 1,
+		.b_dec_scale = 1,
+		.threshold_scale = 1};
 }
 
 /* ---- values ---------------------------------------------------------------------------- */
@@ -238,10 +241,15 @@ static void touch(const unsigned char *data, size_t n)
 void sae_tensors_walk(const struct sae_tensors *t, enum sae_parts parts, int n_threads)
 {
 	enum { CHUNK = 1 << 20 };
-	const struct file_tensor *const turned[] = {
-		(parts & SAE_ENCODER) && !rows_are_features(&t->W_enc, t->enc_by_feature) ? &t->W_enc : NULL,
+	const struct file_tensor *const turned[] = {(parts & SAE_ENCODER) &&
+								    !rows_are_features(&t->W_enc,
+									    t->enc_by_feature)
+							    ? &t->W_enc
+							    : NULL,
 		((parts & SAE_DECODER) || t->unit_decoder) &&
-				!rows_are_features(&t->W_dec, t->dec_by_feature) ? &t->W_dec : NULL};
+				!rows_are_features(&t->W_dec, t->dec_by_feature)
+			? &t->W_dec
+			: NULL};
 
 	for (size_t m = 0; m < 2; m++) {
 		if (!turned[m])

@@ -71,8 +71,8 @@ struct sae_safetensors {
 /* Maps file->path into a fresh file->reader; *out borrows it. */
 int sae_safetensors_open(struct sae_file *file, struct sae_safetensors **out, struct err *err);
 
-/* Takes d_sae and d_model, of file and tensors, from the shape of "encoder.weight" [d_sae, d_model],
- * and finds it and "encoder.bias". Errors: ERR_INPUT. */
+/* Takes d_sae and d_model, of file and tensors, from the shape of "encoder.weight" [d_sae,
+ * d_model], and finds it and "encoder.bias". Errors: ERR_INPUT. */
 int sae_safetensors_encoder(struct sae_file *file, struct err *err);
 int sae_safetensors_tensors(struct sae_file *file, enum sae_parts parts, struct sae_tensors *out,
 	struct err *err);

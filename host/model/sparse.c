@@ -58,8 +58,7 @@ static size_t most_entries(const struct sae_weights *sae)
 	return sae->top_k * ((sae->W_enc_t.rows + sae->group_width - 1) / sae->group_width);
 }
 
-int sparse_encode(struct sparse *s, const struct sae_weights *sae, struct tensor x,
-	struct err *err)
+int sparse_encode(struct sparse *s, const struct sae_weights *sae, struct tensor x, struct err *err)
 {
 	size_t n = 0;
 
@@ -110,8 +109,8 @@ int sparse_download(const struct sparse *s, struct host_csr *out, struct err *er
 			return err_nomem(err, "sparse features", n * 2 * sizeof *out->values);
 	}
 	out->n_rows = s->csr.n_rows;
-	TRY(device_download(s->dev, out->indptr, s->csr.indptr,
-		(out->n_rows + 1) * sizeof(int32_t), err));
+	TRY(device_download(s->dev, out->indptr, s->csr.indptr, (out->n_rows + 1) * sizeof(int32_t),
+		err));
 	TRY(device_download(s->dev, out->indices, s->csr.indices, n * sizeof(int32_t), err));
 	return download_floats(s->dev, tensor_rows(s->csr.values, 0, n), out->values, err);
 fail:

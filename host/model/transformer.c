@@ -49,7 +49,7 @@ int kv_cache_init(struct kv_cache *cache, const struct model *m, size_t n_rows, 
 size_t kv_cache_bytes(const struct model *m, size_t n_rows)
 {
 	return 2 * m->arch.n_layer * n_rows * m->arch.n_kv_head * m->arch.head_dim *
-		dtype_bytes(device_activation(m->dev));
+	       dtype_bytes(device_activation(m->dev));
 }
 
 void kv_cache_free(struct kv_cache *cache)
@@ -191,7 +191,8 @@ struct keys transformer_keys(const struct pass *pass, size_t layer)
 	const struct batch *b = pass->batch;
 	const struct tensor k = pass->cache->k[layer], v = pass->cache->v[layer];
 	struct keys keys = {.k = tensor_rows(k, 0, b->n_cache_rows),
-		.v = tensor_rows(v, 0, b->n_cache_rows), .start = b->on_device.cache_start,
+		.v = tensor_rows(v, 0, b->n_cache_rows),
+		.start = b->on_device.cache_start,
 		.n_seq = b->n_seqs};
 
 	keys.prefix_k = pass->prefix ? pass->prefix->k[layer] : (struct tensor){0};
@@ -269,8 +270,8 @@ static int add_branch(struct workspace *ws, struct tensor branch, struct tensor 
 	const struct model *m = ws->model;
 
 	if (m->arch.post_norms) {
-		const struct tensor normed =
-			ws->size.record ? tensor_rows(ws->h, 0, branch.rows) : branch;
+		const struct tensor normed = ws->size.record ? tensor_rows(ws->h, 0, branch.rows)
+							     : branch;
 
 		TRY(op_rmsnorm(m->dev, m->arch.norm, branch, norm_weight, normed, rstd, err));
 		branch = normed;
@@ -320,8 +321,8 @@ static int attention_part(struct workspace *ws, const struct pass *pass, size_t 
 	} else if (ws->size.record) {
 		TRY(op_copy(m->dev, x, x_mid, err));
 	}
-	return add_branch(ws, out, w->post_attention_norm, first(block->rstd_post_attention, rows.n),
-		x_mid, err);
+	return add_branch(ws, out, w->post_attention_norm,
+		first(block->rstd_post_attention, rows.n), x_mid, err);
 fail:
 	return err->code;
 }
@@ -338,7 +339,8 @@ static int mlp_part(struct workspace *ws, size_t layer, size_t n, struct tensor 
 	const struct tensor act = ws->size.record ? first(ws->act, n) : gate;
 	const struct tensor out = first(block->mlp_out, n);
 
-	TRY(op_rmsnorm(m->dev, m->arch.norm, x_mid, w->mlp_norm, h, first(block->rstd_mlp, n), err));
+	TRY(op_rmsnorm(m->dev, m->arch.norm, x_mid, w->mlp_norm, h, first(block->rstd_mlp, n),
+		err));
 	TRY(op_linear(m->dev, h, w->gate, (struct tensor){0}, gate, err));
 	TRY(op_linear(m->dev, h, w->up, (struct tensor){0}, up, err));
 	TRY(op_gated(m->dev, m->arch.activation, gate, up, act, err));
@@ -438,8 +440,8 @@ static int check_batch(const struct workspace *ws, const struct pass *pass, stru
 		return err_set(err, ERR_INTERNAL,
 			"forward: a batch of %zu rows, %zu out rows, %zu cache rows and a prefix of %zu "
 			"does not fit its workspace (%zu, %zu), cache (%zu) or prefix (%zu)",
-			b->n_rows, b->n_out, b->n_cache_rows, b->n_prefix, ws->size.rows, ws->size.out,
-			pass->cache->n_rows, pass->prefix ? pass->prefix->n_rows : 0);
+			b->n_rows, b->n_out, b->n_cache_rows, b->n_prefix, ws->size.rows,
+			ws->size.out, pass->cache->n_rows, pass->prefix ? pass->prefix->n_rows : 0);
 	for (size_t i = 0; i < b->n_rows; i++) {
 		if ((size_t)b->pos[i] >= m->n_ctx)
 			return err_set(err, ERR_INPUT,
@@ -448,7 +450,8 @@ static int check_batch(const struct workspace *ws, const struct pass *pass, stru
 		if (b->token[i] < 0 || (size_t)b->token[i] >= m->arch.n_vocab)
 			return err_set(err, ERR_INPUT,
 				"prompt %d: expected token ids below %zu, the model's vocabulary, found "
-				"%d", b->label[b->seq[i]], m->arch.n_vocab, b->token[i]);
+				"%d",
+				b->label[b->seq[i]], m->arch.n_vocab, b->token[i]);
 	}
 	return 0;
 }
@@ -507,8 +510,12 @@ int prefix_run(struct workspace *ws, const int32_t *tokens, size_t n, const stru
 	struct err *err)
 {
 	struct batch batch = {0};
-	const struct pass pass = {.batch = &batch, .cache = prefix, .edits = edits,
-		.n_edits = n_edits, .taps = taps, .n_taps = n_taps};
+	const struct pass pass = {.batch = &batch,
+		.cache = prefix,
+		.edits = edits,
+		.n_edits = n_edits,
+		.taps = taps,
+		.n_taps = n_taps};
 	int rc;
 
 	if (batch_init(&batch, ws->model->dev, n, 1, err)) {

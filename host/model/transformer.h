@@ -63,8 +63,7 @@ int forward(struct workspace *ws, const struct pass *pass, struct err *err);
  * finite. With `next` [n_out] given, what stands in workspace_next comes to the host in the same
  * transfer. */
 int forward_start(struct workspace *ws, const struct pass *pass, struct err *err);
-int forward_finish(struct workspace *ws, const struct batch *batch, int32_t *next,
-	struct err *err);
+int forward_finish(struct workspace *ws, const struct batch *batch, int32_t *next, struct err *err);
 
 /* Room for one number per out row, in device memory. */
 int32_t *workspace_next(const struct workspace *ws);

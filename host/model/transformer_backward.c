@@ -66,7 +66,8 @@ fail:
 	return err->code;
 }
 
-/* From the gradient of queries or keys to the gradient of h W, in place: rope's, then the norm's. */
+/* From the gradient of queries or keys to the gradient of h W, in place: rope's, then the norm's.
+ */
 static int unproject(const struct workspace *ws, size_t layer, struct tensor raw,
 	struct tensor norm_weight, struct tensor rstd, const int32_t *pos, struct tensor d,
 	struct err *err)
@@ -78,7 +79,8 @@ static int unproject(const struct workspace *ws, size_t layer, struct tensor raw
 	TRY(op_rope(m->dev, hd, -1, rope->cosines, rope->sines, pos, d, err));
 	if (m->arch.qk_norm)
 		TRY(op_rmsnorm_backward(m->dev, m->arch.norm, tensor_view(raw, n, hd), norm_weight,
-			tensor_rows(rstd, 0, n), tensor_view(d, n, hd), tensor_view(d, n, hd), err));
+			tensor_rows(rstd, 0, n), tensor_view(d, n, hd), tensor_view(d, n, hd),
+			err));
 	return 0;
 fail:
 	return err->code;
@@ -96,7 +98,8 @@ static int projections_backward(struct workspace *ws, const struct pass *pass, s
 	const int32_t *pos = narrows ? b->on_device.out_pos : b->on_device.pos;
 
 	TRY(unproject(ws, layer, block->q_raw, w->q_norm, block->rstd_q, pos, dq, err));
-	TRY(unproject(ws, layer, block->k_raw, w->k_norm, block->rstd_k, b->on_device.pos, dk, err));
+	TRY(unproject(ws, layer, block->k_raw, w->k_norm, block->rstd_k, b->on_device.pos, dk,
+		err));
 	TRY(op_linear_backward(m->dev, dk, w->k, 0, dh, err));
 	TRY(op_linear_backward(m->dev, dv, w->v, 1, dh, err));
 	if (narrows) {
@@ -134,8 +137,8 @@ static int attention_part_backward(struct workspace *ws, const struct pass *pass
 		block->rstd_post_attention, *g, &dout, err));
 	TRY(op_linear_backward(m->dev, dout, w->o, 0, dattended, err));
 	TRY(op_attention_backward(m->dev, &a, tensor_rows(block->q, 0, n), rows, &keys,
-		tensor_rows(block->attended, 0, n), tensor_rows(block->lse, 0, n), dattended, dq, dk,
-		dv, err));
+		tensor_rows(block->attended, 0, n), tensor_rows(block->lse, 0, n), dattended, dq,
+		dk, dv, err));
 	TRY(projections_backward(ws, pass, layer, dq, dk, dv, dh, err));
 	TRY(op_rmsnorm_backward(m->dev, m->arch.norm, tensor_rows(block->x_in, 0, b->n_rows),
 		w->attention_norm, tensor_rows(block->rstd_attention, 0, b->n_rows), dh, dh, err));

@@ -12,13 +12,13 @@
 /* What a block computes on its way. Every tensor has size.rows rows, of which a pass uses the
  * first. Those that only backward reads are absent without recording. */
 struct block {
-	struct tensor x_in;           /* the residual stream before the block */
-	struct tensor q, attended;    /* after rope; before Wo */
+	struct tensor x_in;        /* the residual stream before the block */
+	struct tensor q, attended; /* after rope; before Wo */
 	struct tensor lse;
-	struct tensor attention_out;  /* after Wo, before the post norm */
-	struct tensor x_mid;          /* the residual stream between attention and MLP */
+	struct tensor attention_out; /* after Wo, before the post norm */
+	struct tensor x_mid;         /* the residual stream between attention and MLP */
 	struct tensor gate, up;
-	struct tensor mlp_out;        /* after Wdown, before the post norm */
+	struct tensor mlp_out; /* after Wdown, before the post norm */
 	struct tensor rstd_attention, rstd_post_attention, rstd_mlp, rstd_post_mlp;
 	struct tensor q_raw, k_raw;   /* before their norm, for models that have one */
 	struct tensor rstd_q, rstd_k; /* of each head */
@@ -27,22 +27,22 @@ struct block {
 struct workspace {
 	const struct model *model;
 	struct workspace_size size;
-	struct block *blocks;  /* [n_layer], all the same without recording */
-	struct tensor x_last;  /* resid_post of the last layer */
-	struct tensor h;       /* a norm's output, all rows */
-	struct tensor h_out;   /* gathered out rows */
-	struct tensor k, v;    /* before they are scattered into a cache */
-	struct tensor y;       /* final norm of the out rows */
-	size_t n_out;          /* of the last forward */
-	int32_t *bad;          /* device [n_layer]: first row that is not finite, or -1 */
-	int32_t *next;         /* device [size.out], right behind bad: see workspace_next */
-	int32_t *bad_host;     /* [n_layer + size.out] */
+	struct block *blocks; /* [n_layer], all the same without recording */
+	struct tensor x_last; /* resid_post of the last layer */
+	struct tensor h;      /* a norm's output, all rows */
+	struct tensor h_out;  /* gathered out rows */
+	struct tensor k, v;   /* before they are scattered into a cache */
+	struct tensor y;      /* final norm of the out rows */
+	size_t n_out;         /* of the last forward */
+	int32_t *bad;         /* device [n_layer]: first row that is not finite, or -1 */
+	int32_t *next;        /* device [size.out], right behind bad: see workspace_next */
+	int32_t *bad_host;    /* [n_layer + size.out] */
 	/* Recording only. */
 	struct tensor rstd_final, act;
-	struct tensor g;       /* dL/d(residual stream) */
-	struct tensor dh;      /* dL/d(norm output) */
+	struct tensor g;  /* dL/d(residual stream) */
+	struct tensor dh; /* dL/d(norm output) */
 	struct tensor dq, dattended, dgate, dup;
-	void *memory;          /* owned, device */
+	void *memory; /* owned, device */
 };
 
 struct attention transformer_attention(const struct arch *a, size_t layer);

@@ -55,17 +55,27 @@ static int save_rows(size_t layer, const struct host_csr *f, struct unit *out, s
 		snprintf(path[i], sizeof path[i], "/features/blocks.%zu.hook_resid_post/%s", layer,
 			names[i]);
 	TRY(unit_rows(out,
-		&(struct results_dataset){.path = path[0], .type = RESULTS_I64, .n_dims = 1,
-			.long_name = "end of each token's entries; they begin where the last row's end",
-			.ends_of = path[1], .compress = true},
+		&(struct results_dataset){.path = path[0],
+			.type = RESULTS_I64,
+			.n_dims = 1,
+			.long_name =
+				"end of each token's entries; they begin where the last row's end",
+			.ends_of = path[1],
+			.compress = true},
 		end, f->n_rows, err));
 	TRY(unit_rows(out,
-		&(struct results_dataset){.path = path[1], .type = RESULTS_I32, .n_dims = 1,
-			.long_name = "feature of each entry", .compress = true},
+		&(struct results_dataset){.path = path[1],
+			.type = RESULTS_I32,
+			.n_dims = 1,
+			.long_name = "feature of each entry",
+			.compress = true},
 		f->indices, n, err));
 	TRY(unit_rows(out,
-		&(struct results_dataset){.path = path[2], .type = RESULTS_F32, .n_dims = 1,
-			.long_name = "activation of each entry", .units = "1"},
+		&(struct results_dataset){.path = path[2],
+			.type = RESULTS_F32,
+			.n_dims = 1,
+			.long_name = "activation of each entry",
+			.units = "1"},
 		f->values, n, err));
 	free(end);
 	return 0;
@@ -127,8 +137,11 @@ static int save_tokens(struct work *w, const struct activation_batch *batch, str
 	}
 	for (size_t i = 0; i < 3; i++)
 		TRY(unit_rows(out,
-			&(struct results_dataset){.path = parts[i].path, .type = RESULTS_I32,
-				.n_dims = 1, .long_name = parts[i].long_name, .compress = true},
+			&(struct results_dataset){.path = parts[i].path,
+				.type = RESULTS_I32,
+				.n_dims = 1,
+				.long_name = parts[i].long_name,
+				.compress = true},
 			columns + i * n, n, err));
 	free(columns);
 	return 0;
@@ -150,9 +163,13 @@ static int on_resid_post(void *context, size_t layer, const struct activation_ba
 		return 0;
 	snprintf(path, sizeof path, "/activations/blocks.%zu.hook_resid_post", layer);
 	return unit_rows_of_tensor(out,
-		&(struct results_dataset){.path = path, .type = half ? RESULTS_F16 : RESULTS_F32,
-			.n_dims = 2, .dims = {0, x.cols}, .scales = {NULL, "/d_model"},
-			.long_name = "residual stream after the block", .units = "1"},
+		&(struct results_dataset){.path = path,
+			.type = half ? RESULTS_F16 : RESULTS_F32,
+			.n_dims = 2,
+			.dims = {0, x.cols},
+			.scales = {NULL, "/d_model"},
+			.long_name = "residual stream after the block",
+			.units = "1"},
 		x, err);
 }
 
@@ -178,7 +195,8 @@ static int finish_tokens(struct lab *lab, struct err *err)
 	char path[96];
 
 	for (size_t i = 0; i < 3; i++)
-		TRY(results_grown_scale(lab->results, paths[i], "/token", "row of token tables", err));
+		TRY(results_grown_scale(lab->results, paths[i], "/token", "row of token tables",
+			err));
 	for (size_t l = 0; l < lab->model->arch.n_layer; l++) {
 		snprintf(path, sizeof path, "/activations/blocks.%zu.hook_resid_post", l);
 		if (lab->config->save.resid_post)
@@ -195,10 +213,14 @@ int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, cons
 	bool save, struct activation_stats *out, struct err *err)
 {
 	const size_t n_layer = lab->model->arch.n_layer, d_sae = sae_set_width(lab->saes);
-	struct work w = {.lab = lab, .prompts = prompts, .out = out, .d_sae = d_sae,
+	struct work w = {.lab = lab,
+		.prompts = prompts,
+		.out = out,
+		.d_sae = d_sae,
 		.save_features = save && lab->config->save.features};
 	const struct activation_visitor visitor = {&w, save ? on_resid_post : NULL, on_features,
-		on_batch_done, take, strcmp(lab->config->attribution.actdiff_positions, "all") == 0};
+		on_batch_done, take,
+		strcmp(lab->config->attribution.actdiff_positions, "all") == 0};
 
 	err_clear(err);
 	w.skip = visitor.whole ? 0 : lab->n_prefix;

@@ -9,8 +9,8 @@
 #include "host/run/lab.h"
 
 struct activation_stats {
-	double *mean_max; /* [n_layer, d_sae] maximum over a prompt's tokens, mean over prompts; which
-	                   * tokens: attribution.actdiff_positions */
+	double *mean_max; /* [n_layer, d_sae] maximum over a prompt's tokens, mean over prompts;
+			   * which tokens: attribution.actdiff_positions */
 	uint8_t *alive;   /* [n_layer, d_sae] whether the feature occurs at any of these */
 };
 

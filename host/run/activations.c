@@ -80,7 +80,8 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	struct work *w = context;
 	const size_t n = scoring_batch(&w->scoring, b);
 	const struct tap tap = {.kind = TAP_RESID, .out = w->views};
-	struct activation_batch batch = {.n_prompts = n, .index = w->scoring.index,
+	struct activation_batch batch = {.n_prompts = n,
+		.index = w->scoring.index,
 		.token_start = w->token_start};
 
 	w->token_start[0] = 0;
@@ -107,15 +108,21 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 int activations_visit(struct lab *lab, const struct prompt_ids *prompts, const char *title,
 	const struct activation_visitor *visitor, struct err *err)
 {
-	struct work w = {.lab = lab, .visitor = visitor, .n_layer = lab->model->arch.n_layer,
+	struct work w = {.lab = lab,
+		.visitor = visitor,
+		.n_layer = lab->model->arch.n_layer,
 		.sparse = {.dev = lab->dev}};
 
 	err_clear(err);
 	TRY(work_open(&w, prompts, err));
 	TRY(scoring_prefix(&w.scoring, NULL, 0, err));
 	TRY(stage_run(lab,
-		&(struct stage){.title = title, .schedule = &w.scoring.schedule, .item = "prompt",
-			.context = &w, .compute = compute, .take = take},
+		&(struct stage){.title = title,
+			.schedule = &w.scoring.schedule,
+			.item = "prompt",
+			.context = &w,
+			.compute = compute,
+			.take = take},
 		err));
 fail:
 	work_close(&w);

@@ -47,8 +47,8 @@ static int write_ce(const struct answers *a, struct lab *lab, const struct condi
 			"negative log-likelihood of the unedited answer", "nat"},
 		nll, err));
 	return table_write(t,
-		&(struct table_column){"n_tokens", RESULTS_I32, {"prompt"}, {n}, "tokens of the answer",
-			"1"},
+		&(struct table_column){"n_tokens", RESULTS_I32, {"prompt"}, {n},
+			"tokens of the answer", "1"},
 		count, err);
 fail:
 	return err->code;
@@ -70,8 +70,8 @@ static double released_ce(const struct answers *a, const struct lab *lab, const 
 		double batch = 0;
 
 		for (size_t i = first; i < end; i++) {
-			const size_t length =
-				lab_tokens(lab, a->prompts.data[i], 0).n + (size_t)count[i];
+			const size_t length = lab_tokens(lab, a->prompts.data[i], 0).n +
+					      (size_t)count[i];
 
 			longest = length > longest ? length : longest;
 			batch += nll[i];
@@ -86,7 +86,9 @@ static double released_ce(const struct answers *a, const struct lab *lab, const 
 static int summarise(const struct answers *a, struct lab *lab, const struct condition *condition,
 	const double *nll, const int32_t *count, struct err *err)
 {
-	struct summary_row row = {.n_prompts = a->prompts.n, .refusal = NAN, .p_refusal = NAN,
+	struct summary_row row = {.n_prompts = a->prompts.n,
+		.refusal = NAN,
+		.p_refusal = NAN,
 		.kl = NAN};
 	double sum = 0, tokens = 0;
 

@@ -14,8 +14,9 @@ int candidates_check(const struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 	const size_t k0 = (size_t)c->attribution.k0, k_star = (size_t)c->attribution.k_star;
-	const size_t n = lab->saes ? sae_set_count(lab->saes) * size_min(k0, sae_set_width(lab->saes))
-				   : 0;
+	const size_t n = lab->saes
+				 ? sae_set_count(lab->saes) * size_min(k0, sae_set_width(lab->saes))
+				 : 0;
 
 	if (!lab->saes || k_star <= n)
 		return 0;
@@ -25,8 +26,7 @@ int candidates_check(const struct lab *lab, struct err *err)
 		n, k0, k_star);
 }
 
-int candidates_find(
-	struct candidates *out, struct lab *lab, size_t k0, struct err *err)
+int candidates_find(struct candidates *out, struct lab *lab, size_t k0, struct err *err)
 {
 	struct feature_set best = {0};
 

@@ -9,7 +9,7 @@
 
 struct candidates {
 	float *cosines; /* [n_layer, d_sae] cos(W_dec[i], v_{l*}), owned; NaN in
-	                         * layers without an SAE */
+			 * layers without an SAE */
 	size_t n_layer, d_sae;
 	struct feature_set set; /* F0, layer by layer, best first within a layer */
 };

@@ -23,8 +23,8 @@ static size_t find_name(const struct names *names, const char *name)
 	return i;
 }
 
-static int collect_names(const struct lab *lab, const struct prompt_ids *prompts,
-	struct names *out, struct err *err)
+static int collect_names(const struct lab *lab, const struct prompt_ids *prompts, struct names *out,
+	struct err *err)
 {
 	for (size_t i = 0; i < prompts->n; i++) {
 		const char *name = lab_category(lab, prompts->data[i]);
@@ -44,8 +44,8 @@ static int no_such_category(const char *set, const char *name, const struct name
 		n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "",
 			there->data[i]);
 	return err_set(err, ERR_CONFIG,
-		"categories.names: category \"%s\" has no prompts in prompts.%s; it has %s", name, set,
-		list);
+		"categories.names: category \"%s\" has no prompts in prompts.%s; it has %s", name,
+		set, list);
 }
 
 /* Fills the categories asked for, checked. */
@@ -106,7 +106,8 @@ static int take_prompts(struct category_sets *c, struct lab *lab, const char *se
 	}
 	for (size_t i = 0; i < all.n; i++) {
 		const char *name = lab_category(lab, all.data[i]);
-		const size_t k = name ? find_name(&(struct names){c->name, c->n, c->n}, name) : c->n;
+		const size_t k = name ? find_name(&(struct names){c->name, c->n, c->n}, name)
+				      : c->n;
 
 		if (k == c->n)
 			continue;
@@ -183,7 +184,8 @@ int category_sets_find(struct category_sets *out, struct lab *lab, const char *s
 	TRY(take_prompts(out, lab, set, names, err));
 	TRY(candidates_find(&out->candidates, lab, (size_t)c->attribution.k0, err));
 	TRY(effects_run(lab,
-		&(struct effects_request){.prompts = &out->prompts, .candidates = &out->candidates.set,
+		&(struct effects_request){.prompts = &out->prompts,
+			.candidates = &out->candidates.set,
 			.title = "categories: integrated gradients"},
 		&out->effects, err));
 	return choose(out, (size_t)c->attribution.k_star, err);

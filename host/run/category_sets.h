@@ -10,16 +10,16 @@
 #include "host/run/effects.h"
 
 struct category_sets {
-	size_t n;                   /* categories, in the order in which the prompts name them */
-	const char **name;          /* [n] borrowed from the lab */
-	struct prompt_ids prompts;  /* of the categories, in the order of their set */
-	int32_t *category;          /* [prompts.n] */
+	size_t n;                  /* categories, in the order in which the prompts name them */
+	const char **name;         /* [n] borrowed from the lab */
+	struct prompt_ids prompts; /* of the categories, in the order of their set */
+	int32_t *category;         /* [prompts.n] */
 	struct candidates candidates;
-	struct effects effects;     /* of the candidates, per prompt */
-	float *mean;                /* [n, candidates] mean effect over a category's prompts */
-	struct feature_set *best;   /* [n] F*: the K* candidates of the highest mean */
-	struct feature_set all;     /* the K* of the highest mean over all prompts */
-	struct feature_set common;  /* in every F*, by that mean; F_R */
+	struct effects effects;    /* of the candidates, per prompt */
+	float *mean;               /* [n, candidates] mean effect over a category's prompts */
+	struct feature_set *best;  /* [n] F*: the K* candidates of the highest mean */
+	struct feature_set all;    /* the K* of the highest mean over all prompts */
+	struct feature_set common; /* in every F*, by that mean; F_R */
 };
 
 /* Whether the prompts of `set` have categories, and prompts for each of `names` (empty: all there

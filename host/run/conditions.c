@@ -17,13 +17,15 @@ struct condition condition_none(void)
 
 struct condition condition_ablate(void)
 {
-	return (struct condition){.kind = CONDITION_ABLATE, .layer_last = SIZE_MAX,
+	return (struct condition){.kind = CONDITION_ABLATE,
+		.layer_last = SIZE_MAX,
 		.name = "ablate_direction"};
 }
 
 struct condition condition_ablate_layers(size_t first, size_t last)
 {
-	struct condition condition = {.kind = CONDITION_ABLATE, .layer_first = first,
+	struct condition condition = {.kind = CONDITION_ABLATE,
+		.layer_first = first,
 		.layer_last = last};
 
 	snprintf(condition.name, sizeof condition.name, "ablate_direction_%zu-%zu", first, last);
@@ -32,7 +34,9 @@ struct condition condition_ablate_layers(size_t first, size_t last)
 
 struct condition condition_scale(enum method method, bool local, double c)
 {
-	struct condition condition = {.kind = CONDITION_CLAMP, .method = method, .local = local,
+	struct condition condition = {.kind = CONDITION_CLAMP,
+		.method = method,
+		.local = local,
 		.value = {(float)c, 0}};
 
 	snprintf(condition.name, sizeof condition.name, "%s_%s_x%g", method_names[method],
@@ -42,7 +46,8 @@ struct condition condition_scale(enum method method, bool local, double c)
 
 struct condition condition_set(enum method method, double value)
 {
-	struct condition condition = {.kind = CONDITION_CLAMP, .method = method,
+	struct condition condition = {.kind = CONDITION_CLAMP,
+		.method = method,
 		.value = {0, (float)value}};
 
 	snprintf(condition.name, sizeof condition.name, "%s_global_to%g", method_names[method],
@@ -78,9 +83,10 @@ static int open_ablation(struct condition_state *s, struct err *err)
 	for (size_t i = 0; i < d; i++)
 		u[i] = (float)(lab->direction.v[i] / sqrt(norm));
 	rc = device_alloc(lab->dev, d * sizeof *u, &s->memory, err) ||
-		device_upload(lab->dev, s->memory, u, d * sizeof *u, err);
+	     device_upload(lab->dev, s->memory, u, d * sizeof *u, err);
 	free(u);
-	s->edit = (struct edit){.kind = EDIT_ABLATE, .layer_first = s->condition.layer_first,
+	s->edit = (struct edit){.kind = EDIT_ABLATE,
+		.layer_first = s->condition.layer_first,
 		.layer_last = s->condition.layer_last,
 		.vector = {s->memory, DTYPE_F32, 1, d}};
 	return rc ? err->code : 0;
@@ -92,7 +98,7 @@ static bool is_retained(const struct condition *c, const struct feature *f)
 	const struct feature_set *except = c->retained->except;
 
 	return !feature_set_holds(c->set, f->layer, f->id) &&
-		!(except && feature_set_holds(except, f->layer, f->id));
+	       !(except && feature_set_holds(except, f->layer, f->id));
 }
 
 static int open_retained(struct condition_state *s, struct err *err)
@@ -128,8 +134,9 @@ static int open_clamp(struct condition_state *s, struct err *err)
 			"before it%s",
 			c->local ? "local" : "global", method_names[c->method],
 			c->local ? "" : ", or a file to take them from (from)");
-	return clamp_plan_create(&s->plan, lab->dev, lab->saes, c->local ? sets->local : &sets->global,
-		c->local ? lab->prompts.n : 1, c->value, err);
+	return clamp_plan_create(&s->plan, lab->dev, lab->saes,
+		c->local ? sets->local : &sets->global, c->local ? lab->prompts.n : 1, c->value,
+		err);
 }
 
 int condition_open(struct condition_state *s, struct lab *lab, const struct condition *condition,
@@ -218,8 +225,7 @@ fail:
 	return err->code;
 }
 
-static int retain_batch(struct condition_state *s, const size_t *prompts, size_t n,
-	struct err *err)
+static int retain_batch(struct condition_state *s, const size_t *prompts, size_t n, struct err *err)
 {
 	const float **recorded = malloc(n * sizeof *recorded + 1);
 	size_t *n_tokens = malloc(n * sizeof *n_tokens + 1);

@@ -14,25 +14,26 @@
  * borrowed; observation_recording (observe.h) fills it. */
 struct recording {
 	const struct feature_set *features;
-	const struct feature_set *except; /* those of them that are not to be retained; NULL = none */
+	const struct feature_set
+		*except;               /* those of them that are not to be retained; NULL = none */
 	const float *prefix;           /* [lab->n_prefix, features->n] */
 	const float *const *of_prompt; /* [lab->prompts.n]: [tokens behind the prefix, features->n],
-	                                * NULL for a prompt that was not recorded */
+					* NULL for a prompt that was not recorded */
 };
 
 enum condition_kind { CONDITION_NONE, CONDITION_ABLATE, CONDITION_CLAMP };
 
 struct condition {
 	enum condition_kind kind;
-	size_t layer_first, layer_last; /* ABLATE: in these layers, both included */
-	enum method method;       /* CLAMP without a set: whose features */
-	bool local;               /* CLAMP without a set: each prompt's own */
-	const struct feature_set *set; /* CLAMP: these features, borrowed; NULL = the method's */
-	const struct recording *retained; /* CLAMP of a set: features held meanwhile, borrowed; NULL =
-	                                   * none. Of features in both, the clamp wins. */
-	struct clamp_value value; /* CLAMP */
-	char name[64];            /* in result files: "none", "ablate_direction",
-	                           * "cossim_ap_global_x-3" (times -3), "..._to10" (set to 10) */
+	size_t layer_first, layer_last;   /* ABLATE: in these layers, both included */
+	enum method method;               /* CLAMP without a set: whose features */
+	bool local;                       /* CLAMP without a set: each prompt's own */
+	const struct feature_set *set;    /* CLAMP: these features, borrowed; NULL = the method's */
+	const struct recording *retained; /* CLAMP of a set: features held meanwhile, borrowed; NULL
+					   * = none. Of features in both, the clamp wins. */
+	struct clamp_value value;         /* CLAMP */
+	char name[64];                    /* in result files: "none", "ablate_direction",
+					   * "cossim_ap_global_x-3" (times -3), "..._to10" (set to 10) */
 };
 
 struct condition condition_none(void);
@@ -50,12 +51,12 @@ struct condition_state {
 	struct condition condition;
 	struct clamp_plan *plan;
 	struct retain_plan *retain;
-	struct feature_set retained;   /* the recording's features less the clamped ones */
-	struct retained_rows *rows;    /* [n_rows] of a batch */
-	float *values;                 /* of a batch, columns of `retained` */
+	struct feature_set retained; /* the recording's features less the clamped ones */
+	struct retained_rows *rows;  /* [n_rows] of a batch */
+	float *values;               /* of a batch, columns of `retained` */
 	size_t n_rows, n_values;
-	size_t n_out;        /* out rows per prompt of the passes to come; 1 unless the caller sets it */
-	void *memory;        /* device: u */
+	size_t n_out; /* out rows per prompt of the passes to come; 1 unless the caller sets it */
+	void *memory; /* device: u */
 	struct edit edit, reply_edit;
 };
 

@@ -120,8 +120,8 @@ struct place place_of_key(struct walk w, const char *key)
 	}
 }
 
-static void wrong(
-	struct walk w, const struct setting *row, const char *key, const config_setting_t *s)
+static void wrong(struct walk w, const struct setting *row, const char *key,
+	const config_setting_t *s)
 {
 	char what[512], found[256];
 
@@ -159,8 +159,8 @@ static void walk_prompt_set(struct walk w, const config_setting_t *group)
 	p = prompts_named(w.config, name);
 	for (int i = 0; p && i < config_setting_length(group); i++) {
 		const config_setting_t *s = config_setting_get_elem(group, (unsigned)i);
-		const struct setting *row = find_row(
-			prompts_settings, n_prompts_settings, config_setting_name(s));
+		const struct setting *row = find_row(prompts_settings, n_prompts_settings,
+			config_setting_name(s));
 		char key[256];
 
 		snprintf(key, sizeof key, "prompts.%s.%s", name, config_setting_name(s));
@@ -265,8 +265,8 @@ static const char *default_of(struct walk w, const struct setting *row)
 
 /* Defaults come through the same door as the file: as a text, a list of the values of the rows that
  * were not given and have one. (A group would have libconfig compare each name with all others.) */
-static void apply_defaults(
-	struct walk w, const struct setting *rows, size_t n, const bool *given, void *base)
+static void apply_defaults(struct walk w, const struct setting *rows, size_t n, const bool *given,
+	void *base)
 {
 	static const char begin[] = "defaults=(", end[] = ");";
 	struct text text = {0};
@@ -367,8 +367,8 @@ static int load(struct config *c, const char *path, const char *file_text,
 		complete(w);
 		check_whole(w);
 		if (faults.n > 0)
-			rc = err_set(
-				err, ERR_CONFIG, "%.*s", (int)faults.lines.n, faults.lines.data);
+			rc = err_set(err, ERR_CONFIG, "%.*s", (int)faults.lines.n,
+				faults.lines.data);
 	}
 	config_destroy(&tree);
 	free(faults.lines.data);

@@ -54,8 +54,8 @@ struct config {
 		double rope_original_context;
 	} model;
 	struct {
-		char *path, *published, *neuronpedia, *format, *layer_folder, *layers, *width, *fold,
-			*dtype;
+		char *path, *published, *neuronpedia, *format, *layer_folder, *layers, *width,
+			*fold, *dtype;
 		double l0, budget_gb;
 		bool check;
 	} sae;
@@ -191,8 +191,8 @@ int config_load(struct config *c, const char *path, const char *const *overrides
 	size_t n_overrides, struct err *err);
 
 /* The same over the text of a config file; `name` is for messages. */
-int config_parse(struct config *c, const char *name, const char *text,
-	const char *const *overrides, size_t n_overrides, struct err *err);
+int config_parse(struct config *c, const char *name, const char *text, const char *const *overrides,
+	size_t n_overrides, struct err *err);
 
 /* Accepts a zeroed config. */
 void config_free(struct config *c);

@@ -36,6 +36,7 @@ static const char *const weights_ways[] = {"auto", "each", "broadcast", NULL};
 
 static const double BIG = DBL_MAX;
 
+// clang-format off
 #define AT(field) offsetof(struct config, field)
 #define TEXT(key, field, value, choices, meaning) \
 	{key, SETTING_TEXT, AT(field), value, 0, 0, choices, meaning}
@@ -47,12 +48,15 @@ static const double BIG = DBL_MAX;
 	{key, SETTING_REAL, AT(field), value, min, max, NULL, meaning}
 #define REALS(key, field, value, min, max, meaning) \
 	{key, SETTING_REALS, AT(field), value, min, max, NULL, meaning}
-#define BOOL(key, field, value, meaning) {key, SETTING_BOOL, AT(field), value, 0, 0, NULL, meaning}
+#define BOOL(key, field, value, meaning) \
+	{key, SETTING_BOOL, AT(field), value, 0, 0, NULL, meaning}
+// clang-format on
 
 const struct setting config_settings[] = {
 	TEXTS("experiment", experiment, NULL, experiments,
 		"what to run, in this order; later ones use what earlier ones found"),
-	TEXT("output", output, NULL, NULL, "the result file, HDF5; appears when the run is complete"),
+	TEXT("output", output, NULL, NULL,
+		"the result file, HDF5; appears when the run is complete"),
 	TEXT("from", from, "\"\"", NULL,
 		"an earlier result file whose direction and feature sets to use, or whose generations to "
 		"judge"),
@@ -228,8 +232,8 @@ const struct setting config_settings[] = {
 		"prompt sets that are continued at each point"),
 	TEXT("sweep_kstar.harmless", sweep_kstar.harmless, "\"harmless_test\"", NULL,
 		"prompt set whose unedited answers are scored at each point"),
-	REALS("sweep_kstar.k_star", sweep_kstar.k_star, "[1.0, 2.0, 5.0, 10.0, 20.0, 50.0]", 1, 1 << 20,
-		"sizes K* of the set"),
+	REALS("sweep_kstar.k_star", sweep_kstar.k_star, "[1.0, 2.0, 5.0, 10.0, 20.0, 50.0]", 1,
+		1 << 20, "sizes K* of the set"),
 	REALS("sweep_kstar.scale", sweep_kstar.scale, "[-1.0, -3.0, -5.0]", -BIG, BIG,
 		"factors c of the clamp f -> c f"),
 	REALS("sweep_kstar.k0", sweep_kstar.k0, "[]", 1, 1 << 20,
@@ -437,7 +441,8 @@ const char *setting_released_value(const struct setting *row)
 #define AT(field) offsetof(struct prompts_config, field)
 
 const struct setting prompts_settings[] = {
-	TEXT("file", file, NULL, NULL, "a file of prompts: JSON, JSON lines, CSV, TSV or plain lines"),
+	TEXT("file", file, NULL, NULL,
+		"a file of prompts: JSON, JSON lines, CSV, TSV or plain lines"),
 	TEXT("published", published, "\"\"", NULL,
 		"where the file is published, for the message when it is missing"),
 	TEXT("format", format, "\"auto\"", prompt_formats,

@@ -19,9 +19,9 @@ enum setting_type {
 struct setting {
 	const char *key; /* dotted path from the root; in prompt sets, the key itself */
 	enum setting_type type;
-	size_t offset; /* of its value in struct config or struct prompts_config */
-	const char *default_value; /* in the syntax of the file; NULL = must be given */
-	double min, max;           /* numbers; both included */
+	size_t offset;              /* of its value in struct config or struct prompts_config */
+	const char *default_value;  /* in the syntax of the file; NULL = must be given */
+	double min, max;            /* numbers; both included */
 	const char *const *choices; /* texts; NULL-terminated, NULL = any */
 	const char *meaning;
 };

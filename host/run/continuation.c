@@ -29,14 +29,14 @@ struct work {
 	int32_t *index;           /* places in the list; lengths on their way */
 	size_t *lengths;
 	int32_t *ended_by;
-	int32_t *tokens;          /* [most_prompts, max_new] */
-	int32_t *joined;          /* the same end to end */
-	float *first_y;           /* batch_y in host memory */
-	int32_t **replies;        /* [n], in list order, until they are joined */
-	size_t *reply_length;     /* [n] */
-	struct tensor batch_y;    /* [most_prompts, d] */
+	int32_t *tokens;       /* [most_prompts, max_new] */
+	int32_t *joined;       /* the same end to end */
+	float *first_y;        /* batch_y in host memory */
+	int32_t **replies;     /* [n], in list order, until they are joined */
+	size_t *reply_length;  /* [n] */
+	struct tensor batch_y; /* [most_prompts, d] */
 	int32_t *index_on_device;
-	void *memory;             /* device: batch_y, index */
+	void *memory; /* device: batch_y, index */
 };
 
 /* ---- memory ---------------------------------------------------------------------------- */
@@ -116,7 +116,8 @@ static int open_generator(struct work *w, struct err *err)
 {
 	const struct config *c = w->lab->config;
 	struct generator_size size = {.prompts = w->schedule.most_prompts,
-		.prompt_tokens = w->schedule.most_tokens, .max_new = w->max_new};
+		.prompt_tokens = w->schedule.most_tokens,
+		.max_new = w->max_new};
 
 	size.pass_rows = size_max(size_min((size_t)c->batch.tokens, w->schedule.most_tokens),
 		w->lab->n_prefix);
@@ -211,9 +212,14 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	struct lab *lab = w->lab;
 	const size_t *index = w->schedule.order + w->schedule.cut[b];
 	const size_t n = lab_batch(lab, w->prompts, &w->schedule, b, w->skip, w->spans);
-	struct generation g = {.prompts = w->spans, .n_prompts = n, .stop = lab->stop,
-		.n_stop = lab->n_stop, .tokens = w->tokens, .lengths = w->lengths,
-		.ended_by = w->ended_by, .first_y = tensor_rows(w->batch_y, 0, n)};
+	struct generation g = {.prompts = w->spans,
+		.n_prompts = n,
+		.stop = lab->stop,
+		.n_stop = lab->n_stop,
+		.tokens = w->tokens,
+		.lengths = w->lengths,
+		.ended_by = w->ended_by,
+		.first_y = tensor_rows(w->batch_y, 0, n)};
 
 	for (size_t i = 0; i < n; i++)
 		w->ids[i] = w->prompts->data[index[i]];
@@ -348,8 +354,12 @@ int continuation_run(struct lab *lab, const struct prompt_ids *prompts,
 	err_clear(err);
 	TRY(work_open(&w, condition, err));
 	TRY(stage_run(lab,
-		&(struct stage){.title = title, .schedule = &w.schedule, .item = "prompt",
-			.context = &w, .compute = compute, .take = take},
+		&(struct stage){.title = title,
+			.schedule = &w.schedule,
+			.item = "prompt",
+			.context = &w,
+			.compute = compute,
+			.take = take},
 		err));
 	TRY(join_replies(&w, err));
 	TRY(score(&w, unedited, err));

@@ -16,7 +16,7 @@ struct continuation {
 	char **text;             /* [n] */
 	double *p_refusal;       /* [n] probability that the first token is the refusal token */
 	double *kl;              /* [n] of the first token's distribution, unedited to this; NaN
-	                          * when there was nothing to compare with */
+				  * when there was nothing to compare with */
 	uint8_t *refused;        /* [n] whether a refusal substring occurs */
 	struct tensor first_y;   /* [n, d_model] final norm before the first token, on the device */
 	void *memory;            /* device */

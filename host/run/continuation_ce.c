@@ -27,9 +27,9 @@ struct work {
 	size_t *ids;                            /* [most_prompts] */
 	int32_t *targets;                       /* of a batch */
 	double *logprob;
-	double *batch_nll;                      /* [most_prompts] */
-	int32_t *batch_count;                   /* [most_prompts] */
-	double *nll;                            /* of all */
+	double *batch_nll;    /* [most_prompts] */
+	int32_t *batch_count; /* [most_prompts] */
+	double *nll;          /* of all */
 	int32_t *count;
 };
 
@@ -47,7 +47,7 @@ static int collect_replies(struct work *w, const struct continuation *c, struct 
 			TRY(vec_push(&w->replies, c->ended_by[i], err));
 		w->start[i + 1] = w->replies.n;
 		w->length[i] = lab_tokens(w->lab, w->prompts->data[i], w->skip).n +
-			w->start[i + 1] - w->start[i];
+			       w->start[i + 1] - w->start[i];
 	}
 	return 0;
 fail:
@@ -72,7 +72,8 @@ static int work_open(struct work *w, const struct continuation *replies,
 	w->batch_count = calloc(w->schedule.most_prompts + 1, sizeof *w->batch_count);
 	if (!w->spans || !w->reply_spans || !w->ids || !w->targets || !w->logprob ||
 		!w->batch_nll || !w->batch_count)
-		return err_nomem(err, "cross-entropy", w->schedule.most_tokens * sizeof *w->logprob);
+		return err_nomem(err, "cross-entropy",
+			w->schedule.most_tokens * sizeof *w->logprob);
 	return runner_init(&w->runner, w->lab->model, &w->lab->readout,
 		(struct runner_size){size_max(w->schedule.most_tokens, w->lab->n_prefix),
 			w->schedule.most_prompts, w->schedule.most_tokens, false},
@@ -118,8 +119,8 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	}
 	TRY(condition_edits(&w->condition, w->ids, n, &how.edits, &how.n_edits, err));
 	if (w->skip > 0 && w->prefix.n_rows == 0)
-		TRY(runner_prefix(&w->runner, lab_prefix(lab), w->skip, how.edits, how.n_edits, NULL,
-			0, &w->prefix, err));
+		TRY(runner_prefix(&w->runner, lab_prefix(lab), w->skip, how.edits, how.n_edits,
+			NULL, 0, &w->prefix, err));
 	how.prefix = w->skip > 0 ? &w->prefix : NULL;
 	TRY(runner_run_replies(&w->runner, w->spans, w->reply_spans, n, &how, err));
 	TRY(readout_logprob(&lab->readout, workspace_out(w->runner.ws), w->targets, w->logprob,
@@ -161,8 +162,12 @@ int continuation_ce(struct lab *lab, const struct prompt_ids *prompts,
 	err_clear(err);
 	TRY(work_open(&w, replies, condition, err));
 	TRY(stage_run(lab,
-		&(struct stage){.title = title, .schedule = &w.schedule, .item = "prompt",
-			.context = &w, .compute = compute, .take = take},
+		&(struct stage){.title = title,
+			.schedule = &w.schedule,
+			.item = "prompt",
+			.context = &w,
+			.compute = compute,
+			.take = take},
 		err));
 fail:
 	work_close(&w);

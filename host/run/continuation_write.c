@@ -22,8 +22,11 @@ static double mean_of(const double *values, size_t n)
 static int summarise(struct lab *lab, const char *experiment, const struct condition *condition,
 	const struct continuation *c, struct err *err)
 {
-	struct summary_row row = {.n_prompts = c->n, .p_refusal = mean_of(c->p_refusal, c->n),
-		.kl = mean_of(c->kl, c->n), .ce = NAN, .ce_released = NAN};
+	struct summary_row row = {.n_prompts = c->n,
+		.p_refusal = mean_of(c->p_refusal, c->n),
+		.kl = mean_of(c->kl, c->n),
+		.ce = NAN,
+		.ce_released = NAN};
 
 	snprintf(row.experiment, sizeof row.experiment, "%s", experiment);
 	snprintf(row.condition, sizeof row.condition, "%s", condition->name);
@@ -40,8 +43,8 @@ struct column {
 	const char *long_name, *units;
 };
 
-static int write_prompt_scale(struct lab *lab, const char *group,
-	const struct prompt_ids *prompts, struct err *err)
+static int write_prompt_scale(struct lab *lab, const char *group, const struct prompt_ids *prompts,
+	struct err *err)
 {
 	char path[192];
 	int32_t *ids = malloc(prompts->n * sizeof *ids + 1);
@@ -64,8 +67,13 @@ static int write_column(struct lab *lab, const struct column *c, size_t n, struc
 	snprintf(path, sizeof path, "%s/%s", c->group, c->name);
 	snprintf(scale, sizeof scale, "%s/prompt", c->group);
 	return results_write(lab->results,
-		&(struct results_dataset){.path = path, .type = c->type, .n_dims = 1, .dims = {n},
-			.scales = {scale}, .long_name = c->long_name, .units = c->units},
+		&(struct results_dataset){.path = path,
+			.type = c->type,
+			.n_dims = 1,
+			.dims = {n},
+			.scales = {scale},
+			.long_name = c->long_name,
+			.units = c->units},
 		c->data, err);
 }
 
@@ -86,16 +94,21 @@ static int write_tokens(struct lab *lab, const char *group, const struct continu
 	snprintf(path, sizeof path, "%s/token_ids", group);
 	if (rc == 0)
 		rc = results_write(lab->results,
-			&(struct results_dataset){.path = path, .type = RESULTS_I32, .n_dims = 1,
-				.dims = {c->tokens.n}, .scales = {scale},
-				.long_name = "token ids of all replies, end to end", .compress = true},
+			&(struct results_dataset){.path = path,
+				.type = RESULTS_I32,
+				.n_dims = 1,
+				.dims = {c->tokens.n},
+				.scales = {scale},
+				.long_name = "token ids of all replies, end to end",
+				.compress = true},
 			c->tokens.data ? c->tokens.data : column, err);
 	for (size_t i = 0; i < c->n; i++)
 		column[i] = (int32_t)c->start[i + 1];
 	if (rc == 0)
 		rc = write_column(lab,
 			&(struct column){group, "token_end", RESULTS_I32, column,
-				"end of the reply in token_ids; it begins where the last one ends", ""},
+				"end of the reply in token_ids; it begins where the last one ends",
+				""},
 			c->n, err);
 	free(column);
 	return rc;
@@ -105,8 +118,7 @@ int continuation_write(struct lab *lab, const char *experiment, const struct con
 	const struct prompt_ids *prompts, const struct continuation *c, struct err *err)
 {
 	char generations[160], scores[160];
-	const struct column columns[] = {
-		{generations, "text", RESULTS_TEXT, c->text, "reply", ""},
+	const struct column columns[] = {{generations, "text", RESULTS_TEXT, c->text, "reply", ""},
 		{generations, "ended_by", RESULTS_I32, c->ended_by,
 			"stop token that ended the reply; -1 = cut at max_new_tokens", ""},
 		{scores, "refusal", RESULTS_U8, c->refused,
@@ -116,7 +128,8 @@ int continuation_write(struct lab *lab, const char *experiment, const struct con
 		{scores, "kl", RESULTS_F64, c->kl,
 			"KL of the first token's distribution, unedited to this", "nat"}};
 
-	snprintf(generations, sizeof generations, "/generations/%s/%s", experiment, condition->name);
+	snprintf(generations, sizeof generations, "/generations/%s/%s", experiment,
+		condition->name);
 	snprintf(scores, sizeof scores, "/scores/%s/%s", experiment, condition->name);
 	TRY(write_prompt_scale(lab, generations, prompts, err));
 	TRY(write_prompt_scale(lab, scores, prompts, err));

@@ -26,12 +26,12 @@ struct trial {
 	bool harmful;
 	const struct direction_scores *out;
 	struct scoring scoring;
-	struct tensor u, w;   /* the candidate at unit length, and as it is */
-	struct tensor base_y; /* [prompts, d]: final norm of the unedited run */
-	void *memory;         /* device */
-	int32_t *refusal;     /* [prompts] the refusal token, repeated */
+	struct tensor u, w;           /* the candidate at unit length, and as it is */
+	struct tensor base_y;         /* [prompts, d]: final norm of the unedited run */
+	void *memory;                 /* device */
+	int32_t *refusal;             /* [prompts] the refusal token, repeated */
 	double *ablated, *added, *kl; /* [n_candidates, prompts] */
-	float *host;          /* [d] */
+	float *host;                  /* [d] */
 };
 
 static void layout(void *object, struct carver *c)
@@ -105,8 +105,11 @@ static struct edit ablation(const struct trial *t)
 
 static struct edit addition(const struct trial *t, size_t layer)
 {
-	return (struct edit){.kind = EDIT_ADD, .layer_first = layer, .layer_last = layer,
-		.vector = t->w, .amount = 1};
+	return (struct edit){.kind = EDIT_ADD,
+		.layer_first = layer,
+		.layer_last = layer,
+		.vector = t->w,
+		.amount = 1};
 }
 
 static int read_log_odds(struct trial *t, size_t n, double *out, struct err *err)
@@ -192,9 +195,13 @@ static int judge_set(struct trial *t, const char *set, struct err *err)
 	TRY(trial_open(t, &prompts, err));
 	snprintf(title, sizeof title, "direction: layers on %s", set);
 	TRY(stage_run(t->lab,
-		&(struct stage){.title = title, .schedule = &t->scoring.schedule,
-			.items_per_prompt = t->n_candidates, .item = "trial", .context = t,
-			.compute = compute, .take = take},
+		&(struct stage){.title = title,
+			.schedule = &t->scoring.schedule,
+			.items_per_prompt = t->n_candidates,
+			.item = "trial",
+			.context = t,
+			.compute = compute,
+			.take = take},
 		err));
 fail:
 	trial_close(t);
@@ -206,8 +213,12 @@ int direction_scores(struct lab *lab, const float *v, size_t n_candidates,
 	const struct direction_scores *out, struct err *err)
 {
 	const struct config *c = lab->config;
-	const struct trial base = {.lab = lab, .v = v, .n_layer = lab->model->arch.n_layer,
-		.d = lab->model->arch.d_model, .n_candidates = n_candidates, .out = out};
+	const struct trial base = {.lab = lab,
+		.v = v,
+		.n_layer = lab->model->arch.n_layer,
+		.d = lab->model->arch.d_model,
+		.n_candidates = n_candidates,
+		.out = out};
 	struct trial harmful = base, harmless = base;
 
 	harmful.harmful = true;

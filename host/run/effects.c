@@ -30,7 +30,8 @@ static int target_token(const struct lab *lab, int32_t *out, struct err *err)
 	TRY(tokenizer_encode(lab->tok, text, strlen(text), &ids, err));
 	if (ids.n != 1) {
 		err_set(err, ERR_CONFIG,
-			"attribution.target: expected a text of one token, \"%s\" has %zu", text, ids.n);
+			"attribution.target: expected a text of one token, \"%s\" has %zu", text,
+			ids.n);
 		goto fail;
 	}
 	*out = ids.data[0];
@@ -46,8 +47,7 @@ static int open_attribution(struct effects_work *w, struct err *err)
 	const struct lab *lab = w->lab;
 	const struct config *c = lab->config;
 	const struct effects_path *path = w->request->path;
-	struct attribution_setup setup = {
-		.model = lab->model,
+	struct attribution_setup setup = {.model = lab->model,
 		.readout = &w->lab->readout,
 		.saes = lab->saes,
 		.direction = lab->direction.v,
@@ -58,8 +58,8 @@ static int open_attribution(struct effects_work *w, struct err *err)
 			.rule = strcmp(c->attribution.ig_rule, "left") == 0 ? IG_RULE_LEFT
 									    : IG_RULE_MIDPOINT,
 			.endpoint = strcmp(c->attribution.ig_endpoint, "ablated") == 0
-				? IG_ENDPOINT_ABLATED
-				: IG_ENDPOINT_RELEASED,
+					    ? IG_ENDPOINT_ABLATED
+					    : IG_ENDPOINT_RELEASED,
 			.refusal_token = lab->refusal_token},
 		.all_features = w->request->all_features};
 
@@ -197,8 +197,8 @@ static int put_path_effects(struct effects_work *w, size_t n, struct unit *out, 
 	return unit_put(out, "path_effect", RESULTS_F64, w->path_effect, n_candidates * n, err);
 }
 
-static int take_path_effects(struct effects_work *w, const size_t *index, size_t n, struct unit_reader *in,
-	struct err *err)
+static int take_path_effects(struct effects_work *w, const size_t *index, size_t n,
+	struct unit_reader *in, struct err *err)
 {
 	struct effects *e = w->out;
 
@@ -246,8 +246,7 @@ fail:
 static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
 	struct effects_work *w = context;
-	const size_t n =
-		lab_batch(w->lab, w->request->prompts, &w->schedule, b, w->skip, w->spans);
+	const size_t n = lab_batch(w->lab, w->request->prompts, &w->schedule, b, w->skip, w->spans);
 	struct attribution_result r;
 
 	TRY(attribution_run(w->attribution, w->spans, n, &r, err));
@@ -278,16 +277,24 @@ fail:
 int effects_run(struct lab *lab, const struct effects_request *request, struct effects *out,
 	struct err *err)
 {
-	struct effects_work w = {.lab = lab, .request = request, .out = out, .skip = prefix_to_skip(lab)};
+	struct effects_work w = {.lab = lab,
+		.request = request,
+		.out = out,
+		.skip = prefix_to_skip(lab)};
 
 	err_clear(err);
 	*out = (struct effects){.n_prompts = request->prompts->n,
-		.n_candidates = request->candidates->n, .n_layer = lab->model->arch.n_layer,
+		.n_candidates = request->candidates->n,
+		.n_layer = lab->model->arch.n_layer,
 		.d_sae = sae_set_width(lab->saes)};
 	TRY(work_open(&w, err));
 	TRY(stage_run(lab,
-		&(struct stage){.title = request->title, .schedule = &w.schedule, .item = "prompt",
-			.context = &w, .compute = compute, .take = take},
+		&(struct stage){.title = request->title,
+			.schedule = &w.schedule,
+			.item = "prompt",
+			.context = &w,
+			.compute = compute,
+			.take = take},
 		err));
 	TRY(effects_save_scales(&w, err));
 fail:

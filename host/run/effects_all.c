@@ -89,8 +89,10 @@ static int take_best(struct effects_work *w, const size_t *index, size_t n, stru
 
 			if ((size_t)f.layer >= w->out->n_layer || f.id < 0 ||
 				(size_t)f.id >= w->out->d_sae) {
-				err_set(err, ERR_INPUT, "expected features of the SAEs, found layer %d, "
-							"feature %d", f.layer, f.id);
+				err_set(err, ERR_INPUT,
+					"expected features of the SAEs, found layer %d, "
+					"feature %d",
+					f.layer, f.id);
 				goto fail;
 			}
 			TRY(feature_set_add(&w->out->all_local[index[i]], f, err));

@@ -29,13 +29,13 @@ struct effects_work {
 	size_t skip;
 	struct schedule schedule;
 	struct token_span *spans;
-	float *mean;            /* [most_prompts, n_candidates] of the batch */
+	float *mean;              /* [most_prompts, n_candidates] of the batch */
 	struct feature_set *best; /* [most_prompts] of the batch */
 	struct feature_sums sums;
 	struct attribution *attribution;
 	struct host_csr csr;
-	double *path_effect;    /* [n_candidates, most_prompts] of the batch */
-	double *one_prompt;     /* [d_sae] sums of one prompt and layer */
+	double *path_effect;     /* [n_candidates, most_prompts] of the batch */
+	double *one_prompt;      /* [d_sae] sums of one prompt and layer */
 	struct entries *entries; /* [most_prompts] of the current batch */
 	struct entries joined;   /* the same end to end */
 };

@@ -33,17 +33,22 @@ static int save_tokens(struct effects_work *w, const struct attribution_result *
 		}
 	}
 	TRY(unit_rows(out,
-		&(struct results_dataset){.path = path[0], .type = RESULTS_F32, .n_dims = 2,
-			.dims = {0, r->n_candidates}, .scales = {NULL, "/candidate"},
+		&(struct results_dataset){.path = path[0],
+			.type = RESULTS_F32,
+			.n_dims = 2,
+			.dims = {0, r->n_candidates},
+			.scales = {NULL, "/candidate"},
 			.long_name = "indirect effect of each candidate at each token",
 			.units = "logit"},
 		r->effect, r->n_tokens, err));
 	for (int i = 1; i < 4; i++)
 		TRY(unit_rows(out,
-			&(struct results_dataset){.path = path[i], .type = RESULTS_I32, .n_dims = 1,
-				.long_name = i == 1 ? "prompt id of the token"
-					: i == 2    ? "position of the token in its prompt"
-						    : "token id",
+			&(struct results_dataset){.path = path[i],
+				.type = RESULTS_I32,
+				.n_dims = 1,
+				.long_name = i == 1   ? "prompt id of the token"
+					     : i == 2 ? "position of the token in its prompt"
+						      : "token id",
 				.compress = true},
 			columns + (size_t)(i - 1) * r->n_tokens, r->n_tokens, err));
 	free(columns);
@@ -55,8 +60,8 @@ fail:
 
 /* The last layer has gradients of the last tokens only; rows [n_tokens, d] with zeros for the
  * others. */
-static int spread_last_gradient(struct effects_work *w, const struct attribution_result *r, struct tensor g,
-	float *rows, struct err *err)
+static int spread_last_gradient(struct effects_work *w, const struct attribution_result *r,
+	struct tensor g, float *rows, struct err *err)
 {
 	const size_t d = g.cols;
 
@@ -73,8 +78,8 @@ static int spread_last_gradient(struct effects_work *w, const struct attribution
 }
 
 /* The mean gradient of every layer, aligned with the effects per token. */
-static int save_gradients(struct effects_work *w, const struct attribution_result *r, struct unit *out,
-	struct err *err)
+static int save_gradients(struct effects_work *w, const struct attribution_result *r,
+	struct unit *out, struct err *err)
 {
 	const size_t d = w->lab->model->arch.d_model;
 	float *rows = malloc(r->n_tokens * d * sizeof *rows + 1);
@@ -84,9 +89,13 @@ static int save_gradients(struct effects_work *w, const struct attribution_resul
 		return err_nomem(err, "gradients", r->n_tokens * d * sizeof *rows);
 	for (size_t l = 0; l < w->out->n_layer; l++) {
 		const struct tensor g = attribution_gradient(w->attribution, l);
-		const struct results_dataset dataset = {.path = path, .type = RESULTS_F32,
-			.n_dims = 2, .dims = {0, d}, .scales = {NULL, "/d_model"},
-			.long_name = "mean gradient of the metric along the path", .units = "logit"};
+		const struct results_dataset dataset = {.path = path,
+			.type = RESULTS_F32,
+			.n_dims = 2,
+			.dims = {0, d},
+			.scales = {NULL, "/d_model"},
+			.long_name = "mean gradient of the metric along the path",
+			.units = "logit"};
 
 		snprintf(path, sizeof path, "/gradients/blocks.%zu.hook_resid_post", l);
 		if (g.rows == r->n_tokens) {
@@ -104,21 +113,34 @@ fail:
 }
 
 /* Effects of all features per prompt, sparse, prompts in the order of the batches. */
-static int save_entries(struct effects_work *w, const struct attribution_result *r, struct unit *out,
-	struct err *err)
+static int save_entries(struct effects_work *w, const struct attribution_result *r,
+	struct unit *out, struct err *err)
 {
-	const struct results_dataset datasets[] = {
-		{.path = "/indirect_effect/ap/per_prompt/prompt", .type = RESULTS_I32, .n_dims = 1,
-			.long_name = "prompt id of each row"},
-		{.path = "/indirect_effect/ap/per_prompt/end", .type = RESULTS_I32, .n_dims = 1,
-			.long_name = "end of the row's entries; they begin where the last row's end",
+	const struct results_dataset datasets[] = {{.path = "/indirect_effect/ap/per_prompt/prompt",
+							   .type = RESULTS_I32,
+							   .n_dims = 1,
+							   .long_name = "prompt id of each row"},
+		{.path = "/indirect_effect/ap/per_prompt/end",
+			.type = RESULTS_I32,
+			.n_dims = 1,
+			.long_name =
+				"end of the row's entries; they begin where the last row's end",
 			.ends_of = "/indirect_effect/ap/per_prompt/layer"},
-		{.path = "/indirect_effect/ap/per_prompt/layer", .type = RESULTS_I32, .n_dims = 1,
-			.long_name = "layer of the entry", .compress = true},
-		{.path = "/indirect_effect/ap/per_prompt/feature", .type = RESULTS_I32, .n_dims = 1,
-			.long_name = "feature of the entry", .compress = true},
-		{.path = "/indirect_effect/ap/per_prompt/effect", .type = RESULTS_F32, .n_dims = 1,
-			.long_name = "mean indirect effect over the prompt's tokens", .units = "logit"}};
+		{.path = "/indirect_effect/ap/per_prompt/layer",
+			.type = RESULTS_I32,
+			.n_dims = 1,
+			.long_name = "layer of the entry",
+			.compress = true},
+		{.path = "/indirect_effect/ap/per_prompt/feature",
+			.type = RESULTS_I32,
+			.n_dims = 1,
+			.long_name = "feature of the entry",
+			.compress = true},
+		{.path = "/indirect_effect/ap/per_prompt/effect",
+			.type = RESULTS_F32,
+			.n_dims = 1,
+			.long_name = "mean indirect effect over the prompt's tokens",
+			.units = "logit"}};
 
 	int32_t *prompts = malloc(2 * r->n_prompts * sizeof *prompts + 1);
 	int32_t *end = prompts + r->n_prompts;
@@ -167,13 +189,15 @@ fail:
 
 int effects_save_scales(struct effects_work *w, struct err *err)
 {
-	static const char *const tokens[] = {"effect", "token_prompt", "token_position", "token_id"};
+	static const char *const tokens[] = {"effect", "token_prompt", "token_position",
+		"token_id"};
 	static const char *const rows[] = {"prompt", "end"};
 	static const char *const entries[] = {"layer", "feature", "effect"};
 	struct results *results = w->lab->results;
 	char path[128], scale[128];
 
-	snprintf(scale, sizeof scale, "%s/per_token/token", w->request->save ? w->request->save : "");
+	snprintf(scale, sizeof scale, "%s/per_token/token",
+		w->request->save ? w->request->save : "");
 	for (size_t i = 0; i < 4 && w->request->save; i++) {
 		snprintf(path, sizeof path, "%s/per_token/%s", w->request->save, tokens[i]);
 		TRY(results_grown_scale(results, path, scale, "row of the token table", err));

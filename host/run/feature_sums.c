@@ -66,7 +66,8 @@ int feature_sums_take(const struct feature_sums *s, struct unit_reader *in, doub
 		if (i < 0 || (size_t)i >= s->n || n != n_sums) {
 			err_set(err, ERR_INPUT,
 				"sums of features: expected %zu sums of features below %zu, found %zu, "
-				"one of feature %d", n, s->n, n_sums, i);
+				"one of feature %d",
+				n, s->n, n_sums, i);
 			goto fail;
 		}
 		total[i] += ((const double *)sum)[k];

@@ -63,12 +63,13 @@ static int write_columns(struct lab *lab, const char *group, const struct column
 		const char *name, *long_name, *units;
 		enum results_type type;
 		const void *data;
-	} parts[] = {
-		{"layer", "layer of the feature (TransformerLens blocks.<layer>.hook_resid_post)", "",
-			RESULTS_I32, c->layer},
-		{"feature", "index of the feature in its SAE", "", RESULTS_I32, c->feature},
-		{"score", score_name, score_units, RESULTS_F32, c->score},
-		{"cosine", "cosine of the decoder row and the direction", "1", RESULTS_F32, c->cosine}};
+	} parts[] =
+		{{"layer", "layer of the feature (TransformerLens blocks.<layer>.hook_resid_post)",
+			 "", RESULTS_I32, c->layer},
+			{"feature", "index of the feature in its SAE", "", RESULTS_I32, c->feature},
+			{"score", score_name, score_units, RESULTS_F32, c->score},
+			{"cosine", "cosine of the decoder row and the direction", "1", RESULTS_F32,
+				c->cosine}};
 	char path[256], scale[256];
 	int32_t *ranks = malloc(c->rank * sizeof *ranks + 1);
 
@@ -79,9 +80,14 @@ static int write_columns(struct lab *lab, const char *group, const struct column
 	snprintf(scale, sizeof scale, "%s/rank", group);
 	TRY(results_scale(lab->results, scale, ranks, c->rank, "rank, best first", err));
 	for (size_t i = 0; i < (cosine ? 4 : 3); i++) {
-		struct results_dataset d = {.path = path, .type = parts[i].type, .n_dims = 1,
-			.dims = {c->rank}, .scales = {scale}, .long_name = parts[i].long_name,
-			.units = parts[i].units, .compress = prompt_scale != NULL};
+		struct results_dataset d = {.path = path,
+			.type = parts[i].type,
+			.n_dims = 1,
+			.dims = {c->rank},
+			.scales = {scale},
+			.long_name = parts[i].long_name,
+			.units = parts[i].units,
+			.compress = prompt_scale != NULL};
 
 		snprintf(path, sizeof path, "%s/%s", group, parts[i].name);
 		if (prompt_scale) {

@@ -31,8 +31,8 @@ static int features_taken(const struct lab *lab, const char *path, size_t n, siz
 	*taken = wanted ? wanted : n;
 	if (wanted > n)
 		return err_set(err, ERR_CONFIG,
-			"from_k_star: expected at most %zu, the features of %s in %s, found %zu", n, path,
-			lab->config->from, wanted);
+			"from_k_star: expected at most %zu, the features of %s in %s, found %zu", n,
+			path, lab->config->from, wanted);
 	return 0;
 }
 
@@ -57,16 +57,17 @@ static int read_global(struct lab *lab, struct results_reader *r, const char *na
 	TRY(results_read_floats(r, path[3], 1, &n[3], &cosine, err));
 	for (int i = 1; i < 4; i++) {
 		if (n[i] != n[0]) {
-			err_set(err, ERR_INPUT, "from: %s: expected %zu values as %s has, found %zu",
-				path[i], n[0], path[0], n[i]);
+			err_set(err, ERR_INPUT,
+				"from: %s: expected %zu values as %s has, found %zu", path[i], n[0],
+				path[0], n[i]);
 			goto fail;
 		}
 	}
 	TRY(features_taken(lab, path[0], n[0], most, &taken, err));
 	for (size_t k = 0; k < taken; k++) {
 		TRY(check_feature(lab, path[0], layer[k], feature[k], err));
-		TRY(feature_set_add(set, (struct feature){layer[k], feature[k], cosine[k], score[k]},
-			err));
+		TRY(feature_set_add(set,
+			(struct feature){layer[k], feature[k], cosine[k], score[k]}, err));
 	}
 	*known = true;
 fail:
@@ -100,8 +101,8 @@ static void free_local(struct local_columns *c)
 	free(c->score);
 }
 
-static int read_local_columns(struct results_reader *r, const char *group,
-	struct local_columns *c, struct err *err)
+static int read_local_columns(struct results_reader *r, const char *group, struct local_columns *c,
+	struct err *err)
 {
 	size_t dims[3][2];
 	char path[4][192];
@@ -123,8 +124,9 @@ static int read_local_columns(struct results_reader *r, const char *group,
 	}
 	for (int i = 0; i < 3; i++)
 		if (dims[i][0] != c->n_rows || dims[i][1] != dims[0][1])
-			return err_set(err, ERR_INPUT, "from: %s: expected %zu x %zu, found %zu x %zu",
-				path[i + 1], c->n_rows, dims[0][1], dims[i][0], dims[i][1]);
+			return err_set(err, ERR_INPUT,
+				"from: %s: expected %zu x %zu, found %zu x %zu", path[i + 1],
+				c->n_rows, dims[0][1], dims[i][0], dims[i][1]);
 	c->rank = dims[0][1];
 fail:
 	return err->code;
@@ -169,8 +171,8 @@ fail:
 	return err->code;
 }
 
-static bool is_prompt(
-	const struct lab *lab, size_t prompt, const struct local_columns *c, int32_t id)
+static bool is_prompt(const struct lab *lab, size_t prompt, const struct local_columns *c,
+	int32_t id)
 {
 	const char *context = lab_context(lab, prompt);
 
@@ -197,8 +199,8 @@ static int read_local(struct lab *lab, struct results_reader *r, enum method met
 	TRY(features_taken(lab, group, c.rank, (size_t)lab->config->from_k_star, &c.taken, err));
 	for (size_t row = 0; row < c.n_rows; row++) {
 		if (c.prompt[row] < 0 || (size_t)c.prompt[row] >= c.n_texts) {
-			err_set(err, ERR_INPUT, "from: %s/prompt: expected ids below %zu, found %d", group,
-				c.n_texts, c.prompt[row]);
+			err_set(err, ERR_INPUT, "from: %s/prompt: expected ids below %zu, found %d",
+				group, c.n_texts, c.prompt[row]);
 			goto fail;
 		}
 		for (size_t p = 0; p < lab->prompts.n; p++)
@@ -227,8 +229,8 @@ static int read_direction(struct lab *lab, struct results_reader *r, struct err 
 		(size_t)-position > dims[0]) {
 		err_set(err, ERR_INPUT,
 			"from: %s: /direction/v: expected %zu layers of width %zu, found %zu of %zu",
-			lab->config->from, lab->model->arch.n_layer, lab->model->arch.d_model, dims[1],
-			dims[2]);
+			lab->config->from, lab->model->arch.n_layer, lab->model->arch.d_model,
+			dims[1], dims[2]);
 		goto fail;
 	}
 	d->v = malloc(dims[2] * sizeof *d->v);
@@ -240,9 +242,10 @@ static int read_direction(struct lab *lab, struct results_reader *r, struct err 
 		dims[2] * sizeof *v);
 	for (size_t i = 0; i < dims[2]; i++) {
 		if (!isfinite(d->v[i])) {
-			err_set(err, ERR_INPUT, "from: %s: /direction/v: expected finite values, found %g "
-				"at component %zu of layer %lld", lab->config->from, (double)d->v[i], i,
-				(long long)layer);
+			err_set(err, ERR_INPUT,
+				"from: %s: /direction/v: expected finite values, found %g "
+				"at component %zu of layer %lld",
+				lab->config->from, (double)d->v[i], i, (long long)layer);
 			goto fail;
 		}
 	}

@@ -46,8 +46,7 @@ static int add_model_file(struct inputs *inputs, const struct lab *lab, const ch
 	return rc;
 }
 
-static int add_sae(struct inputs *inputs, const struct sae_set *saes, size_t layer,
-	struct err *err)
+static int add_sae(struct inputs *inputs, const struct sae_set *saes, size_t layer, struct err *err)
 {
 	char config[4096];
 
@@ -102,8 +101,8 @@ int inputs_collect(struct inputs *inputs, const struct lab *lab, struct err *err
 		TRY(add_file(inputs, lab->config->judge.template, "template", err));
 	if (lab->judged && *lab->config->judge.context_template)
 		TRY(add_file(inputs, lab->config->judge.context_template, "template", err));
-	TRY(hash_files(inputs, lab->config->threads > 0 ? (int)lab->config->threads
-							  : omp_get_num_procs(), err));
+	TRY(hash_files(inputs,
+		lab->config->threads > 0 ? (int)lab->config->threads : omp_get_num_procs(), err));
 fail:
 	free(tokenizer);
 	return err->code;
@@ -119,7 +118,8 @@ void inputs_free(struct inputs *inputs)
 	*inputs = (struct inputs){0};
 }
 
-/* Of the CPU and of a GPU that rounds products, compute_dtype is the same; sae.dtype = auto is not. */
+/* Of the CPU and of a GPU that rounds products, compute_dtype is the same; sae.dtype = auto is not.
+ */
 static void print_precision(const struct lab *lab, FILE *to)
 {
 	fprintf(to, "compute_dtype = %s\n", dtype_name(device_activation(lab->dev)));
@@ -140,7 +140,8 @@ char *inputs_text(const struct inputs *inputs, const struct lab *lab)
 	if (lab->ranks->rank == 0)
 		config_print_lines(lab->config, memory);
 	for (size_t i = 0; i < inputs->n; i++)
-		fprintf(memory, "sha256 of %s = %s\n", inputs->data[i].path, inputs->data[i].sha256);
+		fprintf(memory, "sha256 of %s = %s\n", inputs->data[i].path,
+			inputs->data[i].sha256);
 	if (fclose(memory) == 0)
 		return text;
 	free(text);

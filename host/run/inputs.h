@@ -15,7 +15,7 @@ struct inputs {
 	struct input_file {
 		char *path, *role; /* owned */
 		char sha256[SHA256_HEX];
-	} *data; /* owned; inputs_free */
+	} * data; /* owned; inputs_free */
 	size_t n, cap;
 };
 
@@ -26,9 +26,9 @@ int inputs_collect(struct inputs *inputs, const struct lab *lab, struct err *err
 /* Accepts a zeroed struct. */
 void inputs_free(struct inputs *inputs);
 
-/* One line each, "key = value": engine, precision, settings that bear on the results, files; of ranks
- * other than 0 only the first two, since their paths may be others. Owned by the caller; NULL when out
- * of memory. */
+/* One line each, "key = value": engine, precision, settings that bear on the results, files; of
+ * ranks other than 0 only the first two, since their paths may be others. Owned by the caller; NULL
+ * when out of memory. */
 char *inputs_text(const struct inputs *inputs, const struct lab *lab);
 
 #endif

@@ -57,8 +57,8 @@ static void source_close(struct source *s)
 }
 
 /* A column of the prompts, which are s->n. */
-static int read_column(
-	struct source *s, const char *path, size_t *n, char ***texts, struct err *err)
+static int read_column(struct source *s, const char *path, size_t *n, char ***texts,
+	struct err *err)
 {
 	TRY(results_read_texts(s->file, path, n, texts, err));
 	if (*n != s->n)
@@ -77,8 +77,8 @@ static int source_open(struct source *s, const char *path, struct err *err)
 	TRY(read_column(s, "/prompts/category", &s->n_category, &s->category, err));
 	if (results_has(s->file, "/prompts/context"))
 		TRY(read_column(s, "/prompts/context", &s->n_context, &s->context, err));
-	return results_read_texts(
-		s->file, "/summary/condition", &s->n_condition, &s->condition, err);
+	return results_read_texts(s->file, "/summary/condition", &s->n_condition, &s->condition,
+		err);
 fail:
 	return err->code;
 }
@@ -133,8 +133,8 @@ static int check_wanted(const struct source *s, const struct text_list *wanted, 
 	return 0;
 }
 
-static int choose(
-	struct judged *j, const struct source *s, const struct text_list *wanted, struct err *err)
+static int choose(struct judged *j, const struct source *s, const struct text_list *wanted,
+	struct err *err)
 {
 	j->names = calloc(s->n_condition + 1, sizeof *j->names);
 	if (!j->names)

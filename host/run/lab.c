@@ -61,7 +61,8 @@ static int need_input(const struct config *c, size_t i, struct err *err)
 	case 0:
 		return need_folder("model.path", c->model.path, c->model.published, err);
 	case 1:
-		return *c->sae.path ? need_folder("sae.path", c->sae.path, c->sae.published, err) : 0;
+		return *c->sae.path ? need_folder("sae.path", c->sae.path, c->sae.published, err)
+				    : 0;
 	case 2:
 		return is_judge(c) ? need_file("from", c->from, "", err) : 0;
 	case 3:
@@ -145,7 +146,8 @@ static int find_refusal_token(struct lab *lab, struct err *err)
 	TRY(tokenizer_encode(lab->tok, token, strlen(token), &ids, err));
 	if (ids.n != 1) {
 		err_set(err, ERR_CONFIG,
-			"refusal.token: expected a text of one token, \"%s\" has %zu", token, ids.n);
+			"refusal.token: expected a text of one token, \"%s\" has %zu", token,
+			ids.n);
 		goto fail;
 	}
 	lab->refusal_token = ids.data[0];
@@ -158,9 +160,9 @@ fail:
 
 static enum prompt_take take_of(const struct prompts_config *p)
 {
-	return p->take[0] == 't' ? PROMPT_TAKE_TEXT
-		: p->take[0] == 'b' ? PROMPT_TAKE_BASE
-				    : PROMPT_TAKE_WORDS;
+	return p->take[0] == 't'   ? PROMPT_TAKE_TEXT
+	       : p->take[0] == 'b' ? PROMPT_TAKE_BASE
+				   : PROMPT_TAKE_WORDS;
 }
 
 int prompt_table_create(struct prompt_table *t, size_t n_sets, struct err *err)
@@ -170,8 +172,8 @@ int prompt_table_create(struct prompt_table *t, size_t n_sets, struct err *err)
 		.names = calloc(n_sets + 1, sizeof *t->names),
 		.first = calloc(n_sets + 1, sizeof *t->first)};
 	return t->sets && t->names && t->first
-		? 0
-		: err_nomem(err, "prompts", n_sets * sizeof *t->sets);
+		       ? 0
+		       : err_nomem(err, "prompts", n_sets * sizeof *t->sets);
 }
 
 static int read_prompt_sets(struct lab *lab, struct err *err)
@@ -321,9 +323,13 @@ struct sae_options lab_sae_options(const struct lab *lab)
 {
 	const struct config *c = lab->config;
 
-	return (struct sae_options){.path = c->sae.path, .format = c->sae.format,
-		.layer_folder = c->sae.layer_folder, .width = c->sae.width, .l0 = c->sae.l0,
-		.fold = c->sae.fold, .dtype = lab_sae_dtype(lab),
+	return (struct sae_options){.path = c->sae.path,
+		.format = c->sae.format,
+		.layer_folder = c->sae.layer_folder,
+		.width = c->sae.width,
+		.l0 = c->sae.l0,
+		.fold = c->sae.fold,
+		.dtype = lab_sae_dtype(lab),
 		.some_layers = strcmp(c->sae.layers, "found") == 0,
 		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
 					       : sae_budget(lab)};

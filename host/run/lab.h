@@ -18,7 +18,14 @@
 #include "host/text/chat_template.h"
 #include "host/text/prompts.h"
 
-enum method { METHOD_COSSIM_AP, METHOD_AP, METHOD_COSSIM, METHOD_ACTDIFF, METHOD_RANDOM, N_METHODS };
+enum method {
+	METHOD_COSSIM_AP,
+	METHOD_AP,
+	METHOD_COSSIM,
+	METHOD_ACTDIFF,
+	METHOD_RANDOM,
+	N_METHODS
+};
 
 /* "cossim_ap", ...: in configs and result files. */
 extern const char *const method_names[N_METHODS];
@@ -43,8 +50,8 @@ struct prompt_ids {
 
 struct direction {
 	bool known;
-	size_t layer;   /* l* */
-	float *v;       /* [d_model], owned: v_{l*}, not normalised */
+	size_t layer; /* l* */
+	float *v;     /* [d_model], owned: v_{l*}, not normalised */
 };
 
 /* What a method found. */
@@ -52,7 +59,7 @@ struct method_sets {
 	bool known;
 	struct feature_set global;
 	struct feature_set *local; /* [n prompts of the table]; NULL = no local sets; a prompt that
-	                            * was not attributed has an empty one */
+				    * was not attributed has an empty one */
 };
 
 /* What the best features do, found by the categories experiment: those that are among the best of
@@ -67,7 +74,7 @@ struct summary_row {
 	char experiment[24], condition[64];
 	size_t n_prompts;
 	double refusal, p_refusal, kl, ce, ce_released; /* means; NaN = not measured */
-	double jailbreak, p_yes;           /* of a judge's run, which measures nothing else */
+	double jailbreak, p_yes; /* of a judge's run, which measures nothing else */
 };
 
 struct lab {
@@ -79,15 +86,15 @@ struct lab {
 	struct readout readout;
 	struct sae_set *saes; /* NULL when the config names none */
 	struct prompt_table prompts;
-	struct judged *judged; /* owned; NULL but for the judge (judged.h) */
+	struct judged *judged;    /* owned; NULL but for the judge (judged.h) */
 	size_t n_prefix;          /* tokens that all prompts begin with */
 	size_t n_released_prefix; /* of these, the ones the released code leaves out of its means */
 	int32_t stop[CHAT_MAX_STOP];
 	size_t n_stop;
 	int32_t refusal_token;
-	struct ranks *ranks;      /* borrowed */
-	struct inputs inputs;     /* files read; rank 0 only */
-	struct units *units;      /* what stages keep their work in */
+	struct ranks *ranks;  /* borrowed */
+	struct inputs inputs; /* files read; rank 0 only */
+	struct units *units;  /* what stages keep their work in */
 	struct results *results;
 	struct stage_log stages; /* what each stage took */
 
@@ -100,8 +107,9 @@ struct lab {
 	} summary;
 };
 
-/* `config` and `ranks` are borrowed until lab_close. Opens device, model, tokenizer, SAEs and prompts; nothing is computed or written.
- * Errors: those of the parts; missing inputs name where the config says they are published. */
+/* `config` and `ranks` are borrowed until lab_close. Opens device, model, tokenizer, SAEs and
+ * prompts; nothing is computed or written. Errors: those of the parts; missing inputs name where
+ * the config says they are published. */
 int lab_open(struct lab *lab, const struct config *config, struct ranks *ranks, struct err *err);
 
 /* The end of what ranks read together (weights.h): brings the SAEs when experiments will read them

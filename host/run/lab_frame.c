@@ -39,8 +39,8 @@ static int write_scales(struct lab *lab, struct err *err)
 {
 	const struct arch *a = &lab->model->arch;
 
-	TRY(counting_scale(lab, "/layer", a->n_layer, "layer; resid_post is the output of its block",
-		err));
+	TRY(counting_scale(lab, "/layer", a->n_layer,
+		"layer; resid_post is the output of its block", err));
 	TRY(counting_scale(lab, "/d_model", a->d_model, "component of the residual stream", err));
 	TRY(counting_scale(lab, "/prompt", lab->prompts.n, "prompt id", err));
 	if (lab->saes)
@@ -152,17 +152,25 @@ static int write_prompt_tokens(struct lab *lab, struct err *err)
 		end[p] = (int32_t)t->start[p + 1];
 	TRY(counting_scale(lab, "/prompts/prompt_token", t->ids.n, "token of all prompts", err));
 	TRY(results_write(lab->results,
-		&(struct results_dataset){.path = "/prompts/token_ids", .type = RESULTS_I32,
-			.n_dims = 1, .dims = {t->ids.n}, .scales = {"/prompts/prompt_token"},
-			.long_name = "token ids of all rendered prompts, end to end", .compress = true},
+		&(struct results_dataset){.path = "/prompts/token_ids",
+			.type = RESULTS_I32,
+			.n_dims = 1,
+			.dims = {t->ids.n},
+			.scales = {"/prompts/prompt_token"},
+			.long_name = "token ids of all rendered prompts, end to end",
+			.compress = true},
 		t->ids.data, err));
 	TRY(results_write(lab->results,
-		&(struct results_dataset){.path = "/prompts/token_end", .type = RESULTS_I32,
-			.n_dims = 1, .dims = {t->n}, .scales = {"/prompt"},
-			.long_name = "end of the prompt in token_ids; it begins where the last one ends"},
+		&(struct results_dataset){.path = "/prompts/token_end",
+			.type = RESULTS_I32,
+			.n_dims = 1,
+			.dims = {t->n},
+			.scales = {"/prompt"},
+			.long_name =
+				"end of the prompt in token_ids; it begins where the last one ends"},
 		end, err));
-	TRY(results_attribute_integer(lab->results, "/prompts", "n_prefix",
-		(int64_t)lab->n_prefix, err));
+	TRY(results_attribute_integer(lab->results, "/prompts", "n_prefix", (int64_t)lab->n_prefix,
+		err));
 	if (!lab->judged)
 		TRY(results_attribute_integer(lab->results, "/prompts", "refusal_token",
 			lab->refusal_token, err));
@@ -196,13 +204,19 @@ static int write_files(struct lab *lab, struct err *err)
 	TRY(results_text_scale(lab->results, "/provenance/file", columns, n, "file that was read",
 		err));
 	TRY(results_write(lab->results,
-		&(struct results_dataset){.path = "/provenance/role", .type = RESULTS_TEXT,
-			.n_dims = 1, .dims = {n}, .scales = {"/provenance/file"},
+		&(struct results_dataset){.path = "/provenance/role",
+			.type = RESULTS_TEXT,
+			.n_dims = 1,
+			.dims = {n},
+			.scales = {"/provenance/file"},
 			.long_name = "what the file is"},
 		columns + n, err));
 	TRY(results_write(lab->results,
-		&(struct results_dataset){.path = "/provenance/sha256", .type = RESULTS_TEXT,
-			.n_dims = 1, .dims = {n}, .scales = {"/provenance/file"},
+		&(struct results_dataset){.path = "/provenance/sha256",
+			.type = RESULTS_TEXT,
+			.n_dims = 1,
+			.dims = {n},
+			.scales = {"/provenance/file"},
 			.long_name = "SHA-256 of the file"},
 		columns + 2 * n, err));
 fail:
@@ -293,7 +307,9 @@ static int write_stages(struct lab *lab, struct err *err)
 	const char **names = malloc(n * sizeof *names + 1), **units = malloc(n * sizeof *units + 1);
 	double *seconds = malloc(n * sizeof *seconds + 1);
 	int64_t *counts = malloc(n * sizeof *counts + 1);
-	const struct results_dataset d = {.type = RESULTS_F64, .n_dims = 1, .dims = {n},
+	const struct results_dataset d = {.type = RESULTS_F64,
+		.n_dims = 1,
+		.dims = {n},
 		.scales = {"/provenance/stages/stage"}};
 	struct results_dataset columns[] = {d, d, d};
 
@@ -342,18 +358,18 @@ int lab_write_summary(struct lab *lab, struct err *err)
 		const char *name, *meaning, *units;
 		size_t offset;
 		bool judge; /* in a judge's file, or in all others */
-	} columns[] = {
-		{"refusal", "share of replies that are refusals", "1",
-			offsetof(struct summary_row, refusal), false},
+	} columns[] = {{"refusal", "share of replies that are refusals", "1",
+			       offsetof(struct summary_row, refusal), false},
 		{"p_refusal", "mean probability that the first token is the refusal token", "1",
 			offsetof(struct summary_row, p_refusal), false},
 		{"kl", "mean KL of the first token's distribution, unedited to this", "nat",
 			offsetof(struct summary_row, kl), false},
 		{"ce", "cross-entropy of unedited answers, per answer token", "nat",
 			offsetof(struct summary_row, ce), false},
-		{"ce_released", "cross-entropy of unedited answers, as the code released with "
-			"arXiv:2505.23556 averages it: over all positions of a padded batch", "nat",
-			offsetof(struct summary_row, ce_released), false},
+		{"ce_released",
+			"cross-entropy of unedited answers, as the code released with "
+			"arXiv:2505.23556 averages it: over all positions of a padded batch",
+			"nat", offsetof(struct summary_row, ce_released), false},
 		{"jailbreak", "share of replies that do what was asked for, as the judge says", "1",
 			offsetof(struct summary_row, jailbreak), true},
 		{"p_yes", "mean probability that the judge says so", "1",
@@ -369,8 +385,8 @@ int lab_write_summary(struct lab *lab, struct err *err)
 			lab->summary.data[i].condition);
 		names[i] = joined[i];
 	}
-	TRY(results_text_scale(lab->results, "/summary/condition", names, n,
-		"experiment/condition", err));
+	TRY(results_text_scale(lab->results, "/summary/condition", names, n, "experiment/condition",
+		err));
 	for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
 		if (columns[c].judge != (lab->judged != NULL))
 			continue;
@@ -379,9 +395,13 @@ int lab_write_summary(struct lab *lab, struct err *err)
 				sizeof *column);
 		snprintf(path, sizeof path, "/summary/%s", columns[c].name);
 		TRY(results_write(lab->results,
-			&(struct results_dataset){.path = path, .type = RESULTS_F64, .n_dims = 1,
-				.dims = {n}, .scales = {"/summary/condition"},
-				.long_name = columns[c].meaning, .units = columns[c].units},
+			&(struct results_dataset){.path = path,
+				.type = RESULTS_F64,
+				.n_dims = 1,
+				.dims = {n},
+				.scales = {"/summary/condition"},
+				.long_name = columns[c].meaning,
+				.units = columns[c].units},
 			column, err));
 	}
 	TRY(write_stages(lab, err));

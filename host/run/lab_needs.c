@@ -20,7 +20,8 @@ static bool comes_before(const struct lab *lab, const char *earlier, const char 
 static int need_saes(const struct lab *lab, const char *experiment, struct err *err)
 {
 	return lab->saes ? 0
-			 : err_set(err, ERR_CONFIG, "sae.path: %s needs SAEs, found \"\"", experiment);
+			 : err_set(err, ERR_CONFIG, "sae.path: %s needs SAEs, found \"\"",
+				   experiment);
 }
 
 int lab_need_direction(const struct lab *lab, const char *experiment, struct err *err)

@@ -108,8 +108,8 @@ int lab_schedule(const struct lab *lab, const struct prompt_ids *prompts, size_t
 	return rc;
 }
 
-size_t lab_batch(const struct lab *lab, const struct prompt_ids *prompts,
-	const struct schedule *s, size_t b, size_t skip, struct token_span *out)
+size_t lab_batch(const struct lab *lab, const struct prompt_ids *prompts, const struct schedule *s,
+	size_t b, size_t skip, struct token_span *out)
 {
 	const size_t first = s->cut[b], n = s->cut[b + 1] - first;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * lab_summary.c - a row per condition: gathered while experiments run, printed at the end. Contract:
- * lab.h. Written by: lab_frame.c.
+ * lab_summary.c - a row per condition: gathered while experiments run, printed at the end.
+ * Contract: lab.h. Written by: lab_frame.c.
  */
 #include "host/run/lab.h"
 
@@ -65,8 +65,7 @@ static void print_table(const struct lab *lab, const char *experiment, const cha
 
 	for (size_t i = 0; i < lab->summary.n; i++) {
 		const struct summary_row *row = &lab->summary.data[i];
-		const struct summary_row *ce =
-			row_of(lab, answers, row->condition, true);
+		const struct summary_row *ce = row_of(lab, answers, row->condition, true);
 
 		if (strcmp(row->experiment, experiment) != 0)
 			continue;
@@ -108,7 +107,8 @@ static void print_features(const struct lab *lab)
 	if (!lab->sets[METHOD_COSSIM_AP].known)
 		return;
 	printf("\nfeatures of cossim_ap, global (mean indirect effect in logits)\n  %4s %6s %8s %8s "
-	       "%9s\n", "rank", "layer", "feature", "cosine", "effect");
+	       "%9s\n",
+		"rank", "layer", "feature", "cosine", "effect");
 	for (size_t k = 0; k < set->n; k++)
 		printf("  %4zu %6d %8d %8.3f %9.4f\n", k + 1, set->data[k].layer, set->data[k].id,
 			(double)set->data[k].cosine, (double)set->data[k].score);
@@ -123,7 +123,8 @@ void lab_print_summary(const struct lab *lab)
 	print_features(lab);
 	print_table(lab, "jailbreak", "coherence", "harmful prompts, features times c");
 	print_table(lab, "induce", "coherence", "harmless prompts, features set to a value");
-	print_table(lab, "sweep_kstar", "sweep_kstar_answers", "harmful prompts, K* features times c");
+	print_table(lab, "sweep_kstar", "sweep_kstar_answers",
+		"harmful prompts, K* features times c");
 	if (!row_of(lab, "jailbreak", "none", false)) {
 		for (size_t i = 0; i < lab->summary.n; i++)
 			if (strcmp(lab->summary.data[i].experiment, "coherence") == 0 &&

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * mean_resid.c - Contract: mean_resid.h. One pass over the prompts; only their last rows leave
- * the device. A unit holds its sum and how many prompts counted; sums are added in unit order. Tests: tests/test_method.c.
+ * the device. A unit holds its sum and how many prompts counted; sums are added in unit order.
+ * Tests: tests/test_method.c.
  */
 #include "host/run/mean_resid.h"
 
@@ -68,8 +69,7 @@ static void release(struct work *w)
 /* A prompt's rows are in order, its last token last: from that row its reply begins. */
 static bool counts(const struct work *w, size_t prompt)
 {
-	const bool refused =
-		w->next[prompt * w->n_pos + w->n_pos - 1] == w->lab->refusal_token;
+	const bool refused = w->next[prompt * w->n_pos + w->n_pos - 1] == w->lab->refusal_token;
 
 	return w->filter == MEAN_OF_ALL || refused == (w->filter == MEAN_OF_REFUSED);
 }
@@ -103,7 +103,8 @@ static int check_lengths(const struct scoring *s, size_t n, size_t n_pos, struct
 		if (s->spans[i].n < n_pos)
 			return err_set(err, ERR_CONFIG,
 				"direction.positions: expected at most %zu, the tokens of the shortest "
-				"prompt, found %zu", s->spans[i].n, n_pos);
+				"prompt, found %zu",
+				s->spans[i].n, n_pos);
 	return 0;
 }
 
@@ -146,8 +147,12 @@ fail:
 int mean_resid(struct lab *lab, const char *set, size_t n_pos, enum mean_resid_filter filter,
 	double *mean, size_t *n_counted, struct err *err)
 {
-	struct work w = {.lab = lab, .n_pos = n_pos, .n_layer = lab->model->arch.n_layer,
-		.d = lab->model->arch.d_model, .filter = filter, .mean = mean};
+	struct work w = {.lab = lab,
+		.n_pos = n_pos,
+		.n_layer = lab->model->arch.n_layer,
+		.d = lab->model->arch.d_model,
+		.filter = filter,
+		.mean = mean};
 	struct prompt_ids prompts = {0};
 	char title[64];
 
@@ -161,8 +166,12 @@ int mean_resid(struct lab *lab, const char *set, size_t n_pos, enum mean_resid_f
 	TRY(scoring_prefix(&w.scoring, NULL, 0, err));
 	snprintf(title, sizeof title, "direction: %s", set);
 	TRY(stage_run(lab,
-		&(struct stage){.title = title, .schedule = &w.scoring.schedule, .item = "prompt",
-			.context = &w, .compute = compute, .take = take},
+		&(struct stage){.title = title,
+			.schedule = &w.scoring.schedule,
+			.item = "prompt",
+			.context = &w,
+			.compute = compute,
+			.take = take},
 		err));
 	if (w.n_counted == 0) {
 		err_set(err, ERR_INPUT,

@@ -35,19 +35,19 @@ struct work {
 	size_t n_layer, most_rows, most_out;
 	struct condition_state condition;
 	struct scoring scoring;
-	struct watched *watched;   /* [n_layer], as the next three */
-	struct sae_few *few; /* the same, for taps; borrowed from watched */
+	struct watched *watched;     /* [n_layer], as the next three */
+	struct sae_few *few;         /* the same, for taps; borrowed from watched */
 	struct tensor *seen, *views; /* activations on the device, and their rows in this pass */
-	struct tensor last_y;      /* [most_prompts, d] final norm of each prompt's last token */
-	struct tensor logits;      /* [most_prompts, 2] */
-	int32_t *last, *pair;      /* device [most_prompts], [2 most_prompts] */
-	void *memory;              /* device: the five above */
-	size_t *ids;               /* [most_prompts] prompt ids of the batch, as the next three */
+	struct tensor last_y;        /* [most_prompts, d] final norm of each prompt's last token */
+	struct tensor logits;        /* [most_prompts, 2] */
+	int32_t *last, *pair;        /* device [most_prompts], [2 most_prompts] */
+	void *memory;                /* device: the five above */
+	size_t *ids;                 /* [most_prompts] prompt ids of the batch, as the next three */
 	int32_t *tokens;
-	int32_t *pairs;            /* [2 most_prompts] */
-	double *values;            /* [2 most_prompts] */
-	float *rows;               /* [most_out, most features of a layer] */
-	float *activation;         /* [most_out, n_features] of the batch */
+	int32_t *pairs;    /* [2 most_prompts] */
+	double *values;    /* [2 most_prompts] */
+	float *rows;       /* [most_out, most features of a layer] */
+	float *activation; /* [most_out, n_features] of the batch */
 };
 
 /* ---- opening --------------------------------------------------------------------------- */
@@ -193,7 +193,9 @@ static struct tap tap_of(struct work *w, size_t n_rows)
 		w->views[l] = w->seen[l].data ? tensor_rows(w->seen[l], 0, n_rows)
 					      : (struct tensor){0};
 	return (struct tap){.kind = w->request->edited ? TAP_FEATURES : TAP_FEATURES_UNEDITED,
-		.out_rows_only = true, .out = w->views, .few = w->few};
+		.out_rows_only = true,
+		.out = w->views,
+		.few = w->few};
 }
 
 /* Rows [from, from + n) of what a layer's tap saw, into rows of the observation. */
@@ -373,7 +375,9 @@ fail:
 int observe(struct lab *lab, const struct observe_request *request, struct observation *out,
 	struct err *err)
 {
-	struct work w = {.lab = lab, .request = request, .out = out,
+	struct work w = {.lab = lab,
+		.request = request,
+		.out = out,
 		.n_layer = lab->model->arch.n_layer};
 
 	err_clear(err);
@@ -382,8 +386,12 @@ int observe(struct lab *lab, const struct observe_request *request, struct obser
 	TRY(work_open(&w, err));
 	TRY(run_prefix(&w, err));
 	TRY(stage_run(lab,
-		&(struct stage){.title = request->title, .schedule = &w.scoring.schedule,
-			.item = "prompt", .context = &w, .compute = compute, .take = take},
+		&(struct stage){.title = request->title,
+			.schedule = &w.scoring.schedule,
+			.item = "prompt",
+			.context = &w,
+			.compute = compute,
+			.take = take},
 		err));
 fail:
 	work_close(&w);
@@ -408,5 +416,7 @@ struct recording observation_recording(const struct lab *lab, const struct obser
 		of_prompt[p] = NULL;
 	for (size_t i = 0; i < o->n; i++)
 		of_prompt[prompts->data[i]] = o->activation + o->start[i] * o->n_features;
-	return (struct recording){.features = features, .prefix = o->prefix, .of_prompt = of_prompt};
+	return (struct recording){.features = features,
+		.prefix = o->prefix,
+		.of_prompt = of_prompt};
 }

@@ -17,20 +17,20 @@ struct observe_request {
 	const struct condition *condition;
 	const struct feature_set *features; /* whose activations to read; NULL = none */
 	size_t n_last;         /* at each prompt's last so many tokens; OBSERVE_ALL = all behind the
-	                        * shared prefix, and those of the prefix */
+				* shared prefix, and those of the prefix */
 	const int32_t *target; /* [n] token j of m = logit[j] - logit[refusal]; NULL = no m */
 	bool edited;           /* activations after the edits of their own layer: what the model
-	                        * goes on with; else before them, as a clamp reads them */
+				* goes on with; else before them, as a clamp reads them */
 };
 
 /* In the order of the prompts. Owned; observation_free. */
 struct observation {
 	size_t n, n_features;
 	size_t *start;        /* [n + 1]: rows of prompt i are start[i] to start[i+1] - 1, its last
-	                       * tokens in order */
+			       * tokens in order */
 	float *activation;    /* [start[n], n_features] */
 	float *prefix;        /* [n_prefix, n_features] with OBSERVE_ALL, else NULL; 0 in the last
-	                       * layer, which the prefix does not pass */
+			       * layer, which the prefix does not pass */
 	int32_t *first_token; /* [n] the most probable next token */
 	double *p_refusal;    /* [n] probability of the refusal token */
 	double *metric;       /* [n] m, logits; NaN without targets */

@@ -23,10 +23,10 @@ static void print_bytes(const char *what, size_t bytes)
 
 static void print_saes(const struct lab *lab)
 {
-	static const char *const kept_as[N_SAE_DTYPES] = {
-		[SAE_FLOAT32] = "float32",
+	static const char *const kept_as[N_SAE_DTYPES] = {[SAE_FLOAT32] = "float32",
 		[SAE_BF16] = "bf16: matrices in bfloat16, biases and thresholds float32",
-		[SAE_RELEASED] = "released: matrices in bfloat16, biases and thresholds rounded to it"};
+		[SAE_RELEASED] =
+			"released: matrices in bfloat16, biases and thresholds rounded to it"};
 	const struct sae_set *saes = lab->saes;
 	const bool automatic = strcmp(lab->config->sae.dtype, "auto") == 0;
 
@@ -61,8 +61,8 @@ static void print_inputs(const struct lab *lab)
 		printf("prompts    %s: %zu from %s\n", c->prompts[i].name, lab->prompts.sets[i].n,
 			c->prompts[i].file);
 	for (size_t i = 0; lab->judged && i < lab->prompts.n_sets; i++)
-		printf("replies    %s: %zu from %s\n", lab->prompts.names[i], lab->prompts.sets[i].n,
-			c->from);
+		printf("replies    %s: %zu from %s\n", lab->prompts.names[i],
+			lab->prompts.sets[i].n, c->from);
 }
 
 /* Text on one line: what is not printable in C's way. */
@@ -134,7 +134,8 @@ static int plan_attribution(struct lab *lab, struct attribution_plan *out, struc
 		(size_t)c->batch.tokens, &s, err));
 	for (size_t l = 0; l < lab->model->arch.n_layer; l++) /* stand-ins: only layers count */
 		for (int64_t k = 0; k < c->attribution.k0; k++)
-			TRY(feature_set_add(&none, (struct feature){(int32_t)l, (int32_t)k, 0, 0}, err));
+			TRY(feature_set_add(&none, (struct feature){(int32_t)l, (int32_t)k, 0, 0},
+				err));
 	*out = (struct attribution_plan){prompts.n, s.n_batches, s.most_tokens,
 		attribution_bytes(lab->model, &none, text_list_holds(&c->attribution.methods, "ap"),
 			(struct attribution_size){s.most_tokens, s.most_prompts})};
@@ -173,12 +174,13 @@ static size_t plan_generation(const struct lab *lab)
 static size_t plan_scoring(const struct lab *lab)
 {
 	const struct arch *a = &lab->model->arch;
-	const size_t rows = size_max(size_min((size_t)lab->config->batch.tokens, lab->prompts.ids.n),
+	const size_t rows = size_max(size_min((size_t)lab->config->batch.tokens,
+					     lab->prompts.ids.n),
 		longest_prompt(lab));
 
-	return runner_bytes(lab->model, (struct runner_size){.rows = rows, .prompts = lab->prompts.n,
-						.out = rows}) +
-		a->n_layer * rows * a->d_model * sizeof(float);
+	return runner_bytes(lab->model,
+		       (struct runner_size){.rows = rows, .prompts = lab->prompts.n, .out = rows}) +
+	       a->n_layer * rows * a->d_model * sizeof(float);
 }
 
 /* What a run allocates beside the weights. */
@@ -187,7 +189,7 @@ struct memory_plan {
 	size_t generation;                   /* 0 when nothing is generated */
 	size_t scoring, readout;
 	size_t sae, encoders; /* a whole one; of all layers */
-	size_t working; /* of the ops themselves */
+	size_t working;       /* of the ops themselves */
 };
 
 static bool generates(const struct config *c)
@@ -202,7 +204,8 @@ static bool generates(const struct config *c)
 static int plan_memory(struct lab *lab, struct memory_plan *m, struct err *err)
 {
 	*m = (struct memory_plan){.scoring = plan_scoring(lab),
-		.readout = readout_bytes(lab->model), .working = device_working_bytes(lab->dev)};
+		.readout = readout_bytes(lab->model),
+		.working = device_working_bytes(lab->dev)};
 	if (generates(lab->config))
 		m->generation = plan_generation(lab);
 	for (size_t l = 0; lab->saes && l < sae_set_layers(lab->saes); l++) {
@@ -218,7 +221,7 @@ static int plan_memory(struct lab *lab, struct memory_plan *m, struct err *err)
 static size_t needed_bytes(const struct lab *lab, const struct memory_plan *m)
 {
 	return lab_memory_in_use(lab) + m->sae + m->working +
-		size_max(m->scoring, size_max(m->attribution.bytes, m->generation));
+	       size_max(m->scoring, size_max(m->attribution.bytes, m->generation));
 }
 
 static int check_memory(const struct lab *lab, const struct memory_plan *m, struct err *err)
@@ -233,7 +236,8 @@ static int check_memory(const struct lab *lab, const struct memory_plan *m, stru
 		"scoring %.1f, integrated gradients %.1f, generation %.1f), %.1f MiB are %s; smaller "
 		"batch.tokens, generate.prompts and generate.max_new_tokens need less",
 		device_description(lab->dev), mib(needed), mib(lab->model->bytes), mib(m->sae),
-		mib(m->scoring), mib(m->attribution.bytes), mib(m->generation), mib(left.bytes), left.limit);
+		mib(m->scoring), mib(m->attribution.bytes), mib(m->generation), mib(left.bytes),
+		left.limit);
 }
 
 int plan_check(struct lab *lab, struct err *err)

@@ -42,13 +42,13 @@ void progress_add(struct progress *p, size_t n)
 	char left[32];
 
 	p->done += n;
-	if (now - p->printed < (p->terminal ? EVERY_TERMINAL : EVERY_PLAIN) || p->done >= p->total ||
-		p->log->silent)
+	if (now - p->printed < (p->terminal ? EVERY_TERMINAL : EVERY_PLAIN) ||
+		p->done >= p->total || p->log->silent)
 		return;
 	p->printed = now;
 	format_time((double)(p->total - p->done) / (rate_of(p, elapsed) + 1e-9), left, sizeof left);
-	printf("%s%-34s %5zu/%zu %ss  %.1f/s  %s left%s", p->terminal ? "\r" : "", p->stage, p->done,
-		p->total, p->unit, rate_of(p, elapsed), left, p->terminal ? "   " : "\n");
+	printf("%s%-34s %5zu/%zu %ss  %.1f/s  %s left%s", p->terminal ? "\r" : "", p->stage,
+		p->done, p->total, p->unit, rate_of(p, elapsed), left, p->terminal ? "   " : "\n");
 	fflush(stdout);
 }
 

@@ -15,7 +15,7 @@ struct stage_log {
 		char name[96], unit[16];
 		size_t n; /* units */
 		double seconds;
-	} *data; /* owned: free it */
+	} * data; /* owned: free it */
 	size_t n, cap;
 	bool silent; /* kept, not printed: ranks other than 0 */
 };
@@ -24,7 +24,7 @@ struct progress {
 	struct stage_log *log;    /* borrowed */
 	const char *stage, *unit; /* borrowed: "attribution", "prompt" */
 	size_t done, total;
-	size_t before; /* of these, done before this run */
+	size_t before;           /* of these, done before this run */
 	double started, printed; /* seconds */
 	bool terminal;
 };

@@ -236,7 +236,7 @@ static void look(const struct meeting *m, struct watch *w, size_t rank)
 static bool is_dead(const struct watch *w)
 {
 	return !in_state(w, DONE) &&
-		clock_seconds() - w->since > (w->n_changes > 0 ? BEAT_LIMIT : BEAT_FIRST);
+	       clock_seconds() - w->since > (w->n_changes > 0 ? BEAT_LIMIT : BEAT_FIRST);
 }
 
 static void beat(const struct meeting *m, unsigned long count)
@@ -303,7 +303,8 @@ static int start_beating(struct meeting *m, struct err *err)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	status = pthread_create(&m->thread, NULL, meeting_main, m);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return status ? err_set(err, ERR_INTERNAL, "cannot start a thread: %s", strerror(status)) : 0;
+	return status ? err_set(err, ERR_INTERNAL, "cannot start a thread: %s", strerror(status))
+		      : 0;
 }
 
 int ranks_open(struct ranks *ranks, const char *path, struct err *err)
@@ -378,7 +379,8 @@ int ranks_say(const struct ranks *ranks, const char *topic, const char *text, st
 	topic_name(topic, m->rank, name);
 	if (file_say(m, name, text))
 		return 0;
-	return err_set(err, ERR_OUTPUT, "%s/%s: cannot write: %s", m->folder, name, strerror(errno));
+	return err_set(err, ERR_OUTPUT, "%s/%s: cannot write: %s", m->folder, name,
+		strerror(errno));
 }
 
 int ranks_hear(const struct ranks *ranks, const char *topic, size_t rank, char text[RANKS_WORD],

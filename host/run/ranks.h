@@ -33,14 +33,14 @@
 #include <stddef.h>
 
 enum {
-	BEAT_EVERY = 3,   /* seconds */
-	BEAT_LIMIT = 25,  /* with STOP_GRACE and a beat on either side below 60 */
-	BEAT_FIRST = 120  /* for the first sign of a rank: starting may be slow */
+	BEAT_EVERY = 3,  /* seconds */
+	BEAT_LIMIT = 25, /* with STOP_GRACE and a beat on either side below 60 */
+	BEAT_FIRST = 120 /* for the first sign of a rank: starting may be slow */
 };
 
 struct ranks {
-	size_t rank, world;   /* 0 <= rank < world */
-	size_t local, n_local; /* among the ranks of this machine */
+	size_t rank, world;      /* 0 <= rank < world */
+	size_t local, n_local;   /* among the ranks of this machine */
 	struct meeting *meeting; /* owned; NULL when alone */
 };
 
@@ -53,8 +53,8 @@ void ranks_device(const struct ranks *ranks, const char *device, char *out, size
 /* Threads for "all cores" (0) when several ranks share a machine that binds none of them. */
 int ranks_threads(const struct ranks *ranks, int threads);
 
-/* Begins to beat in NAME.ranks, where NAME.h5 is the result file `path`. Does nothing when alone, as the
- * rest. Errors: ERR_OUTPUT. */
+/* Begins to beat in NAME.ranks, where NAME.h5 is the result file `path`. Does nothing when alone,
+ * as the rest. Errors: ERR_OUTPUT. */
 int ranks_open(struct ranks *ranks, const char *path, struct err *err);
 
 /* Rank 0 calls it when the folder of the units is ready for all; the others wait in it until that
@@ -66,8 +66,8 @@ int ranks_gather(struct ranks *ranks, struct err *err);
 enum { RANKS_WORD = 512 };
 int ranks_say(const struct ranks *ranks, const char *topic, const char *text, struct err *err);
 
-/* Waits for what `rank` says under a topic. Only where ranks_launch_named. Errors: ERR_STOPPED, when
- * that rank dies as well. */
+/* Waits for what `rank` says under a topic. Only where ranks_launch_named. Errors: ERR_STOPPED,
+ * when that rank dies as well. */
 int ranks_hear(const struct ranks *ranks, const char *topic, size_t rank, char text[RANKS_WORD],
 	struct err *err);
 

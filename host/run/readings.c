@@ -16,14 +16,17 @@ int readings_open(struct readings *r, struct lab *lab, const struct prompt_ids *
 {
 	const size_t n = rows * prompts->n;
 
-	*r = (struct readings){.lab = lab, .prompts = prompts, .features = features,
-		.n_last = n_last, .rows = rows};
+	*r = (struct readings){.lab = lab,
+		.prompts = prompts,
+		.features = features,
+		.n_last = n_last,
+		.rows = rows};
 	r->activation = calloc(n * features->n + 1, sizeof *r->activation);
 	r->p_refusal = calloc(n + 1, sizeof *r->p_refusal);
 	r->first_token = calloc(n + 1, sizeof *r->first_token);
 	return r->activation && r->p_refusal && r->first_token
-		? 0
-		: err_nomem(err, "activations", n * features->n * sizeof *r->activation);
+		       ? 0
+		       : err_nomem(err, "activations", n * features->n * sizeof *r->activation);
 }
 
 void readings_free(struct readings *r)
@@ -38,8 +41,11 @@ static int look(const struct readings *r, const struct condition *condition, con
 	struct observation *o, struct err *err)
 {
 	return observe(r->lab,
-		&(struct observe_request){.title = title, .prompts = r->prompts, .condition = condition,
-			.features = r->features, .n_last = r->n_last},
+		&(struct observe_request){.title = title,
+			.prompts = r->prompts,
+			.condition = condition,
+			.features = r->features,
+			.n_last = r->n_last},
 		o, err);
 }
 
@@ -157,8 +163,12 @@ int readings_take_random(struct readings *r, const struct feature_set *like, dou
 	TRY(controls_draw(lab, like, r->features, stats.alive, r->rows, draws, err));
 	snprintf(line, sizeof line, "%s: random features clamped", title);
 	TRY(tasks_run(lab,
-		&(struct tasks){.title = line, .item = "set", .n = r->rows, .width = width,
-			.context = &context, .run = take_random},
+		&(struct tasks){.title = line,
+			.item = "set",
+			.n = r->rows,
+			.width = width,
+			.context = &context,
+			.run = take_random},
 		table, err));
 	keep_random(r, table);
 fail:

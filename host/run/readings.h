@@ -16,7 +16,7 @@ struct readings {
 	size_t n_last;
 	size_t rows;          /* conditions */
 	float *activation;    /* [rows, prompts, features] mean over the last n_last tokens, before
-	                       * the edits of the feature's own layer */
+			       * the edits of the feature's own layer */
 	double *p_refusal;    /* [rows, prompts] */
 	int32_t *first_token; /* [rows, prompts] */
 };

@@ -24,11 +24,11 @@ struct work {
 	struct scoring scoring;
 	struct tensor *last, *views; /* [n_layer] resid_post of each prompt's last token */
 	struct tensor x_hat;
-	void *memory;                /* device: the above */
+	void *memory; /* device: the above */
 	struct sparse sparse;
-	float *host;                 /* [most_prompts, d] */
-	double *sums;                /* [2, n_layer, d] of a batch: x, x_hat */
-	double weight;               /* of a prompt */
+	float *host;   /* [most_prompts, d] */
+	double *sums;  /* [2, n_layer, d] of a batch: x, x_hat */
+	double weight; /* of a prompt */
 };
 
 static void layout(void *object, struct carver *c)
@@ -66,7 +66,10 @@ static void close_set(struct work *w)
 	free(w->host);
 	free(w->sums);
 	free(w->prompts.data);
-	*w = (struct work){.lab = w->lab, .n_layer = w->n_layer, .d = w->d, .v = w->v,
+	*w = (struct work){.lab = w->lab,
+		.n_layer = w->n_layer,
+		.d = w->d,
+		.v = w->v,
 		.v_hat = w->v_hat};
 }
 
@@ -133,8 +136,7 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 }
 
 /* Adds sign times the mean over a set. */
-static int add_set(struct work *w, const char *title, const char *set, double sign,
-	struct err *err)
+static int add_set(struct work *w, const char *title, const char *set, double sign, struct err *err)
 {
 	char line[96];
 
@@ -144,8 +146,12 @@ static int add_set(struct work *w, const char *title, const char *set, double si
 	w->weight = sign / (double)w->prompts.n;
 	TRY(scoring_prefix(&w->scoring, NULL, 0, err));
 	TRY(stage_run(w->lab,
-		&(struct stage){.title = line, .schedule = &w->scoring.schedule, .item = "prompt",
-			.context = w, .compute = compute, .take = take},
+		&(struct stage){.title = line,
+			.schedule = &w->scoring.schedule,
+			.item = "prompt",
+			.context = w,
+			.compute = compute,
+			.take = take},
 		err));
 fail:
 	close_set(w);
@@ -167,7 +173,8 @@ static double cosine_of(const double *x, const double *y, size_t n)
 int reconstructed_direction(struct lab *lab, const char *title, const char *harmful,
 	const char *harmless, double *cosine, struct err *err)
 {
-	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
+	struct work w = {.lab = lab,
+		.n_layer = lab->model->arch.n_layer,
 		.d = lab->model->arch.d_model};
 
 	err_clear(err);

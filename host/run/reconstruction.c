@@ -27,8 +27,9 @@ struct work {
 	const struct prompt_ids *prompts;
 	struct reconstruction *out;
 	size_t n_layer, d;
-	struct token_ids ids;   /* prompt behind the prefix and reply, prompt after prompt */
-	size_t *start, *scored, *length; /* [n + 1] into ids; [n] tokens of the reply, of all but the last */
+	struct token_ids ids; /* prompt behind the prefix and reply, prompt after prompt */
+	size_t *start, *scored,
+		*length; /* [n + 1] into ids; [n] tokens of the reply, of all but the last */
 	struct schedule schedule;
 	struct runner runner;
 	struct kv_cache prefix;
@@ -67,8 +68,8 @@ static void layout(void *object, struct carver *c)
 static int collect_sequences(struct work *w, const struct continuation *replies, struct err *err)
 {
 	for (size_t i = 0; i < w->prompts->n; i++) {
-		const struct token_span prompt = lab_tokens(
-			w->lab, w->prompts->data[i], w->lab->n_prefix);
+		const struct token_span prompt = lab_tokens(w->lab, w->prompts->data[i],
+			w->lab->n_prefix);
 		const size_t length = replies->start[i + 1] - replies->start[i];
 
 		TRY(vec_append(&w->ids, prompt.ids, prompt.n, err));
@@ -211,8 +212,8 @@ static struct batch_view view_batch(struct work *w, size_t b)
 		const size_t p = v.index[i], length = (size_t)w->out->n_tokens[p];
 		const size_t first = length - w->scored[p]; /* the prompt's last token */
 
-		w->spans[i] = (struct token_span){
-			w->ids.data + w->start[p], length, (int32_t)w->prompts->data[p]};
+		w->spans[i] = (struct token_span){w->ids.data + w->start[p], length,
+			(int32_t)w->prompts->data[p]};
 		for (size_t k = 0; k < w->scored[p]; k++) {
 			w->row[v.n_targets] = (int32_t)(v.n_tokens + first + k);
 			w->target[v.n_targets++] = w->ids.data[w->start[p] + first + k + 1];
@@ -226,8 +227,8 @@ static struct batch_view view_batch(struct work *w, size_t b)
 static int run_pass(struct work *w, const struct batch_view *v, const struct edit *edit,
 	const struct tap *tap, double *nll, struct err *err)
 {
-	const struct intervention how = {
-		w->lab->n_prefix > 0 ? &w->prefix : NULL, edit, edit ? 1 : 0, tap, tap ? 1 : 0};
+	const struct intervention how = {w->lab->n_prefix > 0 ? &w->prefix : NULL, edit,
+		edit ? 1 : 0, tap, tap ? 1 : 0};
 	const struct tensor y = tensor_rows(w->y, 0, v->n_targets);
 	size_t t = 0;
 
@@ -271,8 +272,7 @@ static int measure(struct work *w, const struct batch_view *v, size_t layer, str
 	for (size_t i = 0; i < v->n; i++) {
 		n_active[i] = squared_error[i] = 0;
 		for (size_t k = 0; k < w->spans[i].n; k++, t++) {
-			n_active[i] += (double)(w->features.indptr[t + 1] -
-						    w->features.indptr[t]);
+			n_active[i] += (double)(w->features.indptr[t + 1] - w->features.indptr[t]);
 			for (size_t j = 0; j < w->d; j++) {
 				const double value = w->x_host[t * w->d + j];
 				const double error = value - w->x_hat_host[t * w->d + j];
@@ -308,7 +308,8 @@ static int put_batch(struct work *w, size_t n, struct unit *out, struct err *err
 {
 	TRY(unit_put(out, "nll_clean", RESULTS_F64, w->nll_clean, n, err));
 	for (int m = 0; m < N_BY_LAYER; m++)
-		TRY(unit_put(out, by_layer_names[m], RESULTS_F64, w->by_layer[m], w->n_layer * n, err));
+		TRY(unit_put(out, by_layer_names[m], RESULTS_F64, w->by_layer[m], w->n_layer * n,
+			err));
 	TRY(unit_put(out, "sum", RESULTS_F64, w->unit_sum, w->n_layer * w->d, err));
 	return unit_put(out, "sum_squares", RESULTS_F64, w->unit_sum_squares, w->n_layer, err);
 fail:
@@ -327,8 +328,8 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 		memset(w->by_layer[m], 0, w->n_layer * v.n * sizeof *w->by_layer[m]);
 	for (size_t l = 0; l < w->n_layer; l++)
 		w->views[l] = tensor_rows(w->resid[l], 0, v.n_tokens);
-	TRY(device_upload(
-		w->lab->dev, w->row_on_device, w->row, v.n_targets * sizeof *w->row, err));
+	TRY(device_upload(w->lab->dev, w->row_on_device, w->row, v.n_targets * sizeof *w->row,
+		err));
 	TRY(run_pass(w, &v, NULL, &tap, w->nll_clean, err));
 	for (size_t l = 0; l < w->n_layer; l++)
 		if (sae_set_has(w->lab->saes, l))
@@ -350,7 +351,8 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 	for (size_t i = 0; i < n; i++)
 		r->nll_clean[index[i]] = w->nll_clean[i];
 	for (int m = 0; m < N_BY_LAYER; m++) {
-		TRY(unit_get(in, by_layer_names[m], RESULTS_F64, w->by_layer[m], w->n_layer * n, err));
+		TRY(unit_get(in, by_layer_names[m], RESULTS_F64, w->by_layer[m], w->n_layer * n,
+			err));
 		for (size_t l = 0; l < w->n_layer; l++)
 			for (size_t i = 0; i < n; i++)
 				to[m][l * r->n_prompts + index[i]] = w->by_layer[m][l * n + i];
@@ -395,8 +397,12 @@ int reconstruction_run(struct lab *lab, const struct prompt_ids *prompts,
 	err_clear(err);
 	TRY(work_open(&w, replies, err));
 	TRY(stage_run(lab,
-		&(struct stage){.title = title, .schedule = &w.schedule, .item = "prompt",
-			.context = &w, .compute = compute, .take = take},
+		&(struct stage){.title = title,
+			.schedule = &w.schedule,
+			.item = "prompt",
+			.context = &w,
+			.compute = compute,
+			.take = take},
 		err));
 	take_variance(&w);
 fail:

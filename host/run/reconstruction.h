@@ -16,8 +16,8 @@
 
 #include "host/run/continuation.h"
 
-/* Layers without an SAE have zeros. Sums per prompt, so that means and their intervals are for the reader to take. Owned;
- * reconstruction_free. */
+/* Layers without an SAE have zeros. Sums per prompt, so that means and their intervals are for the
+ * reader to take. Owned; reconstruction_free. */
 struct reconstruction {
 	size_t n_layer, n_prompts;
 	int32_t *n_tokens, *n_scored;     /* [n_prompts] of prompt and reply; of the reply alone */

@@ -250,8 +250,13 @@ static int text_attribute(struct results *r, hid_t object, const char *name, con
 
 size_t results_value_bytes(enum results_type type)
 {
-	static const size_t bytes[] = {[RESULTS_F32] = 4, [RESULTS_F64] = 8, [RESULTS_F16] = 2,
-		[RESULTS_I32] = 4, [RESULTS_I64] = 8, [RESULTS_U8] = 1, [RESULTS_TEXT] = 64};
+	static const size_t bytes[] = {[RESULTS_F32] = 4,
+		[RESULTS_F64] = 8,
+		[RESULTS_F16] = 2,
+		[RESULTS_I32] = 4,
+		[RESULTS_I64] = 8,
+		[RESULTS_U8] = 1,
+		[RESULTS_TEXT] = 64};
 
 	return bytes[type];
 }
@@ -364,7 +369,8 @@ int results_write(struct results *r, const struct results_dataset *d, const void
 	TRY(results_describe(r, d, dataset, err));
 	for (int i = 0; i < d->n_dims; i++)
 		if (d->scales[i])
-			TRY(results_attach_scale(r, dataset, (unsigned)i, d->scales[i], d->path, err));
+			TRY(results_attach_scale(r, dataset, (unsigned)i, d->scales[i], d->path,
+				err));
 fail:
 	free(half);
 	H5Dclose(dataset);
@@ -385,8 +391,11 @@ static int make_scale(struct results *r, const char *path, struct err *err)
 int results_scale(struct results *r, const char *path, const int32_t *values, size_t n,
 	const char *long_name, struct err *err)
 {
-	const struct results_dataset d = {.path = path, .type = RESULTS_I32, .n_dims = 1,
-		.dims = {n}, .long_name = long_name};
+	const struct results_dataset d = {.path = path,
+		.type = RESULTS_I32,
+		.n_dims = 1,
+		.dims = {n},
+		.long_name = long_name};
 
 	if (is_nowhere(r))
 		return 0;
@@ -398,8 +407,11 @@ int results_scale(struct results *r, const char *path, const int32_t *values, si
 int results_text_scale(struct results *r, const char *path, const char *const *values, size_t n,
 	const char *long_name, struct err *err)
 {
-	const struct results_dataset d = {.path = path, .type = RESULTS_TEXT, .n_dims = 1,
-		.dims = {n}, .long_name = long_name};
+	const struct results_dataset d = {.path = path,
+		.type = RESULTS_TEXT,
+		.n_dims = 1,
+		.dims = {n},
+		.long_name = long_name};
 
 	if (is_nowhere(r))
 		return 0;
@@ -429,7 +441,8 @@ static int grown_dataset(struct results *r, const struct results_dataset *d, hid
 	TRY(results_describe(r, d, g.dataset, err));
 	for (int i = 1; i < d->n_dims; i++)
 		if (d->scales[i])
-			TRY(results_attach_scale(r, g.dataset, (unsigned)i, d->scales[i], d->path, err));
+			TRY(results_attach_scale(r, g.dataset, (unsigned)i, d->scales[i], d->path,
+				err));
 	*out = g.dataset;
 	return 0;
 fail:

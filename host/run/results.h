@@ -34,8 +34,8 @@ int results_create_nowhere(struct results **out, struct err *err);
 int results_finish(struct results *r, struct err *err);
 
 /* NAME.summary.h5 beside NAME.h5, whole or not at all: every dataset of at most
- * RESULTS_SUMMARY_BYTES of values, with the scales of its dimensions; every attribute; what was left
- * out in /left_out, and NAME.h5 in the root attribute summary_of. To be called last, before
+ * RESULTS_SUMMARY_BYTES of values, with the scales of its dimensions; every attribute; what was
+ * left out in /left_out, and NAME.h5 in the root attribute summary_of. To be called last, before
  * results_finish: so NAME.h5 never has its name without it. Errors: ERR_OUTPUT. */
 enum { RESULTS_SUMMARY_BYTES = 1 << 20 };
 int results_summarize(struct results *r, struct err *err);
@@ -50,8 +50,15 @@ void results_discard(struct results *r);
 const char *results_path(const struct results *r);
 const char *results_part_path(const struct results *r);
 
-enum results_type { RESULTS_F32, RESULTS_F64, RESULTS_F16, RESULTS_I32, RESULTS_I64, RESULTS_U8,
-	RESULTS_TEXT };
+enum results_type {
+	RESULTS_F32,
+	RESULTS_F64,
+	RESULTS_F16,
+	RESULTS_I32,
+	RESULTS_I64,
+	RESULTS_U8,
+	RESULTS_TEXT
+};
 
 /* Bytes of a value as it is stored; of a text, about. */
 size_t results_value_bytes(enum results_type type);
@@ -70,7 +77,7 @@ struct results_dataset {
 	/* Rows of a unit only: the values are ends of this dataset's rows, counted within the unit;
 	 * joining adds the rows that came before. I32 or I64. */
 	const char *ends_of;
-	bool compress;     /* gzip and shuffle: tables, ids, sparse indices; never activations */
+	bool compress; /* gzip and shuffle: tables, ids, sparse indices; never activations */
 };
 
 /* Writes a whole dataset. TEXT: data is const char *const *. F16: data is float, converted here.
@@ -141,8 +148,8 @@ int results_read_exactly(struct results_reader *r, const char *path, enum result
 /* All of them; *data is owned by the caller. */
 int results_read_all(struct results_reader *r, const char *path, enum results_type type,
 	void **data, size_t *n, struct err *err);
-int results_read_attribute_integer(struct results_reader *r, const char *object,
-	const char *name, int64_t *value, struct err *err);
+int results_read_attribute_integer(struct results_reader *r, const char *object, const char *name,
+	int64_t *value, struct err *err);
 /* *value is owned by the caller. */
 int results_read_attribute_text(struct results_reader *r, const char *object, const char *name,
 	char **value, struct err *err);

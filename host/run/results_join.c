@@ -63,7 +63,7 @@ static bool read_text(hid_t dataset, const char *name, char out[NAME_BYTES])
 	const hid_t type = results_type(RESULTS_TEXT);
 	char *text = NULL;
 	const bool read = a >= 0 && H5Aread(a, type, &text) >= 0 && text &&
-		strlen(text) < NAME_BYTES;
+			  strlen(text) < NAME_BYTES;
 
 	if (read)
 		strcpy(out, text);
@@ -78,7 +78,7 @@ static bool read_integer(hid_t dataset, const char *name, int64_t most, int64_t 
 {
 	const hid_t a = H5Aopen(dataset, name, H5P_DEFAULT);
 	const bool read = a >= 0 && H5Aread(a, H5T_NATIVE_INT64, out) >= 0 && *out >= 0 &&
-		*out <= most;
+			  *out <= most;
 
 	if (a >= 0)
 		H5Aclose(a);
@@ -177,7 +177,7 @@ struct mapped {
 	struct source {
 		char *file; /* owned; as the result file sees it */
 		size_t n;
-	} *data;
+	} * data;
 	size_t n, cap;
 };
 
@@ -322,7 +322,7 @@ static herr_t join_dataset(hid_t file, const char *name, const H5O_info_t *info,
 		if (!j->ends)
 			map_rows(j->results, &rows, j->unit->path, j->err);
 	} else if ((rows.d.ends_of != NULL) == j->ends &&
-		read_values(&rows, j->unit, dataset, j->err) == 0) {
+		   read_values(&rows, j->unit, dataset, j->err) == 0) {
 		if (j->ends)
 			move_ends(j->results, &rows);
 		results_append_stored(j->results, &rows.d, rows.data, rows.d.dims[0], j->err);

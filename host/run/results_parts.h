@@ -18,7 +18,7 @@ struct results {
 		struct grown {
 			char *path; /* owned */
 			hid_t dataset;
-		} *data;
+		} * data;
 		size_t n, cap;
 	} grown;
 	bool map_units; /* results_map_units */

@@ -70,7 +70,8 @@ static bool is_local(const struct results_reader *r, const char *path)
 
 	for (const char *end = path; end;) {
 		end = strchr(end + 1, '/');
-		snprintf(part, sizeof part, "%.*s", end ? (int)(end - path) : (int)sizeof part, path);
+		snprintf(part, sizeof part, "%.*s", end ? (int)(end - path) : (int)sizeof part,
+			path);
 		if (H5Lget_info(r->file, part, &info, H5P_DEFAULT) < 0 ||
 			info.type == H5L_TYPE_EXTERNAL)
 			return false;
@@ -90,7 +91,8 @@ static bool has_class(hid_t dataset, H5T_class_t expected, H5T_class_t other)
 static int open_dataset(struct results_reader *r, const char *path, hid_t *dataset, struct err *err)
 {
 	if (!results_has(r, path))
-		return err_set(err, ERR_INPUT, "%s: expected a dataset %s, found none", r->path, path);
+		return err_set(err, ERR_INPUT, "%s: expected a dataset %s, found none", r->path,
+			path);
 	if (!is_local(r, path))
 		return err_set(err, ERR_INPUT,
 			"%s: %s: expected a dataset of this file, found a link to another", r->path,
@@ -112,14 +114,15 @@ static int check_storage(const struct results_reader *r, const char *path, hid_t
 	H5Pclose(created);
 	if (n_external > 0)
 		return err_set(err, ERR_INPUT,
-			"%s: %s: expected a dataset of this file, found one stored in another", r->path,
-			path);
+			"%s: %s: expected a dataset of this file, found one stored in another",
+			r->path, path);
 	/* Deflate makes at most 1032 bytes of one. */
 	if ((layout == H5D_CHUNKED || layout == H5D_CONTIGUOUS) &&
 		bytes / 1032 > H5Dget_storage_size(dataset))
-		return err_set(err, ERR_INPUT, "%s: %s: said to hold %zu bytes, which its %llu bytes of "
-			"storage cannot", r->path, path, bytes,
-			(unsigned long long)H5Dget_storage_size(dataset));
+		return err_set(err, ERR_INPUT,
+			"%s: %s: said to hold %zu bytes, which its %llu bytes of "
+			"storage cannot",
+			r->path, path, bytes, (unsigned long long)H5Dget_storage_size(dataset));
 	return 0;
 }
 
@@ -129,9 +132,9 @@ static H5T_conv_ret_t refuse_misfits(H5T_conv_except_t kind, hid_t from, hid_t t
 {
 	(void)from, (void)to, (void)value, (void)result, (void)context;
 	return kind == H5T_CONV_EXCEPT_RANGE_HI || kind == H5T_CONV_EXCEPT_RANGE_LOW ||
-			kind == H5T_CONV_EXCEPT_TRUNCATE
-		? H5T_CONV_ABORT
-		: H5T_CONV_UNHANDLED;
+			       kind == H5T_CONV_EXCEPT_TRUNCATE
+		       ? H5T_CONV_ABORT
+		       : H5T_CONV_UNHANDLED;
 }
 
 static int read_into(const struct results_reader *r, const char *path, hid_t dataset,
@@ -145,16 +148,16 @@ static int read_into(const struct results_reader *r, const char *path, hid_t dat
 	H5Pclose(transfer);
 	if (status < 0)
 		return err_set(err, ERR_INPUT,
-			"%s: %s: expected values that can be read and fit %zu bytes each", r->path, path,
-			H5Tget_size(memory_type));
+			"%s: %s: expected values that can be read and fit %zu bytes each", r->path,
+			path, H5Tget_size(memory_type));
 	return 0;
 }
 
 static int read_values(struct results_reader *r, const char *path, int n_dims, size_t *dims,
 	hid_t memory_type, size_t element, void **data, struct err *err)
 {
-	static const char *const kinds[] = {[H5T_INTEGER] = "integers", [H5T_FLOAT] = "numbers",
-		[H5T_STRING] = "texts"};
+	static const char *const kinds[] =
+		{[H5T_INTEGER] = "integers", [H5T_FLOAT] = "numbers", [H5T_STRING] = "texts"};
 	const H5T_class_t class = H5Tget_class(memory_type);
 	hsize_t found[H5S_MAX_RANK] = {0};
 	size_t bytes = element;
@@ -233,8 +236,10 @@ static char **copy_texts(const struct results_reader *r, const char *path, const
 		const char *text = texts[i] ? texts[i] : "";
 
 		if (!utf8_valid(text, strlen(text), &bad)) {
-			err_set(err, ERR_INPUT, "%s: %s: text %zu: expected UTF-8, found byte 0x%02x at "
-				"offset %zu", r->path, path, i, (unsigned char)text[bad], bad);
+			err_set(err, ERR_INPUT,
+				"%s: %s: text %zu: expected UTF-8, found byte 0x%02x at "
+				"offset %zu",
+				r->path, path, i, (unsigned char)text[bad], bad);
 			free_texts(copies, n);
 			return NULL;
 		}
@@ -303,13 +308,13 @@ int results_read_exactly(struct results_reader *r, const char *path, enum result
 	return found == n ? 0 : err->code;
 }
 
-int results_read_attribute_integer(struct results_reader *r, const char *object,
-	const char *name, int64_t *value, struct err *err)
+int results_read_attribute_integer(struct results_reader *r, const char *object, const char *name,
+	int64_t *value, struct err *err)
 {
 	const hid_t a = H5Aopen_by_name(r->file, object, name, H5P_DEFAULT, H5P_DEFAULT);
 	const hid_t space = a < 0 ? -1 : H5Aget_space(a), type = a < 0 ? -1 : H5Aget_type(a);
 	const bool one = a >= 0 && H5Sget_simple_extent_npoints(space) == 1 &&
-		H5Tget_class(type) == H5T_INTEGER;
+			 H5Tget_class(type) == H5T_INTEGER;
 	const herr_t status = one ? H5Aread(a, H5T_NATIVE_INT64, value) : -1;
 
 	if (a >= 0) {

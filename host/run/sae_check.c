@@ -29,13 +29,13 @@ struct work {
 	struct lab *lab;
 	size_t n_layer, d_model;
 	struct layer_sums *layers; /* [n_layer] of all units taken */
-	int64_t *counts;    /* [n_layer, 2] of one unit: tokens, active features */
-	double *squares;    /* [n_layer, 2] */
-	double *sum;        /* [n_layer, d_model] */
+	int64_t *counts;           /* [n_layer, 2] of one unit: tokens, active features */
+	double *squares;           /* [n_layer, 2] */
+	double *sum;               /* [n_layer, d_model] */
 	struct sparse sparse;
-	void *x_hat;        /* device, [rows, d_model] */
-	float *host[2];     /* x and x_hat */
-	size_t rows;        /* room in the three */
+	void *x_hat;    /* device, [rows, d_model] */
+	float *host[2]; /* x and x_hat */
+	size_t rows;    /* room in the three */
 };
 
 static int reserve(struct work *w, size_t rows, struct err *err)
@@ -168,20 +168,26 @@ static void judge(const struct work *w, size_t layer, double l0, double fvu)
 	printf(" %10.3f\n", fvu);
 	fflush(stdout);
 	if (l0 > 3 * claimed || l0 < claimed / 3)
-		log_warn("layer %zu: %.1f features are active per token, where %s says %.0f; is it of "
-			 "this model, this place, and folded as sae.fold says?",
+		log_warn(
+			"layer %zu: %.1f features are active per token, where %s says %.0f; is it of "
+			"this model, this place, and folded as sae.fold says?",
 			layer, l0, sae_set_path(w->lab->saes, layer), claimed);
 	if (!(fvu <= 0.5))
-		log_warn("layer %zu: %s leaves %.2f of the variance of resid_post unexplained; is it of "
-			 "this model, this place, and folded as sae.fold says?",
+		log_warn(
+			"layer %zu: %s leaves %.2f of the variance of resid_post unexplained; is it of "
+			"this model, this place, and folded as sae.fold says?",
 			layer, sae_set_path(w->lab->saes, layer), fvu);
 }
 
 static int write_column(struct lab *lab, const char *path, const double *values,
 	const char *long_name, struct err *err)
 {
-	const struct results_dataset d = {.path = path, .type = RESULTS_F64, .n_dims = 1,
-		.dims = {lab->model->arch.n_layer}, .scales = {"/layer"}, .long_name = long_name,
+	const struct results_dataset d = {.path = path,
+		.type = RESULTS_F64,
+		.n_dims = 1,
+		.dims = {lab->model->arch.n_layer},
+		.scales = {"/layer"},
+		.long_name = long_name,
 		.units = "1"};
 
 	return results_write(lab->results, &d, values, err);
@@ -228,10 +234,14 @@ fail:
 
 int sae_check_run(struct lab *lab, struct err *err)
 {
-	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer,
-		.d_model = lab->model->arch.d_model, .sparse = {.dev = lab->dev}};
-	const struct activation_visitor visitor = {.context = &w, .resid_post = on_resid_post,
-		.batch_done = on_batch_done, .take = take};
+	struct work w = {.lab = lab,
+		.n_layer = lab->model->arch.n_layer,
+		.d_model = lab->model->arch.d_model,
+		.sparse = {.dev = lab->dev}};
+	const struct activation_visitor visitor = {.context = &w,
+		.resid_post = on_resid_post,
+		.batch_done = on_batch_done,
+		.take = take};
 	struct prompt_ids prompts = {0};
 
 	err_clear(err);

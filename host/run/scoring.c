@@ -27,7 +27,8 @@ int scoring_open(struct scoring *s, struct lab *lab, const struct prompt_ids *pr
 	return runner_init(&s->runner, lab->model, &lab->readout,
 		(struct runner_size){size_max(s->schedule.most_tokens, lab->n_prefix),
 			s->schedule.most_prompts,
-			size_min(s->schedule.most_prompts * size.out, s->schedule.most_tokens), false},
+			size_min(s->schedule.most_prompts * size.out, s->schedule.most_tokens),
+			false},
 		err);
 }
 

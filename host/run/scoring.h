@@ -16,8 +16,8 @@
 #include "host/run/lab.h"
 
 struct scoring_size {
-	bool whole;  /* pass prompts whole, for edits that differ by prompt: no shared prefix */
-	size_t out;  /* out rows per prompt, or BATCH_OUT_ALL */
+	bool whole; /* pass prompts whole, for edits that differ by prompt: no shared prefix */
+	size_t out; /* out rows per prompt, or BATCH_OUT_ALL */
 };
 
 struct scoring {

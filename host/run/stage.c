@@ -48,7 +48,7 @@ struct loop {
 	const struct stage *stage;
 	size_t n;
 	char folder[4096];
-	bool *known; /* [n] units whose file stands, or that wait in the writer */
+	bool *known;   /* [n] units whose file stands, or that wait in the writer */
 	size_t n_here; /* computed by this rank */
 	struct progress progress;
 };
@@ -130,8 +130,8 @@ int unit_rows(struct unit *u, const struct results_dataset *d, const void *data,
 	return writer_put(u->writer, d, data, n, false, err);
 }
 
-int unit_rows_of_tensor(
-	struct unit *u, const struct results_dataset *d, struct tensor t, struct err *err)
+int unit_rows_of_tensor(struct unit *u, const struct results_dataset *d, struct tensor t,
+	struct err *err)
 {
 	struct device_copy *copy;
 
@@ -188,7 +188,8 @@ int unit_get_all(struct unit_reader *u, const char *name, enum results_type type
 
 static int compute_unit(struct loop *l, size_t b, struct err *err)
 {
-	struct unit unit = {.dev = l->lab->dev, .writer = l->units->writer,
+	struct unit unit = {.dev = l->lab->dev,
+		.writer = l->units->writer,
 		.progress = &l->progress};
 	char path[PATH_BYTES], place[64];
 
@@ -271,8 +272,7 @@ static int take_unit(struct loop *l, size_t b, struct err *err)
 	char path[PATH_BYTES];
 
 	path_of(l, b, path);
-	if (results_open(&unit.file, path, err) ||
-		results_join(l->lab->results, unit.file, err) ||
+	if (results_open(&unit.file, path, err) || results_join(l->lab->results, unit.file, err) ||
 		l->stage->take(l->stage->context, b, &unit, err))
 		if (err->code == ERR_INPUT)
 			err_prefix(err, "a unit of an earlier run (remove its file and run again)");
@@ -310,7 +310,9 @@ static int run_unkept(const struct stage *stage, struct err *err)
 
 static int run_kept(struct lab *lab, const struct stage *stage, struct err *err)
 {
-	struct loop l = {.lab = lab, .units = lab->units, .stage = stage,
+	struct loop l = {.lab = lab,
+		.units = lab->units,
+		.stage = stage,
 		.n = stage->schedule->n_batches};
 
 	err_clear(err);

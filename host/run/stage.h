@@ -24,7 +24,8 @@ struct unit;
 struct unit_reader;
 
 struct stage {
-	const char *title; /* in progress lines, and the name of the stage's folder; NULL = not kept */
+	const char
+		*title; /* in progress lines, and the name of the stage's folder; NULL = not kept */
 	const struct schedule *schedule;
 	size_t items_per_prompt; /* what progress counts; 0 = 1, prompts */
 	const char *item;        /* its name: "prompt", "trial" */

@@ -20,8 +20,9 @@ static const struct {
 /* Only what is allowed in a handler: write, alarm, _exit. */
 static void leave(int number)
 {
-	static const char text[] = "stopped in the middle of a unit, which is lost; the same command "
-				   "goes on after the last whole one\n";
+	static const char text[] =
+		"stopped in the middle of a unit, which is lost; the same command "
+		"goes on after the last whole one\n";
 
 	(void)number;
 	if (write(STDERR_FILENO, text, sizeof text - 1) < 0) {

@@ -40,8 +40,7 @@ int table_prompts(struct table t, const struct prompt_ids *prompts, struct err *
 	return write_scale(t, "prompt", ids, prompts->n, "prompt id", err);
 }
 
-int table_scale(struct table t, const char *name, size_t n, const char *long_name,
-	struct err *err)
+int table_scale(struct table t, const char *name, size_t n, const char *long_name, struct err *err)
 {
 	int32_t *numbers = malloc(n * sizeof *numbers + 1);
 
@@ -61,8 +60,10 @@ int table_text_scale(struct table t, const char *name, const char *const *values
 int table_write(struct table t, const struct table_column *c, const void *data, struct err *err)
 {
 	char path[PATH], scale[RESULTS_DIMS][PATH];
-	struct results_dataset d = {.path = path_of(t, c->name, path), .type = c->type,
-		.long_name = c->long_name, .units = c->units};
+	struct results_dataset d = {.path = path_of(t, c->name, path),
+		.type = c->type,
+		.long_name = c->long_name,
+		.units = c->units};
 
 	for (; c->dims[d.n_dims]; d.n_dims++) {
 		d.dims[d.n_dims] = c->n[d.n_dims];
@@ -71,8 +72,7 @@ int table_write(struct table t, const struct table_column *c, const void *data, 
 	return results_write(t.results, &d, data, err);
 }
 
-int table_features(struct table t, const char *dim, const struct feature_set *set,
-	struct err *err)
+int table_features(struct table t, const char *dim, const struct feature_set *set, struct err *err)
 {
 	const size_t n = set->n;
 	int32_t *ids = malloc(2 * n * sizeof *ids + 1);
@@ -91,7 +91,8 @@ int table_features(struct table t, const char *dim, const struct feature_set *se
 	TRY(table_scale(t, dim, n, "feature of this table", err));
 	TRY(table_write(t,
 		&(struct table_column){"layer", RESULTS_I32, {dim}, {n},
-			"layer of the feature (TransformerLens blocks.<layer>.hook_resid_post)", ""},
+			"layer of the feature (TransformerLens blocks.<layer>.hook_resid_post)",
+			""},
 		ids, err));
 	TRY(table_write(t,
 		&(struct table_column){"feature", RESULTS_I32, {dim}, {n},

@@ -26,8 +26,7 @@ struct table_column {
 int table_prompts(struct table t, const struct prompt_ids *prompts, struct err *err);
 
 /* The scale GROUP/NAME: 0 to n - 1, or texts. */
-int table_scale(struct table t, const char *name, size_t n, const char *long_name,
-	struct err *err);
+int table_scale(struct table t, const char *name, size_t n, const char *long_name, struct err *err);
 int table_text_scale(struct table t, const char *name, const char *const *values, size_t n,
 	const char *long_name, struct err *err);
 
@@ -36,7 +35,6 @@ int table_write(struct table t, const struct table_column *column, const void *d
 	struct err *err);
 
 /* A scale `dim` over the features of a set, and the columns layer, feature and cosine. */
-int table_features(struct table t, const char *dim, const struct feature_set *set,
-	struct err *err);
+int table_features(struct table t, const char *dim, const struct feature_set *set, struct err *err);
 
 #endif

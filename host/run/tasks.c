@@ -49,8 +49,12 @@ int tasks_run(struct lab *lab, const struct tasks *tasks, double *table, struct 
 		lengths[i] = 1; /* equal lengths keep their order */
 	TRY(schedule_make(&one_each, lengths, tasks->n, 1, 1, err));
 	TRY(stage_run(lab,
-		&(struct stage){.title = tasks->title, .schedule = &one_each, .item = tasks->item,
-			.context = &w, .compute = compute, .take = take},
+		&(struct stage){.title = tasks->title,
+			.schedule = &one_each,
+			.item = tasks->item,
+			.context = &w,
+			.compute = compute,
+			.take = take},
 		err));
 fail:
 	schedule_free(&one_each);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * tasks.h - an experiment's own loop: tasks that do not depend on each other, each of which finds a
- * row of numbers. Each is a unit of a stage (stage.h), so a run resumes between them and ranks share
- * them.
+ * row of numbers. Each is a unit of a stage (stage.h), so a run resumes between them and ranks
+ * share them.
  */
 #ifndef SAENGINE_TASKS_H
 #define SAENGINE_TASKS_H

@@ -12,8 +12,8 @@
  *     units, in their order, always.
  *  3. The folder belongs to one set of inputs: `manifest` holds the settings that bear on the
  *     results and the SHA-256 of every file read. Another run is refused and told what differs.
- *  4. One launch at a time: rank 0 holds a lock on `lock`, which the kernel lets go when the process
- *     ends, however it ends.
+ *  4. One launch at a time: rank 0 holds a lock on `lock`, which the kernel lets go when the
+ * process ends, however it ends.
  *  5. Nothing is removed but what a finished run no longer needs: --fresh renames the folder.
  *
  *   absent --units_open--> open --units_finish--> absent (or kept: store.keep_units)

@@ -103,15 +103,16 @@ int units_inspect(const char *folder, FILE *to, struct err *err)
 
 	snprintf(path, sizeof path, "%s/manifest", folder);
 	if (!file_exists(path))
-		return err_set(err, ERR_INPUT, "%s: expected a folder of units, found no manifest in it",
-			folder);
+		return err_set(err, ERR_INPUT,
+			"%s: expected a folder of units, found no manifest in it", folder);
 	n = scandir(folder, &entries, NULL, by_name);
 	if (n < 0)
 		return err_set(err, ERR_INPUT, "%s: %s", folder, strerror(errno));
 	if (read_owner(folder, owner, sizeof owner))
 		fprintf(to, "%s: units of a run that is being computed by %s\n", folder, owner);
 	else
-		fprintf(to, "%s: units that nobody is computing now; their command goes on from here\n",
+		fprintf(to,
+			"%s: units that nobody is computing now; their command goes on from here\n",
 			folder);
 	for (int i = 0; i < n; i++) {
 		struct tally t = {0};

@@ -98,8 +98,8 @@ fail:
 }
 
 /* Whether all have joined; `fault` is this rank's own, "" = none. */
-static int agree_that_all_have(
-	const struct ranks *ranks, const char *fault, char why[RANKS_WORD], struct err *err)
+static int agree_that_all_have(const struct ranks *ranks, const char *fault, char why[RANKS_WORD],
+	struct err *err)
 {
 	char word[RANKS_WORD];
 
@@ -118,8 +118,8 @@ fail:
 	return err->code;
 }
 
-static int join(
-	struct device *dev, const struct ranks *ranks, char why[RANKS_WORD], struct err *err)
+static int join(struct device *dev, const struct ranks *ranks, char why[RANKS_WORD],
+	struct err *err)
 {
 	const struct device_team team = {ranks->rank, ranks->world, stop_check};
 	char ticket[DEVICE_TICKET] = "";
@@ -140,8 +140,8 @@ fail:
 	return err->code;
 }
 
-int weights_join(
-	struct device *dev, const struct ranks *ranks, const struct config *c, struct err *err)
+int weights_join(struct device *dev, const struct ranks *ranks, const struct config *c,
+	struct err *err)
 {
 	const bool insist = strcmp(c->ranks.weights, "broadcast") == 0;
 	char why[RANKS_WORD] = "";

@@ -233,7 +233,7 @@ static struct job *rows_job(enum job_kind kind, const struct results_dataset *d,
 	size_t own_bytes, struct err *err)
 {
 	size_t texts = text_bytes(d->path) + text_bytes(d->long_name) + text_bytes(d->units) +
-		text_bytes(d->ends_of);
+		       text_bytes(d->ends_of);
 	struct job *job;
 	char *at;
 
@@ -326,7 +326,8 @@ int writer_open(struct writer **out, size_t most_bytes, struct err *err)
 	status = pthread_create(&w->thread, NULL, writer_main, w);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (status != 0) {
-		err_set(err, ERR_INTERNAL, "cannot start the writer's thread: %s", strerror(status));
+		err_set(err, ERR_INTERNAL, "cannot start the writer's thread: %s",
+			strerror(status));
 		free(w);
 		return err->code;
 	}

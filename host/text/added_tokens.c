@@ -44,7 +44,8 @@ int added_set_add(struct added_set *set, const struct added_token *tokens, int32
 		if (!next) {
 			next = (int32_t)set->nodes.n;
 			TRY(vec_push(&set->nodes,
-				((struct trie_node){0, set->nodes.data[node].child, -1, byte}), err));
+				((struct trie_node){0, set->nodes.data[node].child, -1, byte}),
+				err));
 			set->nodes.data[node].child = next;
 		}
 		node = next;
@@ -95,8 +96,8 @@ static int stands_alone(const struct split *word, const char *text, size_t n,
 		TRY(split_matches(word, text + m->start - length, length, &before, err));
 	}
 	if (m->end < n)
-		TRY(split_matches(word, text + m->end, utf8_length(text + m->end, n - m->end), &after,
-			err));
+		TRY(split_matches(word, text + m->end, utf8_length(text + m->end, n - m->end),
+			&after, err));
 	*yes = !before && !after;
 	return 0;
 fail:
@@ -134,8 +135,8 @@ static void swallow(const struct added_token *t, const char *text, size_t n, siz
 		m->end += utf8_length(text + m->end, n - m->end);
 }
 
-int added_set_next(const struct added_set *set, const struct added_token *tokens,
-	const char *text, size_t n, struct added_match *match, struct err *err)
+int added_set_next(const struct added_set *set, const struct added_token *tokens, const char *text,
+	size_t n, struct added_match *match, struct err *err)
 {
 	const size_t last_end = match->end;
 	size_t start = match->next;
@@ -149,7 +150,8 @@ int added_set_next(const struct added_set *set, const struct added_token *tokens
 		start = m.token < 0 ? start + 1 : m.end; /* a match refused is still a match */
 		if (m.token < 0)
 			continue;
-		if (tokens[m.token].single_word && stands_alone(set->word, text, n, &m, &alone, err))
+		if (tokens[m.token].single_word &&
+			stands_alone(set->word, text, n, &m, &alone, err))
 			return err->code;
 		if (!alone)
 			continue;

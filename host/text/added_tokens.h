@@ -12,14 +12,14 @@
 #include <stdint.h>
 
 struct added_token {
-	char *content; /* owned; as the file spells it */
+	char *content;    /* owned; as the file spells it */
 	struct text form; /* what to look for in the text and to decode to: the content, normalized
-	                   * where the text is */
+			   * where the text is */
 	int32_t id;
-	bool special;     /* left out of decoded text */
-	bool normalized;  /* matched in normalized text, else in the raw text */
+	bool special;        /* left out of decoded text */
+	bool normalized;     /* matched in normalized text, else in the raw text */
 	bool lstrip, rstrip; /* swallow white space before, after */
-	bool single_word; /* only between non-word characters */
+	bool single_word;    /* only between non-word characters */
 };
 
 struct trie_node {
@@ -51,7 +51,7 @@ struct added_match {
 
 /* Replaces *match, zeroed before the first call, by the match behind it: leftmost, the longest of
  * those. White space before the end of the last match is not swallowed again. Errors: memory. */
-int added_set_next(const struct added_set *set, const struct added_token *tokens,
-	const char *text, size_t n, struct added_match *match, struct err *err);
+int added_set_next(const struct added_set *set, const struct added_token *tokens, const char *text,
+	size_t n, struct added_match *match, struct err *err);
 
 #endif

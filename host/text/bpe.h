@@ -18,11 +18,11 @@ struct bpe {
 	struct vocab vocab;   /* what words are spelled in: bytes for byte-level models */
 	struct merge *merges; /* open addressing by (left, right); left -1 = free */
 	size_t merges_size;
-	bool byte_level;      /* symbols are bytes, not characters */
-	bool ignore_merges;   /* a word that is a token is that token */
-	bool byte_fallback;   /* an unknown character becomes its bytes' tokens */
-	bool fuse_unk;        /* neighbouring unknown characters become one */
-	int32_t unk;          /* -1 = none: unknown characters are dropped */
+	bool byte_level;         /* symbols are bytes, not characters */
+	bool ignore_merges;      /* a word that is a token is that token */
+	bool byte_fallback;      /* an unknown character becomes its bytes' tokens */
+	bool fuse_unk;           /* neighbouring unknown characters become one */
+	int32_t unk;             /* -1 = none: unknown characters are dropped */
 	int32_t byte_token[256]; /* ids of <0x00> .. <0xFF>; -1 = absent */
 };
 

@@ -18,9 +18,10 @@ struct family {
 	const char *system_before, *system_after; /* NULL: it has no place for a system text */
 	const char *system_default; /* NULL: without a system text there is no system block */
 	bool system_inside, trim_system;
-	bool trim;          /* strip white space around the message */
-	bool released_bos_twice; /* in the released code: spelled, and put before by the tokenizer */
-	const char *marker; /* a token that its vocabulary has; NULL = any will do */
+	bool trim;               /* strip white space around the message */
+	bool released_bos_twice; /* in the released code: spelled, and put before by the tokenizer
+				  */
+	const char *marker;      /* a token that its vocabulary has; NULL = any will do */
 	const char *stop[CHAT_MAX_STOP + 1]; /* NULL-terminated; those that the vocabulary has */
 	const char *eos;                     /* its eos_token; NULL: the first of these */
 };
@@ -230,14 +231,14 @@ static int system_block(char **out, const struct family *f, const char *system, 
 	trimmed = strndup(text + skip, n);
 	if (!trimmed)
 		return err_nomem(err, "a system text", n);
-	rc = join(
-		out, (const char *const[]){f->system_before, trimmed, f->system_after, NULL}, err);
+	rc = join(out, (const char *const[]){f->system_before, trimmed, f->system_after, NULL},
+		err);
 	free(trimmed);
 	return rc;
 }
 
-static int fill_family(
-	struct chat_template *t, const struct family *f, const char *system, struct err *err)
+static int fill_family(struct chat_template *t, const struct family *f, const char *system,
+	struct err *err)
 {
 	char *block = NULL;
 
@@ -248,8 +249,8 @@ static int fill_family(
 	TRY(join(&t->released_prefix,
 		(const char *const[]){f->start, f->system_inside ? "" : block, NULL}, err));
 	TRY(join(&t->prefix,
-		(const char *const[]){
-			t->released_prefix, f->user, f->system_inside ? block : "", NULL},
+		(const char *const[]){t->released_prefix, f->user, f->system_inside ? block : "",
+			NULL},
 		err));
 	/* What is stripped is the user's whole turn, its system text included. */
 	t->trim_start = f->trim && !(f->system_inside && f->system_before[0] && *block);
@@ -269,8 +270,9 @@ static int fill_custom(struct chat_template *t, const struct family *f,
 	TRY(join(&t->prefix, (const char *const[]){o->prefix, NULL}, err));
 	TRY(join(&t->suffix, (const char *const[]){o->suffix, NULL}, err));
 	return join(&t->released_prefix,
-		(const char *const[]){
-			strncmp(o->prefix, f->start, strlen(f->start)) == 0 ? f->start : "", NULL},
+		(const char *const[]){strncmp(o->prefix, f->start, strlen(f->start)) == 0 ? f->start
+											  : "",
+			NULL},
 		err);
 fail:
 	return err->code;
@@ -360,8 +362,8 @@ void chat_template_close(struct chat_template *t)
 
 /* ---- rendering ------------------------------------------------------------------------- */
 
-int chat_template_render(
-	const struct chat_template *t, const char *message, struct text *text, struct err *err)
+int chat_template_render(const struct chat_template *t, const char *message, struct text *text,
+	struct err *err)
 {
 	size_t n = strlen(message), skip = t->trim_start ? space_at_start(message, n) : 0;
 

@@ -16,7 +16,7 @@ struct chat_options {
 	const char *prefix, *suffix; /* NULL: the family's; both or none */
 	const char *system;          /* "": the family's own, if it has one */
 	const char *bos;             /* "auto", "none", "double" or "released": see
-	                              * chat_template_open */
+				      * chat_template_open */
 };
 
 struct chat_template {
@@ -48,8 +48,8 @@ int chat_template_open(struct chat_template **out, const struct chat_options *op
 void chat_template_close(struct chat_template *t);
 
 /* Appends the rendered message as text, the added BOS token not included. */
-int chat_template_render(
-	const struct chat_template *t, const char *message, struct text *text, struct err *err);
+int chat_template_render(const struct chat_template *t, const char *message, struct text *text,
+	struct err *err);
 
 /* Appends the ids of the rendered message. Errors: ERR_INPUT. */
 int chat_template_encode(const struct chat_template *t, const struct tokenizer *tok,

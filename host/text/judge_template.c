@@ -66,8 +66,8 @@ int judge_template_parse(struct judge_template *t, const char *name, const void 
 	return vec_append(&t->text, (const char *)bytes, n, err);
 }
 
-int judge_template_read(
-	struct judge_template *t, const char *path, const char *sha256, struct err *err)
+int judge_template_read(struct judge_template *t, const char *path, const char *sha256,
+	struct err *err)
 {
 	struct file_map map;
 	int rc;
@@ -112,8 +112,8 @@ bool judge_template_takes_context(const struct judge_template *t)
 int judge_template_render(const struct judge_template *t, const char *behavior, const char *context,
 	const char *generation, struct text *out, struct err *err)
 {
-	const char *const fill[N_PLACES] = {
-		[BEHAVIOR] = behavior, [GENERATION] = generation, [CONTEXT] = context};
+	const char *const fill[N_PLACES] =
+		{[BEHAVIOR] = behavior, [GENERATION] = generation, [CONTEXT] = context};
 	size_t from = 0, at;
 
 	assert(context || !judge_template_takes_context(t));

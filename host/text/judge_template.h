@@ -26,8 +26,8 @@ struct judge_template {
 /* `sha256`: what its hash must be, in hexadecimal digits of either case; "" = any.
  * Errors: ERR_INPUT: no such file, another hash, an empty file, bytes that are not UTF-8, or a
  * place that is missing. */
-int judge_template_read(
-	struct judge_template *t, const char *path, const char *sha256, struct err *err);
+int judge_template_read(struct judge_template *t, const char *path, const char *sha256,
+	struct err *err);
 
 /* The same over bytes in memory; `name` is for messages. */
 int judge_template_parse(struct judge_template *t, const char *name, const void *bytes, size_t n,

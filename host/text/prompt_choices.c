@@ -56,8 +56,8 @@ static int append_string(struct text *out, const json_t *value, struct err *err)
 	return vec_append(out, json_string_value(value), json_string_length(value), err);
 }
 
-int record_read_choices(
-	const struct record *record, struct text *out, char *answer, struct err *err)
+int record_read_choices(const struct record *record, struct text *out, char *answer,
+	struct err *err)
 {
 	struct choices c;
 	size_t n;

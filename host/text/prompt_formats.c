@@ -178,8 +178,8 @@ static int check_header(const struct pass *pass, const struct csv_row *header, s
 	return 0;
 }
 
-static int read_row(
-	struct pass *pass, const struct csv_row *header, const struct csv_row *row, struct err *err)
+static int read_row(struct pass *pass, const struct csv_row *header, const struct csv_row *row,
+	struct err *err)
 {
 	char place[4200];
 	size_t n;

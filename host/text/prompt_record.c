@@ -13,8 +13,8 @@ static const char *const text_fields[] = {"instruction", "Goal", "goal", "Behavi
 	"forbidden_prompt", "prompt", "Prompt", "Question", "question", "adversarial", "vanilla",
 	"text", NULL};
 
-static const char *const category_fields[] = {
-	"category", "Category", "SemanticCategory", "data_type", NULL};
+static const char *const category_fields[] = {"category", "Category", "SemanticCategory",
+	"data_type", NULL};
 
 static bool is_blank(const struct record_field *f)
 {
@@ -63,8 +63,8 @@ static int missing(const struct record *record, const char *what, struct err *er
 }
 
 /* The field `name` that the config asks for. */
-static const struct record_field *need(
-	const struct record *record, const char *name, struct err *err)
+static const struct record_field *need(const struct record *record, const char *name,
+	struct err *err)
 {
 	const struct record_field *field = record_find(record, name);
 	char what[300];
@@ -105,8 +105,8 @@ static int copy_text(const struct record *record, const char *name, const char *
 	return *out ? 0 : err_nomem(err, record->place, n);
 }
 
-static int copy_words(
-	const struct record *record, const struct record_field *f, char **out, struct err *err)
+static int copy_words(const struct record *record, const struct record_field *f, char **out,
+	struct err *err)
 {
 	char buffer[32];
 	const char *text = words(f, buffer, sizeof buffer);
@@ -140,8 +140,8 @@ static int has_value(const struct record *record, const struct prompt_selection 
 	return 0;
 }
 
-static int is_wanted(
-	const struct record *record, const struct prompt_selection *s, bool *yes, struct err *err)
+static int is_wanted(const struct record *record, const struct prompt_selection *s, bool *yes,
+	struct err *err)
 {
 	const struct record_field *input = record_find(record, "input");
 	const bool alpaca = !(s->text_field && *s->text_field) && input && input->text &&

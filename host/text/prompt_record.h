@@ -52,7 +52,7 @@ bool record_has_choices(const struct record *record);
 
 /* Appends the question and, a line each, "A. first choice", ...; *answer is the letter of the
  * right one, 0 when the record gives none. */
-int record_read_choices(
-	const struct record *record, struct text *out, char *answer, struct err *err);
+int record_read_choices(const struct record *record, struct text *out, char *answer,
+	struct err *err);
 
 #endif

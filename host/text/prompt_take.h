@@ -12,8 +12,8 @@ enum prompt_take {
 	PROMPT_TAKE_TEXT, /* the prompts as they are */
 	PROMPT_TAKE_BASE, /* each prompt's base */
 	PROMPT_TAKE_WORDS /* base; base and the first word of the suffix; ...; the whole prompt. The
-	                   * `suffix` of each is what of it is there, "" to begin with. A word ends
-	                   * before white space. */
+			   * `suffix` of each is what of it is there, "" to begin with. A word ends
+			   * before white space. */
 };
 
 /* Replaces the items of `set`, in order. Errors: ERR_INPUT when a prompt has no base or, for

@@ -50,8 +50,8 @@ static int digit_value(char c)
 }
 
 /* Digits of a number in `base`: at least `least`, at most `most`. */
-static int read_code(
-	struct scanner *in, int base, int least, int most, uint32_t *code, struct err *err)
+static int read_code(struct scanner *in, int base, int least, int most, uint32_t *code,
+	struct err *err)
 {
 	int n = 0;
 
@@ -128,8 +128,8 @@ fail:
 	return err->code;
 }
 
-int python_list_parse(
-	struct python_list *list, const char *place, const char *s, size_t n, struct err *err)
+int python_list_parse(struct python_list *list, const char *place, const char *s, size_t n,
+	struct err *err)
 {
 	struct scanner in = {place, s, n, 0};
 	bool more = true;

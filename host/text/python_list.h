@@ -21,8 +21,8 @@ struct python_list {
 
 /* Reads the n bytes at s, well-formed UTF-8, into a zeroed or earlier list. Strings hold no zero
  * byte. Errors: ERR_INPUT with the offset in s, expected and found; `place` begins the message. */
-int python_list_parse(
-	struct python_list *list, const char *place, const char *s, size_t n, struct err *err);
+int python_list_parse(struct python_list *list, const char *place, const char *s, size_t n,
+	struct err *err);
 
 /* Accepts a zeroed list. */
 void python_list_free(struct python_list *list);

@@ -19,7 +19,7 @@ static bool is_digit(char c)
 static bool is_word(char c)
 {
 	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		(unsigned char)c >= 0x80;
+	       (unsigned char)c >= 0x80;
 }
 
 static char lower(char c)
@@ -56,7 +56,8 @@ static double last_number(const char *text)
 	double last = NAN;
 
 	for (const char *p = text; *p;) {
-		const bool negative = p > text && p[-1] == '-' && (p - 1 == text || !is_word(p[-2]));
+		const bool negative = p > text && p[-1] == '-' &&
+				      (p - 1 == text || !is_word(p[-2]));
 
 		if (!is_digit(*p)) {
 			p++;
@@ -81,7 +82,8 @@ static bool is_choice(const char *text)
 	return text[0] >= 'A' && text[0] <= 'Z' && !text[1];
 }
 
-/* The first capital that stands alone; if `marked`, followed by punctuation or the end. 0 = none. */
+/* The first capital that stands alone; if `marked`, followed by punctuation or the end. 0 = none.
+ */
 static char first_choice(const char *text, bool marked)
 {
 	for (const char *p = text; *p; p++) {

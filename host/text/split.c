@@ -25,9 +25,10 @@ struct split {
 };
 
 /* What stands for a character class between [ and ]. */
-static const struct class {
-	const char *name; /* as patterns spell it, without the \ */
-	const char *not;  /* the same for its complement */
+static const struct class
+{
+	const char *name;  /* as patterns spell it, without the \ */
+	const char * not ; /* the same for its complement */
 	const char *members;
 } classes[] = {
 	{"s", "S",
@@ -67,12 +68,13 @@ static int spell_escape(const char **p, bool in_class, struct text *out, struct 
 
 	for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
 		const struct class *c = &classes[i];
-		const bool complement = starts_with(s, c->not);
+		const bool complement = starts_with(s, c->not );
 
 		if (!complement && !starts_with(s, c->name))
 			continue;
 		if (in_class && complement)
-			return err_set(err, ERR_INPUT, "\\%s inside [...] is not supported", c->not);
+			return err_set(err, ERR_INPUT, "\\%s inside [...] is not supported",
+				c->not );
 		if (!in_class)
 			TRY(append(out, complement ? "[^" : "[", err));
 		TRY(append(out, c->members, err));
@@ -92,8 +94,8 @@ fail:
 static bool is_known_group(const char *p)
 {
 	return p[0] != '(' ||
-		(p[1] != '*' && (p[1] != '?' || starts_with(p, "(?:") || starts_with(p, "(?=") ||
-					starts_with(p, "(?!") || starts_with(p, "(?i:")));
+	       (p[1] != '*' && (p[1] != '?' || starts_with(p, "(?:") || starts_with(p, "(?=") ||
+				       starts_with(p, "(?!") || starts_with(p, "(?i:")));
 }
 
 /* The pattern with its classes spelled out, zero-terminated. */
@@ -122,8 +124,8 @@ fail:
 	return err->code;
 }
 
-int split_compile(struct split **out, const char *pattern, bool regex,
-	enum split_behavior behavior, bool invert, struct err *err)
+int split_compile(struct split **out, const char *pattern, bool regex, enum split_behavior behavior,
+	bool invert, struct err *err)
 {
 	const uint32_t options = PCRE2_UTF | (regex ? PCRE2_UCP : PCRE2_LITERAL);
 	struct split *split = calloc(1, sizeof *split);
@@ -173,7 +175,8 @@ void split_free(struct split *split)
 static int search(const struct split *split, const char *text, size_t n, size_t from,
 	pcre2_match_data *match, bool *found, struct err *err)
 {
-	int rc = pcre2_match(split->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, match, NULL);
+	int rc = pcre2_match(split->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, match,
+		NULL);
 
 	if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter has more room */
 		rc = pcre2_match(split->code, (PCRE2_SPTR)text, n, from,
@@ -264,8 +267,7 @@ fail:
 	return err->code;
 }
 
-int split_matches(const struct split *split, const char *text, size_t n, bool *yes,
-	struct err *err)
+int split_matches(const struct split *split, const char *text, size_t n, bool *yes, struct err *err)
 {
 	pcre2_match_data *match = pcre2_match_data_create(1, NULL);
 

@@ -23,8 +23,8 @@ enum split_behavior {
 /* Compiles a regular expression (`regex`) or a literal string. `\s` means Unicode White_Space,
  * as in the engine that tokenizer files are written for. *out is owned, free it.
  * Errors: ERR_INPUT with the pattern's fault. */
-int split_compile(struct split **out, const char *pattern, bool regex,
-	enum split_behavior behavior, bool invert, struct err *err);
+int split_compile(struct split **out, const char *pattern, bool regex, enum split_behavior behavior,
+	bool invert, struct err *err);
 void split_free(struct split *split);
 
 /* Calls `piece` for every piece of the n bytes of well-formed UTF-8, in order, none empty.

@@ -31,7 +31,8 @@ static int encode_word(void *context, const char *text, size_t n, struct err *er
 	if (e->next_split < e->tok->n_splits) {
 		struct encoding deeper = {e->tok, e->ids, e->next_split + 1};
 
-		return split_text(e->tok->splits[e->next_split], text, n, encode_word, &deeper, err);
+		return split_text(e->tok->splits[e->next_split], text, n, encode_word, &deeper,
+			err);
 	}
 	return bpe_encode(&e->tok->bpe, text, n, e->ids, err);
 }
@@ -55,8 +56,8 @@ fail:
 	return err->code;
 }
 
-static int normalize_step(const struct normalizer *step, const char *s, size_t n,
-	struct text *out, struct err *err)
+static int normalize_step(const struct normalizer *step, const char *s, size_t n, struct text *out,
+	struct err *err)
 {
 	switch (step->kind) {
 	case NORMALIZER_REPLACE:
@@ -101,8 +102,8 @@ struct piece {
 	bool at_start;
 };
 
-typedef int piece_function(const struct tokenizer *tok, struct piece piece,
-	struct token_ids *ids, struct err *err);
+typedef int piece_function(const struct tokenizer *tok, struct piece piece, struct token_ids *ids,
+	struct err *err);
 
 /* Cuts the added tokens of `set` out of the text; what lies between goes to `rest`. A token may
  * lie in white space that the one before it has swallowed; then it stands for itself again, and
@@ -119,21 +120,22 @@ static int cut_added(const struct tokenizer *tok, const struct added_set *set, s
 			break;
 		if (match.start > at)
 			TRY(rest(tok,
-				(struct piece){text.s + at, match.start - at, text.at_start && at == 0}, ids,
-				err));
+				(struct piece){text.s + at, match.start - at,
+					text.at_start && at == 0},
+				ids, err));
 		TRY(vec_push(ids, tok->added[match.token].id, err));
 		at = match.end;
 	}
 	if (at < text.n)
-		TRY(rest(tok, (struct piece){text.s + at, text.n - at, text.at_start && at == 0}, ids,
-			err));
+		TRY(rest(tok, (struct piece){text.s + at, text.n - at, text.at_start && at == 0},
+			ids, err));
 	return 0;
 fail:
 	return err->code;
 }
 
-static int encode_normalized(const struct tokenizer *tok, struct piece piece,
-	struct token_ids *ids, struct err *err)
+static int encode_normalized(const struct tokenizer *tok, struct piece piece, struct token_ids *ids,
+	struct err *err)
 {
 	const struct metaspace *meta = &tok->metaspace;
 	struct encoding e = {tok, ids, 0};
@@ -143,13 +145,14 @@ static int encode_normalized(const struct tokenizer *tok, struct piece piece,
 	if (!meta->mark)
 		return encode_word(&e, piece.s, piece.n, err);
 	TRY(replace_all(" ", meta->mark, piece.s, piece.n, &marked, err));
-	if ((meta->prepend == PREPEND_ALWAYS || (meta->prepend == PREPEND_FIRST && piece.at_start)) &&
+	if ((meta->prepend == PREPEND_ALWAYS ||
+		    (meta->prepend == PREPEND_FIRST && piece.at_start)) &&
 		(marked.n < strlen(meta->mark) ||
 			memcmp(marked.data, meta->mark, strlen(meta->mark)) != 0)) {
 		struct text prepended = {0};
 
 		rc = vec_append(&prepended, meta->mark, strlen(meta->mark), err) ||
-			vec_append(&prepended, marked.data, marked.n, err);
+		     vec_append(&prepended, marked.data, marked.n, err);
 		free(marked.data);
 		marked = prepended;
 		TRY(rc);
@@ -171,14 +174,14 @@ static int encode_raw(const struct tokenizer *tok, struct piece piece, struct to
 	if (tokenizer_normalize(tok, piece.s, piece.n, &normalized, err))
 		return err->code;
 	rc = cut_added(tok, &tok->added_normalized,
-		(struct piece){normalized.data, normalized.n, piece.at_start}, encode_normalized, ids,
-		err);
+		(struct piece){normalized.data, normalized.n, piece.at_start}, encode_normalized,
+		ids, err);
 	free(normalized.data);
 	return rc;
 }
 
-int tokenizer_encode(const struct tokenizer *tok, const char *text, size_t n,
-	struct token_ids *ids, struct err *err)
+int tokenizer_encode(const struct tokenizer *tok, const char *text, size_t n, struct token_ids *ids,
+	struct err *err)
 {
 	size_t bad;
 

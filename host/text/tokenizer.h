@@ -29,14 +29,14 @@ int tokenizer_open(struct tokenizer **out, const char *path, struct err *err);
 int tokenizer_find(char **path, const char *folder, struct err *err);
 
 /* A tokenizer.json from its bytes; `name` is for messages. */
-int tokenizer_parse(
-	struct tokenizer **out, const char *name, const char *bytes, size_t n, struct err *err);
+int tokenizer_parse(struct tokenizer **out, const char *name, const char *bytes, size_t n,
+	struct err *err);
 
 /* A tiktoken file from its bytes: lines of a token's bytes in base64 and its rank, which is its
  * id. Such a file says nothing of its split pattern or special tokens: they are those of Llama
  * 3.1. */
-int tokenizer_parse_tiktoken(
-	struct tokenizer **out, const char *name, const char *bytes, size_t n, struct err *err);
+int tokenizer_parse_tiktoken(struct tokenizer **out, const char *name, const char *bytes, size_t n,
+	struct err *err);
 
 /* Accepts NULL. */
 void tokenizer_close(struct tokenizer *tok);

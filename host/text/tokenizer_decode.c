@@ -122,8 +122,8 @@ int token_stream_push(struct token_stream *st, int32_t id, struct text *text, st
 	if (d->spaced && !first)
 		TRY(emit(st, " ", 1, text, err));
 	if (d->from)
-		TRY(replace_all(
-			d->from, d->drop_first && first ? "" : d->to, s, n, &st->held, err));
+		TRY(replace_all(d->from, d->drop_first && first ? "" : d->to, s, n, &st->held,
+			err));
 	else
 		TRY(vec_append(&st->held, s, n, err));
 	TRY(emit(st, st->held.data, st->held.n, text, err));

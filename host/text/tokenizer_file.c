@@ -42,10 +42,11 @@ static const char *plain_text(const json_t *value)
 static int copy_text(struct reader r, const json_t *value, const char *part, char **out)
 {
 	if (!json_is_string(value))
-		return err_set(r.err, ERR_INPUT, "%s: %s: expected a string, found %s", r.name, part,
-			json_kind(value));
+		return err_set(r.err, ERR_INPUT, "%s: %s: expected a string, found %s", r.name,
+			part, json_kind(value));
 	if (!plain_text(value))
-		return err_set(r.err, ERR_INPUT, "%s: %s: a string holds a zero byte", r.name, part);
+		return err_set(r.err, ERR_INPUT, "%s: %s: a string holds a zero byte", r.name,
+			part);
 	*out = strdup(json_string_value(value));
 	return *out ? 0 : err_nomem(r.err, r.name, json_string_length(value));
 }
@@ -96,8 +97,8 @@ fail:
 static const char GPT2_PATTERN[] =
 	"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
-static int add_split(struct reader r, const char *pattern, bool regex,
-	enum split_behavior behavior, bool invert)
+static int add_split(struct reader r, const char *pattern, bool regex, enum split_behavior behavior,
+	bool invert)
 {
 	if (r.tok->n_splits == MAX_STEPS)
 		return refuse(r, "pre_tokenizer", "more than 8 steps, among them", pattern);
@@ -121,7 +122,8 @@ static int read_split(struct reader r, const json_t *p)
 	const char *behavior = json_string_value(json_object_get(p, "behavior"));
 
 	if (!regex && (!literal || !literal[0]))
-		return refuse(r, "pre_tokenizer", "a pattern other than Regex or String in", "Split");
+		return refuse(r, "pre_tokenizer", "a pattern other than Regex or String in",
+			"Split");
 	for (size_t i = 0; behavior && i < sizeof behaviors / sizeof *behaviors; i++)
 		if (strcmp(behaviors[i].name, behavior) == 0)
 			return add_split(r, regex ? regex : literal, regex != NULL,
@@ -159,7 +161,8 @@ static int read_metaspace(struct reader r, const json_t *p)
 		&r.tok->metaspace.mark));
 	TRY(read_prepend(r, p, &r.tok->metaspace.prepend));
 	TRY(json_get_bool(p, r.name, "split", &split, r.err));
-	return split ? add_split(r, r.tok->metaspace.mark, false, SPLIT_MERGED_WITH_NEXT, false) : 0;
+	return split ? add_split(r, r.tok->metaspace.mark, false, SPLIT_MERGED_WITH_NEXT, false)
+		     : 0;
 fail:
 	return r.err->code;
 }
@@ -219,7 +222,8 @@ static int read_vocab(struct reader r, const json_t *vocab, const json_t *added)
 
 	TRY(vocab_init(&r.tok->bpe.vocab, n, r.err));
 	TRY(vocab_init(&r.tok->spelling, n, r.err));
-	json_object_foreach((json_t *)vocab, token, value) {
+	json_object_foreach((json_t *)vocab, token, value)
+	{
 		const size_t length = strlen(token);
 		const json_int_t id = json_integer_value(value);
 		const char *s = token;
@@ -247,8 +251,8 @@ fail:
 }
 
 /* One merge is "left right" in older files, ["left", "right"] in newer ones. */
-static bool merge_parts(const json_t *merge, const char **left, size_t *n_left,
-	const char **right, size_t *n_right)
+static bool merge_parts(const json_t *merge, const char **left, size_t *n_left, const char **right,
+	size_t *n_right)
 {
 	if (json_is_string(merge)) {
 		const char *s = json_string_value(merge), *space = strchr(s, ' ');
@@ -279,7 +283,8 @@ static int read_merge(struct reader r, const json_t *merge, size_t rank, struct 
 
 	if (!merge_parts(merge, &left, &n_left, &right, &n_right))
 		return err_set(r.err, ERR_INPUT,
-			"%s: merge %zu: expected \"left right\" or [\"left\", \"right\"]", r.name, rank);
+			"%s: merge %zu: expected \"left right\" or [\"left\", \"right\"]", r.name,
+			rank);
 	both->n = 0;
 	TRY(vec_append(both, left, n_left, r.err));
 	TRY(vec_append(both, right, n_right, r.err));
@@ -287,10 +292,14 @@ static int read_merge(struct reader r, const json_t *merge, size_t rank, struct 
 	m.right = vocab_find(&r.tok->spelling, right, n_right);
 	m.merged = vocab_find(&r.tok->spelling, both->data, both->n);
 	if (m.left < 0 || m.right < 0 || m.merged < 0)
-		return err_set(r.err, ERR_INPUT,
-			"%s: merge %zu: \"%.*s\" is not in the vocabulary", r.name, rank,
-			(int)(m.left < 0 ? n_left : m.right < 0 ? n_right : both->n),
-			m.left < 0 ? left : m.right < 0 ? right : both->data);
+		return err_set(r.err, ERR_INPUT, "%s: merge %zu: \"%.*s\" is not in the vocabulary",
+			r.name, rank,
+			(int)(m.left < 0      ? n_left
+				: m.right < 0 ? n_right
+					      : both->n),
+			m.left < 0    ? left
+			: m.right < 0 ? right
+				      : both->data);
 	bpe_add_merge(&r.tok->bpe, m);
 	return 0;
 fail:
@@ -357,7 +366,8 @@ static int name_added_token(struct reader r, const struct added_token *t)
 	const int32_t id = vocab_find(&r.tok->spelling, t->content, n);
 
 	if (there && strcmp(there, t->content) != 0)
-		return bad_token(r, t->content, "its id belongs to another token of the vocabulary");
+		return bad_token(r, t->content,
+			"its id belongs to another token of the vocabulary");
 	if (id >= 0 && id != t->id)
 		return bad_token(r, t->content, "the vocabulary has it under another id");
 	return there ? 0 : add_spelling(r, t->content, n, t->id);
@@ -424,8 +434,8 @@ static int read_decoder_replace(struct reader r, const json_t *d)
 {
 	struct decoder *out = &r.tok->decoder;
 
-	TRY(copy_text(r, json_object_get(json_object_get(d, "pattern"), "String"), "decoder pattern",
-		&out->from));
+	TRY(copy_text(r, json_object_get(json_object_get(d, "pattern"), "String"),
+		"decoder pattern", &out->from));
 	TRY(copy_text(r, json_object_get(d, "content"), "decoder content", &out->to));
 	return out->from[0] ? 0 : refuse(r, "decoder", "an empty pattern in", "Replace");
 fail:
@@ -528,10 +538,11 @@ static int read_post_processor(struct reader r, const json_t *p)
 	if (!first)
 		return 0;
 	id = json_array_get(json_object_get(json_object_get(json_object_get(p, "special_tokens"),
-						     token ? token : ""),
+						    token ? token : ""),
 				    "ids"),
 		0);
-	if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > r.max_id ||
+	if (!json_is_integer(id) || json_integer_value(id) < 0 ||
+		json_integer_value(id) > r.max_id ||
 		!tokenizer_spelling(r.tok, (int32_t)json_integer_value(id)))
 		return refuse(r, "post_processor", "without an id, token", token);
 	r.tok->bos = (int32_t)json_integer_value(id);
@@ -560,7 +571,7 @@ int tokenizer_parse(struct tokenizer **out, const char *name, const char *bytes,
 	}
 	added = json_object_get(file, "added_tokens");
 	r.max_id = 65536 + 4 * (int64_t)(json_object_size(json_object_get(model, "vocab")) +
-				     json_array_size(added));
+					 json_array_size(added));
 	TRY(read_normalizer(r, json_object_get(file, "normalizer")));
 	TRY(read_pre_tokenizer(r, json_object_get(file, "pre_tokenizer")));
 	TRY(read_model(r, model, added));

@@ -57,8 +57,8 @@ struct tokenizer {
 };
 
 /* Leaves the normalized text in *out, which the caller frees. */
-int tokenizer_normalize(
-	const struct tokenizer *tok, const char *s, size_t n, struct text *out, struct err *err);
+int tokenizer_normalize(const struct tokenizer *tok, const char *s, size_t n, struct text *out,
+	struct err *err);
 
 /* Appends s to out with `from` replaced by `to`; `from` is not empty. */
 int replace_all(const char *from, const char *to, const char *s, size_t n, struct text *out,

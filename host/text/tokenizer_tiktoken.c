@@ -66,8 +66,8 @@ static int read_line(struct reader *r, const char *line, size_t n)
 		return bad_line(r, "a rank below 1048576 after the token");
 	TRY(byte_spell(&spelling, (const char *)bytes, n_bytes, r->err));
 	if (vocab_add(&r->tok->spelling, spelling.data, spelling.n, (int32_t)rank, r->err) ||
-		vocab_add(
-			&r->tok->bpe.vocab, (const char *)bytes, n_bytes, (int32_t)rank, r->err)) {
+		vocab_add(&r->tok->bpe.vocab, (const char *)bytes, n_bytes, (int32_t)rank,
+			r->err)) {
 		err_prefix(r->err, "%s:%zu", r->name, r->line);
 		goto fail;
 	}
@@ -179,8 +179,8 @@ static int add_specials(struct reader *r)
 	return 0;
 }
 
-int tokenizer_parse_tiktoken(
-	struct tokenizer **out, const char *name, const char *bytes, size_t n, struct err *err)
+int tokenizer_parse_tiktoken(struct tokenizer **out, const char *name, const char *bytes, size_t n,
+	struct err *err)
 {
 	struct tokenizer *tok = calloc(1, sizeof *tok);
 	struct reader r = {name, tok, 1, err};

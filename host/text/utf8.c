@@ -67,8 +67,10 @@ size_t utf8_unfinished(const char *s, size_t n)
 		const unsigned char *at = (const unsigned char *)s + n - rest;
 		bool whole;
 
-		/* Only a byte that starts a longer character can have a prefix of all that is left. */
-		if (at[0] >= 0xc2 && at[0] <= 0xf4 && prefix_length(at, rest, &whole) == rest && !whole)
+		/* Only a byte that starts a longer character can have a prefix of all that is left.
+		 */
+		if (at[0] >= 0xc2 && at[0] <= 0xf4 && prefix_length(at, rest, &whole) == rest &&
+			!whole)
 			return rest;
 	}
 	return 0;
@@ -111,8 +113,8 @@ size_t utf8_spell(uint32_t code, char out[4])
 bool utf8_is_space(uint32_t code)
 {
 	return (code >= 9 && code <= 13) || code == 0x20 || code == 0x85 || code == 0xa0 ||
-		code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
-		code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
+	       code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
+	       code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
 }
 
 size_t utf8_space(const char *s, size_t n)

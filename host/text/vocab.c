@@ -36,8 +36,7 @@ void vocab_free(struct vocab *v)
 
 static bool holds(const struct vocab *v, int32_t id, const char *s, size_t n)
 {
-	return v->length.data[id] == n &&
-		memcmp(v->pool.data + v->start.data[id] - 1, s, n) == 0;
+	return v->length.data[id] == n && memcmp(v->pool.data + v->start.data[id] - 1, s, n) == 0;
 }
 
 /* Where the string is, or the free place where it would go. */

@@ -16,8 +16,8 @@ bool reads_as(const char *text, size_t n, const char *word)
 	       utf8_space(text + skip + length, n - skip - length) == n - skip - length;
 }
 
-int word_tokens(
-	const struct tokenizer *tok, const char *word, struct token_ids *ids, struct err *err)
+int word_tokens(const struct tokenizer *tok, const char *word, struct token_ids *ids,
+	struct err *err)
 {
 	struct text text = {0};
 

@@ -12,7 +12,7 @@
 bool reads_as(const char *text, size_t n, const char *word);
 
 /* Appends the ids whose text reads as the word, ascending; special tokens have none. */
-int word_tokens(
-	const struct tokenizer *tok, const char *word, struct token_ids *ids, struct err *err);
+int word_tokens(const struct tokenizer *tok, const char *word, struct token_ids *ids,
+	struct err *err);
 
 #endif

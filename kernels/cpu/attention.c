@@ -30,7 +30,7 @@ struct unit {
 	struct rows rows;
 	size_t first_row, n_rows; /* query rows of the sequence */
 	size_t seq, kv_head;
-	size_t group;             /* query heads per kv head */
+	size_t group; /* query heads per kv head */
 	size_t n_prefix;
 };
 
@@ -54,7 +54,7 @@ static const float *unit_key(const struct unit *u, bool value, size_t p)
 		return row_of(value ? u->keys->prefix_v : u->keys->prefix_k, p) + column;
 	return row_of(value ? u->keys->v : u->keys->k,
 		       (size_t)u->keys->start[u->seq] + p - u->n_prefix) +
-		column;
+	       column;
 }
 
 /* to[j][i] = key or value of position p0 + i, component j; KEYS columns, the unused ones 0. */
@@ -179,7 +179,8 @@ static void unit_forward(const struct unit *u, float *scratch, struct tensor q, 
 				else
 					for (size_t i = 0; i < KEYS; i++)
 						s[i] = i < n ? v_dot(query,
-								       unit_key(u, false, p0 + i), d)
+								       unit_key(u, false, p0 + i),
+								       d)
 							     : 0;
 				finish_scores(u->a, p0, first, pos, s);
 				take_block(u, p0, n, s, &run[r * u->group + g],
@@ -207,8 +208,7 @@ static void unit_forward(const struct unit *u, float *scratch, struct tensor q, 
 /* One query row and head against one block of keys. */
 static void backward_block(const struct unit *u, size_t p0, size_t n, size_t row, size_t head,
 	const float *keys_t, const float *values_t, struct tensor q, struct tensor out,
-	struct tensor lse, struct tensor dout, struct tensor dq, struct tensor dk,
-	struct tensor dv)
+	struct tensor lse, struct tensor dout, struct tensor dq, struct tensor dk, struct tensor dv)
 {
 	const struct attention *a = u->a;
 	const size_t d = a->head_dim, column = head * d, own_column = u->kv_head * d;
@@ -228,9 +228,8 @@ static void backward_block(const struct unit *u, size_t p0, size_t n, size_t row
 		const vf p = v_exp(score - v_set(row_of(lse, row)[head]));
 
 		v_store(s + i, p);
-		v_store(ds + i,
-			p * (v_load(ds + i) - v_set(D)) * (v_set(1.0f) - t * t) *
-				v_set((float)a->scale));
+		v_store(ds + i, p * (v_load(ds + i) - v_set(D)) * (v_set(1.0f) - t * t) *
+					v_set((float)a->scale));
 	}
 	for (size_t i = 0; i < n; i++) {
 		size_t own;
@@ -247,8 +246,7 @@ static void backward_block(const struct unit *u, size_t p0, size_t n, size_t row
 }
 
 static void unit_backward(const struct unit *u, float *scratch, struct tensor q, struct tensor out,
-	struct tensor lse, struct tensor dout, struct tensor dq, struct tensor dk,
-	struct tensor dv)
+	struct tensor lse, struct tensor dout, struct tensor dq, struct tensor dk, struct tensor dv)
 {
 	const size_t d = u->a->head_dim;
 	const size_t last_pos = unit_pos(u, u->first_row + u->n_rows - 1);
@@ -283,9 +281,15 @@ static bool unit_at(const struct attention *a, struct rows rows, const struct ke
 
 	if (row > 0 && rows.seq[row] == rows.seq[row - 1])
 		return false;
-	*u = (struct unit){.a = a, .keys = keys, .rows = rows, .first_row = row, .n_rows = 1,
-		.seq = (size_t)rows.seq[row], .kv_head = i % a->n_kv_head,
-		.group = a->n_head / a->n_kv_head, .n_prefix = keys->prefix_k.rows};
+	*u = (struct unit){.a = a,
+		.keys = keys,
+		.rows = rows,
+		.first_row = row,
+		.n_rows = 1,
+		.seq = (size_t)rows.seq[row],
+		.kv_head = i % a->n_kv_head,
+		.group = a->n_head / a->n_kv_head,
+		.n_prefix = keys->prefix_k.rows};
 	while (row + u->n_rows < rows.n && rows.seq[row + u->n_rows] == rows.seq[row])
 		u->n_rows++;
 	return true;
@@ -330,12 +334,11 @@ static void forward_units(void *context, size_t first, size_t end, int thread)
 	}
 }
 
-int CPU(attention)(struct device *dev, const struct attention *a, struct tensor q,
-	struct rows rows, const struct keys *keys, struct tensor out, struct tensor lse,
-	struct err *err)
+int CPU(attention)(struct device *dev, const struct attention *a, struct tensor q, struct rows rows,
+	const struct keys *keys, struct tensor out, struct tensor lse, struct err *err)
 {
-	struct call c = {.dev = dev, .a = a, .rows = rows, .keys = keys, .q = q, .out = out,
-		.lse = lse};
+	struct call c =
+		{.dev = dev, .a = a, .rows = rows, .keys = keys, .q = q, .out = out, .lse = lse};
 
 	if (check_scratch(a, rows, err))
 		return err->code;

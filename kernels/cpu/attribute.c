@@ -22,10 +22,10 @@ int CPU(csr_difference)(struct device *dev, const struct csr *a, const struct cs
 		int32_t i = a->indptr[row], j = b->indptr[row];
 
 		while (i < end_a || j < end_b) {
-			const bool take_a =
-				j >= end_b || (i < end_a && a->indices[i] <= b->indices[j]);
-			const bool take_b =
-				i >= end_a || (j < end_b && b->indices[j] <= a->indices[i]);
+			const bool take_a = j >= end_b ||
+					    (i < end_a && a->indices[i] <= b->indices[j]);
+			const bool take_b = i >= end_a ||
+					    (j < end_b && b->indices[j] <= a->indices[i]);
 
 			if (n < out->capacity) {
 				out->indices[n] = take_a ? a->indices[i] : b->indices[j];

@@ -73,8 +73,7 @@ int CPU(sgemm)(bool transpose_b, size_t m, size_t n, size_t k, const float *A, s
 
 #define CPU_ENTRY(op) .op = CPU(op),
 
-const struct backend CPU(backend) = {
-	.name = "cpu:" SAENGINE_LEVEL_NAME,
+const struct backend CPU(backend) = {.name = "cpu:" SAENGINE_LEVEL_NAME,
 	.activation = DTYPE_F32,
 	.is_host = true,
 	.open = open_state,

@@ -27,14 +27,14 @@ static float encode_one(const struct sae_weights *few, size_t slot, const float 
 	float *weights)
 {
 	const float pre = v_dot(u, CPU(weight_floats)(few->W_enc_t, slot * d, d, weights), d) +
-		((const float *)few->b_enc.data)[slot];
+			  ((const float *)few->b_enc.data)[slot];
 	float act = pre;
 
 	if (!(pre > ((const float *)few->threshold.data)[slot]))
 		return 0;
 	if (few->gain.data)
 		act = ((const float *)few->gain.data)[slot] * pre +
-			((const float *)few->shift.data)[slot];
+		      ((const float *)few->shift.data)[slot];
 	return act > 0 ? act : 0;
 }
 
@@ -57,17 +57,17 @@ static void clamp_rows(void *context, size_t first, size_t end, int thread)
 		for (int32_t e = from; e < to; e++) {
 			const size_t slot = (size_t)lists->slot[e];
 			const float f = c->f.data ? row_of(c->f, i)[slot]
-						    : encode_one(c->few, slot, u, d, weights);
+						  : encode_one(c->few, slot, u, d, weights);
 
-			delta[e - from] =
-				in.s * (lists->scale[e] * f + lists->offset[e] - f);
+			delta[e - from] = in.s * (lists->scale[e] * f + lists->offset[e] - f);
 		}
 		for (int32_t e = from; e < to; e++) {
 			const size_t slot = (size_t)lists->slot[e];
 
 			if (delta[e - from] != 0)
 				v_axpy(delta[e - from],
-					CPU(weight_floats)(c->few->W_dec, slot * d, d, weights), x, d);
+					CPU(weight_floats)(c->few->W_dec, slot * d, d, weights), x,
+					d);
 		}
 	}
 }

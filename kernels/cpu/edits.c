@@ -40,8 +40,7 @@ static void add_rows(void *context, size_t first, size_t end, int thread)
 		v_axpy(c->a, c->v, row_out(c->x, i), c->x.cols);
 }
 
-int CPU(add_vector)(struct device *dev, double a, struct tensor v, struct tensor x,
-	struct err *err)
+int CPU(add_vector)(struct device *dev, double a, struct tensor v, struct tensor x, struct err *err)
 {
 	struct call c = {.a = (float)a, .v = v.data, .x = x};
 

@@ -48,13 +48,13 @@ static void forward_rows(void *context, size_t first, size_t end, int thread)
 	for (size_t j = 0; j < n; j += VW) {
 		const vf z = v_load_n(gate + j, n - j);
 
-		v_store_n(out + j,
-			z * sigmoid_of(c->activation, z, NULL) * v_load_n(up + j, n - j), n - j);
+		v_store_n(out + j, z * sigmoid_of(c->activation, z, NULL) * v_load_n(up + j, n - j),
+			n - j);
 	}
 }
 
-int CPU(gated)(struct device *dev, enum activation activation, struct tensor gate,
-	struct tensor up, struct tensor out, struct err *err)
+int CPU(gated)(struct device *dev, enum activation activation, struct tensor gate, struct tensor up,
+	struct tensor out, struct err *err)
 {
 	struct call c = {.activation = activation, .gate = gate, .up = up, .out = out};
 
@@ -87,8 +87,12 @@ int CPU(gated_backward)(struct device *dev, enum activation activation, struct t
 	struct tensor up, struct tensor dout, struct tensor dgate, struct tensor dup,
 	struct err *err)
 {
-	struct call c = {.activation = activation, .gate = gate, .up = up, .dout = dout,
-		.dgate = dgate, .dup = dup};
+	struct call c = {.activation = activation,
+		.gate = gate,
+		.up = up,
+		.dout = dout,
+		.dgate = dgate,
+		.dup = dup};
 
 	(void)err;
 	cpu_run(dev, gate.rows, COST * gate.cols, backward_rows, &c);

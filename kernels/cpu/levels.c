@@ -22,14 +22,14 @@ static bool always(void)
 static bool has_v3(void)
 {
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-		__builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+	       __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
 }
 
 static bool has_v4(void)
 {
 	return has_v3() && __builtin_cpu_supports("avx512f") &&
-		__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-		__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+	       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 #endif
 

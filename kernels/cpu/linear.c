@@ -109,11 +109,12 @@ static inline __attribute__((always_inline)) void dot_tile(const int rows_x, con
 			for (int j = 0; j < rows_w; j++)
 				for (int i = 0; i < rows_x; i++)
 					sum[i][j] += v_load_n(x + (size_t)i * in + k, in - k) *
-						load_last(w[j0 + j], k, in - k, bf16);
+						     load_last(w[j0 + j], k, in - k, bf16);
 		for (int i = 0; i < rows_x; i++)
 			for (int j = 0; j < rows_w && j0 + j < n_w; j++)
-				y[(size_t)i * out + (size_t)(j0 + j)] =
-					v_sum(sum[i][j] + more[i][j]) + (bias ? bias[j0 + j] : 0);
+				y[(size_t)i * out + (size_t)(j0 + j)] = v_sum(sum[i][j] +
+										more[i][j]) +
+									(bias ? bias[j0 + j] : 0);
 	}
 }
 
@@ -199,8 +200,7 @@ static void linear_few(struct call *c)
 	const size_t in = c->W.cols, groups = (c->W.rows + ROWS_W - 1) / ROWS_W;
 
 	/* Once into scratch when several tiles of x will read the same rows. */
-	c->widen = c->W.dtype == DTYPE_F16 ||
-		(c->W.dtype == DTYPE_BF16 && c->x.rows > ROWS_X);
+	c->widen = c->W.dtype == DTYPE_F16 || (c->W.dtype == DTYPE_BF16 && c->x.rows > ROWS_X);
 	cpu_run(c->dev, groups, c->x.rows * ROWS_W * in / VW * 4, few_groups, c);
 }
 
@@ -259,8 +259,7 @@ static void many_tiles(void *context, size_t first, size_t end, int thread)
 }
 
 /* The cost of a tile counts vectors, not scalars: these loops run at the speed of the units. */
-static int run_tiles(struct call *c, size_t tiles_w, size_t cost, pool_task *task,
-	struct err *err)
+static int run_tiles(struct call *c, size_t tiles_w, size_t cost, pool_task *task, struct err *err)
 {
 	c->tiles_x = (c->x.rows + BLOCK_X - 1) / BLOCK_X;
 	cpu_run(c->dev, c->tiles_x * tiles_w, cost, task, c);
@@ -287,8 +286,8 @@ int CPU(linear)(struct device *dev, struct tensor x, struct tensor W, struct ten
 /* ---- backward -------------------------------------------------------------------------- */
 
 /* One tile of dx = beta dx + dy W: rows [i, i + m), columns [k, k + n). */
-static int backward_tile(const struct call *c, float *panel, size_t i, size_t m, size_t k,
-	size_t n, struct err *err)
+static int backward_tile(const struct call *c, float *panel, size_t i, size_t m, size_t k, size_t n,
+	struct err *err)
 {
 	const size_t in = c->W.cols, out = c->W.rows;
 

@@ -99,8 +99,8 @@ static void logprob_rows(void *context, size_t first, size_t end, int thread)
 
 	(void)thread;
 	for (size_t i = first; i < end; i++)
-		*row_out(c->out, i) =
-			row_of(c->a, i)[c->token[i]] - log_sum_exp(row_of(c->a, i), c->a.cols);
+		*row_out(c->out, i) = row_of(c->a, i)[c->token[i]] -
+				      log_sum_exp(row_of(c->a, i), c->a.cols);
 }
 
 int CPU(token_logprob)(struct device *dev, struct tensor logits, const int32_t *token,
@@ -155,8 +155,8 @@ static void selected_rows(void *context, size_t first, size_t end, int thread)
 
 	for (size_t i = first; i < end; i++) {
 		for (size_t j = 0; j < m; j++) {
-			const float *e = CPU(weight_floats)(c->b, (size_t)c->token[i * m + j] * d, d,
-				cpu_scratch(c->dev, thread));
+			const float *e = CPU(weight_floats)(c->b, (size_t)c->token[i * m + j] * d,
+				d, cpu_scratch(c->dev, thread));
 			const float z = v_dot(row_of(c->a, i), e, d);
 
 			row_out(c->out, i)[j] = c->cap != 0 ? c->cap * tanhf(z / c->cap) : z;
@@ -164,8 +164,8 @@ static void selected_rows(void *context, size_t first, size_t end, int thread)
 	}
 }
 
-int CPU(selected_logits)(struct device *dev, struct tensor y, struct tensor E,
-	const int32_t *token, double softcap, struct tensor out, struct err *err)
+int CPU(selected_logits)(struct device *dev, struct tensor y, struct tensor E, const int32_t *token,
+	double softcap, struct tensor out, struct err *err)
 {
 	struct call c = {dev, y, E, out, token, NULL, (float)softcap};
 
@@ -188,8 +188,8 @@ static void selected_backward_rows(void *context, size_t first, size_t end, int 
 	for (size_t i = first; i < end; i++) {
 		memset(row_out(c->out, i), 0, d * sizeof(float));
 		for (size_t j = 0; j < m; j++) {
-			const float *e = CPU(weight_floats)(c->b, (size_t)c->token[i * m + j] * d, d,
-				cpu_scratch(c->dev, thread));
+			const float *e = CPU(weight_floats)(c->b, (size_t)c->token[i * m + j] * d,
+				d, cpu_scratch(c->dev, thread));
 			const float t = c->cap != 0 ? row_of(s->logits, i)[j] / c->cap : 0;
 
 			v_axpy(row_of(c->a, i)[j] * (1 - t * t), e, row_out(c->out, i), d);

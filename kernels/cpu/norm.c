@@ -39,8 +39,8 @@ static void forward_rows(void *context, size_t first, size_t end, int thread)
 int CPU(rmsnorm)(struct device *dev, struct norm norm, struct tensor x, struct tensor w,
 	struct tensor y, struct tensor rstd, struct err *err)
 {
-	struct call c = {(float)norm.eps, v_set(norm.plus_one ? 1.0f : 0.0f), w.data, x, rstd,
-		{0}, y};
+	struct call c = {(float)norm.eps, v_set(norm.plus_one ? 1.0f : 0.0f), w.data, x, rstd, {0},
+		y};
 
 	(void)err;
 	cpu_run(dev, x.rows, 2 * x.cols, forward_rows, &c);
@@ -62,7 +62,7 @@ static void backward_rows(void *context, size_t first, size_t end, int thread)
 
 		for (size_t j = 0; j < d; j += VW)
 			sum += v_load_n(x + j, d - j) * v_load_n(dy + j, d - j) *
-				(c->one + v_load_n(c->w + j, d - j));
+			       (c->one + v_load_n(c->w + j, d - j));
 		pull = v_sum(sum) * r * r * r / (float)d;
 		for (size_t j = 0; j < d; j += VW)
 			v_store_n(dx + j,

@@ -27,7 +27,7 @@
 #include <omp.h>
 
 enum {
-	SPINS = 20000,       /* tries before a worker sleeps: some 50 microseconds */
+	SPINS = 20000, /* tries before a worker sleeps: some 50 microseconds */
 	SPINS_BEFORE_YIELD = 200
 };
 
@@ -41,10 +41,10 @@ struct pool {
 	int n_threads;
 	struct worker *workers; /* [n_threads - 1] */
 	int n_started;
-	_Atomic uint64_t ticket; /* generation << 32 | next chunk */
+	_Atomic uint64_t ticket;    /* generation << 32 | next chunk */
 	_Atomic uint32_t published; /* generation, for sleepers */
 	_Atomic uint32_t sleepers;
-	_Atomic size_t n_done;   /* chunks finished */
+	_Atomic size_t n_done; /* chunks finished */
 	_Atomic bool closing;
 	/* The loop of the current generation. */
 	_Atomic size_t n, chunk, n_chunks;

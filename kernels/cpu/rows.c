@@ -57,8 +57,8 @@ int CPU(scale)(struct device *dev, double a, struct tensor x, struct err *err)
 	return 0;
 }
 
-int CPU(gather_rows)(struct device *dev, struct tensor in, const int32_t *index,
-	struct tensor out, struct err *err)
+int CPU(gather_rows)(struct device *dev, struct tensor in, const int32_t *index, struct tensor out,
+	struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < out.rows; i++)
@@ -66,8 +66,8 @@ int CPU(gather_rows)(struct device *dev, struct tensor in, const int32_t *index,
 	return 0;
 }
 
-int CPU(scatter_rows)(struct device *dev, struct tensor in, const int32_t *index,
-	struct tensor out, struct err *err)
+int CPU(scatter_rows)(struct device *dev, struct tensor in, const int32_t *index, struct tensor out,
+	struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < in.rows; i++)
@@ -75,8 +75,8 @@ int CPU(scatter_rows)(struct device *dev, struct tensor in, const int32_t *index
 	return 0;
 }
 
-int CPU(advance)(struct device *dev, size_t n, const int32_t *next, int32_t *token,
-	int32_t *pos, int32_t *cache_row, struct err *err)
+int CPU(advance)(struct device *dev, size_t n, const int32_t *next, int32_t *token, int32_t *pos,
+	int32_t *cache_row, struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < n; i++) {

@@ -44,15 +44,15 @@ static int make_room(struct survivors *list, size_t n, struct err *err)
 static float gated(const struct sae_weights *sae, size_t i, float pre)
 {
 	const float act = ((const float *)sae->gain.data)[i] * pre +
-		((const float *)sae->shift.data)[i];
+			  ((const float *)sae->shift.data)[i];
 
 	return act > 0 ? act : 0;
 }
 
 /* Moves what is on among VW features from `feature` on, of pre-activations h, to the list. Every
  * one is written; only those that are on stay. */
-static void keep_vector(const struct sae_weights *sae, struct survivors *list, size_t feature,
-	vf h, vi on)
+static void keep_vector(const struct sae_weights *sae, struct survivors *list, size_t feature, vf h,
+	vi on)
 {
 	float value[VW];
 	int32_t stays[VW];
@@ -110,7 +110,7 @@ struct encode {
 	struct device *dev;
 	const struct sae_weights *sae;
 	struct tensor x;
-	size_t row, n_rows; /* the tile of rows */
+	size_t row, n_rows;      /* the tile of rows */
 	struct survivors *lists; /* [n_blocks] */
 	size_t n_blocks;
 	/* With top_k, what is left of row i of the tile: n_kept[i] entries from i * most_kept. */
@@ -273,8 +273,10 @@ static void append_row(const struct encode *c, size_t i, struct csr *out, size_t
 
 	if (*n + count <= out->capacity && count > 0) {
 		if (c->sae->top_k > 0) {
-			memcpy(to.index, c->kept.index + i * c->most_kept, count * sizeof *to.index);
-			memcpy(to.value, c->kept.value + i * c->most_kept, count * sizeof *to.value);
+			memcpy(to.index, c->kept.index + i * c->most_kept,
+				count * sizeof *to.index);
+			memcpy(to.value, c->kept.value + i * c->most_kept,
+				count * sizeof *to.value);
 		} else {
 			gather_row(c, i, to);
 		}
@@ -305,8 +307,8 @@ static int encode_tile(struct encode *c, struct csr *out, size_t *n, struct err 
 
 static int allocate_lists(struct encode *c, struct err *err)
 {
-	const size_t n_features = c->sae->W_enc_t.rows, rows =
-		c->x.rows < CPU_TILE_ROWS ? c->x.rows : CPU_TILE_ROWS;
+	const size_t n_features = c->sae->W_enc_t.rows,
+		     rows = c->x.rows < CPU_TILE_ROWS ? c->x.rows : CPU_TILE_ROWS;
 
 	c->n_blocks = (n_features + CPU_PANEL_ROWS - 1) / CPU_PANEL_ROWS;
 	c->lists = calloc(c->n_blocks + 1, sizeof *c->lists);

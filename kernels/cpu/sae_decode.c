@@ -24,8 +24,8 @@ static float entry_of(const struct csr *f, size_t row, int32_t id)
 			high = middle;
 	}
 	return low < f->indptr[row + 1] && f->indices[low] == id
-		? ((const float *)f->values.data)[low]
-		: 0;
+		       ? ((const float *)f->values.data)[low]
+		       : 0;
 }
 
 int CPU(csr_select)(struct device *dev, const struct csr *f, const int32_t *id, struct tensor out,
@@ -60,8 +60,8 @@ static void decode_rows(void *context, size_t first, size_t end, int thread)
 					cpu_scratch(c->dev, thread)),
 				row_out(c->out, row), d);
 		if (c->sae->input != SAE_INPUT_RAW) {
-			const struct cpu_sae_input in =
-				CPU(sae_input_of)(c->sae->input, row_of(c->x, row), d);
+			const struct cpu_sae_input in = CPU(sae_input_of)(c->sae->input,
+				row_of(c->x, row), d);
 			float *to = row_out(c->out, row);
 
 			for (size_t j = 0; j < d; j++)

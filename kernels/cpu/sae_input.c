@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * sae_input.c - what a sparse autoencoder's input does to a row, and the scale by which it is undone.
- * Contract: ops.h, cpu.h. Definition: kernels/ref/sae.c.
+ * sae_input.c - what a sparse autoencoder's input does to a row, and the scale by which it is
+ * undone. Contract: ops.h, cpu.h. Definition: kernels/ref/sae.c.
  */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
@@ -68,8 +68,7 @@ static void scale_rows(void *context, size_t first, size_t end, int thread)
 
 	(void)thread;
 	for (size_t i = first; i < end; i++)
-		*row_out(c->out, i) =
-			CPU(sae_input_of)(c->kind, row_of(c->x, i), c->x.cols).s;
+		*row_out(c->out, i) = CPU(sae_input_of)(c->kind, row_of(c->x, i), c->x.cols).s;
 }
 
 int CPU(sae_scale)(struct device *dev, enum sae_input kind, struct tensor x, struct tensor scale,

@@ -34,8 +34,8 @@ static __device__ __forceinline__ int list_tiles(struct tile tile, int n_tiles, 
 }
 
 /* One block. first_row: [sequences of the call] in scratch. */
-static __global__ void __launch_bounds__(PLAN_BLOCK) plan_kernel(
-	struct attention_call c, struct attention_plan plan, int *first_row, int tile_size)
+static __global__ void __launch_bounds__(PLAN_BLOCK) plan_kernel(struct attention_call c,
+	struct attention_plan plan, int *first_row, int tile_size)
 {
 	__shared__ int partial[WARP];
 	int n_seq = 0, n_query_tiles = 0, n_key_tiles = 0, total;
@@ -96,8 +96,8 @@ static __global__ void __launch_bounds__(DELTA_BLOCK)
 
 /* ---- the ops ---------------------------------------------------------------------------- */
 
-static struct attention_call call_of(
-	const struct attention *a, struct tensor q, struct rows rows, const struct keys *keys)
+static struct attention_call call_of(const struct attention *a, struct tensor q, struct rows rows,
+	const struct keys *keys)
 {
 	struct attention_call c = {};
 

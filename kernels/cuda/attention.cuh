@@ -56,8 +56,8 @@ struct query {
 	int row, head, pos;
 };
 
-static __device__ __forceinline__ struct query query_of(
-	const struct attention_call &c, struct tile tile, int kv_head, int number)
+static __device__ __forceinline__ struct query query_of(const struct attention_call &c,
+	struct tile tile, int kv_head, int number)
 {
 	struct query q = {number < tile.n_rows * c.group, 0, 0, -1};
 
@@ -86,8 +86,8 @@ struct range {
 };
 
 /* The keys that some of n queries from number `first` on see; there is at least that one query. */
-static __device__ __forceinline__ struct range keys_seen(
-	const struct attention_call &c, struct tile tile, int first, int n)
+static __device__ __forceinline__ struct range keys_seen(const struct attention_call &c,
+	struct tile tile, int first, int n)
 {
 	const int end = min(first + n, tile.n_rows * c.group);
 	const int low = c.pos[tile.first_row + first / c.group];
@@ -96,8 +96,8 @@ static __device__ __forceinline__ struct range keys_seen(
 }
 
 /* Whether these see any of n_keys keys from position p on. */
-static __device__ __forceinline__ bool meet(
-	const struct attention_call &c, struct tile tile, int first, int n, int p, int n_keys)
+static __device__ __forceinline__ bool meet(const struct attention_call &c, struct tile tile,
+	int first, int n, int p, int n_keys)
 {
 	const struct range seen = keys_seen(c, tile, first, n);
 
@@ -110,8 +110,8 @@ struct query_scalars {
 	float lse, delta;
 };
 
-static __device__ __forceinline__ struct query_scalars scalars_of(
-	const struct attention_call &c, struct query q)
+static __device__ __forceinline__ struct query_scalars scalars_of(const struct attention_call &c,
+	struct query q)
 {
 	const size_t i = (size_t)q.row * c.n_head + q.head;
 
@@ -173,8 +173,8 @@ struct decode_split {
 	int heads;    /* query heads per block */
 	int n_splits; /* parts of the keys */
 };
-struct decode_split attention_decode_split(
-	const struct device *dev, const struct attention_call *c, size_t n_keys);
+struct decode_split attention_decode_split(const struct device *dev, const struct attention_call *c,
+	size_t n_keys);
 size_t attention_decode_bytes(const struct attention_call *c, struct decode_split split);
 int attention_decode(struct device *dev, const struct attention_call *c, struct decode_split split,
 	float *scratch, struct err *err);

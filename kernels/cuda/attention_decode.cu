@@ -31,8 +31,8 @@ static __host__ __device__ __forceinline__ int partial_floats(int head_dim)
 
 /* Joins n partial results, `stride` floats apart, into their common maximum and sum; `factor` gets
  * what each one's values count for. All threads compute the same. */
-static __device__ __forceinline__ void join(
-	const float *partial, int n, size_t stride, float *max, float *sum)
+static __device__ __forceinline__ void join(const float *partial, int n, size_t stride, float *max,
+	float *sum)
 {
 	*max = -INFINITY;
 	*sum = 0;
@@ -43,8 +43,8 @@ static __device__ __forceinline__ void join(
 			partial[(size_t)i * stride + 1];
 }
 
-static __device__ __forceinline__ float joined_value(
-	const float *partial, int n, size_t stride, float max, int j)
+static __device__ __forceinline__ float joined_value(const float *partial, int n, size_t stride,
+	float max, int j)
 {
 	float sum = 0;
 
@@ -227,8 +227,8 @@ static int head_parts(const struct attention_call *c, struct decode_split split)
 
 /* Heads: as many of a group as the registers hold, 32 sums a thread. Parts: enough that every
  * multiprocessor has four blocks, but no part shorter than 64 keys on average. */
-struct decode_split attention_decode_split(
-	const struct device *dev, const struct attention_call *c, size_t n_keys)
+struct decode_split attention_decode_split(const struct device *dev, const struct attention_call *c,
+	size_t n_keys)
 {
 	const int most_heads = min(8, 32 / elements_per_lane(c->head_dim));
 	struct decode_split split = {1, 1};
@@ -257,8 +257,8 @@ static void start(struct device *dev, const struct attention_call *c, struct dec
 	float *scratch)
 {
 	const int parts = head_parts(c, split);
-	const dim3 grid(
-		(unsigned)c->n_rows, (unsigned)(c->n_kv_head * parts), (unsigned)split.n_splits);
+	const dim3 grid((unsigned)c->n_rows, (unsigned)(c->n_kv_head * parts),
+		(unsigned)split.n_splits);
 	const size_t bytes = (size_t)(N_WARPS * HEADS * partial_floats(c->head_dim)) *
 			     sizeof(float);
 

@@ -48,8 +48,8 @@ static __device__ __forceinline__ void load_scalars(const struct attention_call 
 	struct tile tile, int kv_head, int first, struct query_scalars *to)
 {
 	if (threadIdx.x < TILE)
-		to[threadIdx.x] = scalars_of(
-			c, query_of(c, tile, kv_head, first + (int)threadIdx.x));
+		to[threadIdx.x] = scalars_of(c,
+			query_of(c, tile, kv_head, first + (int)threadIdx.x));
 }
 
 /* Keys of positions p to p + TILE - 1; zeros beyond `last`. */
@@ -307,8 +307,8 @@ static __global__ void __launch_bounds__(BLOCK)
 
 /* ---- launches --------------------------------------------------------------------------- */
 
-static int allow(
-	struct device *dev, cudaError_t status, size_t bytes, const char *op, struct err *err)
+static int allow(struct device *dev, cudaError_t status, size_t bytes, const char *op,
+	struct err *err)
 {
 	if (status != cudaSuccess)
 		return err_set(err, ERR_DEVICE,

@@ -48,8 +48,8 @@ static __device__ __forceinline__ void load_rows(int head_dim, int n, Row row_at
 
 		if (row)
 			x = *(const float4 *)(row + column);
-		*(uint2 *)(to + r * LD + column) = make_uint2(
-			pack_bf16(x.x, x.y), pack_bf16(x.z, x.w));
+		*(uint2 *)(to + r * LD + column) = make_uint2(pack_bf16(x.x, x.y),
+			pack_bf16(x.z, x.w));
 	}
 }
 
@@ -87,8 +87,8 @@ static __device__ __forceinline__ void load_keys(const struct attention_call &c,
 
 /* s [16, STEP] = a [16, HEAD] b [STEP, HEAD]^T; a begins at the warp's rows. */
 template <int HEAD, int STEP>
-static __device__ __forceinline__ void multiply(
-	const struct bf16 *a, const struct bf16 *b, float s[STEP / 8][4])
+static __device__ __forceinline__ void multiply(const struct bf16 *a, const struct bf16 *b,
+	float s[STEP / 8][4])
 {
 	constexpr int LD = size<HEAD>::LD;
 	const int lane = (int)threadIdx.x % WARP;
@@ -116,8 +116,8 @@ static __device__ __forceinline__ void multiply(
 
 /* sum [16, HEAD] += w [16, STEP] b [STEP, HEAD]; w as multiply left its result. */
 template <int HEAD, int STEP>
-static __device__ __forceinline__ void accumulate(
-	const float w[STEP / 8][4], const struct bf16 *b, float sum[HEAD / 8][4])
+static __device__ __forceinline__ void accumulate(const float w[STEP / 8][4], const struct bf16 *b,
+	float sum[HEAD / 8][4])
 {
 	constexpr int LD = size<HEAD>::LD;
 	const int lane = (int)threadIdx.x % WARP;
@@ -168,16 +168,16 @@ static __device__ __forceinline__ int lane_column(int n, int i)
 
 /* Row r of sums to head_dim floats, times `scale`. */
 template <int HEAD>
-static __device__ __forceinline__ void store_row(
-	const float sum[HEAD / 8][4], int r, float scale, int head_dim, float *to)
+static __device__ __forceinline__ void store_row(const float sum[HEAD / 8][4], int r, float scale,
+	int head_dim, float *to)
 {
 #pragma unroll
 	for (int n = 0; n < HEAD / 8; n++) {
 		const int column = lane_column(n, 0);
 
 		if (column < head_dim)
-			*(float2 *)(to + column) = make_float2(
-				sum[n][2 * r] * scale, sum[n][2 * r + 1] * scale);
+			*(float2 *)(to + column) = make_float2(sum[n][2 * r] * scale,
+				sum[n][2 * r + 1] * scale);
 	}
 }
 
@@ -280,8 +280,8 @@ static __global__ void __launch_bounds__(BLOCK)
 /* ---- backward --------------------------------------------------------------------------- */
 
 /* Softmax weight of a product q.k that query q has with the key at position `key`. */
-static __device__ __forceinline__ float weight_of(
-	const struct attention_call &c, struct query_scalars q, int key, float product)
+static __device__ __forceinline__ float weight_of(const struct attention_call &c,
+	struct query_scalars q, int key, float product)
 {
 	return sees(c, q.pos, key) ? __expf(score_of(c, product) - q.lse) : 0;
 }
@@ -395,8 +395,8 @@ static __global__ void __launch_bounds__(BLOCK)
 		load_queries<HEAD>(c, tile, kv_head, first, STEP, c.q, q);
 		load_queries<HEAD>(c, tile, kv_head, first, STEP, c.dout, dout);
 		if (threadIdx.x < STEP)
-			*behind_row<HEAD>(dout, (int)threadIdx.x) = scalars_of(
-				c, query_of(c, tile, kv_head, first + (int)threadIdx.x));
+			*behind_row<HEAD>(dout, (int)threadIdx.x) = scalars_of(c,
+				query_of(c, tile, kv_head, first + (int)threadIdx.x));
 		__syncthreads();
 		multiply<HEAD, STEP>(k + at, q, s);
 		if (of_values) {
@@ -415,8 +415,7 @@ static __global__ void __launch_bounds__(BLOCK)
 		for (int n = 0; n < STEP / 8; n++)
 #pragma unroll
 			for (int i = 0; i < 4; i++)
-				s[n][i] = gradient_of(c,
-					*behind_row<HEAD>(dout, lane_column(n, i)),
+				s[n][i] = gradient_of(c, *behind_row<HEAD>(dout, lane_column(n, i)),
 					p + lane_row(i / 2), s[n][i], dweight[n][i]);
 		accumulate<HEAD, STEP>(s, q, sum);
 	}

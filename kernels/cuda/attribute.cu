@@ -135,8 +135,8 @@ int cuda_csr_difference(struct device *dev, const struct csr *a, const struct cs
 	const unsigned n = (unsigned)a->n_rows;
 
 	if (n == 0) {
-		TRY(cuda_check(
-			cudaMemsetAsync(out->indptr, 0, sizeof *out->indptr, cuda_stream(dev)),
+		TRY(cuda_check(cudaMemsetAsync(out->indptr, 0, sizeof *out->indptr,
+				       cuda_stream(dev)),
 			"op csr_difference", "cudaMemsetAsync", err));
 		return cuda_launched(dev, "op csr_difference", err);
 	}

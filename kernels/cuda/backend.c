@@ -59,7 +59,8 @@ static int no_device(int ordinal, cudaError_t status, struct err *err)
 			"device \"cuda:%d\": expected a driver for CUDA %d or newer, found one for "
 			"%d.%d",
 			ordinal, runtime / 1000, driver / 1000, driver % 1000 / 10);
-	return err_set(err, ERR_DEVICE, "device \"cuda:%d\": no CUDA device was found (%s)", ordinal,
+	return err_set(err, ERR_DEVICE, "device \"cuda:%d\": no CUDA device was found (%s)",
+		ordinal,
 		status != cudaSuccess ? cudaGetErrorString(status) : "the driver lists none");
 }
 
@@ -112,8 +113,8 @@ static int open_state(struct device *dev, bool checked, struct err *err)
 	TRY(cuda_check(cudaMallocHost(&state->staging, 2 * (size_t)CUDA_STAGING), "device",
 		"cudaMallocHost of the staging buffer", err));
 	for (int half = 0; half < 2; half++)
-		TRY(cuda_check(
-			cudaEventCreateWithFlags(&state->staged[half], cudaEventDisableTiming),
+		TRY(cuda_check(cudaEventCreateWithFlags(&state->staged[half],
+				       cudaEventDisableTiming),
 			"device", "cudaEventCreate", err));
 	TRY(cuda_copies_open(dev, err));
 	return gemm_open(&state->gemm, dev, err);
@@ -176,8 +177,8 @@ static int reserve_block(struct cuda_state *state, struct err *err)
 	state->block_capacity = 2 * state->block_capacity + 64;
 	grown = realloc(state->blocks, state->block_capacity * sizeof *grown);
 	if (!grown)
-		return err_nomem(
-			err, "the list of device memory", state->block_capacity * sizeof *grown);
+		return err_nomem(err, "the list of device memory",
+			state->block_capacity * sizeof *grown);
 	state->blocks = grown;
 	return 0;
 }
@@ -238,8 +239,8 @@ int cuda_scratch(struct device *dev, size_t bytes, void **out, struct err *err)
 				"scratch memory of %zu bytes asked for while recording, %zu are "
 				"there",
 				bytes, state->scratch_bytes);
-		TRY(cuda_check(
-			cudaStreamSynchronize(state->stream), "scratch memory", "wait", err));
+		TRY(cuda_check(cudaStreamSynchronize(state->stream), "scratch memory", "wait",
+			err));
 		cudaFree(state->scratch);
 		device_account(dev, 0, state->scratch_bytes);
 		state->scratch = NULL;
@@ -321,7 +322,8 @@ fail:
 	return err->code;
 }
 
-static int send_piece(struct device *dev, const struct device_part *parts, size_t n, struct err *err)
+static int send_piece(struct device *dev, const struct device_part *parts, size_t n,
+	struct err *err)
 {
 	struct cuda_state *state = cuda_state_of(dev);
 
@@ -345,16 +347,16 @@ static int download(struct device *dev, void *to, const void *from, size_t bytes
 	TRY(cuda_check(cudaMemcpyAsync(to, from, bytes, cuda_kind(dev, cudaMemcpyDeviceToHost),
 			       state->stream),
 		"download", "cudaMemcpyAsync", err));
-	return cuda_check(
-		cudaStreamSynchronize(state->stream), "download", "an op before it failed", err);
+	return cuda_check(cudaStreamSynchronize(state->stream), "download",
+		"an op before it failed", err);
 fail:
 	return err->code;
 }
 
 static int wait_for_all(struct device *dev, struct err *err)
 {
-	return cuda_check(
-		cudaStreamSynchronize(cuda_stream(dev)), "wait", "an op before it failed", err);
+	return cuda_check(cudaStreamSynchronize(cuda_stream(dev)), "wait", "an op before it failed",
+		err);
 }
 
 static void make_synchronous(struct device *dev)
@@ -390,8 +392,8 @@ static int record_end(struct device *dev, struct recording **out, struct err *er
 		goto fail;
 	}
 	TRY(cuda_check(status, "record", "cudaStreamEndCapture", err));
-	TRY(cuda_check(
-		cudaGraphInstantiate(&r->graph, graph, 0), "record", "cudaGraphInstantiate", err));
+	TRY(cuda_check(cudaGraphInstantiate(&r->graph, graph, 0), "record", "cudaGraphInstantiate",
+		err));
 	cudaGraphDestroy(graph);
 	r->scratch = state->scratch;
 	*out = r;
@@ -408,8 +410,8 @@ static int replay(struct device *dev, struct recording *r, struct err *err)
 	const struct cuda_state *state = cuda_state_of(dev);
 
 	if (r->scratch != state->scratch)
-		return err_set(
-			err, ERR_INTERNAL, "replay: scratch memory moved since the recording");
+		return err_set(err, ERR_INTERNAL,
+			"replay: scratch memory moved since the recording");
 	TRY(cuda_check(cudaGraphLaunch(r->graph, state->stream), "replay", "cudaGraphLaunch", err));
 	return cuda_launched(dev, "replay", err);
 fail:

@@ -73,8 +73,8 @@ static __device__ float encoder_input(enum sae_input input, const float *row, fl
 	return s;
 }
 
-static __device__ __forceinline__ float feature_of(
-	const struct clamp_call *c, size_t slot, float dot)
+static __device__ __forceinline__ float feature_of(const struct clamp_call *c, size_t slot,
+	float dot)
 {
 	const float pre = dot + c->b_enc[slot];
 

@@ -45,8 +45,8 @@ int cuda_copies_open(struct device *dev, struct err *err)
 	TRY(cuda_check(cudaEventCreateWithFlags(&c->asked, cudaEventDisableTiming), "device",
 		"cudaEventCreate", err));
 	for (int i = 0; i < BUFFERS; i++)
-		TRY(cuda_check(
-			cudaEventCreateWithFlags(&c->buffers[i].arrived, cudaEventDisableTiming),
+		TRY(cuda_check(cudaEventCreateWithFlags(&c->buffers[i].arrived,
+				       cudaEventDisableTiming),
 			"device", "cudaEventCreate", err));
 	return 0;
 fail:
@@ -107,8 +107,8 @@ static int grow(struct buffer *b, size_t bytes, struct err *err)
 		cudaFreeHost(b->copy.host);
 	b->copy.host = NULL;
 	b->capacity = 0;
-	TRY(cuda_check(
-		cudaMallocHost(&b->copy.host, bytes), "copy to the host", "cudaMallocHost", err));
+	TRY(cuda_check(cudaMallocHost(&b->copy.host, bytes), "copy to the host", "cudaMallocHost",
+		err));
 	b->capacity = bytes;
 	return 0;
 fail:
@@ -132,9 +132,8 @@ int cuda_copy_begin(struct device *dev, const void *from, size_t bytes, struct d
 		"cudaEventRecord", err));
 	TRY(cuda_check(cudaStreamWaitEvent(c->stream, c->asked, 0), "copy to the host",
 		"cudaStreamWaitEvent", err));
-	TRY(cuda_check(
-		cudaMemcpyAsync(b->copy.host, from, bytes, cuda_kind(dev, cudaMemcpyDeviceToHost),
-			c->stream),
+	TRY(cuda_check(cudaMemcpyAsync(b->copy.host, from, bytes,
+			       cuda_kind(dev, cudaMemcpyDeviceToHost), c->stream),
 		"copy to the host", "cudaMemcpyAsync", err));
 	TRY(cuda_check(cudaEventRecord(b->arrived, c->stream), "copy to the host",
 		"cudaEventRecord", err));
@@ -162,7 +161,8 @@ int cuda_copy_wait(struct device_copy *copy, struct err *err)
 	const struct buffer *b = (const struct buffer *)copy;
 
 	/* A thread that has chosen no device would begin a context on the first one. */
-	TRY(cuda_check(cudaSetDevice(copy->dev->ordinal), "copy to the host", "cudaSetDevice", err));
+	TRY(cuda_check(cudaSetDevice(copy->dev->ordinal), "copy to the host", "cudaSetDevice",
+		err));
 	return cuda_check(cudaEventSynchronize(b->arrived), "copy to the host",
 		"an op before it failed", err);
 fail:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * cublaslt.c - finds cuBLASLt. Contract: cublaslt.h. Tests: tests/emu/test_cublaslt.c. Where kernels
- * run on the CPU, tests/emu/cublaslt.cc is both this file and the library.
+ * cublaslt.c - finds cuBLASLt. Contract: cublaslt.h. Tests: tests/emu/test_cublaslt.c. Where
+ * kernels run on the CPU, tests/emu/cublaslt.cc is both this file and the library.
  */
 #include "kernels/cuda/cublaslt.h"
 
@@ -25,7 +25,8 @@ int cublaslt_open(struct cublaslt *out, int ordinal, struct err *err)
 
 	if (!library)
 		return err_set(err, ERR_DEVICE,
-			"device \"cuda:%d\": " CUBLASLT_LIBRARY " was not found (%s); it comes with the CUDA "
+			"device \"cuda:%d\": " CUBLASLT_LIBRARY
+			" was not found (%s); it comes with the CUDA "
 			"toolkit, or with Python's nvidia-cublas package: add its folder to "
 			"LD_LIBRARY_PATH",
 			ordinal, dlerror());

@@ -3,9 +3,10 @@
  * cuda.h - the CUDA backend's own declarations, for its C and CUDA sources.
  *
  * Activations are float32. One stream carries all ops in order, so buffers may be reused without
- * waiting; another takes values that are to be written to the host (copies.c). A device is "fast" or "exact": fast devices ("cuda:0") round the inputs of
- * products with bfloat16 and float16 weights to the weight's type and accumulate in float32 on
- * tensor cores; exact ones ("cuda:0:f32") multiply in float32. Everything else is the same.
+ * waiting; another takes values that are to be written to the host (copies.c). A device is "fast"
+ * or "exact": fast devices ("cuda:0") round the inputs of products with bfloat16 and float16
+ * weights to the weight's type and accumulate in float32 on tensor cores; exact ones ("cuda:0:f32")
+ * multiply in float32. Everything else is the same.
  */
 #ifndef SAENGINE_CUDA_H
 #define SAENGINE_CUDA_H
@@ -89,8 +90,8 @@ static inline bool cuda_exact(const struct device *dev)
 	return cuda_state_of(dev)->exact;
 }
 
-/* The kind of a copy whose device side is memory of device_alloc: where that is the host's, no kind but
- * the one that follows from the addresses is defined. */
+/* The kind of a copy whose device side is memory of device_alloc: where that is the host's, no kind
+ * but the one that follows from the addresses is defined. */
 static inline enum cudaMemcpyKind cuda_kind(const struct device *dev, enum cudaMemcpyKind kind)
 {
 	return cuda_state_of(dev)->host_reads ? cudaMemcpyDefault : kind;
@@ -105,7 +106,8 @@ int cuda_scratch(struct device *dev, size_t bytes, void **out, struct err *err);
  * reported again by the next op's cuda_launched. */
 int cuda_check(cudaError_t status, const char *op, const char *call, struct err *err);
 
-/* device_upload: leaves when the last bytes are in pinned memory, which waits for earlier uploads. */
+/* device_upload: leaves when the last bytes are in pinned memory, which waits for earlier uploads.
+ */
 int cuda_upload(struct device *dev, void *to, const void *from, size_t bytes, struct err *err);
 
 /* Ends every op: reports a launch that was refused and, on synchronous devices, waits. */
@@ -126,8 +128,8 @@ void cuda_copies_drain(struct device *dev);
 extern const struct team_backend cuda_team_backend; /* nccl.c */
 #endif
 
-/* The tables. The checked ones are the same ops on devices that wait after each, in small blocks, on
- * memory that the host reads and writes too: tests only. */
+/* The tables. The checked ones are the same ops on devices that wait after each, in small blocks,
+ * on memory that the host reads and writes too: tests only. */
 extern const struct backend cuda_fast_backend, cuda_exact_backend;
 extern const struct backend cuda_fast_checked_backend, cuda_exact_checked_backend;
 

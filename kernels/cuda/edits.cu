@@ -24,8 +24,8 @@ static __global__ void ablate_kernel(const float *u, float *x, size_t d)
 		row[j] -= along * u[j];
 }
 
-extern "C" int cuda_ablate_direction(
-	struct device *dev, struct tensor u, struct tensor x, struct err *err)
+extern "C" int cuda_ablate_direction(struct device *dev, struct tensor u, struct tensor x,
+	struct err *err)
 {
 	if (tensor_count(x) == 0)
 		return 0;
@@ -42,8 +42,8 @@ static __global__ void add_vector_kernel(float a, const float *v, float *x, size
 		row[j] += a * v[j];
 }
 
-extern "C" int cuda_add_vector(
-	struct device *dev, double a, struct tensor v, struct tensor x, struct err *err)
+extern "C" int cuda_add_vector(struct device *dev, double a, struct tensor v, struct tensor x,
+	struct err *err)
 {
 	if (tensor_count(x) == 0)
 		return 0;
@@ -60,8 +60,8 @@ static __global__ void mix_kernel(float a, const float *target, float *x, size_t
 		x[i] = (1 - a) * x[i] + a * target[i];
 }
 
-extern "C" int cuda_mix(
-	struct device *dev, double a, struct tensor target, struct tensor x, struct err *err)
+extern "C" int cuda_mix(struct device *dev, double a, struct tensor target, struct tensor x,
+	struct err *err)
 {
 	const size_t n = tensor_count(x);
 

@@ -10,8 +10,8 @@
 #include "kernels/cuda/gpu.cuh"
 
 template <class T>
-static __global__ void embed_kernel(
-	const T *E, const int32_t *token, float scale, float *x, size_t d)
+static __global__ void embed_kernel(const T *E, const int32_t *token, float scale, float *x,
+	size_t d)
 {
 	const T *e = E + (size_t)token[blockIdx.x] * d;
 	float *row = x + (size_t)blockIdx.x * d;

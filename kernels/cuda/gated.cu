@@ -24,8 +24,8 @@ static __device__ __forceinline__ float sigmoid_of(bool gelu, float z, float *sl
 	return 1 / (1 + expf(-t));
 }
 
-static __global__ void gated_kernel(
-	bool gelu, const float *gate, const float *up, float *out, size_t n)
+static __global__ void gated_kernel(bool gelu, const float *gate, const float *up, float *out,
+	size_t n)
 {
 	const size_t step = (size_t)gridDim.x * blockDim.x;
 

@@ -69,8 +69,8 @@ struct gemm {
 
 /* ---- opening --------------------------------------------------------------------------- */
 
-static int failed(
-	const struct cublaslt *lt, cublasStatus_t status, const char *what, struct err *err)
+static int failed(const struct cublaslt *lt, cublasStatus_t status, const char *what,
+	struct err *err)
 {
 	return err_set(err, ERR_DEVICE, "%s: %s (%s)", what, lt->GetStatusString(status),
 		lt->GetStatusName(status));
@@ -219,8 +219,8 @@ static cudaDataType_t library_type(enum dtype type)
 			status = (call); \
 	} while (0)
 
-static cublasStatus_t describe(
-	const struct cublaslt *lt, const struct product *p, bool with_bias, struct descriptors *d)
+static cublasStatus_t describe(const struct cublaslt *lt, const struct product *p, bool with_bias,
+	struct descriptors *d)
 {
 	const cudaDataType_t type = library_type(p->type);
 	const cublasOperation_t transpose = p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -229,13 +229,13 @@ static cublasStatus_t describe(
 	cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
 
 	STEP(lt->MatmulDescCreate(&d->product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
-	STEP(lt->MatmulDescSetAttribute(
-		d->product, CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof transpose));
-	STEP(lt->MatmulDescSetAttribute(
-		d->product, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
+	STEP(lt->MatmulDescSetAttribute(d->product, CUBLASLT_MATMUL_DESC_TRANSA, &transpose,
+		sizeof transpose));
+	STEP(lt->MatmulDescSetAttribute(d->product, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
+		sizeof epilogue));
 	if (with_bias)
-		STEP(lt->MatmulDescSetAttribute(
-			d->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias));
+		STEP(lt->MatmulDescSetAttribute(d->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+			&p->bias, sizeof p->bias));
 	STEP(lt->MatrixLayoutCreate(&d->first, type, p->transpose_b ? p->k : p->n,
 		p->transpose_b ? p->n : p->k, (int64_t)p->ldb));
 	STEP(lt->MatrixLayoutCreate(&d->second, type, p->k, p->m, (int64_t)p->lda));
@@ -253,8 +253,8 @@ static cublasStatus_t propose(struct gemm *gemm, const struct choice_key *key,
 	cublasStatus_t status = lt->MatmulPreferenceCreate(&d->preference);
 
 #define PREFER(attribute, value) \
-	STEP(lt->MatmulPreferenceSetAttribute( \
-		d->preference, CUBLASLT_MATMUL_PREF_##attribute, &(value), sizeof(value)))
+	STEP(lt->MatmulPreferenceSetAttribute(d->preference, CUBLASLT_MATMUL_PREF_##attribute, \
+		&(value), sizeof(value)))
 	PREFER(MAX_WORKSPACE_BYTES, workspace);
 	PREFER(REDUCTION_SCHEME_MASK, schemes);
 	PREFER(MIN_ALIGNMENT_A_BYTES, key->align_b);

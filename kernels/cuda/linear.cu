@@ -96,9 +96,9 @@ static enum conversion backward_conversion(const struct device *dev, enum dtype 
 	return type == DTYPE_F16 ? WIDEN_W : forward_conversion(dev, type);
 }
 
-/* Rows of `row_bytes` that are converted at a time, of n: as many as fit the device's blocks, in whole
- * sixteens where there are any: columns of float32 that belong to them are aligned then, and so is
- * their bias. */
+/* Rows of `row_bytes` that are converted at a time, of n: as many as fit the device's blocks, in
+ * whole sixteens where there are any: columns of float32 that belong to them are aligned then, and
+ * so is their bias. */
 static size_t rows_per_block(const struct device *dev, size_t n, size_t row_bytes)
 {
 	const size_t fit = cuda_state_of(dev)->block_bytes / row_bytes;

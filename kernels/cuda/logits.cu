@@ -114,8 +114,8 @@ static __device__ float log_sum_exp(const float *row, size_t n, float *partial)
 	return top + logf(block_sum(sum, partial));
 }
 
-static __global__ void logprob_kernel(
-	const float *logits, const int32_t *token, float *out, size_t n)
+static __global__ void logprob_kernel(const float *logits, const int32_t *token, float *out,
+	size_t n)
 {
 	__shared__ float partial[WARP];
 	const float *row = logits + (size_t)blockIdx.x * n;
@@ -152,8 +152,8 @@ static __global__ void kl_kernel(const float *p, const float *q, float *out, siz
 		out[blockIdx.x] = sum;
 }
 
-extern "C" int cuda_kl(
-	struct device *dev, struct tensor p, struct tensor q, struct tensor out, struct err *err)
+extern "C" int cuda_kl(struct device *dev, struct tensor p, struct tensor q, struct tensor out,
+	struct err *err)
 {
 	if (p.rows == 0)
 		return 0;

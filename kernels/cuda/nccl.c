@@ -41,8 +41,8 @@ struct cuda_team {
 	double deadline;        /* of what is waited for; 0 = none */
 };
 
-static int nccl_fails(
-	const struct cuda_team *team, ncclResult_t status, const char *call, struct err *err)
+static int nccl_fails(const struct cuda_team *team, ncclResult_t status, const char *call,
+	struct err *err)
 {
 	const char *last = ncclGetLastError(team ? team->comm : NULL);
 
@@ -101,8 +101,8 @@ static int wait_for(struct device *dev, cudaEvent_t event, struct err *err)
 
 		cudaGetLastError(); /* "not ready" is none that the next op should report */
 		if (asked != ncclSuccess || (result != ncclSuccess && result != ncclInProgress))
-			return nccl_fails(
-				team, asked != ncclSuccess ? asked : result, "ncclBroadcast", err);
+			return nccl_fails(team, asked != ncclSuccess ? asked : result,
+				"ncclBroadcast", err);
 		if (pause_and_check(dev, &pause, err))
 			return err->code;
 	}
@@ -145,8 +145,8 @@ static void abort_team(struct device *dev)
 	free_team(state);
 }
 
-static int send_pieces(
-	struct device *dev, char *to, const char *from, size_t bytes, struct err *err)
+static int send_pieces(struct device *dev, char *to, const char *from, size_t bytes,
+	struct err *err)
 {
 	struct cuda_team *team = cuda_state_of(dev)->team;
 
@@ -180,13 +180,13 @@ static int upload(struct device *dev, void *to, const void *from, size_t bytes, 
 static bool card(const struct device *dev, char out[DEVICE_CARD])
 {
 	struct cudaDeviceProp properties;
-	const cudaError_t status = cudaGetDeviceProperties(
-		&properties, cuda_state_of(dev)->ordinal);
+	const cudaError_t status = cudaGetDeviceProperties(&properties,
+		cuda_state_of(dev)->ordinal);
 	int n;
 
 	if (status != cudaSuccess) {
-		snprintf(
-			out, DEVICE_CARD, "its GPU cannot be told: %s", cudaGetErrorString(status));
+		snprintf(out, DEVICE_CARD, "its GPU cannot be told: %s",
+			cudaGetErrorString(status));
 		return false;
 	}
 	n = snprintf(out, DEVICE_CARD, "GPU-");
@@ -238,8 +238,8 @@ static int connect_all(struct device *dev, const char *text, void *memory, struc
 	config.blocking = 0;
 	team->deadline = clock_seconds() + JOIN_SECONDS;
 	TRY(settle(dev,
-		ncclCommInitRankConfig(
-			&team->comm, (int)dev->team.world, id, (int)dev->team.rank, &config),
+		ncclCommInitRankConfig(&team->comm, (int)dev->team.world, id, (int)dev->team.rank,
+			&config),
 		"ncclCommInitRankConfig", err));
 	TRY(send_pieces(dev, memory, word, sizeof word, err));
 	TRY(device_download(dev, found, memory, sizeof found, err));

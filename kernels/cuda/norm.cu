@@ -13,8 +13,8 @@
 
 enum { MOST_THREADS = 512 };
 
-static __global__ void rmsnorm_kernel(
-	float eps, float one, const float *x, const float *w, float *y, float *rstd, size_t d)
+static __global__ void rmsnorm_kernel(float eps, float one, const float *x, const float *w,
+	float *y, float *rstd, size_t d)
 {
 	__shared__ float partial[WARP];
 	const float *from = x + (size_t)blockIdx.x * d;

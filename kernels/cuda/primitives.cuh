@@ -20,8 +20,8 @@
 #else
 
 /* C += A B in float32. All lanes of the warp. */
-static __device__ __forceinline__ void mma_bf16(
-	float c[4], const uint32_t a[4], const uint32_t b[2])
+static __device__ __forceinline__ void mma_bf16(float c[4], const uint32_t a[4],
+	const uint32_t b[2])
 {
 	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
 		     "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"

@@ -29,8 +29,8 @@ static __global__ void axpy_kernel(float a, const float *x, float *y, size_t n)
 		y[i] += a * x[i];
 }
 
-extern "C" int cuda_axpy(
-	struct device *dev, double a, struct tensor x, struct tensor y, struct err *err)
+extern "C" int cuda_axpy(struct device *dev, double a, struct tensor x, struct tensor y,
+	struct err *err)
 {
 	const size_t n = tensor_count(x);
 
@@ -67,8 +67,8 @@ extern "C" int cuda_scale(struct device *dev, double a, struct tensor x, struct 
 }
 
 /* One block a row: out[to(row)] = in[from(row)]. An absent index means the row itself. */
-static __global__ void move_rows_kernel(
-	const float *in, const int32_t *from, const int32_t *to, float *out, size_t cols)
+static __global__ void move_rows_kernel(const float *in, const int32_t *from, const int32_t *to,
+	float *out, size_t cols)
 {
 	const size_t row = blockIdx.x;
 	const float *source = in + (from ? (size_t)from[row] : row) * cols;
@@ -98,8 +98,8 @@ extern "C" int cuda_scatter_rows(struct device *dev, struct tensor in, const int
 	return cuda_launched(dev, "op scatter_rows", err);
 }
 
-static __global__ void advance_kernel(
-	size_t n, const int32_t *next, int32_t *token, int32_t *pos, int32_t *cache_row)
+static __global__ void advance_kernel(size_t n, const int32_t *next, int32_t *token, int32_t *pos,
+	int32_t *cache_row)
 {
 	const size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
 
@@ -121,8 +121,8 @@ extern "C" int cuda_advance(struct device *dev, size_t n, const int32_t *next, i
 
 /* *first_bad begins as -1, the largest unsigned number, and only sinks: a minimum of integers is
  * the same in any order. One atomic per thread that met a bad element, none in a finite tensor. */
-static __global__ void find_nonfinite_kernel(
-	const float *x, size_t n, size_t cols, unsigned *first_bad)
+static __global__ void find_nonfinite_kernel(const float *x, size_t n, size_t cols,
+	unsigned *first_bad)
 {
 	const size_t step = (size_t)gridDim.x * blockDim.x;
 
@@ -134,8 +134,8 @@ static __global__ void find_nonfinite_kernel(
 	}
 }
 
-extern "C" int cuda_find_nonfinite(
-	struct device *dev, struct tensor x, int32_t *first_bad, struct err *err)
+extern "C" int cuda_find_nonfinite(struct device *dev, struct tensor x, int32_t *first_bad,
+	struct err *err)
 {
 	const size_t n = tensor_count(x);
 

@@ -107,8 +107,8 @@ static __global__ void __launch_bounds__(BLOCK) entries_kernel(const float *prod
 			if (place >= capacity)
 				continue;
 			indices[place] = (int32_t)feature;
-			values[place] = gate(
-				gates, feature, products[row * n_feature + feature], factor);
+			values[place] = gate(gates, feature, products[row * n_feature + feature],
+				factor);
 		}
 		start += (size_t)total;
 	}
@@ -135,8 +135,8 @@ static size_t larger(size_t a, size_t b)
 }
 
 /* Rows of `row_bytes` of scratch at a time. */
-static struct encoding encoding_of(
-	const struct device *dev, const struct sae_weights *sae, size_t n_rows, size_t row_bytes)
+static struct encoding encoding_of(const struct device *dev, const struct sae_weights *sae,
+	size_t n_rows, size_t row_bytes)
 {
 	const size_t most = larger(cuda_state_of(dev)->block_bytes / larger(row_bytes, 1), 1);
 	const size_t d = sae->W_enc_t.cols;
@@ -339,8 +339,8 @@ int cuda_sae_decode(struct device *dev, const struct sae_weights *sae, struct te
 	const struct csr *f, struct tensor x_hat, struct err *err)
 {
 	const size_t d = x_hat.cols;
-	const int width = min(
-		pack_width(sae->W_dec, d), min(pack_width(sae->b_dec, d), pack_width(x_hat, d)));
+	const int width = min(pack_width(sae->W_dec, d),
+		min(pack_width(sae->b_dec, d), pack_width(x_hat, d)));
 	struct row_input *input = NULL;
 	void *scratch;
 
@@ -394,8 +394,8 @@ static __global__ void __launch_bounds__(BLOCK)
 		out[row] = norm_w > 0 && norm_v > 0 ? along / norm_w / norm_v : 0;
 }
 
-int cuda_row_cosine(
-	struct device *dev, struct tensor W, struct tensor v, struct tensor out, struct err *err)
+int cuda_row_cosine(struct device *dev, struct tensor W, struct tensor v, struct tensor out,
+	struct err *err)
 {
 	const int width = min(pack_width(W, W.cols), pack_width(v, W.cols));
 

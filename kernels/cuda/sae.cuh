@@ -27,12 +27,12 @@ struct row_input {
 };
 
 /* The row_input of every row of x. */
-void sae_rows_input(
-	const struct device *dev, enum sae_input kind, struct tensor x, struct row_input *to);
+void sae_rows_input(const struct device *dev, enum sae_input kind, struct tensor x,
+	struct row_input *to);
 
 /* to [x.rows, x.cols] = x - mean. */
-void sae_center(
-	const struct device *dev, struct tensor x, const struct row_input *input, float *to);
+void sae_center(const struct device *dev, struct tensor x, const struct row_input *input,
+	float *to);
 
 /* ---- the gate -------------------------------------------------------------------------- */
 
@@ -57,8 +57,8 @@ static __device__ __forceinline__ float row_factor(struct gates gates, size_t ro
 
 /* f_i, before any top_k, of a product and its row's factor; 0 where the feature is not active. The
  * multiply-add is spelt out: whoever asks again must get the same bits. */
-static __device__ __forceinline__ float gate(
-	struct gates gates, size_t i, float product, float factor)
+static __device__ __forceinline__ float gate(struct gates gates, size_t i, float product,
+	float factor)
 {
 	const float pre = fmaf(product, factor, gates.b_enc[i]);
 

@@ -12,8 +12,8 @@
 enum { BLOCK = 256 };
 
 /* One row's, which all threads of the block take part in. partial: as for block_sum. */
-static __device__ __forceinline__ struct row_input row_input_of(
-	enum sae_input kind, const float *x, size_t d, float *partial)
+static __device__ __forceinline__ struct row_input row_input_of(enum sae_input kind, const float *x,
+	size_t d, float *partial)
 {
 	float sum = 0, mean = 0, sd;
 
@@ -47,8 +47,8 @@ static __global__ void __launch_bounds__(BLOCK)
 		to[blockIdx.x] = in;
 }
 
-void sae_rows_input(
-	const struct device *dev, enum sae_input kind, struct tensor x, struct row_input *to)
+void sae_rows_input(const struct device *dev, enum sae_input kind, struct tensor x,
+	struct row_input *to)
 {
 	GPU_LAUNCH(input_kernel, (unsigned)x.rows, BLOCK, 0, cuda_stream(dev), kind, floats(x),
 		x.cols, to);
@@ -73,8 +73,8 @@ int cuda_sae_scale(struct device *dev, enum sae_input kind, struct tensor x, str
 	return cuda_launched(dev, "op sae_scale", err);
 }
 
-static __global__ void __launch_bounds__(BLOCK) center_kernel(
-	const float *x, size_t count, size_t d, const struct row_input *input, float *to)
+static __global__ void __launch_bounds__(BLOCK) center_kernel(const float *x, size_t count,
+	size_t d, const struct row_input *input, float *to)
 {
 	const size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x;
 

@@ -36,8 +36,8 @@ struct stream {
 };
 
 /* Starts the copies of stage number `step`: STREAM_FEATURES rows of W, then `rows` rows of x. */
-static __device__ __forceinline__ void load_stage(
-	struct stream s, struct bf16 *stage, int rows, size_t step)
+static __device__ __forceinline__ void load_stage(struct stream s, struct bf16 *stage, int rows,
+	size_t step)
 {
 	const size_t first = (size_t)blockIdx.x * STREAM_FEATURES;
 
@@ -94,8 +94,8 @@ static __device__ __forceinline__ void finish_tile(struct stream s, struct gates
 
 /* TILES: of 8 rows of x, an even number. */
 template <int TILES>
-static __global__ void __launch_bounds__(BLOCK) stream_kernel(
-	struct stream s, struct gates gates, float *products, uint16_t *marks, size_t n_words)
+static __global__ void __launch_bounds__(BLOCK) stream_kernel(struct stream s, struct gates gates,
+	float *products, uint16_t *marks, size_t n_words)
 {
 	GPU_DYNAMIC_SHARED(struct bf16, shared);
 	constexpr int ROWS = TILES * 8, STAGE = (STREAM_FEATURES + ROWS) * LD;

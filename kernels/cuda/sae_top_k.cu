@@ -62,8 +62,8 @@ static __device__ __forceinline__ void drop_marks(struct group g, size_t word, b
 
 /* The bin of the k-th largest among those counted; *above: how many lie in higher bins. The result
  * passes through `found`, two ints of shared memory. */
-static __device__ __forceinline__ int find_bin(
-	const int *count, int k, int *partial, int *found, int *above)
+static __device__ __forceinline__ int find_bin(const int *count, int k, int *partial, int *found,
+	int *above)
 {
 	/* Thread t has the t-th bins from above. */
 	const int top = BINS - 1 - (int)threadIdx.x * BINS_PER_THREAD;
@@ -99,8 +99,8 @@ static __device__ __forceinline__ void drop_last_equal(struct group g, uint32_t 
 	}
 }
 
-static __device__ __forceinline__ void cut_group(
-	struct group g, int k, int *count, int *partial, int *found)
+static __device__ __forceinline__ void cut_group(struct group g, int k, int *count, int *partial,
+	int *found)
 {
 	const size_t first_word = g.first / 32 + threadIdx.x / WARP;
 	uint32_t cut = 0; /* bits of the k-th largest, as far as they are known */
@@ -158,8 +158,8 @@ static __global__ void __launch_bounds__(BLOCK)
 	struct group g = {gates, row_factor(gates, row), products + row * n_feature,
 		marks + row * n_words, 0, 0};
 
-	/* The next group may begin in the same word: the barrier behind the clearing of its histogram
-	 * lies between. */
+	/* The next group may begin in the same word: the barrier behind the clearing of its
+	 * histogram lies between. */
 	for (g.first = 0; g.first < n_feature; g.first = g.end) {
 		g.end = g.first + group_width < n_feature ? g.first + group_width : n_feature;
 		cut_group(g, top_k, count, partial, found);

@@ -66,9 +66,8 @@ static double score(const struct query *x, size_t p)
 	return capped(x->a, x->a->scale * s);
 }
 
-int ref_attention(struct device *dev, const struct attention *a, struct tensor q,
-	struct rows rows, const struct keys *keys, struct tensor out, struct tensor lse,
-	struct err *err)
+int ref_attention(struct device *dev, const struct attention *a, struct tensor q, struct rows rows,
+	const struct keys *keys, struct tensor out, struct tensor lse, struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t row = 0; row < q.rows; row++) {
@@ -85,7 +84,7 @@ int ref_attention(struct device *dev, const struct attention *a, struct tensor q
 
 				for (size_t p = x.first; p <= x.pos; p++)
 					o += exp(score(&x, p) - max) / sum *
-						read_key(&x, true, p, j);
+					     read_key(&x, true, p, j);
 				set(out, row, head * a->head_dim + j, o);
 			}
 			if (lse.data)
@@ -112,15 +111,17 @@ int ref_attention_backward(struct device *dev, const struct attention *a, struct
 			for (size_t j = 0; j < d; j++)
 				D += get(out, row, head * d + j) * get(dout, row, head * d + j);
 			for (size_t p = x.first; p <= x.pos; p++) {
-				const double s = score(&x, p), weight = exp(s - get(lse, row, head));
-				const double slope =
-					a->softcap != 0 ? 1 - s * s / (a->softcap * a->softcap) : 1;
+				const double s = score(&x, p),
+					     weight = exp(s - get(lse, row, head));
+				const double slope = a->softcap != 0
+							     ? 1 - s * s / (a->softcap * a->softcap)
+							     : 1;
 				double dweight = 0, ds;
 				size_t own;
 
 				for (size_t j = 0; j < d; j++)
 					dweight += get(dout, row, head * d + j) *
-						read_key(&x, true, p, j);
+						   read_key(&x, true, p, j);
 				ds = weight * (dweight - D) * slope * a->scale;
 				for (size_t j = 0; j < d; j++)
 					set(dq, row, head * d + j,

@@ -38,8 +38,8 @@ int ref_csr_difference(struct device *dev, const struct csr *a, const struct csr
 	return 0;
 }
 
-int ref_csr_attribute(struct device *dev, struct tensor W_dec, struct tensor g,
-	struct tensor scale, struct csr *f, struct err *err)
+int ref_csr_attribute(struct device *dev, struct tensor W_dec, struct tensor g, struct tensor scale,
+	struct csr *f, struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t row = 0; row < g.rows; row++) {

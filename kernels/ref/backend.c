@@ -6,8 +6,7 @@
 
 #define REF_ENTRY(op) .op = ref_##op,
 
-const struct backend backend_ref_f32 = {
-	.name = "ref:float32",
+const struct backend backend_ref_f32 = {.name = "ref:float32",
 	.activation = DTYPE_F32,
 	.is_host = true,
 	.alloc = host_alloc,
@@ -16,8 +15,7 @@ const struct backend backend_ref_f32 = {
 	.download = host_copy,
 	OP_NAMES(REF_ENTRY)};
 
-const struct backend backend_ref_f64 = {
-	.name = "ref:float64",
+const struct backend backend_ref_f64 = {.name = "ref:float64",
 	.activation = DTYPE_F64,
 	.is_host = true,
 	.alloc = host_alloc,

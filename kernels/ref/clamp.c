@@ -14,7 +14,8 @@ static void clamp_row(const struct sae_weights *few, const struct clamp_lists *l
 {
 	for (int32_t e = lists->start[list]; e < lists->start[list + 1]; e++) {
 		const size_t i = (size_t)lists->slot[e];
-		const double delta = (double)lists->scale[e] * f[i] + (double)lists->offset[e] - f[i];
+		const double delta = (double)lists->scale[e] * f[i] + (double)lists->offset[e] -
+				     f[i];
 
 		for (size_t j = 0; j < x.cols; j++)
 			set(x, row, j, get(x, row, j) + s * delta * get(few->W_dec, i, j));

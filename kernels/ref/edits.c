@@ -17,8 +17,7 @@ int ref_ablate_direction(struct device *dev, struct tensor u, struct tensor x, s
 	return 0;
 }
 
-int ref_add_vector(struct device *dev, double a, struct tensor v, struct tensor x,
-	struct err *err)
+int ref_add_vector(struct device *dev, double a, struct tensor v, struct tensor x, struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < x.rows; i++)

@@ -29,8 +29,8 @@ static double act_derivative(enum activation activation, double z)
 	return (1 + t) / 2 + z / 2 * (1 - t * t) * sqrt(2 / M_PI) * (1 + 3 * 0.044715 * z * z);
 }
 
-int ref_gated(struct device *dev, enum activation activation, struct tensor gate,
-	struct tensor up, struct tensor out, struct err *err)
+int ref_gated(struct device *dev, enum activation activation, struct tensor gate, struct tensor up,
+	struct tensor out, struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < out.rows; i++)

@@ -53,8 +53,7 @@ int ref_token_logprob(struct device *dev, struct tensor logits, const int32_t *t
 	return 0;
 }
 
-int ref_kl(struct device *dev, struct tensor p, struct tensor q, struct tensor out,
-	struct err *err)
+int ref_kl(struct device *dev, struct tensor p, struct tensor q, struct tensor out, struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < p.rows; i++) {
@@ -71,8 +70,8 @@ int ref_kl(struct device *dev, struct tensor p, struct tensor q, struct tensor o
 	return 0;
 }
 
-int ref_selected_logits(struct device *dev, struct tensor y, struct tensor E,
-	const int32_t *token, double softcap, struct tensor out, struct err *err)
+int ref_selected_logits(struct device *dev, struct tensor y, struct tensor E, const int32_t *token,
+	double softcap, struct tensor out, struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < out.rows; i++) {
@@ -98,7 +97,7 @@ int ref_selected_logits_backward(struct device *dev, struct tensor dout, struct 
 				const double t = softcap != 0 ? get(out, i, j) / softcap : 0;
 
 				sum += get(dout, i, j) * (1 - t * t) *
-					get(E, (size_t)token[i * dout.cols + j], k);
+				       get(E, (size_t)token[i * dout.cols + j], k);
 			}
 			set(dy, i, k, sum);
 		}

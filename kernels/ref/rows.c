@@ -43,8 +43,8 @@ int ref_gather_rows(struct device *dev, struct tensor in, const int32_t *index, 
 	return 0;
 }
 
-int ref_scatter_rows(struct device *dev, struct tensor in, const int32_t *index,
-	struct tensor out, struct err *err)
+int ref_scatter_rows(struct device *dev, struct tensor in, const int32_t *index, struct tensor out,
+	struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < in.rows; i++)
@@ -53,8 +53,8 @@ int ref_scatter_rows(struct device *dev, struct tensor in, const int32_t *index,
 	return 0;
 }
 
-int ref_advance(struct device *dev, size_t n, const int32_t *next, int32_t *token,
-	int32_t *pos, int32_t *cache_row, struct err *err)
+int ref_advance(struct device *dev, size_t n, const int32_t *next, int32_t *token, int32_t *pos,
+	int32_t *cache_row, struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < n; i++) {

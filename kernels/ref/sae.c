@@ -149,7 +149,7 @@ int ref_sae_decode(struct device *dev, const struct sae_weights *sae, struct ten
 
 			for (int32_t e = f->indptr[row]; e < f->indptr[row + 1]; e++)
 				sum += get(f->values, (size_t)e, 0) *
-					get(sae->W_dec, (size_t)f->indices[e], j);
+				       get(sae->W_dec, (size_t)f->indices[e], j);
 			set(x_hat, row, j, in.s * sum + in.m);
 		}
 	}

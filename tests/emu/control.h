@@ -27,8 +27,8 @@ void emu_set_memory(size_t bytes);
 /* What cudaDriverGetVersion says, 13000 at first, as the runtime does; 0: there is no driver. */
 void emu_set_driver(int version);
 
-/* Memory of the test's own that kernels may use as if it were the device's: an address space of which
- * only what is touched exists. */
+/* Memory of the test's own that kernels may use as if it were the device's: an address space of
+ * which only what is touched exists. */
 void emu_lend(const void *memory, size_t bytes);
 
 /* What has been asked of the runtime so far; waits are cudaStreamSynchronize and

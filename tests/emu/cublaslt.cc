@@ -157,8 +157,9 @@ template <typename T> void touch_all(const T *p, uint64_t step, uint64_t n)
 		emu::touch(p + l * step, sizeof *p, false);
 }
 
-/* A block per column of D, its rows among the threads. The race detector is shown one reading of each
- * element of A and B, not one for each product: the first block's of A, the first threads' of B. */
+/* A block per column of D, its rows among the threads. The race detector is shown one reading of
+ * each element of A and B, not one for each product: the first block's of A, the first threads' of
+ * B. */
 template <typename T> __global__ void product_kernel(const struct product p)
 {
 	const uint64_t j = blockIdx.x;
@@ -249,8 +250,8 @@ const char *cublasLtGetStatusString(cublasStatus_t status)
 	return status == CUBLAS_STATUS_NOT_SUPPORTED ? "not supported" : "not done";
 }
 
-cublasStatus_t cublasLtMatmulDescCreate(
-	cublasLtMatmulDesc_t *out, cublasComputeType_t compute, cudaDataType_t scale)
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *out, cublasComputeType_t compute,
+	cudaDataType_t scale)
 {
 	if (compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F)
 		emu_fail("a product that computes in type %d, scaled in type %d", compute, scale);
@@ -279,8 +280,8 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t product,
 	return CUBLAS_STATUS_INVALID_VALUE;
 }
 
-cublasStatus_t cublasLtMatrixLayoutCreate(
-	cublasLtMatrixLayout_t *out, cudaDataType_t type, uint64_t rows, uint64_t cols, int64_t ld)
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *out, cudaDataType_t type,
+	uint64_t rows, uint64_t cols, int64_t ld)
 {
 	*out = new emu_layout{type, rows, cols, ld};
 	return CUBLAS_STATUS_SUCCESS;

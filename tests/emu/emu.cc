@@ -327,8 +327,8 @@ static void try_warp_operation(int warp)
 	}
 }
 
-void warp_operation(
-	warp_op op, unsigned mask, int source, const void *value, size_t bytes, place at)
+void warp_operation(warp_op op, unsigned mask, int source, const void *value, size_t bytes,
+	place at)
 {
 	thread *t = current;
 
@@ -569,7 +569,8 @@ void run_grid(const bound_kernel &k, dim3 grid, dim3 block, size_t shared_bytes)
 
 static bool lies_in(const void *p, const void *start, size_t bytes)
 {
-	return (const char *)p >= (const char *)start && (const char *)p < (const char *)start + bytes;
+	return (const char *)p >= (const char *)start &&
+	       (const char *)p < (const char *)start + bytes;
 }
 
 bool is_harness(const void *p)

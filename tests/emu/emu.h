@@ -57,8 +57,8 @@ struct place {
 	int line;
 
 	/* As a default argument: where the caller's caller is. */
-	static constexpr place here(
-		const char *file = __builtin_FILE(), int line = __builtin_LINE())
+	static constexpr place here(const char *file = __builtin_FILE(),
+		int line = __builtin_LINE())
 	{
 		return place{file, line};
 	}
@@ -95,8 +95,8 @@ extern dim3 block_size, grid_size;
 extern char *dynamic_shared;
 
 int barrier(int predicate, int mode, place at); /* 0 plain, 1 count, 2 and, 3 or */
-void warp_operation(
-	warp_op op, unsigned mask, int source, const void *value, size_t bytes, place at);
+void warp_operation(warp_op op, unsigned mask, int source, const void *value, size_t bytes,
+	place at);
 void touch_atomically(const void *p, size_t bytes);
 
 /* cp.async: copies of the current thread. */
@@ -104,8 +104,8 @@ void async_copy(void *to, const void *from, bool valid, place at);
 void async_commit();
 void async_wait(int newest);
 
-/* Arguments are copied at the launch, as on a GPU, and read when the stream comes to it. `call` makes
- * one thread's call of the kernel with the copy. */
+/* Arguments are copied at the launch, as on a GPU, and read when the stream comes to it. `call`
+ * makes one thread's call of the kernel with the copy. */
 void launch(const char *name, const void *kernel, const void *arguments, size_t bytes,
 	void (*call)(const void *kernel, const void *arguments), dim3 grid, dim3 block,
 	size_t shared_bytes, cudaStream_t stream);
@@ -119,8 +119,11 @@ void bind_and_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 blo
 
 	static_assert((std::is_trivially_copyable<P>::value && ...), "arguments are plain data");
 	__builtin_clear_padding(&bound); /* what lies there may look like an address */
-	launch(name, (const void *)kernel, &bound, sizeof bound,
-		[](const void *k, const void *a) { std::apply((void (*)(P...))k, *(const all *)a); },
+	launch(
+		name, (const void *)kernel, &bound, sizeof bound,
+		[](const void *k, const void *a) {
+			std::apply((void (*)(P...))k, *(const all *)a);
+		},
 		grid, block, shared_bytes, stream);
 }
 
@@ -143,8 +146,8 @@ template <class T> T shuffle(unsigned mask, T value, int source, int width, plac
 #define GPU_DYNAMIC_SHARED(type, name) \
 	type *const name = reinterpret_cast<type *>(emu::dynamic_shared)
 #define GPU_ALLOW_SHARED(kernel, bytes) \
-	cudaFuncSetAttribute( \
-		(const void *)(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes))
+	cudaFuncSetAttribute((const void *)(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, \
+		(int)(bytes))
 
 /* ---- built-in variables ---------------------------------------------------------------- */
 
@@ -179,12 +182,12 @@ static inline void __syncwarp(unsigned mask = 0xffffffffu, emu::place at = emu::
 {
 	const int nothing = 0;
 
-	emu::warp_operation(
-		emu::warp_op::sync, mask, emu::current->lane, &nothing, sizeof nothing, at);
+	emu::warp_operation(emu::warp_op::sync, mask, emu::current->lane, &nothing, sizeof nothing,
+		at);
 }
 
-static inline unsigned __ballot_sync(
-	unsigned mask, int predicate, emu::place at = emu::place::here())
+static inline unsigned __ballot_sync(unsigned mask, int predicate,
+	emu::place at = emu::place::here())
 {
 	const int vote = predicate != 0;
 
@@ -203,8 +206,8 @@ static inline int __all_sync(unsigned mask, int predicate, emu::place at = emu::
 }
 
 template <class T>
-static inline T __shfl_sync(
-	unsigned mask, T value, int source, int width = 32, emu::place at = emu::place::here())
+static inline T __shfl_sync(unsigned mask, T value, int source, int width = 32,
+	emu::place at = emu::place::here())
 {
 	const int first = emu::current->lane & ~(width - 1);
 
@@ -212,8 +215,8 @@ static inline T __shfl_sync(
 }
 
 template <class T>
-static inline T __shfl_up_sync(
-	unsigned mask, T value, unsigned delta, int width = 32, emu::place at = emu::place::here())
+static inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32,
+	emu::place at = emu::place::here())
 {
 	const int lane = emu::current->lane, first = lane & ~(width - 1);
 	const int source = lane - (int)delta;
@@ -222,8 +225,8 @@ static inline T __shfl_up_sync(
 }
 
 template <class T>
-static inline T __shfl_down_sync(
-	unsigned mask, T value, unsigned delta, int width = 32, emu::place at = emu::place::here())
+static inline T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32,
+	emu::place at = emu::place::here())
 {
 	const int lane = emu::current->lane, end = (lane & ~(width - 1)) + width;
 	const int source = lane + (int)delta;
@@ -232,8 +235,8 @@ static inline T __shfl_down_sync(
 }
 
 template <class T>
-static inline T __shfl_xor_sync(
-	unsigned mask, T value, int with, int width = 32, emu::place at = emu::place::here())
+static inline T __shfl_xor_sync(unsigned mask, T value, int with, int width = 32,
+	emu::place at = emu::place::here())
 {
 	const int lane = emu::current->lane, end = (lane & ~(width - 1)) + width;
 	const int source = lane ^ with;

@@ -236,8 +236,8 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
 	return ncclSuccess;
 }
 
-ncclResult_t ncclCommInitRankConfig(
-	ncclComm_t *out, int n_ranks, ncclUniqueId id, int rank, ncclConfig_t *config)
+ncclResult_t ncclCommInitRankConfig(ncclComm_t *out, int n_ranks, ncclUniqueId id, int rank,
+	ncclConfig_t *config)
 {
 	ncclComm *comm = new ncclComm();
 
@@ -284,8 +284,8 @@ ncclResult_t ncclBroadcast(const void *from, void *to, size_t count, ncclDataTyp
 			count);
 	if (refuse_in > 0 && --refuse_in == 0)
 		return fails(comm, ncclSystemError, "socket: Connection refused");
-	const auto t = std::make_shared<transfer>(
-		transfer{comm, head, {}, to, std::vector<size_t>(n), std::vector<size_t>(n)});
+	const auto t = std::make_shared<transfer>(transfer{comm, head, {}, to,
+		std::vector<size_t>(n), std::vector<size_t>(n)});
 	emu::stream_enqueue(stream, [t] { return t->go(); });
 	comm->state = ncclInProgress;
 	return ncclInProgress;

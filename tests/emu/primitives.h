@@ -7,16 +7,16 @@
 
 #include "tests/emu/emu.h"
 
-static inline void mma_bf16(
-	float c[4], const uint32_t a[4], const uint32_t b[2], emu::place at = emu::place::here())
+static inline void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2],
+	emu::place at = emu::place::here())
 {
 	const int nothing = 0;
 
 	emu::current->mma_c = c;
 	emu::current->mma_a = a;
 	emu::current->mma_b = b;
-	emu::warp_operation(
-		emu::warp_op::mma, 0xffffffffu, emu::current->lane, &nothing, sizeof nothing, at);
+	emu::warp_operation(emu::warp_op::mma, 0xffffffffu, emu::current->lane, &nothing,
+		sizeof nothing, at);
 }
 
 namespace emu
@@ -53,8 +53,8 @@ static inline void ldmatrix_x4(uint32_t r[4], const void *row, emu::place at = e
 	emu::all_have_read(at);
 }
 
-static inline void ldmatrix_x4_trans(
-	uint32_t r[4], const void *row, emu::place at = emu::place::here())
+static inline void ldmatrix_x4_trans(uint32_t r[4], const void *row,
+	emu::place at = emu::place::here())
 {
 	const int lane = emu::current->lane;
 
@@ -67,8 +67,8 @@ static inline void ldmatrix_x4_trans(
 	emu::all_have_read(at);
 }
 
-static inline void cp_async_16(
-	void *to, const void *from, bool valid, emu::place at = emu::place::here())
+static inline void cp_async_16(void *to, const void *from, bool valid,
+	emu::place at = emu::place::here())
 {
 	emu::async_copy(to, from, valid, at);
 }

@@ -133,8 +133,8 @@ static std::string source_line(const char *code)
 	return line;
 }
 
-static void report(
-	const char *what, const region *r, size_t at, const char *code, const trace *earlier)
+static void report(const char *what, const region *r, size_t at, const char *code,
+	const trace *earlier)
 {
 	static std::set<std::pair<const char *, const char *>> seen;
 

@@ -170,8 +170,8 @@ void refuse_host_pointers(const emu::bound_kernel &k)
 		memcpy(&address, bytes + i, sizeof address);
 		if (address >= LOWEST && address >> 47 == 0 &&
 			!emu::is_for_kernels((const void *)address) && is_mapped(address))
-			emu_fail("%s is launched with a pointer to the host's memory, %#zx",
-				k.name, (size_t)address);
+			emu_fail("%s is launched with a pointer to the host's memory, %#zx", k.name,
+				(size_t)address);
 	}
 }
 
@@ -522,12 +522,12 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 	return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(
-	void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
+	cudaStream_t stream)
 {
 	if (kind == cudaMemcpyDefault)
 		kind = !is_device(from) ? cudaMemcpyHostToDevice
-			: is_device(to) ? cudaMemcpyDeviceToDevice
+		       : is_device(to)  ? cudaMemcpyDeviceToDevice
 					: cudaMemcpyDeviceToHost;
 	else if ((kind != cudaMemcpyDeviceToHost) != is_device(to) ||
 		 (kind != cudaMemcpyHostToDevice) != is_device(from))
@@ -537,8 +537,8 @@ cudaError_t cudaMemcpyAsync(
 	made.copies_to_host += kind == cudaMemcpyDeviceToHost;
 	if (kind == cudaMemcpyHostToDevice && !lies_in(PINNED, from, bytes) &&
 		!lies_in(MAPPED, from, bytes)) {
-		auto staged = std::make_shared<std::vector<char>>(
-			(const char *)from, (const char *)from + bytes);
+		auto staged = std::make_shared<std::vector<char>>((const char *)from,
+			(const char *)from + bytes);
 
 		if (stream && stream->capturing)
 			stream->broken = true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_device.c - the CUDA backend as a device, on the stand-in for the CUDA runtime: what it
- * refuses and in which words, what may not happen while a recording is made, and how SAEs get there.
+ * refuses and in which words, what may not happen while a recording is made, and how SAEs get
+ * there.
  */
 #include "host/model/generate.h"
 #include "host/model/sae.h"
@@ -71,7 +72,8 @@ TEST(a_driver_that_is_missing_or_too_old_is_said_with_its_version)
 		struct err err;
 
 		emu_set_driver(drivers[i].version);
-		CHECK(device_open_backend(&dev, &cuda_fast_backend, 1, &err) == ERR_DEVICE, "no error");
+		CHECK(device_open_backend(&dev, &cuda_fast_backend, 1, &err) == ERR_DEVICE,
+			"no error");
 		CHECK(strcmp(err.text, drivers[i].text) == 0, "%s", err.text);
 	}
 	emu_set_driver(13000);
@@ -145,8 +147,11 @@ static void clamp_by_lists_of_the_host(struct device *dev)
 {
 	static const int32_t start[] = {0, 1}, slot[] = {0};
 	const struct tensor row = on_device(dev, 1, 4), one = on_device(dev, 1, 1);
-	const struct sae_weights few = {.W_enc_t = row, .W_dec = row, .b_enc = one,
-		.threshold = one, .b_dec = row};
+	const struct sae_weights few = {.W_enc_t = row,
+		.W_dec = row,
+		.b_enc = one,
+		.threshold = one,
+		.b_dec = row};
 	const struct clamp_lists lists = {1, start, slot, one.data, one.data};
 	struct err err;
 
@@ -180,7 +185,8 @@ TEST(kernels_may_not_have_the_hosts_memory_nor_the_host_the_devices)
 
 	CHECK(status_of(use_the_device) == 0, "ordinary use ends a process");
 	CHECK(WIFEXITED(refused) && WEXITSTATUS(refused) == EMU_FAILED, "ends with %#x", refused);
-	CHECK(WIFEXITED(inside) && WEXITSTATUS(inside) == EMU_FAILED, "in a struct, with %#x", inside);
+	CHECK(WIFEXITED(inside) && WEXITSTATUS(inside) == EMU_FAILED, "in a struct, with %#x",
+		inside);
 	CHECK(status_of(read_device_memory) != 0, "the host reads device memory");
 }
 
@@ -417,8 +423,8 @@ static struct emu_calls calls_of_generation(struct golden *g, struct readout *re
 	struct emu_calls before, calls;
 
 	for (size_t p = 0; p < g->n_prompts; p++)
-		prompts[p] = (struct token_span){
-			g->tokens + g->first[p], (size_t)g->lengths[p], (int32_t)p};
+		prompts[p] = (struct token_span){g->tokens + g->first[p], (size_t)g->lengths[p],
+			(int32_t)p};
 	CHECK(generator_create(&generator, g->model, readout,
 		      (struct generator_size){g->n_prompts, g->n_tokens, g->n_tokens, n},
 		      &g->err) == 0,
@@ -482,8 +488,8 @@ TEST(recorded_decoding_gives_the_tokens_of_direct_decoding)
 			REQUIRE(golden_open(&g, golden_models[m], &backend) == 0, "%s", g.err.text);
 			request.n_prompts = n_prompts = g.n_prompts;
 			for (size_t p = 0; p < g.n_prompts; p++)
-				prompts[p] = (struct token_span){
-					g.tokens + g.first[p], (size_t)g.lengths[p], (int32_t)p};
+				prompts[p] = (struct token_span){g.tokens + g.first[p],
+					(size_t)g.lengths[p], (int32_t)p};
 			memset(tokens[direct], 0, sizeof tokens[direct]);
 			for (int32_t i = 0; i < 8; i++)
 				stop[i] = 7 * i;
@@ -491,8 +497,8 @@ TEST(recorded_decoding_gives_the_tokens_of_direct_decoding)
 			request.n_stop = 8;
 			REQUIRE(readout_init(&readout, g.model, &g.err) == 0, "%s", g.err.text);
 			REQUIRE(generator_create(&generator, g.model, &readout,
-					(struct generator_size){
-						g.n_prompts, g.n_tokens, g.n_tokens, NEW},
+					(struct generator_size){g.n_prompts, g.n_tokens, g.n_tokens,
+						NEW},
 					&g.err) == 0,
 				"%s", g.err.text);
 			REQUIRE(generate(generator, &request, &g.err) == 0, "%s", g.err.text);
@@ -514,8 +520,13 @@ static void load_sae(struct sae_set **saes, struct device *dev, enum sae_dtype d
 	struct sae_weights *w)
 {
 	char path[600];
-	const struct sae_options options = {.path = path, .format = "auto", .layer_folder = "",
-		.width = "1k", .l0 = 100, .dtype = dtype, .budget = 1 << 24};
+	const struct sae_options options = {.path = path,
+		.format = "auto",
+		.layer_folder = "",
+		.width = "1k",
+		.l0 = 100,
+		.dtype = dtype,
+		.budget = 1 << 24};
 	struct err err;
 
 	snprintf(path, sizeof path, "%s/models/tiny-gemma2-scope", test_source_root());
@@ -650,7 +661,8 @@ TEST(few_rows_stream_through_an_sae_in_bfloat16_and_no_other)
 		{&cuda_exact_backend, SAE_BF16, false},
 	};
 	enum { ROWS = 40 };
-	float *expected = malloc(sizeof(float) * ROWS * 1024), *found = malloc(sizeof(float) * ROWS * 1024);
+	float *expected = malloc(sizeof(float) * ROWS * 1024),
+	      *found = malloc(sizeof(float) * ROWS * 1024);
 	struct device *cpu;
 	struct err err;
 
@@ -668,8 +680,8 @@ TEST(few_rows_stream_through_an_sae_in_bfloat16_and_no_other)
 		for (size_t i = 0; i < (size_t)ROWS * 1024; i++) {
 			n_active += expected[i] != 0;
 			CHECK(fabsf(found[i] - expected[i]) <= 1e-4f * fmaxf(1, fabsf(expected[i])),
-				"case %zu, row %zu, feature %zu: %g, expected %g", c, i / 1024, i % 1024,
-				(double)found[i], (double)expected[i]);
+				"case %zu, row %zu, feature %zu: %g, expected %g", c, i / 1024,
+				i % 1024, (double)found[i], (double)expected[i]);
 		}
 		CHECK(n_active > ROWS, "%zu features are active", n_active);
 		device_close(dev);

@@ -131,8 +131,8 @@ static struct emu_product_calls calls_since(struct emu_product_calls before)
 }
 
 /* Runs it under `rules` on memory as uploaded, checks C, and says what was asked of the library. */
-static struct emu_product_calls multiply(
-	struct device *dev, struct problem *q, enum emu_products rules, const char *what)
+static struct emu_product_calls multiply(struct device *dev, struct problem *q,
+	enum emu_products rules, const char *what)
 {
 	const struct emu_product_calls before = emu_product_calls_made();
 	struct emu_product_calls calls = {0};
@@ -243,8 +243,8 @@ TEST(a_bias_that_is_not_aligned_to_16_bytes_never_reaches_the_library)
 
 	for (size_t shift = 0; shift < 9; shift++) {
 		struct emu_product_calls calls;
-		struct problem q = {
-			.product = {.m = 5, .n = 12, .k = 24, .type = DTYPE_F16}, .shift = shift};
+		struct problem q = {.product = {.m = 5, .n = 12, .k = 24, .type = DTYPE_F16},
+			.shift = shift};
 
 		make(dev, &q, true);
 		calls = multiply(dev, &q, EMU_PRODUCTS_WORK, "shifted");

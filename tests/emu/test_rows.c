@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_rows.c - what a run leaves to its device, on the stand-in for CUDA and on the CPU: rows that go
- * from there to a unit's file while later units are computed (unit_rows_of_tensor), and the type of
- * SAEs.
+ * test_rows.c - what a run leaves to its device, on the stand-in for CUDA and on the CPU: rows that
+ * go from there to a unit's file while later units are computed (unit_rows_of_tensor), and the type
+ * of SAEs.
  */
 #include "host/run/lab.h"
 #include "host/run/stage.h"
@@ -65,8 +65,8 @@ static int job_run(struct job *job, const char *device, const char *output, stru
 	struct lab *lab = &job->lab;
 	struct results *results;
 
-	*job = (struct job){
-		.ranks = {.world = 1, .n_local = 1}, .x = {NULL, DTYPE_F32, ROWS, COLS}};
+	*job = (struct job){.ranks = {.world = 1, .n_local = 1},
+		.x = {NULL, DTYPE_F32, ROWS, COLS}};
 	lab->ranks = &job->ranks;
 	job->host = malloc(sizeof(float) * ROWS * COLS);
 	job->ballast = calloc(BALLAST, sizeof *job->ballast);

@@ -108,8 +108,8 @@ static bool holds_file(struct device *dev, const struct model *m)
 {
 	const size_t last = m->arch.n_layer - 1;
 	char name[64];
-	const struct file_tensor *t = safetensors_folder_find(
-		m->files, "model.embed_tokens.weight");
+	const struct file_tensor *t = safetensors_folder_find(m->files,
+		"model.embed_tokens.weight");
 
 	if (!t || !holds(dev, m->embedding.data, t->data, t->bytes))
 		return false;
@@ -248,8 +248,8 @@ static const char *const JOB =
 	" --set direction.filter=false --set sae.check=true";
 
 /* Rank `rank` of `world` with `more` arguments and environment. */
-static struct engine_process start(
-	int rank, int world, const char *output, const char *environment, const char *more)
+static struct engine_process start(int rank, int world, const char *output, const char *environment,
+	const char *more)
 {
 	char launcher[512], name[80];
 
@@ -438,8 +438,10 @@ TEST(a_rank_that_would_keep_saes_in_another_type_than_rank_0_is_refused_unless_a
 		}
 		for (int r = 0; r < 2; r++) {
 			engine_wait(&run, &ranks[r]);
-			CHECK(run.status == (given ? 0 : r ? 2 : 85), "rank %d: %d: %s", r, run.status,
-				run.err);
+			CHECK(run.status == (given      ? 0
+						    : r ? 2
+							: 85),
+				"rank %d: %d: %s", r, run.status, run.err);
 			CHECK(given || r == 0 ||
 					strstr(run.err,
 						"rank 1: expected the engine and the precision of rank 0, "

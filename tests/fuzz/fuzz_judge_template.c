@@ -15,8 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	MUST_EXPLAIN(rc, err);
 	if (rc == 0) {
-		MUST(judge_template_render(
-			     &t, "{behavior}", "{context}", "{generation}", &out, &err) == 0);
+		MUST(judge_template_render(&t, "{behavior}", "{context}", "{generation}", &out,
+			     &err) == 0);
 		MUST(out.n == size && memcmp(out.data, data, size) == 0);
 		MUST(judge_template_head(&t) + judge_template_tail(&t) + 22 <= size);
 	}

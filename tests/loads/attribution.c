@@ -64,8 +64,8 @@ static size_t bytes(const struct bench *b, const struct load_case *c)
 {
 	const struct arch *a = &b->model->arch;
 
-	return attribution_part(b, c) + (c->all ? a->n_layer : 1) *
-		random_saes_bytes(a->d_model, c->d_sae, c->bf16);
+	return attribution_part(b, c) +
+	       (c->all ? a->n_layer : 1) * random_saes_bytes(a->d_model, c->d_sae, c->bf16);
 }
 
 /* F0 of every layer, and how many features are on there. */
@@ -115,15 +115,19 @@ static int open(struct bench *b, const struct load_case *c, void *state, struct 
 	if (!s->one_prompt || !s->best)
 		return err_nomem(err, "effects", c->d_sae * sizeof *s->one_prompt);
 	TRY(bench_prompts(b, c->prompts, c->tokens, &s->prompts, err));
-	TRY(bench_saes(b, c->d_sae, c->bf16,
-		attribution_part(b, c) + device_working_bytes(b->dev), err));
+	TRY(bench_saes(b, c->d_sae, c->bf16, attribution_part(b, c) + device_working_bytes(b->dev),
+		err));
 	TRY(find_candidates(s, direction, err));
 	return attribution_create(&s->attribution,
-		&(struct attribution_setup){.model = b->model, .readout = &b->readout,
-			.saes = b->saes.set, .direction = direction,
+		&(struct attribution_setup){.model = b->model,
+			.readout = &b->readout,
+			.saes = b->saes.set,
+			.direction = direction,
 			.candidates = &s->candidates,
-			.options = {.steps = STEPS, .rule = IG_RULE_MIDPOINT,
-				.endpoint = IG_ENDPOINT_ABLATED, .refusal_token = 1,
+			.options = {.steps = STEPS,
+				.rule = IG_RULE_MIDPOINT,
+				.endpoint = IG_ENDPOINT_ABLATED,
+				.refusal_token = 1,
 				.target_token = -1},
 			.all_features = c->all},
 		size_of(b, c), err);

@@ -183,13 +183,17 @@ int bench_saes(struct bench *b, size_t d_sae, bool bf16, size_t beside, struct e
 	}
 	bench_saes_close(b);
 	for (size_t l = 0; l < a->n_layer; l++)
-		threshold[l] = random_saes_threshold(
-			b->deviation + l * rows, rows, d_sae, WANTED_L0);
+		threshold[l] = random_saes_threshold(b->deviation + l * rows, rows, d_sae,
+			WANTED_L0);
 	b->saes = (struct bench_saes){.d_sae = d_sae, .bf16 = bf16};
 	return random_saes_open(&b->saes.set, b->dev,
-		&(struct random_saes){.n_layer = a->n_layer, .d_model = a->d_model,
-			.d_sae = d_sae, .threshold = threshold, .numbers = &b->features,
-			.bf16 = bf16, .budget = left - size_min(left, beside)},
+		&(struct random_saes){.n_layer = a->n_layer,
+			.d_model = a->d_model,
+			.d_sae = d_sae,
+			.threshold = threshold,
+			.numbers = &b->features,
+			.bf16 = bf16,
+			.budget = left - size_min(left, beside)},
 		err);
 }
 

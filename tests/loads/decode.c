@@ -48,7 +48,7 @@ static size_t n_sets(const struct load_case *c)
 static size_t bytes(const struct bench *b, const struct load_case *c)
 {
 	return generator_bytes(b->model, size_of(b, c)) +
-		random_saes_bytes(b->model->arch.d_model, n_sets(c) * K_STAR, c->bf16);
+	       random_saes_bytes(b->model->arch.d_model, n_sets(c) * K_STAR, c->bf16);
 }
 
 static int choose_sets(struct state *s, struct err *err)
@@ -132,9 +132,15 @@ static void close_state(void *state)
 static int reply(struct state *s, size_t n_stop, double *seconds, size_t *tokens, struct err *err)
 {
 	const double start = clock_seconds();
-	const struct generation request = {.prompts = s->prompts, .n_prompts = s->c->prompts,
-		.edits = &s->edit, .n_edits = s->plan ? 1 : 0, .stop = s->first, .n_stop = n_stop,
-		.tokens = s->tokens, .lengths = s->lengths, .ended_by = s->ended_by};
+	const struct generation request = {.prompts = s->prompts,
+		.n_prompts = s->c->prompts,
+		.edits = &s->edit,
+		.n_edits = s->plan ? 1 : 0,
+		.stop = s->first,
+		.n_stop = n_stop,
+		.tokens = s->tokens,
+		.lengths = s->lengths,
+		.ended_by = s->ended_by};
 
 	if (generate(s->generator, &request, err))
 		return err->code;
@@ -168,5 +174,5 @@ fail:
 	return err->code;
 }
 
-const struct load load_decode = {'b', "greedy decoding", "token", bytes,
-	sizeof(struct state), open, run, close_state};
+const struct load load_decode = {'b', "greedy decoding", "token", bytes, sizeof(struct state), open,
+	run, close_state};

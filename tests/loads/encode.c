@@ -28,7 +28,7 @@ static size_t bytes(const struct bench *b, const struct load_case *c)
 
 	/* 256 entries a row: an index and a value each. */
 	return random_saes_bytes(d, c->d_sae, c->bf16) +
-		c->prompts * (d * sizeof(float) + 256 * (sizeof(int32_t) + sizeof(float)));
+	       c->prompts * (d * sizeof(float) + 256 * (sizeof(int32_t) + sizeof(float)));
 }
 
 static int upload_rows(struct state *s, struct err *err)
@@ -62,9 +62,13 @@ static int open(struct bench *b, const struct load_case *c, void *state, struct 
 	s->f.dev = b->dev;
 	bench_saes_close(b);
 	TRY(random_saes_open(&s->saes, b->dev,
-		&(struct random_saes){.n_layer = 1, .d_model = b->model->arch.d_model,
-			.d_sae = c->d_sae, .threshold = &threshold, .numbers = &b->features,
-			.bf16 = c->bf16, .budget = SIZE_MAX},
+		&(struct random_saes){.n_layer = 1,
+			.d_model = b->model->arch.d_model,
+			.d_sae = c->d_sae,
+			.threshold = &threshold,
+			.numbers = &b->features,
+			.bf16 = c->bf16,
+			.budget = SIZE_MAX},
 		err));
 	TRY(sae_set_load(s->saes, 0, &s->sae, err));
 	return upload_rows(s, err);
@@ -98,5 +102,5 @@ fail:
 	return err->code;
 }
 
-const struct load load_encode = {'c', "SAE encoding", "row", bytes,
-	sizeof(struct state), open, run, close_state};
+const struct load load_encode = {'c', "SAE encoding", "row", bytes, sizeof(struct state), open, run,
+	close_state};

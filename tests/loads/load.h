@@ -16,13 +16,13 @@ enum { LOAD_CASES = 32, LOAD_FIGURES = 6, LOAD_BATCHES = 4, LOAD_WIDTHS = 2 };
 /* Sizes of everything; the shape of the model is its config. */
 struct shape {
 	const char *name, *config;
-	size_t attributed;               /* (a): prompts */
-	size_t prompt_tokens;            /* of the prompts of (a), (b) and the many of (d) */
-	size_t replies[LOAD_BATCHES];    /* (b): prompts at a time */
-	size_t max_new;                  /* (b) */
-	size_t encoded;                  /* (c): rows */
-	size_t widths[LOAD_WIDTHS];      /* (a), (c): features of an SAE */
-	size_t many, few, few_tokens;    /* (d): prompts, and long ones */
+	size_t attributed;            /* (a): prompts */
+	size_t prompt_tokens;         /* of the prompts of (a), (b) and the many of (d) */
+	size_t replies[LOAD_BATCHES]; /* (b): prompts at a time */
+	size_t max_new;               /* (b) */
+	size_t encoded;               /* (c): rows */
+	size_t widths[LOAD_WIDTHS];   /* (a), (c): features of an SAE */
+	size_t many, few, few_tokens; /* (d): prompts, and long ones */
 };
 
 /* The SAEs in use, kept from one case to the next that wants the same. */
@@ -54,20 +54,20 @@ struct load;
 
 struct load_case {
 	const struct load *load;
-	char name[48];    /* "b 64 one": what --serve is asked for */
-	size_t prompts;   /* or rows, (c) */
-	size_t tokens;    /* of each */
-	size_t max_new;   /* (b) */
-	size_t d_sae;     /* 0 = no SAE */
-	bool all;         /* (a): effects of all features */
-	bool bf16;        /* the SAE */
+	char name[48];  /* "b 64 one": what --serve is asked for */
+	size_t prompts; /* or rows, (c) */
+	size_t tokens;  /* of each */
+	size_t max_new; /* (b) */
+	size_t d_sae;   /* 0 = no SAE */
+	bool all;       /* (a): effects of all features */
+	bool bf16;      /* the SAE */
 	enum clamping clamping;
 };
 
 /* One round. */
 struct figures {
 	double seconds;
-	size_t n;         /* items done */
+	size_t n; /* items done */
 	struct {
 		const char *name;
 		double value;
@@ -80,8 +80,8 @@ struct load {
 	const char *title, *item;
 	/* Device memory that a case needs beside the model. */
 	size_t (*bytes)(const struct bench *b, const struct load_case *c);
-	/* A state of that size, zeroed, is the caller's memory; close empties it, also after an error of
-	 * open. */
+	/* A state of that size, zeroed, is the caller's memory; close empties it, also after an
+	 * error of open. */
 	size_t state_bytes;
 	int (*open)(struct bench *b, const struct load_case *c, void *state, struct err *err);
 	int (*run)(void *state, struct figures *out, struct err *err);

@@ -19,8 +19,9 @@ struct state {
 
 static struct runner_size size_of(const struct load_case *c)
 {
-	return (struct runner_size){
-		.rows = c->prompts * c->tokens, .prompts = c->prompts, .out = c->prompts};
+	return (struct runner_size){.rows = c->prompts * c->tokens,
+		.prompts = c->prompts,
+		.out = c->prompts};
 }
 
 static size_t bytes(const struct bench *b, const struct load_case *c)
@@ -60,12 +61,12 @@ static int run(void *state, struct figures *out, struct err *err)
 
 	TRY(runner_run(&s->runner, s->prompts, s->c->prompts, BATCH_OUT_LAST, &none, err));
 	TRY(readout_argmax(&s->b->readout, workspace_out(s->runner.ws), s->next, err));
-	*out = (struct figures){
-		.seconds = clock_seconds() - start, .n = s->c->prompts * s->c->tokens};
+	*out = (struct figures){.seconds = clock_seconds() - start,
+		.n = s->c->prompts * s->c->tokens};
 	return 0;
 fail:
 	return err->code;
 }
 
-const struct load load_prefill = {'d', "prefill", "token", bytes,
-	sizeof(struct state), open, run, close_state};
+const struct load load_prefill = {'d', "prefill", "token", bytes, sizeof(struct state), open, run,
+	close_state};

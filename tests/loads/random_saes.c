@@ -47,24 +47,33 @@ static int values_make(struct random_values *v, const struct random_saes *what, 
 	return 0;
 }
 
-static struct file_tensor matrix_from(
-	const struct random_values *v, size_t place, size_t rows, size_t cols)
+static struct file_tensor matrix_from(const struct random_values *v, size_t place, size_t rows,
+	size_t cols)
 {
-	return (struct file_tensor){.name = "random", .type = "BF16", .known = true,
-		.dtype = DTYPE_BF16, .n_dims = 2, .shape = {rows, cols},
+	return (struct file_tensor){.name = "random",
+		.type = "BF16",
+		.known = true,
+		.dtype = DTYPE_BF16,
+		.n_dims = 2,
+		.shape = {rows, cols},
 		.data = (const unsigned char *)(v->matrix + place % STRETCH),
 		.bytes = rows * cols * sizeof *v->matrix};
 }
 
 static struct file_tensor zeros(const struct random_values *v, size_t n)
 {
-	return (struct file_tensor){.name = "zeros", .type = "F32", .known = true,
-		.dtype = DTYPE_F32, .n_dims = 1, .shape = {n},
-		.data = (const unsigned char *)v->zeros, .bytes = n * sizeof *v->zeros};
+	return (struct file_tensor){.name = "zeros",
+		.type = "F32",
+		.known = true,
+		.dtype = DTYPE_F32,
+		.n_dims = 1,
+		.shape = {n},
+		.data = (const unsigned char *)v->zeros,
+		.bytes = n * sizeof *v->zeros};
 }
 
-static int tensors_of(
-	struct sae_file *file, enum sae_parts parts, struct sae_tensors *out, struct err *err)
+static int tensors_of(struct sae_file *file, enum sae_parts parts, struct sae_tensors *out,
+	struct err *err)
 {
 	(void)parts, (void)err;
 	*out = ((const struct random_reader *)file->reader)->tensors;
@@ -85,8 +94,10 @@ static void close_reader(struct sae_file *file)
 	free(r);
 }
 
-static const struct sae_format random_format = {
-	.name = "random", .file_name = "", .tensors = tensors_of, .release = keep,
+static const struct sae_format random_format = {.name = "random",
+	.file_name = "",
+	.tensors = tensors_of,
+	.release = keep,
 	.close = close_reader};
 
 static int open_layer(struct sae_set *set, const struct random_saes *what,
@@ -96,8 +107,12 @@ static int open_layer(struct sae_set *set, const struct random_saes *what,
 	struct random_reader *r = calloc(1, sizeof *r);
 	const size_t d = what->d_model, n = what->d_sae, place = 7919 * 2 * layer;
 
-	*file = (struct sae_file){.format = &random_format, .path = strdup("random weights"),
-		.reader = r, .d_model = d, .d_sae = n, .claimed_l0 = NAN};
+	*file = (struct sae_file){.format = &random_format,
+		.path = strdup("random weights"),
+		.reader = r,
+		.d_model = d,
+		.d_sae = n,
+		.claimed_l0 = NAN};
 	if (!r || !file->path)
 		return err_nomem(err, "a random SAE", sizeof *r);
 	r->tensors = sae_tensors_none();
@@ -112,8 +127,8 @@ static int open_layer(struct sae_set *set, const struct random_saes *what,
 	return 0;
 }
 
-int random_saes_open(
-	struct sae_set **out, struct device *dev, const struct random_saes *what, struct err *err)
+int random_saes_open(struct sae_set **out, struct device *dev, const struct random_saes *what,
+	struct err *err)
 {
 	struct sae_set *set = calloc(1, sizeof *set);
 	struct random_values values = {0};
@@ -121,9 +136,14 @@ int random_saes_open(
 	*out = NULL;
 	if (!set)
 		return err_nomem(err, "the SAEs", sizeof *set);
-	*set = (struct sae_set){.dev = dev, .format = &random_format, .n_layer = what->n_layer,
-		.d_model = what->d_model, .d_sae = what->d_sae, .budget = what->budget,
-		.dtype = what->bf16 ? SAE_BF16 : SAE_FLOAT32, .scratch = {.sparse = {.dev = dev}}};
+	*set = (struct sae_set){.dev = dev,
+		.format = &random_format,
+		.n_layer = what->n_layer,
+		.d_model = what->d_model,
+		.d_sae = what->d_sae,
+		.budget = what->budget,
+		.dtype = what->bf16 ? SAE_BF16 : SAE_FLOAT32,
+		.scratch = {.sparse = {.dev = dev}}};
 	set->files = calloc(what->n_layer, sizeof *set->files);
 	set->residents = calloc(what->n_layer, sizeof *set->residents);
 	if (!set->files || !set->residents) {

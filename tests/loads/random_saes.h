@@ -22,8 +22,8 @@ struct random_saes {
 };
 
 /* *out is owned: sae_set_close. Borrows nothing of `what`. Errors: memory. */
-int random_saes_open(
-	struct sae_set **out, struct device *dev, const struct random_saes *what, struct err *err);
+int random_saes_open(struct sae_set **out, struct device *dev, const struct random_saes *what,
+	struct err *err);
 
 /* Device memory of one layer's SAE. */
 size_t random_saes_bytes(size_t d_model, size_t d_sae, bool bf16);
