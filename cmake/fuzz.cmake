@@ -19,8 +19,8 @@ function(add_fuzz_target name) # and what it links
 endfunction()
 
 # Settings alone: the rest of the floor `run` would bring HDF5 and the kernels.
-add_library(config STATIC EXCLUDE_FROM_ALL host/run/config.c host/run/config_check.c
-  host/run/config_print.c host/run/config_table.c host/run/config_value.c)
+add_library(config STATIC EXCLUDE_FROM_ALL host/config/walk.c host/config/check.c
+  host/config/print.c host/config/common.c host/config/value.c)
 target_include_directories(config PRIVATE ${LIBCONFIG_INCLUDE})
 target_link_libraries(config PUBLIC base PRIVATE ${LIBCONFIG_LIBRARY})
 if(SAENGINE_FUZZ)

@@ -22,10 +22,10 @@
 #include "experiments/experiments.h"
 
 #include "host/base/log.h"
-#include "host/run/activation_stats.h"
-#include "host/run/candidates.h"
-#include "host/run/effects.h"
-#include "host/run/findings.h"
+#include "host/measure/activation_stats.h"
+#include "host/measure/candidates.h"
+#include "host/measure/effects.h"
+#include "host/lab/findings.h"
 
 #include <math.h>
 #include <stdio.h>

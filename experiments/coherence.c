@@ -21,8 +21,8 @@
 #include "experiments/experiments.h"
 
 #include "host/base/log.h"
-#include "host/run/answers.h"
-#include "host/run/table.h"
+#include "host/measure/answers.h"
+#include "host/store/table.h"
 #include "host/text/right_answer.h"
 
 #include <stdio.h>

@@ -18,7 +18,7 @@
 #include "experiments/experiments.h"
 
 #include "host/base/log.h"
-#include "host/run/readings.h"
+#include "host/measure/readings.h"
 
 #include <stdlib.h>
 

@@ -33,11 +33,11 @@
 
 #include "host/base/log.h"
 #include "host/method/statistics.h"
-#include "host/run/candidates.h"
-#include "host/run/effects.h"
-#include "host/run/observe.h"
-#include "host/run/table.h"
-#include "host/run/tasks.h"
+#include "host/measure/candidates.h"
+#include "host/measure/effects.h"
+#include "host/measure/observe.h"
+#include "host/store/table.h"
+#include "host/work/tasks.h"
 
 #include <math.h>
 #include <stdio.h>

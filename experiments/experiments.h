@@ -6,7 +6,7 @@
 #ifndef SAENGINE_EXPERIMENTS_H
 #define SAENGINE_EXPERIMENTS_H
 
-#include "host/run/lab.h"
+#include "host/lab/lab.h"
 
 typedef int experiment(struct lab *lab, struct err *err);
 

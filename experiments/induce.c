@@ -10,7 +10,7 @@
  */
 #include "experiments/experiments.h"
 
-#include "host/run/continuation.h"
+#include "host/measure/continuation.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -25,12 +25,12 @@
 
 #include "host/base/log.h"
 #include "host/base/size.h"
-#include "host/run/activation_stats.h"
-#include "host/run/candidates.h"
-#include "host/run/controls.h"
-#include "host/run/observe.h"
-#include "host/run/table.h"
-#include "host/run/tasks.h"
+#include "host/measure/activation_stats.h"
+#include "host/measure/candidates.h"
+#include "host/measure/controls.h"
+#include "host/measure/observe.h"
+#include "host/store/table.h"
+#include "host/work/tasks.h"
 
 #include <math.h>
 #include <stdio.h>

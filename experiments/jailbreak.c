@@ -14,7 +14,7 @@
  */
 #include "experiments/experiments.h"
 
-#include "host/run/continuation.h"
+#include "host/measure/continuation.h"
 
 #include <stdio.h>
 #include <stdlib.h>

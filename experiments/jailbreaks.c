@@ -19,7 +19,7 @@
 
 #include "host/base/log.h"
 #include "host/base/vec.h"
-#include "host/run/readings.h"
+#include "host/measure/readings.h"
 
 #include <math.h>
 

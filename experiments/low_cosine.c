@@ -24,12 +24,12 @@
 #include "experiments/experiments.h"
 
 #include "host/base/log.h"
-#include "host/run/activation_stats.h"
-#include "host/run/answers.h"
-#include "host/run/candidates.h"
-#include "host/run/controls.h"
-#include "host/run/effects.h"
-#include "host/run/table.h"
+#include "host/measure/activation_stats.h"
+#include "host/measure/answers.h"
+#include "host/measure/candidates.h"
+#include "host/measure/controls.h"
+#include "host/measure/effects.h"
+#include "host/store/table.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -9,9 +9,9 @@
 #include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
-#include "host/run/plan.h"
-#include "host/run/sae_check.h"
-#include "host/run/stop.h"
+#include "host/lab/plan.h"
+#include "host/measure/sae_check.h"
+#include "host/work/stop.h"
 
 #include <stdio.h>
 #include <sys/resource.h>

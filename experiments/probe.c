@@ -26,10 +26,10 @@
 #include "host/base/vec.h"
 #include "host/method/probe.h"
 #include "host/model/transfer.h"
-#include "host/run/activation_stats.h"
-#include "host/run/activations.h"
-#include "host/run/controls.h"
-#include "host/run/readings.h"
+#include "host/measure/activation_stats.h"
+#include "host/measure/activations.h"
+#include "host/measure/controls.h"
+#include "host/measure/readings.h"
 
 #include <stdio.h>
 

@@ -23,11 +23,11 @@
 #include "host/base/log.h"
 #include "host/base/random.h"
 #include "host/base/size.h"
-#include "host/run/continuation.h"
-#include "host/run/direction_scores.h"
-#include "host/run/observe.h"
-#include "host/run/table.h"
-#include "host/run/tasks.h"
+#include "host/measure/continuation.h"
+#include "experiments/direction/direction_scores.h"
+#include "host/measure/observe.h"
+#include "host/store/table.h"
+#include "host/work/tasks.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -22,10 +22,10 @@
 #include "host/base/log.h"
 #include "host/base/size.h"
 #include "host/base/vec.h"
-#include "host/run/answers.h"
-#include "host/run/candidates.h"
-#include "host/run/effects.h"
-#include "host/run/table.h"
+#include "host/measure/answers.h"
+#include "host/measure/candidates.h"
+#include "host/measure/effects.h"
+#include "host/store/table.h"
 
 #include <math.h>
 #include <stdio.h>

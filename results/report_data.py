@@ -149,7 +149,7 @@ def number_label(value):
 
 @dataclass(frozen=True)
 class Condition:
-    """What was done to the model: host/run/conditions.c spells the names."""
+    """What was done to the model: host/measure/conditions.c spells the names."""
     name: str
     kind: str          # "none", "ablate", "scale", "set", "other"
     method: str = ""

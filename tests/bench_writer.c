@@ -12,7 +12,7 @@
 #include "host/base/clock.h"
 #include "host/base/file.h"
 #include "host/base/memory.h"
-#include "host/run/writer.h"
+#include "host/store/writer.h"
 #include "tests/bench_median.h"
 
 #include <fcntl.h>

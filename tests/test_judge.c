@@ -4,7 +4,7 @@
  * few replies that are made here. What the small judge says of real replies: test_judge.py.
  */
 #include "host/base/file.h"
-#include "host/run/results.h"
+#include "host/store/results.h"
 #include "host/text/chat_template.h"
 #include "host/text/judge_template.h"
 #include "host/text/word_tokens.h"

@@ -5,8 +5,8 @@
  */
 #include "host/base/clock.h"
 #include "host/base/file.h"
-#include "host/run/ranks.h"
-#include "host/run/results.h"
+#include "host/work/ranks.h"
+#include "host/store/results.h"
 #include "tests/run_engine.h"
 #include "tests/same_results.h"
 #include "tests/test.h"

@@ -436,7 +436,7 @@ def the_chosen_direction_is_in_the_file(f):
 
 
 def the_chosen_layer_follows_from_the_scores(f):
-    """The rule of experiments/direction.c, for runs that chose by score."""
+    """The rule of experiments/direction/direction.c, for runs that chose by score."""
     g = f.get("direction")
     if g is None or "ablated" not in g:
         return

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_results.c - writing a result file and reading it back; the invariants at the top of
- * host/run/results.h, one by one. How other tools see the file: test_result_file.py and .R.
+ * host/store/results.h, one by one. How other tools see the file: test_result_file.py and .R.
  */
 #include "host/base/file.h"
-#include "host/run/results.h"
+#include "host/store/results.h"
 #include "tests/test.h"
 
 #include <math.h>

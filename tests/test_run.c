@@ -3,7 +3,7 @@
  * test_run.c - whole runs of ./engine: what may not change a result does not.
  */
 #include "host/base/file.h"
-#include "host/run/results.h"
+#include "host/store/results.h"
 #include "tests/run_engine.h"
 #include "tests/same_results.h"
 #include "tests/test.h"

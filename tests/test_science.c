@@ -7,7 +7,7 @@
  *
  *   test_science RESULT_FILE
  */
-#include "host/run/results.h"
+#include "host/store/results.h"
 
 #include <math.h>
 #include <stdio.h>

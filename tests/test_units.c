@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_units.c - units, their folder and the stage loop, without a model: the invariants at the top
- * of host/run/units.h, one by one. Whole runs that are killed: test_resume.c.
+ * of host/work/units.h, one by one. Whole runs that are killed: test_resume.c.
  */
 #include "host/base/file.h"
-#include "host/run/lab.h"
-#include "host/run/stage.h"
+#include "host/lab/lab.h"
+#include "host/work/stage.h"
 #include "tests/same_results.h"
 #include "tests/test.h"
 

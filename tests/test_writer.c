@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_writer.c - the thread that writes units: the invariants at the top of host/run/writer.h, one
- * by one.
+ * test_writer.c - the thread that writes units: the invariants at the top of host/store/writer.h,
+ * one by one.
  */
 #include "host/base/file.h"
-#include "host/run/writer.h"
+#include "host/store/writer.h"
 #include "tests/test.h"
 
 #include <stdio.h>

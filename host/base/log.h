@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * log.h - what the program says while it works: one line per message, warnings marked, on the
- * stream that main chose. Progress lives in host/run/progress.h.
+ * stream that main chose. Progress lives in host/work/progress.h.
  */
 #ifndef SAENGINE_LOG_H
 #define SAENGINE_LOG_H

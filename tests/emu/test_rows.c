@@ -4,8 +4,8 @@
  * go from there to a unit's file while later units are computed (unit_rows_of_tensor), and the type
  * of SAEs.
  */
-#include "host/run/lab.h"
-#include "host/run/stage.h"
+#include "host/lab/lab.h"
+#include "host/work/stage.h"
 #include "tests/test.h"
 
 #include <stdlib.h>

@@ -8,7 +8,7 @@
 #include "host/formats/safetensors.h"
 #include "host/model/model.h"
 #include "host/model/sae.h"
-#include "host/run/results.h"
+#include "host/store/results.h"
 #include "tests/emu/control.h"
 #include "tests/run_engine.h"
 #include "tests/same_results.h"

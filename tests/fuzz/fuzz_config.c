@@ -5,7 +5,7 @@
  *
  * Texts with the word "include" are left out: libconfig would read other files.
  */
-#include "host/run/config.h"
+#include "host/config/config.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

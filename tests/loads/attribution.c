@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * attribution.c - load (a): the indirect effects of experiments/attribution.c, asked for as
- * host/run/effects.c does. IG of 10 steps between the clean run and the run without a random
+ * host/measure/effects.c does. IG of 10 steps between the clean run and the run without a random
  * direction; per layer the 10 features nearest to it; with all features ("ap"), their effects,
- * summed by prompt, and the 20 best of each prompt, as host/run/effects_all.c does.
+ * summed by prompt, and the 20 best of each prompt, as host/measure/effects_all.c does.
  */
 #include "tests/loads/load.h"
 

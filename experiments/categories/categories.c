@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * categories.c - do harm categories refuse by the same features (paper section 5.1, figure 3)?
+ *
+ *   F*(k)      of category k: the K* candidates with the largest mean IE over its prompts
+ *   common     in every F*(k); called F_R, the features of refusal
+ *   specific   F*(k) without the common ones
+ *   F_H        the K* best over all prompts without F_R, the features of harm
+ *
+ * On the prompts of each category, f <- c f for: all of F*(k); n common ones; n of its specific
+ * ones; n specific ones of every other category that are not in F*(k); n random ones in the layers
+ * of the common ones, several draws. n is the same within a category: as many as both kinds have.
+ * While some features are clamped the others of F*(k) are retained, held at every token of the
+ * prompt at their values in the unedited run, so that no effect passes through them; under another
+ * category's features and random ones, those are retained that are under its own specific ones.
+ *
+ * Scores: first token, probability of the refusal token and m = logit[j] - logit[refusal], j the
+ * first token with the direction ablated; with categories.generate also the refusal score of the
+ * replies, whose own tokens retain nothing. The report divides each by what clamping F*(k) does.
+ * Departs: the paper counts replies that a judge calls harmful; the replies are kept for it.
+ * Writes: /categories/..., /feature_sets/{refusal,harm}; replies and their scores under
+ *         /generations/categories and /scores/categories, conditions K_EDIT_xC with K the number
+ *         of the category and EDIT as in /categories/edit, or from_L for those of category L.
+ * Cost: attribution of the prompts; then one forward pass per category and clamp, and one
+ *       generation per category and clamp of chosen features.
+ */
+#include "experiments/experiments.h"
+
+#include "host/base/log.h"
+#include "host/base/size.h"
+#include "host/measure/activation_stats.h"
+#include "experiments/categories/category_sets.h"
+#include "host/measure/continuation.h"
+#include "host/measure/controls.h"
+#include "host/lab/findings.h"
+#include "host/measure/observe.h"
+#include "host/store/table.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum edit_of_category { NONE, ALL, COMMON, SPECIFIC, N_EDITS };
+
+static const char *const edit_names[N_EDITS] = {"none", "all", "common", "specific"};
+
+/* What is scored on every prompt, [rows, n_prompts]; NaN and -1 where a row has no meaning. */
+struct scores {
+	size_t rows;
+	int32_t *first_token;
+	double *p_refusal, *metric;
+};
+
+struct work {
+	struct lab *lab;
+	struct category_sets sets;
+	struct activation_stats stats;       /* which features occur */
+	struct scores own, transfer, random; /* rows: N_EDITS; categories; draws */
+	int32_t *n_clamped;                  /* [n categories] n */
+	int32_t *n_transfer;                 /* [n categories (whose), n categories (where)] */
+	/* The category whose turn it is. */
+	size_t k, n;
+	struct prompt_ids prompts;
+	int32_t *target;
+	struct feature_set common, specific; /* n each */
+	struct observation unedited;
+	struct continuation replies; /* of the unedited model */
+	const float **of_prompt;
+	struct recording everything; /* F*(k) in the unedited run */
+};
+
+/* ---- memory ---------------------------------------------------------------------------- */
+
+static int new_scores(struct scores *s, size_t rows, size_t n, struct err *err)
+{
+	*s = (struct scores){.rows = rows};
+	s->first_token = malloc(rows * n * sizeof *s->first_token + 1);
+	s->p_refusal = malloc(rows * n * sizeof *s->p_refusal + 1);
+	s->metric = malloc(rows * n * sizeof *s->metric + 1);
+	if (!s->first_token || !s->p_refusal || !s->metric)
+		return err_nomem(err, "scores", rows * n * sizeof *s->metric);
+	for (size_t i = 0; i < rows * n; i++) {
+		s->first_token[i] = -1;
+		s->p_refusal[i] = s->metric[i] = NAN;
+	}
+	return 0;
+}
+
+static void free_scores(struct scores *s)
+{
+	free(s->first_token);
+	free(s->p_refusal);
+	free(s->metric);
+}
+
+static int allocate(struct work *w, struct err *err)
+{
+	const size_t n = w->sets.n, n_prompts = w->sets.prompts.n;
+
+	w->n_clamped = calloc(n, sizeof *w->n_clamped);
+	w->n_transfer = calloc(n * n, sizeof *w->n_transfer);
+	w->target = calloc(n_prompts, sizeof *w->target);
+	w->of_prompt = calloc(w->lab->prompts.n, sizeof *w->of_prompt);
+	if (!w->n_clamped || !w->n_transfer || !w->target || !w->of_prompt)
+		return err_nomem(err, "categories", n * n * sizeof *w->n_transfer);
+	TRY(new_scores(&w->own, N_EDITS, n_prompts, err));
+	TRY(new_scores(&w->transfer, n, n_prompts, err));
+	return new_scores(&w->random, (size_t)w->lab->config->categories.draws, n_prompts, err);
+fail:
+	return err->code;
+}
+
+static void free_work(struct work *w)
+{
+	free_scores(&w->own);
+	free_scores(&w->transfer);
+	free_scores(&w->random);
+	free(w->n_clamped);
+	free(w->n_transfer);
+	free(w->prompts.data);
+	free(w->target);
+	free(w->common.data);
+	free(w->specific.data);
+	free(w->of_prompt);
+	observation_free(&w->unedited);
+	continuation_free(&w->replies);
+	activation_stats_free(&w->stats);
+	category_sets_free(&w->sets);
+}
+
+/* ---- 2. clamps ------------------------------------------------------------------------- */
+
+/* Row `row` of the scores at the places of the category's prompts. */
+static void keep(const struct work *w, const struct observation *o, struct scores *s, size_t row)
+{
+	for (size_t p = 0, i = 0; p < w->sets.prompts.n; p++) {
+		const size_t at = row * w->sets.prompts.n + p;
+
+		if ((size_t)w->sets.category[p] != w->k)
+			continue;
+		s->first_token[at] = o->first_token[i];
+		s->p_refusal[at] = o->p_refusal[i];
+		s->metric[at] = o->metric[i++];
+	}
+}
+
+/* The category's prompts continued; `name` is the edit's in the result file. */
+static int continue_prompts(struct work *w, const char *name, const struct condition *condition,
+	const struct continuation *unedited, struct continuation *out, struct err *err)
+{
+	struct condition named = *condition;
+	char title[96];
+
+	snprintf(named.name, sizeof named.name, "%zu_%s", w->k, name);
+	snprintf(title, sizeof title, "categories: %s", named.name);
+	if (continuation_run(w->lab, &w->prompts, &named, title, unedited, out, err))
+		return err->code;
+	return continuation_write(w->lab, "categories", &named, &w->prompts, out, err);
+}
+
+static int continue_clamped(struct work *w, const char *name, const struct condition *condition,
+	struct err *err)
+{
+	struct continuation replies = {0};
+
+	if (w->lab->config->categories.generate)
+		continue_prompts(w, name, condition, &w->replies, &replies, err);
+	continuation_free(&replies);
+	return err->code;
+}
+
+/* Clamps `set` on the category's prompts while `retained` (NULL = nothing) is. */
+static int clamp(struct work *w, const char *title, const struct feature_set *set,
+	const struct recording *retained, struct scores *s, size_t row, struct err *err)
+{
+	struct condition condition = condition_scale_set(title, set,
+		w->lab->config->categories.scale);
+	struct observation o = {0};
+
+	condition.retained = retained;
+	err_clear(err);
+	TRY(observe(w->lab,
+		&(struct observe_request){.prompts = &w->prompts,
+			.condition = &condition,
+			.n_last = 1,
+			.target = w->target},
+		&o, err));
+	keep(w, &o, s, row);
+	if (s != &w->random)
+		TRY(continue_clamped(w, condition.name, &condition, err));
+fail:
+	observation_free(&o);
+	return err->code;
+}
+
+/* The specific features of every other category, as far as this one does not have them. */
+static int clamp_others(struct work *w, const struct recording *retained, struct err *err)
+{
+	const struct category_sets *s = &w->sets;
+	struct feature_set foreign = {0};
+
+	err_clear(err);
+	for (size_t other = 0; other < s->n; other++) {
+		char title[32];
+
+		if (other == w->k)
+			continue;
+		foreign.n = 0; /* F*(k) contains the common ones, so what remains is specific */
+		TRY(feature_set_first(&s->best[other], &s->best[w->k], w->n, &foreign, err));
+		w->n_transfer[other * s->n + w->k] = (int32_t)foreign.n;
+		if (foreign.n == 0)
+			continue;
+		snprintf(title, sizeof title, "from_%zu", other);
+		TRY(clamp(w, title, &foreign, retained, &w->transfer, other, err));
+	}
+fail:
+	free(foreign.data);
+	return err->code;
+}
+
+static int clamp_random(struct work *w, const struct recording *retained, struct err *err)
+{
+	const size_t n = w->random.rows;
+	struct feature_set *draws = calloc(n + 1, sizeof *draws);
+
+	err_clear(err);
+	if (n == 0)
+		goto fail;
+	if (!draws)
+		return err_nomem(err, "random features", n * sizeof *draws);
+	TRY(controls_draw(w->lab, &w->common, &w->sets.best[w->k], w->stats.alive, n, draws, err));
+	for (size_t i = 0; i < n; i++)
+		TRY(clamp(w, "random", &draws[i], retained, &w->random, i, err));
+fail:
+	for (size_t i = 0; i < n; i++)
+		free(draws[i].data);
+	free(draws);
+	return err->code;
+}
+
+/* The category's prompts, targets, sets of equal size, and F*(k) in the unedited run. */
+static int enter(struct work *w, size_t k, struct err *err)
+{
+	const struct category_sets *s = &w->sets;
+	const struct condition none = condition_none();
+	struct feature_set own = {0};
+
+	w->k = k;
+	w->prompts.n = w->common.n = w->specific.n = 0;
+	observation_free(&w->unedited);
+	continuation_free(&w->replies);
+	err_clear(err);
+	TRY(category_sets_prompts(s, k, &w->prompts, err));
+	for (size_t p = 0, i = 0; p < s->prompts.n; p++)
+		if ((size_t)s->category[p] == k)
+			w->target[i++] = s->effects.target[p];
+	TRY(feature_set_first(&s->best[k], &s->common, s->best[k].n, &own, err));
+	w->n = size_min(own.n, s->common.n);
+	w->n_clamped[k] = (int32_t)w->n;
+	TRY(feature_set_first(&own, &(struct feature_set){0}, w->n, &w->specific, err));
+	own.n = 0; /* the common ones, best of this category first */
+	for (size_t i = 0; i < s->best[k].n; i++)
+		if (feature_set_holds(&s->common, s->best[k].data[i].layer, s->best[k].data[i].id))
+			TRY(feature_set_add(&own, s->best[k].data[i], err));
+	TRY(feature_set_first(&own, &(struct feature_set){0}, w->n, &w->common, err));
+	TRY(observe(w->lab,
+		&(struct observe_request){.prompts = &w->prompts,
+			.condition = &none,
+			.features = &s->best[k],
+			.n_last = OBSERVE_ALL,
+			.target = w->target},
+		&w->unedited, err));
+	w->everything = observation_recording(w->lab, &w->unedited, &s->best[k], &w->prompts,
+		w->of_prompt);
+	if (w->lab->config->categories.generate)
+		TRY(continue_prompts(w, "none", &none, NULL, &w->replies, err));
+fail:
+	free(own.data);
+	return err->code;
+}
+
+static int run_category(struct work *w, size_t k, struct err *err)
+{
+	struct recording other_than_specific;
+
+	TRY(enter(w, k, err));
+	keep(w, &w->unedited, &w->own, NONE);
+	TRY(clamp(w, "all", &w->sets.best[k], NULL, &w->own, ALL, err));
+	if (w->n == 0) {
+		log_warn("categories: %s has no %s features", w->sets.name[k],
+			w->sets.common.n == 0 ? "common" : "specific");
+		return 0;
+	}
+	TRY(clamp(w, "common", &w->common, &w->everything, &w->own, COMMON, err));
+	TRY(clamp(w, "specific", &w->specific, &w->everything, &w->own, SPECIFIC, err));
+	other_than_specific = w->everything;
+	other_than_specific.except = &w->specific;
+	TRY(clamp_others(w, &other_than_specific, err));
+	return clamp_random(w, &other_than_specific, err);
+fail:
+	return err->code;
+}
+
+/* ---- 3. record ------------------------------------------------------------------------- */
+
+static int write_scores(struct work *w, const struct scores *s, const char *group, const char *rows,
+	struct err *err)
+{
+	const size_t n = w->sets.prompts.n;
+	const struct table t = {w->lab->results, group};
+	const struct {
+		struct table_column column;
+		const void *data;
+	} parts[] = {{{"first_token", RESULTS_I32, {rows, "/categories/prompt"}, {s->rows, n},
+			      "most probable first token of the reply; -1 = not run", ""},
+			     s->first_token},
+		{{"p_refusal", RESULTS_F64, {rows, "/categories/prompt"}, {s->rows, n},
+			 "probability that the first token is the refusal token", "1"},
+			s->p_refusal},
+		{{"metric", RESULTS_F64, {rows, "/categories/prompt"}, {s->rows, n},
+			 "logit[j] - logit[refusal], j the first token with the direction ablated",
+			 "logit"},
+			s->metric}};
+
+	for (size_t i = 0; i < sizeof parts / sizeof *parts && s->rows > 0; i++)
+		if (table_write(t, &parts[i].column, parts[i].data, err))
+			return err->code;
+	return 0;
+}
+
+/* Rank of every candidate in every F*, -1 outside. */
+static int write_sets(struct work *w, struct err *err)
+{
+	const struct category_sets *s = &w->sets;
+	const struct table t = {w->lab->results, "/categories"};
+	const size_t m = s->candidates.set.n;
+	int32_t *rank = malloc((s->n + 1) * m * sizeof *rank + 1);
+	uint8_t *common = malloc(m + 1);
+
+	err_clear(err);
+	if (!rank || !common) {
+		err_nomem(err, "categories", s->n * m * sizeof *rank);
+		goto fail;
+	}
+	for (size_t i = 0; i < s->n * m; i++)
+		rank[i] = -1;
+	for (size_t i = 0; i < m; i++) {
+		const struct feature f = s->candidates.set.data[i];
+
+		common[i] = feature_set_holds(&s->common, f.layer, f.id);
+		for (size_t k = 0; k < s->n; k++)
+			for (size_t r = 0; r < s->best[k].n; r++)
+				if (s->best[k].data[r].layer == f.layer &&
+					s->best[k].data[r].id == f.id)
+					rank[k * m + i] = (int32_t)r;
+	}
+	TRY(table_features(t, "candidate", &s->candidates.set, err));
+	TRY(table_write(t,
+		&(struct table_column){"mean_effect", RESULTS_F32, {"category", "candidate"},
+			{s->n, m}, "indirect effect, mean over tokens and the category's prompts",
+			"logit"},
+		s->mean, err));
+	TRY(table_write(t,
+		&(struct table_column){"rank", RESULTS_I32, {"category", "candidate"}, {s->n, m},
+			"rank in the category's F*, 0 the best; -1 = not in it", ""},
+		rank, err));
+	TRY(table_write(t,
+		&(struct table_column){"common", RESULTS_U8, {"candidate"}, {m},
+			"1 if in every category's F*", "1"},
+		common, err));
+fail:
+	free(rank);
+	free(common);
+	return err->code;
+}
+
+static int write(struct work *w, struct err *err)
+{
+	const struct category_sets *s = &w->sets;
+	const struct table t = {w->lab->results, "/categories"};
+
+	TRY(table_text_scale(t, "category", s->name, s->n, "harm category", err));
+	TRY(table_text_scale(t, "source", s->name, s->n,
+		"harm category whose specific features are clamped", err));
+	TRY(table_text_scale(t, "edit", edit_names, N_EDITS,
+		"what is clamped: none, all of F*(k), n common or n specific features", err));
+	TRY(table_prompts(t, &s->prompts, err));
+	TRY(table_write(t,
+		&(struct table_column){"category_of", RESULTS_I32, {"prompt"}, {s->prompts.n},
+			"category of the prompt, a row of category", ""},
+		s->category, err));
+	TRY(write_sets(w, err));
+	TRY(table_write(t,
+		&(struct table_column){"n_clamped", RESULTS_I32, {"category"}, {s->n},
+			"n: common, specific and random features clamped", "1"},
+		w->n_clamped, err));
+	TRY(table_write(t,
+		&(struct table_column){"n_transfer", RESULTS_I32, {"source", "category"},
+			{s->n, s->n}, "features of the source clamped on the category's prompts",
+			"1"},
+		w->n_transfer, err));
+	TRY(write_scores(w, &w->own, "/categories", "edit", err));
+	TRY(write_scores(w, &w->transfer, "/categories/transfer", "/categories/source", err));
+	if (w->random.rows > 0)
+		TRY(table_scale((struct table){w->lab->results, "/categories/random"}, "draw",
+			w->random.rows, "random set", err));
+	TRY(write_scores(w, &w->random, "/categories/random", "draw", err));
+	TRY(results_attribute_real(w->lab->results, "/categories", "scale",
+		w->lab->config->categories.scale, err));
+	return findings_write_roles(w->lab, err);
+fail:
+	return err->code;
+}
+
+/* F_R and F_H, for the experiments that follow. */
+static int keep_roles(struct work *w, struct err *err)
+{
+	struct roles *roles = &w->lab->roles;
+	const struct category_sets *s = &w->sets;
+
+	roles->known = true;
+	TRY(feature_set_first(&s->common, &(struct feature_set){0}, s->common.n, &roles->refusal,
+		err));
+	return feature_set_first(&s->all, &s->common, s->all.n, &roles->harm, err);
+fail:
+	return err->code;
+}
+
+int check_categories(const struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+
+	if (lab_need_direction(lab, "categories", err) || candidates_check(lab, err))
+		return err->code;
+	return category_sets_check(lab, c->categories.prompts, &c->categories.names, err);
+}
+
+int experiment_categories(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	struct work w = {.lab = lab};
+	struct progress progress;
+
+	err_clear(err);
+	/* 1. The best features of each category, and what they share. */
+	TRY(category_sets_find(&w.sets, lab, c->categories.prompts, &c->categories.names, err));
+	log_info("categories: %zu of %zu best features are common to %zu categories",
+		w.sets.common.n, w.sets.best[0].n, w.sets.n);
+	TRY(keep_roles(&w, err));
+
+	/* 2. Common, specific, foreign and random features clamped on each category's prompts. */
+	TRY(allocate(&w, err));
+	if (c->categories.draws > 0)
+		TRY(activation_stats_run(lab, &w.sets.prompts, "categories: features that occur",
+			false, &w.stats, err));
+	progress_begin(&progress, &lab->stages, "categories: clamps", w.sets.n, "turn");
+	for (size_t k = 0; k < w.sets.n; k++) {
+		TRY(run_category(&w, k, err));
+		progress_add(&progress, 1);
+	}
+	progress_end(&progress);
+
+	/* 3. Record. */
+	TRY(write(&w, err));
+fail:
+	free_work(&w);
+	return err->code;
+}

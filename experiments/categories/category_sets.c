@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * category_sets.c - Contract: category_sets.h.
+ */
+#include "experiments/categories/category_sets.h"
+
+#include "host/base/vec.h"
+
+#include <stdio.h>
+
+/* Names of the categories of some prompts, each once, in order of appearance. */
+struct names {
+	const char **data; /* owned; the texts are not */
+	size_t n, cap;
+};
+
+static size_t find_name(const struct names *names, const char *name)
+{
+	size_t i = 0;
+
+	while (i < names->n && strcmp(names->data[i], name) != 0)
+		i++;
+	return i;
+}
+
+static int collect_names(const struct lab *lab, const struct prompt_ids *prompts, struct names *out,
+	struct err *err)
+{
+	for (size_t i = 0; i < prompts->n; i++) {
+		const char *name = lab_category(lab, prompts->data[i]);
+
+		if (name && find_name(out, name) == out->n && vec_push(out, name, err))
+			return err->code;
+	}
+	return 0;
+}
+
+static int no_such_category(const char *set, const char *name, const struct names *there,
+	struct err *err)
+{
+	char list[512] = "";
+
+	for (size_t i = 0, n = 0; i < there->n && n < sizeof list; i++)
+		n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "",
+			there->data[i]);
+	return err_set(err, ERR_CONFIG,
+		"categories.names: category \"%s\" has no prompts in prompts.%s; it has %s", name,
+		set, list);
+}
+
+/* Fills the categories asked for, checked. */
+static int settle_names(const struct lab *lab, const char *set, const struct text_list *wanted,
+	struct prompt_ids *prompts, struct names *out, struct err *err)
+{
+	struct names there = {0};
+
+	err_clear(err);
+	TRY(lab_set(lab, set, prompts, err));
+	TRY(collect_names(lab, prompts, &there, err));
+	for (size_t i = 0; i < wanted->n; i++)
+		if (find_name(&there, wanted->items[i]) == there.n) {
+			no_such_category(set, wanted->items[i], &there, err);
+			goto fail;
+		}
+	for (size_t i = 0; i < there.n; i++)
+		if (wanted->n == 0 || text_list_holds(wanted, there.data[i]))
+			TRY(vec_push(out, there.data[i], err));
+	if (out->n < 2)
+		err_set(err, ERR_CONFIG,
+			"categories.prompts: expected prompts of at least two categories, found %zu in "
+			"prompts.%s",
+			out->n, set);
+fail:
+	free(there.data);
+	return err->code;
+}
+
+int category_sets_check(const struct lab *lab, const char *set, const struct text_list *names,
+	struct err *err)
+{
+	struct prompt_ids prompts = {0};
+	struct names found = {0};
+
+	settle_names(lab, set, names, &prompts, &found, err);
+	free(prompts.data);
+	free(found.data);
+	return err->code;
+}
+
+/* The prompts of the categories, and which each is of. */
+static int take_prompts(struct category_sets *c, struct lab *lab, const char *set,
+	const struct text_list *wanted, struct err *err)
+{
+	struct prompt_ids all = {0};
+	struct names names = {0};
+
+	err_clear(err);
+	TRY(settle_names(lab, set, wanted, &all, &names, err));
+	c->n = names.n;
+	c->name = names.data;
+	names.data = NULL;
+	c->category = malloc(all.n * sizeof *c->category + 1);
+	if (!c->category) {
+		err_nomem(err, "categories", all.n * sizeof *c->category);
+		goto fail;
+	}
+	for (size_t i = 0; i < all.n; i++) {
+		const char *name = lab_category(lab, all.data[i]);
+		const size_t k = name ? find_name(&(struct names){c->name, c->n, c->n}, name)
+				      : c->n;
+
+		if (k == c->n)
+			continue;
+		c->category[c->prompts.n] = (int32_t)k;
+		TRY(vec_push(&c->prompts, all.data[i], err));
+	}
+fail:
+	free(names.data);
+	free(all.data);
+	return err->code;
+}
+
+/* mean[k] = mean effect of candidate k over the prompts of a category, or all (category n). */
+static void mean_effect(const struct category_sets *c, size_t category, float *mean)
+{
+	const size_t m = c->effects.n_candidates;
+	size_t n = 0;
+
+	for (size_t p = 0; p < c->prompts.n; p++)
+		n += category == c->n || (size_t)c->category[p] == category;
+	for (size_t k = 0; k < m; k++) {
+		double sum = 0;
+
+		for (size_t p = 0; p < c->prompts.n; p++)
+			if (category == c->n || (size_t)c->category[p] == category)
+				sum += c->effects.mean[p * m + k];
+		mean[k] = (float)(sum / (double)n);
+	}
+}
+
+static bool in_all(const struct category_sets *c, const struct feature *f)
+{
+	for (size_t k = 0; k < c->n; k++)
+		if (!feature_set_holds(&c->best[k], f->layer, f->id))
+			return false;
+	return true;
+}
+
+static int choose(struct category_sets *c, size_t k_star, struct err *err)
+{
+	const size_t m = c->effects.n_candidates;
+	float *overall = malloc(m * sizeof *overall + 1);
+	struct feature_set ranked = {0};
+
+	err_clear(err);
+	c->mean = malloc(c->n * m * sizeof *c->mean + 1);
+	c->best = calloc(c->n, sizeof *c->best);
+	if (!overall || !c->mean || !c->best) {
+		err_nomem(err, "categories", c->n * m * sizeof *c->mean);
+		goto fail;
+	}
+	for (size_t k = 0; k < c->n; k++) {
+		mean_effect(c, k, c->mean + k * m);
+		TRY(candidates_best(&c->candidates, c->mean + k * m, k_star, &c->best[k], err));
+	}
+	mean_effect(c, c->n, overall);
+	TRY(candidates_best(&c->candidates, overall, k_star, &c->all, err));
+	TRY(candidates_best(&c->candidates, overall, m, &ranked, err));
+	for (size_t i = 0; i < ranked.n; i++)
+		if (in_all(c, &ranked.data[i]))
+			TRY(feature_set_add(&c->common, ranked.data[i], err));
+fail:
+	free(overall);
+	free(ranked.data);
+	return err->code;
+}
+
+int category_sets_find(struct category_sets *out, struct lab *lab, const char *set,
+	const struct text_list *names, struct err *err)
+{
+	const struct config *c = lab->config;
+
+	*out = (struct category_sets){0};
+	TRY(take_prompts(out, lab, set, names, err));
+	TRY(candidates_find(&out->candidates, lab, (size_t)c->attribution.k0, err));
+	TRY(effects_run(lab,
+		&(struct effects_request){.prompts = &out->prompts,
+			.candidates = &out->candidates.set,
+			.title = "categories: integrated gradients"},
+		&out->effects, err));
+	return choose(out, (size_t)c->attribution.k_star, err);
+fail:
+	return err->code;
+}
+
+void category_sets_free(struct category_sets *c)
+{
+	for (size_t k = 0; c->best && k < c->n; k++)
+		free(c->best[k].data);
+	free(c->best);
+	free(c->name);
+	free(c->prompts.data);
+	free(c->category);
+	free(c->mean);
+	free(c->all.data);
+	free(c->common.data);
+	candidates_free(&c->candidates);
+	effects_free(&c->effects);
+	*c = (struct category_sets){0};
+}
+
+int category_sets_prompts(const struct category_sets *c, size_t category, struct prompt_ids *out,
+	struct err *err)
+{
+	for (size_t p = 0; p < c->prompts.n; p++)
+		if ((size_t)c->category[p] == category && vec_push(out, c->prompts.data[p], err))
+			return err->code;
+	return 0;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * category_sets.h - the best features of each harm category, what all categories share, and what
+ * is a category's own.
+ */
+#ifndef SAENGINE_CATEGORY_SETS_H
+#define SAENGINE_CATEGORY_SETS_H
+
+#include "host/measure/candidates.h"
+#include "host/measure/effects.h"
+
+struct category_sets {
+	size_t n;                  /* categories, in the order in which the prompts name them */
+	const char **name;         /* [n] borrowed from the lab */
+	struct prompt_ids prompts; /* of the categories, in the order of their set */
+	int32_t *category;         /* [prompts.n] */
+	struct candidates candidates;
+	struct effects effects;    /* of the candidates, per prompt */
+	float *mean;               /* [n, candidates] mean effect over a category's prompts */
+	struct feature_set *best;  /* [n] F*: the K* candidates of the highest mean */
+	struct feature_set all;    /* the K* of the highest mean over all prompts */
+	struct feature_set common; /* in every F*, by that mean; F_R */
+};
+
+/* Whether the prompts of `set` have categories, and prompts for each of `names` (empty: all there
+ * are). Nothing is computed. Errors: ERR_CONFIG. */
+int category_sets_check(const struct lab *lab, const char *set, const struct text_list *names,
+	struct err *err);
+
+/* Attributes the prompts (effects.h). Errors: those of the check, candidates_find, effects_run. */
+int category_sets_find(struct category_sets *out, struct lab *lab, const char *set,
+	const struct text_list *names, struct err *err);
+
+/* Accepts a zeroed struct. */
+void category_sets_free(struct category_sets *c);
+
+/* Prompts of one category, appended to *out. */
+int category_sets_prompts(const struct category_sets *c, size_t category, struct prompt_ids *out,
+	struct err *err);
+
+#endif

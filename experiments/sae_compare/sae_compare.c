@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sae_compare.c - does the choice of SAEs matter (paper appendix A.9)?
+ *
+ * Two SAE sets of the same model, `a` (sae.*) and `b` (sae_compare.*): trained on the base or on
+ * the chat model, of different widths or activations. For each:
+ *
+ *   reconstruction   FVU, L0 and CE recovered on harmless prompts and the model's own answers,
+ *                    layer by layer (experiments/sae_compare/reconstruction.h)
+ *   direction        cosine of the reconstructed direction with the true one, every layer
+ *   features         F* by CosSim+AP on attribution.prompts, and what clamping it does
+ *
+ * and how far the two F* are the same: features have no common numbers, so for each feature of one
+ * F* the largest cosine of its decoder row with those of the other F* in its layer, and with all
+ * features of the other SAE there. Overlap is the
+ * share above sae_compare.match.
+ * Control: random features of a, as many per layer as its F*, matched with the F* of b.
+ *
+ * Writes:  /sae_compare/{a,b}/..., /sae_compare/random; replies and scores under sae_compare.
+ * Cost:    per SAE set 1 + 2 n_layer passes over prompts and answers, a pass over the direction's
+ *          prompts, attribution, one generation per factor of jailbreak.scale.
+ */
+#include "experiments/experiments.h"
+
+#include "host/base/file.h"
+#include "host/base/log.h"
+#include "host/measure/activation_stats.h"
+#include "host/measure/answers.h"
+#include "host/measure/candidates.h"
+#include "host/measure/controls.h"
+#include "experiments/sae_compare/decoder_match.h"
+#include "host/measure/effects.h"
+#include "experiments/sae_compare/reconstructed_direction.h"
+#include "experiments/sae_compare/reconstruction.h"
+#include "host/store/table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* One of the two. */
+struct side {
+	const char *name;
+	struct sae_set *saes; /* borrowed */
+	struct reconstruction reconstruction;
+	double *v_cosine;              /* [n_layer] */
+	struct feature_set best;       /* F* */
+	struct activation_stats stats; /* which features occur */
+	double *in_set, *in_sae; /* [best.n] cosine of the nearest in the other F*, other SAE */
+};
+
+struct work {
+	struct lab *lab;
+	size_t n_layer;
+	struct prompt_ids harmful;    /* attributed and continued */
+	struct answers answers;       /* to harmless prompts */
+	struct continuation unedited; /* of `harmful` */
+	struct sae_set *other;        /* b, owned */
+	struct side sides[2];
+	double *random; /* [draws, best.n of a] */
+};
+
+/* ---- opening ----------------------------------------------------------------------------- */
+
+static int open_other(const struct lab *lab, struct sae_set **out, struct err *err)
+{
+	struct sae_options options = lab_sae_options(lab);
+
+	options.path = lab->config->sae_compare.path;
+	options.format = lab->config->sae_compare.format;
+	options.width = lab->config->sae_compare.width;
+	options.l0 = lab->config->sae_compare.l0;
+	options.budget /= 2; /* beside that of the lab's */
+	if (sae_set_open(out, lab->dev, &options, lab->model->arch.n_layer,
+		    lab->model->arch.d_model, err))
+		return err_prefix(err, "sae_compare.path");
+	return 0;
+}
+
+int check_sae_compare(const struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	struct sae_set *other = NULL;
+
+	TRY(lab_need_direction(lab, "sae_compare", err));
+	TRY(candidates_check(lab, err));
+	if (!*c->sae_compare.path)
+		return err_set(err, ERR_CONFIG,
+			"sae_compare.path: expected the folder of the SAEs that those of sae.path are "
+			"compared with, found \"\"");
+	if (!folder_exists(c->sae_compare.path))
+		return err_set(err, ERR_INPUT, "sae_compare.path: no folder \"%s\"%s%s",
+			c->sae_compare.path, *c->sae_compare.published ? "; published at " : "",
+			c->sae_compare.published);
+	TRY(open_other(lab, &other, err));
+	sae_set_close(other);
+	return 0;
+fail:
+	return err->code;
+}
+
+/* ---- 2. one side ------------------------------------------------------------------------- */
+
+/* F* on the harmful prompts, by effect among those nearest to the direction. */
+static int find_best(struct work *w, struct side *s, struct err *err)
+{
+	const struct config *c = w->lab->config;
+	struct candidates candidates = {0};
+	struct effects effects = {0};
+	float *mean = NULL;
+	char title[64];
+
+	err_clear(err);
+	snprintf(title, sizeof title, "sae_compare: attribution, %s", s->name);
+	TRY(candidates_find(&candidates, w->lab, (size_t)c->attribution.k0, err));
+	TRY(effects_run(w->lab,
+		&(struct effects_request){.prompts = &w->harmful,
+			.candidates = &candidates.set,
+			.title = title},
+		&effects, err));
+	mean = calloc(candidates.set.n + 1, sizeof *mean);
+	if (!mean) {
+		err_nomem(err, "effects", candidates.set.n * sizeof *mean);
+		goto fail;
+	}
+	for (size_t i = 0; i < w->harmful.n; i++)
+		for (size_t k = 0; k < candidates.set.n; k++)
+			mean[k] += effects.mean[i * candidates.set.n + k] / (float)w->harmful.n;
+	TRY(candidates_best(&candidates, mean, (size_t)c->attribution.k_star, &s->best, err));
+fail:
+	free(mean);
+	effects_free(&effects);
+	candidates_free(&candidates);
+	return err->code;
+}
+
+static int clamp_best(struct work *w, struct side *s, double c, struct err *err)
+{
+	struct continuation replies = {0};
+	struct condition clamp;
+	char name[16], title[96];
+
+	err_clear(err);
+	snprintf(name, sizeof name, "%s_global", s->name);
+	clamp = condition_scale_set(name, &s->best, c);
+	snprintf(title, sizeof title, "sae_compare: %s", clamp.name);
+	TRY(continuation_run(w->lab, &w->harmful, &clamp, title, &w->unedited, &replies, err));
+	TRY(continuation_write(w->lab, "sae_compare", &clamp, &w->harmful, &replies, err));
+fail:
+	continuation_free(&replies);
+	return err->code;
+}
+
+/* Everything that needs one SAE set alone; it is the lab's meanwhile. */
+static int describe(struct work *w, struct side *s, struct err *err)
+{
+	const struct config *c = w->lab->config;
+	struct sae_set *own = w->lab->saes;
+	char title[64];
+
+	w->lab->saes = s->saes;
+	err_clear(err);
+	snprintf(title, sizeof title, "sae_compare: reconstruction, %s", s->name);
+	TRY(reconstruction_run(w->lab, &w->answers.prompts, &w->answers.replies, title,
+		&s->reconstruction, err));
+	s->v_cosine = calloc(w->n_layer, sizeof *s->v_cosine);
+	if (!s->v_cosine) {
+		err_nomem(err, "cosines", w->n_layer * sizeof *s->v_cosine);
+		goto fail;
+	}
+	snprintf(title, sizeof title, "sae_compare: direction, %s", s->name);
+	TRY(reconstructed_direction(w->lab, title, c->sae_compare.harmful, c->sae_compare.harmless,
+		s->v_cosine, err));
+	TRY(find_best(w, s, err));
+	snprintf(title, sizeof title, "sae_compare: features that occur, %s", s->name);
+	TRY(activation_stats_run(w->lab, &w->harmful, title, false, &s->stats, err));
+	for (size_t k = 0; k < c->jailbreak.scale.n; k++)
+		TRY(clamp_best(w, s, c->jailbreak.scale.items[k], err));
+fail:
+	w->lab->saes = own;
+	return err->code;
+}
+
+/* ---- 3. overlap -------------------------------------------------------------------------- */
+
+static int match_side(const struct work *w, struct side *s, const struct side *other,
+	struct err *err)
+{
+	s->in_set = calloc(s->best.n + 1, sizeof *s->in_set);
+	s->in_sae = calloc(s->best.n + 1, sizeof *s->in_sae);
+	if (!s->in_set || !s->in_sae)
+		return err_nomem(err, "overlap", s->best.n * sizeof *s->in_set);
+	return decoder_match(w->lab->model->arch.d_model, s->saes, &s->best, other->saes,
+		&other->best, s->in_set, s->in_sae, err);
+}
+
+static int match_random(struct work *w, struct err *err)
+{
+	const size_t n = (size_t)w->lab->config->sae_compare.draws;
+	struct side *a = &w->sides[0], *b = &w->sides[1];
+	struct feature_set *draws = calloc(n + 1, sizeof *draws);
+
+	err_clear(err);
+	w->random = calloc(n * a->best.n + 1, sizeof *w->random);
+	if (!draws || !w->random) {
+		err_nomem(err, "random features", n * a->best.n * sizeof *w->random);
+		goto fail;
+	}
+	for (size_t i = 0; i < n * a->best.n; i++)
+		w->random[i] = NAN;
+	TRY(controls_draw(w->lab, &a->best, NULL, a->stats.alive, n, draws, err));
+	for (size_t d = 0; d < n; d++)
+		TRY(decoder_match(w->lab->model->arch.d_model, a->saes, &draws[d], b->saes,
+			&b->best, w->random + d * a->best.n, NULL, err));
+fail:
+	for (size_t d = 0; draws && d < n; d++)
+		free(draws[d].data);
+	free(draws);
+	return err->code;
+}
+
+static double share_above(const struct work *w, const double *cosine, size_t n)
+{
+	double above = 0;
+
+	for (size_t i = 0; i < n; i++)
+		above += cosine[i] > w->lab->config->sae_compare.match;
+	return n > 0 ? above / (double)n : NAN;
+}
+
+/* ---- 4. record --------------------------------------------------------------------------- */
+
+static int write_reconstruction(struct work *w, const struct side *s, struct table t,
+	struct err *err)
+{
+	static const char layer[] = "/layer", prompt[] = "/sae_compare/prompt";
+	const struct reconstruction *r = &s->reconstruction;
+	const size_t l = w->n_layer, n = r->n_prompts;
+	const struct table_column columns[] =
+		{{"nll", RESULTS_F64, {layer, prompt}, {l, n},
+			 "negative log-likelihood of the answer, the layer reconstructed", "nat"},
+			{"squared_error", RESULTS_F64, {layer, prompt}, {l, n},
+				"sum over tokens of |x - x_hat|^2", "1"},
+			{"n_active", RESULTS_F64, {layer, prompt}, {l, n},
+				"sum over tokens of active features", "1"},
+			{"variance", RESULTS_F64, {layer}, {l},
+				"mean over all tokens of |x - mean|^2", "1"},
+			{"v_cosine", RESULTS_F64, {layer}, {l},
+				"cosine of the reconstructed direction and the true one", "1"}};
+	const void *const data[] = {r->nll_sae, r->squared_error, r->n_active, r->variance,
+		s->v_cosine};
+
+	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+		TRY(table_write(t, &columns[i], data[i], err));
+	return 0;
+fail:
+	return err->code;
+}
+
+static int write_side(struct work *w, const struct side *s, struct err *err)
+{
+	char group[32];
+	const struct table t = {w->lab->results, group};
+	float *score = malloc(s->best.n * sizeof *score + 1);
+
+	err_clear(err);
+	if (!score)
+		return err_nomem(err, s->name, s->best.n * sizeof *score);
+	for (size_t i = 0; i < s->best.n; i++)
+		score[i] = s->best.data[i].score;
+	snprintf(group, sizeof group, "/sae_compare/%s", s->name);
+	TRY(write_reconstruction(w, s, t, err));
+	TRY(table_features(t, "rank", &s->best, err));
+	TRY(table_write(t,
+		&(struct table_column){"score", RESULTS_F32, {"rank"}, {s->best.n},
+			"mean indirect effect", "logit"},
+		score, err));
+	TRY(table_write(t,
+		&(struct table_column){"match_in_set", RESULTS_F64, {"rank"}, {s->best.n},
+			"largest cosine with a feature of the other F* in the layer; 0 = none there",
+			"1"},
+		s->in_set, err));
+	TRY(table_write(t,
+		&(struct table_column){"match_in_sae", RESULTS_F64, {"rank"}, {s->best.n},
+			"largest cosine with any feature of the other SAE of the layer", "1"},
+		s->in_sae, err));
+	TRY(results_attribute_text(w->lab->results, group, "path", sae_set_path(s->saes, 0), err));
+	TRY(results_attribute_integer(w->lab->results, group, "d_sae",
+		(int64_t)sae_set_width(s->saes), err));
+fail:
+	free(score);
+	return err->code;
+}
+
+static int write_shared(struct work *w, struct err *err)
+{
+	static const char prompt[] = "prompt", layer[] = "/layer";
+	const struct table t = {w->lab->results, "/sae_compare"};
+	const struct reconstruction *r = &w->sides[0].reconstruction;
+	const size_t n = r->n_prompts, draws = (size_t)w->lab->config->sae_compare.draws,
+		     k = w->sides[0].best.n;
+	const struct table_column columns[] = {{"n_tokens", RESULTS_I32, {prompt}, {n},
+						       "tokens of prompt and answer", "1"},
+		{"n_scored", RESULTS_I32, {prompt}, {n}, "tokens of the answer", "1"},
+		{"nll_clean", RESULTS_F64, {prompt}, {n},
+			"negative log-likelihood of the answer, unedited", "nat"},
+		{"nll_zero", RESULTS_F64, {layer, prompt}, {w->n_layer, n},
+			"the same with the layer's residual stream set to 0", "nat"},
+		{"random_match", RESULTS_F64, {"draw", "random_rank"}, {draws, k},
+			"largest cosine of a random feature of a with the F* of b in its layer",
+			"1"}};
+	const void *const data[] = {r->n_tokens, r->n_scored, r->nll_clean, r->nll_zero, w->random};
+
+	TRY(table_prompts(t, &w->answers.prompts, err));
+	TRY(table_scale(t, "draw", draws, "random set; draw i has the run's seed + i", err));
+	TRY(table_scale(t, "random_rank", k, "feature of a random set", err));
+	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+		TRY(table_write(t, &columns[i], data[i], err));
+	return results_attribute_real(w->lab->results, "/sae_compare", "match",
+		w->lab->config->sae_compare.match, err);
+fail:
+	return err->code;
+}
+
+static void report(const struct work *w)
+{
+	const struct side *a = &w->sides[0];
+
+	log_info(
+		"sae_compare: %.2f of the F* of a are in that of b (cosine above %g), %.2f anywhere in "
+		"b; of random features of a %.2f",
+		share_above(w, a->in_set, a->best.n), w->lab->config->sae_compare.match,
+		share_above(w, a->in_sae, a->best.n),
+		share_above(w, w->random, (size_t)w->lab->config->sae_compare.draws * a->best.n));
+}
+
+static void side_free(struct side *s)
+{
+	reconstruction_free(&s->reconstruction);
+	activation_stats_free(&s->stats);
+	free(s->v_cosine);
+	free(s->best.data);
+	free(s->in_set);
+	free(s->in_sae);
+}
+
+int experiment_sae_compare(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	const struct condition none = condition_none();
+	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer};
+
+	err_clear(err);
+	for (size_t i = 0; i < c->attribution.prompts.n; i++)
+		TRY(lab_set(lab, c->attribution.prompts.items[i], &w.harmful, err));
+	TRY(open_other(lab, &w.other, err));
+	w.sides[0] = (struct side){.name = "a", .saes = lab->saes};
+	w.sides[1] = (struct side){.name = "b", .saes = w.other};
+
+	/* 1. The unedited model's answers to harmless and harmful prompts. */
+	TRY(answers_run(&w.answers, lab, "sae_compare_ce", c->sae_compare.prompts, err));
+	TRY(continuation_run(lab, &w.harmful, &none, "sae_compare: none", NULL, &w.unedited, err));
+	TRY(continuation_write(lab, "sae_compare", &none, &w.harmful, &w.unedited, err));
+
+	/* 2. Each SAE set: reconstruction, direction, F* and what clamping it does. */
+	TRY(describe(&w, &w.sides[0], err));
+	TRY(describe(&w, &w.sides[1], err));
+
+	/* 3. How far the two F* are the same. */
+	TRY(match_side(&w, &w.sides[0], &w.sides[1], err));
+	TRY(match_side(&w, &w.sides[1], &w.sides[0], err));
+	TRY(match_random(&w, err));
+
+	/* 4. Record. */
+	TRY(write_shared(&w, err));
+	TRY(write_side(&w, &w.sides[0], err));
+	TRY(write_side(&w, &w.sides[1], err));
+	report(&w);
+fail:
+	side_free(&w.sides[0]);
+	side_free(&w.sides[1]);
+	free(w.random);
+	sae_set_close(w.other);
+	continuation_free(&w.unedited);
+	answers_free(&w.answers);
+	free(w.harmful.data);
+	return err->code;
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * findings_read.c - the direction and the feature sets of an earlier result file. Contract: lab.h
+ * (lab_load_findings). Tests: tests/test_run.c.
+ */
+#include "host/lab/findings.h"
+
+#include "host/base/file.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int check_feature(const struct lab *lab, const char *path, int32_t layer, int32_t id,
+	struct err *err)
+{
+	if (layer < 0 || (size_t)layer >= lab->model->arch.n_layer || id < 0 ||
+		(size_t)id >= sae_set_width(lab->saes) || !sae_set_has(lab->saes, (size_t)layer))
+		return err_set(err, ERR_INPUT,
+			"from: %s: expected features of this model's SAEs (%zu layers of %zu), found "
+			"layer %d, feature %d",
+			path, lab->model->arch.n_layer, sae_set_width(lab->saes), layer, id);
+	return 0;
+}
+
+/* How many of the n features of a set are taken: all (0) or as many as wanted. */
+static int features_taken(const struct lab *lab, const char *path, size_t n, size_t wanted,
+	size_t *taken, struct err *err)
+{
+	*taken = wanted ? wanted : n;
+	if (wanted > n)
+		return err_set(err, ERR_CONFIG,
+			"from_k_star: expected at most %zu, the features of %s in %s, found %zu", n,
+			path, lab->config->from, wanted);
+	return 0;
+}
+
+/* The `most` best features of a set, 0 = all. Leaves *known alone when the file has no such set. */
+static int read_global(struct lab *lab, struct results_reader *r, const char *name, size_t most,
+	struct feature_set *set, bool *known, struct err *err)
+{
+	int32_t *layer = NULL, *feature = NULL;
+	float *score = NULL, *cosine = NULL;
+	size_t n[4] = {0}, taken;
+	char path[4][128];
+
+	err_clear(err);
+	for (int i = 0; i < 4; i++)
+		snprintf(path[i], sizeof path[i], "/feature_sets/%s/global/%s", name,
+			(const char *const[]){"layer", "feature", "score", "cosine"}[i]);
+	if (!results_has(r, path[0]))
+		return 0;
+	TRY(results_read_ints(r, path[0], 1, &n[0], &layer, err));
+	TRY(results_read_ints(r, path[1], 1, &n[1], &feature, err));
+	TRY(results_read_floats(r, path[2], 1, &n[2], &score, err));
+	TRY(results_read_floats(r, path[3], 1, &n[3], &cosine, err));
+	for (int i = 1; i < 4; i++) {
+		if (n[i] != n[0]) {
+			err_set(err, ERR_INPUT,
+				"from: %s: expected %zu values as %s has, found %zu", path[i], n[0],
+				path[0], n[i]);
+			goto fail;
+		}
+	}
+	TRY(features_taken(lab, path[0], n[0], most, &taken, err));
+	for (size_t k = 0; k < taken; k++) {
+		TRY(check_feature(lab, path[0], layer[k], feature[k], err));
+		TRY(feature_set_add(set,
+			(struct feature){layer[k], feature[k], cosine[k], score[k]}, err));
+	}
+	*known = true;
+fail:
+	free(layer);
+	free(feature);
+	free(score);
+	free(cosine);
+	return err->code;
+}
+
+/* The local sets of an earlier file: row i belongs to the prompt with text texts[prompt[i]]. */
+struct local_columns {
+	size_t n_rows, rank, n_texts, n_contexts;
+	size_t taken; /* of each row's rank features */
+	int32_t *prompt, *layer, *feature;
+	float *score;
+	char **texts, **contexts; /* of the prompts; contexts NULL = none has one */
+};
+
+static void free_local(struct local_columns *c)
+{
+	for (size_t i = 0; i < c->n_texts; i++)
+		free(c->texts[i]);
+	for (size_t i = 0; i < c->n_contexts; i++)
+		free(c->contexts[i]);
+	free(c->texts);
+	free(c->contexts);
+	free(c->prompt);
+	free(c->layer);
+	free(c->feature);
+	free(c->score);
+}
+
+static int read_local_columns(struct results_reader *r, const char *group, struct local_columns *c,
+	struct err *err)
+{
+	size_t dims[3][2];
+	char path[4][192];
+
+	for (int i = 0; i < 4; i++)
+		snprintf(path[i], sizeof path[i], "%s/%s", group,
+			(const char *const[]){"prompt", "layer", "feature", "score"}[i]);
+	TRY(results_read_ints(r, path[0], 1, &c->n_rows, &c->prompt, err));
+	TRY(results_read_ints(r, path[1], 2, dims[0], &c->layer, err));
+	TRY(results_read_ints(r, path[2], 2, dims[1], &c->feature, err));
+	TRY(results_read_floats(r, path[3], 2, dims[2], &c->score, err));
+	TRY(results_read_texts(r, "/prompts/text", &c->n_texts, &c->texts, err));
+	if (results_has(r, "/prompts/context")) {
+		TRY(results_read_texts(r, "/prompts/context", &c->n_contexts, &c->contexts, err));
+		if (c->n_contexts != c->n_texts)
+			return err_set(err, ERR_INPUT,
+				"from: /prompts/context: expected %zu texts, found %zu", c->n_texts,
+				c->n_contexts);
+	}
+	for (int i = 0; i < 3; i++)
+		if (dims[i][0] != c->n_rows || dims[i][1] != dims[0][1])
+			return err_set(err, ERR_INPUT,
+				"from: %s: expected %zu x %zu, found %zu x %zu", path[i + 1],
+				c->n_rows, dims[0][1], dims[i][0], dims[i][1]);
+	c->rank = dims[0][1];
+fail:
+	return err->code;
+}
+
+static int fill_local(struct lab *lab, const struct local_columns *c, size_t row,
+	struct feature_set *set, const char *group, struct err *err)
+{
+	for (size_t k = row * c->rank; k < row * c->rank + c->taken && c->layer[k] >= 0; k++) {
+		TRY(check_feature(lab, group, c->layer[k], c->feature[k], err));
+		TRY(feature_set_add(set,
+			(struct feature){c->layer[k], c->feature[k], NAN, c->score[k]}, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+/* Every prompt to be continued under its own features must have some. */
+static int check_local(const struct lab *lab, enum method method, struct err *err)
+{
+	const struct config *c = lab->config;
+	struct prompt_ids prompts = {0};
+	size_t n_without = 0;
+
+	err_clear(err);
+	if (!text_list_holds(&c->experiment, "jailbreak") ||
+		!text_list_holds(&c->jailbreak.scopes, "local"))
+		return 0;
+	for (size_t i = 0; i < c->jailbreak.prompts.n; i++)
+		TRY(lab_set(lab, c->jailbreak.prompts.items[i], &prompts, err));
+	for (size_t i = 0; i < prompts.n; i++)
+		n_without += lab->sets[method].local[prompts.data[i]].n == 0;
+	if (n_without > 0)
+		err_set(err, ERR_CONFIG,
+			"from: %s has no local %s features for %zu of the %zu prompts of "
+			"jailbreak.prompts; set jailbreak.scopes = [\"global\"], or attribute these "
+			"prompts first",
+			c->from, method_names[method], n_without, prompts.n);
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
+static bool is_prompt(const struct lab *lab, size_t prompt, const struct local_columns *c,
+	int32_t id)
+{
+	const char *context = lab_context(lab, prompt);
+
+	return strcmp(lab_text(lab, prompt), c->texts[id]) == 0 &&
+	       strcmp(context ? context : "", c->contexts ? c->contexts[id] : "") == 0;
+}
+
+/* Prompts are matched by text and context: their numbers differ from run to run. */
+static int read_local(struct lab *lab, struct results_reader *r, enum method method,
+	struct err *err)
+{
+	struct method_sets *sets = &lab->sets[method];
+	struct local_columns c = {0};
+	char group[128];
+
+	err_clear(err);
+	snprintf(group, sizeof group, "/feature_sets/%s/local", method_names[method]);
+	if (!results_has(r, group))
+		return 0;
+	sets->local = calloc(lab->prompts.n + 1, sizeof *sets->local);
+	if (!sets->local)
+		return err_nomem(err, "local sets", lab->prompts.n * sizeof *sets->local);
+	TRY(read_local_columns(r, group, &c, err));
+	TRY(features_taken(lab, group, c.rank, (size_t)lab->config->from_k_star, &c.taken, err));
+	for (size_t row = 0; row < c.n_rows; row++) {
+		if (c.prompt[row] < 0 || (size_t)c.prompt[row] >= c.n_texts) {
+			err_set(err, ERR_INPUT, "from: %s/prompt: expected ids below %zu, found %d",
+				group, c.n_texts, c.prompt[row]);
+			goto fail;
+		}
+		for (size_t p = 0; p < lab->prompts.n; p++)
+			if (sets->local[p].n == 0 && is_prompt(lab, p, &c, c.prompt[row]))
+				TRY(fill_local(lab, &c, row, &sets->local[p], group, err));
+	}
+	TRY(check_local(lab, method, err));
+fail:
+	free_local(&c);
+	return err->code;
+}
+
+static int read_direction(struct lab *lab, struct results_reader *r, struct err *err)
+{
+	struct direction *d = &lab->direction;
+	size_t dims[3];
+	int64_t layer = 0, position = 0;
+	float *v = NULL;
+
+	err_clear(err);
+	TRY(results_read_floats(r, "/direction/v", 3, dims, &v, err));
+	TRY(results_read_attribute_integer(r, "/direction", "layer", &layer, err));
+	TRY(results_read_attribute_integer(r, "/direction", "position", &position, err));
+	if (dims[1] != lab->model->arch.n_layer || dims[2] != lab->model->arch.d_model ||
+		layer < 0 || (size_t)layer >= dims[1] || position > -1 ||
+		(size_t)-position > dims[0]) {
+		err_set(err, ERR_INPUT,
+			"from: %s: /direction/v: expected %zu layers of width %zu, found %zu of %zu",
+			lab->config->from, lab->model->arch.n_layer, lab->model->arch.d_model,
+			dims[1], dims[2]);
+		goto fail;
+	}
+	d->v = malloc(dims[2] * sizeof *d->v);
+	if (!d->v) {
+		err_nomem(err, "the direction", dims[2] * sizeof *d->v);
+		goto fail;
+	}
+	memcpy(d->v, v + ((size_t)(-position - 1) * dims[1] + (size_t)layer) * dims[2],
+		dims[2] * sizeof *v);
+	for (size_t i = 0; i < dims[2]; i++) {
+		if (!isfinite(d->v[i])) {
+			err_set(err, ERR_INPUT,
+				"from: %s: /direction/v: expected finite values, found %g "
+				"at component %zu of layer %lld",
+				lab->config->from, (double)d->v[i], i, (long long)layer);
+			goto fail;
+		}
+	}
+	d->layer = (size_t)layer;
+	d->known = true;
+fail:
+	free(v);
+	return err->code;
+}
+
+/* The hash in the file of the first thing of a role, "" when it has none. */
+static const char *hash_of(const char *role, char *const *roles, char *const *hashes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(roles[i], role) == 0)
+			return hashes[i];
+	return "";
+}
+
+static int check_hash(const struct lab *lab, const char *role, const char *path,
+	const char *expected, struct err *err)
+{
+	char found[SHA256_HEX];
+
+	if (!*expected)
+		return 0;
+	if (sha256_file(path, found, err))
+		return err->code;
+	if (strcmp(found, expected) == 0)
+		return 0;
+	return err_set(err, ERR_INPUT,
+		"from: %s was made with another %s: expected one with SHA-256 %.12s..., found %s with "
+		"%.12s...",
+		lab->config->from, role, expected, path, found);
+}
+
+/* Directions and features mean nothing in another model, or in other SAEs of the same one. Told
+ * by config.json and by the first layer's SAE: weights take long to hash. */
+static int check_origin(const struct lab *lab, struct results_reader *r, struct err *err)
+{
+	char **roles = NULL, **hashes = NULL;
+	char *config = path_join(lab->config->model.path, "config.json");
+	size_t n_roles = 0, n_hashes = 0, first = 0;
+
+	err_clear(err);
+	if (!config) {
+		err_nomem(err, "a path", strlen(lab->config->model.path));
+		goto fail;
+	}
+	if (!results_has(r, "/provenance/role"))
+		goto fail;
+	TRY(results_read_texts(r, "/provenance/role", &n_roles, &roles, err));
+	TRY(results_read_texts(r, "/provenance/sha256", &n_hashes, &hashes, err));
+	if (n_roles != n_hashes)
+		goto fail;
+	TRY(check_hash(lab, "model", config, hash_of("model", roles, hashes, n_roles), err));
+	while (lab->saes && first < sae_set_layers(lab->saes) && !sae_set_has(lab->saes, first))
+		first++;
+	if (lab->saes && first < sae_set_layers(lab->saes))
+		TRY(check_hash(lab, "SAE", sae_set_path(lab->saes, first),
+			hash_of("sae", roles, hashes, n_roles), err));
+fail:
+	for (size_t i = 0; i < n_roles; i++)
+		free(roles[i]);
+	for (size_t i = 0; i < n_hashes; i++)
+		free(hashes[i]);
+	free(roles);
+	free(hashes);
+	free(config);
+	return err->code;
+}
+
+int lab_load_findings(struct lab *lab, struct err *err)
+{
+	const struct config *c = lab->config;
+	struct results_reader *r = NULL;
+
+	err_clear(err);
+	if (!*c->from || lab->judged)
+		return 0;
+	TRY(results_open(&r, c->from, err));
+	TRY(check_origin(lab, r, err));
+	if (!text_list_holds(&c->experiment, "direction"))
+		TRY(read_direction(lab, r, err));
+	for (int m = 0; m < N_METHODS && lab->saes; m++)
+		if (!text_list_holds(&c->experiment, "attribution"))
+			if (read_global(lab, r, method_names[m], (size_t)c->from_k_star,
+				    &lab->sets[m].global, &lab->sets[m].known, err) ||
+				read_local(lab, r, (enum method)m, err))
+				goto fail;
+	if (lab->saes && !text_list_holds(&c->experiment, "categories")) {
+		TRY(read_global(lab, r, "refusal", 0, &lab->roles.refusal, &lab->roles.known, err));
+		TRY(read_global(lab, r, "harm", 0, &lab->roles.harm, &lab->roles.known, err));
+	}
+fail:
+	results_reader_close(r);
+	return err->code;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * activation_stats.h - which features occur on a list of prompts and how strongly; optionally
+ * every activation into the result file.
+ */
+#ifndef SAENGINE_ACTIVATION_STATS_H
+#define SAENGINE_ACTIVATION_STATS_H
+
+#include "host/lab/lab.h"
+
+struct activation_stats {
+	double *mean_max; /* [n_layer, d_sae] maximum over a prompt's tokens, mean over prompts;
+			   * which tokens: attribution.actdiff_positions */
+	uint8_t *alive;   /* [n_layer, d_sae] whether the feature occurs at any of these */
+};
+
+/* With `save`, writes what config save.* asks for: /activations/blocks.L.hook_resid_post [token,
+ * d_model], /features/blocks.L/{indptr,indices,data}, and /tokens, which says what each row is. */
+int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, const char *title,
+	bool save, struct activation_stats *out, struct err *err);
+
+/* Accepts a zeroed struct. */
+void activation_stats_free(struct activation_stats *s);
+
+#endif

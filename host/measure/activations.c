@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * activations.c - Contract: activations.h.
+ */
+#include "host/measure/activations.h"
+
+#include "host/model/carver.h"
+
+#include <stdlib.h>
+
+struct work {
+	struct lab *lab;
+	const struct activation_visitor *visitor;
+	size_t n_layer, rows;
+	struct scoring scoring;
+	struct tensor *resid, *views; /* [n_layer] */
+	void *memory;                 /* device */
+	size_t *token_start;
+	struct sparse sparse;
+	struct host_csr features;
+};
+
+static void layout(void *object, struct carver *c)
+{
+	struct work *w = object;
+
+	for (size_t l = 0; l < w->n_layer; l++)
+		w->resid[l] = carve(c, w->rows, w->lab->model->arch.d_model);
+}
+
+static int work_open(struct work *w, const struct prompt_ids *prompts, struct err *err)
+{
+	struct lab *lab = w->lab;
+
+	TRY(scoring_open(&w->scoring, lab, prompts,
+		(struct scoring_size){.whole = w->visitor->whole, .out = BATCH_OUT_ALL}, err));
+	w->rows = w->scoring.schedule.most_tokens;
+	w->resid = calloc(w->n_layer, sizeof *w->resid);
+	w->views = calloc(w->n_layer, sizeof *w->views);
+	w->token_start = malloc((w->scoring.schedule.most_prompts + 1) * sizeof *w->token_start);
+	if (!w->resid || !w->views || !w->token_start)
+		return err_nomem(err, "activations", w->n_layer * sizeof *w->resid);
+	return carve_allocate(lab->dev, layout, w, &w->memory, err);
+fail:
+	return err->code;
+}
+
+static void work_close(struct work *w)
+{
+	scoring_close(&w->scoring);
+	sparse_free(&w->sparse);
+	host_csr_free(&w->features);
+	device_free(w->lab->dev, w->memory);
+	free(w->resid);
+	free(w->views);
+	free(w->token_start);
+}
+
+static int visit_layer(struct work *w, size_t layer, const struct activation_batch *batch,
+	struct unit *out, struct err *err)
+{
+	const struct activation_visitor *visitor = w->visitor;
+	struct sae_weights sae;
+
+	if (visitor->resid_post &&
+		visitor->resid_post(visitor->context, layer, batch, w->views[layer], out, err))
+		return err->code;
+	if (!visitor->features)
+		return 0;
+	TRY(sae_set_load(w->lab->saes, layer, &sae, err));
+	TRY(sparse_encode(&w->sparse, &sae, w->views[layer], err));
+	TRY(sparse_download(&w->sparse, &w->features, err));
+	return visitor->features(visitor->context, layer, batch, &w->features, out, err);
+fail:
+	return err->code;
+}
+
+static int compute(void *context, size_t b, struct unit *out, struct err *err)
+{
+	struct work *w = context;
+	const size_t n = scoring_batch(&w->scoring, b);
+	const struct tap tap = {.kind = TAP_RESID, .out = w->views};
+	struct activation_batch batch = {.n_prompts = n,
+		.index = w->scoring.index,
+		.token_start = w->token_start};
+
+	w->token_start[0] = 0;
+	for (size_t i = 0; i < n; i++)
+		w->token_start[i + 1] = w->token_start[i] + w->scoring.spans[i].n;
+	batch.n_tokens = w->token_start[n];
+	for (size_t l = 0; l < w->n_layer; l++)
+		w->views[l] = tensor_rows(w->resid[l], 0, batch.n_tokens);
+	TRY(scoring_run(&w->scoring, n, NULL, 0, &tap, 1, err));
+	for (size_t l = 0; l < w->n_layer; l++)
+		TRY(visit_layer(w, l, &batch, out, err));
+	return w->visitor->batch_done ? w->visitor->batch_done(w->visitor->context, out, err) : 0;
+fail:
+	return err->code;
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	const struct work *w = context;
+
+	return w->visitor->take(w->visitor->context, b, in, err);
+}
+
+int activations_visit(struct lab *lab, const struct prompt_ids *prompts, const char *title,
+	const struct activation_visitor *visitor, struct err *err)
+{
+	struct work w = {.lab = lab,
+		.visitor = visitor,
+		.n_layer = lab->model->arch.n_layer,
+		.sparse = {.dev = lab->dev}};
+
+	err_clear(err);
+	TRY(work_open(&w, prompts, err));
+	TRY(scoring_prefix(&w.scoring, NULL, 0, err));
+	TRY(stage_run(lab,
+		&(struct stage){.title = title,
+			.schedule = &w.scoring.schedule,
+			.item = "prompt",
+			.context = &w,
+			.compute = compute,
+			.take = take},
+		err));
+fail:
+	work_close(&w);
+	return err->code;
+}

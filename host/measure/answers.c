@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * answers.c - Contract: answers.h.
+ */
+#include "host/measure/answers.h"
+
+#include "host/store/table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int answers_run(struct answers *a, struct lab *lab, const char *experiment, const char *set,
+	struct err *err)
+{
+	const struct condition none = condition_none();
+	char title[96];
+
+	*a = (struct answers){.experiment = experiment};
+	snprintf(title, sizeof title, "%s: answers", experiment);
+	TRY(lab_set(lab, set, &a->prompts, err));
+	TRY(continuation_run(lab, &a->prompts, &none, title, NULL, &a->replies, err));
+	return continuation_write(lab, experiment, &none, &a->prompts, &a->replies, err);
+fail:
+	return err->code;
+}
+
+void answers_free(struct answers *a)
+{
+	continuation_free(&a->replies);
+	free(a->prompts.data);
+	*a = (struct answers){0};
+}
+
+static int write_ce(const struct answers *a, struct lab *lab, const struct condition *condition,
+	const double *nll, const int32_t *count, struct err *err)
+{
+	const size_t n = a->prompts.n;
+	char group[128];
+	const struct table t = {lab->results, group};
+
+	snprintf(group, sizeof group, "/scores/%s/%s", a->experiment, condition->name);
+	if (condition->kind != CONDITION_NONE) /* written with the answers themselves */
+		TRY(table_prompts(t, &a->prompts, err));
+	TRY(table_write(t,
+		&(struct table_column){"nll", RESULTS_F64, {"prompt"}, {n},
+			"negative log-likelihood of the unedited answer", "nat"},
+		nll, err));
+	return table_write(t,
+		&(struct table_column){"n_tokens", RESULTS_I32, {"prompt"}, {n},
+			"tokens of the answer", "1"},
+		count, err);
+fail:
+	return err->code;
+}
+
+/* The released code's figure: per batch, the sum over answer tokens divided by every position of
+ * the batch as it is padded, prompts included; then the mean over batches. It depends on how
+ * prompts are batched: here, as there, in the set's order, generate.prompts at a time. */
+static double released_ce(const struct answers *a, const struct lab *lab, const double *nll,
+	const int32_t *count)
+{
+	const size_t n = a->prompts.n, most = (size_t)lab->config->generate.prompts;
+	double sum = 0;
+	size_t n_batches = 0;
+
+	for (size_t first = 0; first < n; first += most) {
+		const size_t end = first + most < n ? first + most : n;
+		size_t longest = 0;
+		double batch = 0;
+
+		for (size_t i = first; i < end; i++) {
+			const size_t length = lab_tokens(lab, a->prompts.data[i], 0).n +
+					      (size_t)count[i];
+
+			longest = length > longest ? length : longest;
+			batch += nll[i];
+		}
+		sum += batch / (double)((end - first) * longest);
+		n_batches++;
+	}
+	return sum / (double)n_batches;
+}
+
+/* CE goes to the summary beside the condition's refusal score. */
+static int summarise(const struct answers *a, struct lab *lab, const struct condition *condition,
+	const double *nll, const int32_t *count, struct err *err)
+{
+	struct summary_row row = {.n_prompts = a->prompts.n,
+		.refusal = NAN,
+		.p_refusal = NAN,
+		.kl = NAN};
+	double sum = 0, tokens = 0;
+
+	for (size_t i = 0; i < a->prompts.n; i++) {
+		sum += nll[i];
+		tokens += count[i];
+	}
+	row.ce = sum / tokens;
+	row.ce_released = released_ce(a, lab, nll, count);
+	snprintf(row.experiment, sizeof row.experiment, "%s", a->experiment);
+	snprintf(row.condition, sizeof row.condition, "%s", condition->name);
+	return lab_summarise(lab, &row, err);
+}
+
+int answers_score(const struct answers *a, struct lab *lab, const struct condition *condition,
+	struct err *err)
+{
+	const size_t n = a->prompts.n;
+	double *nll = calloc(n + 1, sizeof *nll);
+	int32_t *count = calloc(n + 1, sizeof *count);
+	char title[96];
+
+	err_clear(err);
+	if (!nll || !count) {
+		err_nomem(err, "cross-entropy", n * sizeof *nll);
+		goto fail;
+	}
+	snprintf(title, sizeof title, "%s: %s", a->experiment, condition->name);
+	TRY(continuation_ce(lab, &a->prompts, &a->replies, condition, title, nll, count, err));
+	TRY(write_ce(a, lab, condition, nll, count, err));
+	TRY(summarise(a, lab, condition, nll, count, err));
+fail:
+	free(nll);
+	free(count);
+	return err->code;
+}

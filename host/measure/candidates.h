@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * candidates.h - F0: per layer, the K0 features whose decoder rows are nearest to the direction.
+ */
+#ifndef SAENGINE_CANDIDATES_H
+#define SAENGINE_CANDIDATES_H
+
+#include "host/lab/lab.h"
+
+struct candidates {
+	float *cosines; /* [n_layer, d_sae] cos(W_dec[i], v_{l*}), owned; NaN in
+			 * layers without an SAE */
+	size_t n_layer, d_sae;
+	struct feature_set set; /* F0, layer by layer, best first within a layer */
+};
+
+/* Whether there will be K* candidates to choose from. Asked before anything is computed.
+ * Errors: ERR_CONFIG. */
+int candidates_check(const struct lab *lab, struct err *err);
+
+/* Of lab->saes and lab->direction, both there (lab_need_direction). */
+int candidates_find(struct candidates *out, struct lab *lab, size_t k0, struct err *err);
+
+/* Accepts a zeroed struct. */
+void candidates_free(struct candidates *c);
+
+/* The K* candidates of the highest score, score[k] that of candidate k. Appends to *set, which
+ * is empty. */
+int candidates_best(const struct candidates *c, const float *score, size_t k_star,
+	struct feature_set *set, struct err *err);
+
+#endif

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * effects.c - Contract: effects.h.
+ *
+ * A unit holds, of its prompts: "mean" [n, n_candidates], "target", "metric_clean",
+ * "metric_patched", "n_tokens"; with path effects, "path_effect" [n_candidates, n]; with all
+ * features, their sums of means (feature_sums.h) and each prompt's best ones,
+ * "best_{layer,feature,score}" [n, k_star], -1 beyond the end of a shorter set; and the rows that
+ * are saved.
+ */
+#include "host/measure/effects_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static size_t prefix_to_skip(const struct lab *lab)
+{
+	return strcmp(lab->config->attribution.positions, "prompt") == 0 ? lab->n_prefix
+									 : lab->n_released_prefix;
+}
+
+static int target_token(const struct lab *lab, int32_t *out, struct err *err)
+{
+	const char *text = lab->config->attribution.target;
+	struct token_ids ids = {0};
+
+	*out = -1;
+	if (!*text)
+		return 0;
+	TRY(tokenizer_encode(lab->tok, text, strlen(text), &ids, err));
+	if (ids.n != 1) {
+		err_set(err, ERR_CONFIG,
+			"attribution.target: expected a text of one token, \"%s\" has %zu", text,
+			ids.n);
+		goto fail;
+	}
+	*out = ids.data[0];
+	free(ids.data);
+	return 0;
+fail:
+	free(ids.data);
+	return err->code;
+}
+
+static int open_attribution(struct effects_work *w, struct err *err)
+{
+	const struct lab *lab = w->lab;
+	const struct config *c = lab->config;
+	const struct effects_path *path = w->request->path;
+	struct attribution_setup setup = {.model = lab->model,
+		.readout = &w->lab->readout,
+		.saes = lab->saes,
+		.direction = lab->direction.v,
+		.candidates = w->request->candidates,
+		.prefix = lab_prefix(lab),
+		.n_prefix = w->skip,
+		.options = {.steps = (size_t)c->attribution.steps,
+			.rule = strcmp(c->attribution.ig_rule, "left") == 0 ? IG_RULE_LEFT
+									    : IG_RULE_MIDPOINT,
+			.endpoint = strcmp(c->attribution.ig_endpoint, "ablated") == 0
+					    ? IG_ENDPOINT_ABLATED
+					    : IG_ENDPOINT_RELEASED,
+			.refusal_token = lab->refusal_token},
+		.all_features = w->request->all_features};
+
+	if (path) {
+		setup.options.steps = path->steps;
+		setup.options.rule = path->rule;
+		setup.options.path = path->path;
+		setup.options.layer = path->layer;
+	}
+	if (target_token(lab, &setup.options.target_token, err))
+		return err->code;
+	return attribution_create(&w->attribution, &setup,
+		(struct attribution_size){w->schedule.most_tokens, w->schedule.most_prompts}, err);
+}
+
+static int work_open(struct effects_work *w, struct err *err)
+{
+	struct effects *e = w->out;
+	const size_t most = (size_t)w->lab->config->batch.tokens;
+	bool complete = true;
+
+	TRY(lab_schedule(w->lab, w->request->prompts, w->skip, most, most, &w->schedule, err));
+	complete &= (e->mean = calloc(e->n_prompts * e->n_candidates + 1, sizeof *e->mean)) != NULL;
+	complete &= (e->target = calloc(e->n_prompts + 1, sizeof *e->target)) != NULL;
+	complete &= (e->n_tokens = calloc(e->n_prompts + 1, sizeof *e->n_tokens)) != NULL;
+	complete &= (e->m_clean = calloc(e->n_prompts + 1, sizeof *e->m_clean)) != NULL;
+	complete &= (e->m_patch = calloc(e->n_prompts + 1, sizeof *e->m_patch)) != NULL;
+	complete &= (w->spans = calloc(w->schedule.most_prompts + 1, sizeof *w->spans)) != NULL;
+	complete &= (w->mean = calloc(w->schedule.most_prompts * e->n_candidates + 1,
+			     sizeof *w->mean)) != NULL;
+	complete &= (w->best = calloc(w->schedule.most_prompts + 1, sizeof *w->best)) != NULL;
+	complete &= (w->entries = calloc(w->schedule.most_prompts + 1, sizeof *w->entries)) != NULL;
+	if (w->request->path_effects) {
+		complete &= (e->path_effect = calloc(e->n_prompts * e->n_candidates + 1,
+				     sizeof *e->path_effect)) != NULL;
+		complete &= (w->path_effect = calloc(e->n_candidates * w->schedule.most_prompts + 1,
+				     sizeof *w->path_effect)) != NULL;
+	}
+	if (w->request->all_features) {
+		complete &= (e->all = calloc(e->n_layer * e->d_sae, sizeof *e->all)) != NULL;
+		complete &= (e->all_local = calloc(e->n_prompts + 1, sizeof *e->all_local)) != NULL;
+		complete &= (w->one_prompt = calloc(e->d_sae, sizeof *w->one_prompt)) != NULL;
+	}
+	if (!complete)
+		return err_nomem(err, "effects", e->n_layer * e->d_sae * sizeof *e->all);
+	if (w->request->all_features)
+		TRY(feature_sums_create(&w->sums, e->n_layer * e->d_sae, err));
+	return open_attribution(w, err);
+fail:
+	return err->code;
+}
+
+static void free_entries(struct entries *e)
+{
+	free(e->layer.data);
+	free(e->feature.data);
+	free(e->effect.data);
+}
+
+static void work_close(struct effects_work *w)
+{
+	for (size_t i = 0; w->entries && i < w->schedule.most_prompts; i++)
+		free_entries(&w->entries[i]);
+	for (size_t i = 0; w->best && i < w->schedule.most_prompts; i++)
+		free(w->best[i].data);
+	free_entries(&w->joined);
+	free(w->best);
+	free(w->mean);
+	feature_sums_free(&w->sums);
+	attribution_free(w->attribution);
+	schedule_free(&w->schedule);
+	host_csr_free(&w->csr);
+	free(w->spans);
+	free(w->path_effect);
+	free(w->one_prompt);
+	free(w->entries);
+}
+
+void effects_free(struct effects *e)
+{
+	for (size_t i = 0; e->all_local && i < e->n_prompts; i++)
+		free(e->all_local[i].data);
+	free(e->all_local);
+	free(e->all);
+	free(e->path_effect);
+	free(e->mean);
+	free(e->target);
+	free(e->n_tokens);
+	free(e->m_clean);
+	free(e->m_patch);
+	*e = (struct effects){0};
+}
+
+/* ---- candidates ------------------------------------------------------------------------ */
+
+static int put_means(struct effects_work *w, const struct attribution_result *r, struct unit *out,
+	struct err *err)
+{
+	const size_t n_candidates = w->out->n_candidates;
+	int32_t *n_tokens = malloc(r->n_prompts * sizeof *n_tokens + 1);
+
+	err_clear(err);
+	if (!n_tokens) {
+		err_nomem(err, "effects", r->n_prompts * sizeof *n_tokens);
+		goto fail;
+	}
+	memset(w->mean, 0, r->n_prompts * n_candidates * sizeof *w->mean);
+	for (size_t i = 0; i < r->n_prompts; i++) {
+		float *mean = w->mean + i * n_candidates;
+		const size_t n = r->token_start[i + 1] - r->token_start[i];
+
+		for (size_t t = r->token_start[i]; t < r->token_start[i + 1]; t++)
+			for (size_t k = 0; k < n_candidates; k++)
+				mean[k] += r->effect[t * n_candidates + k] / (float)n;
+		n_tokens[i] = (int32_t)n;
+	}
+	TRY(unit_put(out, "mean", RESULTS_F32, w->mean, r->n_prompts * n_candidates, err));
+	TRY(unit_put(out, "target", RESULTS_I32, r->target, r->n_prompts, err));
+	TRY(unit_put(out, "n_tokens", RESULTS_I32, n_tokens, r->n_prompts, err));
+	TRY(unit_put(out, "metric_clean", RESULTS_F64, r->m_clean, r->n_prompts, err));
+	TRY(unit_put(out, "metric_patched", RESULTS_F64, r->m_patch, r->n_prompts, err));
+fail:
+	free(n_tokens);
+	return err->code;
+}
+
+static int put_path_effects(struct effects_work *w, size_t n, struct unit *out, struct err *err)
+{
+	const size_t n_candidates = w->out->n_candidates;
+
+	for (size_t k = 0; k < n_candidates; k++)
+		if (attribution_path_effect(w->attribution, w->spans, n, k, w->path_effect + k * n,
+			    err))
+			return err->code;
+	return unit_put(out, "path_effect", RESULTS_F64, w->path_effect, n_candidates * n, err);
+}
+
+static int take_path_effects(struct effects_work *w, const size_t *index, size_t n,
+	struct unit_reader *in, struct err *err)
+{
+	struct effects *e = w->out;
+
+	if (unit_get(in, "path_effect", RESULTS_F64, w->path_effect, e->n_candidates * n, err))
+		return err->code;
+	for (size_t k = 0; k < e->n_candidates; k++)
+		for (size_t i = 0; i < n; i++)
+			e->path_effect[index[i] * e->n_candidates + k] = w->path_effect[k * n + i];
+	return 0;
+}
+
+static int take_means(struct effects_work *w, const size_t *index, size_t n, struct unit_reader *in,
+	struct err *err)
+{
+	struct effects *e = w->out;
+	int32_t *target = malloc(2 * n * sizeof *target + 1);
+	double *metrics = malloc(2 * n * sizeof *metrics + 1);
+
+	err_clear(err);
+	if (!target || !metrics) {
+		err_nomem(err, "effects", n * sizeof *metrics);
+		goto fail;
+	}
+	TRY(unit_get(in, "mean", RESULTS_F32, w->mean, n * e->n_candidates, err));
+	TRY(unit_get(in, "target", RESULTS_I32, target, n, err));
+	TRY(unit_get(in, "n_tokens", RESULTS_I32, target + n, n, err));
+	TRY(unit_get(in, "metric_clean", RESULTS_F64, metrics, n, err));
+	TRY(unit_get(in, "metric_patched", RESULTS_F64, metrics + n, n, err));
+	for (size_t i = 0; i < n; i++) {
+		memcpy(e->mean + index[i] * e->n_candidates, w->mean + i * e->n_candidates,
+			e->n_candidates * sizeof *e->mean);
+		e->target[index[i]] = target[i];
+		e->n_tokens[index[i]] = target[n + i];
+		e->m_clean[index[i]] = metrics[i];
+		e->m_patch[index[i]] = metrics[n + i];
+	}
+fail:
+	free(target);
+	free(metrics);
+	return err->code;
+}
+
+/* ---- the loop -------------------------------------------------------------------------- */
+
+static int compute(void *context, size_t b, struct unit *out, struct err *err)
+{
+	struct effects_work *w = context;
+	const size_t n = lab_batch(w->lab, w->request->prompts, &w->schedule, b, w->skip, w->spans);
+	struct attribution_result r;
+
+	TRY(attribution_run(w->attribution, w->spans, n, &r, err));
+	TRY(put_means(w, &r, out, err));
+	if (w->request->path_effects)
+		TRY(put_path_effects(w, n, out, err));
+	if (w->request->all_features)
+		TRY(effects_put_all(w, &r, out, err));
+	return effects_save(w, &r, out, err);
+fail:
+	return err->code;
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct effects_work *w = context;
+	const size_t *index = w->schedule.order + w->schedule.cut[b];
+	const size_t n = w->schedule.cut[b + 1] - w->schedule.cut[b];
+
+	TRY(take_means(w, index, n, in, err));
+	if (w->request->path_effects)
+		TRY(take_path_effects(w, index, n, in, err));
+	return w->request->all_features ? effects_take_all(w, index, n, in, err) : 0;
+fail:
+	return err->code;
+}
+
+int effects_run(struct lab *lab, const struct effects_request *request, struct effects *out,
+	struct err *err)
+{
+	struct effects_work w = {.lab = lab,
+		.request = request,
+		.out = out,
+		.skip = prefix_to_skip(lab)};
+
+	err_clear(err);
+	*out = (struct effects){.n_prompts = request->prompts->n,
+		.n_candidates = request->candidates->n,
+		.n_layer = lab->model->arch.n_layer,
+		.d_sae = sae_set_width(lab->saes)};
+	TRY(work_open(&w, err));
+	TRY(stage_run(lab,
+		&(struct stage){.title = request->title,
+			.schedule = &w.schedule,
+			.item = "prompt",
+			.context = &w,
+			.compute = compute,
+			.take = take},
+		err));
+	TRY(effects_save_scales(&w, err));
+fail:
+	work_close(&w);
+	return err->code;
+}

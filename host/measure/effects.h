@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * effects.h - indirect effects of a list of prompts, batch by batch: of the candidates, and if
+ * wanted of all features.
+ */
+#ifndef SAENGINE_EFFECTS_H
+#define SAENGINE_EFFECTS_H
+
+#include "host/lab/lab.h"
+
+/* A path other than the config's (attribution.steps, attribution.ig_rule, all layers at once). */
+struct effects_path {
+	size_t steps;
+	enum ig_rule rule;
+	enum ig_path path;
+	size_t layer;
+};
+
+struct effects_request {
+	const struct prompt_ids *prompts;
+	const struct feature_set *candidates;
+	const struct effects_path *path; /* NULL = the config's */
+	bool path_effects;               /* also the true effect of each candidate along the path */
+	const char *title;               /* of the progress line; NULL = none, for one of many */
+	bool all_features;               /* also of every feature: the AP baseline */
+	size_t k_star;                   /* size of the per-prompt sets of all features */
+	bool save_all;    /* write them under /indirect_effect/ap/per_prompt; needs all_features */
+	const char *save; /* group under which effects per token are written; NULL = none */
+	bool save_gradients; /* write the mean gradient of every layer and token */
+};
+
+/* Means are over the tokens of a prompt behind the template's prefix (or behind the shorter one
+ * of the released code: attribution.positions). Owned; effects_free. */
+struct effects {
+	size_t n_prompts, n_candidates, n_layer, d_sae;
+	float *mean;               /* [n_prompts, n_candidates] */
+	int32_t *target;           /* [n_prompts] token j */
+	int32_t *n_tokens;         /* [n_prompts] how many tokens the means are over */
+	double *m_clean, *m_patch; /* [n_prompts] metric at the ends of the path, logits */
+	double *path_effect; /* [n_prompts, n_candidates] with path_effects: summed over tokens by
+			      * its nature (attribution_path_effect), logits */
+	/* With all_features. */
+	double *all;                   /* [n_layer, d_sae] mean over prompts */
+	struct feature_set *all_local; /* [n_prompts] the k_star best of each */
+};
+
+int effects_run(struct lab *lab, const struct effects_request *request, struct effects *out,
+	struct err *err);
+
+/* Accepts a zeroed struct. */
+void effects_free(struct effects *e);
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * mean_resid.c - Contract: mean_resid.h. One pass over the prompts; only their last rows leave
+ * the device. A unit holds its sum and how many prompts counted; sums are added in unit order.
+ * Tests: tests/test_method.c.
+ */
+#include "host/measure/mean_resid.h"
+
+#include "host/base/log.h"
+#include "host/model/carver.h"
+#include "host/model/transfer.h"
+#include "host/measure/scoring.h"
+#include "host/work/stage.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct work {
+	struct lab *lab;
+	size_t n_pos, n_layer, d, rows;
+	enum mean_resid_filter filter;
+	struct scoring scoring;
+	double *sum;          /* of one unit */
+	double *mean;         /* of all */
+	size_t n_counted;     /* of all */
+	struct tensor *resid; /* [n_layer] of [rows, d] */
+	struct tensor *views; /* [n_layer], cut to the batch */
+	void *memory;         /* device */
+	float *host;          /* [rows, d]: one layer */
+	int32_t *next;        /* [rows]: next token of each row */
+};
+
+static void layout(void *object, struct carver *c)
+{
+	struct work *w = object;
+
+	for (size_t l = 0; l < w->n_layer; l++)
+		w->resid[l] = carve(c, w->rows, w->d);
+}
+
+static size_t n_values(const struct work *w)
+{
+	return w->n_pos * w->n_layer * w->d;
+}
+
+static int allocate(struct work *w, struct err *err)
+{
+	w->resid = calloc(w->n_layer, sizeof *w->resid);
+	w->views = calloc(w->n_layer, sizeof *w->views);
+	w->host = malloc(w->rows * w->d * sizeof *w->host);
+	w->next = malloc(w->rows * sizeof *w->next);
+	w->sum = malloc(n_values(w) * sizeof *w->sum);
+	if (!w->resid || !w->views || !w->host || !w->next || !w->sum)
+		return err_nomem(err, "a mean", w->rows * w->d * sizeof *w->host);
+	return carve_allocate(w->lab->dev, layout, w, &w->memory, err);
+}
+
+static void release(struct work *w)
+{
+	device_free(w->lab->dev, w->memory);
+	free(w->resid);
+	free(w->views);
+	free(w->host);
+	free(w->next);
+	free(w->sum);
+}
+
+/* A prompt's rows are in order, its last token last: from that row its reply begins. */
+static bool counts(const struct work *w, size_t prompt)
+{
+	const bool refused = w->next[prompt * w->n_pos + w->n_pos - 1] == w->lab->refusal_token;
+
+	return w->filter == MEAN_OF_ALL || refused == (w->filter == MEAN_OF_REFUSED);
+}
+
+static int add_batch(struct work *w, size_t n, int64_t *n_counted, struct err *err)
+{
+	memset(w->sum, 0, n_values(w) * sizeof *w->sum);
+	*n_counted = 0;
+	for (size_t l = 0; l < w->n_layer; l++) {
+		if (download_floats(w->lab->dev, w->views[l], w->host, err))
+			return err->code;
+		for (size_t i = 0; i < n; i++) {
+			if (!counts(w, i))
+				continue;
+			*n_counted += l == 0;
+			for (size_t p = 0; p < w->n_pos; p++) {
+				const float *x = w->host + (i * w->n_pos + w->n_pos - 1 - p) * w->d;
+				double *sum = w->sum + (p * w->n_layer + l) * w->d;
+
+				for (size_t j = 0; j < w->d; j++)
+					sum[j] += x[j];
+			}
+		}
+	}
+	return 0;
+}
+
+static int check_lengths(const struct scoring *s, size_t n, size_t n_pos, struct err *err)
+{
+	for (size_t i = 0; i < n; i++)
+		if (s->spans[i].n < n_pos)
+			return err_set(err, ERR_CONFIG,
+				"direction.positions: expected at most %zu, the tokens of the shortest "
+				"prompt, found %zu",
+				s->spans[i].n, n_pos);
+	return 0;
+}
+
+static int compute(void *context, size_t b, struct unit *out, struct err *err)
+{
+	struct work *w = context;
+	struct scoring *s = &w->scoring;
+	const struct tap tap = {.kind = TAP_RESID, .out_rows_only = true, .out = w->views};
+	const size_t n = scoring_batch(s, b);
+	int64_t n_counted;
+
+	TRY(check_lengths(s, n, w->n_pos, err));
+	for (size_t l = 0; l < w->n_layer; l++)
+		w->views[l] = tensor_rows(w->resid[l], 0, n * w->n_pos);
+	TRY(scoring_run(s, n, NULL, 0, &tap, 1, err));
+	TRY(readout_argmax(&w->lab->readout, workspace_out(s->runner.ws), w->next, err));
+	TRY(add_batch(w, n, &n_counted, err));
+	TRY(unit_put(out, "sum", RESULTS_F64, w->sum, n_values(w), err));
+	return unit_put(out, "n_counted", RESULTS_I64, &n_counted, 1, err);
+fail:
+	return err->code;
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct work *w = context;
+	int64_t n_counted;
+
+	(void)b;
+	TRY(unit_get(in, "sum", RESULTS_F64, w->sum, n_values(w), err));
+	TRY(unit_get(in, "n_counted", RESULTS_I64, &n_counted, 1, err));
+	for (size_t i = 0; i < n_values(w); i++)
+		w->mean[i] += w->sum[i];
+	w->n_counted += (size_t)n_counted;
+	return 0;
+fail:
+	return err->code;
+}
+
+int mean_resid(struct lab *lab, const char *set, size_t n_pos, enum mean_resid_filter filter,
+	double *mean, size_t *n_counted, struct err *err)
+{
+	struct work w = {.lab = lab,
+		.n_pos = n_pos,
+		.n_layer = lab->model->arch.n_layer,
+		.d = lab->model->arch.d_model,
+		.filter = filter,
+		.mean = mean};
+	struct prompt_ids prompts = {0};
+	char title[64];
+
+	err_clear(err);
+	for (size_t i = 0; i < n_values(&w); i++)
+		mean[i] = 0;
+	TRY(lab_set(lab, set, &prompts, err));
+	TRY(scoring_open(&w.scoring, lab, &prompts, (struct scoring_size){.out = n_pos}, err));
+	w.rows = w.scoring.schedule.most_prompts * n_pos;
+	TRY(allocate(&w, err));
+	TRY(scoring_prefix(&w.scoring, NULL, 0, err));
+	snprintf(title, sizeof title, "direction: %s", set);
+	TRY(stage_run(lab,
+		&(struct stage){.title = title,
+			.schedule = &w.scoring.schedule,
+			.item = "prompt",
+			.context = &w,
+			.compute = compute,
+			.take = take},
+		err));
+	if (w.n_counted == 0) {
+		err_set(err, ERR_INPUT,
+			"prompts.%s: expected prompts whose replies %s with \"%s\", found none among "
+			"%zu (see refusal.token, model.template, direction.filter)",
+			set, filter == MEAN_OF_REFUSED ? "begin" : "do not begin",
+			lab->config->refusal.token, prompts.n);
+		goto fail;
+	}
+	for (size_t i = 0; i < n_values(&w); i++)
+		mean[i] /= (double)w.n_counted;
+	*n_counted = w.n_counted;
+fail:
+	release(&w);
+	scoring_close(&w.scoring);
+	free(prompts.data);
+	return err->code;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * readings.c - Contract: readings.h.
+ */
+#include "host/measure/readings.h"
+
+#include "host/measure/activation_stats.h"
+#include "host/measure/controls.h"
+#include "host/work/tasks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int readings_open(struct readings *r, struct lab *lab, const struct prompt_ids *prompts,
+	const struct feature_set *features, size_t n_last, size_t rows, struct err *err)
+{
+	const size_t n = rows * prompts->n;
+
+	*r = (struct readings){.lab = lab,
+		.prompts = prompts,
+		.features = features,
+		.n_last = n_last,
+		.rows = rows};
+	r->activation = calloc(n * features->n + 1, sizeof *r->activation);
+	r->p_refusal = calloc(n + 1, sizeof *r->p_refusal);
+	r->first_token = calloc(n + 1, sizeof *r->first_token);
+	return r->activation && r->p_refusal && r->first_token
+		       ? 0
+		       : err_nomem(err, "activations", n * features->n * sizeof *r->activation);
+}
+
+void readings_free(struct readings *r)
+{
+	free(r->activation);
+	free(r->p_refusal);
+	free(r->first_token);
+	*r = (struct readings){0};
+}
+
+static int look(const struct readings *r, const struct condition *condition, const char *title,
+	struct observation *o, struct err *err)
+{
+	return observe(r->lab,
+		&(struct observe_request){.title = title,
+			.prompts = r->prompts,
+			.condition = condition,
+			.features = r->features,
+			.n_last = r->n_last},
+		o, err);
+}
+
+int readings_take(struct readings *r, const struct condition *condition, const char *title,
+	size_t row, struct err *err)
+{
+	const size_t n = r->prompts->n, m = r->features->n;
+	struct observation o = {0};
+
+	err_clear(err);
+	TRY(look(r, condition, title, &o, err));
+	for (size_t p = 0; p < n; p++) {
+		r->p_refusal[row * n + p] = o.p_refusal[p];
+		r->first_token[row * n + p] = o.first_token[p];
+		for (size_t k = 0; k < m; k++)
+			r->activation[(row * n + p) * m + k] = (float)observation_mean(&o, p, k);
+	}
+fail:
+	observation_free(&o);
+	return err->code;
+}
+
+double readings_sum(const struct readings *r, size_t row, size_t prompt)
+{
+	const size_t m = r->features->n;
+	double sum = 0;
+
+	for (size_t k = 0; k < m; k++)
+		sum += r->activation[(row * r->prompts->n + prompt) * m + k];
+	return sum;
+}
+
+int readings_write(const struct readings *r, struct table t, const char *row_scale,
+	const char *prompt_scale, const char *feature_scale, struct err *err)
+{
+	const size_t n = r->prompts->n;
+
+	TRY(table_write(t,
+		&(struct table_column){"activation", RESULTS_F32,
+			{row_scale, prompt_scale, feature_scale}, {r->rows, n, r->features->n},
+			"activation of the feature, mean over the prompt's last tokens", "1"},
+		r->activation, err));
+	TRY(table_write(t,
+		&(struct table_column){"p_refusal", RESULTS_F64, {row_scale, prompt_scale},
+			{r->rows, n}, "probability that the first token is the refusal token", "1"},
+		r->p_refusal, err));
+	return table_write(t,
+		&(struct table_column){"first_token", RESULTS_I32, {row_scale, prompt_scale},
+			{r->rows, n}, "most probable first token of the reply", ""},
+		r->first_token, err);
+fail:
+	return err->code;
+}
+
+/* ---- random sets ----------------------------------------------------------------------- */
+
+struct random_sets {
+	struct readings *readings;
+	const struct feature_set *draws;
+	double scale;
+};
+
+/* One set clamped; row: of each prompt p_refusal, first_token and the activations. */
+static int take_random(void *context, size_t draw, double *row, struct err *err)
+{
+	const struct random_sets *c = context;
+	const size_t n = c->readings->prompts->n, m = c->readings->features->n;
+	const struct condition clamp = condition_scale_set("random", &c->draws[draw], c->scale);
+	struct observation o = {0};
+
+	err_clear(err);
+	TRY(look(c->readings, &clamp, NULL, &o, err));
+	for (size_t p = 0; p < n; p++, row += 2 + m) {
+		row[0] = o.p_refusal[p];
+		row[1] = o.first_token[p];
+		for (size_t k = 0; k < m; k++)
+			row[2 + k] = observation_mean(&o, p, k);
+	}
+fail:
+	observation_free(&o);
+	return err->code;
+}
+
+/* table [rows, prompts, 2 + features], as take_random fills it. */
+static void keep_random(struct readings *r, const double *table)
+{
+	const size_t m = r->features->n;
+
+	for (size_t i = 0; i < r->rows * r->prompts->n; i++, table += 2 + m) {
+		r->p_refusal[i] = table[0];
+		r->first_token[i] = (int32_t)table[1];
+		for (size_t k = 0; k < m; k++)
+			r->activation[i * m + k] = (float)table[2 + k];
+	}
+}
+
+int readings_take_random(struct readings *r, const struct feature_set *like, double scale,
+	const char *title, struct err *err)
+{
+	struct lab *lab = r->lab;
+	const size_t width = r->prompts->n * (2 + r->features->n);
+	struct feature_set *draws = calloc(r->rows + 1, sizeof *draws);
+	double *table = malloc(r->rows * width * sizeof *table + 1);
+	struct random_sets context = {r, draws, scale};
+	struct activation_stats stats = {0};
+	char line[96];
+
+	err_clear(err);
+	if (!draws || !table) {
+		err_nomem(err, "random features", r->rows * width * sizeof *table);
+		goto fail;
+	}
+	snprintf(line, sizeof line, "%s: features that occur", title);
+	TRY(activation_stats_run(lab, r->prompts, line, false, &stats, err));
+	TRY(controls_draw(lab, like, r->features, stats.alive, r->rows, draws, err));
+	snprintf(line, sizeof line, "%s: random features clamped", title);
+	TRY(tasks_run(lab,
+		&(struct tasks){.title = line,
+			.item = "set",
+			.n = r->rows,
+			.width = width,
+			.context = &context,
+			.run = take_random},
+		table, err));
+	keep_random(r, table);
+fail:
+	for (size_t i = 0; draws && i < r->rows; i++)
+		free(draws[i].data);
+	free(draws);
+	free(table);
+	activation_stats_free(&stats);
+	return err->code;
+}

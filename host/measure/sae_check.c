@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sae_check.c - Contract: sae_check.h. Tests: tests/test_run.c, tests/test_result_file.py.
+ */
+#include "host/measure/sae_check.h"
+
+#include "host/base/log.h"
+#include "host/base/vec.h"
+#include "host/model/sparse.h"
+#include "host/model/transfer.h"
+#include "host/measure/activations.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_PROMPTS = 32 };
+
+/* Sums over the tokens of one layer. A unit holds those of its prompts: "counts" and "squares"
+ * [n_layer, 2], "sum" [n_layer, d_model]. */
+struct layer_sums {
+	size_t n_tokens, n_active;
+	double squares, errors; /* of x, of x - x_hat */
+	double *sum;            /* [d_model], owned */
+};
+
+struct work {
+	struct lab *lab;
+	size_t n_layer, d_model;
+	struct layer_sums *layers; /* [n_layer] of all units taken */
+	int64_t *counts;           /* [n_layer, 2] of one unit: tokens, active features */
+	double *squares;           /* [n_layer, 2] */
+	double *sum;               /* [n_layer, d_model] */
+	struct sparse sparse;
+	void *x_hat;    /* device, [rows, d_model] */
+	float *host[2]; /* x and x_hat */
+	size_t rows;    /* room in the three */
+};
+
+static int reserve(struct work *w, size_t rows, struct err *err)
+{
+	const struct tensor t = {NULL, device_activation(w->lab->dev), rows, w->d_model};
+
+	if (rows <= w->rows)
+		return 0;
+	device_free(w->lab->dev, w->x_hat);
+	w->x_hat = NULL;
+	w->rows = 0;
+	TRY(device_alloc(w->lab->dev, tensor_bytes(t), &w->x_hat, err));
+	for (size_t i = 0; i < 2; i++) {
+		free(w->host[i]);
+		w->host[i] = malloc(tensor_count(t) * sizeof(float));
+		if (!w->host[i])
+			return err_nomem(err, "sae.check", tensor_count(t) * sizeof(float));
+	}
+	w->rows = rows;
+	return 0;
+fail:
+	return err->code;
+}
+
+static void add_row(struct work *w, size_t layer, const float *x, const float *x_hat)
+{
+	double *sum = w->sum + layer * w->d_model, *squares = w->squares + 2 * layer;
+
+	for (size_t j = 0; j < w->d_model; j++) {
+		const double error = (double)x[j] - x_hat[j];
+
+		sum[j] += x[j];
+		squares[0] += (double)x[j] * x[j];
+		squares[1] += error * error;
+	}
+}
+
+static int on_resid_post(void *context, size_t layer, const struct activation_batch *batch,
+	struct tensor x, struct unit *out, struct err *err)
+{
+	struct work *w = context;
+	struct device *dev = w->lab->dev;
+	struct sae_weights sae;
+	struct tensor x_hat = x;
+	int32_t n_active;
+
+	(void)out; /* all layers together: on_batch_done */
+	if (!sae_set_has(w->lab->saes, layer))
+		return 0;
+	TRY(reserve(w, x.rows, err));
+	x_hat.data = w->x_hat;
+	TRY(sae_set_load(w->lab->saes, layer, &sae, err));
+	TRY(sparse_encode(&w->sparse, &sae, x, err));
+	TRY(op_sae_decode(dev, &sae, x, &w->sparse.csr, x_hat, err));
+	TRY(device_download(dev, &n_active, w->sparse.csr.indptr + x.rows, sizeof n_active, err));
+	TRY(download_floats(dev, x, w->host[0], err));
+	TRY(download_floats(dev, x_hat, w->host[1], err));
+	for (size_t i = 0; i < x.rows; i++)
+		add_row(w, layer, w->host[0] + i * w->d_model, w->host[1] + i * w->d_model);
+	w->counts[2 * layer] += (int64_t)batch->n_tokens;
+	w->counts[2 * layer + 1] += n_active;
+	return 0;
+fail:
+	return err->code;
+}
+
+static int on_batch_done(void *context, struct unit *out, struct err *err)
+{
+	struct work *w = context;
+	const size_t n = w->n_layer;
+
+	TRY(unit_put(out, "counts", RESULTS_I64, w->counts, 2 * n, err));
+	TRY(unit_put(out, "squares", RESULTS_F64, w->squares, 2 * n, err));
+	TRY(unit_put(out, "sum", RESULTS_F64, w->sum, n * w->d_model, err));
+	memset(w->counts, 0, 2 * n * sizeof *w->counts);
+	memset(w->squares, 0, 2 * n * sizeof *w->squares);
+	memset(w->sum, 0, n * w->d_model * sizeof *w->sum);
+	return 0;
+fail:
+	return err->code;
+}
+
+static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
+{
+	struct work *w = context;
+	const size_t n = w->n_layer;
+
+	(void)b;
+	TRY(unit_get(in, "counts", RESULTS_I64, w->counts, 2 * n, err));
+	TRY(unit_get(in, "squares", RESULTS_F64, w->squares, 2 * n, err));
+	TRY(unit_get(in, "sum", RESULTS_F64, w->sum, n * w->d_model, err));
+	for (size_t l = 0; l < n; l++) {
+		struct layer_sums *s = &w->layers[l];
+
+		s->n_tokens += (size_t)w->counts[2 * l];
+		s->n_active += (size_t)w->counts[2 * l + 1];
+		s->squares += w->squares[2 * l];
+		s->errors += w->squares[2 * l + 1];
+		for (size_t j = 0; j < w->d_model; j++)
+			s->sum[j] += w->sum[l * w->d_model + j];
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+static double l0_of(const struct layer_sums *s)
+{
+	return s->n_tokens > 0 ? (double)s->n_active / (double)s->n_tokens : NAN;
+}
+
+static double fvu_of(const struct layer_sums *s, size_t d)
+{
+	double variance = s->squares;
+
+	for (size_t j = 0; j < d; j++)
+		variance -= s->sum[j] * s->sum[j] / (double)s->n_tokens;
+	return s->n_tokens > 0 ? s->errors / variance : NAN;
+}
+
+static void judge(const struct work *w, size_t layer, double l0, double fvu)
+{
+	const double claimed = sae_set_claimed_l0(w->lab->saes, layer);
+
+	printf("  %5zu %10.1f", layer, l0);
+	if (isnan(claimed))
+		printf(" %10s", "-");
+	else
+		printf(" %10.1f", claimed);
+	printf(" %10.3f\n", fvu);
+	fflush(stdout);
+	if (l0 > 3 * claimed || l0 < claimed / 3)
+		log_warn(
+			"layer %zu: %.1f features are active per token, where %s says %.0f; is it of "
+			"this model, this place, and folded as sae.fold says?",
+			layer, l0, sae_set_path(w->lab->saes, layer), claimed);
+	if (!(fvu <= 0.5))
+		log_warn(
+			"layer %zu: %s leaves %.2f of the variance of resid_post unexplained; is it of "
+			"this model, this place, and folded as sae.fold says?",
+			layer, sae_set_path(w->lab->saes, layer), fvu);
+}
+
+static int write_column(struct lab *lab, const char *path, const double *values,
+	const char *long_name, struct err *err)
+{
+	const struct results_dataset d = {.path = path,
+		.type = RESULTS_F64,
+		.n_dims = 1,
+		.dims = {lab->model->arch.n_layer},
+		.scales = {"/layer"},
+		.long_name = long_name,
+		.units = "1"};
+
+	return results_write(lab->results, &d, values, err);
+}
+
+static int report(struct work *w, struct err *err)
+{
+	double *columns = malloc(3 * w->n_layer * sizeof *columns);
+	double *l0 = columns, *claimed = columns + w->n_layer, *fvu = claimed + w->n_layer;
+
+	if (!columns)
+		return err_nomem(err, "sae.check", 3 * w->n_layer * sizeof *columns);
+	printf("  %5s %10s %10s %10s\n", "layer", "L0", "claimed", "FVU");
+	for (size_t l = 0; l < w->n_layer; l++) {
+		l0[l] = l0_of(&w->layers[l]);
+		fvu[l] = fvu_of(&w->layers[l], w->d_model);
+		claimed[l] = sae_set_claimed_l0(w->lab->saes, l);
+		if (sae_set_has(w->lab->saes, l))
+			judge(w, l, l0[l], fvu[l]);
+	}
+	TRY(write_column(w->lab, "/sae_check/l0", l0, "active features per token", err));
+	TRY(write_column(w->lab, "/sae_check/claimed_l0", claimed,
+		"the same as folder or config of the SAE claim it", err));
+	TRY(write_column(w->lab, "/sae_check/fvu", fvu,
+		"share of the variance of resid_post that the SAE leaves unexplained", err));
+	free(columns);
+	return 0;
+fail:
+	free(columns);
+	return err->code;
+}
+
+/* Up to MOST_PROMPTS of all, evenly spread. */
+static int choose_prompts(const struct lab *lab, struct prompt_ids *out, struct err *err)
+{
+	const size_t n = lab->prompts.n < MOST_PROMPTS ? lab->prompts.n : MOST_PROMPTS;
+
+	for (size_t i = 0; i < n; i++)
+		TRY(vec_push(out, i * lab->prompts.n / n, err));
+	return 0;
+fail:
+	return err->code;
+}
+
+int sae_check_run(struct lab *lab, struct err *err)
+{
+	struct work w = {.lab = lab,
+		.n_layer = lab->model->arch.n_layer,
+		.d_model = lab->model->arch.d_model,
+		.sparse = {.dev = lab->dev}};
+	const struct activation_visitor visitor = {.context = &w,
+		.resid_post = on_resid_post,
+		.batch_done = on_batch_done,
+		.take = take};
+	struct prompt_ids prompts = {0};
+
+	err_clear(err);
+	w.layers = calloc(w.n_layer, sizeof *w.layers);
+	for (size_t l = 0; w.layers && l < w.n_layer; l++)
+		if (!(w.layers[l].sum = calloc(w.d_model, sizeof *w.layers[l].sum)))
+			err_nomem(err, "sae.check", w.d_model * sizeof *w.layers[l].sum);
+	w.counts = calloc(2 * w.n_layer, sizeof *w.counts);
+	w.squares = calloc(2 * w.n_layer, sizeof *w.squares);
+	w.sum = calloc(w.n_layer * w.d_model, sizeof *w.sum);
+	if (!w.layers || err->code || !w.counts || !w.squares || !w.sum) {
+		err_nomem(err, "sae.check", w.n_layer * sizeof *w.layers);
+		goto fail;
+	}
+	TRY(choose_prompts(lab, &prompts, err));
+	TRY(activations_visit(lab, &prompts, "SAEs: check", &visitor, err));
+	TRY(report(&w, err));
+fail:
+	for (size_t l = 0; w.layers && l < w.n_layer; l++)
+		free(w.layers[l].sum);
+	free(w.layers);
+	free(w.counts);
+	free(w.squares);
+	free(w.sum);
+	free(w.host[0]);
+	free(w.host[1]);
+	device_free(lab->dev, w.x_hat);
+	sparse_free(&w.sparse);
+	free(prompts.data);
+	return err->code;
+}

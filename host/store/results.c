@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * results.c - Contract and invariants: results.h. Reading: results_reader.c.
+ * Tests: tests/test_results.c; from Python and R: tests/test_result_file.py, .R.
+ *
+ * HDF5 reports through its own error stack; it is silenced and the outermost description is
+ * taken over into struct err at the call.
+ */
+#include "host/store/results_parts.h"
+
+#include "host/base/dtype.h"
+#include "host/base/file.h"
+#include "host/base/vec.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <hdf5_hl.h>
+
+/* ---- errors ---------------------------------------------------------------------------- */
+
+static herr_t innermost(unsigned n, const H5E_error2_t *e, void *text)
+{
+	(void)n;
+	if (e->desc && *e->desc)
+		snprintf(text, 256, "%s", e->desc);
+	return 0;
+}
+
+/* HDF5's reason for the failure just seen: the innermost description. */
+int results_hdf5_error(struct results *r, const char *what, struct err *err)
+{
+	char reason[256] = "unknown reason";
+
+	H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, reason);
+	H5Eclear2(H5E_DEFAULT);
+	return err_set(err, ERR_OUTPUT, "%s: cannot write %s: %s%s%s", r->part, what, reason,
+		errno ? ": " : "", errno ? strerror(errno) : "");
+}
+
+/* ---- opening and closing ---------------------------------------------------------------- */
+
+void results_library_open(void)
+{
+	static bool opened;
+
+	/* Ours are all closed by hand; what a full disk kept from being closed would crash the
+	 * library's own cleanup at exit. */
+	if (!opened)
+		H5dont_atexit();
+	opened = true;
+	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+hid_t results_file_access(void)
+{
+	const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+
+	H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
+#if H5_VERSION_GE(1, 10, 7)
+	H5Pset_file_locking(access, true, true);
+#endif
+	return access;
+}
+
+int results_create(struct results **out, const char *path, struct err *err)
+{
+	struct results *r = calloc(1, sizeof *r);
+	hid_t access = H5I_INVALID_HID;
+
+	*out = NULL;
+	if (!r)
+		return err_nomem(err, path, sizeof *r);
+	r->file = H5I_INVALID_HID;
+	r->path = strdup(path);
+	r->part = malloc(strlen(path) + 6);
+	if (!r->path || !r->part) {
+		err_nomem(err, path, strlen(path));
+		goto fail;
+	}
+	sprintf(r->part, "%s.part", path);
+	TRY(folder_make_for(path, err));
+	results_library_open();
+	errno = 0;
+	access = results_file_access();
+	r->file = H5Fcreate(r->part, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+	H5Pclose(access);
+	if (r->file < 0) {
+		results_hdf5_error(r, "the file", err);
+		unlink(r->part);
+		goto fail;
+	}
+	*out = r;
+	return 0;
+fail:
+	results_close(r);
+	return err->code;
+}
+
+int results_create_nowhere(struct results **out, struct err *err)
+{
+	*out = calloc(1, sizeof **out);
+	if (!*out)
+		return err_nomem(err, "results", sizeof **out);
+	(*out)->file = H5I_INVALID_HID;
+	return 0;
+}
+
+static bool is_nowhere(const struct results *r)
+{
+	return !r->path;
+}
+
+static int close_grown(struct results *r)
+{
+	int failed = 0;
+
+	for (size_t i = 0; i < r->grown.n; i++) {
+		failed |= H5Dclose(r->grown.data[i].dataset) < 0;
+		free(r->grown.data[i].path);
+	}
+	free(r->grown.data);
+	r->grown.data = NULL;
+	r->grown.n = r->grown.cap = 0;
+	return failed;
+}
+
+void results_close(struct results *r)
+{
+	if (!r)
+		return;
+	close_grown(r);
+	results_free_mapped(r);
+	if (r->file >= 0)
+		H5Fclose(r->file);
+	free(r->path);
+	free(r->part);
+	free(r);
+}
+
+void results_discard(struct results *r)
+{
+	char *part = is_nowhere(r) ? NULL : strdup(r->part);
+
+	results_close(r);
+	if (part)
+		unlink(part);
+	free(part);
+}
+
+int results_finish(struct results *r, struct err *err)
+{
+	err_clear(err);
+	if (is_nowhere(r))
+		goto fail;
+	errno = 0;
+	if (close_grown(r) || H5Fflush(r->file, H5F_SCOPE_GLOBAL) < 0 || H5Fclose(r->file) < 0) {
+		r->file = H5I_INVALID_HID;
+		results_hdf5_error(r, "the end of the file", err);
+		goto fail;
+	}
+	r->file = H5I_INVALID_HID;
+	TRY(file_sync(r->part, err));
+	TRY(file_rename(r->part, r->path, err));
+fail:
+	if (err->code)
+		unlink(r->part); /* a full disk needs the room */
+	results_close(r);
+	return err->code;
+}
+
+const char *results_path(const struct results *r)
+{
+	return r->path;
+}
+
+const char *results_part_path(const struct results *r)
+{
+	return r->part;
+}
+
+/* ---- types ----------------------------------------------------------------------------- */
+
+/* The type in the file; owned by the caller. */
+hid_t results_type(enum results_type type)
+{
+	hid_t t;
+
+	switch (type) {
+	case RESULTS_F16: /* IEEE half: 1 sign, 5 exponent, 10 mantissa */
+		t = H5Tcopy(H5T_IEEE_F32LE);
+		H5Tset_fields(t, 15, 10, 5, 0, 10);
+		H5Tset_size(t, 2);
+		H5Tset_ebias(t, 15);
+		return t;
+	case RESULTS_TEXT:
+		t = H5Tcopy(H5T_C_S1);
+		H5Tset_size(t, H5T_VARIABLE);
+		H5Tset_cset(t, H5T_CSET_UTF8);
+		return t;
+	case RESULTS_F64:
+		return H5Tcopy(H5T_IEEE_F64LE);
+	case RESULTS_I32:
+		return H5Tcopy(H5T_STD_I32LE);
+	case RESULTS_I64:
+		return H5Tcopy(H5T_STD_I64LE);
+	case RESULTS_U8:
+		return H5Tcopy(H5T_STD_U8LE);
+	default:
+		return H5Tcopy(H5T_IEEE_F32LE);
+	}
+}
+
+/* HDF5's own float conversion is some fifty times slower than writing, so half precision is made
+ * here and written as it is. */
+static uint16_t *to_half(const float *values, size_t n)
+{
+	uint16_t *half = malloc(n * sizeof *half + 1);
+
+	for (size_t i = 0; half && i < n; i++)
+		half[i] = f32_to_f16(values[i]);
+	return half;
+}
+
+/* ---- datasets -------------------------------------------------------------------------- */
+
+static int attribute(struct results *r, hid_t object, const char *name, hid_t type,
+	const void *value, const char *where, struct err *err)
+{
+	hid_t space = H5Screate(H5S_SCALAR), a;
+	herr_t status = -1;
+
+	if (H5Aexists(object, name) > 0)
+		H5Adelete(object, name);
+	a = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+	if (a >= 0)
+		status = H5Awrite(a, type, value);
+	H5Aclose(a);
+	H5Sclose(space);
+	H5Tclose(type);
+	return status < 0 ? results_hdf5_error(r, where, err) : 0;
+}
+
+static int text_attribute(struct results *r, hid_t object, const char *name, const char *value,
+	const char *where, struct err *err)
+{
+	return attribute(r, object, name, results_type(RESULTS_TEXT), &value, where, err);
+}
+
+size_t results_value_bytes(enum results_type type)
+{
+	static const size_t bytes[] = {[RESULTS_F32] = 4,
+		[RESULTS_F64] = 8,
+		[RESULTS_F16] = 2,
+		[RESULTS_I32] = 4,
+		[RESULTS_I64] = 8,
+		[RESULTS_U8] = 1,
+		[RESULTS_TEXT] = 64};
+
+	return bytes[type];
+}
+
+/* Chunks of about a megabyte: smaller ones cost time per chunk. */
+static void choose_chunk(const struct results_dataset *d, const hsize_t *dims, hsize_t *chunk)
+{
+	size_t row = results_value_bytes(d->type);
+
+	for (int i = 1; i < d->n_dims; i++) {
+		chunk[i] = dims[i] ? dims[i] : 1;
+		row *= chunk[i];
+	}
+	chunk[0] = (1 << 20) / row > 0 ? (1 << 20) / row : 1;
+	if (dims[0] > 0 && chunk[0] > dims[0])
+		chunk[0] = dims[0];
+}
+
+static hid_t create_dataset(struct results *r, const struct results_dataset *d, bool grows)
+{
+	hsize_t dims[RESULTS_DIMS], most[RESULTS_DIMS], chunk[RESULTS_DIMS];
+	hid_t space, type, properties, links, dataset;
+
+	for (int i = 0; i < d->n_dims; i++)
+		dims[i] = most[i] = d->dims[i];
+	if (grows) {
+		dims[0] = 0;
+		most[0] = H5S_UNLIMITED;
+	}
+	space = H5Screate_simple(d->n_dims, dims, most);
+	type = results_type(d->type);
+	properties = H5Pcreate(H5P_DATASET_CREATE);
+	if (grows || (d->compress && d->dims[0] > 0)) {
+		choose_chunk(d, dims, chunk);
+		H5Pset_chunk(properties, d->n_dims, chunk);
+	}
+	if (d->compress && (grows || d->dims[0] > 0)) {
+		H5Pset_shuffle(properties);
+		H5Pset_deflate(properties, 4);
+	}
+	links = H5Pcreate(H5P_LINK_CREATE);
+	H5Pset_create_intermediate_group(links, 1);
+	dataset = H5Dcreate2(r->file, d->path, type, space, links, properties, H5P_DEFAULT);
+	H5Pclose(links);
+	H5Pclose(properties);
+	H5Tclose(type);
+	H5Sclose(space);
+	return dataset;
+}
+
+int results_describe(struct results *r, const struct results_dataset *d, hid_t dataset,
+	struct err *err)
+{
+	if (text_attribute(r, dataset, "long_name", d->long_name, d->path, err) ||
+		text_attribute(r, dataset, "units", d->units ? d->units : "", d->path, err))
+		return err->code;
+	return 0;
+}
+
+int results_attach_scale(struct results *r, hid_t dataset, unsigned dimension, const char *scale,
+	const char *where, struct err *err)
+{
+	const hid_t s = H5Dopen2(r->file, scale, H5P_DEFAULT);
+	const herr_t status = s < 0 ? -1 : H5DSattach_scale(dataset, s, dimension);
+
+	if (s >= 0)
+		H5Dclose(s);
+	return status < 0 ? results_hdf5_error(r, where, err) : 0;
+}
+
+/* Rows as they are stored: half precision already made. */
+static int write_stored(struct results *r, const struct results_dataset *d, hid_t dataset,
+	hid_t memory, hid_t file_space, const void *data, struct err *err)
+{
+	const hid_t type = results_type(d->type);
+	const herr_t status = H5Dwrite(dataset, type, memory, file_space, H5P_DEFAULT, data);
+
+	H5Tclose(type);
+	return status < 0 ? results_hdf5_error(r, d->path, err) : 0;
+}
+
+static size_t count(const struct results_dataset *d, size_t rows)
+{
+	size_t n = rows;
+
+	for (int i = 1; i < d->n_dims; i++)
+		n *= d->dims[i];
+	return n;
+}
+
+int results_write(struct results *r, const struct results_dataset *d, const void *data,
+	struct err *err)
+{
+	uint16_t *half = NULL;
+	hid_t dataset;
+
+	err_clear(err);
+	if (is_nowhere(r))
+		return 0;
+	errno = 0;
+	dataset = create_dataset(r, d, false);
+	if (dataset < 0)
+		return results_hdf5_error(r, d->path, err);
+	if (d->type == RESULTS_F16 && !(data = half = to_half(data, count(d, d->dims[0])))) {
+		err_nomem(err, d->path, count(d, d->dims[0]) * sizeof *half);
+		goto fail;
+	}
+	if (count(d, d->dims[0]) > 0)
+		TRY(write_stored(r, d, dataset, H5S_ALL, H5S_ALL, data, err));
+	TRY(results_describe(r, d, dataset, err));
+	for (int i = 0; i < d->n_dims; i++)
+		if (d->scales[i])
+			TRY(results_attach_scale(r, dataset, (unsigned)i, d->scales[i], d->path,
+				err));
+fail:
+	free(half);
+	H5Dclose(dataset);
+	return err->code;
+}
+
+static int make_scale(struct results *r, const char *path, struct err *err)
+{
+	const char *name = strrchr(path, '/') + 1;
+	const hid_t dataset = H5Dopen2(r->file, path, H5P_DEFAULT);
+	const herr_t status = dataset < 0 ? -1 : H5DSset_scale(dataset, name);
+
+	if (dataset >= 0)
+		H5Dclose(dataset);
+	return status < 0 ? results_hdf5_error(r, path, err) : 0;
+}
+
+int results_scale(struct results *r, const char *path, const int32_t *values, size_t n,
+	const char *long_name, struct err *err)
+{
+	const struct results_dataset d = {.path = path,
+		.type = RESULTS_I32,
+		.n_dims = 1,
+		.dims = {n},
+		.long_name = long_name};
+
+	if (is_nowhere(r))
+		return 0;
+	if (results_write(r, &d, values, err))
+		return err->code;
+	return make_scale(r, path, err);
+}
+
+int results_text_scale(struct results *r, const char *path, const char *const *values, size_t n,
+	const char *long_name, struct err *err)
+{
+	const struct results_dataset d = {.path = path,
+		.type = RESULTS_TEXT,
+		.n_dims = 1,
+		.dims = {n},
+		.long_name = long_name};
+
+	if (is_nowhere(r))
+		return 0;
+	if (results_write(r, &d, values, err))
+		return err->code;
+	return make_scale(r, path, err);
+}
+
+/* The open dataset of that path, made on the first call. */
+static int grown_dataset(struct results *r, const struct results_dataset *d, hid_t *out,
+	struct err *err)
+{
+	struct grown g;
+
+	for (size_t i = 0; i < r->grown.n; i++) {
+		if (strcmp(r->grown.data[i].path, d->path) == 0) {
+			*out = r->grown.data[i].dataset;
+			return 0;
+		}
+	}
+	g = (struct grown){strdup(d->path), create_dataset(r, d, true)};
+	if (!g.path || g.dataset < 0) {
+		free(g.path);
+		return results_hdf5_error(r, d->path, err);
+	}
+	TRY(vec_push(&r->grown, g, err));
+	TRY(results_describe(r, d, g.dataset, err));
+	for (int i = 1; i < d->n_dims; i++)
+		if (d->scales[i])
+			TRY(results_attach_scale(r, g.dataset, (unsigned)i, d->scales[i], d->path,
+				err));
+	*out = g.dataset;
+	return 0;
+fail:
+	return err->code;
+}
+
+int results_append_stored(struct results *r, const struct results_dataset *d, const void *data,
+	size_t n, struct err *err)
+{
+	hsize_t dims[RESULTS_DIMS], start[RESULTS_DIMS] = {0}, rows[RESULTS_DIMS];
+	hid_t dataset = H5I_INVALID_HID, space, memory;
+	int rc;
+
+	errno = 0;
+	if (grown_dataset(r, d, &dataset, err))
+		return err->code;
+	space = H5Dget_space(dataset);
+	H5Sget_simple_extent_dims(space, dims, NULL);
+	H5Sclose(space);
+	for (int i = 0; i < d->n_dims; i++)
+		rows[i] = i ? dims[i] : n;
+	start[0] = dims[0];
+	dims[0] += n;
+	if (n == 0)
+		return 0;
+	if (H5Dset_extent(dataset, dims) < 0)
+		return results_hdf5_error(r, d->path, err);
+	space = H5Dget_space(dataset);
+	memory = H5Screate_simple(d->n_dims, rows, NULL);
+	H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, rows, NULL);
+	rc = write_stored(r, d, dataset, memory, space, data, err);
+	H5Sclose(memory);
+	H5Sclose(space);
+	return rc;
+}
+
+int results_append(struct results *r, const struct results_dataset *d, const void *data, size_t n,
+	struct err *err)
+{
+	uint16_t *half = NULL;
+	int rc;
+
+	if (is_nowhere(r))
+		return 0;
+	if (d->type == RESULTS_F16 && !(data = half = to_half(data, count(d, n))))
+		return err_nomem(err, d->path, count(d, n) * sizeof *half);
+	rc = results_append_stored(r, d, data, n, err);
+	free(half);
+	return rc;
+}
+
+int results_grown_scale(struct results *r, const char *path, const char *scale,
+	const char *long_name, struct err *err)
+{
+	hsize_t dims[RESULTS_DIMS] = {0};
+	hid_t dataset, space;
+	int32_t *values = NULL;
+
+	if (is_nowhere(r))
+		return 0;
+	dataset = H5Dopen2(r->file, path, H5P_DEFAULT);
+	if (dataset < 0)
+		return results_hdf5_error(r, path, err);
+	space = H5Dget_space(dataset);
+	H5Sget_simple_extent_dims(space, dims, NULL);
+	H5Sclose(space);
+	if (H5Lexists(r->file, scale, H5P_DEFAULT) <= 0) {
+		values = malloc(dims[0] * sizeof *values + 1);
+		if (!values) {
+			err_nomem(err, path, dims[0] * sizeof *values);
+			goto fail;
+		}
+		for (size_t i = 0; i < dims[0]; i++)
+			values[i] = (int32_t)i;
+		TRY(results_scale(r, scale, values, dims[0], long_name, err));
+	}
+	TRY(results_attach_scale(r, dataset, 0, scale, path, err));
+	free(values);
+	H5Dclose(dataset);
+	return 0;
+fail:
+	free(values);
+	H5Dclose(dataset);
+	return err->code;
+}
+
+/* ---- attributes ------------------------------------------------------------------------ */
+
+static int attribute_of(struct results *r, const char *object, const char *name, hid_t type,
+	const void *value, struct err *err)
+{
+	hid_t o;
+	int rc;
+
+	if (is_nowhere(r)) {
+		H5Tclose(type);
+		return 0;
+	}
+	errno = 0;
+	o = H5Oopen(r->file, object, H5P_DEFAULT);
+	if (o < 0) {
+		H5Tclose(type);
+		return results_hdf5_error(r, object, err);
+	}
+	rc = attribute(r, o, name, type, value, object, err);
+	H5Oclose(o);
+	return rc;
+}
+
+int results_attribute_text(struct results *r, const char *object, const char *name,
+	const char *value, struct err *err)
+{
+	return attribute_of(r, object, name, results_type(RESULTS_TEXT), &value, err);
+}
+
+int results_attribute_integer(struct results *r, const char *object, const char *name,
+	int64_t value, struct err *err)
+{
+	return attribute_of(r, object, name, H5Tcopy(H5T_STD_I64LE), &value, err);
+}
+
+int results_attribute_real(struct results *r, const char *object, const char *name, double value,
+	struct err *err)
+{
+	return attribute_of(r, object, name, H5Tcopy(H5T_IEEE_F64LE), &value, err);
+}

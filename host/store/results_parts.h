@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * results_parts.h - what the files results*.c share. Nobody else includes it.
+ */
+#ifndef SAENGINE_RESULTS_PARTS_H
+#define SAENGINE_RESULTS_PARTS_H
+
+#include "host/store/results.h"
+
+#include <hdf5.h>
+
+struct results {
+	char *path, *part; /* owned; NULL for results that go nowhere */
+	hid_t file;
+	/* Datasets being appended to stay open: closing one writes out, and compresses, the chunk
+	 * that the next append would continue. */
+	struct {
+		struct grown {
+			char *path; /* owned */
+			hid_t dataset;
+		} * data;
+		size_t n, cap;
+	} grown;
+	bool map_units; /* results_map_units */
+	/* Datasets to be, whose rows stay in the files of units: results_join_end makes them. */
+	struct mapped_list {
+		struct mapped *data;
+		size_t n, cap;
+	} mapped;
+};
+
+struct results_reader {
+	char *path; /* owned */
+	hid_t file;
+};
+
+/* Before the first use of HDF5 in a thread: errors are taken from its stack, never printed. */
+void results_library_open(void);
+
+/* How files are opened; owned by the caller. HDF5's own locks are taken where the file system has
+ * them, and not missed where it has none. */
+hid_t results_file_access(void);
+
+/* HDF5's reason for the failure just seen: ERR_OUTPUT with file, object and reason. */
+int results_hdf5_error(struct results *r, const char *what, struct err *err);
+
+/* What describes a dataset beside its values, as results_write and results_append write it; closes
+ * nothing. */
+int results_describe(struct results *r, const struct results_dataset *d, hid_t dataset,
+	struct err *err);
+int results_attach_scale(struct results *r, hid_t dataset, unsigned dimension, const char *scale,
+	const char *where, struct err *err);
+
+/* Accepts an empty list. */
+void results_free_mapped(struct results *r);
+
+/* results_append of rows as they are stored: F16 as halves, not as floats. */
+int results_append_stored(struct results *r, const struct results_dataset *d, const void *data,
+	size_t n, struct err *err);
+
+/* The type of values in memory, owned by the caller; F16 as halves. */
+hid_t results_type(enum results_type type);
+
+#endif

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * units.c - Contract and invariants: units.h. Tests: tests/test_units.c, tests/test_resume.c.
+ */
+#include "host/work/units.h"
+
+#include "host/base/file.h"
+#include "host/base/log.h"
+#include "host/base/vec.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Values that may wait for the disk. */
+static const size_t QUEUE_BYTES = (size_t)256 << 20;
+
+/* ---- the lock -------------------------------------------------------------------------- */
+
+static int is_held(const char *folder, int fd, struct err *err)
+{
+	char owner[256] = "";
+
+	if (read(fd, owner, sizeof owner - 1) < 0)
+		owner[0] = '\0';
+	return err_set(err, ERR_OUTPUT, "%s: another run is writing here%s%s", folder,
+		*owner ? ": " : "", owner);
+}
+
+/* A record lock, which file servers pass on between machines. */
+static int take_lock(struct units *u, struct err *err)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char path[4200], owner[256], host[128] = "";
+	int n;
+
+	snprintf(path, sizeof path, "%s/lock", u->folder);
+	u->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	if (u->lock < 0)
+		return err_set(err, ERR_OUTPUT, "%s: cannot create: %s", path, strerror(errno));
+	if (fcntl(u->lock, F_SETLK, &lock) != 0) {
+		if (errno == EACCES || errno == EAGAIN)
+			return is_held(u->folder, u->lock, err);
+		log_warn("%s: this file system has no locks (%s); see that no two runs write here",
+			path, strerror(errno));
+		return 0;
+	}
+	gethostname(host, sizeof host - 1);
+	n = snprintf(owner, sizeof owner, "process %d on %s", (int)getpid(), host);
+	if (ftruncate(u->lock, 0) != 0 || write(u->lock, owner, (size_t)n) != n)
+		return err_set(err, ERR_OUTPUT, "%s: cannot write: %s", path, strerror(errno));
+	return 0;
+}
+
+static void release_lock(struct units *u)
+{
+	if (u->lock >= 0)
+		close(u->lock);
+	u->lock = -1;
+}
+
+/* ---- the manifest ---------------------------------------------------------------------- */
+
+static size_t line_length(const char *line)
+{
+	return strcspn(line, "\n");
+}
+
+static const char *next_line(const char *line)
+{
+	line += line_length(line);
+	return *line ? line + 1 : line;
+}
+
+/* Up to " = ". */
+static size_t key_length(const char *line)
+{
+	const char *equals = strstr(line, " = ");
+
+	return equals && equals < line + line_length(line) ? (size_t)(equals - line)
+							   : line_length(line);
+}
+
+/* The line of the same key; NULL when there is none. */
+static const char *find_line(const char *text, const char *line)
+{
+	const size_t n = key_length(line);
+
+	for (; *text; text = next_line(text))
+		if (key_length(text) == n && memcmp(text, line, n) == 0)
+			return text;
+	return NULL;
+}
+
+static bool same_line(const char *a, const char *b)
+{
+	return line_length(a) == line_length(b) && memcmp(a, b, line_length(a)) == 0;
+}
+
+/* A line's value, for messages. */
+static void value_of(const char *line, char *out, size_t size)
+{
+	const size_t key = line ? key_length(line) : 0, n = line ? line_length(line) : 0;
+
+	if (!line || n < key + 3)
+		snprintf(out, size, "nothing");
+	else
+		snprintf(out, size, "%.*s%s", (int)size_min(n - key - 3, 80), line + key + 3,
+			n - key - 3 > 80 ? "..." : "");
+}
+
+/* Whose two texts are compared, for messages. */
+struct sides {
+	const char *theirs, *ours;
+};
+
+static void name_difference(struct text *to, const char *key_line, struct sides who,
+	const char *theirs, const char *ours)
+{
+	char line[512], a[96], b[96];
+	struct err ignored;
+
+	value_of(theirs, a, sizeof a);
+	value_of(ours, b, sizeof b);
+	snprintf(line, sizeof line, "\n  %.*s: %s %s, %s %s",
+		(int)size_min(key_length(key_line), 200), key_line, who.theirs, a, who.ours, b);
+	(void)vec_append(to, line, strlen(line), &ignored);
+}
+
+/* The lines of `ours` that `theirs` lacks or has otherwise. */
+static void compare_lines(const char *theirs, const char *ours, struct sides who,
+	struct text *differences)
+{
+	for (const char *line = ours; *line; line = next_line(line)) {
+		const char *other = find_line(theirs, line);
+
+		if (!other || !same_line(line, other))
+			name_difference(differences, line, who, other, line);
+	}
+}
+
+static int compare(const struct units *u, const char *theirs, const char *ours, struct err *err)
+{
+	static const struct sides who = {"the units were made with", "this run has"};
+	struct text differences = {0};
+
+	compare_lines(theirs, ours, who, &differences);
+	for (const char *line = theirs; *line; line = next_line(line))
+		if (!find_line(ours, line))
+			name_difference(&differences, line, who, line, NULL);
+	err_clear(err);
+	if (differences.n > 0)
+		err_set(err, ERR_CONFIG,
+			"%s: expected units of this config and these files, found those of another "
+			"run:%.*s\nput the old settings back to go on with that run, or begin anew "
+			"with --fresh, which renames the folder",
+			u->folder, (int)size_min(differences.n, 3000), differences.data);
+	free(differences.data);
+	return err->code;
+}
+
+static int check_manifest(const struct units *u, const char *inputs, struct err *err)
+{
+	char path[4200], *text;
+	int rc;
+
+	snprintf(path, sizeof path, "%s/manifest", u->folder);
+	if (!file_exists(path))
+		return file_write_text(path, inputs, err);
+	if (file_read_text(path, &text, err))
+		return err->code;
+	rc = compare(u, text, inputs, err);
+	free(text);
+	return rc;
+}
+
+/* As rank 0 computes, this rank must. */
+static int check_rank(const struct units *u, const char *inputs, struct err *err)
+{
+	static const struct sides who = {"rank 0 has", "this one"};
+	struct text differences = {0};
+	char path[4200], *theirs;
+
+	snprintf(path, sizeof path, "%s/manifest", u->folder);
+	if (file_read_text(path, &theirs, err))
+		return err->code;
+	compare_lines(theirs, inputs, who, &differences);
+	free(theirs);
+	err_clear(err);
+	if (differences.n > 0)
+		err_set(err, ERR_CONFIG,
+			"rank %zu: expected the engine and the precision of rank 0, found others:%.*s",
+			u->ranks->rank, (int)size_min(differences.n, 3000), differences.data);
+	free(differences.data);
+	return err->code;
+}
+
+/* ---- the folder ------------------------------------------------------------------------ */
+
+/* Aside, so that nothing is lost. The lock goes along. */
+static int set_aside(struct units *u, struct err *err)
+{
+	char aside[4200];
+
+	for (int n = 1; n < 10000; n++) {
+		snprintf(aside, sizeof aside, "%s.old-%d", u->folder, n);
+		if (!folder_exists(aside)) {
+			TRY(file_rename(u->folder, aside, err));
+			log_info("the units of an earlier run are now %s", aside);
+			release_lock(u);
+			TRY(folder_make(u->folder, err));
+			return take_lock(u, err);
+		}
+	}
+	return err_set(err, ERR_OUTPUT, "%s: expected a free name, found 9999 old folders",
+		u->folder);
+fail:
+	return err->code;
+}
+
+static bool ends_in(const char *text, const char *end)
+{
+	const size_t n = strlen(text), m = strlen(end);
+
+	return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static int clear_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	(void)st, (void)ftw;
+	if (kind == FTW_F && (ends_in(path, ".claim") || ends_in(path, ".part")))
+		unlink(path);
+	return 0;
+}
+
+static int open_folder(struct units *u, bool fresh, const char *inputs, struct err *err)
+{
+	u->resumed = folder_exists(u->folder);
+	TRY(folder_make(u->folder, err));
+	TRY(take_lock(u, err));
+	if (fresh && u->resumed) {
+		TRY(set_aside(u, err));
+		u->resumed = false;
+	}
+	TRY(check_manifest(u, inputs, err));
+	nftw(u->folder, clear_one, 16, FTW_PHYS);
+	return 0;
+fail:
+	return err->code;
+}
+
+int units_open(struct units **out, const char *result_path, struct ranks *ranks, bool fresh,
+	const char *inputs, struct err *err)
+{
+	struct units *u = calloc(1, sizeof *u);
+
+	*out = NULL;
+	if (!u)
+		return err_nomem(err, "units", sizeof *u);
+	u->ranks = ranks;
+	u->lock = -1;
+	path_beside(result_path, ".units", u->folder, sizeof u->folder);
+	if (ranks->rank == 0) {
+		TRY(folder_make_for(result_path, err));
+		TRY(open_folder(u, fresh, inputs, err));
+	}
+	TRY(ranks_gather(ranks, err));
+	if (ranks->rank > 0)
+		TRY(check_rank(u, inputs, err));
+	TRY(writer_open(&u->writer, QUEUE_BYTES, err));
+	*out = u;
+	return 0;
+fail:
+	units_close(u);
+	return err->code;
+}
+
+void units_close(struct units *u)
+{
+	if (!u)
+		return;
+	writer_close(u->writer);
+	release_lock(u);
+	free(u);
+}
+
+int units_finish(struct units *u, bool keep, struct err *err)
+{
+	err_clear(err);
+	writer_close(u->writer);
+	u->writer = NULL;
+	if (u->ranks->rank == 0 && ranks_wait_for_all(u->ranks, err) == 0 && !keep)
+		folder_remove(u->folder, err);
+	units_close(u);
+	return err->code;
+}
+
+void units_discard(struct units *u)
+{
+	struct err ignored;
+
+	writer_close(u->writer);
+	u->writer = NULL;
+	if (u->ranks->rank == 0 && !u->resumed)
+		(void)folder_remove(u->folder, &ignored);
+	units_close(u);
+}
+
+int units_stage(struct units *u, const char *title, char *out, size_t size, struct err *err)
+{
+	int n = snprintf(out, size, "%s/%02zu-", u->folder, u->n_stages++);
+
+	/* Letters, digits, points and signs stay; runs of others become one dash. */
+	for (; *title && n + 2 < (int)size; title++) {
+		if (isalnum((unsigned char)*title) || strchr("._-", *title))
+			out[n++] = *title;
+		else if (out[n - 1] != '-')
+			out[n++] = '-';
+	}
+	out[n] = '\0';
+	return folder_make(out, err);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * units.h - the folder of a run's units, NAME.units beside NAME.h5: what makes a run resumable.
+ *
+ * A unit is one batch of one stage (stage.h): the smallest piece of work that is kept. The batches
+ * are cut by the config alone, so every run of a config has the same units.
+ *
+ *  1. A unit's file, STAGE/NUMBER.h5, is whole or absent: it is written as .part, flushed, then
+ *     renamed. Killed at any moment, there are whole units and nothing else that counts.
+ *  2. A unit that stands is not computed again. A run that goes on gives the result file that it
+ *     would have given straight through, bit for bit: results are assembled from the files of
+ *     units, in their order, always.
+ *  3. The folder belongs to one set of inputs: `manifest` holds the settings that bear on the
+ *     results and the SHA-256 of every file read. Another run is refused and told what differs.
+ *  4. One launch at a time: rank 0 holds a lock on `lock`, which the kernel lets go when the
+ * process ends, however it ends.
+ *  5. Nothing is removed but what a finished run no longer needs: --fresh renames the folder.
+ *
+ *   absent --units_open--> open --units_finish--> absent (or kept: store.keep_units)
+ *                            \--kill, error, units_close--> standing --units_open--> open
+ */
+#ifndef SAENGINE_UNITS_H
+#define SAENGINE_UNITS_H
+
+#include "host/work/ranks.h"
+#include "host/store/writer.h"
+
+#include <stdio.h>
+
+struct units {
+	char folder[4096];
+	struct ranks *ranks;   /* borrowed */
+	struct writer *writer; /* owned */
+	int lock;              /* descriptor; -1 on other ranks than 0 */
+	bool resumed;          /* the folder was there */
+	size_t n_stages;       /* begun so far */
+};
+
+/* Rank 0: makes or checks the folder, clears what a killed run left half-done, and lets the other
+ * ranks begin. The others wait for that, and compare what lines they have. `inputs`: inputs_text.
+ * `fresh`: a folder that is there is renamed to NAME.units.old-N first.
+ * Errors: ERR_OUTPUT (also when another run holds the folder); ERR_CONFIG when it is of other
+ * inputs, or this rank computes in another precision than rank 0; ERR_STOPPED. */
+int units_open(struct units **out, const char *result_path, struct ranks *ranks, bool fresh,
+	const char *inputs, struct err *err);
+
+/* Whatever was committed stays. Accepts NULL. */
+void units_close(struct units *u);
+
+/* The result file is complete: removes the folder unless it is kept. Closes. */
+int units_finish(struct units *u, bool keep, struct err *err);
+
+/* Closes, and removes the folder if this run made it: for runs that ended by their inputs. */
+void units_discard(struct units *u);
+
+/* The folder of the next stage, made if it is not there: "NAME.units/03-direction-harmful". Stages
+ * come in the same order in every run of a config. */
+int units_stage(struct units *u, const char *title, char *out, size_t size, struct err *err);
+
+/* Prints whose folder it is and how many units of each stage stand. Errors: ERR_INPUT. */
+int units_inspect(const char *folder, FILE *to, struct err *err);
+
+#endif
