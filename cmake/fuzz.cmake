@@ -18,16 +18,6 @@ function(add_fuzz_target name) # and what it links
   endif()
 endfunction()
 
-# Settings alone: the rest of the floor `run` would bring HDF5 and the kernels.
-add_library(config STATIC EXCLUDE_FROM_ALL host/config/walk.c host/config/check.c
-  host/config/print.c host/config/common.c host/config/value.c)
-target_include_directories(config PRIVATE ${LIBCONFIG_INCLUDE})
-target_link_libraries(config PUBLIC base PRIVATE ${LIBCONFIG_LIBRARY})
-if(SAENGINE_FUZZ)
-  # Keys come from config.dict; watching each comparison with the table takes half of the time.
-  target_compile_options(config PRIVATE -fno-sanitize-coverage=trace-cmp)
-endif()
-
 # A model's config.json alone, likewise without the kernels.
 add_library(arch STATIC EXCLUDE_FROM_ALL host/model/arch.c host/model/rope.c)
 target_link_libraries(arch PUBLIC formats)
@@ -36,8 +26,13 @@ target_link_libraries(arch PUBLIC formats)
 add_library(sae_config STATIC EXCLUDE_FROM_ALL host/model/sae_config.c)
 target_link_libraries(sae_config PUBLIC formats)
 
+if(SAENGINE_FUZZ)
+  # Keys come from config.dict; watching each comparison with the table takes half of the time.
+  target_compile_options(config PRIVATE -fno-sanitize-coverage=trace-cmp)
+endif()
+
 add_fuzz_target(arch arch)
-add_fuzz_target(config config)
+add_fuzz_target(config experiments)
 add_fuzz_target(csv text)
 add_fuzz_target(encode text)
 add_fuzz_target(json formats)

@@ -19,7 +19,7 @@
  * Cost:    N + 1 passes forward and N back over the prompts; with ap, two full encodings per
  *          layer; with actdiff, random or saving, one more pass and encoding.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/measure/activation_stats.h"
@@ -30,8 +30,22 @@
 #include <math.h>
 #include <stdio.h>
 
+struct attribution_settings {
+	char *harmless;
+	bool save_per_token;
+};
+
+#define SETTINGS struct attribution_settings
+static const struct setting settings[] = {
+	PROMPTS("attribution.harmless", harmless, "\"harmless_train\"", NULL,
+		"prompt set that actdiff compares with"),
+	BOOL("attribution.save_per_token", save_per_token, "true",
+		"write the effect of every candidate at every token"),
+};
+
 struct work {
 	struct lab *lab;
+	struct findings *findings;
 	size_t n_layer, d_sae;
 	struct prompt_ids prompts;
 	struct candidates candidates; /* F0 */
@@ -55,7 +69,7 @@ static float cosine_of(const struct work *w, const struct feature *f)
 static int choose_cossim(struct work *w, struct err *err)
 {
 	const struct candidates *c = &w->candidates;
-	struct method_sets *sets = &w->lab->sets[METHOD_COSSIM];
+	struct method_sets *sets = &w->findings->sets[METHOD_COSSIM];
 
 	for (size_t l = 0; l < w->n_layer; l++) {
 		for (size_t i = 0; i < w->d_sae; i++) {
@@ -74,41 +88,20 @@ static int choose_cossim(struct work *w, struct err *err)
 
 /* ---- 3. sets --------------------------------------------------------------------------- */
 
-static int new_local(struct work *w, enum method method, struct err *err)
-{
-	struct method_sets *sets = &w->lab->sets[method];
-
-	sets->local = calloc(w->lab->prompts.n + 1, sizeof *sets->local);
-	return sets->local ? 0 : err_nomem(err, "local sets", w->lab->prompts.n);
-}
-
 static int choose_cossim_ap(struct work *w, struct err *err)
 {
-	struct method_sets *sets = &w->lab->sets[METHOD_COSSIM_AP];
+	struct method_sets *sets = &w->findings->sets[METHOD_COSSIM_AP];
 	const struct effects *e = &w->effects;
 	const size_t k_star = (size_t)w->lab->config->attribution.k_star;
-	float *mean = calloc(e->n_candidates + 1, sizeof *mean);
 
-	err_clear(err);
-	if (!mean) {
-		err_nomem(err, "effects", e->n_candidates * sizeof *mean);
-		goto fail;
-	}
-	TRY(new_local(w, METHOD_COSSIM_AP, err));
-	for (size_t k = 0; k < e->n_candidates; k++) {
-		double sum = 0;
-
-		for (size_t p = 0; p < e->n_prompts; p++)
-			sum += e->mean[p * e->n_candidates + k];
-		mean[k] = (float)(sum / (double)e->n_prompts);
-	}
-	TRY(candidates_best(&w->candidates, mean, k_star, &sets->global, err));
+	TRY(findings_new_local(w->findings, METHOD_COSSIM_AP, err));
+	TRY(effects_best(e, &w->candidates, k_star, &sets->global, err));
 	for (size_t p = 0; p < e->n_prompts; p++)
 		TRY(candidates_best(&w->candidates, e->mean + p * e->n_candidates, k_star,
 			&sets->local[w->prompts.data[p]], err));
 	sets->known = true;
+	return 0;
 fail:
-	free(mean);
 	return err->code;
 }
 
@@ -132,10 +125,10 @@ static int choose_best(struct work *w, const double *score, struct feature_set *
 
 static int choose_ap(struct work *w, struct err *err)
 {
-	struct method_sets *sets = &w->lab->sets[METHOD_AP];
+	struct method_sets *sets = &w->findings->sets[METHOD_AP];
 
 	TRY(choose_best(w, w->effects.all, &sets->global, err));
-	TRY(new_local(w, METHOD_AP, err));
+	TRY(findings_new_local(w->findings, METHOD_AP, err));
 	for (size_t p = 0; p < w->prompts.n; p++) {
 		sets->local[w->prompts.data[p]] = w->effects.all_local[p];
 		w->effects.all_local[p] = (struct feature_set){0};
@@ -148,7 +141,7 @@ fail:
 
 static int choose_actdiff(struct work *w, struct err *err)
 {
-	struct method_sets *sets = &w->lab->sets[METHOD_ACTDIFF];
+	struct method_sets *sets = &w->findings->sets[METHOD_ACTDIFF];
 	double *difference = w->harmful.mean_max; /* in place */
 
 	for (size_t i = 0; i < w->n_layer * w->d_sae; i++)
@@ -162,9 +155,9 @@ fail:
 
 static int choose_random(struct work *w, struct err *err)
 {
-	struct method_sets *sets = &w->lab->sets[METHOD_RANDOM];
+	struct method_sets *sets = &w->findings->sets[METHOD_RANDOM];
 
-	TRY(feature_set_random(&sets->global, &w->lab->sets[METHOD_COSSIM_AP].global,
+	TRY(feature_set_random(&sets->global, &w->findings->sets[METHOD_COSSIM_AP].global,
 		w->harmful.alive, w->n_layer, w->d_sae, (uint64_t)w->lab->config->seed, err));
 	sets->known = true;
 	return 0;
@@ -176,7 +169,7 @@ fail:
 
 static int write_candidates(struct work *w, struct err *err)
 {
-	struct results *results = w->lab->results;
+	struct results *results = w->lab->job->results;
 	const size_t n = w->candidates.set.n;
 	int32_t *ids = malloc(3 * n * sizeof *ids + 1);
 	float *cosine = malloc(n * sizeof *cosine + 1);
@@ -227,7 +220,7 @@ fail:
 static int write_effects(struct work *w, struct err *err)
 {
 	static const char scale[] = "/indirect_effect/cossim_ap/prompt";
-	struct results *results = w->lab->results;
+	struct results *results = w->lab->job->results;
 	const struct effects *e = &w->effects;
 	const size_t n = e->n_prompts;
 	int32_t *ids = malloc(n * sizeof *ids + 1);
@@ -299,52 +292,64 @@ fail:
 static int write_sets(struct work *w, struct err *err)
 {
 	for (int m = 0; m < N_METHODS; m++) {
-		struct method_sets *sets = &w->lab->sets[m];
+		struct method_sets *sets = &w->findings->sets[m];
 
 		sets->known = sets->known && wants(w, (enum method)m);
 		if (!sets->known)
 			continue;
 		for (size_t k = 0; k < sets->global.n; k++)
 			sets->global.data[k].cosine = cosine_of(w, &sets->global.data[k]);
-		if (findings_write_sets(w->lab, (enum method)m, &w->prompts, err))
+		if (findings_write_sets(w->findings, (enum method)m, &w->prompts,
+			    w->lab->job->results, err))
 			return err->code;
 	}
 	return 0;
 }
 
-int check_attribution(const struct lab *lab, struct err *err)
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
 {
-	TRY(lab_need_direction(lab, "attribution", err));
+	(void)f, (void)values;
 	return candidates_check(lab, err);
-fail:
-	return err->code;
 }
 
-int experiment_attribution(struct lab *lab, struct err *err)
+static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
+	struct err *err)
 {
 	const struct config *c = lab->config;
+
+	(void)values;
+	out->all_features = text_list_holds(&c->attribution.methods, method_names[METHOD_AP]);
+	return prompts_of_sets(lab->prompts, &c->attribution.prompts, &out->prompts, err);
+}
+
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
+{
+	const struct attribution_settings *s = values;
+	const struct config *c = lab->config;
 	struct work w = {.lab = lab,
-		.n_layer = lab->model->arch.n_layer,
-		.d_sae = sae_set_width(lab->saes)};
+		.findings = f,
+		.n_layer = lab->machine->model->arch.n_layer,
+		.d_sae = sae_set_width(lab->machine->saes)};
 	const bool saves = c->save.resid_post || c->save.features;
 
 	err_clear(err);
-	for (size_t i = 0; i < c->attribution.prompts.n; i++)
-		TRY(lab_set(lab, c->attribution.prompts.items[i], &w.prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &c->attribution.prompts, &w.prompts, err));
 
 	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
-	TRY(candidates_find(&w.candidates, lab, (size_t)c->attribution.k0, err));
+	TRY(candidates_find(&w.candidates, lab, f->direction.v, (size_t)c->attribution.k0, err));
 	TRY(write_candidates(&w, err));
 
 	/* 2. Their indirect effects; for ap, those of all features. */
 	TRY(effects_run(lab,
 		&(struct effects_request){.prompts = &w.prompts,
+			.direction = f->direction.v,
 			.candidates = &w.candidates.set,
 			.title = "attribution: integrated gradients",
 			.all_features = wants(&w, METHOD_AP),
 			.save_all = wants(&w, METHOD_AP),
 			.k_star = (size_t)c->attribution.k_star,
-			.save = c->attribution.save_per_token ? "/indirect_effect/cossim_ap" : NULL,
+			.save = s->save_per_token ? "/indirect_effect/cossim_ap" : NULL,
 			.save_gradients = c->save.gradients},
 		&w.effects, err));
 	TRY(write_effects(&w, err));
@@ -362,7 +367,7 @@ int experiment_attribution(struct lab *lab, struct err *err)
 	if (wants(&w, METHOD_ACTDIFF)) {
 		struct prompt_ids harmless = {0};
 
-		if (lab_set(lab, c->attribution.harmless, &harmless, err) == 0)
+		if (prompts_of_set(lab->prompts, s->harmless, &harmless, err) == 0)
 			activation_stats_run(lab, &harmless, "attribution: features, harmless",
 				false, &w.harmless, err);
 		free(harmless.data);
@@ -381,3 +386,31 @@ fail:
 	candidates_free(&w.candidates);
 	return err->code;
 }
+
+static void print(const struct lab *lab, const struct findings *f)
+{
+	const struct feature_set *set = &f->sets[METHOD_COSSIM_AP].global;
+
+	(void)lab;
+	if (!f->sets[METHOD_COSSIM_AP].known)
+		return;
+	printf("\nfeatures of cossim_ap, global (mean indirect effect in logits)\n  %4s %6s %8s %8s "
+	       "%9s\n",
+		"rank", "layer", "feature", "cosine", "effect");
+	for (size_t k = 0; k < set->n; k++)
+		printf("  %4zu %6d %8d %8.3f %9.4f\n", k + 1, set->data[k].layer, set->data[k].id,
+			(double)set->data[k].cosine, (double)set->data[k].score);
+}
+
+const struct experiment experiment_attribution = {
+	.name = "attribution",
+	.asks = "which SAE features carry the effect of the refusal direction?",
+	SETTINGS_OF(settings, struct attribution_settings),
+	.needs = NEED_SAES | NEED_DIRECTION,
+	.provides = FIND_SETS,
+	.uses = USE_WHOLE_SAES | USE_ATTRIBUTION_PROMPTS,
+	.attributes = attributes,
+	.check = check,
+	.run = run,
+	.print = print,
+};

@@ -18,15 +18,33 @@
  * Cost:    one generation, then one forward pass over prompts and answers per condition; one
  *          generation of the questions per condition.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/measure/answers.h"
 #include "host/store/table.h"
 #include "host/text/right_answer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+struct coherence_settings {
+	char *prompts;
+	struct text_list methods, questions;
+};
+
+#define SETTINGS struct coherence_settings
+static const struct setting settings[] = {
+	PROMPTS("coherence.prompts", prompts, "\"harmless_test\"", NULL,
+		"prompt set whose unedited replies are scored"),
+	TEXTS("coherence.methods", methods,
+		"[\"cossim_ap\", \"ap\", \"cossim\", \"actdiff\", \"random\"]", method_names,
+		"whose global sets are used"),
+	PROMPT_SETS("coherence.questions", questions, "[]", NULL,
+		"prompt sets with right answers (GSM8K, ARC) that are answered under each condition"),
+};
 
 struct work {
 	struct lab *lab;
@@ -39,7 +57,7 @@ static int write_right(struct work *w, const struct condition *condition,
 	const struct continuation *replies, struct err *err)
 {
 	char group[128];
-	const struct table t = {w->lab->results, group};
+	const struct table t = {w->lab->job->results, group};
 	uint8_t *right = calloc(replies->n + 1, sizeof *right);
 	size_t n_right = 0;
 	int rc;
@@ -48,7 +66,7 @@ static int write_right(struct work *w, const struct condition *condition,
 		return err_nomem(err, "scores", replies->n);
 	for (size_t i = 0; i < replies->n; i++) {
 		right[i] = is_right_answer(replies->text[i],
-			lab_answer(w->lab, w->questions.data[i]));
+			prompts_answer(w->lab->prompts, w->questions.data[i]));
 		n_right += right[i];
 	}
 	snprintf(group, sizeof group, "/scores/questions/%s", condition->name);
@@ -66,15 +84,12 @@ static int ask(struct work *w, const struct condition *condition, struct err *er
 {
 	const bool edited = condition->kind != CONDITION_NONE;
 	struct continuation replies = {0}, *out = edited ? &replies : &w->unedited;
-	char title[96];
 
 	err_clear(err);
 	if (w->questions.n == 0)
 		return 0;
-	snprintf(title, sizeof title, "questions: %s", condition->name);
-	TRY(continuation_run(w->lab, &w->questions, condition, title, edited ? &w->unedited : NULL,
-		out, err));
-	TRY(continuation_write(w->lab, "questions", condition, &w->questions, out, err));
+	TRY(continuation_record(w->lab, "questions", &w->questions, condition,
+		edited ? &w->unedited : NULL, out, err));
 	TRY(write_right(w, condition, out, err));
 fail:
 	continuation_free(&replies);
@@ -89,21 +104,23 @@ static int score(struct work *w, const struct condition *condition, struct err *
 }
 
 /* Every question has a right answer. */
-int check_coherence(const struct lab *lab, struct err *err)
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
 {
-	const struct text_list *names = &lab->config->coherence.questions;
+	const struct coherence_settings *s = values;
 	struct prompt_ids questions = {0};
 
+	(void)f;
 	err_clear(err);
-	for (size_t i = 0; i < names->n; i++)
-		TRY(lab_set(lab, names->items[i], &questions, err));
+	TRY(prompts_of_sets(lab->prompts, &s->questions, &questions, err));
 	for (size_t i = 0; i < questions.n; i++) {
-		if (lab_answer(lab, questions.data[i]))
+		if (prompts_answer(lab->prompts, questions.data[i]))
 			continue;
 		err_set(err, ERR_CONFIG,
 			"coherence.questions: expected questions with answers (an \"answer\", or "
 			"choices and an answerKey), found none in prompts.%s for \"%.40s\"",
-			lab_set_name(lab, questions.data[i]), lab_text(lab, questions.data[i]));
+			prompts_set_name(lab->prompts, questions.data[i]),
+			prompts_text(lab->prompts, questions.data[i]));
 		goto fail;
 	}
 fail:
@@ -111,29 +128,31 @@ fail:
 	return err->code;
 }
 
-int experiment_coherence(struct lab *lab, struct err *err)
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
-	const struct config *cfg = lab->config;
-	const struct condition none = condition_none(), ablate = condition_ablate();
+	const struct coherence_settings *s = values;
+	const struct real_list *scale = &lab->config->clamp.scale;
+	const struct condition none = condition_none();
 	struct work w = {.lab = lab};
 
 	err_clear(err);
 	/* 1. The unedited model's own answers to harmless prompts. */
-	TRY(answers_run(&w.answers, lab, "coherence", cfg->coherence.prompts, err));
-	for (size_t i = 0; i < cfg->coherence.questions.n; i++)
-		TRY(lab_set(lab, cfg->coherence.questions.items[i], &w.questions, err));
+	TRY(answers_run(&w.answers, lab, "coherence", s->prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &s->questions, &w.questions, err));
 
 	/* 2. Their cross-entropy under each condition, and questions answered under it. */
 	TRY(score(&w, &none, err));
-	if (lab->direction.known)
+	if (f->direction.known) {
+		const struct condition ablate = condition_ablate(&f->direction);
+
 		TRY(score(&w, &ablate, err));
+	}
 	for (int m = 0; m < N_METHODS; m++) {
-		if (!lab->sets[m].known ||
-			!text_list_holds(&cfg->coherence.methods, method_names[m]))
+		if (!f->sets[m].known || !text_list_holds(&s->methods, method_names[m]))
 			continue;
-		for (size_t k = 0; k < cfg->jailbreak.scale.n; k++) {
-			const struct condition clamp = condition_scale((enum method)m, false,
-				cfg->jailbreak.scale.items[k]);
+		for (size_t k = 0; k < scale->n; k++) {
+			const struct condition clamp = condition_scale((enum method)m, &f->sets[m],
+				false, scale->items[k]);
 
 			TRY(score(&w, &clamp, err));
 		}
@@ -144,3 +163,27 @@ fail:
 	answers_free(&w.answers);
 	return err->code;
 }
+
+/* Where jailbreak ran as well, its table has these figures. */
+static void print(const struct lab *lab, const struct findings *f)
+{
+	const struct summary *s = &lab->job->summary;
+
+	(void)f;
+	if (summary_find(s, "jailbreak", "none", false))
+		return;
+	for (size_t i = 0; i < s->n; i++)
+		if (strcmp(s->data[i].experiment, "coherence") == 0 && !isnan(s->data[i].ce))
+			printf("  coherence %-28s CE %.4f (as released: %.4f)\n",
+				s->data[i].condition, s->data[i].ce, s->data[i].ce_released);
+}
+
+const struct experiment experiment_coherence = {
+	.name = "coherence",
+	.asks = "what does clamping cost the model on harmless prompts?",
+	SETTINGS_OF(settings, struct coherence_settings),
+	.uses = USE_GENERATION,
+	.check = check,
+	.run = run,
+	.print = print,
+};

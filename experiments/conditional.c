@@ -15,12 +15,25 @@
  * Writes: /conditional/...: A of every feature, prompt and clamp; probability of the refusal token.
  * Cost:   one forward pass per clamp; one more, with a full encoding, to see which features occur.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/measure/readings.h"
 
 #include <stdlib.h>
+
+struct conditional_settings {
+	struct text_list prompts;
+};
+
+#define SETTINGS struct conditional_settings
+static const struct setting settings[] = {
+	PROMPT_SETS("conditional.prompts", prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which features of refusal are watched"),
+	MOVED("conditional.scale", "clamp.scale"),
+	MOVED("conditional.draws", "controls.draws"),
+	MOVED("conditional.positions", "readings.positions"),
+};
 
 enum { NONE, HARM, N_EDITS };
 
@@ -37,7 +50,7 @@ static int write(struct work *w, struct err *err)
 {
 	static const char prompt[] = "/conditional/prompt",
 			  feature[] = "/conditional/refusal_feature";
-	struct results *results = w->lab->results;
+	struct results *results = w->lab->job->results;
 	const struct config *c = w->lab->config;
 	const struct table t = {results, "/conditional"}, random = {results, "/conditional/random"};
 
@@ -50,9 +63,9 @@ static int write(struct work *w, struct err *err)
 	TRY(table_scale(random, "draw", w->random.rows, "random set", err));
 	TRY(readings_write(&w->edits, t, "edit", prompt, feature, err));
 	TRY(readings_write(&w->random, random, "draw", prompt, feature, err));
-	TRY(results_attribute_real(results, "/conditional", "scale", c->conditional.scale, err));
+	TRY(results_attribute_real(results, "/conditional", "scale", config_scale(c), err));
 	return results_attribute_integer(results, "/conditional", "positions",
-		c->conditional.positions, err);
+		c->readings.positions, err);
 fail:
 	return err->code;
 }
@@ -68,23 +81,25 @@ static double total(const struct readings *r, size_t first, size_t n)
 	return sum;
 }
 
-int check_conditional(const struct lab *lab, struct err *err)
+static void check_settings(const struct config *c, const void *values, struct faults *faults)
 {
-	return lab_need_roles(lab, "conditional", err);
+	(void)values;
+	if (c->controls.draws < 1)
+		config_fault(faults, "controls.draws",
+			"controls.draws: conditional expects at least 1, found 0");
 }
 
-int experiment_conditional(struct lab *lab, struct err *err)
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
+	const struct conditional_settings *s = values;
 	const struct config *c = lab->config;
-	const size_t n_last = (size_t)c->conditional.positions;
-	struct work w = {.lab = lab, .refusal = &lab->roles.refusal, .harm = &lab->roles.harm};
+	const size_t n_last = (size_t)c->readings.positions;
+	struct work w = {.lab = lab, .refusal = &f->roles.refusal, .harm = &f->roles.harm};
 	const struct condition none = condition_none(),
-			       harm = condition_scale_set("harm", w.harm, c->conditional.scale);
+			       harm = condition_scale_set("harm", w.harm, config_scale(c));
 
 	err_clear(err);
-	TRY(lab_have_roles(lab, "conditional", err));
-	for (size_t i = 0; i < c->conditional.prompts.n; i++)
-		TRY(lab_set(lab, c->conditional.prompts.items[i], &w.prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &s->prompts, &w.prompts, err));
 
 	/* 1. F_R in the unedited model and with F_H clamped. */
 	TRY(readings_open(&w.edits, lab, &w.prompts, w.refusal, n_last, N_EDITS, err));
@@ -92,9 +107,9 @@ int experiment_conditional(struct lab *lab, struct err *err)
 	TRY(readings_take(&w.edits, &harm, "conditional: F_H clamped", HARM, err));
 
 	/* 2. With each random set clamped. */
-	TRY(readings_open(&w.random, lab, &w.prompts, w.refusal, n_last,
-		(size_t)c->conditional.draws, err));
-	TRY(readings_take_random(&w.random, w.harm, c->conditional.scale, "conditional", err));
+	TRY(readings_open(&w.random, lab, &w.prompts, w.refusal, n_last, (size_t)c->controls.draws,
+		err));
+	TRY(readings_take_random(&w.random, w.harm, config_scale(c), "conditional", err));
 
 	/* 3. Record. */
 	TRY(write(&w, err));
@@ -109,3 +124,12 @@ fail:
 	free(w.prompts.data);
 	return err->code;
 }
+
+const struct experiment experiment_conditional = {
+	.name = "conditional",
+	.asks = "do the features of refusal depend on those of harm?",
+	SETTINGS_OF(settings, struct conditional_settings),
+	.check_settings = check_settings,
+	.needs = NEED_ROLES,
+	.run = run,
+};

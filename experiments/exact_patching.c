@@ -29,7 +29,7 @@
  *          in the path; sum of N passes forward and back per rule for the joint path, n_layer
  *          times that for the single one.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/method/statistics.h"
@@ -43,6 +43,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+struct exact_settings {
+	struct text_list prompts, paths;
+	struct real_list steps;
+	int64_t contexts;
+};
+
+static const char *const path_names[] = {"joint", "single", NULL};
+
+#define SETTINGS struct exact_settings
+static const struct setting settings[] = {
+	PROMPT_SETS("exact_patching.prompts", prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which each candidate is patched alone"),
+	TEXTS("exact_patching.paths", paths, "[\"joint\", \"single\"]", path_names,
+		"what moves along the path: joint (every layer's residual stream, as published) or "
+		"single (that of the candidate's layer)"),
+	REALS("exact_patching.steps", steps, "[1, 2, 5, 10, 20, 50]", 1, 1000,
+		"numbers of points on the path"),
+	INTEGER("exact_patching.contexts", contexts, "5", 1, 1000,
+		"points of the path at which each candidate is moved while all else stays as it is "
+		"there"),
+};
 
 static const char GROUP[] = "/exact_patching";
 
@@ -59,6 +81,8 @@ enum { MOST_ESTIMATES = 64 };
 
 struct work {
 	struct lab *lab;
+	const struct exact_settings *settings;
+	const struct direction *direction;
 	struct prompt_ids prompts;
 	struct candidates candidates; /* F0 */
 	struct observation clean, ablated;
@@ -73,7 +97,7 @@ struct work {
 
 static int observe_runs(struct work *w, struct err *err)
 {
-	const struct condition none = condition_none(), ablate = condition_ablate();
+	const struct condition none = condition_none(), ablate = condition_ablate(w->direction);
 	struct observe_request request = {.title = "exact_patching: direction ablated",
 		.prompts = &w->prompts,
 		.condition = &ablate,
@@ -134,7 +158,7 @@ static int patch(void *context, size_t k, double *row, struct err *err)
 	if (!differs(w, k))
 		return 0;
 	column(w->ablated.activation, rows, w->n_candidates, k, p->values);
-	column(w->clean.prefix, w->lab->n_prefix, w->n_candidates, k, p->values + rows);
+	column(w->clean.prefix, w->lab->prompts->n_prefix, w->n_candidates, k, p->values + rows);
 	for (size_t i = 0; i < w->n; i++)
 		p->of_prompt[w->prompts.data[i]] = p->values + w->ablated.start[i];
 	condition.retained = &recording;
@@ -158,13 +182,14 @@ static int patch_all(struct work *w, struct err *err)
 	double *table = malloc(w->n_candidates * w->n * sizeof *table + 1);
 
 	err_clear(err);
-	p.values = malloc((w->ablated.start[w->n] + w->lab->n_prefix) * sizeof *p.values + 1);
-	p.of_prompt = calloc(w->lab->prompts.n + 1, sizeof *p.of_prompt);
+	p.values = malloc((w->ablated.start[w->n] + w->lab->prompts->n_prefix) * sizeof *p.values +
+			  1);
+	p.of_prompt = calloc(w->lab->prompts->table.n + 1, sizeof *p.of_prompt);
 	if (!table || !p.values || !p.of_prompt) {
 		err_nomem(err, "effects", w->n_candidates * w->n * sizeof *table);
 		goto fail;
 	}
-	TRY(tasks_run(w->lab,
+	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "exact_patching: one candidate at a time",
 			.item = "candidate",
 			.n = w->n_candidates,
@@ -185,7 +210,7 @@ fail:
 /* The same change on the way, at `contexts` points of the path. */
 static int follow_path(struct work *w, struct err *err)
 {
-	const struct effects_path path = {.steps = (size_t)w->lab->config->exact_patching.contexts,
+	const struct effects_path path = {.steps = (size_t)w->settings->contexts,
 		.rule = IG_RULE_MIDPOINT,
 		.path = IG_PATH_JOINT};
 	struct effects e = {0};
@@ -193,6 +218,7 @@ static int follow_path(struct work *w, struct err *err)
 	err_clear(err);
 	TRY(effects_run(w->lab,
 		&(struct effects_request){.prompts = &w->prompts,
+			.direction = w->direction->v,
 			.candidates = &w->candidates.set,
 			.path = &path,
 			.path_effects = true,
@@ -207,39 +233,41 @@ fail:
 
 /* ---- 4. its approximations --------------------------------------------------------------- */
 
-static struct estimate estimate_of(const char *path, const char *rule, double steps)
+static struct estimate estimate_of(const char *path, enum ig_rule rule, double steps)
 {
 	struct estimate e = {
 		.path = {.steps = (size_t)steps,
-			.rule = strcmp(rule, "left") == 0 ? IG_RULE_LEFT : IG_RULE_MIDPOINT,
+			.rule = rule,
 			.path = strcmp(path, "joint") == 0 ? IG_PATH_JOINT : IG_PATH_SINGLE}};
 
-	snprintf(e.name, sizeof e.name, "%s_%s_%zu", path, rule, e.path.steps);
+	snprintf(e.name, sizeof e.name, "%s_%s_%zu", path,
+		rule == IG_RULE_LEFT ? "left" : "midpoint", e.path.steps);
 	return e;
 }
 
-/* Every path by every rule with every number of steps. */
-static int list_estimates(const struct config *c, struct estimate *out, size_t *n, struct err *err)
+/* Every path by both rules with every number of steps. */
+static int list_estimates(const struct exact_settings *s, struct estimate *out, size_t *n,
+	struct err *err)
 {
-	const struct text_list *paths = &c->exact_patching.paths, *rules = &c->exact_patching.rules;
-	const struct real_list *steps = &c->exact_patching.steps;
+	static const enum ig_rule rules[] = {IG_RULE_LEFT, IG_RULE_MIDPOINT};
+	const struct real_list *steps = &s->steps;
 
 	*n = 0;
-	for (size_t s = 0; s < steps->n; s++)
-		if (steps->items[s] != floor(steps->items[s]))
+	for (size_t i = 0; i < steps->n; i++)
+		if (steps->items[i] != floor(steps->items[i]))
 			return err_set(err, ERR_CONFIG,
 				"exact_patching.steps: expected integers, found %g",
-				steps->items[s]);
-	if (paths->n * rules->n * steps->n > MOST_ESTIMATES)
+				steps->items[i]);
+	if (2 * s->paths.n * steps->n > MOST_ESTIMATES)
 		return err_set(err, ERR_CONFIG,
 			"exact_patching: expected at most %d combinations of paths, rules and steps, "
 			"found %zu",
-			MOST_ESTIMATES, paths->n * rules->n * steps->n);
-	for (size_t p = 0; p < paths->n; p++)
-		for (size_t r = 0; r < rules->n; r++)
-			for (size_t s = 0; s < steps->n; s++)
-				out[(*n)++] = estimate_of(paths->items[p], rules->items[r],
-					steps->items[s]);
+			MOST_ESTIMATES, 2 * s->paths.n * steps->n);
+	for (size_t p = 0; p < s->paths.n; p++)
+		for (size_t r = 0; r < 2; r++)
+			for (size_t i = 0; i < steps->n; i++)
+				out[(*n)++] = estimate_of(s->paths.items[p], rules[r],
+					steps->items[i]);
 	return 0;
 }
 
@@ -252,7 +280,10 @@ static int add_effects(struct work *w, const struct effects_path *path,
 
 	err_clear(err);
 	TRY(effects_run(w->lab,
-		&(struct effects_request){.prompts = &w->prompts, .candidates = some, .path = path},
+		&(struct effects_request){.prompts = &w->prompts,
+			.direction = w->direction->v,
+			.candidates = some,
+			.path = path},
 		&e, err));
 	for (size_t i = 0; i < w->n; i++)
 		for (size_t k = 0; k < some->n; k++)
@@ -305,7 +336,7 @@ static int approximate_all(struct work *w, struct err *err)
 	w->approximation = calloc(w->n_estimates * width + 1, sizeof *w->approximation);
 	if (!w->approximation)
 		return err_nomem(err, "effects", w->n_estimates * width * sizeof(double));
-	return tasks_run(w->lab,
+	return tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "exact_patching: approximations",
 			.item = "estimate",
 			.n = w->n_estimates,
@@ -443,32 +474,39 @@ fail:
 	return err->code;
 }
 
-int check_exact_patching(const struct lab *lab, struct err *err)
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
 {
 	struct estimate estimates[MOST_ESTIMATES];
 	size_t n;
 
-	TRY(list_estimates(lab->config, estimates, &n, err));
-	TRY(lab_need_direction(lab, "exact_patching", err));
+	(void)f;
+	if (list_estimates(values, estimates, &n, err))
+		return err->code;
 	return candidates_check(lab, err);
-fail:
-	return err->code;
 }
 
-int experiment_exact_patching(struct lab *lab, struct err *err)
+static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
+	struct err *err)
+{
+	const struct exact_settings *s = values;
+
+	return prompts_of_sets(lab->prompts, &s->prompts, &out->prompts, err);
+}
+
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct config *c = lab->config;
-	const struct table t = {lab->results, GROUP};
-	struct work w = {.lab = lab};
+	const struct table t = {lab->job->results, GROUP};
+	struct work w = {.lab = lab, .settings = values, .direction = &f->direction};
 	struct agreement agreement;
 
 	err_clear(err);
-	for (size_t i = 0; i < c->exact_patching.prompts.n; i++)
-		TRY(lab_set(lab, c->exact_patching.prompts.items[i], &w.prompts, err));
-	TRY(list_estimates(c, w.estimates, &w.n_estimates, err));
+	TRY(prompts_of_sets(lab->prompts, &w.settings->prompts, &w.prompts, err));
+	TRY(list_estimates(w.settings, w.estimates, &w.n_estimates, err));
 
 	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
-	TRY(candidates_find(&w.candidates, lab, (size_t)c->attribution.k0, err));
+	TRY(candidates_find(&w.candidates, lab, f->direction.v, (size_t)c->attribution.k0, err));
 	w.n = w.prompts.n;
 	w.n_candidates = w.candidates.set.n;
 
@@ -502,3 +540,14 @@ fail:
 	free(w.approximation);
 	return err->code;
 }
+
+const struct experiment experiment_exact_patching = {
+	.name = "exact_patching",
+	.asks = "is attribution's linear approximation right?",
+	SETTINGS_OF(settings, struct exact_settings),
+	.needs = NEED_SAES | NEED_DIRECTION,
+	.uses = USE_WHOLE_SAES,
+	.attributes = attributes,
+	.check = check,
+	.run = run,
+};

@@ -3,7 +3,7 @@
  * feature_graph.c - does refusal come about in steps, harm -> legality -> refusal (open question 2
  * of the paper)?
  *
- * Nodes are the global features of one method. Two measurements:
+ * Nodes are the features of F* (cossim_ap, global). Two measurements:
  *
  *   edges      one node clamped, f <- c f at all tokens: what becomes of the activation of every
  *              node of a later layer (mean over the prompt's tokens, read before the edits of its
@@ -19,7 +19,7 @@
  * Writes:  /feature_graph: activations [source, prompt, node] and metric; /feature_graph/mediation.
  * Cost:    one pass per node, 7 for the groups, 2 per draw.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/base/size.h"
@@ -33,6 +33,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+struct feature_graph_settings {
+	struct text_list prompts;
+};
+
+#define SETTINGS struct feature_graph_settings
+static const struct setting settings[] = {
+	PROMPT_SETS("feature_graph.prompts", prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which effects between features are measured"),
+	MOVED("feature_graph.scale", "clamp.scale"),
+	MOVED("feature_graph.draws", "controls.draws"),
+};
 
 enum { EARLY, MIDDLE, LATE, N_GROUPS };
 
@@ -53,6 +65,7 @@ enum { N_MEDIATIONS = sizeof mediations / sizeof *mediations };
 
 struct work {
 	struct lab *lab;
+	const struct direction *direction;
 	const struct feature_set *nodes;
 	struct prompt_ids prompts;
 	size_t n, k, n_draws;
@@ -70,15 +83,6 @@ struct work {
 
 /* ---- 1. nodes and groups ----------------------------------------------------------------- */
 
-static int method_of(const char *name)
-{
-	int m = 0;
-
-	while (strcmp(method_names[m], name) != 0)
-		m++;
-	return m;
-}
-
 /* How many nodes lie in layers [from, to). */
 static size_t count(const struct work *w, size_t from, size_t to)
 {
@@ -93,7 +97,7 @@ static size_t count(const struct work *w, size_t from, size_t to)
 /* The two cuts between layers that leave the largest group smallest. */
 static int cut_groups(struct work *w, struct err *err)
 {
-	const size_t n_layer = w->lab->model->arch.n_layer;
+	const size_t n_layer = w->lab->machine->model->arch.n_layer;
 	size_t best = SIZE_MAX, first = 0, second = 0;
 
 	for (size_t a = 1; a < n_layer; a++) {
@@ -111,9 +115,9 @@ static int cut_groups(struct work *w, struct err *err)
 	}
 	if (best == SIZE_MAX)
 		return err_set(err, ERR_CONFIG,
-			"feature_graph.method: expected features in at least three layers, the %zu of %s "
+			"feature_graph: expected features in at least three layers, the %zu of cossim_ap "
 			"lie in fewer; try a larger attribution.k_star",
-			w->k, w->lab->config->feature_graph.method);
+			w->k);
 	for (size_t i = 0; i < w->k; i++) {
 		const size_t layer = (size_t)w->nodes->data[i].layer;
 
@@ -137,7 +141,7 @@ static int collect(const struct work *w, unsigned groups, bool within, struct fe
 
 static int observe_unedited(struct work *w, struct err *err)
 {
-	const struct condition none = condition_none(), ablate = condition_ablate();
+	const struct condition none = condition_none(), ablate = condition_ablate(w->direction);
 	struct observation ablated = {0};
 
 	err_clear(err);
@@ -173,7 +177,7 @@ static int clamp_node(void *context, size_t node, double *row, struct err *err)
 	struct feature one_node = w->nodes->data[node];
 	const struct feature_set one = {&one_node, 1, 1};
 	const struct condition clamp = condition_scale_set("node", &one,
-		w->lab->config->feature_graph.scale);
+		config_scale(w->lab->config));
 	struct observation o = {0};
 
 	err_clear(err);
@@ -202,7 +206,7 @@ static int clamp_nodes(struct work *w, struct err *err)
 	err_clear(err);
 	if (!table)
 		return err_nomem(err, "edges", w->k * width * sizeof *table);
-	TRY(tasks_run(w->lab,
+	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "feature_graph: edges",
 			.item = "node",
 			.n = w->k,
@@ -230,7 +234,7 @@ static int clamp_group(struct work *w, const struct feature_set *clamped,
 	const struct recording *retained, double *metric, double *late, struct err *err)
 {
 	struct condition clamp = condition_scale_set("group", clamped,
-		w->lab->config->feature_graph.scale);
+		config_scale(w->lab->config));
 	struct feature_set last = {0};
 	struct observation o = {0};
 
@@ -337,13 +341,13 @@ static int run_mediations(struct work *w, struct err *err)
 	double *table = malloc(tasks * 2 * n * sizeof *table + 1);
 
 	err_clear(err);
-	g.of_prompt = calloc(w->lab->prompts.n + 1, sizeof *g.of_prompt);
+	g.of_prompt = calloc(w->lab->prompts->table.n + 1, sizeof *g.of_prompt);
 	if (!table || !g.of_prompt) {
 		err_nomem(err, "mediation", tasks * 2 * n * sizeof *table);
 		goto fail;
 	}
 	TRY(draw_controls(w, err));
-	TRY(tasks_run(w->lab,
+	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "feature_graph: mediation",
 			.item = "clamp",
 			.n = tasks,
@@ -394,7 +398,7 @@ fail:
 
 static int write_mediation(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->results, "/feature_graph/mediation"};
+	const struct table t = {w->lab->job->results, "/feature_graph/mediation"};
 	const char *names[N_MEDIATIONS];
 
 	for (size_t i = 0; i < N_MEDIATIONS; i++)
@@ -442,22 +446,11 @@ static void report(const struct work *w)
 		w->n_draws > 0 ? mean_change(w, w->random, w->n_draws) : NAN);
 }
 
-int check_feature_graph(const struct lab *lab, struct err *err)
+static int work_open(struct work *w, const struct feature_graph_settings *s, struct err *err)
 {
-	TRY(lab_need_direction(lab, "feature_graph", err));
-	return lab_need_sets(lab, (enum method)method_of(lab->config->feature_graph.method),
-		"feature_graph", err);
-fail:
-	return err->code;
-}
-
-static int work_open(struct work *w, struct err *err)
-{
-	const struct config *c = w->lab->config;
 	size_t n, k;
 
-	for (size_t i = 0; i < c->feature_graph.prompts.n; i++)
-		TRY(lab_set(w->lab, c->feature_graph.prompts.items[i], &w->prompts, err));
+	TRY(prompts_of_sets(w->lab->prompts, &s->prompts, &w->prompts, err));
 	n = w->n = w->prompts.n;
 	k = w->k = w->nodes->n;
 	w->group = calloc(k + 1, sizeof *w->group);
@@ -495,18 +488,18 @@ static void work_close(struct work *w)
 	free(w->prompts.data);
 }
 
-int experiment_feature_graph(struct lab *lab, struct err *err)
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct config *c = lab->config;
-	const int method = method_of(c->feature_graph.method);
 	struct work w = {.lab = lab,
-		.nodes = &lab->sets[method].global,
-		.n_draws = (size_t)c->feature_graph.draws};
-	const struct table t = {lab->results, "/feature_graph"};
+		.direction = &f->direction,
+		.nodes = &f->sets[METHOD_COSSIM_AP].global,
+		.n_draws = (size_t)c->controls.draws};
+	const struct table t = {lab->job->results, "/feature_graph"};
 
 	err_clear(err);
 	/* 1. Nodes, and their groups by layer. */
-	TRY(work_open(&w, err));
+	TRY(work_open(&w, values, err));
 
 	/* 2. Their unedited activations, and the token j of the ablated run. */
 	TRY(observe_unedited(&w, err));
@@ -520,10 +513,18 @@ int experiment_feature_graph(struct lab *lab, struct err *err)
 	/* 5. Record. */
 	TRY(write_edges(&w, t, err));
 	TRY(write_mediation(&w, err));
-	TRY(results_attribute_real(lab->results, "/feature_graph", "scale", c->feature_graph.scale,
+	TRY(results_attribute_real(lab->job->results, "/feature_graph", "scale", config_scale(c),
 		err));
 	report(&w);
 fail:
 	work_close(&w);
 	return err->code;
 }
+
+const struct experiment experiment_feature_graph = {
+	.name = "feature_graph",
+	.asks = "does refusal come about in steps, harm, legality, refusal?",
+	SETTINGS_OF(settings, struct feature_graph_settings),
+	.needs = NEED_SETS | NEED_DIRECTION,
+	.run = run,
+};

@@ -8,53 +8,72 @@
  * Scores and writes as jailbreak.c, under /generations/induce and /scores/induce.
  * Cost:    one generation per method and value.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/measure/continuation.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-static int run_condition(struct lab *lab, const struct prompt_ids *prompts,
-	const struct condition *condition, const struct continuation *unedited,
-	struct continuation *out, struct err *err)
-{
-	char title[96];
+struct induce_settings {
+	char *prompts;
+	struct text_list methods;
+	struct real_list value;
+};
 
-	snprintf(title, sizeof title, "induce: %s", condition->name);
-	if (continuation_run(lab, prompts, condition, title, unedited, out, err))
-		return err->code;
-	return continuation_write(lab, "induce", condition, prompts, out, err);
-}
+#define SETTINGS struct induce_settings
+static const struct setting settings[] = {
+	PROMPTS("induce.prompts", prompts, "\"harmless_test\"", NULL,
+		"prompt set that is continued"),
+	TEXTS("induce.methods", methods, "[\"cossim_ap\", \"random\"]", method_names,
+		"whose global sets are used"),
+	REALS("induce.value", value, "[10.0, 15.0, 20.0, 25.0, 30.0]", -BIG, BIG,
+		"values v of the clamp f -> v"),
+};
 
-int experiment_induce(struct lab *lab, struct err *err)
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
-	const struct config *cfg = lab->config;
+	const struct induce_settings *s = values;
 	const struct condition none = condition_none();
 	struct prompt_ids prompts = {0};
-	struct continuation unedited = {0}, edited = {0};
+	struct continuation unedited = {0};
 
 	err_clear(err);
-	TRY(lab_set(lab, cfg->induce.prompts, &prompts, err));
+	TRY(prompts_of_set(lab->prompts, s->prompts, &prompts, err));
 
 	/* 1. The unedited model. */
-	TRY(run_condition(lab, &prompts, &none, NULL, &unedited, err));
+	TRY(continuation_record(lab, "induce", &prompts, &none, NULL, &unedited, err));
 
 	/* 2. Each method's features set to each value. */
 	for (int m = 0; m < N_METHODS; m++) {
-		if (!lab->sets[m].known || !text_list_holds(&cfg->induce.methods, method_names[m]))
+		if (!f->sets[m].known || !text_list_holds(&s->methods, method_names[m]))
 			continue;
-		for (size_t k = 0; k < cfg->induce.value.n; k++) {
-			const struct condition set = condition_set((enum method)m,
-				cfg->induce.value.items[k]);
+		for (size_t k = 0; k < s->value.n; k++) {
+			const struct condition set = condition_set((enum method)m, &f->sets[m],
+				s->value.items[k]);
 
-			TRY(run_condition(lab, &prompts, &set, &unedited, &edited, err));
-			continuation_free(&edited);
+			TRY(continuation_record(lab, "induce", &prompts, &set, &unedited, NULL,
+				err));
 		}
 	}
 fail:
-	continuation_free(&edited);
 	continuation_free(&unedited);
 	free(prompts.data);
 	return err->code;
 }
+
+static void print(const struct lab *lab, const struct findings *f)
+{
+	(void)f;
+	summary_print(&lab->job->summary, "induce", "coherence",
+		"harmless prompts, features set to a value");
+}
+
+const struct experiment experiment_induce = {
+	.name = "induce",
+	.asks = "do the features suffice for refusal?",
+	SETTINGS_OF(settings, struct induce_settings),
+	.needs = NEED_SAES,
+	.uses = USE_GENERATION,
+	.run = run,
+	.print = print,
+};

@@ -21,7 +21,7 @@
  * Cost:    one pass each: K*(K* + 1)/2 + 1 for F* and each draw, positions + 2 for tokens, 3 per
  *          layer.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/base/size.h"
@@ -37,6 +37,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct interactions_settings {
+	struct text_list prompts;
+};
+
+#define SETTINGS struct interactions_settings
+static const struct setting settings[] = {
+	PROMPT_SETS("interactions.prompts", prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which features are clamped alone and in pairs"),
+	MOVED("interactions.scale", "clamp.scale"),
+	MOVED("interactions.draws", "controls.draws"),
+	MOVED("interactions.positions", "readings.positions"),
+};
+
 /* A set and what changing its parts does: rows are K singles, K(K-1)/2 pairs (0,1), (0,2), ...,
  * and all. */
 struct parts {
@@ -46,6 +59,7 @@ struct parts {
 
 struct work {
 	struct lab *lab;
+	const struct findings *findings;
 	struct prompt_ids prompts;
 	size_t n, n_layer, n_draws;
 	struct candidates candidates;  /* F0 */
@@ -61,7 +75,7 @@ struct work {
 
 static const struct feature_set *best(const struct work *w)
 {
-	return &w->lab->sets[METHOD_COSSIM_AP].global;
+	return &w->findings->sets[METHOD_COSSIM_AP].global;
 }
 
 static size_t rows_of(size_t k)
@@ -93,7 +107,8 @@ fail:
 
 static int observe_unedited(struct work *w, struct err *err)
 {
-	const struct condition none = condition_none(), ablate = condition_ablate();
+	const struct condition none = condition_none(),
+			       ablate = condition_ablate(&w->findings->direction);
 	struct observation ablated = {0};
 
 	err_clear(err);
@@ -133,7 +148,7 @@ static int clamp(struct work *w, const struct feature *features, size_t n, doubl
 	err_clear(err);
 	for (size_t i = 0; i < n; i++)
 		TRY(feature_set_add(&set, features[i], err));
-	condition = condition_scale_set("part", &set, w->lab->config->interactions.scale);
+	condition = condition_scale_set("part", &set, config_scale(w->lab->config));
 	TRY(effect_of(w, &condition, effect, err));
 fail:
 	free(set.data);
@@ -174,7 +189,7 @@ static int take_apart(struct work *w, const struct feature_set *set, const char 
 	if (!parts->effect)
 		return err_nomem(err, "effects", rows * w->n * sizeof(double));
 	snprintf(title, sizeof title, "interactions: singles, pairs, all of %s", name);
-	return tasks_run(w->lab,
+	return tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = title,
 			.item = "clamp",
 			.n = rows,
@@ -228,7 +243,7 @@ static int scale_tokens(void *context, size_t group, double *row, struct err *er
 		.prefix = w->clean.prefix,
 		.of_prompt = s->of_prompt};
 	struct condition condition = condition_scale_set("tokens", &none, 1);
-	const float c = (float)w->lab->config->interactions.scale;
+	const float c = (float)config_scale(w->lab->config);
 	const size_t k = best(w)->n;
 
 	for (size_t i = 0; i < w->n; i++) {
@@ -253,13 +268,13 @@ static int take_tokens(struct work *w, struct err *err)
 
 	err_clear(err);
 	s.values = malloc(w->clean.start[w->n] * best(w)->n * sizeof *s.values + 1);
-	s.of_prompt = calloc(w->lab->prompts.n + 1, sizeof *s.of_prompt);
+	s.of_prompt = calloc(w->lab->prompts->table.n + 1, sizeof *s.of_prompt);
 	w->tokens = calloc(w->n_groups * w->n + 1, sizeof *w->tokens);
 	if (!s.values || !s.of_prompt || !w->tokens) {
 		err_nomem(err, "effects", w->n_groups * w->n * sizeof *w->tokens);
 		goto fail;
 	}
-	TRY(tasks_run(w->lab,
+	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "interactions: tokens",
 			.item = "clamp",
 			.n = w->n_groups,
@@ -282,17 +297,18 @@ static int steer(void *context, size_t layer, double *row, struct err *err)
 	struct work *w = context;
 	const bool all = layer == w->n_layer;
 	const size_t first = all ? 0 : layer, last = all ? w->n_layer - 1 : layer;
-	const struct condition ablate = condition_ablate_layers(first, last);
+	const struct condition ablate = condition_ablate_layers(&w->findings->direction, first,
+		last);
 	const struct feature_set none = {0};
 	struct condition hold = condition_scale_set("layer", &none, 1);
-	const float **of_prompt = calloc(w->lab->prompts.n + 1, sizeof *of_prompt);
+	const float **of_prompt = calloc(w->lab->prompts->table.n + 1, sizeof *of_prompt);
 	struct feature_set own = {0};
 	struct observation seen = {0};
 	struct recording recording;
 
 	err_clear(err);
 	if (!of_prompt) {
-		err_nomem(err, "effects", w->lab->prompts.n * sizeof *of_prompt);
+		err_nomem(err, "effects", w->lab->prompts->table.n * sizeof *of_prompt);
 		goto fail;
 	}
 	for (size_t k = 0; k < w->candidates.set.n; k++) {
@@ -331,8 +347,9 @@ static int take_layers(struct work *w, struct err *err)
 		err_nomem(err, "effects", 2 * rows * n * sizeof *w->vector);
 		goto fail;
 	}
-	TRY(candidates_find(&w->candidates, w->lab, (size_t)w->lab->config->attribution.k0, err));
-	TRY(tasks_run(w->lab,
+	TRY(candidates_find(&w->candidates, w->lab, w->findings->direction.v,
+		(size_t)w->lab->config->attribution.k0, err));
+	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "interactions: layers",
 			.item = "layer",
 			.n = rows,
@@ -354,7 +371,7 @@ fail:
 /* GROUP/{layer,feature,cosine,single,pair_first,pair_second,pair,all}. */
 static int write_parts(struct work *w, const char *group, const struct parts *p, struct err *err)
 {
-	const struct table t = {w->lab->results, group};
+	const struct table t = {w->lab->job->results, group};
 	const size_t k = p->set->n, pairs = k * (k - 1) / 2;
 	int32_t *members = malloc(2 * pairs * sizeof *members + 1);
 	size_t at = 0;
@@ -448,7 +465,7 @@ fail:
 
 static int write(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->results, "/interactions"};
+	const struct table t = {w->lab->job->results, "/interactions"};
 	char group[64];
 
 	TRY(table_prompts(t, &w->prompts, err));
@@ -463,8 +480,8 @@ static int write(struct work *w, struct err *err)
 	}
 	TRY(write_tokens(w, t, err));
 	TRY(write_layers(w, t, err));
-	return results_attribute_real(w->lab->results, "/interactions", "scale",
-		w->lab->config->interactions.scale, err);
+	return results_attribute_real(w->lab->job->results, "/interactions", "scale",
+		config_scale(w->lab->config), err);
 fail:
 	return err->code;
 }
@@ -497,20 +514,9 @@ static void report(const struct work *w)
 		mean_of(w->features + last, w->n));
 }
 
-int check_interactions(const struct lab *lab, struct err *err)
+static int work_open(struct work *w, const struct interactions_settings *s, struct err *err)
 {
-	TRY(lab_need_direction(lab, "interactions", err));
-	return lab_need_sets(lab, METHOD_COSSIM_AP, "interactions", err);
-fail:
-	return err->code;
-}
-
-static int work_open(struct work *w, struct err *err)
-{
-	const struct config *c = w->lab->config;
-
-	for (size_t i = 0; i < c->interactions.prompts.n; i++)
-		TRY(lab_set(w->lab, c->interactions.prompts.items[i], &w->prompts, err));
+	TRY(prompts_of_sets(w->lab->prompts, &s->prompts, &w->prompts, err));
 	w->n = w->prompts.n;
 	w->draws = calloc(w->n_draws + 1, sizeof *w->draws);
 	w->random = calloc(w->n_draws + 1, sizeof *w->random);
@@ -540,16 +546,17 @@ static void work_close(struct work *w)
 	free(w->prompts.data);
 }
 
-int experiment_interactions(struct lab *lab, struct err *err)
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct config *c = lab->config;
 	struct work w = {.lab = lab,
-		.n_layer = lab->model->arch.n_layer,
-		.n_draws = (size_t)c->interactions.draws,
-		.n_groups = (size_t)c->interactions.positions + 2};
+		.findings = f,
+		.n_layer = lab->machine->model->arch.n_layer,
+		.n_draws = (size_t)c->controls.draws,
+		.n_groups = (size_t)c->readings.positions + 2};
 
 	err_clear(err);
-	TRY(work_open(&w, err));
+	TRY(work_open(&w, values, err));
 
 	/* 1. The unedited run, and the token j of the ablated one. */
 	TRY(observe_unedited(&w, err));
@@ -570,3 +577,12 @@ fail:
 	work_close(&w);
 	return err->code;
 }
+
+const struct experiment experiment_interactions = {
+	.name = "interactions",
+	.asks = "do features and tokens act on refusal by themselves or together?",
+	SETTINGS_OF(settings, struct interactions_settings),
+	.needs = NEED_SETS | NEED_DIRECTION,
+	.uses = USE_WHOLE_SAES,
+	.run = run,
+};

@@ -9,65 +9,111 @@
  * Scores:  refusal (share of replies with a refusal substring), probability of the refusal token,
  *          KL of the first token's distribution against the unedited model. The jailbreak score of
  *          the paper needs a judge; see the judge experiment.
+ * Without SAEs: the direction alone, ablated and added (after Arditi et al., arXiv:2406.11717).
  * Writes:  /generations/jailbreak/CONDITION, /scores/jailbreak/CONDITION.
  * Cost:    one generation per condition; a clamp adds K* (2 d_model) multiply-adds per token.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/measure/continuation.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-static int run_condition(struct lab *lab, const struct prompt_ids *prompts,
-	const struct condition *condition, const struct continuation *unedited, struct err *err)
+struct jailbreak_settings {
+	struct text_list prompts, scopes;
+};
+
+static const char *const scopes[] = {"global", "local", NULL};
+
+#define SETTINGS struct jailbreak_settings
+static const struct setting settings[] = {
+	PROMPT_SETS("jailbreak.prompts", prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets that are continued under each condition"),
+	TEXTS("jailbreak.scopes", scopes, "[\"global\", \"local\"]", scopes,
+		"one set for all prompts, or each prompt's own"),
+	MOVED("jailbreak.scale", "clamp.scale"),
+};
+
+/* Prompts continued under their own features are attributed in the same run, if any are. */
+static void check_settings(const struct config *c, const void *values, struct faults *faults)
 {
-	struct continuation c = {0};
-	char title[96];
+	const struct jailbreak_settings *s = values;
+
+	if (!config_runs(c, "attribution") || !text_list_holds(&s->scopes, "local"))
+		return;
+	for (size_t i = 0; i < s->prompts.n; i++)
+		if (!text_list_holds(&c->attribution.prompts, s->prompts.items[i]))
+			config_fault(faults, "jailbreak.prompts",
+				"jailbreak.prompts: \"%s\" has no local features; add it to "
+				"attribution.prompts, or leave \"local\" out of jailbreak.scopes",
+				s->prompts.items[i]);
+}
+
+/* Every prompt to be continued under its own features must have some. */
+static int check_local(const struct lab *lab, const struct findings *f, enum method method,
+	const struct jailbreak_settings *s, struct err *err)
+{
+	struct prompt_ids prompts = {0};
+	size_t n_without = 0;
 
 	err_clear(err);
-	snprintf(title, sizeof title, "jailbreak: %s", condition->name);
-	TRY(continuation_run(lab, prompts, condition, title, unedited, &c, err));
-	TRY(continuation_write(lab, "jailbreak", condition, prompts, &c, err));
+	TRY(prompts_of_sets(lab->prompts, &s->prompts, &prompts, err));
+	for (size_t i = 0; i < prompts.n; i++)
+		n_without += f->sets[method].local[prompts.data[i]].n == 0;
+	if (n_without > 0)
+		err_set(err, ERR_CONFIG,
+			"from: %s has no local %s features for %zu of the %zu prompts of "
+			"jailbreak.prompts; set jailbreak.scopes = [\"global\"], or attribute these "
+			"prompts first",
+			lab->config->from, method_names[method], n_without, prompts.n);
 fail:
-	continuation_free(&c);
+	free(prompts.data);
 	return err->code;
 }
 
-int check_jailbreak(const struct lab *lab, struct err *err)
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
 {
-	return lab_need_direction(lab, "jailbreak", err);
+	const struct jailbreak_settings *s = values;
+
+	for (int m = 0; m < N_METHODS && text_list_holds(&s->scopes, "local"); m++)
+		if (f->sets[m].local && check_local(lab, f, (enum method)m, s, err))
+			return err->code;
+	return 0;
 }
 
-int experiment_jailbreak(struct lab *lab, struct err *err)
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
-	const struct config *cfg = lab->config;
-	const struct condition none = condition_none(), ablate = condition_ablate();
+	const struct jailbreak_settings *s = values;
+	const struct real_list *scale = &lab->config->clamp.scale;
+	const struct condition none = condition_none(), ablate = condition_ablate(&f->direction),
+			       add = condition_add(&f->direction);
 	struct prompt_ids prompts = {0};
 	struct continuation unedited = {0};
 
 	err_clear(err);
-	for (size_t i = 0; i < cfg->jailbreak.prompts.n; i++)
-		TRY(lab_set(lab, cfg->jailbreak.prompts.items[i], &prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &s->prompts, &prompts, err));
 
 	/* 1. The unedited model, which the others are compared with. */
-	TRY(continuation_run(lab, &prompts, &none, "jailbreak: none", NULL, &unedited, err));
-	TRY(continuation_write(lab, "jailbreak", &none, &prompts, &unedited, err));
+	TRY(continuation_record(lab, "jailbreak", &prompts, &none, NULL, &unedited, err));
 
 	/* 2. AS: the direction ablated at every layer and position. */
-	TRY(run_condition(lab, &prompts, &ablate, &unedited, err));
+	TRY(continuation_record(lab, "jailbreak", &prompts, &ablate, &unedited, NULL, err));
+	if (!lab->machine->saes)
+		TRY(continuation_record(lab, "jailbreak", &prompts, &add, &unedited, NULL, err));
 
 	/* 3. Each method's features multiplied by c. */
 	for (int m = 0; m < N_METHODS; m++) {
-		for (size_t s = 0; s < cfg->jailbreak.scopes.n && lab->sets[m].known; s++) {
-			const bool local = cfg->jailbreak.scopes.items[s][0] == 'l';
+		for (size_t k = 0; k < s->scopes.n && f->sets[m].known; k++) {
+			const bool local = strcmp(s->scopes.items[k], "local") == 0;
 
-			for (size_t k = 0; k < cfg->jailbreak.scale.n; k++) {
+			for (size_t i = 0; i < scale->n && (!local || f->sets[m].local); i++) {
 				const struct condition clamp = condition_scale((enum method)m,
-					local, cfg->jailbreak.scale.items[k]);
+					&f->sets[m], local, scale->items[i]);
 
-				if (!local || lab->sets[m].local)
-					TRY(run_condition(lab, &prompts, &clamp, &unedited, err));
+				TRY(continuation_record(lab, "jailbreak", &prompts, &clamp,
+					&unedited, NULL, err));
 			}
 		}
 	}
@@ -76,3 +122,22 @@ fail:
 	free(prompts.data);
 	return err->code;
 }
+
+static void print(const struct lab *lab, const struct findings *f)
+{
+	(void)f;
+	summary_print(&lab->job->summary, "jailbreak", "coherence",
+		"harmful prompts, features times c");
+}
+
+const struct experiment experiment_jailbreak = {
+	.name = "jailbreak",
+	.asks = "does suppressing the features make the model comply?",
+	SETTINGS_OF(settings, struct jailbreak_settings),
+	.check_settings = check_settings,
+	.needs = NEED_DIRECTION,
+	.uses = USE_GENERATION,
+	.check = check,
+	.run = run,
+	.print = print,
+};

@@ -15,7 +15,7 @@
  * Writes: /jailbreaks/...: activations of every feature, per side and pair; changes; success.
  * Cost:   one forward pass over the prompts of both sides.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/base/vec.h"
@@ -23,12 +23,26 @@
 
 #include <math.h>
 
+struct jailbreaks_settings {
+	struct text_list adversarial, plain;
+};
+
+#define SETTINGS struct jailbreaks_settings
+static const struct setting settings[] = {
+	PROMPT_SETS("jailbreaks.adversarial", adversarial, "[\"adversarial\"]", NULL,
+		"prompt sets of jailbreaks"),
+	PROMPT_SETS("jailbreaks.plain", plain, "[\"plain\"]", NULL,
+		"prompt sets of plain requests for the same, as many, in the same order"),
+	MOVED("jailbreaks.positions", "readings.positions"),
+};
+
 enum { PLAIN, ADVERSARIAL, N_SIDES };
 
 static const char *const side_names[N_SIDES] = {"plain", "adversarial"};
 
 struct work {
 	struct lab *lab;
+	const struct roles *roles;
 	struct prompt_ids side[N_SIDES];      /* of equal length */
 	struct feature_set features;          /* F_R, then F_H */
 	struct readings readings;             /* row: side */
@@ -36,18 +50,14 @@ struct work {
 	uint8_t *refused_plain, *success;     /* [pairs] */
 };
 
-static int gather(struct work *w, struct err *err)
+static int gather(struct work *w, const struct jailbreaks_settings *s, struct err *err)
 {
-	const struct config *c = w->lab->config;
-	const struct roles *roles = &w->lab->roles;
+	const struct prompts *p = w->lab->prompts;
 
-	for (size_t i = 0; i < c->jailbreaks.plain.n; i++)
-		TRY(lab_set(w->lab, c->jailbreaks.plain.items[i], &w->side[PLAIN], err));
-	for (size_t i = 0; i < c->jailbreaks.adversarial.n; i++)
-		TRY(lab_set(w->lab, c->jailbreaks.adversarial.items[i], &w->side[ADVERSARIAL],
-			err));
-	TRY(vec_append(&w->features, roles->refusal.data, roles->refusal.n, err));
-	return vec_append(&w->features, roles->harm.data, roles->harm.n, err);
+	TRY(prompts_of_sets(p, &s->plain, &w->side[PLAIN], err));
+	TRY(prompts_of_sets(p, &s->adversarial, &w->side[ADVERSARIAL], err));
+	TRY(vec_append(&w->features, w->roles->refusal.data, w->roles->refusal.n, err));
+	return vec_append(&w->features, w->roles->harm.data, w->roles->harm.n, err);
 fail:
 	return err->code;
 }
@@ -73,12 +83,13 @@ static double change(const struct work *w, size_t pair, size_t first, size_t end
 
 static bool refused(const struct work *w, size_t side, size_t pair)
 {
-	return w->readings.first_token[side * w->side[side].n + pair] == w->lab->refusal_token;
+	return w->readings.first_token[side * w->side[side].n + pair] ==
+	       w->lab->prompts->refusal_token;
 }
 
 static int compare(struct work *w, struct err *err)
 {
-	const size_t n = w->side[PLAIN].n, n_refusal = w->lab->roles.refusal.n;
+	const size_t n = w->side[PLAIN].n, n_refusal = w->roles->refusal.n;
 
 	w->change_refusal = calloc(n + 1, sizeof *w->change_refusal);
 	w->change_harm = calloc(n + 1, sizeof *w->change_harm);
@@ -140,14 +151,14 @@ fail:
 
 static int write(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->results, "/jailbreaks"};
+	const struct table t = {w->lab->job->results, "/jailbreaks"};
 	uint8_t *role = malloc(w->features.n + 1);
 
 	err_clear(err);
 	if (!role)
 		return err_nomem(err, "jailbreaks", w->features.n);
 	for (size_t k = 0; k < w->features.n; k++)
-		role[k] = k < w->lab->roles.refusal.n;
+		role[k] = k < w->roles->refusal.n;
 	TRY(table_scale(t, "pair", w->side[PLAIN].n, "pair of prompts", err));
 	TRY(table_text_scale(t, "side", side_names, N_SIDES, "side of the pair", err));
 	TRY(table_features(t, "role_feature", &w->features, err));
@@ -157,8 +168,8 @@ static int write(struct work *w, struct err *err)
 		role, err));
 	TRY(write_pairs(w, t, err));
 	TRY(readings_write(&w->readings, t, "side", "pair", "role_feature", err));
-	TRY(results_attribute_integer(w->lab->results, "/jailbreaks", "positions",
-		w->lab->config->jailbreaks.positions, err));
+	TRY(results_attribute_integer(w->lab->job->results, "/jailbreaks", "positions",
+		w->lab->config->readings.positions, err));
 fail:
 	free(role);
 	return err->code;
@@ -183,26 +194,25 @@ static void say(const struct work *w)
 		refusal[0] / (double)n[0], harm[0] / (double)n[0]);
 }
 
-static size_t count(const struct lab *lab, const struct text_list *sets)
+static int count(const struct prompts *p, const struct text_list *sets, size_t *n, struct err *err)
 {
-	size_t n = 0;
+	struct prompt_ids ids = {0};
+	const int rc = prompts_of_sets(p, sets, &ids, err);
 
-	for (size_t i = 0; i < sets->n; i++) {
-		const size_t set = (size_t)(config_prompts(lab->config, sets->items[i]) -
-					    lab->config->prompts);
-
-		n += lab->prompts.first[set + 1] - lab->prompts.first[set];
-	}
-	return n;
+	*n = ids.n;
+	free(ids.data);
+	return rc;
 }
 
-int check_jailbreaks(const struct lab *lab, struct err *err)
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
 {
-	const struct config *c = lab->config;
-	const size_t plain = count(lab, &c->jailbreaks.plain),
-		     adversarial = count(lab, &c->jailbreaks.adversarial);
+	const struct jailbreaks_settings *s = values;
+	size_t plain, adversarial;
 
-	if (lab_need_roles(lab, "jailbreaks", err))
+	(void)f;
+	if (count(lab->prompts, &s->plain, &plain, err) ||
+		count(lab->prompts, &s->adversarial, &adversarial, err))
 		return err->code;
 	if (plain == adversarial)
 		return 0;
@@ -211,18 +221,17 @@ int check_jailbreaks(const struct lab *lab, struct err *err)
 		adversarial, plain);
 }
 
-int experiment_jailbreaks(struct lab *lab, struct err *err)
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct condition none = condition_none();
-	struct work w = {.lab = lab};
+	struct work w = {.lab = lab, .roles = &f->roles};
 
 	err_clear(err);
-	TRY(lab_have_roles(lab, "jailbreaks", err));
 
 	/* 1. F_R and F_H on both sides of every pair. */
-	TRY(gather(&w, err));
+	TRY(gather(&w, values, err));
 	TRY(readings_open(&w.readings, lab, &w.side[PLAIN], &w.features,
-		(size_t)lab->config->jailbreaks.positions, N_SIDES, err));
+		(size_t)lab->config->readings.positions, N_SIDES, err));
 	for (size_t side = 0; side < N_SIDES; side++) {
 		w.readings.prompts = &w.side[side];
 		TRY(readings_take(&w.readings, &none,
@@ -247,3 +256,12 @@ fail:
 		free(w.side[side].data);
 	return err->code;
 }
+
+const struct experiment experiment_jailbreaks = {
+	.name = "jailbreaks",
+	.asks = "do jailbreaks hide the harm or suppress the refusal?",
+	SETTINGS_OF(settings, struct jailbreaks_settings),
+	.needs = NEED_ROLES,
+	.check = check,
+	.run = run,
+};

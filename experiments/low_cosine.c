@@ -21,7 +21,7 @@
  * Cost:    N + 1 passes forward and N back over the prompts and two full encodings per layer; one
  *          generation and one pass over harmless answers per set, draw and c.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/measure/activation_stats.h"
@@ -35,17 +35,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+struct low_cosine_settings {
+	struct text_list prompts;
+	char *harmless;
+	double max_cosine;
+};
+
+#define SETTINGS struct low_cosine_settings
+static const struct setting settings[] = {
+	PROMPT_SETS("low_cosine.prompts", prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets that are attributed and continued"),
+	PROMPTS("low_cosine.harmless", harmless, "\"harmless_test\"", NULL,
+		"prompt set whose unedited replies give the cross-entropy"),
+	REAL("low_cosine.max_cosine", max_cosine, "0.1", 0, 1,
+		"features whose |cosine| is at most this make the set \"low\""),
+	MOVED("low_cosine.scale", "clamp.scale"),
+	MOVED("low_cosine.draws", "controls.draws"),
+};
+
 enum { INSIDE, OUTSIDE, LOW, BOTH, N_SETS };
 static const char *const set_names[N_SETS] = {"inside", "outside", "low", "both"};
 
 struct work {
 	struct lab *lab;
+	const struct low_cosine_settings *settings;
 	struct prompt_ids prompts;
 	struct candidates candidates;
 	struct effects effects;
 	struct feature_set sets[N_SETS];
 	struct activation_stats stats; /* which features occur */
-	struct feature_set *draws;     /* [low_cosine.draws] */
+	struct feature_set *draws;     /* [controls.draws] */
 	struct continuation unedited;
 	struct answers answers;
 };
@@ -56,7 +75,7 @@ static int choose_sets(struct work *w, struct err *err)
 {
 	const struct candidates *c = &w->candidates;
 	const size_t k_star = (size_t)w->lab->config->attribution.k_star;
-	const double limit = w->lab->config->low_cosine.max_cosine;
+	const double limit = w->settings->max_cosine;
 
 	for (size_t i = 0; i < c->n_layer * c->d_sae; i++) {
 		const struct feature f = {(int32_t)(i / c->d_sae), (int32_t)(i % c->d_sae),
@@ -80,7 +99,7 @@ fail:
 static int draw_controls(struct work *w, struct err *err)
 {
 	struct feature_set chosen = {0};
-	const size_t n = (size_t)w->lab->config->low_cosine.draws;
+	const size_t n = (size_t)w->lab->config->controls.draws;
 
 	err_clear(err);
 	w->draws = calloc(n + 1, sizeof *w->draws);
@@ -103,17 +122,10 @@ static int run_clamp(struct work *w, const char *name, const struct feature_set 
 	struct err *err)
 {
 	const struct condition clamp = condition_scale_set(name, set, c);
-	struct continuation replies = {0};
-	char title[96];
 
-	err_clear(err);
-	snprintf(title, sizeof title, "low_cosine: %s", clamp.name);
-	TRY(continuation_run(w->lab, &w->prompts, &clamp, title, &w->unedited, &replies, err));
-	TRY(continuation_write(w->lab, "low_cosine", &clamp, &w->prompts, &replies, err));
-	TRY(answers_score(&w->answers, w->lab, &clamp, err));
-fail:
-	continuation_free(&replies);
-	return err->code;
+	if (continuation_record(w->lab, "low_cosine", &w->prompts, &clamp, &w->unedited, NULL, err))
+		return err->code;
+	return answers_score(&w->answers, w->lab, &clamp, err);
 }
 
 /* All sets and draws times c. */
@@ -126,7 +138,7 @@ static int run_clamps(struct work *w, double c, struct err *err)
 		if (w->sets[s].n > 0)
 			TRY(run_clamp(w, name, &w->sets[s], c, err));
 	}
-	for (int64_t d = 0; d < w->lab->config->low_cosine.draws; d++) {
+	for (int64_t d = 0; d < w->lab->config->controls.draws; d++) {
 		snprintf(name, sizeof name, "random%lld_global", (long long)d);
 		TRY(run_clamp(w, name, &w->draws[d], c, err));
 	}
@@ -141,7 +153,7 @@ static int write_set(struct lab *lab, const char *name, const struct feature_set
 	struct err *err)
 {
 	char group[64];
-	const struct table t = {lab->results, group};
+	const struct table t = {lab->job->results, group};
 	float *score = malloc(set->n * sizeof *score + 1);
 
 	err_clear(err);
@@ -162,8 +174,8 @@ fail:
 
 static int write_draws(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->results, "/low_cosine/random"};
-	const size_t n = (size_t)w->lab->config->low_cosine.draws, rank = w->sets[OUTSIDE].n;
+	const struct table t = {w->lab->job->results, "/low_cosine/random"};
+	const size_t n = (size_t)w->lab->config->controls.draws, rank = w->sets[OUTSIDE].n;
 	int32_t *ids = malloc(2 * n * rank * sizeof *ids + 1);
 
 	err_clear(err);
@@ -194,7 +206,7 @@ fail:
 static int write_features(struct work *w, struct err *err)
 {
 	const struct candidates *c = &w->candidates;
-	const struct table t = {w->lab->results, "/low_cosine"};
+	const struct table t = {w->lab->job->results, "/low_cosine"};
 
 	TRY(table_write(t,
 		&(struct table_column){"effect", RESULTS_F64, {"/layer", "/feature"},
@@ -228,28 +240,37 @@ static double share_inside(const struct work *w)
 	return all > 0 ? inside / all : NAN;
 }
 
-int check_low_cosine(const struct lab *lab, struct err *err)
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
 {
-	TRY(lab_need_direction(lab, "low_cosine", err));
+	(void)f, (void)values;
 	return candidates_check(lab, err);
-fail:
-	return err->code;
 }
 
-int experiment_low_cosine(struct lab *lab, struct err *err)
+static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
+	struct err *err)
 {
+	const struct low_cosine_settings *s = values;
+
+	out->all_features = true;
+	return prompts_of_sets(lab->prompts, &s->prompts, &out->prompts, err);
+}
+
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
+{
+	const struct low_cosine_settings *s = values;
 	const struct config *c = lab->config;
 	const struct condition none = condition_none();
-	struct work w = {.lab = lab};
+	struct work w = {.lab = lab, .settings = s};
 
 	err_clear(err);
-	for (size_t i = 0; i < c->low_cosine.prompts.n; i++)
-		TRY(lab_set(lab, c->low_cosine.prompts.items[i], &w.prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &s->prompts, &w.prompts, err));
 
 	/* 1. The indirect effect of every feature; sets inside and outside F0, and random ones. */
-	TRY(candidates_find(&w.candidates, lab, (size_t)c->attribution.k0, err));
+	TRY(candidates_find(&w.candidates, lab, f->direction.v, (size_t)c->attribution.k0, err));
 	TRY(effects_run(lab,
 		&(struct effects_request){.prompts = &w.prompts,
+			.direction = f->direction.v,
 			.candidates = &w.candidates.set,
 			.title = "low_cosine: integrated gradients",
 			.all_features = true},
@@ -264,16 +285,15 @@ int experiment_low_cosine(struct lab *lab, struct err *err)
 		w.sets[INSIDE].n > 0 ? w.sets[INSIDE].data[0].score : NAN);
 
 	/* 2. Harmful prompts and harmless answers, unedited and under each clamp. */
-	TRY(continuation_run(lab, &w.prompts, &none, "low_cosine: none", NULL, &w.unedited, err));
-	TRY(continuation_write(lab, "low_cosine", &none, &w.prompts, &w.unedited, err));
-	TRY(answers_run(&w.answers, lab, "low_cosine_ce", c->low_cosine.harmless, err));
+	TRY(continuation_record(lab, "low_cosine", &w.prompts, &none, NULL, &w.unedited, err));
+	TRY(answers_run(&w.answers, lab, "low_cosine_ce", s->harmless, err));
 	TRY(answers_score(&w.answers, lab, &none, err));
-	for (size_t k = 0; k < c->low_cosine.scale.n; k++)
-		TRY(run_clamps(&w, c->low_cosine.scale.items[k], err));
+	for (size_t k = 0; k < c->clamp.scale.n; k++)
+		TRY(run_clamps(&w, c->clamp.scale.items[k], err));
 fail:
-	for (int s = 0; s < N_SETS; s++)
-		free(w.sets[s].data);
-	for (int64_t d = 0; w.draws && d < c->low_cosine.draws; d++)
+	for (int i = 0; i < N_SETS; i++)
+		free(w.sets[i].data);
+	for (int64_t d = 0; w.draws && d < c->controls.draws; d++)
 		free(w.draws[d].data);
 	free(w.draws);
 	activation_stats_free(&w.stats);
@@ -284,3 +304,14 @@ fail:
 	free(w.prompts.data);
 	return err->code;
 }
+
+const struct experiment experiment_low_cosine = {
+	.name = "low_cosine",
+	.asks = "does looking only near the direction exclude mechanisms of refusal?",
+	SETTINGS_OF(settings, struct low_cosine_settings),
+	.needs = NEED_SAES | NEED_DIRECTION,
+	.uses = USE_WHOLE_SAES | USE_GENERATION,
+	.attributes = attributes,
+	.check = check,
+	.run = run,
+};

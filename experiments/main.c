@@ -3,12 +3,13 @@
  * main.c - ./engine CONFIG: reads a config, runs its experiments in order, writes the result file.
  * The only place that exits; the exit status is the error's code (host/base/err.h).
  */
-#include "experiments/experiments.h"
+#include "experiments/registry.h"
 
 #include "host/base/clock.h"
 #include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
+#include "host/lab/frame.h"
 #include "host/lab/plan.h"
 #include "host/measure/sae_check.h"
 #include "host/work/stop.h"
@@ -17,34 +18,6 @@
 #include <sys/resource.h>
 
 #include "version.h"
-
-static const struct {
-	const char *name;
-	experiment *run;
-	experiment_check *check; /* NULL = nothing beyond the config's own checks */
-	bool whole_saes;         /* reads the SAEs of all layers, not a few of their features */
-} experiments[] = {
-	{"direction", experiment_direction, NULL, false},
-	{"attribution", experiment_attribution, check_attribution, true},
-	{"jailbreak", experiment_jailbreak, check_jailbreak, false},
-	{"induce", experiment_induce, NULL, false},
-	{"coherence", experiment_coherence, check_coherence, false},
-	{"sweep_kstar", experiment_sweep_kstar, check_sweep_kstar, true},
-	{"categories", experiment_categories, check_categories, true},
-	{"conditional", experiment_conditional, check_conditional, false},
-	{"suffix", experiment_suffix, check_suffix, false},
-	{"jailbreaks", experiment_jailbreaks, check_jailbreaks, false},
-	{"probe", experiment_probe, check_probe, false},
-
-	{"exact_patching", experiment_exact_patching, check_exact_patching, true},
-	{"low_cosine", experiment_low_cosine, check_low_cosine, true},
-	{"interactions", experiment_interactions, check_interactions, true},
-	{"prune", experiment_prune, check_prune, false},
-	{"feature_graph", experiment_feature_graph, check_feature_graph, false},
-	{"sae_compare", experiment_sae_compare, check_sae_compare, true},
-
-	{"judge", experiment_judge, check_judge, false},
-};
 
 static const char USAGE[] =
 	"usage: engine CONFIG [--set KEY=VALUE]... [--fresh] [--dry-run] [--device NAME] [--profile]\n"
@@ -69,6 +42,15 @@ static const char USAGE[] =
 	"             5 output (disk full, not allowed, another run is writing there),\n"
 	"             85 stopped, by SIGTERM, SIGINT, SIGUSR1, SIGUSR2 or the end of another rank, within\n"
 	"                30 s; the same command goes on\n";
+
+static void print_config_help(void)
+{
+	size_t n;
+	const struct section *sections = registry_sections(&n);
+
+	registry_print(stdout);
+	config_print_help(sections, n, stdout);
+}
 
 struct arguments {
 	const char *config, *inspect;
@@ -95,7 +77,7 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 			fputs(USAGE, stdout);
 			a->done = true;
 		} else if (strcmp(arg, "--help-config") == 0) {
-			config_print_help(stdout);
+			print_config_help();
 			a->done = true;
 		} else if (strcmp(arg, "--version") == 0) {
 			printf("saengine %s (%s)\n", SAENGINE_VERSION, SAENGINE_COMMIT);
@@ -128,45 +110,10 @@ fail:
 	return err->code;
 }
 
-static int check_experiments(const struct lab *lab, struct err *err)
-{
-	const struct config *c = lab->config;
-
-	for (size_t i = 0; i < c->experiment.n; i++)
-		for (size_t e = 0; e < sizeof experiments / sizeof *experiments; e++)
-			if (strcmp(c->experiment.items[i], experiments[e].name) == 0 &&
-				experiments[e].check && experiments[e].check(lab, err))
-				return err->code;
-	return 0;
-}
-
-static bool reads_whole_saes(const struct config *c)
-{
-	bool any = c->sae.check;
-
-	for (size_t e = 0; e < sizeof experiments / sizeof *experiments; e++)
-		any |= experiments[e].whole_saes &&
-		       text_list_holds(&c->experiment, experiments[e].name);
-	return any;
-}
-
-static int run_experiments(struct lab *lab, struct err *err)
-{
-	const struct config *c = lab->config;
-
-	for (size_t i = 0; i < c->experiment.n; i++)
-		for (size_t e = 0; e < sizeof experiments / sizeof *experiments; e++)
-			if (strcmp(c->experiment.items[i], experiments[e].name) == 0)
-				TRY(experiments[e].run(lab, err));
-	return 0;
-fail:
-	return err->code;
-}
-
-static void print_profile(const struct lab *lab)
+static void print_profile(struct device *dev)
 {
 	struct op_time times[64];
-	const size_t n = device_op_times(lab->dev, times, 64);
+	const size_t n = device_op_times(dev, times, 64);
 	double total = 0, gemm = 0;
 	struct rusage usage;
 
@@ -186,40 +133,85 @@ static void print_profile(const struct lab *lab)
 	getrusage(RUSAGE_SELF, &usage);
 	printf("device memory: at most %.1f MiB beside the weights\n"
 	       "peak memory of the process: %.1f MiB\n",
-		(double)device_peak(lab->dev) / 0x1p20, (double)usage.ru_maxrss / 1024);
+		(double)device_peak(dev) / 0x1p20, (double)usage.ru_maxrss / 1024);
 }
 
-/* A run that failed by its inputs leaves nothing; any other keeps its units. */
-static void leave_results(struct lab *lab, struct err *err)
-{
-	const size_t n = strlen(err->text);
+/* A run that has been opened. */
+struct run {
+	struct machine machine;
+	struct prompts prompts;
+	struct findings findings;
+	struct job job;
+	struct lab lab; /* of the above */
+	struct input_list more;
+	struct inputs inputs; /* rank 0 only */
+	struct plan_request plan;
+};
 
-	if (err->code == ERR_CONFIG || err->code == ERR_INPUT)
-		units_discard(lab->units);
-	else {
-		snprintf(err->text + n, sizeof err->text - n,
-			"\nwhat was finished is in %s; the same command goes on from there",
-			lab->units->folder);
-		units_close(lab->units);
-	}
-	lab->units = NULL;
-	if (lab->results)
-		results_discard(lab->results);
-	lab->results = NULL;
+/* Opens everything that the config names, and sees that the experiments will find what they need.
+ * Nothing is computed or written. */
+static int run_open(struct run *r, const struct config *c, struct ranks *ranks, struct err *err)
+{
+	*r = (struct run){.job = {.config = c, .ranks = ranks},
+		.lab = {c, &r->job, &r->machine, &r->prompts}};
+	TRY(experiments_inputs(c, &r->more, err));
+	TRY(inputs_check(c, &r->more, err));
+	TRY(machine_open(&r->machine, c, ranks, err));
+	TRY(prompts_open(&r->prompts, c, &r->machine, experiments_source(c), err));
+	TRY(findings_load(&r->findings, c, &r->machine, &r->prompts, experiments_provide(c), err));
+	TRY(experiments_check(&r->lab, &r->findings, err));
+	return experiments_plan(&r->lab, &r->plan, err);
+fail:
+	return err->code;
 }
 
-static int finish_results(struct lab *lab, struct err *err)
+static void run_close(struct run *r)
 {
-	struct results *results = lab->results;
-	struct units *units = lab->units;
+	job_close(&r->job);
+	plan_request_free(&r->plan);
+	inputs_free(&r->inputs);
+	free(r->more.data);
+	findings_free(&r->findings);
+	prompts_close(&r->prompts);
+	machine_close(&r->machine);
+}
 
-	TRY(results_summarize(results, err));
-	lab->results = NULL;
-	TRY(results_finish(results, err));
-	lab->units = NULL;
-	return units_finish(units,
-		lab->config->store.keep_units || strcmp(lab->config->store.merge, "virtual") == 0,
-		err);
+static int begin_results(struct run *r, bool fresh, struct err *err)
+{
+	const size_t rank = r->job.ranks->rank;
+	char *manifest = NULL;
+
+	err_clear(err);
+	if (rank == 0)
+		TRY(inputs_collect(&r->inputs, r->lab.config, &r->machine, &r->more, err));
+	manifest = inputs_text(&r->inputs, r->lab.config, &r->machine, rank);
+	if (!manifest)
+		return err_nomem(err, "the manifest", 4096);
+	TRY(job_begin(&r->job, manifest, fresh, err));
+	TRY(frame_write(&r->lab, &r->inputs, err));
+fail:
+	free(manifest);
+	return err->code;
+}
+
+static int compute(struct run *r, bool fresh, struct err *err)
+{
+	const struct config *c = r->lab.config;
+	const bool whole_saes = c->sae.check || experiments_use(c) & USE_WHOLE_SAES;
+
+	TRY(plan_check(&r->lab, &r->plan, err));
+	TRY(machine_finish_loading(&r->machine, whole_saes, err));
+	if (c->profile)
+		device_make_synchronous(r->machine.dev);
+	log_info("saengine %s: %s on %s, %zu prompts", SAENGINE_VERSION, c->model.path,
+		device_description(r->machine.dev), r->prompts.table.n);
+	TRY(begin_results(r, fresh, err));
+	if (c->sae.check && r->machine.saes)
+		TRY(sae_check_run(&r->lab, err));
+	TRY(experiments_run(&r->lab, &r->findings, err));
+	TRY(job_write_end(&r->job, err));
+	TRY(frame_write_finished(&r->lab, err));
+	return job_finish(&r->job, err);
 fail:
 	return err->code;
 }
@@ -228,41 +220,27 @@ static int run(const struct config *c, const struct arguments *arguments, struct
 	struct err *err)
 {
 	const double started = clock_seconds();
-	struct lab lab = {0};
+	struct run r;
 
 	err_clear(err);
-	TRY(lab_open(&lab, c, ranks, err));
-	TRY(lab_load_findings(&lab, err));
-	TRY(check_experiments(&lab, err));
+	TRY(run_open(&r, c, ranks, err));
 	if (arguments->dry_run) {
-		plan_print(&lab, err);
+		plan_print(&r.lab, &r.plan, err);
 		goto fail;
 	}
-	TRY(plan_check(&lab, err));
-	TRY(lab_finish_loading(&lab, reads_whole_saes(c), err));
+	TRY(compute(&r, arguments->fresh, err));
+	if (ranks->rank == 0) {
+		experiments_print(&r.lab, &r.findings);
+		fflush(stdout);
+	}
 	if (c->profile)
-		device_make_synchronous(lab.dev);
-	log_info("saengine %s: %s on %s, %zu prompts", SAENGINE_VERSION, c->model.path,
-		device_description(lab.dev), lab.prompts.n);
-	lab.stages.silent = ranks->rank > 0;
-	TRY(lab_begin_results(&lab, arguments->fresh, err));
-	TRY(lab_write_frame(&lab, err));
-	if (c->sae.check && lab.saes)
-		TRY(sae_check_run(&lab, err));
-	TRY(run_experiments(&lab, err));
-	TRY(lab_write_summary(&lab, err));
-	TRY(finish_results(&lab, err));
-	if (ranks->rank == 0)
-		lab_print_summary(&lab);
-	if (c->profile)
-		print_profile(&lab);
+		print_profile(r.machine.dev);
 	if (ranks->rank == 0)
 		log_info("\n%s written in %.1f s", c->output, clock_seconds() - started);
 fail:
-	if (err->code && lab.units)
-		leave_results(&lab, err);
-	if (lab.config)
-		lab_close(&lab);
+	if (err->code && r.job.units)
+		job_leave(&r.job, err);
+	run_close(&r);
 	return err->code;
 }
 
@@ -301,13 +279,15 @@ int main(int argc, char **argv)
 	struct arguments arguments = {0};
 	struct config config = {0};
 	struct err err = {0};
+	size_t n_sections;
+	const struct section *sections = registry_sections(&n_sections);
 
 	memory_keep_freed();
 	if (parse_arguments(&arguments, argc, argv, &err) == 0 && arguments.inspect)
 		inspect(arguments.inspect, &err);
 	if (err.code == 0 && !arguments.done &&
-		config_load(&config, arguments.config, arguments.overrides.data,
-			arguments.overrides.n, &err) == 0)
+		config_load(&config, sections, n_sections, arguments.config,
+			arguments.overrides.data, arguments.overrides.n, &err) == 0)
 		run_rank(&config, &arguments, &err);
 	config_free(&config);
 	free(arguments.overrides.data);

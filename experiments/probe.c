@@ -18,7 +18,7 @@
  *         tokens in memory; one with a full encoding over the training prompts; the probes are
  *         minor.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/base/random.h"
@@ -33,10 +33,36 @@
 
 #include <stdio.h>
 
+struct probe_settings {
+	char *train_harmful, *train_benign;
+	struct text_list test_harmful, test_benign;
+};
+
+#define SETTINGS struct probe_settings
+static const struct setting settings[] = {
+	PROMPTS("probe.train_harmful", train_harmful, "\"vanilla_harmful\"", NULL,
+		"plain harmful prompts to train on"),
+	PROMPTS("probe.train_benign", train_benign, "\"vanilla_benign\"", NULL,
+		"plain benign prompts to train on"),
+	PROMPT_SETS("probe.test_harmful", test_harmful, "[\"adversarial_harmful\"]", NULL,
+		"harmful prompt sets to test on, a test each"),
+	PROMPT_SETS("probe.test_benign", test_benign, "[\"adversarial_benign\"]", NULL,
+		"the benign set of each test"),
+	MOVED("probe.draws", "controls.draws"),
+	MOVED("probe.positions", "readings.positions"),
+};
+
+/* AdamW's step size and weight decay, full-batch steps, as published; and the share of the training
+ * prompts that the best epoch is chosen by. */
+static const struct probe_options training = {.rate = 0.01, .decay = 0.01, .epochs = 50};
+static const double VALIDATION_SHARE = 0.2;
+
 enum { TRAIN, VALIDATION, FIRST_TEST };
 
 struct work {
 	struct lab *lab;
+	const struct probe_settings *settings;
+	const struct feature_set *refusal; /* F_R */
 	size_t n_layer, d, n_last, n_draws, n_parts, n_probes;
 	struct prompt_ids prompts, train; /* all; of training and validation */
 	uint8_t *label;                   /* [prompts.n] 1 = harmful */
@@ -60,7 +86,7 @@ static int add_set(struct work *w, const char *set, uint8_t label, int32_t part,
 {
 	const size_t first = w->prompts.n;
 
-	if (lab_set(w->lab, set, &w->prompts, err))
+	if (prompts_of_set(w->lab->prompts, set, &w->prompts, err))
 		return err->code;
 	for (size_t i = first; i < w->prompts.n; i++) {
 		w->label[i] = label;
@@ -72,7 +98,7 @@ static int add_set(struct work *w, const char *set, uint8_t label, int32_t part,
 /* A share of the training prompts, drawn with the seed, becomes validation. */
 static int split(struct work *w, size_t n, struct err *err)
 {
-	const size_t n_validation = (size_t)(w->lab->config->probe.validation * (double)n + 0.5);
+	const size_t n_validation = (size_t)(VALIDATION_SHARE * (double)n + 0.5);
 	uint64_t seed = (uint64_t)w->lab->config->seed;
 	size_t *order = malloc(n * sizeof *order + 1);
 
@@ -94,19 +120,19 @@ static int split(struct work *w, size_t n, struct err *err)
 
 static int gather(struct work *w, struct err *err)
 {
-	const struct config *c = w->lab->config;
+	const struct probe_settings *s = w->settings;
 
-	w->label = calloc(w->lab->prompts.n + 1, sizeof *w->label);
-	w->part = calloc(w->lab->prompts.n + 1, sizeof *w->part);
+	w->label = calloc(w->lab->prompts->table.n + 1, sizeof *w->label);
+	w->part = calloc(w->lab->prompts->table.n + 1, sizeof *w->part);
 	if (!w->label || !w->part)
-		return err_nomem(err, "prompts", w->lab->prompts.n * sizeof *w->part);
-	TRY(add_set(w, c->probe.train_harmful, 1, TRAIN, err));
-	TRY(add_set(w, c->probe.train_benign, 0, TRAIN, err));
+		return err_nomem(err, "prompts", w->lab->prompts->table.n * sizeof *w->part);
+	TRY(add_set(w, s->train_harmful, 1, TRAIN, err));
+	TRY(add_set(w, s->train_benign, 0, TRAIN, err));
 	TRY(vec_append(&w->train, w->prompts.data, w->prompts.n, err));
 	TRY(split(w, w->train.n, err));
-	for (size_t k = 0; k < c->probe.test_harmful.n; k++) {
-		TRY(add_set(w, c->probe.test_harmful.items[k], 1, FIRST_TEST + (int32_t)k, err));
-		TRY(add_set(w, c->probe.test_benign.items[k], 0, FIRST_TEST + (int32_t)k, err));
+	for (size_t k = 0; k < s->test_harmful.n; k++) {
+		TRY(add_set(w, s->test_harmful.items[k], 1, FIRST_TEST + (int32_t)k, err));
+		TRY(add_set(w, s->test_benign.items[k], 0, FIRST_TEST + (int32_t)k, err));
 	}
 	return 0;
 fail:
@@ -150,7 +176,7 @@ static int see_layer(void *context, size_t layer, const struct activation_batch 
 	}
 	if (layer == 0)
 		TRY(put_places(batch, out, err));
-	TRY(download_floats(w->lab->dev, x, w->download, err));
+	TRY(download_floats(w->lab->machine->dev, x, w->download, err));
 	for (size_t i = 0; i < batch->n_prompts; i++) {
 		const size_t end = batch->token_start[i + 1];
 		const size_t n = size_min(w->n_last, end - batch->token_start[i]);
@@ -237,7 +263,7 @@ static int choose_features(struct work *w, struct err *err)
 	if (!w->sets)
 		return err_nomem(err, "random features", w->n_draws * sizeof *w->sets);
 	err_clear(err);
-	TRY(vec_append(&w->sets[0], w->lab->roles.refusal.data, w->lab->roles.refusal.n, err));
+	TRY(vec_append(&w->sets[0], w->refusal->data, w->refusal->n, err));
 	TRY(activation_stats_run(w->lab, &w->train, "probe: features that occur", false, &stats,
 		err));
 	TRY(controls_draw(w->lab, &w->sets[0], NULL, stats.alive, w->n_draws, w->sets + 1, err));
@@ -282,9 +308,6 @@ static void keep(struct work *w, size_t row, const struct probe *p, const float 
 /* x: [prompts.n, m] */
 static int train(struct work *w, size_t row, const float *x, size_t m, struct err *err)
 {
-	const struct config *c = w->lab->config;
-	const struct probe_options options = {c->probe.rate, c->probe.decay,
-		(size_t)c->probe.epochs};
 	size_t *rows = malloc(2 * w->prompts.n * sizeof *rows);
 	struct probe_data data[2];
 	struct probe p = {0};
@@ -297,7 +320,7 @@ static int train(struct work *w, size_t row, const float *x, size_t m, struct er
 
 		data[k] = (struct probe_data){x, w->label, own, rows_of(w, k, own), m};
 	}
-	rc = probe_train(&p, &data[TRAIN], &data[VALIDATION], &options, err);
+	rc = probe_train(&p, &data[TRAIN], &data[VALIDATION], &training, err);
 	if (rc == 0)
 		keep(w, row, &p, x);
 	probe_free(&p);
@@ -333,7 +356,7 @@ static int train_all(struct work *w, struct err *err)
 	w->name = calloc(w->n_probes, sizeof *w->name);
 	if (!w->score || !w->accuracy || !w->loss || !w->epoch || !w->name)
 		return err_nomem(err, "probes", w->n_probes * w->prompts.n * sizeof *w->score);
-	progress_begin(&progress, &w->lab->stages, "probe: training", w->n_probes, "probe");
+	progress_begin(&progress, &w->lab->job->stages, "probe: training", w->n_probes, "probe");
 	for (size_t i = 0; i <= w->n_draws; i++, row++) {
 		snprintf(w->name[row], sizeof *w->name, i == 0 ? "refusal" : "random_%zu", i - 1);
 		TRY(train_on_features(w, row, first, w->sets[i].n, err));
@@ -355,7 +378,7 @@ fail:
 
 static int write_parts(struct work *w, struct table t, struct err *err)
 {
-	const struct text_list *tests = &w->lab->config->probe.test_harmful;
+	const struct text_list *tests = &w->settings->test_harmful;
 	const char **names = malloc(w->n_parts * sizeof *names);
 	int rc;
 
@@ -373,7 +396,7 @@ static int write_parts(struct work *w, struct table t, struct err *err)
 
 static int write(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->results, "/probe"};
+	const struct table t = {w->lab->job->results, "/probe"};
 	const size_t n = w->prompts.n;
 	const char **names = malloc(w->n_probes * sizeof *names);
 	const struct {
@@ -409,8 +432,8 @@ static int write(struct work *w, struct err *err)
 	TRY(table_features(t, "refusal_feature", &w->sets[0], err));
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
 		TRY(table_write(t, &parts[i].column, parts[i].data, err));
-	TRY(results_attribute_integer(w->lab->results, "/probe", "positions", (int64_t)w->n_last,
-		err));
+	TRY(results_attribute_integer(w->lab->job->results, "/probe", "positions",
+		(int64_t)w->n_last, err));
 fail:
 	free(names);
 	return err->code;
@@ -433,36 +456,44 @@ static void say(const struct work *w)
 		}
 		log_info(
 			"probe: on %s, features of refusal %.3f, random %.3f, best layer (%zu) %.3f",
-			w->lab->config->probe.test_harmful.items[k - FIRST_TEST], w->accuracy[k],
-			random, layer, best);
+			w->settings->test_harmful.items[k - FIRST_TEST], w->accuracy[k], random,
+			layer, best);
 	}
 }
 
-/* Whether a set is named once among all that the probe reads. */
-static bool named_twice(const struct config *c, const char *name)
+static void check_settings(const struct config *c, const void *values, struct faults *faults)
 {
-	size_t n = (strcmp(c->probe.train_harmful, name) == 0) +
-		   (strcmp(c->probe.train_benign, name) == 0);
-
-	for (size_t i = 0; i < c->probe.test_harmful.n; i++)
-		n += (strcmp(c->probe.test_harmful.items[i], name) == 0) +
-		     (strcmp(c->probe.test_benign.items[i], name) == 0);
-	return n > 1;
+	(void)values;
+	if (c->controls.draws < 1)
+		config_fault(faults, "controls.draws",
+			"controls.draws: probe expects at least 1, found 0");
 }
 
-int check_probe(const struct lab *lab, struct err *err)
+/* How often a set is named among all that the probe reads. */
+static size_t times_named(const struct probe_settings *s, const char *name)
 {
+	size_t n = (strcmp(s->train_harmful, name) == 0) + (strcmp(s->train_benign, name) == 0);
+
+	for (size_t i = 0; i < s->test_harmful.n; i++)
+		n += (strcmp(s->test_harmful.items[i], name) == 0) +
+		     (strcmp(s->test_benign.items[i], name) == 0);
+	return n;
+}
+
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
+{
+	const struct probe_settings *s = values;
 	const struct config *c = lab->config;
 
-	if (lab_need_roles(lab, "probe", err))
-		return err->code;
-	if (c->probe.test_harmful.n != c->probe.test_benign.n || c->probe.test_harmful.n == 0)
+	(void)f;
+	if (s->test_harmful.n != s->test_benign.n || s->test_harmful.n == 0)
 		return err_set(err, ERR_CONFIG,
 			"probe.test_benign: expected as many sets as probe.test_harmful, at least one, "
 			"found %zu and %zu",
-			c->probe.test_benign.n, c->probe.test_harmful.n);
+			s->test_benign.n, s->test_harmful.n);
 	for (size_t i = 0; i < c->n_prompts; i++)
-		if (named_twice(c, c->prompts[i].name))
+		if (times_named(s, c->prompts[i].name) > 1)
 			return err_set(err, ERR_CONFIG,
 				"probe: prompts.%s is named twice; training and tests need prompts of their "
 				"own",
@@ -470,19 +501,21 @@ int check_probe(const struct lab *lab, struct err *err)
 	return 0;
 }
 
-int experiment_probe(struct lab *lab, struct err *err)
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct config *c = lab->config;
+	const struct probe_settings *s = values;
 	struct work w = {.lab = lab,
-		.n_layer = lab->model->arch.n_layer,
-		.d = lab->model->arch.d_model,
-		.n_last = (size_t)c->probe.positions,
-		.n_draws = (size_t)c->probe.draws,
-		.n_parts = FIRST_TEST + c->probe.test_harmful.n};
+		.settings = s,
+		.refusal = &f->roles.refusal,
+		.n_layer = lab->machine->model->arch.n_layer,
+		.d = lab->machine->model->arch.d_model,
+		.n_last = (size_t)c->readings.positions,
+		.n_draws = (size_t)c->controls.draws,
+		.n_parts = FIRST_TEST + s->test_harmful.n};
 
 	err_clear(err);
 	w.n_probes = 1 + w.n_draws + w.n_layer;
-	TRY(lab_have_roles(lab, "probe", err));
 
 	/* 1. Plain prompts to train and validate on, adversarial ones to test on. */
 	TRY(gather(&w, err));
@@ -517,3 +550,13 @@ fail:
 	free(w.name);
 	return err->code;
 }
+
+const struct experiment experiment_probe = {
+	.name = "probe",
+	.asks = "do features of refusal tell harmful prompts from benign ones in new disguises?",
+	SETTINGS_OF(settings, struct probe_settings),
+	.check_settings = check_settings,
+	.needs = NEED_ROLES,
+	.check = check,
+	.run = run,
+};

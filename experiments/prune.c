@@ -18,7 +18,7 @@
  *          greedy sets under /generations/prune and /scores/prune.
  * Cost:    K*(K* + 1)/2 passes for the greedy order, K* for each other; K* + 1 generations.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/base/random.h"
@@ -34,11 +34,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct prune_settings {
+	struct text_list prompts;
+	double tolerance;
+};
+
+#define SETTINGS struct prune_settings
+static const struct setting settings[] = {
+	PROMPT_SETS("prune.prompts", prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets on which features are removed from the clamp"),
+	REAL("prune.tolerance", tolerance, "0.05", 0, 1,
+		"loss of complying prompts, as a share, that a smaller set may cost"),
+	MOVED("prune.scale", "clamp.scale"),
+	MOVED("prune.draws", "controls.draws"),
+};
+
 /* The orders, random ones behind the first two. Row k of a table: after k releases. */
 enum { GREEDY, EFFECT, FIRST_RANDOM };
 
 struct work {
 	struct lab *lab;
+	const struct prune_settings *settings;
 	const struct feature_set *best;
 	struct prompt_ids prompts;
 	size_t n, k, n_orders;
@@ -89,13 +105,13 @@ static int try_clamp(struct work *w, const bool *released, double *row, struct e
 
 	err_clear(err);
 	TRY(remaining(w, released, &set, err));
-	clamp = condition_scale_set("pruned", &set, w->lab->config->prune.scale);
+	clamp = condition_scale_set("pruned", &set, config_scale(w->lab->config));
 	TRY(observe(w->lab,
 		&(struct observe_request){.prompts = &w->prompts, .condition = &clamp, .n_last = 1},
 		&o, err));
 	for (size_t i = 0; i < w->n; i++) {
 		row[i] = o.p_refusal[i];
-		row[w->n + i] = o.first_token[i] != w->lab->refusal_token;
+		row[w->n + i] = o.first_token[i] != w->lab->prompts->refusal_token;
 	}
 fail:
 	free(set.data);
@@ -143,7 +159,7 @@ static int release_best(struct work *w, size_t step, double *table, struct err *
 	char title[64];
 
 	snprintf(title, sizeof title, "prune: greedy release %zu", step + 1);
-	if (tasks_run(w->lab,
+	if (tasks_run(w->lab->job, w->lab->machine->dev,
 		    &(struct tasks){.title = title,
 			    .item = "clamp",
 			    .n = w->k,
@@ -211,7 +227,7 @@ static int run_orders(struct work *w, struct err *err)
 	if (!table)
 		return err_nomem(err, "orders", tasks * width * sizeof *table);
 	draw_orders(w);
-	TRY(tasks_run(w->lab,
+	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "prune: orders by effect and at random",
 			.item = "clamp",
 			.n = tasks,
@@ -239,8 +255,7 @@ static size_t smallest(const struct work *w, size_t order)
 	size_t left = w->k;
 
 	for (size_t step = 1; step <= w->k; step++)
-		if (share(complies_of(w, order, step), w->n) >=
-			whole - w->lab->config->prune.tolerance)
+		if (share(complies_of(w, order, step), w->n) >= whole - w->settings->tolerance)
 			left = w->k - step;
 		else
 			break;
@@ -252,21 +267,17 @@ static size_t smallest(const struct work *w, size_t order)
 static int reply(struct work *w, const bool *released, size_t left,
 	const struct continuation *unedited, struct err *err)
 {
-	struct continuation replies = {0};
 	struct feature_set set = {0};
 	struct condition clamp;
-	char name[32], title[128];
+	char name[32];
 
 	err_clear(err);
 	TRY(remaining(w, released, &set, err));
 	snprintf(name, sizeof name, "greedy%d_global", (int)left);
-	clamp = condition_scale_set(name, &set, w->lab->config->prune.scale);
-	snprintf(title, sizeof title, "prune: %s", clamp.name);
-	TRY(continuation_run(w->lab, &w->prompts, &clamp, title, unedited, &replies, err));
-	TRY(continuation_write(w->lab, "prune", &clamp, &w->prompts, &replies, err));
+	clamp = condition_scale_set(name, &set, config_scale(w->lab->config));
+	TRY(continuation_record(w->lab, "prune", &w->prompts, &clamp, unedited, NULL, err));
 fail:
 	free(set.data);
-	continuation_free(&replies);
 	return err->code;
 }
 
@@ -280,8 +291,7 @@ static int run_replies(struct work *w, struct err *err)
 	err_clear(err);
 	if (!released)
 		return err_nomem(err, "orders", w->k);
-	TRY(continuation_run(w->lab, &w->prompts, &none, "prune: none", NULL, &unedited, err));
-	TRY(continuation_write(w->lab, "prune", &none, &w->prompts, &unedited, err));
+	TRY(continuation_record(w->lab, "prune", &w->prompts, &none, NULL, &unedited, err));
 	for (size_t step = 0; step < w->k; step++) {
 		TRY(reply(w, released, w->k - step, &unedited, err));
 		released[w->released[GREEDY * w->k + step]] = true;
@@ -325,7 +335,7 @@ fail:
 
 static int write(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->results, "/prune"};
+	const struct table t = {w->lab->job->results, "/prune"};
 	const size_t orders = w->n_orders;
 	int32_t *left = calloc(orders + 1, sizeof *left);
 
@@ -354,35 +364,29 @@ static int write(struct work *w, struct err *err)
 			"features of the last set before compliance falls by more than the tolerance",
 			"1"},
 		left, err));
-	TRY(results_attribute_real(w->lab->results, "/prune", "scale", w->lab->config->prune.scale,
-		err));
-	TRY(results_attribute_real(w->lab->results, "/prune", "tolerance",
-		w->lab->config->prune.tolerance, err));
+	TRY(results_attribute_real(w->lab->job->results, "/prune", "scale",
+		config_scale(w->lab->config), err));
+	TRY(results_attribute_real(w->lab->job->results, "/prune", "tolerance",
+		w->settings->tolerance, err));
 	log_info(
 		"prune: all %zu features make %.2f comply; %d chosen greedily do as well (within %g), "
 		"%d by effect",
-		w->k, share(complies_of(w, GREEDY, 0), w->n), left[GREEDY],
-		w->lab->config->prune.tolerance, left[EFFECT]);
+		w->k, share(complies_of(w, GREEDY, 0), w->n), left[GREEDY], w->settings->tolerance,
+		left[EFFECT]);
 fail:
 	free(left);
 	return err->code;
 }
 
-int check_prune(const struct lab *lab, struct err *err)
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
-	return lab_need_sets(lab, METHOD_COSSIM_AP, "prune", err);
-}
-
-int experiment_prune(struct lab *lab, struct err *err)
-{
-	const struct config *c = lab->config;
 	struct work w = {.lab = lab,
-		.best = &lab->sets[METHOD_COSSIM_AP].global,
-		.n_orders = FIRST_RANDOM + (size_t)c->prune.draws};
+		.settings = values,
+		.best = &f->sets[METHOD_COSSIM_AP].global,
+		.n_orders = FIRST_RANDOM + (size_t)lab->config->controls.draws};
 
 	err_clear(err);
-	for (size_t i = 0; i < c->prune.prompts.n; i++)
-		TRY(lab_set(lab, c->prune.prompts.items[i], &w.prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &w.settings->prompts, &w.prompts, err));
 	w.n = w.prompts.n;
 	w.k = w.best->n;
 	w.released = calloc(w.n_orders * w.k + 1, sizeof *w.released);
@@ -410,3 +414,12 @@ fail:
 	free(w.prompts.data);
 	return err->code;
 }
+
+const struct experiment experiment_prune = {
+	.name = "prune",
+	.asks = "is K* minimal?",
+	SETTINGS_OF(settings, struct prune_settings),
+	.needs = NEED_SETS,
+	.uses = USE_GENERATION,
+	.run = run,
+};

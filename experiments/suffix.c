@@ -19,13 +19,26 @@
  *         success and the word with the largest step per suffix.
  * Cost:   per clamp, one forward pass over all prompts of all lengths.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/base/vec.h"
 #include "host/measure/readings.h"
 
 #include <math.h>
+
+struct suffix_settings {
+	char *prompts;
+};
+
+#define SETTINGS struct suffix_settings
+static const struct setting settings[] = {
+	PROMPTS("suffix.prompts", prompts, "\"suffixes\"", NULL,
+		"prompt set with suffixes, taken word by word (take = \"words\")"),
+	MOVED("suffix.scale", "clamp.scale"),
+	MOVED("suffix.draws", "controls.draws"),
+	MOVED("suffix.positions", "readings.positions"),
+};
 
 enum { NONE, HARM, N_EDITS };
 
@@ -55,7 +68,7 @@ struct work {
 static int find_suffixes(struct work *w, struct err *err)
 {
 	for (size_t i = 0; i < w->prompts.n; i++) {
-		const char *suffix = lab_suffix(w->lab, w->prompts.data[i]);
+		const char *suffix = prompts_suffix(w->lab->prompts, w->prompts.data[i]);
 
 		if (!*suffix) {
 			if (vec_push(&w->suffixes, ((struct suffix){.first = i}), err))
@@ -71,7 +84,7 @@ static int find_suffixes(struct work *w, struct err *err)
 
 static bool refused(const struct work *w, size_t prompt)
 {
-	return w->edits.first_token[NONE * w->prompts.n + prompt] == w->lab->refusal_token;
+	return w->edits.first_token[NONE * w->prompts.n + prompt] == w->lab->prompts->refusal_token;
 }
 
 static void follow(struct work *w, struct suffix *s)
@@ -157,7 +170,7 @@ static int write_suffixes(struct work *w, struct table t, struct err *err)
 	for (size_t i = 0; i < n; i++) {
 		const struct suffix *s = &w->suffixes.data[i];
 
-		texts[i] = lab_suffix(w->lab, w->prompts.data[s->first + s->n_words]);
+		texts[i] = prompts_suffix(w->lab->prompts, w->prompts.data[s->first + s->n_words]);
 		words[i] = (int32_t)s->n_words;
 		words[n + i] = (int32_t)s->largest;
 		flags[i] = s->refused_bare;
@@ -194,7 +207,7 @@ fail:
 static int write(struct work *w, struct err *err)
 {
 	static const char prompt[] = "/suffix/prompt", feature[] = "/suffix/refusal_feature";
-	struct results *results = w->lab->results;
+	struct results *results = w->lab->job->results;
 	const struct config *c = w->lab->config;
 	const struct table t = {results, "/suffix"}, random = {results, "/suffix/random"};
 
@@ -210,8 +223,9 @@ static int write(struct work *w, struct err *err)
 		TRY(table_scale(random, "draw", w->random.rows, "random set", err));
 		TRY(readings_write(&w->random, random, "draw", prompt, feature, err));
 	}
-	TRY(results_attribute_real(results, "/suffix", "scale", c->suffix.scale, err));
-	return results_attribute_integer(results, "/suffix", "positions", c->suffix.positions, err);
+	TRY(results_attribute_real(results, "/suffix", "scale", config_scale(c), err));
+	return results_attribute_integer(results, "/suffix", "positions", c->readings.positions,
+		err);
 fail:
 	return err->code;
 }
@@ -236,12 +250,13 @@ static void say(const struct work *w)
 		suppression[0] / (double)n[0]);
 }
 
-int check_suffix(const struct lab *lab, struct err *err)
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
 {
-	const struct prompts_config *set = config_prompts(lab->config, lab->config->suffix.prompts);
+	const struct suffix_settings *s = values;
+	const struct prompts_config *set = config_prompts(lab->config, s->prompts);
 
-	if (lab_need_roles(lab, "suffix", err))
-		return err->code;
+	(void)f;
 	if (set->take[0] == 'w')
 		return 0;
 	return err_set(err, ERR_CONFIG,
@@ -249,29 +264,29 @@ int check_suffix(const struct lab *lab, struct err *err)
 		set->name, set->take);
 }
 
-int experiment_suffix(struct lab *lab, struct err *err)
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
+	const struct suffix_settings *s = values;
 	const struct config *c = lab->config;
-	const size_t n_last = (size_t)c->suffix.positions;
-	struct work w = {.lab = lab, .refusal = &lab->roles.refusal, .harm = &lab->roles.harm};
+	const size_t n_last = (size_t)c->readings.positions;
+	struct work w = {.lab = lab, .refusal = &f->roles.refusal, .harm = &f->roles.harm};
 	const struct condition none = condition_none(),
-			       harm = condition_scale_set("harm", w.harm, c->suffix.scale);
+			       harm = condition_scale_set("harm", w.harm, config_scale(c));
 
 	err_clear(err);
-	TRY(lab_have_roles(lab, "suffix", err));
 
 	/* 1. Every prompt with 0, 1, 2, ... words of its suffix. */
-	TRY(lab_set(lab, c->suffix.prompts, &w.prompts, err));
+	TRY(prompts_of_set(lab->prompts, s->prompts, &w.prompts, err));
 	TRY(find_suffixes(&w, err));
 
 	/* 2. F_R on all of them: unedited, with F_H clamped, with random sets clamped. */
 	TRY(readings_open(&w.edits, lab, &w.prompts, w.refusal, n_last, N_EDITS, err));
 	TRY(readings_take(&w.edits, &none, "suffix: unedited", NONE, err));
 	TRY(readings_take(&w.edits, &harm, "suffix: F_H clamped", HARM, err));
-	TRY(readings_open(&w.random, lab, &w.prompts, w.refusal, n_last, (size_t)c->suffix.draws,
+	TRY(readings_open(&w.random, lab, &w.prompts, w.refusal, n_last, (size_t)c->controls.draws,
 		err));
 	if (w.random.rows > 0)
-		TRY(readings_take_random(&w.random, w.harm, c->suffix.scale, "suffix", err));
+		TRY(readings_take_random(&w.random, w.harm, config_scale(c), "suffix", err));
 
 	/* 3. What each word did. */
 	TRY(follow_all(&w, err));
@@ -288,3 +303,12 @@ fail:
 	free(w.prompts.data);
 	return err->code;
 }
+
+const struct experiment experiment_suffix = {
+	.name = "suffix",
+	.asks = "what do adversarial suffixes do to the features of refusal?",
+	SETTINGS_OF(settings, struct suffix_settings),
+	.needs = NEED_ROLES,
+	.check = check,
+	.run = run,
+};

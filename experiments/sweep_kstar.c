@@ -14,10 +14,10 @@
  * Writes: /sweep_kstar: the points; /generations/sweep_kstar, /scores/sweep_kstar and, for CE,
  *         /scores/sweep_kstar_answers under their names.
  * Cost:   one attribution; one generation and one forward pass per point. Points are independent:
- *         a job array runs one each with --set sweep_kstar.k_star=20 --set sweep_kstar.scale=-3.0
+ *         a job array runs one each with --set sweep_kstar.k_star=20 --set clamp.scale=-3.0
  *         and its own --set output=...
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/base/size.h"
@@ -30,6 +30,25 @@
 #include <math.h>
 #include <stdio.h>
 
+struct sweep_settings {
+	struct text_list prompts;
+	char *harmless;
+	struct real_list k_star, k0;
+};
+
+#define SETTINGS struct sweep_settings
+static const struct setting settings[] = {
+	PROMPT_SETS("sweep_kstar.prompts", prompts, "[\"harmful_test\"]", NULL,
+		"prompt sets that are continued at each point"),
+	PROMPTS("sweep_kstar.harmless", harmless, "\"harmless_test\"", NULL,
+		"prompt set whose unedited answers are scored at each point"),
+	REALS("sweep_kstar.k_star", k_star, "[1.0, 2.0, 5.0, 10.0, 20.0, 50.0]", 1, 1 << 20,
+		"sizes K* of the set, each times each factor of clamp.scale"),
+	REALS("sweep_kstar.k0", k0, "[]", 1, 1 << 20,
+		"candidates per layer; none given = attribution.k0"),
+	MOVED("sweep_kstar.scale", "clamp.scale"),
+};
+
 struct point {
 	int32_t k0, k_star;
 	double scale;
@@ -37,6 +56,7 @@ struct point {
 
 struct work {
 	struct lab *lab;
+	const struct sweep_settings *settings;
 	struct prompt_ids prompts;
 	struct candidates candidates; /* for the largest K0 */
 	float *mean;                  /* [candidates] mean IE over prompts */
@@ -49,10 +69,11 @@ struct work {
 };
 
 /* K0 values: the sweep's, or attribution's one. */
-static struct real_list k0_values(const struct config *c, double *one)
+static struct real_list k0_values(const struct sweep_settings *s, const struct config *c,
+	double *one)
 {
 	*one = (double)c->attribution.k0;
-	return c->sweep_kstar.k0.n > 0 ? c->sweep_kstar.k0 : (struct real_list){one, 1};
+	return s->k0.n > 0 ? s->k0 : (struct real_list){one, 1};
 }
 
 static double largest(struct real_list list)
@@ -66,7 +87,7 @@ static double largest(struct real_list list)
 
 /* ---- 1. effects ------------------------------------------------------------------------- */
 
-static int attribute(struct work *w, struct err *err)
+static int attribute(struct work *w, const float *direction, struct err *err)
 {
 	const struct config *c = w->lab->config;
 	struct prompt_ids prompts = {0};
@@ -74,26 +95,20 @@ static int attribute(struct work *w, struct err *err)
 	double one;
 
 	err_clear(err);
-	for (size_t i = 0; i < c->attribution.prompts.n; i++)
-		TRY(lab_set(w->lab, c->attribution.prompts.items[i], &prompts, err));
-	TRY(candidates_find(&w->candidates, w->lab, (size_t)largest(k0_values(c, &one)), err));
+	TRY(prompts_of_sets(w->lab->prompts, &c->attribution.prompts, &prompts, err));
+	TRY(candidates_find(&w->candidates, w->lab, direction,
+		(size_t)largest(k0_values(w->settings, c, &one)), err));
 	TRY(effects_run(w->lab,
 		&(struct effects_request){.prompts = &prompts,
+			.direction = direction,
 			.candidates = &w->candidates.set,
 			.title = "sweep_kstar: integrated gradients"},
 		&effects, err));
 	w->mean = calloc(effects.n_candidates + 1, sizeof *w->mean);
-	if (!w->mean) {
+	if (w->mean)
+		effects_mean(&effects, NULL, 0, w->mean);
+	else
 		err_nomem(err, "effects", effects.n_candidates * sizeof *w->mean);
-		goto fail;
-	}
-	for (size_t k = 0; k < effects.n_candidates; k++) {
-		double sum = 0;
-
-		for (size_t p = 0; p < effects.n_prompts; p++)
-			sum += effects.mean[p * effects.n_candidates + k];
-		w->mean[k] = (float)(sum / (double)effects.n_prompts);
-	}
 fail:
 	effects_free(&effects);
 	free(prompts.data);
@@ -128,20 +143,17 @@ static void name_point(const struct point *p, char *name, size_t size)
 static int run_point(struct work *w, const struct point *p, struct err *err)
 {
 	struct feature_set set = {0};
-	struct continuation replies = {0};
 	struct condition clamp;
-	char name[32], title[96];
+	char name[32];
 
 	name_point(p, name, sizeof name);
 	err_clear(err);
 	TRY(choose(w, (size_t)p->k0, (size_t)p->k_star, &set, err));
 	clamp = condition_scale_set(name, &set, p->scale);
-	snprintf(title, sizeof title, "sweep_kstar: %s", clamp.name);
-	TRY(continuation_run(w->lab, &w->prompts, &clamp, title, &w->unedited, &replies, err));
-	TRY(continuation_write(w->lab, "sweep_kstar", &clamp, &w->prompts, &replies, err));
+	TRY(continuation_record(w->lab, "sweep_kstar", &w->prompts, &clamp, &w->unedited, NULL,
+		err));
 	TRY(answers_score(&w->answers, w->lab, &clamp, err));
 fail:
-	continuation_free(&replies);
 	free(set.data);
 	return err->code;
 }
@@ -149,9 +161,9 @@ fail:
 static int list_points(struct work *w, struct err *err)
 {
 	const struct config *c = w->lab->config;
-	const struct real_list *k_star = &c->sweep_kstar.k_star, *scale = &c->sweep_kstar.scale;
+	const struct real_list *k_star = &w->settings->k_star, *scale = &c->clamp.scale;
 	double one;
-	const struct real_list k0 = k0_values(c, &one);
+	const struct real_list k0 = k0_values(w->settings, c, &one);
 
 	for (size_t a = 0; a < k0.n; a++)
 		for (size_t b = 0; b < scale->n; b++)
@@ -168,7 +180,7 @@ static int list_points(struct work *w, struct err *err)
 
 static int write_points(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->results, "/sweep_kstar"};
+	const struct table t = {w->lab->job->results, "/sweep_kstar"};
 	const size_t n = w->points.n;
 	char(*names)[64] = malloc(n * sizeof *names + 1);
 	const char **texts = malloc(n * sizeof *texts + 1);
@@ -224,50 +236,55 @@ static int check_whole(const char *key, const struct real_list *list, struct err
 	return 0;
 }
 
-int check_sweep_kstar(const struct lab *lab, struct err *err)
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
 {
-	const struct config *c = lab->config;
+	const struct sweep_settings *s = values;
+	const struct sae_set *saes = lab->machine->saes;
 	double one, fewest = INFINITY;
-	const struct real_list k0 = k0_values(c, &one);
+	const struct real_list k0 = k0_values(s, lab->config, &one);
 	size_t n_candidates;
 
-	if (lab_need_direction(lab, "sweep_kstar", err) ||
-		check_whole("sweep_kstar.k_star", &c->sweep_kstar.k_star, err) ||
-		check_whole("sweep_kstar.k0", &c->sweep_kstar.k0, err))
+	(void)f;
+	if (check_whole("sweep_kstar.k_star", &s->k_star, err) ||
+		check_whole("sweep_kstar.k0", &s->k0, err))
 		return err->code;
-	if (c->sweep_kstar.k_star.n == 0 || c->sweep_kstar.scale.n == 0)
+	if (s->k_star.n == 0)
 		return err_set(err, ERR_CONFIG,
-			"sweep_kstar.%s: expected at least one value, found []",
-			c->sweep_kstar.scale.n == 0 ? "scale" : "k_star");
+			"sweep_kstar.k_star: expected at least one value, found []");
 	for (size_t i = 0; i < k0.n; i++)
 		fewest = fmin(fewest, k0.items[i]);
-	n_candidates = sae_set_count(lab->saes) *
-		       size_min((size_t)fewest, sae_set_width(lab->saes));
-	if (largest(c->sweep_kstar.k_star) > (double)n_candidates)
+	n_candidates = sae_set_count(saes) * size_min((size_t)fewest, sae_set_width(saes));
+	if (largest(s->k_star) > (double)n_candidates)
 		return err_set(err, ERR_CONFIG,
 			"sweep_kstar.k_star: expected at most %zu, the number of candidates with K0 = %g, "
 			"found %g",
-			n_candidates, fewest, largest(c->sweep_kstar.k_star));
+			n_candidates, fewest, largest(s->k_star));
 	return 0;
 }
 
-int experiment_sweep_kstar(struct lab *lab, struct err *err)
+static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
+	struct err *err)
 {
-	const struct config *c = lab->config;
+	(void)values;
+	return prompts_of_sets(lab->prompts, &lab->config->attribution.prompts, &out->prompts, err);
+}
+
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
+{
+	const struct sweep_settings *s = values;
 	const struct condition none = condition_none();
-	struct work w = {.lab = lab};
+	struct work w = {.lab = lab, .settings = s};
 
 	err_clear(err);
-	for (size_t i = 0; i < c->sweep_kstar.prompts.n; i++)
-		TRY(lab_set(lab, c->sweep_kstar.prompts.items[i], &w.prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &s->prompts, &w.prompts, err));
 
 	/* 1. Indirect effects of the candidates. */
-	TRY(attribute(&w, err));
+	TRY(attribute(&w, f->direction.v, err));
 
 	/* 2. The unedited model, then every point. */
-	TRY(continuation_run(lab, &w.prompts, &none, "sweep_kstar: none", NULL, &w.unedited, err));
-	TRY(continuation_write(lab, "sweep_kstar", &none, &w.prompts, &w.unedited, err));
-	TRY(answers_run(&w.answers, lab, "sweep_kstar_answers", c->sweep_kstar.harmless, err));
+	TRY(continuation_record(lab, "sweep_kstar", &w.prompts, &none, NULL, &w.unedited, err));
+	TRY(answers_run(&w.answers, lab, "sweep_kstar_answers", s->harmless, err));
 	TRY(answers_score(&w.answers, lab, &none, err));
 	TRY(list_points(&w, err));
 	for (size_t i = 0; i < w.points.n; i++)
@@ -284,3 +301,22 @@ fail:
 	free(w.points.data);
 	return err->code;
 }
+
+static void print(const struct lab *lab, const struct findings *f)
+{
+	(void)f;
+	summary_print(&lab->job->summary, "sweep_kstar", "sweep_kstar_answers",
+		"harmful prompts, K* features times c");
+}
+
+const struct experiment experiment_sweep_kstar = {
+	.name = "sweep_kstar",
+	.asks = "how many features, multiplied by what?",
+	SETTINGS_OF(settings, struct sweep_settings),
+	.needs = NEED_SAES | NEED_DIRECTION,
+	.uses = USE_WHOLE_SAES | USE_GENERATION | USE_ATTRIBUTION_PROMPTS,
+	.attributes = attributes,
+	.check = check,
+	.run = run,
+	.print = print,
+};

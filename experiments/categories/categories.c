@@ -24,7 +24,7 @@
  * Cost: attribution of the prompts; then one forward pass per category and clamp, and one
  *       generation per category and clamp of chosen features.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "host/base/size.h"
@@ -39,6 +39,24 @@
 #include <math.h>
 #include <stdio.h>
 
+struct categories_settings {
+	char *prompts;
+	struct text_list names;
+	bool generate;
+};
+
+#define SETTINGS struct categories_settings
+static const struct setting settings[] = {
+	PROMPTS("categories.prompts", prompts, "\"categories\"", NULL,
+		"prompt set with categories"),
+	TEXTS("categories.names", names, "[]", NULL, "which of its categories; none given = all"),
+	BOOL("categories.generate", generate, "true",
+		"also continue the prompts under each clamp of chosen features, for refusal scores and "
+		"for a judge"),
+	MOVED("categories.scale", "clamp.scale"),
+	MOVED("categories.draws", "controls.draws"),
+};
+
 enum edit_of_category { NONE, ALL, COMMON, SPECIFIC, N_EDITS };
 
 static const char *const edit_names[N_EDITS] = {"none", "all", "common", "specific"};
@@ -52,6 +70,8 @@ struct scores {
 
 struct work {
 	struct lab *lab;
+	const struct categories_settings *settings;
+	struct findings *findings;
 	struct category_sets sets;
 	struct activation_stats stats;       /* which features occur */
 	struct scores own, transfer, random; /* rows: N_EDITS; categories; draws */
@@ -99,12 +119,12 @@ static int allocate(struct work *w, struct err *err)
 	w->n_clamped = calloc(n, sizeof *w->n_clamped);
 	w->n_transfer = calloc(n * n, sizeof *w->n_transfer);
 	w->target = calloc(n_prompts, sizeof *w->target);
-	w->of_prompt = calloc(w->lab->prompts.n, sizeof *w->of_prompt);
+	w->of_prompt = calloc(w->lab->prompts->table.n, sizeof *w->of_prompt);
 	if (!w->n_clamped || !w->n_transfer || !w->target || !w->of_prompt)
 		return err_nomem(err, "categories", n * n * sizeof *w->n_transfer);
 	TRY(new_scores(&w->own, N_EDITS, n_prompts, err));
 	TRY(new_scores(&w->transfer, n, n_prompts, err));
-	return new_scores(&w->random, (size_t)w->lab->config->categories.draws, n_prompts, err);
+	return new_scores(&w->random, (size_t)w->lab->config->controls.draws, n_prompts, err);
 fail:
 	return err->code;
 }
@@ -148,32 +168,16 @@ static int continue_prompts(struct work *w, const char *name, const struct condi
 	const struct continuation *unedited, struct continuation *out, struct err *err)
 {
 	struct condition named = *condition;
-	char title[96];
 
 	snprintf(named.name, sizeof named.name, "%zu_%s", w->k, name);
-	snprintf(title, sizeof title, "categories: %s", named.name);
-	if (continuation_run(w->lab, &w->prompts, &named, title, unedited, out, err))
-		return err->code;
-	return continuation_write(w->lab, "categories", &named, &w->prompts, out, err);
-}
-
-static int continue_clamped(struct work *w, const char *name, const struct condition *condition,
-	struct err *err)
-{
-	struct continuation replies = {0};
-
-	if (w->lab->config->categories.generate)
-		continue_prompts(w, name, condition, &w->replies, &replies, err);
-	continuation_free(&replies);
-	return err->code;
+	return continuation_record(w->lab, "categories", &w->prompts, &named, unedited, out, err);
 }
 
 /* Clamps `set` on the category's prompts while `retained` (NULL = nothing) is. */
 static int clamp(struct work *w, const char *title, const struct feature_set *set,
 	const struct recording *retained, struct scores *s, size_t row, struct err *err)
 {
-	struct condition condition = condition_scale_set(title, set,
-		w->lab->config->categories.scale);
+	struct condition condition = condition_scale_set(title, set, config_scale(w->lab->config));
 	struct observation o = {0};
 
 	condition.retained = retained;
@@ -185,8 +189,8 @@ static int clamp(struct work *w, const char *title, const struct feature_set *se
 			.target = w->target},
 		&o, err));
 	keep(w, &o, s, row);
-	if (s != &w->random)
-		TRY(continue_clamped(w, condition.name, &condition, err));
+	if (s != &w->random && w->settings->generate)
+		TRY(continue_prompts(w, condition.name, &condition, &w->replies, NULL, err));
 fail:
 	observation_free(&o);
 	return err->code;
@@ -271,7 +275,7 @@ static int enter(struct work *w, size_t k, struct err *err)
 		&w->unedited, err));
 	w->everything = observation_recording(w->lab, &w->unedited, &s->best[k], &w->prompts,
 		w->of_prompt);
-	if (w->lab->config->categories.generate)
+	if (w->settings->generate)
 		TRY(continue_prompts(w, "none", &none, NULL, &w->replies, err));
 fail:
 	free(own.data);
@@ -306,7 +310,7 @@ static int write_scores(struct work *w, const struct scores *s, const char *grou
 	struct err *err)
 {
 	const size_t n = w->sets.prompts.n;
-	const struct table t = {w->lab->results, group};
+	const struct table t = {w->lab->job->results, group};
 	const struct {
 		struct table_column column;
 		const void *data;
@@ -331,7 +335,7 @@ static int write_scores(struct work *w, const struct scores *s, const char *grou
 static int write_sets(struct work *w, struct err *err)
 {
 	const struct category_sets *s = &w->sets;
-	const struct table t = {w->lab->results, "/categories"};
+	const struct table t = {w->lab->job->results, "/categories"};
 	const size_t m = s->candidates.set.n;
 	int32_t *rank = malloc((s->n + 1) * m * sizeof *rank + 1);
 	uint8_t *common = malloc(m + 1);
@@ -376,7 +380,7 @@ fail:
 static int write(struct work *w, struct err *err)
 {
 	const struct category_sets *s = &w->sets;
-	const struct table t = {w->lab->results, "/categories"};
+	const struct table t = {w->lab->job->results, "/categories"};
 
 	TRY(table_text_scale(t, "category", s->name, s->n, "harm category", err));
 	TRY(table_text_scale(t, "source", s->name, s->n,
@@ -401,12 +405,12 @@ static int write(struct work *w, struct err *err)
 	TRY(write_scores(w, &w->own, "/categories", "edit", err));
 	TRY(write_scores(w, &w->transfer, "/categories/transfer", "/categories/source", err));
 	if (w->random.rows > 0)
-		TRY(table_scale((struct table){w->lab->results, "/categories/random"}, "draw",
+		TRY(table_scale((struct table){w->lab->job->results, "/categories/random"}, "draw",
 			w->random.rows, "random set", err));
 	TRY(write_scores(w, &w->random, "/categories/random", "draw", err));
-	TRY(results_attribute_real(w->lab->results, "/categories", "scale",
-		w->lab->config->categories.scale, err));
-	return findings_write_roles(w->lab, err);
+	TRY(results_attribute_real(w->lab->job->results, "/categories", "scale",
+		config_scale(w->lab->config), err));
+	return findings_write_roles(w->findings, w->lab->job->results, err);
 fail:
 	return err->code;
 }
@@ -414,7 +418,7 @@ fail:
 /* F_R and F_H, for the experiments that follow. */
 static int keep_roles(struct work *w, struct err *err)
 {
-	struct roles *roles = &w->lab->roles;
+	struct roles *roles = &w->findings->roles;
 	const struct category_sets *s = &w->sets;
 
 	roles->known = true;
@@ -425,34 +429,51 @@ fail:
 	return err->code;
 }
 
-int check_categories(const struct lab *lab, struct err *err)
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
 {
-	const struct config *c = lab->config;
+	const struct categories_settings *s = values;
 
-	if (lab_need_direction(lab, "categories", err) || candidates_check(lab, err))
+	(void)f;
+	if (candidates_check(lab, err))
 		return err->code;
-	return category_sets_check(lab, c->categories.prompts, &c->categories.names, err);
+	return category_sets_check(lab, s->prompts, &s->names, err);
 }
 
-int experiment_categories(struct lab *lab, struct err *err)
+static unsigned uses_too(const void *values)
 {
-	const struct config *c = lab->config;
-	struct work w = {.lab = lab};
+	const struct categories_settings *s = values;
+
+	return s->generate ? USE_GENERATION : 0;
+}
+
+static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
+	struct err *err)
+{
+	const struct categories_settings *s = values;
+
+	return prompts_of_set(lab->prompts, s->prompts, &out->prompts, err);
+}
+
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
+{
+	const struct categories_settings *s = values;
+	struct work w = {.lab = lab, .settings = s, .findings = f};
 	struct progress progress;
 
 	err_clear(err);
 	/* 1. The best features of each category, and what they share. */
-	TRY(category_sets_find(&w.sets, lab, c->categories.prompts, &c->categories.names, err));
+	TRY(category_sets_find(&w.sets, lab, f->direction.v, s->prompts, &s->names, err));
 	log_info("categories: %zu of %zu best features are common to %zu categories",
 		w.sets.common.n, w.sets.best[0].n, w.sets.n);
 	TRY(keep_roles(&w, err));
 
 	/* 2. Common, specific, foreign and random features clamped on each category's prompts. */
 	TRY(allocate(&w, err));
-	if (c->categories.draws > 0)
+	if (lab->config->controls.draws > 0)
 		TRY(activation_stats_run(lab, &w.sets.prompts, "categories: features that occur",
 			false, &w.stats, err));
-	progress_begin(&progress, &lab->stages, "categories: clamps", w.sets.n, "turn");
+	progress_begin(&progress, &lab->job->stages, "categories: clamps", w.sets.n, "turn");
 	for (size_t k = 0; k < w.sets.n; k++) {
 		TRY(run_category(&w, k, err));
 		progress_add(&progress, 1);
@@ -465,3 +486,16 @@ fail:
 	free_work(&w);
 	return err->code;
 }
+
+const struct experiment experiment_categories = {
+	.name = "categories",
+	.asks = "do harm categories refuse by the same features?",
+	SETTINGS_OF(settings, struct categories_settings),
+	.needs = NEED_SAES | NEED_DIRECTION,
+	.provides = FIND_ROLES,
+	.uses = USE_WHOLE_SAES,
+	.uses_too = uses_too,
+	.attributes = attributes,
+	.check = check,
+	.run = run,
+};

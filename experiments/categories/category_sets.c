@@ -27,7 +27,7 @@ static int collect_names(const struct lab *lab, const struct prompt_ids *prompts
 	struct err *err)
 {
 	for (size_t i = 0; i < prompts->n; i++) {
-		const char *name = lab_category(lab, prompts->data[i]);
+		const char *name = prompts_category(lab->prompts, prompts->data[i]);
 
 		if (name && find_name(out, name) == out->n && vec_push(out, name, err))
 			return err->code;
@@ -55,7 +55,7 @@ static int settle_names(const struct lab *lab, const char *set, const struct tex
 	struct names there = {0};
 
 	err_clear(err);
-	TRY(lab_set(lab, set, prompts, err));
+	TRY(prompts_of_set(lab->prompts, set, prompts, err));
 	TRY(collect_names(lab, prompts, &there, err));
 	for (size_t i = 0; i < wanted->n; i++)
 		if (find_name(&there, wanted->items[i]) == there.n) {
@@ -105,7 +105,7 @@ static int take_prompts(struct category_sets *c, struct lab *lab, const char *se
 		goto fail;
 	}
 	for (size_t i = 0; i < all.n; i++) {
-		const char *name = lab_category(lab, all.data[i]);
+		const char *name = prompts_category(lab->prompts, all.data[i]);
 		const size_t k = name ? find_name(&(struct names){c->name, c->n, c->n}, name)
 				      : c->n;
 
@@ -118,24 +118,6 @@ fail:
 	free(names.data);
 	free(all.data);
 	return err->code;
-}
-
-/* mean[k] = mean effect of candidate k over the prompts of a category, or all (category n). */
-static void mean_effect(const struct category_sets *c, size_t category, float *mean)
-{
-	const size_t m = c->effects.n_candidates;
-	size_t n = 0;
-
-	for (size_t p = 0; p < c->prompts.n; p++)
-		n += category == c->n || (size_t)c->category[p] == category;
-	for (size_t k = 0; k < m; k++) {
-		double sum = 0;
-
-		for (size_t p = 0; p < c->prompts.n; p++)
-			if (category == c->n || (size_t)c->category[p] == category)
-				sum += c->effects.mean[p * m + k];
-		mean[k] = (float)(sum / (double)n);
-	}
 }
 
 static bool in_all(const struct category_sets *c, const struct feature *f)
@@ -160,10 +142,10 @@ static int choose(struct category_sets *c, size_t k_star, struct err *err)
 		goto fail;
 	}
 	for (size_t k = 0; k < c->n; k++) {
-		mean_effect(c, k, c->mean + k * m);
+		effects_mean(&c->effects, c->category, (int32_t)k, c->mean + k * m);
 		TRY(candidates_best(&c->candidates, c->mean + k * m, k_star, &c->best[k], err));
 	}
-	mean_effect(c, c->n, overall);
+	effects_mean(&c->effects, NULL, 0, overall);
 	TRY(candidates_best(&c->candidates, overall, k_star, &c->all, err));
 	TRY(candidates_best(&c->candidates, overall, m, &ranked, err));
 	for (size_t i = 0; i < ranked.n; i++)
@@ -175,16 +157,17 @@ fail:
 	return err->code;
 }
 
-int category_sets_find(struct category_sets *out, struct lab *lab, const char *set,
-	const struct text_list *names, struct err *err)
+int category_sets_find(struct category_sets *out, struct lab *lab, const float *direction,
+	const char *set, const struct text_list *names, struct err *err)
 {
 	const struct config *c = lab->config;
 
 	*out = (struct category_sets){0};
 	TRY(take_prompts(out, lab, set, names, err));
-	TRY(candidates_find(&out->candidates, lab, (size_t)c->attribution.k0, err));
+	TRY(candidates_find(&out->candidates, lab, direction, (size_t)c->attribution.k0, err));
 	TRY(effects_run(lab,
 		&(struct effects_request){.prompts = &out->prompts,
+			.direction = direction,
 			.candidates = &out->candidates.set,
 			.title = "categories: integrated gradients"},
 		&out->effects, err));

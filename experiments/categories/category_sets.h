@@ -28,8 +28,8 @@ int category_sets_check(const struct lab *lab, const char *set, const struct tex
 	struct err *err);
 
 /* Attributes the prompts (effects.h). Errors: those of the check, candidates_find, effects_run. */
-int category_sets_find(struct category_sets *out, struct lab *lab, const char *set,
-	const struct text_list *names, struct err *err);
+int category_sets_find(struct category_sets *out, struct lab *lab, const float *direction,
+	const char *set, const struct text_list *names, struct err *err);
 
 /* Accepts a zeroed struct. */
 void category_sets_free(struct category_sets *c);

@@ -18,17 +18,44 @@
  * Cost:    one pass over the training prompts; for the choice, three more passes over the
  *          validation prompts per layer and position.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/log.h"
 #include "experiments/direction/direction_scores.h"
-#include "host/measure/mean_resid.h"
+#include "experiments/direction/mean_resid.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+static bool layer_is_given(const void *values)
+{
+	const struct direction_settings *s = values;
+
+	return s->layer >= 0;
+}
+
+#define SETTINGS struct direction_settings
+static const struct setting settings[] = {
+	PROMPTS("direction.harmful", harmful, "\"harmful_train\"", NULL,
+		"prompt set whose mean is the head of the direction"),
+	PROMPTS("direction.harmless", harmless, "\"harmless_train\"", NULL,
+		"prompt set whose mean is its tail"),
+	BOOL("direction.filter", filter, "true",
+		"leave out harmful prompts that are not refused and harmless ones that are, judged by "
+		"the first token"),
+	INTEGER("direction.layer", layer, "-1", -1, 127,
+		"the layer whose direction is used; -1 = chosen by score on the validation sets"),
+	INTEGER("direction.positions", positions, "1", 1, 16,
+		"how many of the last template positions the choice is made among"),
+	PROMPTS("direction.harmful_val", harmful_val, "\"harmful_val\"", layer_is_given,
+		"prompt set for the choice of layer"),
+	PROMPTS("direction.harmless_val", harmless_val, "\"harmless_val\"", layer_is_given,
+		"prompt set for the choice of layer"),
+};
+
 struct work {
 	struct lab *lab;
+	const struct direction_settings *settings;
 	size_t n_pos, n_layer, d;
 	double *harmful, *harmless; /* [n_pos, n_layer, d] means */
 	size_t n_harmful, n_harmless;
@@ -57,7 +84,7 @@ static bool choose(struct work *w, bool must_induce)
 static int choose_layer(struct work *w, struct err *err)
 {
 	w->scored = true;
-	if (direction_scores(w->lab, w->v, w->n_pos * w->n_layer, &w->scores, err))
+	if (direction_scores(w->lab, w->settings, w->v, w->n_pos * w->n_layer, &w->scores, err))
 		return err->code;
 	if (choose(w, true))
 		return 0;
@@ -92,7 +119,7 @@ static int write_scores(struct work *w, struct err *err)
 			.long_name = scores[i].long_name,
 			.units = "nat"};
 
-		if (results_write(w->lab->results, &d, scores[i].value, err))
+		if (results_write(w->lab->job->results, &d, scores[i].value, err))
 			return err->code;
 	}
 	return 0;
@@ -100,7 +127,7 @@ static int write_scores(struct work *w, struct err *err)
 
 static int write_direction(struct work *w, struct err *err)
 {
-	struct results *results = w->lab->results;
+	struct results *results = w->lab->job->results;
 	int32_t positions[16];
 	const struct results_dataset v = {.path = "/direction/v",
 		.type = RESULTS_F32,
@@ -131,10 +158,8 @@ fail:
 	return err->code;
 }
 
-static int keep_direction(struct work *w, struct err *err)
+static int keep_direction(struct work *w, struct direction *d, struct err *err)
 {
-	struct direction *d = &w->lab->direction;
-
 	d->layer = w->best % w->n_layer;
 	d->v = malloc(w->d * sizeof *d->v);
 	if (!d->v)
@@ -159,23 +184,36 @@ static int allocate(struct work *w, struct err *err)
 	return 0;
 }
 
-int experiment_direction(struct lab *lab, struct err *err)
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
 {
-	const struct config *c = lab->config;
-	const bool filter = c->direction.filter;
+	const struct direction_settings *s = values;
+	const size_t n_layer = lab->machine->model->arch.n_layer;
+
+	(void)f;
+	if (s->layer < (int64_t)n_layer)
+		return 0;
+	return err_set(err, ERR_CONFIG, "direction.layer: expected a layer below %zu, found %lld",
+		n_layer, (long long)s->layer);
+}
+
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
+{
+	const struct direction_settings *s = values;
 	struct work w = {.lab = lab,
-		.n_pos = (size_t)c->direction.positions,
-		.n_layer = lab->model->arch.n_layer,
-		.d = lab->model->arch.d_model};
+		.settings = s,
+		.n_pos = (size_t)s->positions,
+		.n_layer = lab->machine->model->arch.n_layer,
+		.d = lab->machine->model->arch.d_model};
 
 	err_clear(err);
 	TRY(allocate(&w, err));
 
 	/* 1. Mean resid_post at the last tokens of refused harmful prompts and answered harmless
 	 *    ones, in every layer at once. */
-	TRY(mean_resid(lab, c->direction.harmful, w.n_pos, filter ? MEAN_OF_REFUSED : MEAN_OF_ALL,
+	TRY(mean_resid(lab, s->harmful, w.n_pos, s->filter ? MEAN_OF_REFUSED : MEAN_OF_ALL,
 		w.harmful, &w.n_harmful, err));
-	TRY(mean_resid(lab, c->direction.harmless, w.n_pos, filter ? MEAN_OF_ANSWERED : MEAN_OF_ALL,
+	TRY(mean_resid(lab, s->harmless, w.n_pos, s->filter ? MEAN_OF_ANSWERED : MEAN_OF_ALL,
 		w.harmless, &w.n_harmless, err));
 
 	/* 2. v_l is their difference. */
@@ -183,16 +221,16 @@ int experiment_direction(struct lab *lab, struct err *err)
 		w.v[i] = (float)(w.harmful[i] - w.harmless[i]);
 
 	/* 3. The layer: given, or chosen by what ablating and adding do. */
-	if (c->direction.layer >= 0)
-		w.best = (size_t)c->direction.layer;
+	if (s->layer >= 0)
+		w.best = (size_t)s->layer;
 	else
 		TRY(choose_layer(&w, err));
 
 	/* 4. Record. */
 	TRY(write_direction(&w, err));
-	TRY(keep_direction(&w, err));
+	TRY(keep_direction(&w, &f->direction, err));
 	log_info("direction: layer %zu, from %zu refused harmful and %zu answered harmless prompts",
-		lab->direction.layer, w.n_harmful, w.n_harmless);
+		f->direction.layer, w.n_harmful, w.n_harmless);
 fail:
 	free(w.harmful);
 	free(w.harmless);
@@ -200,3 +238,12 @@ fail:
 	free(w.scores.ablated);
 	return err->code;
 }
+
+const struct experiment experiment_direction = {
+	.name = "direction",
+	.asks = "which direction of the residual stream stands for refusal?",
+	SETTINGS_OF(settings, struct direction_settings),
+	.provides = FIND_DIRECTION,
+	.check = check,
+	.run = run,
+};

@@ -59,8 +59,8 @@ static int trial_open(struct trial *t, const struct prompt_ids *prompts, struct 
 	if (!t->refusal || !t->ablated || !t->added || !t->kl || !t->host)
 		return err_nomem(err, "the choice of a layer", values * sizeof *t->kl);
 	for (size_t i = 0; i < t->prompts; i++)
-		t->refusal[i] = lab->refusal_token;
-	return carve_allocate(lab->dev, layout, t, &t->memory, err);
+		t->refusal[i] = lab->prompts->refusal_token;
+	return carve_allocate(lab->machine->dev, layout, t, &t->memory, err);
 fail:
 	return err->code;
 }
@@ -68,7 +68,7 @@ fail:
 static void trial_close(struct trial *t)
 {
 	scoring_close(&t->scoring);
-	device_free(t->lab->dev, t->memory);
+	device_free(t->lab->machine->dev, t->memory);
 	free(t->refusal);
 	free(t->ablated);
 	free(t->added);
@@ -85,9 +85,9 @@ static int upload_candidate(struct trial *t, size_t candidate, struct err *err)
 		norm += (double)v[j] * v[j];
 	for (size_t j = 0; j < t->d; j++)
 		t->host[j] = norm > 0 ? (float)(v[j] / sqrt(norm)) : 0;
-	if (device_upload(t->lab->dev, t->u.data, t->host, t->d * sizeof *t->host, err))
+	if (device_upload(t->lab->machine->dev, t->u.data, t->host, t->d * sizeof *t->host, err))
 		return err->code;
-	return device_upload(t->lab->dev, t->w.data, v, t->d * sizeof *v, err);
+	return device_upload(t->lab->machine->dev, t->w.data, v, t->d * sizeof *v, err);
 }
 
 /* Runs the current batch under one edit. */
@@ -114,8 +114,8 @@ static struct edit addition(const struct trial *t, size_t layer)
 
 static int read_log_odds(struct trial *t, size_t n, double *out, struct err *err)
 {
-	if (readout_logprob(&t->lab->readout, workspace_out(t->scoring.runner.ws), t->refusal, out,
-		    err))
+	if (readout_logprob(&t->lab->machine->readout, workspace_out(t->scoring.runner.ws),
+		    t->refusal, out, err))
 		return err->code;
 	for (size_t i = 0; i < n; i++)
 		out[i] = log_odds(out[i]);
@@ -130,7 +130,7 @@ static int judge(struct trial *t, size_t candidate, size_t n, struct err *err)
 	TRY(run_edited(t, n, &ablate, err));
 	if (t->harmful)
 		return read_log_odds(t, n, t->ablated + candidate * n, err);
-	TRY(readout_kl(&t->lab->readout, tensor_rows(t->base_y, 0, n),
+	TRY(readout_kl(&t->lab->machine->readout, tensor_rows(t->base_y, 0, n),
 		workspace_out(t->scoring.runner.ws), t->kl + candidate * n, err));
 	TRY(run_edited(t, n, &add, err));
 	return read_log_odds(t, n, t->added + candidate * n, err);
@@ -145,8 +145,8 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 
 	TRY(scoring_prefix(&t->scoring, NULL, 0, err));
 	TRY(scoring_run(&t->scoring, n, NULL, 0, NULL, 0, err));
-	TRY(op_copy(t->lab->dev, workspace_out(t->scoring.runner.ws), tensor_rows(t->base_y, 0, n),
-		err));
+	TRY(op_copy(t->lab->machine->dev, workspace_out(t->scoring.runner.ws),
+		tensor_rows(t->base_y, 0, n), err));
 	for (size_t c = 0; c < t->n_candidates; c++) {
 		TRY(judge(t, c, n, err));
 		unit_advance(out, n);
@@ -191,10 +191,10 @@ static int judge_set(struct trial *t, const char *set, struct err *err)
 	char title[64];
 
 	err_clear(err);
-	TRY(lab_set(t->lab, set, &prompts, err));
+	TRY(prompts_of_set(t->lab->prompts, set, &prompts, err));
 	TRY(trial_open(t, &prompts, err));
 	snprintf(title, sizeof title, "direction: layers on %s", set);
-	TRY(stage_run(t->lab,
+	TRY(stage_run(t->lab->job, t->lab->machine->dev,
 		&(struct stage){.title = title,
 			.schedule = &t->scoring.schedule,
 			.items_per_prompt = t->n_candidates,
@@ -209,14 +209,13 @@ fail:
 	return err->code;
 }
 
-int direction_scores(struct lab *lab, const float *v, size_t n_candidates,
-	const struct direction_scores *out, struct err *err)
+int direction_scores(struct lab *lab, const struct direction_settings *settings, const float *v,
+	size_t n_candidates, const struct direction_scores *out, struct err *err)
 {
-	const struct config *c = lab->config;
 	const struct trial base = {.lab = lab,
 		.v = v,
-		.n_layer = lab->model->arch.n_layer,
-		.d = lab->model->arch.d_model,
+		.n_layer = lab->machine->model->arch.n_layer,
+		.d = lab->machine->model->arch.d_model,
 		.n_candidates = n_candidates,
 		.out = out};
 	struct trial harmful = base, harmless = base;
@@ -224,7 +223,7 @@ int direction_scores(struct lab *lab, const float *v, size_t n_candidates,
 	harmful.harmful = true;
 	for (size_t i = 0; i < n_candidates; i++)
 		out->ablated[i] = out->added[i] = out->kl[i] = 0;
-	if (judge_set(&harmful, c->direction.harmful_val, err))
+	if (judge_set(&harmful, settings->harmful_val, err))
 		return err->code;
-	return judge_set(&harmless, c->direction.harmless_val, err);
+	return judge_set(&harmless, settings->harmless_val, err);
 }

@@ -8,6 +8,13 @@
 
 #include "host/lab/lab.h"
 
+struct direction_settings {
+	char *harmful, *harmless, *harmful_val, *harmless_val; /* names of prompt sets */
+	int64_t layer;                                         /* -1 = chosen by score */
+	int64_t positions;
+	bool filter;
+};
+
 /* Means over the validation prompts, one per candidate. Host memory of the caller. */
 struct direction_scores {
 	double *ablated; /* log-odds of the refusal token, harmful prompts, candidate ablated */
@@ -17,8 +24,8 @@ struct direction_scores {
 
 /* v: host [n_candidates, d_model]; candidate c belongs to layer c mod n_layer. Three passes over
  * the validation prompts per candidate. */
-int direction_scores(struct lab *lab, const float *v, size_t n_candidates,
-	const struct direction_scores *out, struct err *err);
+int direction_scores(struct lab *lab, const struct direction_settings *settings, const float *v,
+	size_t n_candidates, const struct direction_scores *out, struct err *err);
 
 /* log(p / (1 - p)) from log p. */
 double log_odds(double log_p);

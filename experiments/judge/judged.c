@@ -6,12 +6,13 @@
 
 #include "host/base/log.h"
 #include "host/base/vec.h"
+#include "host/store/summary.h"
 
 #include <stdio.h>
 
-bool judged_by_reply(const struct config *c)
+bool judged_by_reply(const struct judge_settings *settings)
 {
-	return strcmp(c->judge.kind, "llama_guard") == 0;
+	return strcmp(settings->kind, "llama_guard") == 0;
 }
 
 static void free_texts(char **texts, size_t n)
@@ -21,8 +22,10 @@ static void free_texts(char **texts, size_t n)
 	free(texts);
 }
 
-void judged_free(struct judged *j)
+static void judged_close(void *context)
 {
+	struct judged *j = context;
+
 	if (!j)
 		return;
 	judge_template_free(&j->template);
@@ -141,7 +144,7 @@ static int choose(struct judged *j, const struct source *s, const struct text_li
 		return err_nomem(err, "conditions", s->n_condition * sizeof *j->names);
 	for (size_t i = 0; i < s->n_condition; i++) {
 		const char *slash = strchr(s->condition[i], '/');
-		const struct summary_row *row;
+		const struct summary_row *row; /* what it must fit into */
 
 		if (!has_generations(s, i) || !is_wanted(wanted, s->condition[i]))
 			continue;
@@ -230,16 +233,13 @@ fail:
 	return err->code;
 }
 
-static int read_pairs(struct lab *lab, struct err *err)
+static int read_pairs(struct judged *j, struct prompt_table *t, struct err *err)
 {
-	const struct config *c = lab->config;
-	struct judged *j = lab->judged;
-	struct prompt_table *t = &lab->prompts;
 	struct source s = {0};
 
 	err_clear(err);
-	TRY(source_open(&s, c->from, err));
-	TRY(choose(j, &s, &c->judge.generations, err));
+	TRY(source_open(&s, j->config->from, err));
+	TRY(choose(j, &s, &j->settings->generations, err));
 	TRY(prompt_table_create(t, j->n_sets, err));
 	for (size_t i = 0; i < j->n_sets; i++) {
 		t->names[i] = j->names[i];
@@ -255,17 +255,17 @@ fail:
 /* ---- tokens ---------------------------------------------------------------------------- */
 
 /* The first max_tokens of a reply, as text; all of it, untouched, when it has no more. */
-static int shorten(const struct lab *lab, const char *reply, struct text *out, struct err *err)
+static int shorten(const struct judged *j, const char *reply, struct text *out, struct err *err)
 {
-	const size_t most = (size_t)lab->config->judge.max_tokens;
+	const size_t most = (size_t)j->settings->max_tokens;
 	struct token_ids ids = {0};
 
 	err_clear(err);
 	out->n = 0;
 	if (most > 0)
-		TRY(tokenizer_encode(lab->tok, reply, strlen(reply), &ids, err));
+		TRY(tokenizer_encode(j->machine->tok, reply, strlen(reply), &ids, err));
 	if (ids.n > most)
-		TRY(tokenizer_decode(lab->tok, ids.data, most, false, out, err));
+		TRY(tokenizer_decode(j->machine->tok, ids.data, most, false, out, err));
 	else
 		TRY(vec_append(out, reply, strlen(reply), err));
 	TRY(vec_push(out, '\0', err));
@@ -275,53 +275,57 @@ fail:
 }
 
 /* The template that a pair is put into. */
-static const struct judge_template *template_of(const struct lab *lab, size_t pair)
+static const struct judge_template *template_of(const struct judged *j, const struct prompts *p,
+	size_t pair)
 {
-	const struct judged *j = lab->judged;
-
-	return lab_context(lab, pair) && j->contextual.text.n > 0 ? &j->contextual : &j->template;
+	return prompts_context(p, pair) && j->contextual.text.n > 0 ? &j->contextual : &j->template;
 }
 
-int judged_render(const struct lab *lab, size_t pair, struct text *text, struct err *err)
+/* What the judge reads of a pair, before it is cut to the context. */
+static int judged_render(const void *context, const struct prompts *p, size_t pair,
+	struct text *text, struct err *err)
 {
+	const struct judged *j = context;
 	struct text reply = {0};
 
 	err_clear(err);
-	TRY(shorten(lab, lab->judged->reply[pair], &reply, err));
-	TRY(judge_template_render(template_of(lab, pair), lab_text(lab, pair),
-		lab_context(lab, pair), reply.data, text, err));
+	TRY(shorten(j, j->reply[pair], &reply, err));
+	TRY(judge_template_render(template_of(j, p, pair), prompts_text(p, pair),
+		prompts_context(p, pair), reply.data, text, err));
 fail:
 	free(reply.data);
 	return err->code;
 }
 
 /* Appends a pair's tokens, of which at most `limit` fit: BOS and the last. */
-static int append(struct lab *lab, const struct token_ids *ids, size_t limit, struct err *err)
+static int append(struct judged *j, const struct token_ids *ids, size_t limit,
+	struct token_ids *out, struct err *err)
 {
-	const bool bos = ids->data[0] == tokenizer_bos(lab->tok);
+	const bool bos = ids->data[0] == tokenizer_bos(j->machine->tok);
 	const size_t keep = limit - bos;
 
 	if (ids->n <= limit)
-		return vec_append(&lab->prompts.ids, ids->data, ids->n, err);
-	lab->judged->n_cut++;
-	TRY(vec_append(&lab->prompts.ids, ids->data, (size_t)bos, err));
-	return vec_append(&lab->prompts.ids, ids->data + ids->n - keep, keep, err);
+		return vec_append(out, ids->data, ids->n, err);
+	j->n_cut++;
+	TRY(vec_append(out, ids->data, (size_t)bos, err));
+	return vec_append(out, ids->data + ids->n - keep, keep, err);
 fail:
 	return err->code;
 }
 
-static int encode_pair(struct lab *lab, size_t pair, size_t limit, struct err *err)
+static int encode_pair(struct judged *j, struct prompts *p, size_t pair, size_t limit,
+	struct err *err)
 {
 	struct text text = {0};
 	struct token_ids ids = {0};
 
 	err_clear(err);
-	TRY(judged_render(lab, pair, &text, err));
-	if (lab->chat->bos >= 0)
-		TRY(vec_push(&ids, lab->chat->bos, err));
-	TRY(tokenizer_encode(lab->tok, text.data, text.n, &ids, err));
-	TRY(append(lab, &ids, limit, err));
-	lab->prompts.start[pair + 1] = lab->prompts.ids.n;
+	TRY(judged_render(j, p, pair, &text, err));
+	if (p->chat->bos >= 0)
+		TRY(vec_push(&ids, p->chat->bos, err));
+	TRY(tokenizer_encode(j->machine->tok, text.data, text.n, &ids, err));
+	TRY(append(j, &ids, limit, &p->table.ids, err));
+	p->table.start[pair + 1] = p->table.ids.n;
 fail:
 	free(text.data);
 	free(ids.data);
@@ -330,21 +334,19 @@ fail:
 
 /* Whether every template has what it has a place for. A context that is not shown to the judge may
  * be meant, so it is only counted. */
-static int check_contexts(struct lab *lab, struct err *err)
+static int check_contexts(struct judged *j, const struct prompts *p, struct err *err)
 {
-	struct judged *j = lab->judged;
+	for (size_t i = 0; i < j->n; i++) {
+		const bool taken = judge_template_takes_context(template_of(j, p, i));
 
-	for (size_t p = 0; p < j->n; p++) {
-		const bool taken = judge_template_takes_context(template_of(lab, p));
-
-		if (taken && !lab_context(lab, p))
+		if (taken && !prompts_context(p, i))
 			return err_set(err, ERR_INPUT,
 				"judge.template: %s has a place for a {context}: expected a "
 				"context of every request, found none of prompt %d of %s; name a "
 				"template without {context}, and this one as "
 				"judge.context_template",
-				lab->config->judge.template, j->source[p], lab->config->from);
-		j->n_hidden += !taken && lab_context(lab, p);
+				j->settings->template, j->source[i], j->config->from);
+		j->n_hidden += !taken && prompts_context(p, i);
 	}
 	if (j->n_hidden > 0)
 		log_warn("%zu of %zu pairs have a context that the judge does not see: "
@@ -354,89 +356,100 @@ static int check_contexts(struct lab *lab, struct err *err)
 }
 
 /* Whether a text begins with the judge's BOS token spelled out. */
-static bool spells_bos(const struct lab *lab, const struct text *text)
+static bool spells_bos(const struct judged *j, const struct text *text)
 {
-	const int32_t bos = tokenizer_bos(lab->tok);
-	const char *spelling = bos >= 0 ? tokenizer_spelling(lab->tok, bos) : "";
+	const int32_t bos = tokenizer_bos(j->machine->tok);
+	const char *spelling = bos >= 0 ? tokenizer_spelling(j->machine->tok, bos) : "";
 	const size_t n = strlen(spelling);
 
 	return n > 0 && text->n >= n && memcmp(text->data, spelling, n) == 0;
 }
 
-/* lab->chat tells whether BOS is put in front, by the first template. */
-static int check_starts(const struct lab *lab, struct err *err)
+/* The chat template tells whether BOS is put in front, by the first one. */
+static int check_starts(const struct judged *j, struct err *err)
 {
-	const struct judged *j = lab->judged;
-
 	if (j->contextual.text.n == 0 ||
-		spells_bos(lab, &j->contextual.text) == spells_bos(lab, &j->template.text))
+		spells_bos(j, &j->contextual.text) == spells_bos(j, &j->template.text))
 		return 0;
 	return err_set(err, ERR_INPUT,
 		"judge.context_template: %s: expected a BOS token spelled out in both templates or "
 		"in none, found it in one",
-		lab->config->judge.context_template);
+		j->settings->context_template);
 }
 
 /* Tokens of a prompt beside which the verdict still fits. */
-static int settle_limit(const struct lab *lab, size_t *limit, struct err *err)
+static int settle_limit(const struct judged *j, size_t *limit, struct err *err)
 {
-	const size_t reply = judged_by_reply(lab->config)
-				     ? (size_t)lab->config->generate.max_new_tokens
+	const size_t reply = judged_by_reply(j->settings)
+				     ? (size_t)j->config->generate.max_new_tokens
 				     : 0;
 
-	if (reply + 2 > lab->model->n_ctx)
+	if (reply + 2 > j->machine->model->n_ctx)
 		return err_set(err, ERR_CONFIG,
 			"generate.max_new_tokens: expected less than model.n_ctx (%zu), found %zu",
-			lab->model->n_ctx, reply);
-	*limit = lab->model->n_ctx - reply;
+			j->machine->model->n_ctx, reply);
+	*limit = j->machine->model->n_ctx - reply;
 	return 0;
 }
 
-int judged_encode(struct lab *lab, struct err *err)
+static int judged_read(void *context, const struct machine *m, struct prompts *p, struct err *err)
 {
-	const struct judged *j = lab->judged;
+	struct judged *j = context;
+	struct prompt_table *t = &p->table;
 	size_t limit = 0;
 
-	TRY(check_starts(lab, err));
-	TRY(read_pairs(lab, err));
-	TRY(check_contexts(lab, err));
-	lab->prompts.start = calloc(j->n + 1, sizeof *lab->prompts.start);
-	if (!lab->prompts.start)
-		return err_nomem(err, "pairs", j->n * sizeof *lab->prompts.start);
-	TRY(settle_limit(lab, &limit, err));
-	for (size_t p = 0; p < j->n; p++)
-		TRY(encode_pair(lab, p, limit, err));
+	j->machine = m;
+	TRY(check_starts(j, err));
+	TRY(read_pairs(j, t, err));
+	TRY(check_contexts(j, p, err));
+	t->start = calloc(j->n + 1, sizeof *t->start);
+	if (!t->start)
+		return err_nomem(err, "pairs", j->n * sizeof *t->start);
+	TRY(settle_limit(j, &limit, err));
+	for (size_t i = 0; i < j->n; i++)
+		TRY(encode_pair(j, p, i, limit, err));
 	if (j->n_cut > 0)
-		log_warn("%zu of %zu pairs are longer than %zu tokens (model.n_ctx): cut at their "
-			 "left "
-			 "end",
+		log_warn(
+			"%zu of %zu pairs are longer than %zu tokens (model.n_ctx): cut at their left "
+			"end",
 			j->n_cut, j->n, limit);
 	return 0;
 fail:
 	return err->code;
 }
 
-int judged_open(struct lab *lab, struct chat_options *chat, struct err *err)
+/* ---- templates ------------------------------------------------------------------------- */
+
+static int read_templates(struct judged *j, struct err *err)
 {
-	const struct config *c = lab->config;
+	const struct judge_settings *s = j->settings;
+
+	if (judge_template_read(&j->template, s->template, s->sha256, err))
+		return err_prefix(err, "judge.template");
+	if (!*s->context_template)
+		return 0;
+	if (judge_template_read(&j->contextual, s->context_template, s->context_sha256, err))
+		return err_prefix(err, "judge.context_template");
+	if (judge_template_takes_context(&j->contextual))
+		return 0;
+	return err_set(err, ERR_INPUT,
+		"judge.context_template: %s: expected {context} in it, found none",
+		s->context_template);
+}
+
+static int judged_open(void **context, const struct config *c, struct chat_options *chat,
+	struct err *err)
+{
 	struct judged *j = calloc(1, sizeof *j);
 	const struct text *text;
 	size_t head, tail;
 
-	lab->judged = j;
+	*context = j;
 	if (!j)
 		return err_nomem(err, "the judge", sizeof *j);
-	if (judge_template_read(&j->template, c->judge.template, c->judge.sha256, err))
-		return err_prefix(err, "judge.template");
-	if (*c->judge.context_template) {
-		if (judge_template_read(&j->contextual, c->judge.context_template,
-			    c->judge.context_sha256, err))
-			return err_prefix(err, "judge.context_template");
-		if (!judge_template_takes_context(&j->contextual))
-			return err_set(err, ERR_INPUT,
-				"judge.context_template: %s: expected {context} in it, found none",
-				c->judge.context_template);
-	}
+	j->config = c;
+	j->settings = config_own(c, "judge");
+	TRY(read_templates(j, err));
 	text = &j->template.text;
 	head = judge_template_head(&j->template);
 	tail = judge_template_tail(&j->template);
@@ -450,3 +463,19 @@ int judged_open(struct lab *lab, struct chat_options *chat, struct err *err)
 fail:
 	return err->code;
 }
+
+static const char *template_name(const void *context)
+{
+	const struct judged *j = context;
+
+	return j->settings->template;
+}
+
+const struct prompt_source judged_source = {
+	.what = "replies",
+	.open = judged_open,
+	.read = judged_read,
+	.render = judged_render,
+	.template_name = template_name,
+	.close = judged_close,
+};

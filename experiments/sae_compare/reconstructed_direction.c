@@ -42,16 +42,16 @@ static void layout(void *object, struct carver *c)
 
 static int open_set(struct work *w, const char *set, struct err *err)
 {
-	TRY(lab_set(w->lab, set, &w->prompts, err));
+	TRY(prompts_of_set(w->lab->prompts, set, &w->prompts, err));
 	TRY(scoring_open(&w->scoring, w->lab, &w->prompts, (struct scoring_size){.out = 1}, err));
 	w->last = calloc(w->n_layer, sizeof *w->last);
 	w->views = calloc(w->n_layer, sizeof *w->views);
 	w->host = malloc(w->scoring.schedule.most_prompts * w->d * sizeof *w->host + 1);
 	w->sums = malloc(2 * w->n_layer * w->d * sizeof *w->sums);
-	w->sparse = (struct sparse){.dev = w->lab->dev};
+	w->sparse = (struct sparse){.dev = w->lab->machine->dev};
 	if (!w->last || !w->views || !w->host || !w->sums)
 		return err_nomem(err, "directions", w->prompts.n * w->d * sizeof *w->host);
-	return carve_allocate(w->lab->dev, layout, w, &w->memory, err);
+	return carve_allocate(w->lab->machine->dev, layout, w, &w->memory, err);
 fail:
 	return err->code;
 }
@@ -60,7 +60,7 @@ static void close_set(struct work *w)
 {
 	scoring_close(&w->scoring);
 	sparse_free(&w->sparse);
-	device_free(w->lab->dev, w->memory);
+	device_free(w->lab->machine->dev, w->memory);
 	free(w->last);
 	free(w->views);
 	free(w->host);
@@ -78,7 +78,7 @@ static void close_set(struct work *w)
 /* sum = the sum of the rows of x. */
 static int sum_rows(struct work *w, struct tensor x, double *sum, struct err *err)
 {
-	if (download_floats(w->lab->dev, x, w->host, err))
+	if (download_floats(w->lab->machine->dev, x, w->host, err))
 		return err->code;
 	for (size_t j = 0; j < w->d; j++)
 		sum[j] = 0;
@@ -93,9 +93,9 @@ static int sum_layer(struct work *w, size_t layer, struct err *err)
 	const struct tensor x = w->views[layer], x_hat = tensor_rows(w->x_hat, 0, x.rows);
 	struct sae_weights sae;
 
-	TRY(sae_set_load(w->lab->saes, layer, &sae, err));
+	TRY(sae_set_load(w->lab->machine->saes, layer, &sae, err));
 	TRY(sparse_encode(&w->sparse, &sae, x, err));
-	TRY(op_sae_decode(w->lab->dev, &sae, x, &w->sparse.csr, x_hat, err));
+	TRY(op_sae_decode(w->lab->machine->dev, &sae, x, &w->sparse.csr, x_hat, err));
 	TRY(sum_rows(w, x, w->sums + layer * w->d, err));
 	return sum_rows(w, x_hat, w->sums + (w->n_layer + layer) * w->d, err);
 fail:
@@ -113,7 +113,7 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 		w->views[l] = tensor_rows(w->last[l], 0, n);
 	TRY(scoring_run(&w->scoring, n, NULL, 0, &tap, 1, err));
 	for (size_t l = 0; l < w->n_layer; l++)
-		if (sae_set_has(w->lab->saes, l))
+		if (sae_set_has(w->lab->machine->saes, l))
 			TRY(sum_layer(w, l, err));
 	return unit_put(out, "sums", RESULTS_F64, w->sums, 2 * w->n_layer * w->d, err);
 fail:
@@ -145,7 +145,7 @@ static int add_set(struct work *w, const char *title, const char *set, double si
 	TRY(open_set(w, set, err));
 	w->weight = sign / (double)w->prompts.n;
 	TRY(scoring_prefix(&w->scoring, NULL, 0, err));
-	TRY(stage_run(w->lab,
+	TRY(stage_run(w->lab->job, w->lab->machine->dev,
 		&(struct stage){.title = line,
 			.schedule = &w->scoring.schedule,
 			.item = "prompt",
@@ -174,8 +174,8 @@ int reconstructed_direction(struct lab *lab, const char *title, const char *harm
 	const char *harmless, double *cosine, struct err *err)
 {
 	struct work w = {.lab = lab,
-		.n_layer = lab->model->arch.n_layer,
-		.d = lab->model->arch.d_model};
+		.n_layer = lab->machine->model->arch.n_layer,
+		.d = lab->machine->model->arch.d_model};
 
 	err_clear(err);
 	w.v = calloc(w.n_layer * w.d, sizeof *w.v);

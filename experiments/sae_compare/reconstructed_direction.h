@@ -10,9 +10,9 @@
 
 #include "host/lab/lab.h"
 
-/* cosine[l] = cos(v_hat_l, v_l), with lab->saes. Host [n_layer]; NaN where either is zero. All
- * prompts of both sets count. `title` is for the progress lines. One pass and one encoding of the
- * last tokens per layer. */
+/* cosine[l] = cos(v_hat_l, v_l), with the SAEs of the lab's machine. Host [n_layer]; NaN where
+ * either is zero. All prompts of both sets count. `title` is for the progress lines. One pass and
+ * one encoding of the last tokens per layer. */
 int reconstructed_direction(struct lab *lab, const char *title, const char *harmful,
 	const char *harmless, double *cosine, struct err *err);
 

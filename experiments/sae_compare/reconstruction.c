@@ -11,6 +11,8 @@
 #include "host/base/vec.h"
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
+#include "host/method/runner.h"
+#include "host/model/sparse.h"
 #include "host/work/stage.h"
 
 #include <stdlib.h>
@@ -68,8 +70,8 @@ static void layout(void *object, struct carver *c)
 static int collect_sequences(struct work *w, const struct continuation *replies, struct err *err)
 {
 	for (size_t i = 0; i < w->prompts->n; i++) {
-		const struct token_span prompt = lab_tokens(w->lab, w->prompts->data[i],
-			w->lab->n_prefix);
+		const struct token_span prompt = prompts_tokens(w->lab->prompts,
+			w->prompts->data[i], w->lab->prompts->n_prefix);
 		const size_t length = replies->start[i + 1] - replies->start[i];
 
 		TRY(vec_append(&w->ids, prompt.ids, prompt.n, err));
@@ -154,14 +156,14 @@ static int work_open(struct work *w, const struct continuation *replies, struct 
 	TRY(collect_sequences(w, replies, err));
 	TRY(schedule_make(&w->schedule, w->length, n, most, most, err));
 	TRY(allocate_host(w, err));
-	TRY(carve_allocate(w->lab->dev, layout, w, &w->memory, err));
-	TRY(op_scale(w->lab->dev, 0, w->zero, err));
-	TRY(runner_init(&w->runner, w->lab->model, &w->lab->readout,
-		(struct runner_size){size_max(w->schedule.most_tokens, w->lab->n_prefix),
+	TRY(carve_allocate(w->lab->machine->dev, layout, w, &w->memory, err));
+	TRY(op_scale(w->lab->machine->dev, 0, w->zero, err));
+	TRY(runner_init(&w->runner, w->lab->machine->model, &w->lab->machine->readout,
+		(struct runner_size){size_max(w->schedule.most_tokens, w->lab->prompts->n_prefix),
 			w->schedule.most_prompts, w->schedule.most_tokens, false},
 		err));
-	return runner_prefix(&w->runner, lab_prefix(w->lab), w->lab->n_prefix, NULL, 0, NULL, 0,
-		&w->prefix, err);
+	return runner_prefix(&w->runner, prompts_prefix(w->lab->prompts), w->lab->prompts->n_prefix,
+		NULL, 0, NULL, 0, &w->prefix, err);
 fail:
 	return err->code;
 }
@@ -173,7 +175,7 @@ static void work_close(struct work *w)
 	schedule_free(&w->schedule);
 	sparse_free(&w->sparse);
 	host_csr_free(&w->features);
-	device_free(w->lab->dev, w->memory);
+	device_free(w->lab->machine->dev, w->memory);
 	free(w->ids.data);
 	free(w->start);
 	free(w->scored);
@@ -227,14 +229,15 @@ static struct batch_view view_batch(struct work *w, size_t b)
 static int run_pass(struct work *w, const struct batch_view *v, const struct edit *edit,
 	const struct tap *tap, double *nll, struct err *err)
 {
-	const struct intervention how = {w->lab->n_prefix > 0 ? &w->prefix : NULL, edit,
+	const struct intervention how = {w->lab->prompts->n_prefix > 0 ? &w->prefix : NULL, edit,
 		edit ? 1 : 0, tap, tap ? 1 : 0};
 	const struct tensor y = tensor_rows(w->y, 0, v->n_targets);
 	size_t t = 0;
 
 	TRY(runner_run(&w->runner, w->spans, v->n, BATCH_OUT_ALL, &how, err));
-	TRY(op_gather_rows(w->lab->dev, workspace_out(w->runner.ws), w->row_on_device, y, err));
-	TRY(readout_logprob(&w->lab->readout, y, w->target, w->logprob, err));
+	TRY(op_gather_rows(w->lab->machine->dev, workspace_out(w->runner.ws), w->row_on_device, y,
+		err));
+	TRY(readout_logprob(&w->lab->machine->readout, y, w->target, w->logprob, err));
 	for (size_t i = 0; i < v->n; i++) {
 		nll[i] = 0;
 		for (size_t k = 0; k < w->scored[v->index[i]]; k++)
@@ -267,8 +270,8 @@ static int measure(struct work *w, const struct batch_view *v, size_t layer, str
 	double *squared_error = w->by_layer[SQUARED_ERROR] + layer * v->n;
 	size_t t = 0;
 
-	TRY(download_floats(w->lab->dev, x, w->x_host, err));
-	TRY(download_floats(w->lab->dev, x_hat, w->x_hat_host, err));
+	TRY(download_floats(w->lab->machine->dev, x, w->x_host, err));
+	TRY(download_floats(w->lab->machine->dev, x_hat, w->x_hat_host, err));
 	for (size_t i = 0; i < v->n; i++) {
 		n_active[i] = squared_error[i] = 0;
 		for (size_t k = 0; k < w->spans[i].n; k++, t++) {
@@ -293,10 +296,10 @@ static int run_layer(struct work *w, const struct batch_view *v, size_t layer, s
 	const struct tensor x_hat = tensor_rows(w->x_hat, 0, v->n_tokens);
 	struct sae_weights sae;
 
-	TRY(sae_set_load(w->lab->saes, layer, &sae, err));
+	TRY(sae_set_load(w->lab->machine->saes, layer, &sae, err));
 	TRY(sparse_encode(&w->sparse, &sae, w->views[layer], err));
 	TRY(sparse_download(&w->sparse, &w->features, err));
-	TRY(op_sae_decode(w->lab->dev, &sae, w->views[layer], &w->sparse.csr, x_hat, err));
+	TRY(op_sae_decode(w->lab->machine->dev, &sae, w->views[layer], &w->sparse.csr, x_hat, err));
 	TRY(measure(w, v, layer, err));
 	TRY(run_replaced(w, v, layer, w->x_hat, w->by_layer[NLL_SAE], err));
 	return run_replaced(w, v, layer, w->zero, w->by_layer[NLL_ZERO], err);
@@ -328,11 +331,11 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 		memset(w->by_layer[m], 0, w->n_layer * v.n * sizeof *w->by_layer[m]);
 	for (size_t l = 0; l < w->n_layer; l++)
 		w->views[l] = tensor_rows(w->resid[l], 0, v.n_tokens);
-	TRY(device_upload(w->lab->dev, w->row_on_device, w->row, v.n_targets * sizeof *w->row,
-		err));
+	TRY(device_upload(w->lab->machine->dev, w->row_on_device, w->row,
+		v.n_targets * sizeof *w->row, err));
 	TRY(run_pass(w, &v, NULL, &tap, w->nll_clean, err));
 	for (size_t l = 0; l < w->n_layer; l++)
-		if (sae_set_has(w->lab->saes, l))
+		if (sae_set_has(w->lab->machine->saes, l))
 			TRY(run_layer(w, &v, l, err));
 	return put_batch(w, v.n, out, err);
 fail:
@@ -390,13 +393,13 @@ int reconstruction_run(struct lab *lab, const struct prompt_ids *prompts,
 	struct work w = {.lab = lab,
 		.prompts = prompts,
 		.out = out,
-		.n_layer = lab->model->arch.n_layer,
-		.d = lab->model->arch.d_model,
-		.sparse = {.dev = lab->dev}};
+		.n_layer = lab->machine->model->arch.n_layer,
+		.d = lab->machine->model->arch.d_model,
+		.sparse = {.dev = lab->machine->dev}};
 
 	err_clear(err);
 	TRY(work_open(&w, replies, err));
-	TRY(stage_run(lab,
+	TRY(stage_run(lab->job, lab->machine->dev,
 		&(struct stage){.title = title,
 			.schedule = &w.schedule,
 			.item = "prompt",

@@ -18,9 +18,9 @@
  *
  * Writes:  /sae_compare/{a,b}/..., /sae_compare/random; replies and scores under sae_compare.
  * Cost:    per SAE set 1 + 2 n_layer passes over prompts and answers, a pass over the direction's
- *          prompts, attribution, one generation per factor of jailbreak.scale.
+ *          prompts, attribution, one generation per factor of clamp.scale.
  */
-#include "experiments/experiments.h"
+#include "experiments/experiment.h"
 
 #include "host/base/file.h"
 #include "host/base/log.h"
@@ -38,10 +38,41 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+struct compare_settings {
+	char *path, *published, *format, *width;
+	double l0, match;
+	char *prompts, *harmful, *harmless;
+};
+
+static const char *const formats[] = {"auto", "gemma_scope", "gemma_scope_2", "llama_scope",
+	"lm_saes", "saelens", "sparsify", NULL};
+
+#define SETTINGS struct compare_settings
+static const struct setting settings[] = {
+	TEXT("sae_compare.path", path, "\"\"", NULL,
+		"folder of the SAEs that those of sae.path are compared with"),
+	TEXT("sae_compare.published", published, "\"\"", NULL, "where they are published"),
+	TEXT("sae_compare.format", format, "\"auto\"", formats, "layout of their folders"),
+	TEXT("sae_compare.width", width, "\"16k\"", NULL, "as their folders spell it"),
+	REAL("sae_compare.l0", l0, "100.0", 0, 1e9,
+		"of several SAEs of a layer, the one with average L0 nearest to this"),
+	PROMPTS("sae_compare.prompts", prompts, "\"harmless_test\"", NULL,
+		"prompt set that is reconstructed, with the model's own replies"),
+	PROMPTS("sae_compare.harmful", harmful, "\"harmful_train\"", NULL,
+		"prompt set whose reconstructed mean is the head of the direction"),
+	PROMPTS("sae_compare.harmless", harmless, "\"harmless_train\"", NULL,
+		"prompt set whose reconstructed mean is its tail"),
+	REAL("sae_compare.match", match, "0.7", 0, 1,
+		"cosine of decoder rows above which two features count as one"),
+	MOVED("sae_compare.draws", "controls.draws"),
+};
+
 /* One of the two. */
 struct side {
 	const char *name;
-	struct sae_set *saes; /* borrowed */
+	struct sae_set *saes;   /* borrowed */
+	struct machine machine; /* the run's with these SAEs; borrowed, as the next */
+	struct lab lab;         /* the run's with this machine */
 	struct reconstruction reconstruction;
 	double *v_cosine;              /* [n_layer] */
 	struct feature_set best;       /* F* */
@@ -51,6 +82,8 @@ struct side {
 
 struct work {
 	struct lab *lab;
+	const struct compare_settings *settings;
+	const float *direction;
 	size_t n_layer;
 	struct prompt_ids harmful;    /* attributed and continued */
 	struct answers answers;       /* to harmless prompts */
@@ -62,41 +95,51 @@ struct work {
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-static int open_other(const struct lab *lab, struct sae_set **out, struct err *err)
+static int open_other(const struct lab *lab, const struct compare_settings *s, struct sae_set **out,
+	struct err *err)
 {
-	struct sae_options options = lab_sae_options(lab);
+	const struct machine *m = lab->machine;
+	struct sae_options options = machine_sae_options(m, lab->config);
 
-	options.path = lab->config->sae_compare.path;
-	options.format = lab->config->sae_compare.format;
-	options.width = lab->config->sae_compare.width;
-	options.l0 = lab->config->sae_compare.l0;
+	options.path = s->path;
+	options.format = s->format;
+	options.width = s->width;
+	options.l0 = s->l0;
 	options.budget /= 2; /* beside that of the lab's */
-	if (sae_set_open(out, lab->dev, &options, lab->model->arch.n_layer,
-		    lab->model->arch.d_model, err))
+	if (sae_set_open(out, m->dev, &options, m->model->arch.n_layer, m->model->arch.d_model,
+		    err))
 		return err_prefix(err, "sae_compare.path");
 	return 0;
 }
 
-int check_sae_compare(const struct lab *lab, struct err *err)
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
 {
-	const struct config *c = lab->config;
+	const struct compare_settings *s = values;
 	struct sae_set *other = NULL;
 
-	TRY(lab_need_direction(lab, "sae_compare", err));
-	TRY(candidates_check(lab, err));
-	if (!*c->sae_compare.path)
+	(void)f;
+	if (candidates_check(lab, err))
+		return err->code;
+	if (!*s->path)
 		return err_set(err, ERR_CONFIG,
 			"sae_compare.path: expected the folder of the SAEs that those of sae.path are "
 			"compared with, found \"\"");
-	if (!folder_exists(c->sae_compare.path))
-		return err_set(err, ERR_INPUT, "sae_compare.path: no folder \"%s\"%s%s",
-			c->sae_compare.path, *c->sae_compare.published ? "; published at " : "",
-			c->sae_compare.published);
-	TRY(open_other(lab, &other, err));
+	if (!folder_exists(s->path))
+		return err_set(err, ERR_INPUT, "sae_compare.path: no folder \"%s\"%s%s", s->path,
+			*s->published ? "; published at " : "", s->published);
+	if (open_other(lab, s, &other, err))
+		return err->code;
 	sae_set_close(other);
 	return 0;
-fail:
-	return err->code;
+}
+
+/* A side is a machine of its own: the run's with other SAEs. */
+static void side_open(struct side *s, const char *name, const struct lab *lab, struct sae_set *saes)
+{
+	*s = (struct side){.name = name, .saes = saes, .machine = *lab->machine, .lab = *lab};
+	s->machine.saes = saes;
+	s->lab.machine = &s->machine;
 }
 
 /* ---- 2. one side ------------------------------------------------------------------------- */
@@ -107,28 +150,19 @@ static int find_best(struct work *w, struct side *s, struct err *err)
 	const struct config *c = w->lab->config;
 	struct candidates candidates = {0};
 	struct effects effects = {0};
-	float *mean = NULL;
 	char title[64];
 
 	err_clear(err);
 	snprintf(title, sizeof title, "sae_compare: attribution, %s", s->name);
-	TRY(candidates_find(&candidates, w->lab, (size_t)c->attribution.k0, err));
-	TRY(effects_run(w->lab,
+	TRY(candidates_find(&candidates, &s->lab, w->direction, (size_t)c->attribution.k0, err));
+	TRY(effects_run(&s->lab,
 		&(struct effects_request){.prompts = &w->harmful,
+			.direction = w->direction,
 			.candidates = &candidates.set,
 			.title = title},
 		&effects, err));
-	mean = calloc(candidates.set.n + 1, sizeof *mean);
-	if (!mean) {
-		err_nomem(err, "effects", candidates.set.n * sizeof *mean);
-		goto fail;
-	}
-	for (size_t i = 0; i < w->harmful.n; i++)
-		for (size_t k = 0; k < candidates.set.n; k++)
-			mean[k] += effects.mean[i * candidates.set.n + k] / (float)w->harmful.n;
-	TRY(candidates_best(&candidates, mean, (size_t)c->attribution.k_star, &s->best, err));
+	TRY(effects_best(&effects, &candidates, (size_t)c->attribution.k_star, &s->best, err));
 fail:
-	free(mean);
 	effects_free(&effects);
 	candidates_free(&candidates);
 	return err->code;
@@ -136,48 +170,37 @@ fail:
 
 static int clamp_best(struct work *w, struct side *s, double c, struct err *err)
 {
-	struct continuation replies = {0};
 	struct condition clamp;
-	char name[16], title[96];
+	char name[16];
 
-	err_clear(err);
 	snprintf(name, sizeof name, "%s_global", s->name);
 	clamp = condition_scale_set(name, &s->best, c);
-	snprintf(title, sizeof title, "sae_compare: %s", clamp.name);
-	TRY(continuation_run(w->lab, &w->harmful, &clamp, title, &w->unedited, &replies, err));
-	TRY(continuation_write(w->lab, "sae_compare", &clamp, &w->harmful, &replies, err));
-fail:
-	continuation_free(&replies);
-	return err->code;
+	return continuation_record(&s->lab, "sae_compare", &w->harmful, &clamp, &w->unedited, NULL,
+		err);
 }
 
-/* Everything that needs one SAE set alone; it is the lab's meanwhile. */
+/* Everything that needs one SAE set alone. */
 static int describe(struct work *w, struct side *s, struct err *err)
 {
-	const struct config *c = w->lab->config;
-	struct sae_set *own = w->lab->saes;
+	const struct real_list *scale = &w->lab->config->clamp.scale;
 	char title[64];
 
-	w->lab->saes = s->saes;
-	err_clear(err);
 	snprintf(title, sizeof title, "sae_compare: reconstruction, %s", s->name);
-	TRY(reconstruction_run(w->lab, &w->answers.prompts, &w->answers.replies, title,
+	TRY(reconstruction_run(&s->lab, &w->answers.prompts, &w->answers.replies, title,
 		&s->reconstruction, err));
 	s->v_cosine = calloc(w->n_layer, sizeof *s->v_cosine);
-	if (!s->v_cosine) {
-		err_nomem(err, "cosines", w->n_layer * sizeof *s->v_cosine);
-		goto fail;
-	}
+	if (!s->v_cosine)
+		return err_nomem(err, "cosines", w->n_layer * sizeof *s->v_cosine);
 	snprintf(title, sizeof title, "sae_compare: direction, %s", s->name);
-	TRY(reconstructed_direction(w->lab, title, c->sae_compare.harmful, c->sae_compare.harmless,
+	TRY(reconstructed_direction(&s->lab, title, w->settings->harmful, w->settings->harmless,
 		s->v_cosine, err));
 	TRY(find_best(w, s, err));
 	snprintf(title, sizeof title, "sae_compare: features that occur, %s", s->name);
-	TRY(activation_stats_run(w->lab, &w->harmful, title, false, &s->stats, err));
-	for (size_t k = 0; k < c->jailbreak.scale.n; k++)
-		TRY(clamp_best(w, s, c->jailbreak.scale.items[k], err));
+	TRY(activation_stats_run(&s->lab, &w->harmful, title, false, &s->stats, err));
+	for (size_t k = 0; k < scale->n; k++)
+		TRY(clamp_best(w, s, scale->items[k], err));
+	return 0;
 fail:
-	w->lab->saes = own;
 	return err->code;
 }
 
@@ -190,13 +213,13 @@ static int match_side(const struct work *w, struct side *s, const struct side *o
 	s->in_sae = calloc(s->best.n + 1, sizeof *s->in_sae);
 	if (!s->in_set || !s->in_sae)
 		return err_nomem(err, "overlap", s->best.n * sizeof *s->in_set);
-	return decoder_match(w->lab->model->arch.d_model, s->saes, &s->best, other->saes,
+	return decoder_match(w->lab->machine->model->arch.d_model, s->saes, &s->best, other->saes,
 		&other->best, s->in_set, s->in_sae, err);
 }
 
 static int match_random(struct work *w, struct err *err)
 {
-	const size_t n = (size_t)w->lab->config->sae_compare.draws;
+	const size_t n = (size_t)w->lab->config->controls.draws;
 	struct side *a = &w->sides[0], *b = &w->sides[1];
 	struct feature_set *draws = calloc(n + 1, sizeof *draws);
 
@@ -210,7 +233,7 @@ static int match_random(struct work *w, struct err *err)
 		w->random[i] = NAN;
 	TRY(controls_draw(w->lab, &a->best, NULL, a->stats.alive, n, draws, err));
 	for (size_t d = 0; d < n; d++)
-		TRY(decoder_match(w->lab->model->arch.d_model, a->saes, &draws[d], b->saes,
+		TRY(decoder_match(w->lab->machine->model->arch.d_model, a->saes, &draws[d], b->saes,
 			&b->best, w->random + d * a->best.n, NULL, err));
 fail:
 	for (size_t d = 0; draws && d < n; d++)
@@ -224,7 +247,7 @@ static double share_above(const struct work *w, const double *cosine, size_t n)
 	double above = 0;
 
 	for (size_t i = 0; i < n; i++)
-		above += cosine[i] > w->lab->config->sae_compare.match;
+		above += cosine[i] > w->settings->match;
 	return n > 0 ? above / (double)n : NAN;
 }
 
@@ -260,7 +283,7 @@ fail:
 static int write_side(struct work *w, const struct side *s, struct err *err)
 {
 	char group[32];
-	const struct table t = {w->lab->results, group};
+	const struct table t = {w->lab->job->results, group};
 	float *score = malloc(s->best.n * sizeof *score + 1);
 
 	err_clear(err);
@@ -284,8 +307,9 @@ static int write_side(struct work *w, const struct side *s, struct err *err)
 		&(struct table_column){"match_in_sae", RESULTS_F64, {"rank"}, {s->best.n},
 			"largest cosine with any feature of the other SAE of the layer", "1"},
 		s->in_sae, err));
-	TRY(results_attribute_text(w->lab->results, group, "path", sae_set_path(s->saes, 0), err));
-	TRY(results_attribute_integer(w->lab->results, group, "d_sae",
+	TRY(results_attribute_text(w->lab->job->results, group, "path", sae_set_path(s->saes, 0),
+		err));
+	TRY(results_attribute_integer(w->lab->job->results, group, "d_sae",
 		(int64_t)sae_set_width(s->saes), err));
 fail:
 	free(score);
@@ -295,9 +319,9 @@ fail:
 static int write_shared(struct work *w, struct err *err)
 {
 	static const char prompt[] = "prompt", layer[] = "/layer";
-	const struct table t = {w->lab->results, "/sae_compare"};
+	const struct table t = {w->lab->job->results, "/sae_compare"};
 	const struct reconstruction *r = &w->sides[0].reconstruction;
-	const size_t n = r->n_prompts, draws = (size_t)w->lab->config->sae_compare.draws,
+	const size_t n = r->n_prompts, draws = (size_t)w->lab->config->controls.draws,
 		     k = w->sides[0].best.n;
 	const struct table_column columns[] = {{"n_tokens", RESULTS_I32, {prompt}, {n},
 						       "tokens of prompt and answer", "1"},
@@ -316,8 +340,8 @@ static int write_shared(struct work *w, struct err *err)
 	TRY(table_scale(t, "random_rank", k, "feature of a random set", err));
 	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
 		TRY(table_write(t, &columns[i], data[i], err));
-	return results_attribute_real(w->lab->results, "/sae_compare", "match",
-		w->lab->config->sae_compare.match, err);
+	return results_attribute_real(w->lab->job->results, "/sae_compare", "match",
+		w->settings->match, err);
 fail:
 	return err->code;
 }
@@ -329,9 +353,9 @@ static void report(const struct work *w)
 	log_info(
 		"sae_compare: %.2f of the F* of a are in that of b (cosine above %g), %.2f anywhere in "
 		"b; of random features of a %.2f",
-		share_above(w, a->in_set, a->best.n), w->lab->config->sae_compare.match,
+		share_above(w, a->in_set, a->best.n), w->settings->match,
 		share_above(w, a->in_sae, a->best.n),
-		share_above(w, w->random, (size_t)w->lab->config->sae_compare.draws * a->best.n));
+		share_above(w, w->random, (size_t)w->lab->config->controls.draws * a->best.n));
 }
 
 static void side_free(struct side *s)
@@ -344,23 +368,32 @@ static void side_free(struct side *s)
 	free(s->in_sae);
 }
 
-int experiment_sae_compare(struct lab *lab, struct err *err)
+static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
+	struct err *err)
 {
+	(void)values;
+	return prompts_of_sets(lab->prompts, &lab->config->attribution.prompts, &out->prompts, err);
+}
+
+static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
+{
+	const struct compare_settings *s = values;
 	const struct config *c = lab->config;
 	const struct condition none = condition_none();
-	struct work w = {.lab = lab, .n_layer = lab->model->arch.n_layer};
+	struct work w = {.lab = lab,
+		.settings = s,
+		.direction = f->direction.v,
+		.n_layer = lab->machine->model->arch.n_layer};
 
 	err_clear(err);
-	for (size_t i = 0; i < c->attribution.prompts.n; i++)
-		TRY(lab_set(lab, c->attribution.prompts.items[i], &w.harmful, err));
-	TRY(open_other(lab, &w.other, err));
-	w.sides[0] = (struct side){.name = "a", .saes = lab->saes};
-	w.sides[1] = (struct side){.name = "b", .saes = w.other};
+	TRY(prompts_of_sets(lab->prompts, &c->attribution.prompts, &w.harmful, err));
+	TRY(open_other(lab, s, &w.other, err));
+	side_open(&w.sides[0], "a", lab, lab->machine->saes);
+	side_open(&w.sides[1], "b", lab, w.other);
 
 	/* 1. The unedited model's answers to harmless and harmful prompts. */
-	TRY(answers_run(&w.answers, lab, "sae_compare_ce", c->sae_compare.prompts, err));
-	TRY(continuation_run(lab, &w.harmful, &none, "sae_compare: none", NULL, &w.unedited, err));
-	TRY(continuation_write(lab, "sae_compare", &none, &w.harmful, &w.unedited, err));
+	TRY(answers_run(&w.answers, lab, "sae_compare_ce", s->prompts, err));
+	TRY(continuation_record(lab, "sae_compare", &w.harmful, &none, NULL, &w.unedited, err));
 
 	/* 2. Each SAE set: reconstruction, direction, F* and what clamping it does. */
 	TRY(describe(&w, &w.sides[0], err));
@@ -386,3 +419,14 @@ fail:
 	free(w.harmful.data);
 	return err->code;
 }
+
+const struct experiment experiment_sae_compare = {
+	.name = "sae_compare",
+	.asks = "does the choice of SAEs matter?",
+	SETTINGS_OF(settings, struct compare_settings),
+	.needs = NEED_SAES | NEED_DIRECTION,
+	.uses = USE_WHOLE_SAES | USE_GENERATION | USE_ATTRIBUTION_PROMPTS,
+	.attributes = attributes,
+	.check = check,
+	.run = run,
+};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * check.c - settings against each other. Contract: parts.h.
+ * check.c - settings against each other, once each has its value. Contract: parts.h.
  * Tests: tests/test_errors.c.
  */
 #include "host/config/parts.h"
@@ -27,145 +27,49 @@ static void need_prompts(struct walk w, const char *key, const char *name)
 			key, name, name);
 }
 
-static void need_prompt_lists(struct walk w, const char *key, const struct text_list *names)
+/* The prompt sets that a table names and that the run reads. */
+static void check_prompt_sets(struct walk w, struct setting_table table)
 {
-	for (size_t i = 0; i < names->n; i++)
-		need_prompts(w, key, names->items[i]);
-}
+	for (size_t i = 0; i < table.n; i++) {
+		const struct setting *row = &table.rows[i];
+		const void *value = (const char *)table.values + row->offset;
+		const struct text_list *names = value;
 
-/* Prompts continued under their own features are attributed in the same run, if any are. */
-static void need_local_sets(struct walk w)
-{
-	const struct config *c = w.config;
-
-	if (!text_list_holds(&c->experiment, "attribution") ||
-		!text_list_holds(&c->jailbreak.scopes, "local"))
-		return;
-	for (size_t i = 0; i < c->jailbreak.prompts.n; i++)
-		if (!text_list_holds(&c->attribution.prompts, c->jailbreak.prompts.items[i]))
-			fault(w.faults, place_of_key(w, "jailbreak.prompts"),
-				"jailbreak.prompts: \"%s\" has no local features; add it to "
-				"attribution.prompts, or leave \"local\" out of jailbreak.scopes",
-				c->jailbreak.prompts.items[i]);
-}
-
-/* Settings whose group is the experiment that reads the prompt sets they name. */
-static const char *const names_of_prompts[] = {"exact_patching.prompts", "low_cosine.prompts",
-	"low_cosine.harmless", "interactions.prompts", "prune.prompts", "feature_graph.prompts",
-	"sae_compare.prompts", "sae_compare.harmful", "sae_compare.harmless", "sweep_kstar.prompts",
-	"sweep_kstar.harmless", "categories.prompts", "conditional.prompts", "suffix.prompts",
-	"jailbreaks.adversarial", "jailbreaks.plain", "probe.train_harmful", "probe.train_benign",
-	"probe.test_harmful", "probe.test_benign", "coherence.questions"};
-
-static void need_prompts_of(struct walk w, const char *key)
-{
-	const struct setting *row = find_row(config_settings, n_config_settings, key);
-	const void *value = (const char *)w.config + row->offset;
-	char experiment[64];
-
-	snprintf(experiment, sizeof experiment, "%.*s", (int)strcspn(key, "."), key);
-	if (!text_list_holds(&w.config->experiment, experiment))
-		return;
-	if (row->type == SETTING_TEXTS)
-		need_prompt_lists(w, key, value);
-	else
-		need_prompts(w, key, *(char *const *)value);
-}
-
-/* The prompt sets that the experiments of this run read. */
-static void check_prompt_sets(struct walk w)
-{
-	const struct config *c = w.config;
-
-	for (size_t i = 0; i < c->n_prompts; i++) {
-		check_where(w, &w.config->prompts[i]);
+		if (row->unread && row->unread(table.values))
+			continue;
+		if (row->type == SETTING_PROMPTS)
+			need_prompts(w, row->key, *(char *const *)value);
+		for (size_t k = 0; row->type == SETTING_PROMPT_SETS && k < names->n; k++)
+			need_prompts(w, row->key, names->items[k]);
 	}
-	if (text_list_holds(&c->experiment, "direction")) {
-		need_prompts(w, "direction.harmful", c->direction.harmful);
-		need_prompts(w, "direction.harmless", c->direction.harmless);
-		if (c->direction.layer < 0) {
-			need_prompts(w, "direction.harmful_val", c->direction.harmful_val);
-			need_prompts(w, "direction.harmless_val", c->direction.harmless_val);
-		}
-	}
-	if (text_list_holds(&c->experiment, "attribution")) {
-		need_prompt_lists(w, "attribution.prompts", &c->attribution.prompts);
-		if (text_list_holds(&c->attribution.methods, "actdiff"))
-			need_prompts(w, "attribution.harmless", c->attribution.harmless);
-	}
-	if (text_list_holds(&c->experiment, "jailbreak")) {
-		need_prompt_lists(w, "jailbreak.prompts", &c->jailbreak.prompts);
-		need_local_sets(w);
-	}
-	if (text_list_holds(&c->experiment, "induce"))
-		need_prompts(w, "induce.prompts", c->induce.prompts);
-	if (text_list_holds(&c->experiment, "coherence"))
-		need_prompts(w, "coherence.prompts", c->coherence.prompts);
-	if (text_list_holds(&c->experiment, "sweep_kstar") ||
-		text_list_holds(&c->experiment, "sae_compare"))
-		need_prompt_lists(w, "attribution.prompts", &c->attribution.prompts);
-	for (size_t i = 0; i < sizeof names_of_prompts / sizeof *names_of_prompts; i++)
-		need_prompts_of(w, names_of_prompts[i]);
-}
-
-/* Experiments that need nothing of SAEs. */
-static bool runs_without_saes(const char *experiment)
-{
-	return strcmp(experiment, "direction") == 0 || strcmp(experiment, "jailbreak") == 0 ||
-	       strcmp(experiment, "coherence") == 0 || strcmp(experiment, "judge") == 0;
 }
 
 static bool needs_saes(const struct config *c)
 {
-	for (size_t i = 0; i < c->experiment.n; i++)
-		if (!runs_without_saes(c->experiment.items[i]))
+	for (size_t i = 0; i < c->n_sections; i++)
+		if (c->sections[i].needs_saes && config_runs(c, c->sections[i].name))
 			return true;
 	return false;
 }
 
-static bool is_sha256(const char *text)
-{
-	return strlen(text) == 64 && strspn(text, "0123456789abcdefABCDEF") == 64;
-}
-
-static void check_sha256(struct walk w, const char *key, const char *value)
-{
-	if (value && *value && !is_sha256(value))
-		fault(w.faults, place_of_key(w, key),
-			"%s: expected 64 hexadecimal digits, found \"%s\"", key, value);
-}
-
-/* The judge is a run of its own: another model, and prompts that come from a result file. Texts
- * that were given but are none are NULL here. */
-static void check_judge(struct walk w)
+void check_whole(struct walk w)
 {
 	const struct config *c = w.config;
 
-	if (!text_list_holds(&c->experiment, "judge"))
-		return;
-	if (c->experiment.n > 1)
-		fault(w.faults, place_of_key(w, "experiment"),
-			"experiment: expected judge alone, for its model is not the one that is "
-			"judged");
-	if (c->from && !*c->from)
-		fault(w.faults, place_of_key(w, "from"),
-			"missing key from: the result file whose generations to judge");
-	if (c->judge.template && !*c->judge.template)
-		fault(w.faults, place_of_key(w, "judge.template"), "missing key judge.template: %s",
-			find_row(config_settings, n_config_settings, "judge.template")->meaning);
-	check_sha256(w, "judge.sha256", c->judge.sha256);
-	check_sha256(w, "judge.context_sha256", c->judge.context_sha256);
-	if (c->n_prompts > 0)
-		fault(w.faults, place_of_key(w, "prompts"),
-			"prompts: expected none, for judge takes its prompts from the file of "
-			"\"from\"");
-}
-
-void check_whole(struct walk w)
-{
-	check_prompt_sets(w);
-	check_judge(w);
-	if (w.config->sae.path && !*w.config->sae.path && needs_saes(w.config))
+	for (size_t i = 0; i < c->n_prompts; i++)
+		check_where(w, &c->prompts[i]);
+	check_prompt_sets(w, config_table(c, 0));
+	for (size_t i = 0; i < c->n_sections; i++) {
+		if (!config_runs(c, c->sections[i].name))
+			continue;
+		check_prompt_sets(w, config_table(c, 1 + i));
+		if (c->sections[i].check)
+			c->sections[i].check(c, c->own[i], w.faults);
+	}
+	if (c->clamp.scale.items && c->clamp.scale.n == 0)
+		fault(w.faults, place_of_key(w, "clamp.scale"),
+			"clamp.scale: expected at least one factor, found []");
+	if (c->sae.path && !*c->sae.path && needs_saes(c))
 		fault(w.faults, place_of_key(w, "sae.path"), "missing key sae.path: %s",
-			find_row(config_settings, n_config_settings, "sae.path")->meaning);
+			find_row(common_settings, n_common_settings, "sae.path")->meaning);
 }

@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * common.c - every setting there is. Contract: settings.h.
+ * common.c - the settings of all runs. Contract: settings.h, parts.h.
  */
-#include "host/config/settings.h"
+#include "host/config/parts.h"
 
-#include <float.h>
+#include "host/method/methods.h"
+
 #include <string.h>
 
-static const char *const experiments[] = {"direction", "attribution", "jailbreak", "induce",
-	"coherence", "sweep_kstar", "categories", "conditional", "suffix", "jailbreaks", "probe",
-	"exact_patching", "low_cosine", "interactions", "prune", "feature_graph", "sae_compare",
-	"judge", NULL};
-static const char *const methods[] = {"cossim_ap", "ap", "cossim", "actdiff", "random", NULL};
-static const char *const scopes[] = {"global", "local", NULL};
 static const char *const formats[] = {"auto", "gemma_scope", "gemma_scope_2", "llama_scope",
 	"lm_saes", "saelens", "sparsify", NULL};
 static const char *const sae_layers[] = {"all", "found", NULL};
@@ -20,7 +15,6 @@ static const char *const folds[] = {"authors", "saelens5", "saelens6", NULL};
 static const char *const sae_types[] = {"auto", "float32", "bf16", "released", NULL};
 static const char *const rules[] = {"left", "midpoint", NULL};
 static const char *const endpoints[] = {"ablated", "released", NULL};
-static const char *const paths[] = {"joint", "single", NULL};
 static const char *const positions[] = {"prompt", "released", NULL};
 static const char *const stops[] = {"template", "eos", "none", NULL};
 static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "tsv", "text", NULL};
@@ -28,33 +22,27 @@ static const char *const bos_tokens[] = {"auto", "none", "double", "released", N
 static const char *const actdiff_positions[] = {"prompt", "all", NULL};
 static const char *const save_types[] = {"float32", "float16", NULL};
 
-static const char *const judge_kinds[] = {"harmbench", "llama_guard", NULL};
 static const char *const takes[] = {"text", "base", "words", NULL};
 
 static const char *const merges[] = {"copy", "virtual", NULL};
 static const char *const weights_ways[] = {"auto", "each", "broadcast", NULL};
 
-static const double BIG = DBL_MAX;
+/* Whether no experiment of the run attributes the common prompts. */
+static bool attributes_nothing(const void *values)
+{
+	const struct config *c = values;
 
-// clang-format off
-#define AT(field) offsetof(struct config, field)
-#define TEXT(key, field, value, choices, meaning) \
-	{key, SETTING_TEXT, AT(field), value, 0, 0, choices, meaning}
-#define TEXTS(key, field, value, choices, meaning) \
-	{key, SETTING_TEXTS, AT(field), value, 0, 0, choices, meaning}
-#define INTEGER(key, field, value, min, max, meaning) \
-	{key, SETTING_INTEGER, AT(field), value, min, max, NULL, meaning}
-#define REAL(key, field, value, min, max, meaning) \
-	{key, SETTING_REAL, AT(field), value, min, max, NULL, meaning}
-#define REALS(key, field, value, min, max, meaning) \
-	{key, SETTING_REALS, AT(field), value, min, max, NULL, meaning}
-#define BOOL(key, field, value, meaning) \
-	{key, SETTING_BOOL, AT(field), value, 0, 0, NULL, meaning}
-// clang-format on
+	for (size_t i = 0; i < c->n_sections; i++)
+		if (c->sections[i].attributes && config_runs(c, c->sections[i].name))
+			return false;
+	return true;
+}
 
-const struct setting config_settings[] = {
-	TEXTS("experiment", experiment, NULL, experiments,
-		"what to run, in this order; later ones use what earlier ones found"),
+#define SETTINGS struct config
+
+const struct setting common_settings[] = {
+	{"experiment", SETTING_EXPERIMENTS, offsetof(struct config, experiment), NULL, 0, 0, NULL,
+		"what to run, in this order; later ones use what earlier ones found", NULL},
 	TEXT("output", output, NULL, NULL,
 		"the result file, HDF5; appears when the run is complete"),
 	TEXT("from", from, "\"\"", NULL,
@@ -158,28 +146,10 @@ const struct setting config_settings[] = {
 		"\"I can't provide\", \"I can\xe2\x80\x99t\"]",
 		NULL, "a reply that contains one of these, in any case, is a refusal"),
 
-	TEXT("direction.harmful", direction.harmful, "\"harmful_train\"", NULL,
-		"prompt set whose mean is the head of the direction"),
-	TEXT("direction.harmless", direction.harmless, "\"harmless_train\"", NULL,
-		"prompt set whose mean is its tail"),
-	BOOL("direction.filter", direction.filter, "true",
-		"leave out harmful prompts that are not refused and harmless ones that are, judged by "
-		"the first token"),
-	INTEGER("direction.layer", direction.layer, "-1", -1, 127,
-		"the layer whose direction is used; -1 = chosen by score on the validation sets"),
-	INTEGER("direction.positions", direction.positions, "1", 1, 16,
-		"how many of the last template positions the choice is made among"),
-	TEXT("direction.harmful_val", direction.harmful_val, "\"harmful_val\"", NULL,
-		"prompt set for the choice of layer"),
-	TEXT("direction.harmless_val", direction.harmless_val, "\"harmless_val\"", NULL,
-		"prompt set for the choice of layer"),
-
-	TEXTS("attribution.prompts", attribution.prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets whose features are found"),
-	TEXT("attribution.harmless", attribution.harmless, "\"harmless_train\"", NULL,
-		"prompt set that actdiff compares with"),
+	PROMPT_SETS("attribution.prompts", attribution.prompts, "[\"harmful_test\"]",
+		attributes_nothing, "prompt sets whose features are found"),
 	TEXTS("attribution.methods", attribution.methods,
-		"[\"cossim_ap\", \"ap\", \"cossim\", \"actdiff\", \"random\"]", methods,
+		"[\"cossim_ap\", \"ap\", \"cossim\", \"actdiff\", \"random\"]", method_names,
 		"ways of choosing features: cossim_ap (the paper's), ap (all features by effect), "
 		"cossim, actdiff, random (as many per layer as cossim_ap, among features that occur)"),
 	INTEGER("attribution.k0", attribution.k0, "10", 1, 1 << 20,
@@ -203,192 +173,15 @@ const struct setting config_settings[] = {
 		"every prompt and hide those below them"),
 	TEXT("attribution.target", attribution.target, "\"\"", NULL,
 		"token j of the metric logit[j] - logit[refusal]; empty = each patched run's own"),
-	BOOL("attribution.save_per_token", attribution.save_per_token, "true",
-		"write the effect of every candidate at every token"),
 
-	TEXTS("jailbreak.prompts", jailbreak.prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets that are continued under each condition"),
-	TEXTS("jailbreak.scopes", jailbreak.scopes, "[\"global\", \"local\"]", scopes,
-		"one set for all prompts, or each prompt's own"),
-	REALS("jailbreak.scale", jailbreak.scale, "[-3.0]", -BIG, BIG,
-		"factors c of the clamp f -> c f; coherence uses them as well"),
-
-	TEXT("induce.prompts", induce.prompts, "\"harmless_test\"", NULL,
-		"prompt set that is continued"),
-	TEXTS("induce.methods", induce.methods, "[\"cossim_ap\", \"random\"]", methods,
-		"whose global sets are used"),
-	REALS("induce.value", induce.value, "[10.0, 15.0, 20.0, 25.0, 30.0]", -BIG, BIG,
-		"values v of the clamp f -> v"),
-
-	TEXT("coherence.prompts", coherence.prompts, "\"harmless_test\"", NULL,
-		"prompt set whose unedited replies are scored"),
-	TEXTS("coherence.methods", coherence.methods,
-		"[\"cossim_ap\", \"ap\", \"cossim\", \"actdiff\", \"random\"]", methods,
-		"whose global sets are used"),
-	TEXTS("coherence.questions", coherence.questions, "[]", NULL,
-		"prompt sets with right answers (GSM8K, ARC) that are answered under each condition"),
-
-	TEXTS("sweep_kstar.prompts", sweep_kstar.prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets that are continued at each point"),
-	TEXT("sweep_kstar.harmless", sweep_kstar.harmless, "\"harmless_test\"", NULL,
-		"prompt set whose unedited answers are scored at each point"),
-	REALS("sweep_kstar.k_star", sweep_kstar.k_star, "[1.0, 2.0, 5.0, 10.0, 20.0, 50.0]", 1,
-		1 << 20, "sizes K* of the set"),
-	REALS("sweep_kstar.scale", sweep_kstar.scale, "[-1.0, -3.0, -5.0]", -BIG, BIG,
-		"factors c of the clamp f -> c f"),
-	REALS("sweep_kstar.k0", sweep_kstar.k0, "[]", 1, 1 << 20,
-		"candidates per layer; none given = attribution.k0"),
-
-	TEXT("categories.prompts", categories.prompts, "\"categories\"", NULL,
-		"prompt set with categories"),
-	TEXTS("categories.names", categories.names, "[]", NULL,
-		"which of its categories; none given = all"),
-	REAL("categories.scale", categories.scale, "-3.0", -BIG, BIG,
-		"factor c of the clamps f -> c f"),
-	INTEGER("categories.draws", categories.draws, "10", 0, 100000,
-		"random sets per category, of the size and in the layers of the common features"),
-	BOOL("categories.generate", categories.generate, "true",
-		"also continue the prompts under each clamp of chosen features, for refusal scores and "
-		"for a judge"),
-
-	TEXTS("conditional.prompts", conditional.prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets on which features of refusal are watched"),
-	REAL("conditional.scale", conditional.scale, "-3.0", -BIG, BIG,
-		"factor c of the clamp f -> c f of the features of harm"),
-	INTEGER("conditional.draws", conditional.draws, "20", 1, 100000,
-		"random sets of the size and in the layers of the features of harm"),
-	INTEGER("conditional.positions", conditional.positions, "5", 1, 1 << 20,
-		"last tokens of a prompt over which activations are averaged"),
-
-	TEXT("suffix.prompts", suffix.prompts, "\"suffixes\"", NULL,
-		"prompt set with suffixes, taken word by word (take = \"words\")"),
-	REAL("suffix.scale", suffix.scale, "-3.0", -BIG, BIG,
-		"factor c of the clamp f -> c f of the features of harm"),
-	INTEGER("suffix.draws", suffix.draws, "3", 0, 100000,
-		"random sets of the size and in the layers of the features of harm"),
-	INTEGER("suffix.positions", suffix.positions, "5", 1, 1 << 20,
-		"last tokens of a prompt over which activations are averaged"),
-
-	TEXTS("jailbreaks.adversarial", jailbreaks.adversarial, "[\"adversarial\"]", NULL,
-		"prompt sets of jailbreaks"),
-	TEXTS("jailbreaks.plain", jailbreaks.plain, "[\"plain\"]", NULL,
-		"prompt sets of plain requests for the same, as many, in the same order"),
-	INTEGER("jailbreaks.positions", jailbreaks.positions, "5", 1, 1 << 20,
-		"last tokens of a prompt over which activations are averaged"),
-
-	TEXT("probe.train_harmful", probe.train_harmful, "\"vanilla_harmful\"", NULL,
-		"plain harmful prompts to train on"),
-	TEXT("probe.train_benign", probe.train_benign, "\"vanilla_benign\"", NULL,
-		"plain benign prompts to train on"),
-	TEXTS("probe.test_harmful", probe.test_harmful, "[\"adversarial_harmful\"]", NULL,
-		"harmful prompt sets to test on, a test each"),
-	TEXTS("probe.test_benign", probe.test_benign, "[\"adversarial_benign\"]", NULL,
-		"the benign set of each test"),
-	REAL("probe.validation", probe.validation, "0.2", 0.01, 0.9,
-		"share of the training prompts that the best epoch is chosen by"),
-	REAL("probe.rate", probe.rate, "0.01", 1e-9, 10, "AdamW's step size"),
-	REAL("probe.decay", probe.decay, "0.01", 0, 10, "its weight decay"),
-	INTEGER("probe.epochs", probe.epochs, "50", 1, 1000000, "full-batch steps"),
-	INTEGER("probe.draws", probe.draws, "10", 1, 100000,
-		"random sets of the size and in the layers of the features of refusal"),
-	INTEGER("probe.positions", probe.positions, "1", 1, 1 << 20,
-		"last tokens of a prompt over which activations are averaged"),
-
-	TEXTS("exact_patching.prompts", exact_patching.prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets on which each candidate is patched alone"),
-	TEXTS("exact_patching.paths", exact_patching.paths, "[\"joint\", \"single\"]", paths,
-		"what moves along the path: joint (every layer's residual stream, as published) or "
-		"single (that of the candidate's layer)"),
-	TEXTS("exact_patching.rules", exact_patching.rules, "[\"left\", \"midpoint\"]", rules,
-		"where the points of the path lie, as attribution.ig_rule"),
-	REALS("exact_patching.steps", exact_patching.steps, "[1, 2, 5, 10, 20, 50]", 1, 1000,
-		"numbers of points on the path"),
-	INTEGER("exact_patching.contexts", exact_patching.contexts, "5", 1, 1000,
-		"points of the path at which each candidate is moved while all else stays as it is "
-		"there"),
-
-	TEXTS("low_cosine.prompts", low_cosine.prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets that are attributed and continued"),
-	TEXT("low_cosine.harmless", low_cosine.harmless, "\"harmless_test\"", NULL,
-		"prompt set whose unedited replies give the cross-entropy"),
-	REALS("low_cosine.scale", low_cosine.scale, "[-3.0]", -BIG, BIG,
-		"factors c of the clamp f -> c f"),
-	REAL("low_cosine.max_cosine", low_cosine.max_cosine, "0.1", 0, 1,
-		"features whose |cosine| is at most this make the set \"low\""),
-	INTEGER("low_cosine.draws", low_cosine.draws, "10", 0, 1000,
-		"random sets with as many features per layer as those outside F0"),
-
-	TEXTS("interactions.prompts", interactions.prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets on which features are clamped alone and in pairs"),
-	REAL("interactions.scale", interactions.scale, "-3.0", -BIG, BIG,
-		"factor c of the clamp f -> c f"),
-	INTEGER("interactions.draws", interactions.draws, "3", 0, 1000,
-		"random sets whose singles and pairs are the control"),
-	INTEGER("interactions.positions", interactions.positions, "5", 1, 30,
-		"last tokens of a prompt that are clamped one at a time"),
-
-	TEXTS("prune.prompts", prune.prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets on which features are removed from the clamp"),
-	REAL("prune.scale", prune.scale, "-3.0", -BIG, BIG, "factor c of the clamp f -> c f"),
-	REAL("prune.tolerance", prune.tolerance, "0.05", 0, 1,
-		"loss of complying prompts, as a share, that a smaller set may cost"),
-	INTEGER("prune.draws", prune.draws, "20", 0, 1000,
-		"random orders of removal that the greedy one is compared with"),
-
-	TEXTS("feature_graph.prompts", feature_graph.prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets on which effects between features are measured"),
-	TEXT("feature_graph.method", feature_graph.method, "\"cossim_ap\"", methods,
-		"whose global features are the nodes"),
-	REAL("feature_graph.scale", feature_graph.scale, "0.0", -BIG, BIG,
-		"factor c of the clamp f -> c f of the features upstream"),
-	INTEGER("feature_graph.draws", feature_graph.draws, "20", 0, 1000,
-		"random sets retained in place of the middle features"),
-
-	TEXT("sae_compare.path", sae_compare.path, "\"\"", NULL,
-		"folder of the SAEs that those of sae.path are compared with"),
-	TEXT("sae_compare.published", sae_compare.published, "\"\"", NULL,
-		"where they are published"),
-	TEXT("sae_compare.format", sae_compare.format, "\"auto\"", formats,
-		"layout of their folders"),
-	TEXT("sae_compare.width", sae_compare.width, "\"16k\"", NULL, "as their folders spell it"),
-	REAL("sae_compare.l0", sae_compare.l0, "100.0", 0, 1e9,
-		"of several SAEs of a layer, the one with average L0 nearest to this"),
-	TEXT("sae_compare.prompts", sae_compare.prompts, "\"harmless_test\"", NULL,
-		"prompt set that is reconstructed, with the model's own replies"),
-	TEXT("sae_compare.harmful", sae_compare.harmful, "\"harmful_train\"", NULL,
-		"prompt set whose reconstructed mean is the head of the direction"),
-	TEXT("sae_compare.harmless", sae_compare.harmless, "\"harmless_train\"", NULL,
-		"prompt set whose reconstructed mean is its tail"),
-	REAL("sae_compare.match", sae_compare.match, "0.7", 0, 1,
-		"cosine of decoder rows above which two features count as one"),
-	INTEGER("sae_compare.draws", sae_compare.draws, "20", 0, 1000,
-		"random sets that the overlap of F* is compared with"),
-
-	TEXT("judge.kind", judge.kind, "\"harmbench\"", judge_kinds,
-		"how the model of model.path says its verdict: harmbench, by the most probable token "
-		"behind the prompt; llama_guard, by a greedy reply of generate.max_new_tokens (10 in the "
-		"paper), which is harmful when judge.yes occurs in it"),
-	TEXT("judge.template", judge.template, "\"\"", NULL,
-		"file that holds the judge's prompt, byte for byte, with {behavior} and {generation} in "
-		"it; a BOS token is put in front when none is there"),
-	TEXT("judge.context_template", judge.context_template, "\"\"", NULL,
-		"the same for requests that have a context, with {context} in it as well (HarmBench's "
-		"contextual behaviors); empty = judge.template, for all requests"),
-	TEXT("judge.published", judge.published, "\"\"", NULL,
-		"where the templates are published, for the message when one is missing"),
-	TEXT("judge.sha256", judge.sha256, "\"\"", NULL,
-		"what the SHA-256 of judge.template must be; empty = any"),
-	TEXT("judge.context_sha256", judge.context_sha256, "\"\"", NULL,
-		"the same of judge.context_template"),
-	TEXT("judge.yes", judge.yes, "\"\"", NULL,
-		"the word that means harmful, in any case; empty = yes, of llama_guard unsafe"),
-	TEXT("judge.no", judge.no, "\"\"", NULL,
-		"the word that means harmless; empty = no, of llama_guard safe"),
-	TEXTS("judge.generations", judge.generations, "[]", NULL,
-		"EXPERIMENT or EXPERIMENT/CONDITION: only these generations of the file; empty = all"),
-	INTEGER("judge.max_tokens", judge.max_tokens, "512", 0, 1 << 20,
-		"tokens of a generation that are judged, its first, as the judge's tokenizer counts them; "
-		"0 = all"),
+	REALS("clamp.scale", clamp.scale, "[-3.0]", -BIG, BIG,
+		"factors c of the clamp f -> c f; experiments that clamp by one factor only take the "
+		"first"),
+	INTEGER("controls.draws", controls.draws, "10", 0, 100000,
+		"random sets that chosen features are held against, alike in size and layers"),
+	INTEGER("readings.positions", readings.positions, "5", 1, 30,
+		"last tokens of a prompt over which activations are averaged, or which are clamped one "
+		"at a time"),
 
 	BOOL("save.resid_post", save.resid_post, "false",
 		"write resid_post of the attribution prompts, every layer and token"),
@@ -410,7 +203,7 @@ const struct setting config_settings[] = {
 		"several machines, which would read the same files from one file system, and NCCL can; on "
 		"one machine its memory keeps what is read once"),
 };
-const size_t n_config_settings = sizeof config_settings / sizeof *config_settings;
+const size_t n_common_settings = sizeof common_settings / sizeof *common_settings;
 
 const char *const incidental_settings[] = {"output", "device", "threads", "profile", "published",
 	"neuronpedia", "memory_gb", "budget_gb", "merge", "keep_units", "weights", NULL};
@@ -437,8 +230,8 @@ const char *setting_released_value(const struct setting *row)
 	return NULL;
 }
 
-#undef AT
-#define AT(field) offsetof(struct prompts_config, field)
+#undef SETTINGS
+#define SETTINGS struct prompts_config
 
 const struct setting prompts_settings[] = {
 	TEXT("file", file, NULL, NULL,

@@ -1,27 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * config.h - the settings of a run. One table (common.c) of key, type, bounds, default and
- * meaning drives parsing, --help-config, --dry-run and the provenance in result files.
+ * config.h - the settings of a run: those of all runs, as fields, and each experiment's own, which
+ * only the experiment knows the fields of (settings.h).
  */
 #ifndef SAENGINE_CONFIG_H
 #define SAENGINE_CONFIG_H
 
 #include "host/base/err.h"
+#include "host/config/settings.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-
-struct text_list {
-	char **items; /* owned */
-	size_t n;
-};
-
-struct real_list {
-	double *items; /* owned */
-	size_t n;
-};
 
 /* One named prompt set: the group prompts.NAME. */
 struct prompts_config {
@@ -74,102 +62,19 @@ struct config {
 		struct text_list substrings;
 	} refusal;
 	struct {
-		char *harmful, *harmless, *harmful_val, *harmless_val;
-		int64_t layer; /* -1 = chosen by score */
-		int64_t positions;
-		bool filter;
-	} direction;
-	struct {
 		struct text_list prompts, methods;
 		int64_t k0, k_star, steps;
-		char *harmless, *ig_rule, *ig_endpoint, *positions, *actdiff_positions, *target;
-		bool save_per_token;
+		char *ig_rule, *ig_endpoint, *positions, *actdiff_positions, *target;
 	} attribution;
 	struct {
-		struct text_list prompts, scopes;
 		struct real_list scale;
-	} jailbreak;
+	} clamp;
 	struct {
-		char *prompts;
-		struct text_list methods;
-		struct real_list value;
-	} induce;
-	struct {
-		char *prompts;
-		struct text_list methods, questions;
-	} coherence;
-	struct {
-		char *harmless;
-		struct text_list prompts;
-		struct real_list k_star, scale, k0;
-	} sweep_kstar;
-	struct {
-		char *prompts;
-		struct text_list names;
-		double scale;
 		int64_t draws;
-		bool generate;
-	} categories;
+	} controls;
 	struct {
-		struct text_list prompts;
-		double scale;
-		int64_t draws, positions;
-	} conditional;
-	struct {
-		char *prompts;
-		double scale;
-		int64_t draws, positions;
-	} suffix;
-	struct {
-		struct text_list adversarial, plain;
 		int64_t positions;
-	} jailbreaks;
-	struct {
-		char *train_harmful, *train_benign;
-		struct text_list test_harmful, test_benign;
-		double validation, rate, decay;
-		int64_t epochs, draws, positions;
-	} probe;
-	struct {
-		struct text_list prompts, paths, rules;
-		struct real_list steps;
-		int64_t contexts;
-	} exact_patching;
-	struct {
-		struct text_list prompts;
-		char *harmless;
-		struct real_list scale;
-		double max_cosine;
-		int64_t draws;
-	} low_cosine;
-	struct {
-		struct text_list prompts;
-		double scale;
-		int64_t draws, positions;
-	} interactions;
-	struct {
-		struct text_list prompts;
-		double scale, tolerance;
-		int64_t draws;
-	} prune;
-	struct {
-		struct text_list prompts;
-		char *method;
-		double scale;
-		int64_t draws;
-	} feature_graph;
-	struct {
-		char *path, *published, *format, *width;
-		double l0, match;
-		char *prompts, *harmful, *harmless;
-		int64_t draws;
-	} sae_compare;
-	struct {
-		char *kind, *template, *context_template, *published, *sha256, *context_sha256;
-		char *yes, *no;
-		struct text_list generations;
-		int64_t max_tokens;
-	} judge;
+	} readings;
 	struct {
 		bool resid_post, features, gradients;
 		char *dtype;
@@ -181,24 +86,39 @@ struct config {
 	struct {
 		char *weights;
 	} ranks;
+
+	const struct section *sections; /* [n_sections], borrowed: of all experiments there are */
+	size_t n_sections;
+	void **own; /* [n_sections] the values of each, owned */
 };
 
-/* `overrides`: "key=value" of --set, applied after the file, the value in the syntax of the file
- * (text may go without quotes). On error the text lists every fault of file and overrides, one
- * per line: "file:line: key: expected ..., found ...". Errors: ERR_CONFIG; ERR_INPUT when the
- * file cannot be read. Accepts overrides NULL when n_overrides is 0. */
-int config_load(struct config *c, const char *path, const char *const *overrides,
-	size_t n_overrides, struct err *err);
+/* Reads a file; `sections` are all experiments that a config may name. `overrides`: "key=value" of
+ * --set, applied after the file, the value in the syntax of the file (text may go without quotes).
+ * On error the text lists every fault of file and overrides, one per line: "file:line: key:
+ * expected ..., found ...". Errors: ERR_CONFIG; ERR_INPUT when the file cannot be read. Accepts
+ * overrides NULL when n_overrides is 0. */
+int config_load(struct config *c, const struct section *sections, size_t n_sections,
+	const char *path, const char *const *overrides, size_t n_overrides, struct err *err);
 
 /* The same over the text of a config file; `name` is for messages. */
-int config_parse(struct config *c, const char *name, const char *text, const char *const *overrides,
-	size_t n_overrides, struct err *err);
+int config_parse(struct config *c, const struct section *sections, size_t n_sections,
+	const char *name, const char *text, const char *const *overrides, size_t n_overrides,
+	struct err *err);
 
 /* Accepts a zeroed config. */
 void config_free(struct config *c);
 
 /* NULL when there is no set of that name. */
 const struct prompts_config *config_prompts(const struct config *c, const char *name);
+
+/* The values of an experiment's own settings, in the struct that its table describes. Borrowed. */
+const void *config_own(const struct config *c, const char *experiment);
+
+/* Whether an experiment is in the run. */
+bool config_runs(const struct config *c, const char *experiment);
+
+/* The factor of an experiment that clamps by one only: the first of clamp.scale. */
+double config_scale(const struct config *c);
 
 /* Whether a list holds a text. */
 bool text_list_holds(const struct text_list *list, const char *item);
@@ -210,6 +130,6 @@ void config_print(const struct config *c, FILE *to);
 void config_print_lines(const struct config *c, FILE *to);
 
 /* The reference of all settings, for --help-config. */
-void config_print_help(FILE *to);
+void config_print_help(const struct section *sections, size_t n_sections, FILE *to);
 
 #endif

@@ -6,14 +6,15 @@
 #define SAENGINE_CONFIG_PARTS_H
 
 #include "host/base/vec.h"
-#include "host/config/settings.h"
+#include "host/config/config.h"
 
 #include <libconfig.h>
 
-/* ---- faults: config.c ------------------------------------------------------------------- */
+/* ---- faults: walk.c -------------------------------------------------------------------- */
 
 /* All that is wrong with a config, a line each. */
 struct faults {
+	const struct walk *walk; /* where keys stand */
 	struct text lines;
 	size_t n;
 };
@@ -27,13 +28,43 @@ struct place {
 void fault(struct faults *f, struct place place, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* ---- the file against the table: config.c ----------------------------------------------- */
+/* ---- the tables ------------------------------------------------------------------------- */
+
+/* Of all runs: common.c. Values: struct config. */
+extern const struct setting common_settings[];
+extern const size_t n_common_settings;
+
+/* Of every group prompts.NAME: common.c. Values: struct prompts_config. */
+extern const struct setting prompts_settings[];
+extern const size_t n_prompts_settings;
+
+/* Settings that cannot change a result, NULL-terminated: a run goes on from the units of another
+ * that differs in these alone. The last part of the key counts, so that `published` is all of
+ * them. */
+extern const char *const incidental_settings[];
+
+/* The default that paper_compatible puts in place of a setting's own; NULL = it stays. Each is a
+ * trap of the code released with arXiv:2505.23556, described in the setting's meaning. */
+const char *setting_released_value(const struct setting *row);
+
+/* A table and where its values are. */
+struct setting_table {
+	const struct setting *rows;
+	size_t n;
+	void *values;
+};
+
+/* The common table is number 0, those of the experiments follow in their order: walk.c. */
+size_t config_tables(const struct config *c);
+struct setting_table config_table(const struct config *c, size_t t);
+
+/* ---- the file against the tables: walk.c ----------------------------------------------- */
 
 struct walk {
 	struct config *config;
 	struct faults *faults;
 	const char *override; /* NULL for the file */
-	bool *given;          /* [n_config_settings] which rows have been set */
+	bool **given;         /* [tables][rows] which have been set */
 	const config_t *tree; /* of the file */
 	const char *path;
 };
@@ -49,8 +80,9 @@ const struct setting *find_row(const struct setting *rows, size_t n, const char 
 /* ---- one value: value.c ---------------------------------------------------------- */
 
 /* Stores a setting's value in its place in the struct at `base`, if it is of the row's type and
- * within its bounds. */
-bool value_take(const struct setting *row, const config_setting_t *s, void *base);
+ * within its bounds. The config has the names of experiments. */
+bool value_take(const struct setting *row, const struct config *c, const config_setting_t *s,
+	void *base);
 
 /* In the syntax of the file, such that it is read back the same. */
 void value_print(const struct setting *row, const void *base, FILE *to);
@@ -58,7 +90,8 @@ void value_print(const struct setting *row, const void *base, FILE *to);
 void value_free(const struct setting *row, void *base);
 
 /* What a row accepts, for "expected ...". Returns buffer. */
-const char *value_expected(const struct setting *row, char *buffer, size_t size);
+const char *value_expected(const struct setting *row, const struct config *c, char *buffer,
+	size_t size);
 
 /* What a setting of the file is, for "found ...". Returns buffer. */
 const char *value_found(const config_setting_t *s, char *buffer, size_t size);

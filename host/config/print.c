@@ -15,27 +15,55 @@ static size_t group_length(const char *key)
 	return dot ? (size_t)(dot - key) : 0;
 }
 
+/* All rows of a group, whichever table they are in, stand together. */
+static void print_group(const struct config *c, const char *group, size_t n, FILE *to)
+{
+	if (n > 0)
+		fprintf(to, "%.*s = {\n", (int)n, group);
+	for (size_t t = 0; t < config_tables(c); t++) {
+		const struct setting_table table = config_table(c, t);
+
+		for (size_t i = 0; i < table.n; i++) {
+			const struct setting *row = &table.rows[i];
+
+			if (row->type == SETTING_MOVED || group_length(row->key) != n ||
+				strncmp(row->key, group, n) != 0)
+				continue;
+			fprintf(to, "%s%s = ", n > 0 ? "\t" : "", row->key + n + (n > 0));
+			value_print(row, table.values, to);
+			fputs(";\n", to);
+		}
+	}
+	fputs(n > 0 ? "};\n" : "", to);
+}
+
+/* Whether an earlier row is of the same group. */
+static bool came_before(const struct config *c, size_t table, size_t row)
+{
+	const char *key = config_table(c, table).rows[row].key;
+	const size_t n = group_length(key);
+
+	for (size_t t = 0; t <= table; t++)
+		for (size_t i = 0; i < (t < table ? config_table(c, t).n : row); i++) {
+			const struct setting *other = &config_table(c, t).rows[i];
+
+			if (other->type != SETTING_MOVED && group_length(other->key) == n &&
+				strncmp(other->key, key, n) == 0)
+				return true;
+		}
+	return false;
+}
+
 void config_print(const struct config *c, FILE *to)
 {
-	const char *open = "";
-	size_t n_open = 0;
+	for (size_t t = 0; t < config_tables(c); t++) {
+		const struct setting_table table = config_table(c, t);
 
-	for (size_t i = 0; i < n_config_settings; i++) {
-		const char *key = config_settings[i].key;
-		const size_t n = group_length(key);
-
-		if (n != n_open || strncmp(key, open, n) != 0) {
-			fputs(n_open ? "};\n" : "", to);
-			if (n)
-				fprintf(to, "%.*s = {\n", (int)n, key);
-			open = key;
-			n_open = n;
-		}
-		fprintf(to, "%s%s = ", n ? "\t" : "", key + n + (n > 0));
-		value_print(&config_settings[i], c, to);
-		fputs(";\n", to);
+		for (size_t i = 0; i < table.n; i++)
+			if (table.rows[i].type != SETTING_MOVED && !came_before(c, t, i))
+				print_group(c, table.rows[i].key, group_length(table.rows[i].key),
+					to);
 	}
-	fputs(n_open ? "};\n" : "", to);
 	fputs("prompts = {\n", to);
 	for (size_t i = 0; i < c->n_prompts; i++) {
 		fprintf(to, "\t%s = {", c->prompts[i].name);
@@ -61,12 +89,16 @@ static bool is_incidental(const char *key)
 
 void config_print_lines(const struct config *c, FILE *to)
 {
-	for (size_t i = 0; i < n_config_settings; i++) {
-		if (is_incidental(config_settings[i].key))
-			continue;
-		fprintf(to, "%s = ", config_settings[i].key);
-		value_print(&config_settings[i], c, to);
-		fputc('\n', to);
+	for (size_t t = 0; t < config_tables(c); t++) {
+		const struct setting_table table = config_table(c, t);
+
+		for (size_t i = 0; i < table.n; i++) {
+			if (table.rows[i].type == SETTING_MOVED || is_incidental(table.rows[i].key))
+				continue;
+			fprintf(to, "%s = ", table.rows[i].key);
+			value_print(&table.rows[i], table.values, to);
+			fputc('\n', to);
+		}
 	}
 	for (size_t i = 0; i < c->n_prompts; i++) {
 		for (size_t j = 0; j < n_prompts_settings; j++) {
@@ -80,12 +112,13 @@ void config_print_lines(const struct config *c, FILE *to)
 	}
 }
 
-static void print_row_help(const struct setting *row, const char *prefix, FILE *to)
+static void print_row_help(const struct setting *row, const struct config *c, const char *prefix,
+	FILE *to)
 {
 	char what[512];
 
 	fprintf(to, "%s%s\n    %s\n    %s", prefix, row->key, row->meaning,
-		value_expected(row, what, sizeof what));
+		value_expected(row, c, what, sizeof what));
 	if (row->default_value && setting_released_value(row))
 		fprintf(to, "; default %s, with paper_compatible %s\n\n", row->default_value,
 			setting_released_value(row));
@@ -95,13 +128,19 @@ static void print_row_help(const struct setting *row, const char *prefix, FILE *
 		fputs("; must be given\n\n", to);
 }
 
-void config_print_help(FILE *to)
+void config_print_help(const struct section *sections, size_t n_sections, FILE *to)
 {
+	const struct config names = {.sections = sections, .n_sections = n_sections};
+
 	fputs("Settings of a config file (libconfig syntax: key = value; groups in braces; "
 	      "@include \"file\").\nA dotted key a.b is b inside the group a.\n\n",
 		to);
-	for (size_t i = 0; i < n_config_settings; i++)
-		print_row_help(&config_settings[i], "", to);
+	for (size_t i = 0; i < n_common_settings; i++)
+		print_row_help(&common_settings[i], &names, "", to);
+	for (size_t i = 0; i < n_sections; i++)
+		for (size_t k = 0; k < sections[i].n_rows; k++)
+			if (sections[i].rows[k].type != SETTING_MOVED)
+				print_row_help(&sections[i].rows[k], &names, "", to);
 	for (size_t i = 0; i < n_prompts_settings; i++)
-		print_row_help(&prompts_settings[i], "prompts.NAME.", to);
+		print_row_help(&prompts_settings[i], &names, "prompts.NAME.", to);
 }

@@ -1,45 +1,107 @@
 /* SPDX-License-Identifier: MIT
  *
- * settings.h - the table of settings and what a row of it is.
+ * settings.h - what a setting is: a row of a table with its key, type, bounds, default and meaning.
+ * Parsing, --help-config, --dry-run and the provenance in result files all read these rows.
+ *
+ * The table of all runs is common.c, its values are struct config. An experiment has a table of its
+ * own, with values in a struct of its own:
+ *
+ *	struct prune_settings {
+ *		double tolerance;
+ *	};
+ *	#define SETTINGS struct prune_settings
+ *	static const struct setting settings[] = {
+ *		REAL("prune.tolerance", tolerance, "0.05", 0, 1, "loss of complying prompts ..."),
+ *		MOVED("prune.scale", "clamp.scale"),
+ *	};
  */
 #ifndef SAENGINE_SETTINGS_H
 #define SAENGINE_SETTINGS_H
 
-#include "host/config/config.h"
+#include <float.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct text_list {
+	char **items; /* owned */
+	size_t n;
+};
+
+struct real_list {
+	double *items; /* owned */
+	size_t n;
+};
 
 enum setting_type {
-	SETTING_TEXT,
-	SETTING_INTEGER,
-	SETTING_REAL,
-	SETTING_BOOL,
-	SETTING_TEXTS, /* a list, or one text */
-	SETTING_REALS  /* a list, or one number */
+	SETTING_TEXT,        /* char * */
+	SETTING_INTEGER,     /* int64_t */
+	SETTING_REAL,        /* double */
+	SETTING_BOOL,        /* bool */
+	SETTING_TEXTS,       /* struct text_list: a list, or one text */
+	SETTING_REALS,       /* struct real_list: a list, or one number */
+	SETTING_PROMPTS,     /* char *: the name of a prompt set, which must exist */
+	SETTING_PROMPT_SETS, /* struct text_list of such names */
+	SETTING_EXPERIMENTS, /* struct text_list of names of experiments */
+	SETTING_MOVED        /* no value: the key of an earlier version */
 };
 
 struct setting {
 	const char *key; /* dotted path from the root; in prompt sets, the key itself */
 	enum setting_type type;
-	size_t offset;              /* of its value in struct config or struct prompts_config */
-	const char *default_value;  /* in the syntax of the file; NULL = must be given */
+	size_t offset;              /* of the value in the struct of the table's values */
+	const char *default_value;  /* in the syntax of the file; NULL = must be given. MOVED: the
+				     * key of today */
 	double min, max;            /* numbers; both included */
 	const char *const *choices; /* texts; NULL-terminated, NULL = any */
 	const char *meaning;
+	/* Prompt sets: whether they are not read under these values, so that they need not exist;
+	 * NULL = they always are. */
+	bool (*unread)(const void *values);
 };
 
-extern const struct setting config_settings[];
-extern const size_t n_config_settings;
+/* Rows of a table whose values are in the struct that SETTINGS names. */
+// clang-format off
+#define TEXT(key, field, value, choices, meaning) \
+	{key, SETTING_TEXT, offsetof(SETTINGS, field), value, 0, 0, choices, meaning, NULL}
+#define TEXTS(key, field, value, choices, meaning) \
+	{key, SETTING_TEXTS, offsetof(SETTINGS, field), value, 0, 0, choices, meaning, NULL}
+#define INTEGER(key, field, value, min, max, meaning) \
+	{key, SETTING_INTEGER, offsetof(SETTINGS, field), value, min, max, NULL, meaning, NULL}
+#define REAL(key, field, value, min, max, meaning) \
+	{key, SETTING_REAL, offsetof(SETTINGS, field), value, min, max, NULL, meaning, NULL}
+#define REALS(key, field, value, min, max, meaning) \
+	{key, SETTING_REALS, offsetof(SETTINGS, field), value, min, max, NULL, meaning, NULL}
+#define BOOL(key, field, value, meaning) \
+	{key, SETTING_BOOL, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, NULL}
+#define PROMPTS(key, field, value, unread, meaning) \
+	{key, SETTING_PROMPTS, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, unread}
+#define PROMPT_SETS(key, field, value, unread, meaning) \
+	{key, SETTING_PROMPT_SETS, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, unread}
+#define MOVED(key, today) {key, SETTING_MOVED, 0, today, 0, 0, NULL, NULL, NULL}
+// clang-format on
 
-/* Settings that cannot change a result, NULL-terminated: a run goes on from the units of another
- * that differs in these alone. The last part of the key counts, so that `published` is all of
- * them. */
-extern const char *const incidental_settings[];
+/* The bounds of a number that has none: -BIG, BIG. */
+#define BIG DBL_MAX
 
-/* The default that paper_compatible puts in place of a setting's own; NULL = it stays. Each is a
- * trap of the code released with arXiv:2505.23556, described in the setting's meaning. */
-const char *setting_released_value(const struct setting *row);
+struct config;
+struct faults;
 
-/* Of every group prompts.NAME. */
-extern const struct setting prompts_settings[];
-extern const size_t n_prompts_settings;
+/* What the config knows of an experiment. */
+struct section {
+	const char *name; /* what `experiment` lists, and the group of its settings */
+	const struct setting *rows;
+	size_t n_rows;
+	size_t size;     /* of the struct of its values */
+	bool needs_saes; /* sae.path must be given */
+	bool attributes; /* reads attribution.prompts */
+	/* Its settings against each other and against those of all runs, when it is in the run:
+	 * faults go through config_fault. Texts that were given wrongly are NULL. May be NULL. */
+	void (*check)(const struct config *c, const void *values, struct faults *faults);
+};
+
+/* Adds a fault at the place of a key: "file:line: ..." ("key: expected ..., found ..."). */
+void config_fault(struct faults *f, const char *key, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #endif

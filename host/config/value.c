@@ -49,21 +49,40 @@ const char *value_found(const config_setting_t *s, char *buffer, size_t size)
 	return buffer;
 }
 
-const char *value_expected(const struct setting *row, char *buffer, size_t size)
+/* One of n names of experiments or, without `sections`, of a row's choices: NULL behind the last.
+ */
+static const char *choice(const struct setting *row, const struct config *c, size_t i)
+{
+	if (row->type != SETTING_EXPERIMENTS)
+		return row->choices[i];
+	return i < c->n_sections ? c->sections[i].name : NULL;
+}
+
+static bool has_choices(const struct setting *row)
+{
+	return row->choices || row->type == SETTING_EXPERIMENTS;
+}
+
+const char *value_expected(const struct setting *row, const struct config *c, char *buffer,
+	size_t size)
 {
 	static const char *const kinds[] = {[SETTING_TEXT] = "a text",
 		[SETTING_INTEGER] = "an integer",
 		[SETTING_REAL] = "a number",
 		[SETTING_BOOL] = "true or false",
 		[SETTING_TEXTS] = "a list of texts",
-		[SETTING_REALS] = "a list of numbers"};
+		[SETTING_REALS] = "a list of numbers",
+		[SETTING_PROMPTS] = "a text",
+		[SETTING_PROMPT_SETS] = "a list of texts",
+		[SETTING_EXPERIMENTS] = "a list of",
+		[SETTING_MOVED] = ""};
 	int n = snprintf(buffer, size, "%s", kinds[row->type]);
 
-	if (row->choices) {
-		n = snprintf(buffer, size, row->type == SETTING_TEXTS ? "a list of" : "one of");
-		for (const char *const *c = row->choices; *c; c++)
-			n += snprintf(buffer + n, size - (size_t)n, "%s %s",
-				c > row->choices ? "," : "", *c);
+	if (has_choices(row)) {
+		n = snprintf(buffer, size, row->type == SETTING_TEXT ? "one of" : "a list of");
+		for (size_t i = 0; choice(row, c, i); i++)
+			n += snprintf(buffer + n, size - (size_t)n, "%s %s", i > 0 ? "," : "",
+				choice(row, c, i));
 	} else if (row->type == SETTING_INTEGER) {
 		snprintf(buffer + n, size - (size_t)n, " from %.0f to %.0f", row->min, row->max);
 	} else if (row->type == SETTING_REAL) {
@@ -72,12 +91,12 @@ const char *value_expected(const struct setting *row, char *buffer, size_t size)
 	return buffer;
 }
 
-static bool one_of(const struct setting *row, const char *text)
+static bool one_of(const struct setting *row, const struct config *c, const char *text)
 {
-	if (!row->choices)
+	if (!has_choices(row))
 		return true;
-	for (const char *const *c = row->choices; *c; c++)
-		if (strcmp(*c, text) == 0)
+	for (size_t i = 0; choice(row, c, i); i++)
+		if (strcmp(choice(row, c, i), text) == 0)
 			return true;
 	return false;
 }
@@ -118,14 +137,16 @@ static size_t elements(const config_setting_t *s)
 	return is_list(s) ? (size_t)config_setting_length(s) : 1;
 }
 
-static bool take_texts(const struct setting *row, const config_setting_t *s, struct text_list *list)
+static bool take_texts(const struct setting *row, const struct config *c, const config_setting_t *s,
+	struct text_list *list)
 {
 	const size_t n = elements(s);
 
 	for (size_t i = 0; i < n; i++) {
 		const char *text = config_setting_get_string(element(s, i));
 
-		if (config_setting_type(element(s, i)) != CONFIG_TYPE_STRING || !one_of(row, text))
+		if (config_setting_type(element(s, i)) != CONFIG_TYPE_STRING ||
+			!one_of(row, c, text))
 			return false;
 	}
 	clear_texts(list);
@@ -151,14 +172,16 @@ static bool take_reals(const struct setting *row, const config_setting_t *s, str
 	return true;
 }
 
-bool value_take(const struct setting *row, const config_setting_t *s, void *base)
+bool value_take(const struct setting *row, const struct config *c, const config_setting_t *s,
+	void *base)
 {
 	void *value = (char *)base + row->offset;
 	const int type = config_setting_type(s);
 
 	switch (row->type) {
 	case SETTING_TEXT:
-		if (type != CONFIG_TYPE_STRING || !one_of(row, config_setting_get_string(s)))
+	case SETTING_PROMPTS:
+		if (type != CONFIG_TYPE_STRING || !one_of(row, c, config_setting_get_string(s)))
 			return false;
 		replace_text(value, config_setting_get_string(s));
 		return true;
@@ -179,9 +202,13 @@ bool value_take(const struct setting *row, const config_setting_t *s, void *base
 		*(bool *)value = config_setting_get_bool(s);
 		return true;
 	case SETTING_TEXTS:
-		return take_texts(row, s, value);
+	case SETTING_PROMPT_SETS:
+	case SETTING_EXPERIMENTS:
+		return take_texts(row, c, s, value);
 	case SETTING_REALS:
 		return take_reals(row, s, value);
+	case SETTING_MOVED:
+		break;
 	}
 	return false;
 }
@@ -214,6 +241,7 @@ void value_print(const struct setting *row, const void *base, FILE *to)
 
 	switch (row->type) {
 	case SETTING_TEXT:
+	case SETTING_PROMPTS:
 		print_text(*(char *const *)value, to);
 		break;
 	case SETTING_INTEGER:
@@ -226,6 +254,8 @@ void value_print(const struct setting *row, const void *base, FILE *to)
 		fputs(*(const bool *)value ? "true" : "false", to);
 		break;
 	case SETTING_TEXTS:
+	case SETTING_PROMPT_SETS:
+	case SETTING_EXPERIMENTS:
 		fputc('[', to);
 		for (size_t i = 0; i < texts->n; i++) {
 			fputs(i ? ", " : "", to);
@@ -241,6 +271,8 @@ void value_print(const struct setting *row, const void *base, FILE *to)
 		}
 		fputc(']', to);
 		break;
+	case SETTING_MOVED:
+		break;
 	}
 }
 
@@ -248,10 +280,23 @@ void value_free(const struct setting *row, void *base)
 {
 	void *value = (char *)base + row->offset;
 
-	if (row->type == SETTING_TEXT)
+	switch (row->type) {
+	case SETTING_TEXT:
+	case SETTING_PROMPTS:
 		free(*(char **)value);
-	else if (row->type == SETTING_TEXTS)
+		break;
+	case SETTING_TEXTS:
+	case SETTING_PROMPT_SETS:
+	case SETTING_EXPERIMENTS:
 		clear_texts(value);
-	else if (row->type == SETTING_REALS)
+		break;
+	case SETTING_REALS:
 		free(((struct real_list *)value)->items);
+		break;
+	case SETTING_INTEGER:
+	case SETTING_REAL:
+	case SETTING_BOOL:
+	case SETTING_MOVED:
+		break;
+	}
 }

@@ -35,6 +35,17 @@ void fault(struct faults *f, struct place place, const char *format, ...)
 	(void)vec_append(&f->lines, line, strlen(line), &ignored);
 }
 
+void config_fault(struct faults *f, const char *key, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	fault(f, place_of_key(*f->walk, key), "%s", text);
+}
+
 struct place place_of(const config_setting_t *s, const char *override)
 {
 	const char *file = config_setting_source_file(s);
@@ -80,25 +91,35 @@ const struct setting *find_row(const struct setting *rows, size_t n, const char 
 	return NULL;
 }
 
-/* `full` is the key as the message gives it, `key` as the rows spell theirs. */
-static void unknown(struct faults *f, struct place place, const char *full, const char *key,
-	const struct setting *rows, size_t n)
+/* The key nearest to one that does not exist; *best is how far it is, at most. */
+static const char *nearest_key(const struct setting *rows, size_t n, const char *key, size_t *best)
 {
 	const char *nearest = NULL;
-	size_t best = strlen(key) / 3 + 2; /* farther apart is no misspelling */
 
 	for (size_t i = 0; i < n; i++) {
 		const size_t d = distance(key, rows[i].key);
 
-		if (d < best) {
-			best = d;
+		if (d < *best && rows[i].type != SETTING_MOVED) {
+			*best = d;
 			nearest = rows[i].key;
 		}
 	}
+	return nearest;
+}
+
+/* Farther apart is no misspelling. */
+static size_t near_enough(const char *key)
+{
+	return strlen(key) / 3 + 2;
+}
+
+/* `key` as the message gives it. */
+static void unknown(struct faults *f, struct place place, const char *key, const char *nearest)
+{
 	if (nearest)
-		fault(f, place, "unknown key %s; did you mean %s?", full, nearest);
+		fault(f, place, "unknown key %s; did you mean %s?", key, nearest);
 	else
-		fault(f, place, "unknown key %s (see --help-config)", full);
+		fault(f, place, "unknown key %s (see --help-config)", key);
 }
 
 /* ---- the walk -------------------------------------------------------------------------- */
@@ -126,7 +147,8 @@ static void wrong(struct walk w, const struct setting *row, const char *key,
 	char what[512], found[256];
 
 	fault(w.faults, place_of(s, w.override), "%s: expected %s, found %s", key,
-		value_expected(row, what, sizeof what), value_found(s, found, sizeof found));
+		value_expected(row, w.config, what, sizeof what),
+		value_found(s, found, sizeof found));
 }
 
 static struct prompts_config *prompts_named(struct config *c, const char *name)
@@ -164,49 +186,94 @@ static void walk_prompt_set(struct walk w, const config_setting_t *group)
 		char key[256];
 
 		snprintf(key, sizeof key, "prompts.%s.%s", name, config_setting_name(s));
-		if (!row)
-			unknown(w.faults, place_of(s, w.override), key, config_setting_name(s),
-				prompts_settings, n_prompts_settings);
-		else if (!value_take(row, s, p))
+		if (!row) {
+			size_t best = near_enough(config_setting_name(s));
+
+			unknown(w.faults, place_of(s, w.override), key,
+				nearest_key(prompts_settings, n_prompts_settings,
+					config_setting_name(s), &best));
+		} else if (!value_take(row, w.config, s, p))
 			wrong(w, row, key, s);
 		else
 			p->given |= UINT64_C(1) << (row - prompts_settings);
 	}
 }
 
-static bool is_group_prefix(const char *key)
+/* The row of a key among all tables; *t is the table it is in. */
+static const struct setting *find_key(struct walk w, const char *key, size_t *t)
+{
+	for (*t = 0; *t < config_tables(w.config); ++*t) {
+		const struct setting_table table = config_table(w.config, *t);
+		const struct setting *row = find_row(table.rows, table.n, key);
+
+		if (row)
+			return row;
+	}
+	return NULL;
+}
+
+static void unknown_key(struct walk w, struct place place, const char *key)
+{
+	size_t best = near_enough(key);
+	const char *nearest = NULL;
+
+	for (size_t t = 0; t < config_tables(w.config); t++) {
+		const struct setting_table table = config_table(w.config, t);
+		const char *of_table = nearest_key(table.rows, table.n, key, &best);
+
+		nearest = of_table ? of_table : nearest;
+	}
+	unknown(w.faults, place, key, nearest);
+}
+
+static bool is_group_prefix(struct walk w, const char *key)
 {
 	const size_t n = strlen(key);
 
-	for (size_t i = 0; i < n_config_settings; i++)
-		if (strncmp(config_settings[i].key, key, n) == 0 &&
-			config_settings[i].key[n] == '.')
-			return true;
+	for (size_t t = 0; t < config_tables(w.config); t++) {
+		const struct setting_table table = config_table(w.config, t);
+
+		for (size_t i = 0; i < table.n; i++)
+			if (strncmp(table.rows[i].key, key, n) == 0 && table.rows[i].key[n] == '.')
+				return true;
+	}
 	return false;
+}
+
+static void take_key(struct walk w, const config_setting_t *s, const char *key)
+{
+	const struct place place = place_of(s, w.override);
+	size_t t;
+	const struct setting *row = find_key(w, key, &t);
+	const struct setting_table table = config_table(w.config, t);
+
+	if (row->type == SETTING_MOVED) {
+		fault(w.faults, place, "%s is now %s", key, row->default_value);
+		return;
+	}
+	if (!value_take(row, w.config, s, table.values))
+		wrong(w, row, key, s);
+	w.given[t][row - table.rows] = true;
 }
 
 static void walk_group(struct walk w, const config_setting_t *group, const char *prefix)
 {
 	for (int i = 0; i < config_setting_length(group); i++) {
 		const config_setting_t *s = config_setting_get_elem(group, (unsigned)i);
-		const struct setting *row;
 		char key[256];
+		size_t t;
 
 		snprintf(key, sizeof key, "%s%s%s", prefix, *prefix ? "." : "",
 			config_setting_name(s));
-		row = find_row(config_settings, n_config_settings, key);
-		if (row) {
-			if (!value_take(row, s, w.config))
-				wrong(w, row, key, s);
-			w.given[row - config_settings] = true;
+		if (find_key(w, key, &t)) {
+			take_key(w, s, key);
 		} else if (strcmp(key, "prompts") == 0 && config_setting_is_group(s)) {
 			for (int j = 0; j < config_setting_length(s); j++)
 				walk_prompt_set(w, config_setting_get_elem(s, (unsigned)j));
-		} else if (config_setting_is_group(s) && is_group_prefix(key)) {
+		} else if (config_setting_is_group(s) && is_group_prefix(w, key)) {
 			walk_group(w, s, key);
 		} else {
-			unknown(w.faults, place_of(s, w.override), key, key, config_settings,
-				n_config_settings);
+			unknown_key(w, place_of(s, w.override), key);
 		}
 	}
 }
@@ -277,7 +344,9 @@ static void apply_defaults(struct walk w, const struct setting *rows, size_t n, 
 	int rc = vec_append(&text, begin, strlen(begin), &err);
 
 	for (size_t i = 0; i < n && rc == 0; i++) {
-		const char *value = given[i] ? NULL : default_of(w, &rows[i]);
+		const char *value = given[i] || rows[i].type == SETTING_MOVED
+					    ? NULL
+					    : default_of(w, &rows[i]);
 
 		if (value)
 			rc = (next++ > 0 && vec_push(&text, ',', &err)) ||
@@ -292,9 +361,9 @@ static void apply_defaults(struct walk w, const struct setting *rows, size_t n, 
 			rc ? err.text : config_error_text(&tree));
 	next = 0;
 	for (size_t i = 0; values && i < n; i++) {
-		if (given[i] || !rows[i].default_value)
+		if (given[i] || !rows[i].default_value || rows[i].type == SETTING_MOVED)
 			continue;
-		if (!value_take(&rows[i], config_setting_get_elem(values, next++), base))
+		if (!value_take(&rows[i], w.config, config_setting_get_elem(values, next++), base))
 			fault(w.faults, (struct place){"defaults", 0}, "%s: %s", rows[i].key,
 				default_of(w, &rows[i]));
 	}
@@ -321,16 +390,75 @@ static void complete_prompt_set(struct walk w, struct prompts_config *p)
 
 static void complete(struct walk w)
 {
-	for (size_t i = 0; i < n_config_settings; i++) {
-		const struct setting *row = &config_settings[i];
+	for (size_t t = 0; t < config_tables(w.config); t++) {
+		const struct setting_table table = config_table(w.config, t);
 
-		if (!w.given[i] && !row->default_value)
-			fault(w.faults, place_of_key(w, row->key), "missing key %s: %s", row->key,
-				row->meaning);
+		for (size_t i = 0; i < table.n; i++) {
+			const struct setting *row = &table.rows[i];
+
+			if (!w.given[t][i] && !row->default_value)
+				fault(w.faults, place_of_key(w, row->key), "missing key %s: %s",
+					row->key, row->meaning);
+		}
+		apply_defaults(w, table.rows, table.n, w.given[t], table.values);
 	}
-	apply_defaults(w, config_settings, n_config_settings, w.given, w.config);
 	for (size_t i = 0; i < w.config->n_prompts; i++)
 		complete_prompt_set(w, &w.config->prompts[i]);
+}
+
+/* ---- tables ------------------------------------------------------------------------------ */
+
+size_t config_tables(const struct config *c)
+{
+	return 1 + c->n_sections;
+}
+
+struct setting_table config_table(const struct config *c, size_t t)
+{
+	if (t == 0)
+		return (struct setting_table){common_settings, n_common_settings, (void *)c};
+	if (t > c->n_sections)
+		return (struct setting_table){0};
+	return (struct setting_table){c->sections[t - 1].rows, c->sections[t - 1].n_rows,
+		c->own[t - 1]};
+}
+
+static int make_tables(struct config *c, const struct section *sections, size_t n_sections,
+	struct err *err)
+{
+	*c = (struct config){.sections = sections, .own = calloc(n_sections + 1, sizeof *c->own)};
+	if (!c->own)
+		return err_nomem(err, "settings", n_sections * sizeof *c->own);
+	for (; c->n_sections < n_sections; c->n_sections++) {
+		const size_t size = sections[c->n_sections].size;
+
+		c->own[c->n_sections] = calloc(1, size + 1);
+		if (!c->own[c->n_sections])
+			return err_nomem(err, "settings", size);
+	}
+	return 0;
+}
+
+static void free_given(bool **given, size_t n)
+{
+	for (size_t t = 0; given && t < n; t++)
+		free(given[t]);
+	free(given);
+}
+
+static bool **make_given(const struct config *c)
+{
+	const size_t n = config_tables(c);
+	bool **given = calloc(n, sizeof *given);
+
+	for (size_t t = 0; given && t < n; t++) {
+		given[t] = calloc(config_table(c, t).n + 1, sizeof **given);
+		if (!given[t]) {
+			free_given(given, n);
+			return NULL;
+		}
+	}
+	return given;
 }
 
 /* ---- the whole --------------------------------------------------------------------------- */
@@ -347,59 +475,88 @@ static int read_tree(config_t *tree, const char *path, const char *text, struct 
 		config_error_text(tree));
 }
 
-static int load(struct config *c, const char *path, const char *file_text,
-	const char *const *overrides, size_t n_overrides, struct err *err)
+static int walk_all(struct walk w, const char *const *overrides, size_t n_overrides,
+	struct err *err)
+{
+	walk_group(w, config_root_setting(w.tree), "");
+	for (size_t i = 0; i < n_overrides; i++)
+		apply_override(w, overrides[i]);
+	complete(w);
+	check_whole(w);
+	if (w.faults->n == 0)
+		return 0;
+	return err_set(err, ERR_CONFIG, "%.*s", (int)w.faults->lines.n, w.faults->lines.data);
+}
+
+/* Of a file, or of the text where there is one. */
+struct input {
+	const struct section *sections;
+	size_t n_sections;
+	const char *path, *text;
+	const char *const *overrides;
+	size_t n_overrides;
+};
+
+static int load(struct config *c, struct input in, struct err *err)
 {
 	struct faults faults = {0};
-	bool *given = calloc(n_config_settings, sizeof *given);
+	bool **given = NULL;
 	config_t tree;
-	const struct walk w = {c, &faults, NULL, given, &tree, path};
-	int rc = 0;
 
-	*c = (struct config){0};
+	err_clear(err);
 	config_init(&tree);
+	TRY(make_tables(c, in.sections, in.n_sections, err));
+	given = make_given(c);
 	if (!given) {
-		rc = err_nomem(err, path, n_config_settings);
-	} else if ((rc = read_tree(&tree, path, file_text, err)) == 0) {
-		walk_group(w, config_root_setting(&tree), "");
-		for (size_t i = 0; i < n_overrides; i++)
-			apply_override(w, overrides[i]);
-		complete(w);
-		check_whole(w);
-		if (faults.n > 0)
-			rc = err_set(err, ERR_CONFIG, "%.*s", (int)faults.lines.n,
-				faults.lines.data);
+		err_nomem(err, in.path, n_common_settings);
+		goto fail;
 	}
+	const struct walk w = {c, &faults, NULL, given, &tree, in.path};
+
+	faults.walk = &w;
+	TRY(read_tree(&tree, in.path, in.text, err));
+	TRY(walk_all(w, in.overrides, in.n_overrides, err));
+fail:
 	config_destroy(&tree);
 	free(faults.lines.data);
-	free(given);
-	if (rc)
+	free_given(given, config_tables(c));
+	if (err->code)
 		config_free(c);
-	return rc;
+	return err->code;
 }
 
-int config_load(struct config *c, const char *path, const char *const *overrides,
-	size_t n_overrides, struct err *err)
+int config_load(struct config *c, const struct section *sections, size_t n_sections,
+	const char *path, const char *const *overrides, size_t n_overrides, struct err *err)
 {
-	return load(c, path, NULL, overrides, n_overrides, err);
+	return load(c, (struct input){sections, n_sections, path, NULL, overrides, n_overrides},
+		err);
 }
 
-int config_parse(struct config *c, const char *name, const char *text, const char *const *overrides,
-	size_t n_overrides, struct err *err)
+int config_parse(struct config *c, const struct section *sections, size_t n_sections,
+	const char *name, const char *text, const char *const *overrides, size_t n_overrides,
+	struct err *err)
 {
-	return load(c, name, text, overrides, n_overrides, err);
+	return load(c, (struct input){sections, n_sections, name, text, overrides, n_overrides},
+		err);
 }
 
 void config_free(struct config *c)
 {
-	for (size_t i = 0; i < n_config_settings; i++)
-		value_free(&config_settings[i], c);
+	for (size_t t = 0; t < config_tables(c); t++) {
+		const struct setting_table table = config_table(c, t);
+
+		for (size_t i = 0; i < table.n; i++)
+			value_free(&table.rows[i], table.values);
+	}
 	for (size_t i = 0; i < c->n_prompts; i++) {
 		for (size_t j = 0; j < n_prompts_settings; j++)
 			value_free(&prompts_settings[j], &c->prompts[i]);
 		free(c->prompts[i].name);
 	}
 	free(c->prompts);
+	for (size_t i = 0; i < c->n_sections; i++)
+		free(c->own[i]);
+	free(c->own);
 	*c = (struct config){0};
 }
 
@@ -417,4 +574,22 @@ bool text_list_holds(const struct text_list *list, const char *item)
 		if (strcmp(list->items[i], item) == 0)
 			return true;
 	return false;
+}
+
+const void *config_own(const struct config *c, const char *experiment)
+{
+	for (size_t i = 0; i < c->n_sections; i++)
+		if (strcmp(c->sections[i].name, experiment) == 0)
+			return c->own[i];
+	return NULL;
+}
+
+bool config_runs(const struct config *c, const char *experiment)
+{
+	return text_list_holds(&c->experiment, experiment);
+}
+
+double config_scale(const struct config *c)
+{
+	return c->clamp.scale.items[0];
 }

@@ -1,22 +1,73 @@
 /* SPDX-License-Identifier: MIT
  *
- * findings.h - feature sets in result files: written by one run, read by the next.
+ * findings.h - what experiments find and later ones use: the direction, feature sets by method, and
+ * what the best features do. In memory during a run; in result files for the next one:
  *
+ *   /direction                                                  the experiment direction writes it
  *   /feature_sets/METHOD/global/{layer,feature,cosine,score}   [rank], best first
  *   /feature_sets/METHOD/local/{layer,feature,score}           [prompt, rank]; -1 and NaN beyond
  *                                                              the end of a shorter set
  *   /feature_sets/{refusal,harm}/global/...                    roles, likewise
+ *
+ * Only experiments hold them: what measures is given the one that it is to use.
  */
 #ifndef SAENGINE_FINDINGS_H
 #define SAENGINE_FINDINGS_H
 
-#include "host/lab/lab.h"
+#include "host/lab/machine.h"
+#include "host/lab/prompts.h"
+#include "host/method/features.h"
+#include "host/method/methods.h"
+#include "host/store/results.h"
 
-/* Writes lab->sets[method]; local sets of `prompts` in that order. */
-int findings_write_sets(struct lab *lab, enum method method, const struct prompt_ids *prompts,
-	struct err *err);
+struct direction {
+	bool known;
+	size_t layer; /* l* */
+	float *v;     /* [d_model], owned: v_{l*}, not normalised */
+};
 
-/* Writes lab->roles, empty ones left out, as /feature_sets/{refusal,harm}/global. */
-int findings_write_roles(struct lab *lab, struct err *err);
+/* What a method found. */
+struct method_sets {
+	bool known;
+	struct feature_set global;
+	struct feature_set *local; /* [n_prompts]; NULL = no local sets; a prompt that was not
+				    * attributed has an empty one */
+};
+
+/* What the best features do: those that are among the best of every harm category stand for
+ * refusal, the rest of the best over all prompts for harm. */
+struct roles {
+	bool known;
+	struct feature_set refusal, harm; /* F_R, F_H: owned */
+};
+
+struct findings {
+	struct direction direction;
+	struct method_sets sets[N_METHODS];
+	struct roles roles;
+	size_t n_prompts; /* of the run: length of the local sets */
+};
+
+/* Kinds of findings, as bits: what an experiment needs, and what it leaves. */
+enum finding { FIND_DIRECTION = 1, FIND_SETS = 2, FIND_ROLES = 4 };
+
+/* Takes the direction and feature sets of an earlier result file (config `from`), but for those of
+ * `found_here`, which this run finds itself. Prompts are matched by text and context.
+ * Errors: ERR_INPUT when they do not fit this model; ERR_CONFIG for from_k_star. */
+int findings_load(struct findings *f, const struct config *config, const struct machine *m,
+	const struct prompts *prompts, unsigned found_here, struct err *err);
+
+/* Accepts a zeroed struct. */
+void findings_free(struct findings *f);
+
+/* Makes room for the local sets of a method. */
+int findings_new_local(struct findings *f, enum method method, struct err *err);
+
+/* Writes the sets of a method; local sets of `prompts` in that order. */
+int findings_write_sets(const struct findings *f, enum method method,
+	const struct prompt_ids *prompts, struct results *results, struct err *err);
+
+/* Writes the roles, empty ones left out, as /feature_sets/{refusal,harm}/global. */
+int findings_write_roles(const struct findings *f, struct results *results, struct err *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * findings_read.c - the direction and the feature sets of an earlier result file. Contract: lab.h
- * (lab_load_findings). Tests: tests/test_run.c.
+ * findings_read.c - the direction and the feature sets of an earlier result file. Contract:
+ * findings.h. Tests: tests/test_run.c.
  */
 #include "host/lab/findings.h"
 
@@ -12,33 +12,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int check_feature(const struct lab *lab, const char *path, int32_t layer, int32_t id,
+/* What findings are to fit. */
+struct load {
+	struct findings *f;
+	const struct config *config;
+	const struct machine *m;
+	const struct prompts *prompts;
+	struct results_reader *r;
+};
+
+static int check_feature(const struct load *l, const char *path, int32_t layer, int32_t id,
 	struct err *err)
 {
-	if (layer < 0 || (size_t)layer >= lab->model->arch.n_layer || id < 0 ||
-		(size_t)id >= sae_set_width(lab->saes) || !sae_set_has(lab->saes, (size_t)layer))
+	if (layer < 0 || (size_t)layer >= l->m->model->arch.n_layer || id < 0 ||
+		(size_t)id >= sae_set_width(l->m->saes) || !sae_set_has(l->m->saes, (size_t)layer))
 		return err_set(err, ERR_INPUT,
 			"from: %s: expected features of this model's SAEs (%zu layers of %zu), found "
 			"layer %d, feature %d",
-			path, lab->model->arch.n_layer, sae_set_width(lab->saes), layer, id);
+			path, l->m->model->arch.n_layer, sae_set_width(l->m->saes), layer, id);
 	return 0;
 }
 
 /* How many of the n features of a set are taken: all (0) or as many as wanted. */
-static int features_taken(const struct lab *lab, const char *path, size_t n, size_t wanted,
+static int features_taken(const struct load *l, const char *path, size_t n, size_t wanted,
 	size_t *taken, struct err *err)
 {
 	*taken = wanted ? wanted : n;
 	if (wanted > n)
 		return err_set(err, ERR_CONFIG,
 			"from_k_star: expected at most %zu, the features of %s in %s, found %zu", n,
-			path, lab->config->from, wanted);
+			path, l->config->from, wanted);
 	return 0;
 }
 
 /* The `most` best features of a set, 0 = all. Leaves *known alone when the file has no such set. */
-static int read_global(struct lab *lab, struct results_reader *r, const char *name, size_t most,
-	struct feature_set *set, bool *known, struct err *err)
+static int read_global(const struct load *l, const char *name, size_t most, struct feature_set *set,
+	bool *known, struct err *err)
 {
 	int32_t *layer = NULL, *feature = NULL;
 	float *score = NULL, *cosine = NULL;
@@ -49,12 +58,12 @@ static int read_global(struct lab *lab, struct results_reader *r, const char *na
 	for (int i = 0; i < 4; i++)
 		snprintf(path[i], sizeof path[i], "/feature_sets/%s/global/%s", name,
 			(const char *const[]){"layer", "feature", "score", "cosine"}[i]);
-	if (!results_has(r, path[0]))
+	if (!results_has(l->r, path[0]))
 		return 0;
-	TRY(results_read_ints(r, path[0], 1, &n[0], &layer, err));
-	TRY(results_read_ints(r, path[1], 1, &n[1], &feature, err));
-	TRY(results_read_floats(r, path[2], 1, &n[2], &score, err));
-	TRY(results_read_floats(r, path[3], 1, &n[3], &cosine, err));
+	TRY(results_read_ints(l->r, path[0], 1, &n[0], &layer, err));
+	TRY(results_read_ints(l->r, path[1], 1, &n[1], &feature, err));
+	TRY(results_read_floats(l->r, path[2], 1, &n[2], &score, err));
+	TRY(results_read_floats(l->r, path[3], 1, &n[3], &cosine, err));
 	for (int i = 1; i < 4; i++) {
 		if (n[i] != n[0]) {
 			err_set(err, ERR_INPUT,
@@ -63,9 +72,9 @@ static int read_global(struct lab *lab, struct results_reader *r, const char *na
 			goto fail;
 		}
 	}
-	TRY(features_taken(lab, path[0], n[0], most, &taken, err));
+	TRY(features_taken(l, path[0], n[0], most, &taken, err));
 	for (size_t k = 0; k < taken; k++) {
-		TRY(check_feature(lab, path[0], layer[k], feature[k], err));
+		TRY(check_feature(l, path[0], layer[k], feature[k], err));
 		TRY(feature_set_add(set,
 			(struct feature){layer[k], feature[k], cosine[k], score[k]}, err));
 	}
@@ -132,11 +141,11 @@ fail:
 	return err->code;
 }
 
-static int fill_local(struct lab *lab, const struct local_columns *c, size_t row,
+static int fill_local(const struct load *l, const struct local_columns *c, size_t row,
 	struct feature_set *set, const char *group, struct err *err)
 {
 	for (size_t k = row * c->rank; k < row * c->rank + c->taken && c->layer[k] >= 0; k++) {
-		TRY(check_feature(lab, group, c->layer[k], c->feature[k], err));
+		TRY(check_feature(l, group, c->layer[k], c->feature[k], err));
 		TRY(feature_set_add(set,
 			(struct feature){c->layer[k], c->feature[k], NAN, c->score[k]}, err));
 	}
@@ -145,91 +154,61 @@ fail:
 	return err->code;
 }
 
-/* Every prompt to be continued under its own features must have some. */
-static int check_local(const struct lab *lab, enum method method, struct err *err)
-{
-	const struct config *c = lab->config;
-	struct prompt_ids prompts = {0};
-	size_t n_without = 0;
-
-	err_clear(err);
-	if (!text_list_holds(&c->experiment, "jailbreak") ||
-		!text_list_holds(&c->jailbreak.scopes, "local"))
-		return 0;
-	for (size_t i = 0; i < c->jailbreak.prompts.n; i++)
-		TRY(lab_set(lab, c->jailbreak.prompts.items[i], &prompts, err));
-	for (size_t i = 0; i < prompts.n; i++)
-		n_without += lab->sets[method].local[prompts.data[i]].n == 0;
-	if (n_without > 0)
-		err_set(err, ERR_CONFIG,
-			"from: %s has no local %s features for %zu of the %zu prompts of "
-			"jailbreak.prompts; set jailbreak.scopes = [\"global\"], or attribute these "
-			"prompts first",
-			c->from, method_names[method], n_without, prompts.n);
-fail:
-	free(prompts.data);
-	return err->code;
-}
-
-static bool is_prompt(const struct lab *lab, size_t prompt, const struct local_columns *c,
+static bool is_prompt(const struct load *l, size_t prompt, const struct local_columns *c,
 	int32_t id)
 {
-	const char *context = lab_context(lab, prompt);
+	const char *context = prompts_context(l->prompts, prompt);
 
-	return strcmp(lab_text(lab, prompt), c->texts[id]) == 0 &&
+	return strcmp(prompts_text(l->prompts, prompt), c->texts[id]) == 0 &&
 	       strcmp(context ? context : "", c->contexts ? c->contexts[id] : "") == 0;
 }
 
 /* Prompts are matched by text and context: their numbers differ from run to run. */
-static int read_local(struct lab *lab, struct results_reader *r, enum method method,
-	struct err *err)
+static int read_local(const struct load *l, enum method method, struct err *err)
 {
-	struct method_sets *sets = &lab->sets[method];
+	struct method_sets *sets = &l->f->sets[method];
 	struct local_columns c = {0};
 	char group[128];
 
 	err_clear(err);
 	snprintf(group, sizeof group, "/feature_sets/%s/local", method_names[method]);
-	if (!results_has(r, group))
+	if (!results_has(l->r, group))
 		return 0;
-	sets->local = calloc(lab->prompts.n + 1, sizeof *sets->local);
-	if (!sets->local)
-		return err_nomem(err, "local sets", lab->prompts.n * sizeof *sets->local);
-	TRY(read_local_columns(r, group, &c, err));
-	TRY(features_taken(lab, group, c.rank, (size_t)lab->config->from_k_star, &c.taken, err));
+	TRY(findings_new_local(l->f, method, err));
+	TRY(read_local_columns(l->r, group, &c, err));
+	TRY(features_taken(l, group, c.rank, (size_t)l->config->from_k_star, &c.taken, err));
 	for (size_t row = 0; row < c.n_rows; row++) {
 		if (c.prompt[row] < 0 || (size_t)c.prompt[row] >= c.n_texts) {
 			err_set(err, ERR_INPUT, "from: %s/prompt: expected ids below %zu, found %d",
 				group, c.n_texts, c.prompt[row]);
 			goto fail;
 		}
-		for (size_t p = 0; p < lab->prompts.n; p++)
-			if (sets->local[p].n == 0 && is_prompt(lab, p, &c, c.prompt[row]))
-				TRY(fill_local(lab, &c, row, &sets->local[p], group, err));
+		for (size_t p = 0; p < l->prompts->table.n; p++)
+			if (sets->local[p].n == 0 && is_prompt(l, p, &c, c.prompt[row]))
+				TRY(fill_local(l, &c, row, &sets->local[p], group, err));
 	}
-	TRY(check_local(lab, method, err));
 fail:
 	free_local(&c);
 	return err->code;
 }
 
-static int read_direction(struct lab *lab, struct results_reader *r, struct err *err)
+static int read_direction(const struct load *l, struct err *err)
 {
-	struct direction *d = &lab->direction;
+	struct direction *d = &l->f->direction;
 	size_t dims[3];
 	int64_t layer = 0, position = 0;
 	float *v = NULL;
 
 	err_clear(err);
-	TRY(results_read_floats(r, "/direction/v", 3, dims, &v, err));
-	TRY(results_read_attribute_integer(r, "/direction", "layer", &layer, err));
-	TRY(results_read_attribute_integer(r, "/direction", "position", &position, err));
-	if (dims[1] != lab->model->arch.n_layer || dims[2] != lab->model->arch.d_model ||
+	TRY(results_read_floats(l->r, "/direction/v", 3, dims, &v, err));
+	TRY(results_read_attribute_integer(l->r, "/direction", "layer", &layer, err));
+	TRY(results_read_attribute_integer(l->r, "/direction", "position", &position, err));
+	if (dims[1] != l->m->model->arch.n_layer || dims[2] != l->m->model->arch.d_model ||
 		layer < 0 || (size_t)layer >= dims[1] || position > -1 ||
 		(size_t)-position > dims[0]) {
 		err_set(err, ERR_INPUT,
 			"from: %s: /direction/v: expected %zu layers of width %zu, found %zu of %zu",
-			lab->config->from, lab->model->arch.n_layer, lab->model->arch.d_model,
+			l->config->from, l->m->model->arch.n_layer, l->m->model->arch.d_model,
 			dims[1], dims[2]);
 		goto fail;
 	}
@@ -245,7 +224,7 @@ static int read_direction(struct lab *lab, struct results_reader *r, struct err 
 			err_set(err, ERR_INPUT,
 				"from: %s: /direction/v: expected finite values, found %g "
 				"at component %zu of layer %lld",
-				lab->config->from, (double)d->v[i], i, (long long)layer);
+				l->config->from, (double)d->v[i], i, (long long)layer);
 			goto fail;
 		}
 	}
@@ -265,7 +244,7 @@ static const char *hash_of(const char *role, char *const *roles, char *const *ha
 	return "";
 }
 
-static int check_hash(const struct lab *lab, const char *role, const char *path,
+static int check_hash(const struct load *l, const char *role, const char *path,
 	const char *expected, struct err *err)
 {
 	char found[SHA256_HEX];
@@ -279,33 +258,33 @@ static int check_hash(const struct lab *lab, const char *role, const char *path,
 	return err_set(err, ERR_INPUT,
 		"from: %s was made with another %s: expected one with SHA-256 %.12s..., found %s with "
 		"%.12s...",
-		lab->config->from, role, expected, path, found);
+		l->config->from, role, expected, path, found);
 }
 
 /* Directions and features mean nothing in another model, or in other SAEs of the same one. Told
  * by config.json and by the first layer's SAE: weights take long to hash. */
-static int check_origin(const struct lab *lab, struct results_reader *r, struct err *err)
+static int check_origin(const struct load *l, struct err *err)
 {
 	char **roles = NULL, **hashes = NULL;
-	char *config = path_join(lab->config->model.path, "config.json");
+	char *config = path_join(l->config->model.path, "config.json");
 	size_t n_roles = 0, n_hashes = 0, first = 0;
 
 	err_clear(err);
 	if (!config) {
-		err_nomem(err, "a path", strlen(lab->config->model.path));
+		err_nomem(err, "a path", strlen(l->config->model.path));
 		goto fail;
 	}
-	if (!results_has(r, "/provenance/role"))
+	if (!results_has(l->r, "/provenance/role"))
 		goto fail;
-	TRY(results_read_texts(r, "/provenance/role", &n_roles, &roles, err));
-	TRY(results_read_texts(r, "/provenance/sha256", &n_hashes, &hashes, err));
+	TRY(results_read_texts(l->r, "/provenance/role", &n_roles, &roles, err));
+	TRY(results_read_texts(l->r, "/provenance/sha256", &n_hashes, &hashes, err));
 	if (n_roles != n_hashes)
 		goto fail;
-	TRY(check_hash(lab, "model", config, hash_of("model", roles, hashes, n_roles), err));
-	while (lab->saes && first < sae_set_layers(lab->saes) && !sae_set_has(lab->saes, first))
+	TRY(check_hash(l, "model", config, hash_of("model", roles, hashes, n_roles), err));
+	while (l->m->saes && first < sae_set_layers(l->m->saes) && !sae_set_has(l->m->saes, first))
 		first++;
-	if (lab->saes && first < sae_set_layers(lab->saes))
-		TRY(check_hash(lab, "SAE", sae_set_path(lab->saes, first),
+	if (l->m->saes && first < sae_set_layers(l->m->saes))
+		TRY(check_hash(l, "SAE", sae_set_path(l->m->saes, first),
 			hash_of("sae", roles, hashes, n_roles), err));
 fail:
 	for (size_t i = 0; i < n_roles; i++)
@@ -318,29 +297,29 @@ fail:
 	return err->code;
 }
 
-int lab_load_findings(struct lab *lab, struct err *err)
+int findings_load(struct findings *f, const struct config *config, const struct machine *m,
+	const struct prompts *prompts, unsigned found_here, struct err *err)
 {
-	const struct config *c = lab->config;
-	struct results_reader *r = NULL;
+	struct load l = {f, config, m, prompts, NULL};
 
+	*f = (struct findings){.n_prompts = prompts->table.n};
 	err_clear(err);
-	if (!*c->from || lab->judged)
+	if (!*config->from || prompts->source)
 		return 0;
-	TRY(results_open(&r, c->from, err));
-	TRY(check_origin(lab, r, err));
-	if (!text_list_holds(&c->experiment, "direction"))
-		TRY(read_direction(lab, r, err));
-	for (int m = 0; m < N_METHODS && lab->saes; m++)
-		if (!text_list_holds(&c->experiment, "attribution"))
-			if (read_global(lab, r, method_names[m], (size_t)c->from_k_star,
-				    &lab->sets[m].global, &lab->sets[m].known, err) ||
-				read_local(lab, r, (enum method)m, err))
-				goto fail;
-	if (lab->saes && !text_list_holds(&c->experiment, "categories")) {
-		TRY(read_global(lab, r, "refusal", 0, &lab->roles.refusal, &lab->roles.known, err));
-		TRY(read_global(lab, r, "harm", 0, &lab->roles.harm, &lab->roles.known, err));
+	TRY(results_open(&l.r, config->from, err));
+	TRY(check_origin(&l, err));
+	if (!(found_here & FIND_DIRECTION))
+		TRY(read_direction(&l, err));
+	for (int i = 0; i < N_METHODS && m->saes && !(found_here & FIND_SETS); i++) {
+		TRY(read_global(&l, method_names[i], (size_t)config->from_k_star,
+			&f->sets[i].global, &f->sets[i].known, err));
+		TRY(read_local(&l, (enum method)i, err));
+	}
+	if (m->saes && !(found_here & FIND_ROLES)) {
+		TRY(read_global(&l, "refusal", 0, &f->roles.refusal, &f->roles.known, err));
+		TRY(read_global(&l, "harm", 0, &f->roles.harm, &f->roles.known, err));
 	}
 fail:
-	results_reader_close(r);
+	results_reader_close(l.r);
 	return err->code;
 }

@@ -4,13 +4,65 @@
  */
 #include "host/lab/inputs.h"
 
+#include "host/base/size.h"
 #include "host/base/vec.h"
 #include "host/formats/safetensors.h"
-#include "host/lab/lab.h"
 
 #include <omp.h>
 
 #include "version.h"
+
+/* ---- are they there? ------------------------------------------------------------------- */
+
+/* What is missing, a line each. */
+struct missing {
+	struct text lines;
+	size_t n;
+};
+
+/* Something of the config, and where to get it when it is not there. */
+static void need(struct missing *missing, bool there, const char *kind, const char *key,
+	const char *path, const char *published)
+{
+	char line[4096 + 512];
+	struct err ignored;
+	int n;
+
+	if (there)
+		return;
+	n = snprintf(line, sizeof line, "%s%s: no %s \"%s\"%s%s", missing->n++ > 0 ? "\n" : "", key,
+		kind, path, *published ? "; published at " : "", published);
+	(void)vec_append(&missing->lines, line, size_min((size_t)n, sizeof line - 1), &ignored);
+}
+
+int inputs_check(const struct config *c, const struct input_list *more, struct err *err)
+{
+	struct missing missing = {0};
+
+	err_clear(err);
+	need(&missing, folder_exists(c->model.path), "folder", "model.path", c->model.path,
+		c->model.published);
+	need(&missing, !*c->sae.path || folder_exists(c->sae.path), "folder", "sae.path",
+		c->sae.path, c->sae.published);
+	for (size_t i = 0; i < more->n; i++) {
+		const struct input *in = &more->data[i];
+
+		need(&missing, file_exists(in->path), "file", in->key, in->path, in->published);
+	}
+	for (size_t i = 0; i < c->n_prompts; i++) {
+		const struct prompts_config *p = &c->prompts[i];
+		char key[256];
+
+		snprintf(key, sizeof key, "prompts.%s.file", p->name);
+		need(&missing, file_exists(p->file), "file", key, p->file, p->published);
+	}
+	if (missing.n > 0)
+		err_set(err, ERR_INPUT, "%.*s", (int)missing.lines.n, missing.lines.data);
+	free(missing.lines.data);
+	return err->code;
+}
+
+/* ---- what they are ----------------------------------------------------------------------- */
 
 static int add_file(struct inputs *inputs, const char *path, const char *role, struct err *err)
 {
@@ -33,10 +85,10 @@ static int add_file(struct inputs *inputs, const char *path, const char *role, s
 	return err->code;
 }
 
-static int add_model_file(struct inputs *inputs, const struct lab *lab, const char *name,
+static int add_model_file(struct inputs *inputs, const struct config *c, const char *name,
 	const char *role, struct err *err)
 {
-	char *path = path_join(lab->config->model.path, name);
+	char *path = path_join(c->model.path, name);
 	int rc;
 
 	if (!path)
@@ -80,29 +132,27 @@ static int hash_files(struct inputs *inputs, int n_threads, struct err *err)
 	return first.code;
 }
 
-int inputs_collect(struct inputs *inputs, const struct lab *lab, struct err *err)
+int inputs_collect(struct inputs *inputs, const struct config *c, const struct machine *m,
+	const struct input_list *more, struct err *err)
 {
-	const struct safetensors_folder *weights = lab->model->files;
+	const struct safetensors_folder *weights = m->model->files;
 	char *tokenizer = NULL;
 
 	err_clear(err);
-	TRY(add_model_file(inputs, lab, "config.json", "model", err));
-	TRY(tokenizer_find(&tokenizer, lab->config->model.path, err));
+	TRY(add_model_file(inputs, c, "config.json", "model", err));
+	TRY(tokenizer_find(&tokenizer, c->model.path, err));
 	TRY(add_file(inputs, tokenizer, "tokenizer", err));
 	for (size_t i = 0; i < safetensors_folder_files(weights); i++)
 		TRY(add_file(inputs, safetensors_folder_path(weights, i), "weights", err));
-	for (size_t l = 0; lab->saes && l < sae_set_layers(lab->saes); l++)
-		TRY(add_sae(inputs, lab->saes, l, err));
-	for (size_t i = 0; i < lab->config->n_prompts; i++)
-		TRY(add_file(inputs, lab->config->prompts[i].file, "prompts", err));
-	if (*lab->config->from)
-		TRY(add_file(inputs, lab->config->from, lab->judged ? "judged" : "findings", err));
-	if (lab->judged)
-		TRY(add_file(inputs, lab->config->judge.template, "template", err));
-	if (lab->judged && *lab->config->judge.context_template)
-		TRY(add_file(inputs, lab->config->judge.context_template, "template", err));
-	TRY(hash_files(inputs,
-		lab->config->threads > 0 ? (int)lab->config->threads : omp_get_num_procs(), err));
+	for (size_t l = 0; m->saes && l < sae_set_layers(m->saes); l++)
+		TRY(add_sae(inputs, m->saes, l, err));
+	for (size_t i = 0; i < c->n_prompts; i++)
+		TRY(add_file(inputs, c->prompts[i].file, "prompts", err));
+	for (size_t i = 0; i < more->n; i++)
+		TRY(add_file(inputs, more->data[i].path, more->data[i].role, err));
+	if (*c->from) /* unless it is one of `more`, which says what it is to them */
+		TRY(add_file(inputs, c->from, "findings", err));
+	TRY(hash_files(inputs, c->threads > 0 ? (int)c->threads : omp_get_num_procs(), err));
 fail:
 	free(tokenizer);
 	return err->code;
@@ -120,14 +170,15 @@ void inputs_free(struct inputs *inputs)
 
 /* Of the CPU and of a GPU that rounds products, compute_dtype is the same; sae.dtype = auto is not.
  */
-static void print_precision(const struct lab *lab, FILE *to)
+static void print_precision(const struct machine *m, FILE *to)
 {
-	fprintf(to, "compute_dtype = %s\n", dtype_name(device_activation(lab->dev)));
-	if (lab->saes)
-		fprintf(to, "sae_dtype = %s\n", sae_dtype_names[sae_set_dtype(lab->saes)]);
+	fprintf(to, "compute_dtype = %s\n", dtype_name(device_activation(m->dev)));
+	if (m->saes)
+		fprintf(to, "sae_dtype = %s\n", sae_dtype_names[sae_set_dtype(m->saes)]);
 }
 
-char *inputs_text(const struct inputs *inputs, const struct lab *lab)
+char *inputs_text(const struct inputs *inputs, const struct config *config, const struct machine *m,
+	size_t rank)
 {
 	char *text = NULL;
 	size_t n = 0;
@@ -136,9 +187,9 @@ char *inputs_text(const struct inputs *inputs, const struct lab *lab)
 	if (!memory)
 		return NULL;
 	fprintf(memory, "engine = %s (%s)\n", SAENGINE_VERSION, SAENGINE_COMMIT);
-	print_precision(lab, memory);
-	if (lab->ranks->rank == 0)
-		config_print_lines(lab->config, memory);
+	print_precision(m, memory);
+	if (rank == 0)
+		config_print_lines(config, memory);
 	for (size_t i = 0; i < inputs->n; i++)
 		fprintf(memory, "sha256 of %s = %s\n", inputs->data[i].path,
 			inputs->data[i].sha256);

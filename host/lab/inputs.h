@@ -1,15 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
  * inputs.h - what a run is made from: the files it reads, by their SHA-256, and its settings. Two
- * runs with the same text of inputs_print compute the same.
+ * runs with the same text of inputs_text compute the same.
  */
 #ifndef SAENGINE_INPUTS_H
 #define SAENGINE_INPUTS_H
 
 #include "host/base/file.h"
-#include "host/config/config.h"
+#include "host/lab/machine.h"
 
-struct lab;
+/* A file that an experiment reads beside those of every run. Texts borrowed. */
+struct input {
+	const char *key; /* the setting that names it */
+	const char *path;
+	const char *published; /* where it is published, "" = nobody says */
+	const char *role;      /* in /provenance/role: "template" */
+};
+
+struct input_list {
+	struct input *data; /* owned: free it */
+	size_t n, cap;
+};
 
 struct inputs {
 	struct input_file {
@@ -19,9 +30,14 @@ struct inputs {
 	size_t n, cap;
 };
 
-/* Every file the lab reads: model, tokenizer, weights, SAEs, prompts, findings of an earlier run.
- * Reads all of them once. Errors: ERR_INPUT. */
-int inputs_collect(struct inputs *inputs, const struct lab *lab, struct err *err);
+/* Whether everything that the config names is there, before anything is opened; all that is missing
+ * is told at once, with where it is published. Errors: ERR_INPUT. */
+int inputs_check(const struct config *config, const struct input_list *more, struct err *err);
+
+/* Every file of the run: model, tokenizer, weights, SAEs, prompts, `more`, findings of an earlier
+ * run. Reads all of them once. Errors: ERR_INPUT. */
+int inputs_collect(struct inputs *inputs, const struct config *config, const struct machine *m,
+	const struct input_list *more, struct err *err);
 
 /* Accepts a zeroed struct. */
 void inputs_free(struct inputs *inputs);
@@ -29,6 +45,7 @@ void inputs_free(struct inputs *inputs);
 /* One line each, "key = value": engine, precision, settings that bear on the results, files; of
  * ranks other than 0 only the first two, since their paths may be others. Owned by the caller; NULL
  * when out of memory. */
-char *inputs_text(const struct inputs *inputs, const struct lab *lab);
+char *inputs_text(const struct inputs *inputs, const struct config *config, const struct machine *m,
+	size_t rank);
 
 #endif

@@ -5,7 +5,7 @@
 #include "host/lab/plan.h"
 
 #include "host/base/size.h"
-#include "experiments/judge/judged.h"
+#include "host/method/indirect_effect.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static void print_saes(const struct lab *lab)
 		[SAE_BF16] = "bf16: matrices in bfloat16, biases and thresholds float32",
 		[SAE_RELEASED] =
 			"released: matrices in bfloat16, biases and thresholds rounded to it"};
-	const struct sae_set *saes = lab->saes;
+	const struct sae_set *saes = lab->machine->saes;
 	const bool automatic = strcmp(lab->config->sae.dtype, "auto") == 0;
 
 	printf("SAEs       %s: %s, %zu layers of %zu features\n", lab->config->sae.path,
@@ -35,15 +35,17 @@ static void print_saes(const struct lab *lab)
 	printf("           as %s (sae.dtype = \"%s\"%s)\n", kept_as[sae_set_dtype(saes)],
 		lab->config->sae.dtype,
 		!automatic ? ""
-		: device_rounds_products(lab->dev)
+		: device_rounds_products(lab->machine->dev)
 			? ", and this device rounds the inputs of products"
 			: ", and this device does not round the inputs of products");
 }
 
 static void print_inputs(const struct lab *lab)
 {
-	const struct arch *a = &lab->model->arch;
+	const struct arch *a = &lab->machine->model->arch;
 	const struct config *c = lab->config;
+	const struct prompt_table *t = &lab->prompts->table;
+	const struct prompt_source *source = lab->prompts->source;
 
 	printf("experiments");
 	for (size_t i = 0; i < c->experiment.n; i++)
@@ -52,17 +54,15 @@ static void print_inputs(const struct lab *lab)
 	printf("model      %s: %s, %zu layers, d_model %zu, %zu heads (%zu kv) of %zu, d_ff %zu, "
 	       "vocabulary %zu, %.1f M parameters in %s\n",
 		c->model.path, a->model_type, a->n_layer, a->d_model, a->n_head, a->n_kv_head,
-		a->head_dim, a->d_ff, a->n_vocab, (double)model_parameters(lab->model) * 1e-6,
-		dtype_name(lab->model->embedding.dtype));
-	printf("device     %s\n", device_description(lab->dev));
-	if (lab->saes)
+		a->head_dim, a->d_ff, a->n_vocab,
+		(double)model_parameters(lab->machine->model) * 1e-6,
+		dtype_name(lab->machine->model->embedding.dtype));
+	printf("device     %s\n", device_description(lab->machine->dev));
+	if (lab->machine->saes)
 		print_saes(lab);
-	for (size_t i = 0; i < c->n_prompts; i++)
-		printf("prompts    %s: %zu from %s\n", c->prompts[i].name, lab->prompts.sets[i].n,
-			c->prompts[i].file);
-	for (size_t i = 0; lab->judged && i < lab->prompts.n_sets; i++)
-		printf("replies    %s: %zu from %s\n", lab->prompts.names[i],
-			lab->prompts.sets[i].n, c->from);
+	for (size_t i = 0; i < t->n_sets; i++)
+		printf("%-10s %s: %zu from %s\n", source ? source->what : "prompts", t->names[i],
+			t->sets[i].n, source ? c->from : c->prompts[i].file);
 }
 
 /* Text on one line: what is not printable in C's way. */
@@ -85,65 +85,68 @@ static void print_quoted(const char *s, size_t n)
 /* The first prompt as the model will see it, and its tokens. */
 static int print_example(const struct lab *lab, struct err *err)
 {
-	const struct token_span span = lab_tokens(lab, 0, 0);
-	struct text text = {0}, message = {0};
+	const struct prompts *p = lab->prompts;
+	const struct token_span span = prompts_tokens(p, 0, 0);
+	struct text text = {0};
 
 	err_clear(err);
-	if (lab->judged) {
-		TRY(judged_render(lab, 0, &text, err));
-	} else {
-		TRY(lab_message(lab, 0, &message, err));
-		TRY(chat_template_render(lab->chat, message.data, &text, err));
-	}
+	TRY(prompts_render(p, 0, &text, err));
 	printf("template   %s; the first %zu tokens are shared by all prompts\nexample    ",
-		lab->judged ? lab->config->judge.template : lab->chat->name, lab->n_prefix);
+		p->source ? p->source->template_name(p->context) : p->chat->name, p->n_prefix);
 	print_quoted(text.data, text.n);
 	printf("\n%zu tokens ", span.n);
 	for (size_t i = 0; i < span.n; i++) {
-		const char *spelling = tokenizer_spelling(lab->tok, span.ids[i]);
+		const char *spelling = tokenizer_spelling(lab->machine->tok, span.ids[i]);
 
 		printf(" %d ", span.ids[i]);
 		print_quoted(spelling, strlen(spelling));
 	}
 	putchar('\n');
-	if (!lab->judged)
-		printf("refusal    token %d \"%s\"\n", lab->refusal_token,
+	if (p->refusal_token >= 0)
+		printf("refusal    token %d \"%s\"\n", p->refusal_token,
 			lab->config->refusal.token);
 fail:
 	free(text.data);
-	free(message.data);
 	return err->code;
 }
 
 struct attribution_plan {
-	size_t n_prompts, n_batches, most_tokens, bytes;
+	size_t n_batches, most_tokens, bytes;
 };
 
-/* Batches and memory of integrated gradients over the attribution prompts. */
-static int plan_attribution(struct lab *lab, struct attribution_plan *out, struct err *err)
+/* Batches and memory of integrated gradients over the prompts of an experiment. */
+static int plan_attribution(const struct lab *lab, const struct plan_attribution *a,
+	struct attribution_plan *out, struct err *err)
 {
 	const struct config *c = lab->config;
-	struct prompt_ids prompts = {0};
 	struct schedule s = {0};
 	struct feature_set none = {0};
 
 	err_clear(err);
-	for (size_t i = 0; i < c->attribution.prompts.n; i++)
-		TRY(lab_set(lab, c->attribution.prompts.items[i], &prompts, err));
-	TRY(lab_schedule(lab, &prompts, lab->n_prefix, (size_t)c->batch.tokens,
-		(size_t)c->batch.tokens, &s, err));
-	for (size_t l = 0; l < lab->model->arch.n_layer; l++) /* stand-ins: only layers count */
+	TRY(prompts_schedule(lab->prompts, &a->prompts, lab->prompts->n_prefix,
+		(size_t)c->batch.tokens, (size_t)c->batch.tokens, &s, err));
+	for (size_t l = 0; l < lab->machine->model->arch.n_layer;
+		l++) /* stand-ins: only layers count */
 		for (int64_t k = 0; k < c->attribution.k0; k++)
 			TRY(feature_set_add(&none, (struct feature){(int32_t)l, (int32_t)k, 0, 0},
 				err));
-	*out = (struct attribution_plan){prompts.n, s.n_batches, s.most_tokens,
-		attribution_bytes(lab->model, &none, text_list_holds(&c->attribution.methods, "ap"),
+	*out = (struct attribution_plan){s.n_batches, s.most_tokens,
+		attribution_bytes(lab->machine->model, &none, a->all_features,
 			(struct attribution_size){s.most_tokens, s.most_prompts})};
 fail:
-	free(prompts.data);
 	free(none.data);
 	schedule_free(&s);
 	return err->code;
+}
+
+static void print_attribution(const struct lab *lab, const struct plan_attribution *a,
+	const struct attribution_plan *plan)
+{
+	const long long steps = lab->config->attribution.steps;
+
+	printf("attribution  %s: %zu prompts in %zu batches of at most %zu tokens; %lld + 1 passes "
+	       "forward, %lld back\n",
+		a->experiment, a->prompts.n, plan->n_batches, plan->most_tokens, steps, steps);
 }
 
 /* Tokens of the longest prompt. */
@@ -151,20 +154,18 @@ static size_t longest_prompt(const struct lab *lab)
 {
 	size_t longest = 0;
 
-	for (size_t p = 0; p < lab->prompts.n; p++)
-		longest = size_max(longest, lab_tokens(lab, p, 0).n);
+	for (size_t p = 0; p < lab->prompts->table.n; p++)
+		longest = size_max(longest, prompts_tokens(lab->prompts, p, 0).n);
 	return longest;
 }
 
 static size_t plan_generation(const struct lab *lab)
 {
 	const struct config *c = lab->config;
-	const size_t prompts = size_min((size_t)c->generate.prompts, lab->prompts.n);
+	const size_t prompts = size_min((size_t)c->generate.prompts, lab->prompts->table.n);
 	const size_t longest = longest_prompt(lab), most = prompts * longest;
 
-	if (lab->judged && !judged_by_reply(c))
-		return 0;
-	return generator_bytes(lab->model,
+	return generator_bytes(lab->machine->model,
 		(struct generator_size){prompts, most,
 			size_max(size_min((size_t)c->batch.tokens, most), longest),
 			(size_t)c->generate.max_new_tokens});
@@ -173,60 +174,60 @@ static size_t plan_generation(const struct lab *lab)
 /* A pass over a batch, and resid_post of every layer beside it. */
 static size_t plan_scoring(const struct lab *lab)
 {
-	const struct arch *a = &lab->model->arch;
+	const struct arch *a = &lab->machine->model->arch;
 	const size_t rows = size_max(size_min((size_t)lab->config->batch.tokens,
-					     lab->prompts.ids.n),
+					     lab->prompts->table.ids.n),
 		longest_prompt(lab));
 
-	return runner_bytes(lab->model,
-		       (struct runner_size){.rows = rows, .prompts = lab->prompts.n, .out = rows}) +
+	return runner_bytes(lab->machine->model, (struct runner_size){.rows = rows,
+							 .prompts = lab->prompts->table.n,
+							 .out = rows}) +
 	       a->n_layer * rows * a->d_model * sizeof(float);
 }
 
 /* What a run allocates beside the weights. */
 struct memory_plan {
-	struct attribution_plan attribution; /* zero when it is not asked for */
-	size_t generation;                   /* 0 when nothing is generated */
+	size_t attribution; /* 0 when nothing is attributed, as the next */
+	size_t generation;
 	size_t scoring, readout;
 	size_t sae, encoders; /* a whole one; of all layers */
 	size_t working;       /* of the ops themselves */
 };
 
-static bool generates(const struct config *c)
+static int plan_memory(const struct lab *lab, const struct plan_request *request,
+	struct memory_plan *m, struct err *err)
 {
-	for (size_t i = 0; i < c->experiment.n; i++)
-		if (strcmp(c->experiment.items[i], "direction") != 0 &&
-			strcmp(c->experiment.items[i], "attribution") != 0)
-			return true;
-	return false;
-}
+	const struct machine *machine = lab->machine;
 
-static int plan_memory(struct lab *lab, struct memory_plan *m, struct err *err)
-{
 	*m = (struct memory_plan){.scoring = plan_scoring(lab),
-		.readout = readout_bytes(lab->model),
-		.working = device_working_bytes(lab->dev)};
-	if (generates(lab->config))
+		.readout = readout_bytes(machine->model),
+		.working = device_working_bytes(machine->dev)};
+	if (request->generates)
 		m->generation = plan_generation(lab);
-	for (size_t l = 0; lab->saes && l < sae_set_layers(lab->saes); l++) {
-		m->sae = size_max(m->sae, sae_set_bytes(lab->saes, l));
-		m->encoders += sae_set_encoder_bytes(lab->saes, l);
+	for (size_t l = 0; machine->saes && l < sae_set_layers(machine->saes); l++) {
+		m->sae = size_max(m->sae, sae_set_bytes(machine->saes, l));
+		m->encoders += sae_set_encoder_bytes(machine->saes, l);
 	}
-	if (!text_list_holds(&lab->config->experiment, "attribution"))
-		return 0;
-	return plan_attribution(lab, &m->attribution, err);
+	for (size_t i = 0; i < request->attributions.n; i++) {
+		struct attribution_plan plan;
+
+		if (plan_attribution(lab, &request->attributions.data[i], &plan, err))
+			return err->code;
+		m->attribution = size_max(m->attribution, plan.bytes);
+	}
+	return 0;
 }
 
 /* With what is there already: rotary tables, the readout. Experiments take turns. */
 static size_t needed_bytes(const struct lab *lab, const struct memory_plan *m)
 {
-	return lab_memory_in_use(lab) + m->sae + m->working +
-	       size_max(m->scoring, size_max(m->attribution.bytes, m->generation));
+	return machine_memory_in_use(lab->machine) + m->sae + m->working +
+	       size_max(m->scoring, size_max(m->attribution, m->generation));
 }
 
 static int check_memory(const struct lab *lab, const struct memory_plan *m, struct err *err)
 {
-	const struct memory_left left = lab_memory(lab);
+	const struct memory_left left = machine_memory(lab->machine, lab->config);
 	const size_t needed = needed_bytes(lab, m);
 
 	if (needed <= left.bytes)
@@ -235,16 +236,16 @@ static int check_memory(const struct lab *lab, const struct memory_plan *m, stru
 		"too little memory on %s: %.1f MiB are needed (weights %.1f, a whole SAE %.1f, and in turn "
 		"scoring %.1f, integrated gradients %.1f, generation %.1f), %.1f MiB are %s; smaller "
 		"batch.tokens, generate.prompts and generate.max_new_tokens need less",
-		device_description(lab->dev), mib(needed), mib(lab->model->bytes), mib(m->sae),
-		mib(m->scoring), mib(m->attribution.bytes), mib(m->generation), mib(left.bytes),
-		left.limit);
+		device_description(lab->machine->dev), mib(needed), mib(lab->machine->model->bytes),
+		mib(m->sae), mib(m->scoring), mib(m->attribution), mib(m->generation),
+		mib(left.bytes), left.limit);
 }
 
-int plan_check(struct lab *lab, struct err *err)
+int plan_check(const struct lab *lab, const struct plan_request *request, struct err *err)
 {
 	struct memory_plan m;
 
-	if (plan_memory(lab, &m, err))
+	if (plan_memory(lab, request, &m, err))
 		return err->code;
 	return check_memory(lab, &m, err);
 }
@@ -252,41 +253,51 @@ int plan_check(struct lab *lab, struct err *err)
 static void print_memory(const struct lab *lab, const struct memory_plan *m)
 {
 	printf("memory\n");
-	print_bytes(device_is_host(lab->dev) ? "weights, mapped from the checkpoint" : "weights",
-		lab->model->bytes);
+	print_bytes(device_is_host(lab->machine->dev) ? "weights, mapped from the checkpoint"
+						      : "weights",
+		lab->machine->model->bytes);
 	if (m->sae > 0)
 		print_bytes("one SAE, whole", m->sae);
-	if (lab->saes && sae_set_top_k(lab->saes))
+	if (lab->machine->saes && sae_set_top_k(lab->machine->saes))
 		print_bytes("encoders of the features in use, whole: top-k SAEs, at most",
 			m->encoders);
 	print_bytes("scoring a batch, at most", m->scoring);
-	if (m->attribution.bytes > 0)
-		print_bytes("integrated gradients", m->attribution.bytes);
+	if (m->attribution > 0)
+		print_bytes("integrated gradients", m->attribution);
 	if (m->generation > 0)
 		print_bytes("generation, at most", m->generation);
 	print_bytes("readout of logits", m->readout);
 	if (m->working > 0)
 		print_bytes("scratch of the ops, at most", m->working);
 	print_bytes("needed at a time, at most", needed_bytes(lab, m));
-	print_bytes(lab_memory(lab).limit, lab_memory(lab).bytes);
+	print_bytes(machine_memory(lab->machine, lab->config).limit,
+		machine_memory(lab->machine, lab->config).bytes);
 }
 
-int plan_print(struct lab *lab, struct err *err)
+int plan_print(const struct lab *lab, const struct plan_request *request, struct err *err)
 {
-	const struct config *c = lab->config;
 	struct memory_plan m;
 
-	if (plan_memory(lab, &m, err))
-		return err->code;
+	TRY(plan_memory(lab, request, &m, err));
 	print_inputs(lab);
-	if (print_example(lab, err))
-		return err->code;
-	if (m.attribution.bytes > 0)
-		printf("attribution  %zu prompts in %zu batches of at most %zu tokens; %lld + 1 passes "
-		       "forward, %lld back\n",
-			m.attribution.n_prompts, m.attribution.n_batches, m.attribution.most_tokens,
-			(long long)c->attribution.steps, (long long)c->attribution.steps);
+	TRY(print_example(lab, err));
+	for (size_t i = 0; i < request->attributions.n; i++) {
+		struct attribution_plan plan;
+
+		TRY(plan_attribution(lab, &request->attributions.data[i], &plan, err));
+		print_attribution(lab, &request->attributions.data[i], &plan);
+	}
 	print_memory(lab, &m);
-	printf("output     %s\n", c->output);
+	printf("output     %s\n", lab->config->output);
 	return check_memory(lab, &m, err);
+fail:
+	return err->code;
+}
+
+void plan_request_free(struct plan_request *request)
+{
+	for (size_t i = 0; i < request->attributions.n; i++)
+		free(request->attributions.data[i].prompts.data);
+	free(request->attributions.data);
+	*request = (struct plan_request){0};
 }

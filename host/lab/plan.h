@@ -8,13 +8,29 @@
 
 #include "host/lab/lab.h"
 
+/* What the experiments of the run will do that takes memory. */
+struct plan_request {
+	bool generates;
+	struct {
+		struct plan_attribution {
+			const char *experiment;    /* borrowed */
+			struct prompt_ids prompts; /* owned */
+			bool all_features;         /* effects of all, not of candidates alone */
+		} * data;
+		size_t n, cap;
+	} attributions; /* integrated gradients */
+};
+
+/* Accepts a zeroed request. */
+void plan_request_free(struct plan_request *request);
+
 /* Prints to standard output; computes and writes nothing. Errors: those of plan_check, at the
  * end. */
-int plan_print(struct lab *lab, struct err *err);
+int plan_print(const struct lab *lab, const struct plan_request *request, struct err *err);
 
 /* Whether the run fits the memory, before any weight is read: mapped weights count as needed, for
  * without room for them every pass would read them from disk again. Errors: ERR_DEVICE with what is
  * needed and what there is. */
-int plan_check(struct lab *lab, struct err *err);
+int plan_check(const struct lab *lab, const struct plan_request *request, struct err *err);
 
 #endif

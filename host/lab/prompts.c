@@ -1,119 +1,142 @@
 /* SPDX-License-Identifier: MIT
  *
- * prompts.c - the prompts of a run: their tokens and texts, lists of them, batches. Contract:
- * lab.h.
+ * prompts.c - Contract: prompts.h. Opening: prompts_open.c.
  */
-#include "host/lab/lab.h"
+#include "host/lab/prompts.h"
 
 #include "host/base/vec.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
-struct token_span lab_tokens(const struct lab *lab, size_t prompt, size_t skip)
+struct token_span prompts_tokens(const struct prompts *p, size_t prompt, size_t skip)
 {
-	const struct prompt_table *t = &lab->prompts;
+	const struct prompt_table *t = &p->table;
 
 	return (struct token_span){t->ids.data + t->start[prompt] + skip,
 		t->start[prompt + 1] - t->start[prompt] - skip, (int32_t)prompt};
 }
 
-const int32_t *lab_prefix(const struct lab *lab)
+const int32_t *prompts_prefix(const struct prompts *p)
 {
-	return lab->prompts.ids.data;
+	return p->table.ids.data;
 }
 
-static size_t set_of(const struct lab *lab, size_t prompt)
+/* ---- texts ----------------------------------------------------------------------------- */
+
+static size_t set_of(const struct prompts *p, size_t prompt)
 {
 	size_t set = 0;
 
-	while (prompt >= lab->prompts.first[set + 1])
+	while (prompt >= p->table.first[set + 1])
 		set++;
 	return set;
 }
 
-static const struct prompt *prompt_of(const struct lab *lab, size_t prompt)
+static const struct prompt *prompt_of(const struct prompts *p, size_t prompt)
 {
-	const size_t set = set_of(lab, prompt);
+	const size_t set = set_of(p, prompt);
 
-	return &lab->prompts.sets[set].items[prompt - lab->prompts.first[set]];
+	return &p->table.sets[set].items[prompt - p->table.first[set]];
 }
 
-const char *lab_text(const struct lab *lab, size_t prompt)
+const char *prompts_text(const struct prompts *p, size_t prompt)
 {
-	return prompt_of(lab, prompt)->text;
+	return prompt_of(p, prompt)->text;
 }
 
-const char *lab_answer(const struct lab *lab, size_t prompt)
+const char *prompts_answer(const struct prompts *p, size_t prompt)
 {
-	return prompt_of(lab, prompt)->answer;
+	return prompt_of(p, prompt)->answer;
 }
 
-const char *lab_category(const struct lab *lab, size_t prompt)
+const char *prompts_category(const struct prompts *p, size_t prompt)
 {
-	return prompt_of(lab, prompt)->category;
+	return prompt_of(p, prompt)->category;
 }
 
-const char *lab_suffix(const struct lab *lab, size_t prompt)
+const char *prompts_context(const struct prompts *p, size_t prompt)
 {
-	return prompt_of(lab, prompt)->suffix;
+	return prompt_of(p, prompt)->context;
 }
 
-const char *lab_base(const struct lab *lab, size_t prompt)
+const char *prompts_suffix(const struct prompts *p, size_t prompt)
 {
-	return prompt_of(lab, prompt)->base;
+	return prompt_of(p, prompt)->suffix;
 }
 
-const char *lab_context(const struct lab *lab, size_t prompt)
+const char *prompts_base(const struct prompts *p, size_t prompt)
 {
-	return prompt_of(lab, prompt)->context;
+	return prompt_of(p, prompt)->base;
 }
 
-int lab_message(const struct lab *lab, size_t prompt, struct text *out, struct err *err)
+const char *prompts_set_name(const struct prompts *p, size_t prompt)
 {
-	return prompt_message(prompt_of(lab, prompt), out, err);
+	return p->table.names[set_of(p, prompt)];
 }
 
-const char *lab_set_name(const struct lab *lab, size_t prompt)
+int prompts_render(const struct prompts *p, size_t prompt, struct text *out, struct err *err)
 {
-	return lab->prompts.names[set_of(lab, prompt)];
+	struct text message = {0};
+
+	if (p->source)
+		return p->source->render(p->context, p, prompt, out, err);
+	err_clear(err);
+	TRY(prompt_message(prompt_of(p, prompt), &message, err));
+	TRY(chat_template_render(p->chat, message.data, out, err));
+fail:
+	free(message.data);
+	return err->code;
 }
 
-int lab_set(const struct lab *lab, const char *name, struct prompt_ids *out, struct err *err)
+/* ---- lists ----------------------------------------------------------------------------- */
+
+int prompts_of_set(const struct prompts *p, const char *name, struct prompt_ids *out,
+	struct err *err)
 {
-	const struct prompt_table *t = &lab->prompts;
+	const struct prompt_table *t = &p->table;
 	size_t i = 0;
 
 	while (i < t->n_sets && strcmp(t->names[i], name) != 0)
 		i++;
 	assert(i < t->n_sets);
-	for (size_t p = lab->prompts.first[i]; p < lab->prompts.first[i + 1]; p++)
-		if (vec_push(out, p, err))
+	for (size_t id = t->first[i]; id < t->first[i + 1]; id++)
+		if (vec_push(out, id, err))
 			return err->code;
 	return 0;
 }
 
-int lab_schedule(const struct lab *lab, const struct prompt_ids *prompts, size_t skip,
+int prompts_of_sets(const struct prompts *p, const struct text_list *names, struct prompt_ids *out,
+	struct err *err)
+{
+	for (size_t i = 0; i < names->n; i++)
+		if (prompts_of_set(p, names->items[i], out, err))
+			return err->code;
+	return 0;
+}
+
+int prompts_schedule(const struct prompts *p, const struct prompt_ids *ids, size_t skip,
 	size_t max_tokens, size_t max_prompts, struct schedule *out, struct err *err)
 {
-	size_t *lengths = malloc(prompts->n * sizeof *lengths + 1);
+	size_t *lengths = malloc(ids->n * sizeof *lengths + 1);
 	int rc;
 
 	if (!lengths)
-		return err_nomem(err, "a schedule", prompts->n * sizeof *lengths);
-	for (size_t i = 0; i < prompts->n; i++)
-		lengths[i] = lab_tokens(lab, prompts->data[i], skip).n;
-	rc = schedule_make(out, lengths, prompts->n, max_tokens, max_prompts, err);
+		return err_nomem(err, "a schedule", ids->n * sizeof *lengths);
+	for (size_t i = 0; i < ids->n; i++)
+		lengths[i] = prompts_tokens(p, ids->data[i], skip).n;
+	rc = schedule_make(out, lengths, ids->n, max_tokens, max_prompts, err);
 	free(lengths);
 	return rc;
 }
 
-size_t lab_batch(const struct lab *lab, const struct prompt_ids *prompts, const struct schedule *s,
-	size_t b, size_t skip, struct token_span *out)
+size_t prompts_batch(const struct prompts *p, const struct prompt_ids *ids,
+	const struct schedule *s, size_t b, size_t skip, struct token_span *out)
 {
 	const size_t first = s->cut[b], n = s->cut[b + 1] - first;
 
 	for (size_t i = 0; i < n; i++)
-		out[i] = lab_tokens(lab, prompts->data[s->order[first + i]], skip);
+		out[i] = prompts_tokens(p, ids->data[s->order[first + i]], skip);
 	return n;
 }

@@ -125,7 +125,7 @@ static int save_tokens(struct work *w, const struct activation_batch *batch, str
 		return err_nomem(err, "tokens", 3 * n * sizeof *columns);
 	for (size_t i = 0; i < batch->n_prompts; i++) {
 		const size_t prompt = w->prompts->data[batch->index[i]];
-		const struct token_span span = lab_tokens(w->lab, prompt, w->skip);
+		const struct token_span span = prompts_tokens(w->lab->prompts, prompt, w->skip);
 
 		for (size_t k = 0; k < span.n; k++) {
 			const size_t t = batch->token_start[i] + k;
@@ -182,7 +182,7 @@ static int finish_features(struct lab *lab, size_t layer, struct err *err)
 	for (size_t i = 0; i < 3; i++) {
 		snprintf(path, sizeof path, "/features/blocks.%zu.hook_resid_post/%s", layer,
 			names[i]);
-		if (results_grown_scale(lab->results, path, i == 0 ? "/token" : scale,
+		if (results_grown_scale(lab->job->results, path, i == 0 ? "/token" : scale,
 			    "row of the entry table", err))
 			return err->code;
 	}
@@ -195,12 +195,12 @@ static int finish_tokens(struct lab *lab, struct err *err)
 	char path[96];
 
 	for (size_t i = 0; i < 3; i++)
-		TRY(results_grown_scale(lab->results, paths[i], "/token", "row of token tables",
-			err));
-	for (size_t l = 0; l < lab->model->arch.n_layer; l++) {
+		TRY(results_grown_scale(lab->job->results, paths[i], "/token",
+			"row of token tables", err));
+	for (size_t l = 0; l < lab->machine->model->arch.n_layer; l++) {
 		snprintf(path, sizeof path, "/activations/blocks.%zu.hook_resid_post", l);
 		if (lab->config->save.resid_post)
-			TRY(results_grown_scale(lab->results, path, "/token", "", err));
+			TRY(results_grown_scale(lab->job->results, path, "/token", "", err));
 		if (lab->config->save.features)
 			TRY(finish_features(lab, l, err));
 	}
@@ -212,7 +212,8 @@ fail:
 int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, const char *title,
 	bool save, struct activation_stats *out, struct err *err)
 {
-	const size_t n_layer = lab->model->arch.n_layer, d_sae = sae_set_width(lab->saes);
+	const size_t n_layer = lab->machine->model->arch.n_layer,
+		     d_sae = sae_set_width(lab->machine->saes);
 	struct work w = {.lab = lab,
 		.prompts = prompts,
 		.out = out,
@@ -223,7 +224,7 @@ int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, cons
 		strcmp(lab->config->attribution.actdiff_positions, "all") == 0};
 
 	err_clear(err);
-	w.skip = visitor.whole ? 0 : lab->n_prefix;
+	w.skip = visitor.whole ? 0 : lab->prompts->n_prefix;
 	*out = (struct activation_stats){0};
 	out->mean_max = calloc(n_layer * d_sae, sizeof *out->mean_max);
 	out->alive = calloc(n_layer * d_sae, sizeof *out->alive);

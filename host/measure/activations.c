@@ -25,7 +25,7 @@ static void layout(void *object, struct carver *c)
 	struct work *w = object;
 
 	for (size_t l = 0; l < w->n_layer; l++)
-		w->resid[l] = carve(c, w->rows, w->lab->model->arch.d_model);
+		w->resid[l] = carve(c, w->rows, w->lab->machine->model->arch.d_model);
 }
 
 static int work_open(struct work *w, const struct prompt_ids *prompts, struct err *err)
@@ -40,7 +40,7 @@ static int work_open(struct work *w, const struct prompt_ids *prompts, struct er
 	w->token_start = malloc((w->scoring.schedule.most_prompts + 1) * sizeof *w->token_start);
 	if (!w->resid || !w->views || !w->token_start)
 		return err_nomem(err, "activations", w->n_layer * sizeof *w->resid);
-	return carve_allocate(lab->dev, layout, w, &w->memory, err);
+	return carve_allocate(lab->machine->dev, layout, w, &w->memory, err);
 fail:
 	return err->code;
 }
@@ -50,7 +50,7 @@ static void work_close(struct work *w)
 	scoring_close(&w->scoring);
 	sparse_free(&w->sparse);
 	host_csr_free(&w->features);
-	device_free(w->lab->dev, w->memory);
+	device_free(w->lab->machine->dev, w->memory);
 	free(w->resid);
 	free(w->views);
 	free(w->token_start);
@@ -67,7 +67,7 @@ static int visit_layer(struct work *w, size_t layer, const struct activation_bat
 		return err->code;
 	if (!visitor->features)
 		return 0;
-	TRY(sae_set_load(w->lab->saes, layer, &sae, err));
+	TRY(sae_set_load(w->lab->machine->saes, layer, &sae, err));
 	TRY(sparse_encode(&w->sparse, &sae, w->views[layer], err));
 	TRY(sparse_download(&w->sparse, &w->features, err));
 	return visitor->features(visitor->context, layer, batch, &w->features, out, err);
@@ -110,13 +110,13 @@ int activations_visit(struct lab *lab, const struct prompt_ids *prompts, const c
 {
 	struct work w = {.lab = lab,
 		.visitor = visitor,
-		.n_layer = lab->model->arch.n_layer,
-		.sparse = {.dev = lab->dev}};
+		.n_layer = lab->machine->model->arch.n_layer,
+		.sparse = {.dev = lab->machine->dev}};
 
 	err_clear(err);
 	TRY(work_open(&w, prompts, err));
 	TRY(scoring_prefix(&w.scoring, NULL, 0, err));
-	TRY(stage_run(lab,
+	TRY(stage_run(lab->job, lab->machine->dev,
 		&(struct stage){.title = title,
 			.schedule = &w.scoring.schedule,
 			.item = "prompt",

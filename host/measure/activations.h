@@ -7,6 +7,7 @@
 #define SAENGINE_ACTIVATIONS_H
 
 #include "host/measure/scoring.h"
+#include "host/model/sparse.h"
 #include "host/work/stage.h"
 
 /* The batch being visited. Its rows are its tokens, prompt after prompt: prompt i's are
@@ -33,7 +34,7 @@ struct activation_visitor {
 	bool whole; /* prompts from their first token on */
 };
 
-/* A stage (stage.h) over the prompts, called `title`. Features need lab->saes. */
+/* A stage (stage.h) over the prompts, called `title`. Features need lab->machine->saes. */
 int activations_visit(struct lab *lab, const struct prompt_ids *prompts, const char *title,
 	const struct activation_visitor *visitor, struct err *err);
 

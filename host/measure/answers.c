@@ -18,7 +18,7 @@ int answers_run(struct answers *a, struct lab *lab, const char *experiment, cons
 
 	*a = (struct answers){.experiment = experiment};
 	snprintf(title, sizeof title, "%s: answers", experiment);
-	TRY(lab_set(lab, set, &a->prompts, err));
+	TRY(prompts_of_set(lab->prompts, set, &a->prompts, err));
 	TRY(continuation_run(lab, &a->prompts, &none, title, NULL, &a->replies, err));
 	return continuation_write(lab, experiment, &none, &a->prompts, &a->replies, err);
 fail:
@@ -37,7 +37,7 @@ static int write_ce(const struct answers *a, struct lab *lab, const struct condi
 {
 	const size_t n = a->prompts.n;
 	char group[128];
-	const struct table t = {lab->results, group};
+	const struct table t = {lab->job->results, group};
 
 	snprintf(group, sizeof group, "/scores/%s/%s", a->experiment, condition->name);
 	if (condition->kind != CONDITION_NONE) /* written with the answers themselves */
@@ -70,7 +70,8 @@ static double released_ce(const struct answers *a, const struct lab *lab, const 
 		double batch = 0;
 
 		for (size_t i = first; i < end; i++) {
-			const size_t length = lab_tokens(lab, a->prompts.data[i], 0).n +
+			const size_t length = prompts_tokens(lab->prompts, a->prompts.data[i], 0)
+						      .n +
 					      (size_t)count[i];
 
 			longest = length > longest ? length : longest;
@@ -100,7 +101,7 @@ static int summarise(const struct answers *a, struct lab *lab, const struct cond
 	row.ce_released = released_ce(a, lab, nll, count);
 	snprintf(row.experiment, sizeof row.experiment, "%s", a->experiment);
 	snprintf(row.condition, sizeof row.condition, "%s", condition->name);
-	return lab_summarise(lab, &row, err);
+	return summary_add(&lab->job->summary, &row, err);
 }
 
 int answers_score(const struct answers *a, struct lab *lab, const struct condition *condition,

@@ -14,11 +14,12 @@ int candidates_check(const struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 	const size_t k0 = (size_t)c->attribution.k0, k_star = (size_t)c->attribution.k_star;
-	const size_t n = lab->saes
-				 ? sae_set_count(lab->saes) * size_min(k0, sae_set_width(lab->saes))
+	const size_t n = lab->machine->saes
+				 ? sae_set_count(lab->machine->saes) *
+					   size_min(k0, sae_set_width(lab->machine->saes))
 				 : 0;
 
-	if (!lab->saes || k_star <= n)
+	if (!lab->machine->saes || k_star <= n)
 		return 0;
 	return err_set(err, ERR_CONFIG,
 		"attribution.k_star: expected at most %zu, the number of candidates (the %zu nearest to "
@@ -26,13 +27,14 @@ int candidates_check(const struct lab *lab, struct err *err)
 		n, k0, k_star);
 }
 
-int candidates_find(struct candidates *out, struct lab *lab, size_t k0, struct err *err)
+int candidates_find(struct candidates *out, const struct lab *lab, const float *v, size_t k0,
+	struct err *err)
 {
 	struct feature_set best = {0};
 
-	*out = (struct candidates){.n_layer = lab->model->arch.n_layer};
+	*out = (struct candidates){.n_layer = lab->machine->model->arch.n_layer};
 	err_clear(err);
-	out->d_sae = sae_set_width(lab->saes);
+	out->d_sae = sae_set_width(lab->machine->saes);
 	out->cosines = malloc(out->n_layer * out->d_sae * sizeof *out->cosines);
 	if (!out->cosines) {
 		err_nomem(err, "cosines", out->n_layer * out->d_sae * sizeof *out->cosines);
@@ -42,12 +44,12 @@ int candidates_find(struct candidates *out, struct lab *lab, size_t k0, struct e
 		float *cosine = out->cosines + l * out->d_sae;
 
 		best.n = 0;
-		if (!sae_set_has(lab->saes, l)) {
+		if (!sae_set_has(lab->machine->saes, l)) {
 			for (size_t i = 0; i < out->d_sae; i++)
 				cosine[i] = NAN;
 			continue;
 		}
-		TRY(sae_set_cosines(lab->saes, l, lab->direction.v, cosine, err));
+		TRY(sae_set_cosines(lab->machine->saes, l, v, cosine, err));
 		for (size_t i = 0; i < out->d_sae; i++)
 			TRY(feature_set_offer(&best, k0,
 				(struct feature){(int32_t)l, (int32_t)i, cosine[i], cosine[i]},

@@ -6,6 +6,7 @@
 #define SAENGINE_CANDIDATES_H
 
 #include "host/lab/lab.h"
+#include "host/method/features.h"
 
 struct candidates {
 	float *cosines; /* [n_layer, d_sae] cos(W_dec[i], v_{l*}), owned; NaN in
@@ -18,8 +19,9 @@ struct candidates {
  * Errors: ERR_CONFIG. */
 int candidates_check(const struct lab *lab, struct err *err);
 
-/* Of lab->saes and lab->direction, both there (lab_need_direction). */
-int candidates_find(struct candidates *out, struct lab *lab, size_t k0, struct err *err);
+/* Among the features of the machine's SAEs, which are there. v: [d_model]. */
+int candidates_find(struct candidates *out, const struct lab *lab, const float *v, size_t k0,
+	struct err *err);
 
 /* Accepts a zeroed struct. */
 void candidates_free(struct candidates *c);

@@ -15,27 +15,40 @@ struct condition condition_none(void)
 	return (struct condition){.kind = CONDITION_NONE, .name = "none"};
 }
 
-struct condition condition_ablate(void)
+struct condition condition_ablate(const struct direction *direction)
 {
 	return (struct condition){.kind = CONDITION_ABLATE,
 		.layer_last = SIZE_MAX,
+		.v = direction->v,
 		.name = "ablate_direction"};
 }
 
-struct condition condition_ablate_layers(size_t first, size_t last)
+struct condition condition_ablate_layers(const struct direction *direction, size_t first,
+	size_t last)
 {
 	struct condition condition = {.kind = CONDITION_ABLATE,
 		.layer_first = first,
-		.layer_last = last};
+		.layer_last = last,
+		.v = direction->v};
 
 	snprintf(condition.name, sizeof condition.name, "ablate_direction_%zu-%zu", first, last);
 	return condition;
 }
 
-struct condition condition_scale(enum method method, bool local, double c)
+struct condition condition_add(const struct direction *direction)
+{
+	return (struct condition){.kind = CONDITION_ADD,
+		.layer_first = direction->layer,
+		.layer_last = direction->layer,
+		.v = direction->v,
+		.name = "add_direction"};
+}
+
+struct condition condition_scale(enum method method, const struct method_sets *sets, bool local,
+	double c)
 {
 	struct condition condition = {.kind = CONDITION_CLAMP,
-		.method = method,
+		.sets = local ? sets->local : &sets->global,
 		.local = local,
 		.value = {(float)c, 0}};
 
@@ -44,10 +57,10 @@ struct condition condition_scale(enum method method, bool local, double c)
 	return condition;
 }
 
-struct condition condition_set(enum method method, double value)
+struct condition condition_set(enum method method, const struct method_sets *sets, double value)
 {
 	struct condition condition = {.kind = CONDITION_CLAMP,
-		.method = method,
+		.sets = &sets->global,
 		.value = {0, (float)value}};
 
 	snprintf(condition.name, sizeof condition.name, "%s_global_to%g", method_names[method],
@@ -57,37 +70,37 @@ struct condition condition_set(enum method method, double value)
 
 struct condition condition_scale_set(const char *name, const struct feature_set *set, double c)
 {
-	struct condition condition = {.kind = CONDITION_CLAMP, .set = set, .value = {(float)c, 0}};
+	struct condition condition = {.kind = CONDITION_CLAMP, .sets = set, .value = {(float)c, 0}};
 
 	snprintf(condition.name, sizeof condition.name, "%s_x%g", name, c);
 	return condition;
 }
 
-static int open_ablation(struct condition_state *s, struct err *err)
+/* One vector taken out or added: to be ablated, it is brought to length 1. */
+static int open_vector(struct condition_state *s, struct err *err)
 {
-	struct lab *lab = s->lab;
-	const size_t d = lab->model->arch.d_model;
-	float *u;
+	const struct condition *c = &s->condition;
+	struct device *dev = s->lab->machine->dev;
+	const size_t d = s->lab->machine->model->arch.d_model;
+	const bool ablates = c->kind == CONDITION_ABLATE;
+	float *u = malloc(d * sizeof *u);
 	double norm = 0;
 	int rc;
 
-	if (!lab->direction.known)
-		return err_set(err, ERR_CONFIG,
-			"experiment: ablating the direction needs \"direction\" before it, or a file to "
-			"take it from (from)");
-	u = malloc(d * sizeof *u);
+	assert(c->v);
 	if (!u)
 		return err_nomem(err, "the direction", d * sizeof *u);
 	for (size_t i = 0; i < d; i++)
-		norm += (double)lab->direction.v[i] * lab->direction.v[i];
+		norm += (double)c->v[i] * c->v[i];
 	for (size_t i = 0; i < d; i++)
-		u[i] = (float)(lab->direction.v[i] / sqrt(norm));
-	rc = device_alloc(lab->dev, d * sizeof *u, &s->memory, err) ||
-	     device_upload(lab->dev, s->memory, u, d * sizeof *u, err);
+		u[i] = ablates ? (float)(c->v[i] / sqrt(norm)) : c->v[i];
+	rc = device_alloc(dev, d * sizeof *u, &s->memory, err) ||
+	     device_upload(dev, s->memory, u, d * sizeof *u, err);
 	free(u);
-	s->edit = (struct edit){.kind = EDIT_ABLATE,
-		.layer_first = s->condition.layer_first,
-		.layer_last = s->condition.layer_last,
+	s->edit = (struct edit){.kind = ablates ? EDIT_ABLATE : EDIT_ADD,
+		.layer_first = c->layer_first,
+		.layer_last = c->layer_last,
+		.amount = ablates ? 0 : 1,
 		.vector = {s->memory, DTYPE_F32, 1, d}};
 	return rc ? err->code : 0;
 }
@@ -97,7 +110,7 @@ static bool is_retained(const struct condition *c, const struct feature *f)
 {
 	const struct feature_set *except = c->retained->except;
 
-	return !feature_set_holds(c->set, f->layer, f->id) &&
+	return !feature_set_holds(c->sets, f->layer, f->id) &&
 	       !(except && feature_set_holds(except, f->layer, f->id));
 }
 
@@ -111,32 +124,24 @@ static int open_retained(struct condition_state *s, struct err *err)
 			feature_set_add(&s->retained, recorded->data[i], err))
 			return err->code;
 	s->reply_edit = s->edit;
-	if (clamp_plan_create(&s->plan, s->lab->dev, s->lab->saes, c->set, 1, c->value, err))
+	if (clamp_plan_create(&s->plan, s->lab->machine->dev, s->lab->machine->saes, c->sets, 1,
+		    c->value, err))
 		return err->code;
-	return retain_plan_create(&s->retain, s->lab->dev, s->lab->saes, c->set, c->value,
-		&s->retained, err);
+	return retain_plan_create(&s->retain, s->lab->machine->dev, s->lab->machine->saes, c->sets,
+		c->value, &s->retained, err);
 }
 
 static int open_clamp(struct condition_state *s, struct err *err)
 {
-	struct lab *lab = s->lab;
+	const struct machine *m = s->lab->machine;
 	const struct condition *c = &s->condition;
-	const struct method_sets *sets = &lab->sets[c->method];
 
-	s->edit = (struct edit){.kind = EDIT_CLAMP, .layer_last = lab->model->arch.n_layer - 1};
-	if (c->set && c->retained)
+	assert(c->sets && !(c->local && c->retained));
+	s->edit = (struct edit){.kind = EDIT_CLAMP, .layer_last = m->model->arch.n_layer - 1};
+	if (c->retained)
 		return open_retained(s, err);
-	if (c->set)
-		return clamp_plan_create(&s->plan, lab->dev, lab->saes, c->set, 1, c->value, err);
-	if (!sets->known || (c->local && !sets->local))
-		return err_set(err, ERR_CONFIG,
-			"experiment: clamping the %s features of %s needs \"attribution\" with that method "
-			"before it%s",
-			c->local ? "local" : "global", method_names[c->method],
-			c->local ? "" : ", or a file to take them from (from)");
-	return clamp_plan_create(&s->plan, lab->dev, lab->saes,
-		c->local ? sets->local : &sets->global, c->local ? lab->prompts.n : 1, c->value,
-		err);
+	return clamp_plan_create(&s->plan, m->dev, m->saes, c->sets,
+		c->local ? s->lab->prompts->table.n : 1, c->value, err);
 }
 
 int condition_open(struct condition_state *s, struct lab *lab, const struct condition *condition,
@@ -147,7 +152,8 @@ int condition_open(struct condition_state *s, struct lab *lab, const struct cond
 	case CONDITION_NONE:
 		return 0;
 	case CONDITION_ABLATE:
-		return open_ablation(s, err);
+	case CONDITION_ADD:
+		return open_vector(s, err);
 	case CONDITION_CLAMP:
 		return open_clamp(s, err);
 	}
@@ -162,13 +168,13 @@ void condition_close(struct condition_state *s)
 	free(s->rows);
 	free(s->values);
 	if (s->lab)
-		device_free(s->lab->dev, s->memory);
+		device_free(s->lab->machine->dev, s->memory);
 	*s = (struct condition_state){0};
 }
 
 bool condition_is_local(const struct condition_state *s)
 {
-	return s->condition.kind == CONDITION_CLAMP && !s->condition.set && s->condition.local;
+	return s->condition.local;
 }
 
 /* ---- retained features of a batch ------------------------------------------------------ */
@@ -237,7 +243,8 @@ static int retain_batch(struct condition_state *s, const size_t *prompts, size_t
 	}
 	for (size_t i = 0; i < n; i++) {
 		recorded[i] = s->condition.retained->of_prompt[prompts[i]];
-		n_tokens[i] = lab_tokens(s->lab, prompts[i], s->lab->n_prefix).n;
+		n_tokens[i] = prompts_tokens(s->lab->prompts, prompts[i], s->lab->prompts->n_prefix)
+				      .n;
 		if (!recorded[i]) {
 			err_set(err, ERR_INTERNAL, "%s: prompt %zu was not recorded",
 				s->condition.name, prompts[i]);
@@ -279,5 +286,6 @@ int condition_prefix_edits(struct condition_state *s, const struct edit **edits,
 		return condition_edits(s, NULL, 0, edits, n_edits, err);
 	*edits = &s->edit;
 	*n_edits = 1;
-	return retain_rows(s, &s->condition.retained->prefix, &s->lab->n_prefix, 1, 0, err);
+	return retain_rows(s, &s->condition.retained->prefix, &s->lab->prompts->n_prefix, 1, 0,
+		err);
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * conditions.h - what is done to the model while it runs: nothing, ablation of the direction, or
- * a clamp of features, of which others may be retained; and the edits this means for a batch of
+ * conditions.h - what is done to the model while it runs: nothing, the direction ablated or added,
+ * or a clamp of features, while others may be retained; and the edits this means for a batch of
  * prompts.
  */
 #ifndef SAENGINE_CONDITIONS_H
 #define SAENGINE_CONDITIONS_H
 
-#include "host/method/retain_plan.h"
+#include "host/lab/findings.h"
 #include "host/lab/lab.h"
+#include "host/method/retain_plan.h"
 
 /* Values of some features in an earlier run, at every token: what they can be retained at. All
  * borrowed; observation_recording (observe.h) fills it. */
@@ -16,33 +17,44 @@ struct recording {
 	const struct feature_set *features;
 	const struct feature_set
 		*except;               /* those of them that are not to be retained; NULL = none */
-	const float *prefix;           /* [lab->n_prefix, features->n] */
-	const float *const *of_prompt; /* [lab->prompts.n]: [tokens behind the prefix, features->n],
-					* NULL for a prompt that was not recorded */
+	const float *prefix;           /* [lab->prompts->n_prefix, features->n] */
+	const float *const *of_prompt; /* [lab->prompts->table.n]: [tokens behind the prefix,
+					* features->n], NULL for a prompt that was not recorded */
 };
 
-enum condition_kind { CONDITION_NONE, CONDITION_ABLATE, CONDITION_CLAMP };
+enum condition_kind { CONDITION_NONE, CONDITION_ABLATE, CONDITION_ADD, CONDITION_CLAMP };
 
+/* Pointers are borrowed. */
 struct condition {
 	enum condition_kind kind;
-	size_t layer_first, layer_last;   /* ABLATE: in these layers, both included */
-	enum method method;               /* CLAMP without a set: whose features */
-	bool local;                       /* CLAMP without a set: each prompt's own */
-	const struct feature_set *set;    /* CLAMP: these features, borrowed; NULL = the method's */
-	const struct recording *retained; /* CLAMP of a set: features held meanwhile, borrowed; NULL
-					   * = none. Of features in both, the clamp wins. */
+	size_t layer_first, layer_last; /* ABLATE, ADD: in these layers, both included */
+	const float *v;                 /* ABLATE, ADD: [d_model], of any length */
+	const struct feature_set *sets; /* CLAMP: these features; with `local` a set for every
+					 * prompt of the run */
+	bool local;
+	const struct recording *retained; /* CLAMP of one set: features held meanwhile; NULL = none.
+					   * Of features in both, the clamp wins. */
 	struct clamp_value value;         /* CLAMP */
 	char name[64];                    /* in result files: "none", "ablate_direction",
-					   * "cossim_ap_global_x-3" (times -3), "..._to10" (set to 10) */
+					   * "cossim_ap_global_x-3" (times -3), "..._to10" (set to
+					   * 10) */
 };
 
 struct condition condition_none(void);
-struct condition condition_ablate(void);
-struct condition condition_ablate_layers(size_t first, size_t last);
-struct condition condition_scale(enum method method, bool local, double c);
-struct condition condition_set(enum method method, double value);
+struct condition condition_ablate(const struct direction *direction);
+struct condition condition_ablate_layers(const struct direction *direction, size_t first,
+	size_t last);
 
-/* The same of any features: "NAME_x-3". `set` is borrowed. */
+/* v added where it was found: at its layer, at all tokens. */
+struct condition condition_add(const struct direction *direction);
+
+/* The features of a method, for all prompts the same or each prompt's own, f <- c f; or set to a
+ * value, f <- v. */
+struct condition condition_scale(enum method method, const struct method_sets *sets, bool local,
+	double c);
+struct condition condition_set(enum method method, const struct method_sets *sets, double value);
+
+/* f <- c f of any features: "NAME_x-3". */
 struct condition condition_scale_set(const char *name, const struct feature_set *set, double c);
 
 /* A condition on the device. */
@@ -60,7 +72,7 @@ struct condition_state {
 	struct edit edit, reply_edit;
 };
 
-/* Errors: ERR_CONFIG when the run has no direction, or no sets of the method (or no local ones). */
+/* Errors: those of the device. */
 int condition_open(struct condition_state *s, struct lab *lab, const struct condition *condition,
 	struct err *err);
 

@@ -14,6 +14,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct work {
 	struct lab *lab;
@@ -45,7 +46,7 @@ static void layout_work(void *object, struct carver *c)
 {
 	struct work *w = object;
 
-	w->batch_y = carve(c, w->schedule.most_prompts, w->lab->model->arch.d_model);
+	w->batch_y = carve(c, w->schedule.most_prompts, w->lab->machine->model->arch.d_model);
 	w->index_on_device = carve_ints(c, w->schedule.most_prompts);
 }
 
@@ -53,7 +54,7 @@ static void layout_out(void *object, struct carver *c)
 {
 	struct work *w = object;
 
-	w->out->first_y = carve(c, w->prompts->n, w->lab->model->arch.d_model);
+	w->out->first_y = carve(c, w->prompts->n, w->lab->machine->model->arch.d_model);
 }
 
 /* The longest prompt and max_new_tokens must fit the context together. */
@@ -63,14 +64,16 @@ static int settle_length(struct work *w, struct err *err)
 	size_t longest = 0;
 
 	for (size_t i = 0; i < w->prompts->n; i++)
-		longest = size_max(longest, lab_tokens(w->lab, w->prompts->data[i], 0).n);
+		longest = size_max(longest,
+			prompts_tokens(w->lab->prompts, w->prompts->data[i], 0).n);
 	w->max_new = (size_t)c->generate.max_new_tokens;
-	if (longest + w->max_new <= w->lab->model->n_ctx)
+	if (longest + w->max_new <= w->lab->machine->model->n_ctx)
 		return 0;
 	return err_set(err, ERR_CONFIG,
 		"generate.max_new_tokens: expected at most %zu, which with the longest prompt (%zu tokens) "
 		"fills model.n_ctx (%zu), found %zu",
-		w->lab->model->n_ctx - longest, longest, w->lab->model->n_ctx, w->max_new);
+		w->lab->machine->model->n_ctx - longest, longest, w->lab->machine->model->n_ctx,
+		w->max_new);
 }
 
 static int allocate_out(struct work *w, struct err *err)
@@ -78,7 +81,7 @@ static int allocate_out(struct work *w, struct err *err)
 	struct continuation *c = w->out;
 	const size_t n = w->prompts->n;
 
-	*c = (struct continuation){.n = n, .dev = w->lab->dev};
+	*c = (struct continuation){.n = n, .dev = w->lab->machine->dev};
 	c->start = calloc(n + 1, sizeof *c->start);
 	c->ended_by = calloc(n + 1, sizeof *c->ended_by);
 	c->text = calloc(n + 1, sizeof *c->text);
@@ -87,7 +90,7 @@ static int allocate_out(struct work *w, struct err *err)
 	c->refused = calloc(n + 1, sizeof *c->refused);
 	if (!c->start || !c->ended_by || !c->text || !c->p_refusal || !c->kl || !c->refused)
 		return err_nomem(err, "replies", n * sizeof *c->text);
-	return carve_allocate(w->lab->dev, layout_out, w, &c->memory, err);
+	return carve_allocate(w->lab->machine->dev, layout_out, w, &c->memory, err);
 }
 
 static int allocate_work(struct work *w, struct err *err)
@@ -106,7 +109,7 @@ static int allocate_work(struct work *w, struct err *err)
 	if (!w->spans || !w->ids || !w->index || !w->lengths || !w->ended_by || !w->tokens ||
 		!w->joined || !w->replies || !w->reply_length)
 		return err_nomem(err, "replies", most * w->max_new * sizeof *w->tokens);
-	if (carve_allocate(w->lab->dev, layout_work, w, &w->memory, err))
+	if (carve_allocate(w->lab->machine->dev, layout_work, w, &w->memory, err))
 		return err->code;
 	w->first_y = malloc(tensor_count(w->batch_y) * sizeof *w->first_y + 1);
 	return w->first_y ? 0 : err_nomem(err, "replies", tensor_bytes(w->batch_y));
@@ -120,11 +123,12 @@ static int open_generator(struct work *w, struct err *err)
 		.max_new = w->max_new};
 
 	size.pass_rows = size_max(size_min((size_t)c->batch.tokens, w->schedule.most_tokens),
-		w->lab->n_prefix);
+		w->lab->prompts->n_prefix);
 	for (size_t i = 0; i < w->prompts->n; i++)
 		size.pass_rows = size_max(size.pass_rows,
-			lab_tokens(w->lab, w->prompts->data[i], w->skip).n);
-	return generator_create(&w->generator, w->lab->model, &w->lab->readout, size, err);
+			prompts_tokens(w->lab->prompts, w->prompts->data[i], w->skip).n);
+	return generator_create(&w->generator, w->lab->machine->model, &w->lab->machine->readout,
+		size, err);
 }
 
 static int work_open(struct work *w, const struct condition *condition, struct err *err)
@@ -134,9 +138,9 @@ static int work_open(struct work *w, const struct condition *condition, struct e
 	TRY(allocate_out(w, err));
 	TRY(settle_length(w, err));
 	TRY(condition_open(&w->condition, w->lab, condition, err));
-	w->skip = condition_is_local(&w->condition) ? 0 : w->lab->n_prefix;
+	w->skip = condition_is_local(&w->condition) ? 0 : w->lab->prompts->n_prefix;
 	/* Features are retained in one pass over a batch's prompts. */
-	TRY(lab_schedule(w->lab, w->prompts, w->skip,
+	TRY(prompts_schedule(w->lab->prompts, w->prompts, w->skip,
 		condition->retained ? (size_t)c->batch.tokens : SIZE_MAX,
 		(size_t)c->generate.prompts, &w->schedule, err));
 	TRY(allocate_work(w, err));
@@ -153,7 +157,7 @@ static void work_close(struct work *w)
 	generator_free(w->generator);
 	condition_close(&w->condition);
 	schedule_free(&w->schedule);
-	device_free(w->lab->dev, w->memory);
+	device_free(w->lab->machine->dev, w->memory);
 	free(w->spans);
 	free(w->ids);
 	free(w->index);
@@ -197,7 +201,7 @@ static int put_replies(struct work *w, struct tensor y, struct unit *out, struct
 			w->lengths[i] * sizeof *w->joined);
 		n_tokens += w->lengths[i];
 	}
-	TRY(download_floats(w->lab->dev, y, w->first_y, err));
+	TRY(download_floats(w->lab->machine->dev, y, w->first_y, err));
 	TRY(unit_put(out, "length", RESULTS_I32, w->index, n, err));
 	TRY(unit_put(out, "ended_by", RESULTS_I32, w->ended_by, n, err));
 	TRY(unit_put(out, "tokens", RESULTS_I32, w->joined, n_tokens, err));
@@ -211,11 +215,12 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	struct work *w = context;
 	struct lab *lab = w->lab;
 	const size_t *index = w->schedule.order + w->schedule.cut[b];
-	const size_t n = lab_batch(lab, w->prompts, &w->schedule, b, w->skip, w->spans);
+	const size_t n = prompts_batch(lab->prompts, w->prompts, &w->schedule, b, w->skip,
+		w->spans);
 	struct generation g = {.prompts = w->spans,
 		.n_prompts = n,
-		.stop = lab->stop,
-		.n_stop = lab->n_stop,
+		.stop = lab->prompts->stop,
+		.n_stop = lab->prompts->n_stop,
 		.tokens = w->tokens,
 		.lengths = w->lengths,
 		.ended_by = w->ended_by,
@@ -225,8 +230,8 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 		w->ids[i] = w->prompts->data[index[i]];
 	if (w->skip > 0 && w->prefix.n_rows == 0) { /* the same for all batches */
 		TRY(condition_prefix_edits(&w->condition, &g.edits, &g.n_edits, err));
-		TRY(generator_prefix(w->generator, lab_prefix(lab), w->skip, g.edits, g.n_edits,
-			&w->prefix, err));
+		TRY(generator_prefix(w->generator, prompts_prefix(lab->prompts), w->skip, g.edits,
+			g.n_edits, &w->prefix, err));
 	}
 	TRY(condition_edits(&w->condition, w->ids, n, &g.prompt_edits, &g.n_prompt_edits, err));
 	TRY(condition_reply_edits(&w->condition, &g.edits, &g.n_edits, err));
@@ -291,9 +296,10 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 	TRY(keep_replies(w, index, n, tokens, n_tokens, err));
 	for (size_t i = 0; i < n; i++)
 		w->index[i] = (int32_t)index[i];
-	TRY(upload_floats(lab->dev, w->first_y, y, err));
-	TRY(device_upload(lab->dev, w->index_on_device, w->index, n * sizeof *w->index, err));
-	TRY(op_scatter_rows(lab->dev, y, w->index_on_device, w->out->first_y, err));
+	TRY(upload_floats(lab->machine->dev, w->first_y, y, err));
+	TRY(device_upload(lab->machine->dev, w->index_on_device, w->index, n * sizeof *w->index,
+		err));
+	TRY(op_scatter_rows(lab->machine->dev, y, w->index_on_device, w->out->first_y, err));
 fail:
 	free(tokens);
 	return err->code;
@@ -308,8 +314,8 @@ static int join_replies(struct work *w, struct err *err)
 
 		TRY(vec_append(&c->tokens, w->replies[i], w->reply_length[i], err));
 		c->start[i + 1] = c->tokens.n;
-		if (tokenizer_decode(w->lab->tok, w->replies[i], w->reply_length[i], false, &text,
-			    err) ||
+		if (tokenizer_decode(w->lab->machine->tok, w->replies[i], w->reply_length[i], false,
+			    &text, err) ||
 			vec_push(&text, '\0', err)) {
 			free(text.data);
 			return err->code;
@@ -331,17 +337,18 @@ static int score(struct work *w, const struct continuation *unedited, struct err
 	if (!token)
 		return err_nomem(err, "scores", c->n * sizeof *token);
 	for (size_t i = 0; i < c->n; i++) {
-		token[i] = w->lab->refusal_token;
+		token[i] = w->lab->prompts->refusal_token;
 		c->kl[i] = NAN;
 		c->refused[i] = is_refusal(c->text[i], (const char *const *)substrings->items,
 			substrings->n);
 	}
-	rc = readout_logprob(&w->lab->readout, c->first_y, token, c->p_refusal, err);
+	rc = readout_logprob(&w->lab->machine->readout, c->first_y, token, c->p_refusal, err);
 	free(token);
 	for (size_t i = 0; i < c->n; i++)
 		c->p_refusal[i] = exp(c->p_refusal[i]);
 	if (rc == 0 && unedited)
-		rc = readout_kl(&w->lab->readout, unedited->first_y, c->first_y, c->kl, err);
+		rc = readout_kl(&w->lab->machine->readout, unedited->first_y, c->first_y, c->kl,
+			err);
 	return rc;
 }
 
@@ -353,7 +360,7 @@ int continuation_run(struct lab *lab, const struct prompt_ids *prompts,
 
 	err_clear(err);
 	TRY(work_open(&w, condition, err));
-	TRY(stage_run(lab,
+	TRY(stage_run(lab->job, lab->machine->dev,
 		&(struct stage){.title = title,
 			.schedule = &w.schedule,
 			.item = "prompt",
@@ -365,5 +372,21 @@ int continuation_run(struct lab *lab, const struct prompt_ids *prompts,
 	TRY(score(&w, unedited, err));
 fail:
 	work_close(&w);
+	return err->code;
+}
+
+int continuation_record(struct lab *lab, const char *experiment, const struct prompt_ids *prompts,
+	const struct condition *condition, const struct continuation *unedited,
+	struct continuation *out, struct err *err)
+{
+	struct continuation own = {0}, *replies = out ? out : &own;
+	char title[128];
+
+	err_clear(err);
+	snprintf(title, sizeof title, "%s: %s", experiment, condition->name);
+	TRY(continuation_run(lab, prompts, condition, title, unedited, replies, err));
+	TRY(continuation_write(lab, experiment, condition, prompts, replies, err));
+fail:
+	continuation_free(&own);
 	return err->code;
 }

@@ -37,6 +37,11 @@ void continuation_free(struct continuation *c);
 int continuation_write(struct lab *lab, const char *experiment, const struct condition *condition,
 	const struct prompt_ids *prompts, const struct continuation *c, struct err *err);
 
+/* Both, under the title "EXPERIMENT: CONDITION". `unedited` and `out` may be NULL. */
+int continuation_record(struct lab *lab, const char *experiment, const struct prompt_ids *prompts,
+	const struct condition *condition, const struct continuation *unedited,
+	struct continuation *out, struct err *err);
+
 /* Cross-entropy of given replies under a condition, teacher-forced, stop token included.
  * nll: host [n] sums of -log p over a reply's tokens; count: [n] tokens. */
 int continuation_ce(struct lab *lab, const struct prompt_ids *prompts,

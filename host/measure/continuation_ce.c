@@ -8,6 +8,7 @@
 
 #include "host/base/size.h"
 #include "host/base/vec.h"
+#include "host/method/runner.h"
 #include "host/work/stage.h"
 
 #include <stdlib.h>
@@ -46,7 +47,7 @@ static int collect_replies(struct work *w, const struct continuation *c, struct 
 		if (c->ended_by[i] >= 0)
 			TRY(vec_push(&w->replies, c->ended_by[i], err));
 		w->start[i + 1] = w->replies.n;
-		w->length[i] = lab_tokens(w->lab, w->prompts->data[i], w->skip).n +
+		w->length[i] = prompts_tokens(w->lab->prompts, w->prompts->data[i], w->skip).n +
 			       w->start[i + 1] - w->start[i];
 	}
 	return 0;
@@ -60,7 +61,7 @@ static int work_open(struct work *w, const struct continuation *replies,
 	const size_t most = (size_t)w->lab->config->batch.tokens;
 
 	TRY(condition_open(&w->condition, w->lab, condition, err));
-	w->skip = condition_is_local(&w->condition) ? 0 : w->lab->n_prefix;
+	w->skip = condition_is_local(&w->condition) ? 0 : w->lab->prompts->n_prefix;
 	TRY(collect_replies(w, replies, err));
 	TRY(schedule_make(&w->schedule, w->length, w->prompts->n, most, most, err));
 	w->spans = calloc(w->schedule.most_prompts + 1, sizeof *w->spans);
@@ -74,8 +75,8 @@ static int work_open(struct work *w, const struct continuation *replies,
 		!w->batch_nll || !w->batch_count)
 		return err_nomem(err, "cross-entropy",
 			w->schedule.most_tokens * sizeof *w->logprob);
-	return runner_init(&w->runner, w->lab->model, &w->lab->readout,
-		(struct runner_size){size_max(w->schedule.most_tokens, w->lab->n_prefix),
+	return runner_init(&w->runner, w->lab->machine->model, &w->lab->machine->readout,
+		(struct runner_size){size_max(w->schedule.most_tokens, w->lab->prompts->n_prefix),
 			w->schedule.most_prompts, w->schedule.most_tokens, false},
 		err);
 fail:
@@ -106,7 +107,8 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	struct lab *lab = w->lab;
 	const size_t *index = w->schedule.order + w->schedule.cut[b];
 	struct intervention how = {0};
-	const size_t n = lab_batch(lab, w->prompts, &w->schedule, b, w->skip, w->spans);
+	const size_t n = prompts_batch(lab->prompts, w->prompts, &w->schedule, b, w->skip,
+		w->spans);
 	size_t n_targets = 0, t = 0;
 
 	for (size_t i = 0; i < n; i++) {
@@ -119,12 +121,12 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	}
 	TRY(condition_edits(&w->condition, w->ids, n, &how.edits, &how.n_edits, err));
 	if (w->skip > 0 && w->prefix.n_rows == 0)
-		TRY(runner_prefix(&w->runner, lab_prefix(lab), w->skip, how.edits, how.n_edits,
-			NULL, 0, &w->prefix, err));
+		TRY(runner_prefix(&w->runner, prompts_prefix(lab->prompts), w->skip, how.edits,
+			how.n_edits, NULL, 0, &w->prefix, err));
 	how.prefix = w->skip > 0 ? &w->prefix : NULL;
 	TRY(runner_run_replies(&w->runner, w->spans, w->reply_spans, n, &how, err));
-	TRY(readout_logprob(&lab->readout, workspace_out(w->runner.ws), w->targets, w->logprob,
-		err));
+	TRY(readout_logprob(&lab->machine->readout, workspace_out(w->runner.ws), w->targets,
+		w->logprob, err));
 	for (size_t i = 0; i < n; i++) {
 		w->batch_nll[i] = 0;
 		w->batch_count[i] = (int32_t)w->reply_spans[i].n;
@@ -161,7 +163,7 @@ int continuation_ce(struct lab *lab, const struct prompt_ids *prompts,
 
 	err_clear(err);
 	TRY(work_open(&w, replies, condition, err));
-	TRY(stage_run(lab,
+	TRY(stage_run(lab->job, lab->machine->dev,
 		&(struct stage){.title = title,
 			.schedule = &w.schedule,
 			.item = "prompt",

@@ -32,7 +32,7 @@ static int summarise(struct lab *lab, const char *experiment, const struct condi
 	snprintf(row.condition, sizeof row.condition, "%s", condition->name);
 	for (size_t i = 0; i < c->n; i++)
 		row.refusal += (double)c->refused[i] / (double)c->n;
-	return lab_summarise(lab, &row, err);
+	return summary_add(&lab->job->summary, &row, err);
 }
 
 /* A column over the prompts of a group; its scale is written first. */
@@ -55,7 +55,7 @@ static int write_prompt_scale(struct lab *lab, const char *group, const struct p
 	for (size_t i = 0; i < prompts->n; i++)
 		ids[i] = (int32_t)prompts->data[i];
 	snprintf(path, sizeof path, "%s/prompt", group);
-	rc = results_scale(lab->results, path, ids, prompts->n, "prompt id", err);
+	rc = results_scale(lab->job->results, path, ids, prompts->n, "prompt id", err);
 	free(ids);
 	return rc;
 }
@@ -66,7 +66,7 @@ static int write_column(struct lab *lab, const struct column *c, size_t n, struc
 
 	snprintf(path, sizeof path, "%s/%s", c->group, c->name);
 	snprintf(scale, sizeof scale, "%s/prompt", c->group);
-	return results_write(lab->results,
+	return results_write(lab->job->results,
 		&(struct results_dataset){.path = path,
 			.type = c->type,
 			.n_dims = 1,
@@ -90,10 +90,11 @@ static int write_tokens(struct lab *lab, const char *group, const struct continu
 	for (size_t i = 0; i < c->tokens.n; i++)
 		column[i] = (int32_t)i;
 	snprintf(scale, sizeof scale, "%s/reply_token", group);
-	rc = results_scale(lab->results, scale, column, c->tokens.n, "token of all replies", err);
+	rc = results_scale(lab->job->results, scale, column, c->tokens.n, "token of all replies",
+		err);
 	snprintf(path, sizeof path, "%s/token_ids", group);
 	if (rc == 0)
-		rc = results_write(lab->results,
+		rc = results_write(lab->job->results,
 			&(struct results_dataset){.path = path,
 				.type = RESULTS_I32,
 				.n_dims = 1,

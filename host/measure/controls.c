@@ -11,7 +11,8 @@ int controls_draw(const struct lab *lab, const struct feature_set *like,
 	const struct feature_set *avoid, const uint8_t *alive, size_t n_draws,
 	struct feature_set *draws, struct err *err)
 {
-	const size_t n_layer = lab->model->arch.n_layer, d_sae = sae_set_width(lab->saes);
+	const size_t n_layer = lab->machine->model->arch.n_layer,
+		     d_sae = sae_set_width(lab->machine->saes);
 	uint8_t *allowed = malloc(n_layer * d_sae);
 
 	err_clear(err);

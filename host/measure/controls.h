@@ -7,6 +7,7 @@
 #define SAENGINE_CONTROLS_H
 
 #include "host/lab/lab.h"
+#include "host/method/features.h"
 
 /* draws: n_draws sets like `like`, none of whose features is in `like` or in `avoid` (may be
  * NULL). Draw i depends on config seed + i and the arguments alone. alive: host [n_layer, d_sae],

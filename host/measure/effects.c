@@ -15,8 +15,9 @@
 
 static size_t prefix_to_skip(const struct lab *lab)
 {
-	return strcmp(lab->config->attribution.positions, "prompt") == 0 ? lab->n_prefix
-									 : lab->n_released_prefix;
+	return strcmp(lab->config->attribution.positions, "prompt") == 0
+		       ? lab->prompts->n_prefix
+		       : lab->prompts->n_released_prefix;
 }
 
 static int target_token(const struct lab *lab, int32_t *out, struct err *err)
@@ -27,7 +28,7 @@ static int target_token(const struct lab *lab, int32_t *out, struct err *err)
 	*out = -1;
 	if (!*text)
 		return 0;
-	TRY(tokenizer_encode(lab->tok, text, strlen(text), &ids, err));
+	TRY(tokenizer_encode(lab->machine->tok, text, strlen(text), &ids, err));
 	if (ids.n != 1) {
 		err_set(err, ERR_CONFIG,
 			"attribution.target: expected a text of one token, \"%s\" has %zu", text,
@@ -47,12 +48,12 @@ static int open_attribution(struct effects_work *w, struct err *err)
 	const struct lab *lab = w->lab;
 	const struct config *c = lab->config;
 	const struct effects_path *path = w->request->path;
-	struct attribution_setup setup = {.model = lab->model,
-		.readout = &w->lab->readout,
-		.saes = lab->saes,
-		.direction = lab->direction.v,
+	struct attribution_setup setup = {.model = lab->machine->model,
+		.readout = &w->lab->machine->readout,
+		.saes = lab->machine->saes,
+		.direction = w->request->direction,
 		.candidates = w->request->candidates,
-		.prefix = lab_prefix(lab),
+		.prefix = prompts_prefix(lab->prompts),
 		.n_prefix = w->skip,
 		.options = {.steps = (size_t)c->attribution.steps,
 			.rule = strcmp(c->attribution.ig_rule, "left") == 0 ? IG_RULE_LEFT
@@ -60,7 +61,7 @@ static int open_attribution(struct effects_work *w, struct err *err)
 			.endpoint = strcmp(c->attribution.ig_endpoint, "ablated") == 0
 					    ? IG_ENDPOINT_ABLATED
 					    : IG_ENDPOINT_RELEASED,
-			.refusal_token = lab->refusal_token},
+			.refusal_token = lab->prompts->refusal_token},
 		.all_features = w->request->all_features};
 
 	if (path) {
@@ -81,7 +82,8 @@ static int work_open(struct effects_work *w, struct err *err)
 	const size_t most = (size_t)w->lab->config->batch.tokens;
 	bool complete = true;
 
-	TRY(lab_schedule(w->lab, w->request->prompts, w->skip, most, most, &w->schedule, err));
+	TRY(prompts_schedule(w->lab->prompts, w->request->prompts, w->skip, most, most,
+		&w->schedule, err));
 	complete &= (e->mean = calloc(e->n_prompts * e->n_candidates + 1, sizeof *e->mean)) != NULL;
 	complete &= (e->target = calloc(e->n_prompts + 1, sizeof *e->target)) != NULL;
 	complete &= (e->n_tokens = calloc(e->n_prompts + 1, sizeof *e->n_tokens)) != NULL;
@@ -151,6 +153,38 @@ void effects_free(struct effects *e)
 	free(e->m_clean);
 	free(e->m_patch);
 	*e = (struct effects){0};
+}
+
+/* ---- means ------------------------------------------------------------------------------ */
+
+void effects_mean(const struct effects *e, const int32_t *group, int32_t of, float *mean)
+{
+	size_t n = 0;
+
+	for (size_t p = 0; p < e->n_prompts; p++)
+		n += !group || group[p] == of;
+	for (size_t k = 0; k < e->n_candidates; k++) {
+		double sum = 0;
+
+		for (size_t p = 0; p < e->n_prompts; p++)
+			if (!group || group[p] == of)
+				sum += e->mean[p * e->n_candidates + k];
+		mean[k] = (float)(sum / (double)n);
+	}
+}
+
+int effects_best(const struct effects *e, const struct candidates *c, size_t k_star,
+	struct feature_set *set, struct err *err)
+{
+	float *mean = malloc(e->n_candidates * sizeof *mean + 1);
+	int rc;
+
+	if (!mean)
+		return err_nomem(err, "effects", e->n_candidates * sizeof *mean);
+	effects_mean(e, NULL, 0, mean);
+	rc = candidates_best(c, mean, k_star, set, err);
+	free(mean);
+	return rc;
 }
 
 /* ---- candidates ------------------------------------------------------------------------ */
@@ -246,7 +280,8 @@ fail:
 static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
 	struct effects_work *w = context;
-	const size_t n = lab_batch(w->lab, w->request->prompts, &w->schedule, b, w->skip, w->spans);
+	const size_t n = prompts_batch(w->lab->prompts, w->request->prompts, &w->schedule, b,
+		w->skip, w->spans);
 	struct attribution_result r;
 
 	TRY(attribution_run(w->attribution, w->spans, n, &r, err));
@@ -285,10 +320,10 @@ int effects_run(struct lab *lab, const struct effects_request *request, struct e
 	err_clear(err);
 	*out = (struct effects){.n_prompts = request->prompts->n,
 		.n_candidates = request->candidates->n,
-		.n_layer = lab->model->arch.n_layer,
-		.d_sae = sae_set_width(lab->saes)};
+		.n_layer = lab->machine->model->arch.n_layer,
+		.d_sae = sae_set_width(lab->machine->saes)};
 	TRY(work_open(&w, err));
-	TRY(stage_run(lab,
+	TRY(stage_run(lab->job, lab->machine->dev,
 		&(struct stage){.title = request->title,
 			.schedule = &w.schedule,
 			.item = "prompt",

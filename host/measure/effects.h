@@ -6,7 +6,8 @@
 #ifndef SAENGINE_EFFECTS_H
 #define SAENGINE_EFFECTS_H
 
-#include "host/lab/lab.h"
+#include "host/measure/candidates.h"
+#include "host/method/indirect_effect.h"
 
 /* A path other than the config's (attribution.steps, attribution.ig_rule, all layers at once). */
 struct effects_path {
@@ -18,6 +19,7 @@ struct effects_path {
 
 struct effects_request {
 	const struct prompt_ids *prompts;
+	const float *direction; /* [d_model]: what the path ends without */
 	const struct feature_set *candidates;
 	const struct effects_path *path; /* NULL = the config's */
 	bool path_effects;               /* also the true effect of each candidate along the path */
@@ -49,5 +51,14 @@ int effects_run(struct lab *lab, const struct effects_request *request, struct e
 
 /* Accepts a zeroed struct. */
 void effects_free(struct effects *e);
+
+/* mean[k] = mean effect of candidate k over the prompts: over all, or those whose group is `of`
+ * ([n_prompts]; NULL = all). */
+void effects_mean(const struct effects *e, const int32_t *group, int32_t of, float *mean);
+
+/* F*: the K* candidates of the largest mean effect over all prompts, best first, appended to *set,
+ * which is empty. */
+int effects_best(const struct effects *e, const struct candidates *c, size_t k_star,
+	struct feature_set *set, struct err *err);
 
 #endif

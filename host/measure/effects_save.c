@@ -65,7 +65,7 @@ static int spread_last_gradient(struct effects_work *w, const struct attribution
 {
 	const size_t d = g.cols;
 
-	if (download_floats(w->lab->dev, g, rows, err))
+	if (download_floats(w->lab->machine->dev, g, rows, err))
 		return err->code;
 	for (size_t i = r->n_prompts; i-- > 0;) {
 		const size_t start = r->token_start[i], end = r->token_start[i + 1];
@@ -81,7 +81,7 @@ static int spread_last_gradient(struct effects_work *w, const struct attribution
 static int save_gradients(struct effects_work *w, const struct attribution_result *r,
 	struct unit *out, struct err *err)
 {
-	const size_t d = w->lab->model->arch.d_model;
+	const size_t d = w->lab->machine->model->arch.d_model;
 	float *rows = malloc(r->n_tokens * d * sizeof *rows + 1);
 	char path[96];
 
@@ -193,7 +193,7 @@ int effects_save_scales(struct effects_work *w, struct err *err)
 		"token_id"};
 	static const char *const rows[] = {"prompt", "end"};
 	static const char *const entries[] = {"layer", "feature", "effect"};
-	struct results *results = w->lab->results;
+	struct results *results = w->lab->job->results;
 	char path[128], scale[128];
 
 	snprintf(scale, sizeof scale, "%s/per_token/token",

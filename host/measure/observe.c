@@ -54,7 +54,8 @@ struct work {
 
 static size_t watched_rows(const struct work *w, size_t prompt)
 {
-	return size_min(w->request->n_last, lab_tokens(w->lab, prompt, w->lab->n_prefix).n);
+	return size_min(w->request->n_last,
+		prompts_tokens(w->lab->prompts, prompt, w->lab->prompts->n_prefix).n);
 }
 
 static int watch(struct work *w, struct err *err)
@@ -76,8 +77,8 @@ static int watch(struct work *w, struct err *err)
 	for (size_t l = 0; l < w->n_layer; l++) {
 		if (w->watched[l].ids.n == 0)
 			continue;
-		TRY(sae_set_select(w->lab->saes, l, w->watched[l].ids.data, w->watched[l].ids.n,
-			&w->watched[l].few, err));
+		TRY(sae_set_select(w->lab->machine->saes, l, w->watched[l].ids.data,
+			w->watched[l].ids.n, &w->watched[l].few, err));
 		w->few[l] = w->watched[l].few;
 	}
 	return 0;
@@ -93,7 +94,7 @@ static void layout(void *object, struct carver *c)
 	for (size_t l = 0; l < w->n_layer; l++)
 		if (w->watched[l].ids.n > 0)
 			w->seen[l] = carve(c, w->most_rows, w->watched[l].ids.n);
-	w->last_y = carve(c, most, w->lab->model->arch.d_model);
+	w->last_y = carve(c, most, w->lab->machine->model->arch.d_model);
 	w->logits = carve(c, most, 2);
 	w->last = carve_ints(c, most);
 	w->pair = carve_ints(c, 2 * most);
@@ -116,7 +117,8 @@ static int allocate_out(struct work *w, struct err *err)
 	}
 	o->activation = calloc(o->start[o->n] * o->n_features + 1, sizeof *o->activation);
 	if (w->request->n_last == OBSERVE_ALL)
-		o->prefix = calloc(w->lab->n_prefix * o->n_features + 1, sizeof *o->prefix);
+		o->prefix = calloc(w->lab->prompts->n_prefix * o->n_features + 1,
+			sizeof *o->prefix);
 	if (!o->activation || (w->request->n_last == OBSERVE_ALL && !o->prefix))
 		return err_nomem(err, "observations",
 			o->start[o->n] * o->n_features * sizeof *o->activation);
@@ -136,7 +138,7 @@ static int work_open(struct work *w, struct err *err)
 	TRY(watch(w, err));
 	most = w->scoring.schedule.most_prompts;
 	w->most_out = size_min(most * r->n_last, w->scoring.schedule.most_tokens);
-	w->most_rows = size_max(w->most_out, w->lab->n_prefix);
+	w->most_rows = size_max(w->most_out, w->lab->prompts->n_prefix);
 	for (size_t l = 0; l < w->n_layer; l++)
 		widest = size_max(widest, w->watched[l].ids.n);
 	w->ids = calloc(most + 1, sizeof *w->ids);
@@ -147,7 +149,7 @@ static int work_open(struct work *w, struct err *err)
 	w->activation = calloc(w->most_out * w->out->n_features + 1, sizeof *w->activation);
 	if (!w->ids || !w->tokens || !w->pairs || !w->values || !w->rows || !w->activation)
 		return err_nomem(err, "observations", w->most_rows * widest * sizeof *w->rows);
-	return carve_allocate(w->lab->dev, layout, w, &w->memory, err);
+	return carve_allocate(w->lab->machine->dev, layout, w, &w->memory, err);
 fail:
 	return err->code;
 }
@@ -161,7 +163,7 @@ static void work_close(struct work *w)
 	}
 	scoring_close(&w->scoring);
 	condition_close(&w->condition);
-	device_free(w->lab->dev, w->memory);
+	device_free(w->lab->machine->dev, w->memory);
 	free(w->watched);
 	free(w->few);
 	free(w->seen);
@@ -211,7 +213,7 @@ static void keep_rows(const struct work *w, size_t l, size_t from, size_t n, flo
 
 static int run_prefix(struct work *w, struct err *err)
 {
-	const size_t n = w->scoring.size.whole ? 0 : w->lab->n_prefix;
+	const size_t n = w->scoring.size.whole ? 0 : w->lab->prompts->n_prefix;
 	struct tap tap = tap_of(w, n);
 	const struct edit *edits;
 	size_t n_edits;
@@ -221,12 +223,12 @@ static int run_prefix(struct work *w, struct err *err)
 	tap.out_rows_only = false;
 	w->views[w->n_layer - 1] = (struct tensor){0};
 	TRY(condition_prefix_edits(&w->condition, &edits, &n_edits, err));
-	TRY(runner_prefix(&w->scoring.runner, lab_prefix(w->lab), n, edits, n_edits, &tap,
-		w->out->prefix ? 1 : 0, &w->scoring.prefix, err));
+	TRY(runner_prefix(&w->scoring.runner, prompts_prefix(w->lab->prompts), n, edits, n_edits,
+		&tap, w->out->prefix ? 1 : 0, &w->scoring.prefix, err));
 	for (size_t l = 0; l + 1 < w->n_layer && w->out->prefix; l++) {
 		if (w->watched[l].ids.n == 0)
 			continue;
-		TRY(download_floats(w->lab->dev, w->views[l], w->rows, err));
+		TRY(download_floats(w->lab->machine->dev, w->views[l], w->rows, err));
 		keep_rows(w, l, 0, n, w->out->prefix);
 	}
 	return 0;
@@ -249,7 +251,7 @@ static int put_features(struct work *w, size_t n, struct unit *out, struct err *
 
 		if (w->watched[l].ids.n == 0)
 			continue;
-		TRY(download_floats(w->lab->dev, w->views[l], w->rows, err));
+		TRY(download_floats(w->lab->machine->dev, w->views[l], w->rows, err));
 		for (size_t i = 0; i < n; i++) {
 			const size_t kept = kept_rows(w, w->scoring.index[i]);
 
@@ -271,7 +273,7 @@ fail:
 static int gather_last(struct work *w, size_t n, struct err *err)
 {
 	const struct batch *b = &w->scoring.runner.batch;
-	struct device *dev = w->lab->dev;
+	struct device *dev = w->lab->machine->dev;
 
 	for (size_t row = 0; row < b->n_out; row++)
 		w->tokens[b->out_seq[row]] = (int32_t)row;
@@ -283,12 +285,12 @@ static int gather_last(struct work *w, size_t n, struct err *err)
 
 static int put_metric(struct work *w, size_t n, struct unit *out, struct err *err)
 {
-	const struct model *m = w->lab->model;
+	const struct model *m = w->lab->machine->model;
 	const struct tensor logits = tensor_rows(w->logits, 0, n);
 
 	for (size_t i = 0; i < n; i++) {
 		w->pairs[2 * i] = w->request->target[w->scoring.index[i]];
-		w->pairs[2 * i + 1] = w->lab->refusal_token;
+		w->pairs[2 * i + 1] = w->lab->prompts->refusal_token;
 	}
 	TRY(device_upload(m->dev, w->pair, w->pairs, 2 * n * sizeof *w->pairs, err));
 	TRY(op_selected_logits(m->dev, tensor_rows(w->last_y, 0, n), m->unembedding, w->pair,
@@ -303,14 +305,14 @@ fail:
 
 static int put_readings(struct work *w, size_t n, struct unit *out, struct err *err)
 {
-	struct readout *readout = &w->lab->readout;
+	struct readout *readout = &w->lab->machine->readout;
 	const struct tensor y = tensor_rows(w->last_y, 0, n);
 
 	TRY(gather_last(w, n, err));
 	TRY(readout_argmax(readout, y, w->tokens, err));
 	TRY(unit_put(out, "first_token", RESULTS_I32, w->tokens, n, err));
 	for (size_t i = 0; i < n; i++)
-		w->tokens[i] = w->lab->refusal_token;
+		w->tokens[i] = w->lab->prompts->refusal_token;
 	TRY(readout_logprob(readout, y, w->tokens, w->values, err));
 	for (size_t i = 0; i < n; i++)
 		w->values[i] = exp(w->values[i]);
@@ -378,14 +380,14 @@ int observe(struct lab *lab, const struct observe_request *request, struct obser
 	struct work w = {.lab = lab,
 		.request = request,
 		.out = out,
-		.n_layer = lab->model->arch.n_layer};
+		.n_layer = lab->machine->model->arch.n_layer};
 
 	err_clear(err);
 	*out = (struct observation){.n = request->prompts->n,
 		.n_features = request->features ? request->features->n : 0};
 	TRY(work_open(&w, err));
 	TRY(run_prefix(&w, err));
-	TRY(stage_run(lab,
+	TRY(stage_run(lab->job, lab->machine->dev,
 		&(struct stage){.title = request->title,
 			.schedule = &w.scoring.schedule,
 			.item = "prompt",
@@ -412,7 +414,7 @@ struct recording observation_recording(const struct lab *lab, const struct obser
 	const struct feature_set *features, const struct prompt_ids *prompts,
 	const float **of_prompt)
 {
-	for (size_t p = 0; p < lab->prompts.n; p++)
+	for (size_t p = 0; p < lab->prompts->table.n; p++)
 		of_prompt[p] = NULL;
 	for (size_t i = 0; i < o->n; i++)
 		of_prompt[prompts->data[i]] = o->activation + o->start[i] * o->n_features;

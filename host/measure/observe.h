@@ -47,7 +47,7 @@ void observation_free(struct observation *o);
 double observation_mean(const struct observation *o, size_t prompt, size_t feature);
 
 /* What was observed with OBSERVE_ALL, for condition.retained. of_prompt: the caller's memory of
- * lab->prompts.n pointers. All borrowed from `o` and `features`. */
+ * lab->prompts->table.n pointers. All borrowed from `o` and `features`. */
 struct recording observation_recording(const struct lab *lab, const struct observation *o,
 	const struct feature_set *features, const struct prompt_ids *prompts,
 	const float **of_prompt);

@@ -162,7 +162,7 @@ int readings_take_random(struct readings *r, const struct feature_set *like, dou
 	TRY(activation_stats_run(lab, r->prompts, line, false, &stats, err));
 	TRY(controls_draw(lab, like, r->features, stats.alive, r->rows, draws, err));
 	snprintf(line, sizeof line, "%s: random features clamped", title);
-	TRY(tasks_run(lab,
+	TRY(tasks_run(lab->job, lab->machine->dev,
 		&(struct tasks){.title = line,
 			.item = "set",
 			.n = r->rows,

@@ -40,14 +40,14 @@ struct work {
 
 static int reserve(struct work *w, size_t rows, struct err *err)
 {
-	const struct tensor t = {NULL, device_activation(w->lab->dev), rows, w->d_model};
+	const struct tensor t = {NULL, device_activation(w->lab->machine->dev), rows, w->d_model};
 
 	if (rows <= w->rows)
 		return 0;
-	device_free(w->lab->dev, w->x_hat);
+	device_free(w->lab->machine->dev, w->x_hat);
 	w->x_hat = NULL;
 	w->rows = 0;
-	TRY(device_alloc(w->lab->dev, tensor_bytes(t), &w->x_hat, err));
+	TRY(device_alloc(w->lab->machine->dev, tensor_bytes(t), &w->x_hat, err));
 	for (size_t i = 0; i < 2; i++) {
 		free(w->host[i]);
 		w->host[i] = malloc(tensor_count(t) * sizeof(float));
@@ -77,17 +77,17 @@ static int on_resid_post(void *context, size_t layer, const struct activation_ba
 	struct tensor x, struct unit *out, struct err *err)
 {
 	struct work *w = context;
-	struct device *dev = w->lab->dev;
+	struct device *dev = w->lab->machine->dev;
 	struct sae_weights sae;
 	struct tensor x_hat = x;
 	int32_t n_active;
 
 	(void)out; /* all layers together: on_batch_done */
-	if (!sae_set_has(w->lab->saes, layer))
+	if (!sae_set_has(w->lab->machine->saes, layer))
 		return 0;
 	TRY(reserve(w, x.rows, err));
 	x_hat.data = w->x_hat;
-	TRY(sae_set_load(w->lab->saes, layer, &sae, err));
+	TRY(sae_set_load(w->lab->machine->saes, layer, &sae, err));
 	TRY(sparse_encode(&w->sparse, &sae, x, err));
 	TRY(op_sae_decode(dev, &sae, x, &w->sparse.csr, x_hat, err));
 	TRY(device_download(dev, &n_active, w->sparse.csr.indptr + x.rows, sizeof n_active, err));
@@ -158,7 +158,7 @@ static double fvu_of(const struct layer_sums *s, size_t d)
 
 static void judge(const struct work *w, size_t layer, double l0, double fvu)
 {
-	const double claimed = sae_set_claimed_l0(w->lab->saes, layer);
+	const double claimed = sae_set_claimed_l0(w->lab->machine->saes, layer);
 
 	printf("  %5zu %10.1f", layer, l0);
 	if (isnan(claimed))
@@ -171,12 +171,12 @@ static void judge(const struct work *w, size_t layer, double l0, double fvu)
 		log_warn(
 			"layer %zu: %.1f features are active per token, where %s says %.0f; is it of "
 			"this model, this place, and folded as sae.fold says?",
-			layer, l0, sae_set_path(w->lab->saes, layer), claimed);
+			layer, l0, sae_set_path(w->lab->machine->saes, layer), claimed);
 	if (!(fvu <= 0.5))
 		log_warn(
 			"layer %zu: %s leaves %.2f of the variance of resid_post unexplained; is it of "
 			"this model, this place, and folded as sae.fold says?",
-			layer, sae_set_path(w->lab->saes, layer), fvu);
+			layer, sae_set_path(w->lab->machine->saes, layer), fvu);
 }
 
 static int write_column(struct lab *lab, const char *path, const double *values,
@@ -185,12 +185,12 @@ static int write_column(struct lab *lab, const char *path, const double *values,
 	const struct results_dataset d = {.path = path,
 		.type = RESULTS_F64,
 		.n_dims = 1,
-		.dims = {lab->model->arch.n_layer},
+		.dims = {lab->machine->model->arch.n_layer},
 		.scales = {"/layer"},
 		.long_name = long_name,
 		.units = "1"};
 
-	return results_write(lab->results, &d, values, err);
+	return results_write(lab->job->results, &d, values, err);
 }
 
 static int report(struct work *w, struct err *err)
@@ -204,8 +204,8 @@ static int report(struct work *w, struct err *err)
 	for (size_t l = 0; l < w->n_layer; l++) {
 		l0[l] = l0_of(&w->layers[l]);
 		fvu[l] = fvu_of(&w->layers[l], w->d_model);
-		claimed[l] = sae_set_claimed_l0(w->lab->saes, l);
-		if (sae_set_has(w->lab->saes, l))
+		claimed[l] = sae_set_claimed_l0(w->lab->machine->saes, l);
+		if (sae_set_has(w->lab->machine->saes, l))
 			judge(w, l, l0[l], fvu[l]);
 	}
 	TRY(write_column(w->lab, "/sae_check/l0", l0, "active features per token", err));
@@ -223,10 +223,11 @@ fail:
 /* Up to MOST_PROMPTS of all, evenly spread. */
 static int choose_prompts(const struct lab *lab, struct prompt_ids *out, struct err *err)
 {
-	const size_t n = lab->prompts.n < MOST_PROMPTS ? lab->prompts.n : MOST_PROMPTS;
+	const size_t n = lab->prompts->table.n < MOST_PROMPTS ? lab->prompts->table.n
+							      : MOST_PROMPTS;
 
 	for (size_t i = 0; i < n; i++)
-		TRY(vec_push(out, i * lab->prompts.n / n, err));
+		TRY(vec_push(out, i * lab->prompts->table.n / n, err));
 	return 0;
 fail:
 	return err->code;
@@ -235,9 +236,9 @@ fail:
 int sae_check_run(struct lab *lab, struct err *err)
 {
 	struct work w = {.lab = lab,
-		.n_layer = lab->model->arch.n_layer,
-		.d_model = lab->model->arch.d_model,
-		.sparse = {.dev = lab->dev}};
+		.n_layer = lab->machine->model->arch.n_layer,
+		.d_model = lab->machine->model->arch.d_model,
+		.sparse = {.dev = lab->machine->dev}};
 	const struct activation_visitor visitor = {.context = &w,
 		.resid_post = on_resid_post,
 		.batch_done = on_batch_done,
@@ -268,7 +269,7 @@ fail:
 	free(w.sum);
 	free(w.host[0]);
 	free(w.host[1]);
-	device_free(lab->dev, w.x_hat);
+	device_free(lab->machine->dev, w.x_hat);
 	sparse_free(&w.sparse);
 	free(prompts.data);
 	return err->code;

@@ -10,7 +10,7 @@
 
 static size_t skipped(const struct scoring *s)
 {
-	return s->size.whole ? 0 : s->lab->n_prefix;
+	return s->size.whole ? 0 : s->lab->prompts->n_prefix;
 }
 
 int scoring_open(struct scoring *s, struct lab *lab, const struct prompt_ids *prompts,
@@ -19,13 +19,13 @@ int scoring_open(struct scoring *s, struct lab *lab, const struct prompt_ids *pr
 	const size_t most = (size_t)lab->config->batch.tokens;
 
 	*s = (struct scoring){.lab = lab, .prompts = prompts, .size = size};
-	if (lab_schedule(lab, prompts, skipped(s), most, most, &s->schedule, err))
+	if (prompts_schedule(lab->prompts, prompts, skipped(s), most, most, &s->schedule, err))
 		return err->code;
 	s->spans = calloc(s->schedule.most_prompts + 1, sizeof *s->spans);
 	if (!s->spans)
 		return err_nomem(err, "a batch", s->schedule.most_prompts * sizeof *s->spans);
-	return runner_init(&s->runner, lab->model, &lab->readout,
-		(struct runner_size){size_max(s->schedule.most_tokens, lab->n_prefix),
+	return runner_init(&s->runner, lab->machine->model, &lab->machine->readout,
+		(struct runner_size){size_max(s->schedule.most_tokens, lab->prompts->n_prefix),
 			s->schedule.most_prompts,
 			size_min(s->schedule.most_prompts * size.out, s->schedule.most_tokens),
 			false},
@@ -44,14 +44,14 @@ void scoring_close(struct scoring *s)
 int scoring_prefix(struct scoring *s, const struct edit *edits, size_t n_edits, struct err *err)
 {
 	kv_cache_free(&s->prefix);
-	return runner_prefix(&s->runner, lab_prefix(s->lab), skipped(s), edits, n_edits, NULL, 0,
-		&s->prefix, err);
+	return runner_prefix(&s->runner, prompts_prefix(s->lab->prompts), skipped(s), edits,
+		n_edits, NULL, 0, &s->prefix, err);
 }
 
 size_t scoring_batch(struct scoring *s, size_t b)
 {
 	s->index = s->schedule.order + s->schedule.cut[b];
-	return lab_batch(s->lab, s->prompts, &s->schedule, b, skipped(s), s->spans);
+	return prompts_batch(s->lab->prompts, s->prompts, &s->schedule, b, skipped(s), s->spans);
 }
 
 int scoring_run(struct scoring *s, size_t n, const struct edit *edits, size_t n_edits,

@@ -14,6 +14,7 @@
 #define SAENGINE_SCORING_H
 
 #include "host/lab/lab.h"
+#include "host/method/runner.h"
 
 struct scoring_size {
 	bool whole; /* pass prompts whole, for edits that differ by prompt: no shared prefix */

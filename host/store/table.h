@@ -7,6 +7,7 @@
 #define SAENGINE_TABLE_H
 
 #include "host/lab/lab.h"
+#include "host/method/features.h"
 
 struct table {
 	struct results *results; /* borrowed, as the group */

@@ -7,7 +7,6 @@
 #include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
-#include "host/lab/lab.h"
 #include "host/work/stop.h"
 #include "host/work/units.h"
 
@@ -43,7 +42,8 @@ struct unit_reader {
 };
 
 struct loop {
-	struct lab *lab;
+	struct job *job;
+	struct device *dev;
 	struct units *units;
 	const struct stage *stage;
 	size_t n;
@@ -188,9 +188,7 @@ int unit_get_all(struct unit_reader *u, const char *name, enum results_type type
 
 static int compute_unit(struct loop *l, size_t b, struct err *err)
 {
-	struct unit unit = {.dev = l->lab->dev,
-		.writer = l->units->writer,
-		.progress = &l->progress};
+	struct unit unit = {.dev = l->dev, .writer = l->units->writer, .progress = &l->progress};
 	char path[PATH_BYTES], place[64];
 
 	path_of(l, b, path);
@@ -198,8 +196,8 @@ static int compute_unit(struct loop *l, size_t b, struct err *err)
 	TRY(writer_begin(unit.writer, path, err));
 	TRY(writer_note(unit.writer, "unit", place, err));
 	TRY(writer_note(unit.writer, "stage", l->stage->title, err));
-	TRY(writer_note(unit.writer, "device", device_description(l->lab->dev), err));
-	TRY(device_copies_fence(l->lab->dev, err)); /* of the unit before */
+	TRY(writer_note(unit.writer, "device", device_description(l->dev), err));
+	TRY(device_copies_fence(l->dev, err)); /* of the unit before */
 	if (l->stage->compute(l->stage->context, b, &unit, err)) {
 		writer_abandon(unit.writer);
 		goto fail;
@@ -272,7 +270,7 @@ static int take_unit(struct loop *l, size_t b, struct err *err)
 	char path[PATH_BYTES];
 
 	path_of(l, b, path);
-	if (results_open(&unit.file, path, err) || results_join(l->lab->results, unit.file, err) ||
+	if (results_open(&unit.file, path, err) || results_join(l->job->results, unit.file, err) ||
 		l->stage->take(l->stage->context, b, &unit, err))
 		if (err->code == ERR_INPUT)
 			err_prefix(err, "a unit of an earlier run (remove its file and run again)");
@@ -308,10 +306,11 @@ static int run_unkept(const struct stage *stage, struct err *err)
 	return err->code;
 }
 
-static int run_kept(struct lab *lab, const struct stage *stage, struct err *err)
+static int run_kept(struct job *job, struct device *dev, const struct stage *stage, struct err *err)
 {
-	struct loop l = {.lab = lab,
-		.units = lab->units,
+	struct loop l = {.job = job,
+		.dev = dev,
+		.units = job->units,
 		.stage = stage,
 		.n = stage->schedule->n_batches};
 
@@ -320,22 +319,22 @@ static int run_kept(struct lab *lab, const struct stage *stage, struct err *err)
 	if (!l.known)
 		return err_nomem(err, stage->title, l.n);
 	TRY(units_stage(l.units, stage->title, l.folder, sizeof l.folder, err));
-	progress_begin(&l.progress, &lab->stages, stage->title,
+	progress_begin(&l.progress, &job->stages, stage->title,
 		stage->schedule->n * size_max(stage->items_per_prompt, 1), stage->item);
 	find_known(&l);
 	TRY(compute_all(&l, err));
 	for (size_t b = 0; b < l.n; b++)
 		TRY(take_unit(&l, b, err));
-	TRY(results_join_end(lab->results, err));
+	TRY(results_join_end(job->results, err));
 	progress_end(&l.progress);
-	if (lab->ranks->world > 1)
+	if (job->ranks->world > 1)
 		log_info("%s: %zu of %zu units computed here", stage->title, l.n_here, l.n);
 fail:
 	free(l.known);
 	return err->code;
 }
 
-int stage_run(struct lab *lab, const struct stage *stage, struct err *err)
+int stage_run(struct job *job, struct device *dev, const struct stage *stage, struct err *err)
 {
-	return stage->title ? run_kept(lab, stage, err) : run_unkept(stage, err);
+	return stage->title ? run_kept(job, dev, stage, err) : run_unkept(stage, err);
 }

@@ -16,10 +16,10 @@
 #define SAENGINE_STAGE_H
 
 #include "host/store/results.h"
+#include "host/work/job.h"
 #include "host/work/schedule.h"
 #include "kernels/ops.h"
 
-struct lab;
 struct unit;
 struct unit_reader;
 
@@ -34,9 +34,9 @@ struct stage {
 	int (*take)(void *context, size_t batch, struct unit_reader *in, struct err *err);
 };
 
-/* Errors: those of compute and take; ERR_OUTPUT; ERR_INPUT when a unit cannot be read; ERR_STOPPED
- * at a boundary between units. */
-int stage_run(struct lab *lab, const struct stage *stage, struct err *err);
+/* `dev` is the device that compute works on. Errors: those of compute and take; ERR_OUTPUT;
+ * ERR_INPUT when a unit cannot be read; ERR_STOPPED at a boundary between units. */
+int stage_run(struct job *job, struct device *dev, const struct stage *stage, struct err *err);
 
 /* ---- in compute ------------------------------------------------------------------------- */
 

@@ -33,7 +33,8 @@ static int take(void *context, size_t task, struct unit_reader *in, struct err *
 	return unit_get(in, "row", RESULTS_F64, w->table + task * width, width, err);
 }
 
-int tasks_run(struct lab *lab, const struct tasks *tasks, double *table, struct err *err)
+int tasks_run(struct job *job, struct device *dev, const struct tasks *tasks, double *table,
+	struct err *err)
 {
 	struct work w = {.tasks = tasks, .table = table};
 	size_t *lengths = malloc(tasks->n * sizeof *lengths + 1);
@@ -48,7 +49,7 @@ int tasks_run(struct lab *lab, const struct tasks *tasks, double *table, struct 
 	for (size_t i = 0; i < tasks->n; i++)
 		lengths[i] = 1; /* equal lengths keep their order */
 	TRY(schedule_make(&one_each, lengths, tasks->n, 1, 1, err));
-	TRY(stage_run(lab,
+	TRY(stage_run(job, dev,
 		&(struct stage){.title = tasks->title,
 			.schedule = &one_each,
 			.item = tasks->item,

@@ -7,7 +7,8 @@
 #ifndef SAENGINE_TASKS_H
 #define SAENGINE_TASKS_H
 
-#include "host/lab/lab.h"
+#include "host/work/job.h"
+#include "kernels/ops.h"
 
 struct tasks {
 	const char *title; /* of the stage; no other of the run has it */
@@ -19,6 +20,7 @@ struct tasks {
 };
 
 /* table: host [n, width], written in full. Errors: those of the tasks and of stage_run. */
-int tasks_run(struct lab *lab, const struct tasks *tasks, double *table, struct err *err);
+int tasks_run(struct job *job, struct device *dev, const struct tasks *tasks, double *table,
+	struct err *err);
 
 #endif

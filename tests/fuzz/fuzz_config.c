@@ -5,7 +5,7 @@
  *
  * Texts with the word "include" are left out: libconfig would read other files.
  */
-#include "host/config/config.h"
+#include "experiments/registry.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
@@ -18,6 +18,15 @@ const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
 	return "leak:libconfig.so";
+}
+
+static int parse(struct config *c, const char *name, const char *text, const char *const *overrides,
+	size_t n, struct err *err)
+{
+	size_t n_sections;
+	const struct section *sections = registry_sections(&n_sections);
+
+	return config_parse(c, sections, n_sections, name, text, overrides, n, err);
 }
 
 static char *print(const struct config *c)
@@ -38,7 +47,7 @@ static void check_printed(const struct config *c)
 	struct err err = {0};
 	char *once = print(c), *twice;
 
-	if (config_parse(&again, "printed", once, NULL, 0, &err)) {
+	if (parse(&again, "printed", once, NULL, 0, &err)) {
 		fprintf(stderr, "%s\n%s\n", err.text, once);
 		abort();
 	}
@@ -76,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST(text);
 	if (!strstr(text, "include")) {
 		n = split(text, overrides);
-		rc = config_parse(&c, "input", text, overrides, n, &err);
+		rc = parse(&c, "input", text, overrides, n, &err);
 		MUST_EXPLAIN(rc, err);
 		if (rc == 0)
 			check_printed(&c);

@@ -25,6 +25,7 @@ from literal_torch import LiteralModel, is_refusal, top_global  # noqa: E402
 WORLD, OUT = ROOT / "models" / "small-world", Path(__file__).parent / "paper"
 LAYER, K0, K_STAR, SEED = 3, 10, 12, 42
 N_LAST = 5
+SCALE, DRAWS = -2.0, 2
 
 
 # ---- prompts -------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ class Lab(LiteralModel):
             eps, changed = x - sae.decode(f), f.clone()
             for l, i in clamped:
                 if l == layer:
-                    changed[..., i] = -2.0 * f[..., i]
+                    changed[..., i] = SCALE * f[..., i]
             for l, i in retained if x.shape[1] > 1 else ():
                 if l == layer and (l, i) not in clamped:
                     changed[..., i] = recorded[layer][..., i]
@@ -174,7 +175,7 @@ def categories(lab, golden, v, prompts, names):
         top_specific = specific[c][:size]
 
         def score(group, row, at=at, mine=mine, **clamp):
-            r = lab.run(mine, scale=-2.0, j=j[at], **clamp)
+            r = lab.run(mine, scale=SCALE, j=j[at], **clamp)
             for key in ("first_token", "p_refusal", "metric"):
                 golden[f"categories{group}/{key}"][row, at] = r[key].numpy()
 
@@ -190,18 +191,18 @@ def categories(lab, golden, v, prompts, names):
             foreign = [f for f in best[other] if f not in best[c]][:size]
             if other != c and foreign:
                 score("/transfer", row, clamped=foreign, retained=kept, recorded=recorded)
-        for draw in range(2):
+        for draw in range(DRAWS):
             score("/random", draw, clamped=random_set(top_common, best[c], alive, SEED + draw), retained=kept,
                   recorded=recorded)
     return common, harm
 
 
-def watch(lab, golden, group, prompts, refusal, harm, draws):
+def watch(lab, golden, group, prompts, refusal, harm):
     keys = ("activation", "p_refusal", "first_token")
-    save(golden, group, [lab.run(prompts, watched=refusal), lab.run(prompts, clamped=harm, scale=-3.0, watched=refusal)], keys)
+    save(golden, group, [lab.run(prompts, watched=refusal), lab.run(prompts, clamped=harm, scale=SCALE, watched=refusal)], keys)
     alive = lab.alive(prompts)
-    save(golden, f"{group}/random", [lab.run(prompts, clamped=random_set(harm, refusal, alive, SEED + d), scale=-3.0,
-                                             watched=refusal) for d in range(draws)], keys)
+    save(golden, f"{group}/random", [lab.run(prompts, clamped=random_set(harm, refusal, alive, SEED + d), scale=SCALE,
+                                             watched=refusal) for d in range(DRAWS)], keys)
 
 
 def probes(lab, golden, sets, refusal):
@@ -216,11 +217,11 @@ def probes(lab, golden, sets, refusal):
     n_validation = int(0.2 * len(train) + 0.5)
     validation, training = sorted(order[:n_validation]), sorted(order[n_validation:])
     alive = lab.alive(train)
-    drawn = [random_set(refusal, [], alive, SEED + d) for d in range(2)]
-    inputs = [lab.run(prompts, watched=s, n_last=1)["activation"] for s in [refusal, *drawn]]
+    drawn = [random_set(refusal, [], alive, SEED + d) for d in range(DRAWS)]
+    inputs = [lab.run(prompts, watched=s)["activation"] for s in [refusal, *drawn]]
     with torch.no_grad():
         _, residuals = lab.forward(*lab.batch(prompts), keep=True)
-    inputs += [x[:, -1] for x in residuals]
+    inputs += [x[:, -N_LAST:].mean(1) for x in residuals]
     scores = []
     for x in inputs:
         w, b = torch.zeros(x.shape[1], dtype=torch.float64, requires_grad=True), \
@@ -245,7 +246,7 @@ def sweep(lab, golden, v, prompts, harmless):
     for k0 in (4, 10):
         for k in (3, 8):
             chosen = top_global(effect, k, lab.candidates(v, k0))
-            edit_for = lab.clamp(chosen, -2.0)
+            edit_for = lab.clamp(chosen, SCALE)
             name = f"k0_{k0}_k{k}_x-2"
             golden[f"sweep_kstar/{name}/refusal"] = np.array(
                 [lab.refusal_rate([p], edit_for, 48)[0] for p in prompts])
@@ -260,9 +261,9 @@ def main():
     v = lab.direction(sets["harmful"], sets["harmless"])[LAYER]
     golden = {"direction": v.numpy()}
     refusal, harm = categories(lab, golden, v, sets["categories"], names)
-    watch(lab, golden, "conditional", sets["harmful"][:6], refusal, harm, 2)
+    watch(lab, golden, "conditional", sets["harmful"][:6], refusal, harm)
     words = [" ".join([goal] + suffix.split()[:k]) for goal, suffix in suffixes for k in range(len(suffix.split()) + 1)]
-    watch(lab, golden, "suffix", words, refusal, harm, 1)
+    watch(lab, golden, "suffix", words, refusal, harm)
     save(golden, "jailbreaks", [lab.run([g for g, _ in suffixes], watched=refusal + harm),
                                 lab.run([f"{g} {s}" for g, s in suffixes], watched=refusal + harm)],
          ("activation", "p_refusal", "first_token"))

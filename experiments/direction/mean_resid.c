@@ -4,7 +4,7 @@
  * the device. A unit holds its sum and how many prompts counted; sums are added in unit order.
  * Tests: tests/test_method.c.
  */
-#include "host/measure/mean_resid.h"
+#include "experiments/direction/mean_resid.h"
 
 #include "host/base/log.h"
 #include "host/model/carver.h"
@@ -53,12 +53,12 @@ static int allocate(struct work *w, struct err *err)
 	w->sum = malloc(n_values(w) * sizeof *w->sum);
 	if (!w->resid || !w->views || !w->host || !w->next || !w->sum)
 		return err_nomem(err, "a mean", w->rows * w->d * sizeof *w->host);
-	return carve_allocate(w->lab->dev, layout, w, &w->memory, err);
+	return carve_allocate(w->lab->machine->dev, layout, w, &w->memory, err);
 }
 
 static void release(struct work *w)
 {
-	device_free(w->lab->dev, w->memory);
+	device_free(w->lab->machine->dev, w->memory);
 	free(w->resid);
 	free(w->views);
 	free(w->host);
@@ -69,7 +69,8 @@ static void release(struct work *w)
 /* A prompt's rows are in order, its last token last: from that row its reply begins. */
 static bool counts(const struct work *w, size_t prompt)
 {
-	const bool refused = w->next[prompt * w->n_pos + w->n_pos - 1] == w->lab->refusal_token;
+	const bool refused = w->next[prompt * w->n_pos + w->n_pos - 1] ==
+			     w->lab->prompts->refusal_token;
 
 	return w->filter == MEAN_OF_ALL || refused == (w->filter == MEAN_OF_REFUSED);
 }
@@ -79,7 +80,7 @@ static int add_batch(struct work *w, size_t n, int64_t *n_counted, struct err *e
 	memset(w->sum, 0, n_values(w) * sizeof *w->sum);
 	*n_counted = 0;
 	for (size_t l = 0; l < w->n_layer; l++) {
-		if (download_floats(w->lab->dev, w->views[l], w->host, err))
+		if (download_floats(w->lab->machine->dev, w->views[l], w->host, err))
 			return err->code;
 		for (size_t i = 0; i < n; i++) {
 			if (!counts(w, i))
@@ -120,7 +121,7 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	for (size_t l = 0; l < w->n_layer; l++)
 		w->views[l] = tensor_rows(w->resid[l], 0, n * w->n_pos);
 	TRY(scoring_run(s, n, NULL, 0, &tap, 1, err));
-	TRY(readout_argmax(&w->lab->readout, workspace_out(s->runner.ws), w->next, err));
+	TRY(readout_argmax(&w->lab->machine->readout, workspace_out(s->runner.ws), w->next, err));
 	TRY(add_batch(w, n, &n_counted, err));
 	TRY(unit_put(out, "sum", RESULTS_F64, w->sum, n_values(w), err));
 	return unit_put(out, "n_counted", RESULTS_I64, &n_counted, 1, err);
@@ -149,8 +150,8 @@ int mean_resid(struct lab *lab, const char *set, size_t n_pos, enum mean_resid_f
 {
 	struct work w = {.lab = lab,
 		.n_pos = n_pos,
-		.n_layer = lab->model->arch.n_layer,
-		.d = lab->model->arch.d_model,
+		.n_layer = lab->machine->model->arch.n_layer,
+		.d = lab->machine->model->arch.d_model,
 		.filter = filter,
 		.mean = mean};
 	struct prompt_ids prompts = {0};
@@ -159,13 +160,13 @@ int mean_resid(struct lab *lab, const char *set, size_t n_pos, enum mean_resid_f
 	err_clear(err);
 	for (size_t i = 0; i < n_values(&w); i++)
 		mean[i] = 0;
-	TRY(lab_set(lab, set, &prompts, err));
+	TRY(prompts_of_set(lab->prompts, set, &prompts, err));
 	TRY(scoring_open(&w.scoring, lab, &prompts, (struct scoring_size){.out = n_pos}, err));
 	w.rows = w.scoring.schedule.most_prompts * n_pos;
 	TRY(allocate(&w, err));
 	TRY(scoring_prefix(&w.scoring, NULL, 0, err));
 	snprintf(title, sizeof title, "direction: %s", set);
-	TRY(stage_run(lab,
+	TRY(stage_run(lab->job, lab->machine->dev,
 		&(struct stage){.title = title,
 			.schedule = &w.scoring.schedule,
 			.item = "prompt",

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * experiment.h - what an experiment is: one value, in a file that reads like the method section of
+ * the paper, arXiv:2505.23556. Everything that the rest of the engine wants to know of it is in the
+ * value; nothing below this folder knows an experiment's name.
+ *
+ * A new one is a .c file with a value `experiment_NAME`, a line in registry.c and one in
+ * CMakeLists.txt, a config and a test. CONTRIBUTING.md walks through it.
+ */
+#ifndef SAENGINE_EXPERIMENT_H
+#define SAENGINE_EXPERIMENT_H
+
+#include "host/lab/findings.h"
+#include "host/lab/inputs.h"
+#include "host/lab/lab.h"
+#include "host/lab/plan.h"
+
+/* What must be there when its turn comes: from an earlier experiment of the run, or from a file
+ * (config `from`). */
+enum need {
+	NEED_DIRECTION = FIND_DIRECTION,
+	NEED_SAES = 8,
+	NEED_SETS = NEED_SAES | FIND_SETS,   /* those of cossim_ap */
+	NEED_ROLES = NEED_SAES | FIND_ROLES, /* with features of both */
+};
+
+/* What it does, as far as that has to be known before it runs. */
+enum use {
+	USE_WHOLE_SAES = 1,          /* not a few of their features */
+	USE_GENERATION = 2,          /* it continues prompts */
+	USE_ATTRIBUTION_PROMPTS = 4, /* attribution.prompts must exist */
+};
+
+struct experiment {
+	const char *name; /* in configs and result files */
+	const char *asks; /* its question */
+
+	/* Its own settings (host/config/settings.h): every function is given their values. */
+	const struct setting *settings;
+	size_t n_settings, settings_size;
+	void (*check_settings)(const struct config *config, const void *settings,
+		struct faults *faults); /* as section.check; may be NULL */
+
+	unsigned needs;    /* enum need */
+	unsigned provides; /* enum finding */
+	unsigned uses;     /* enum use */
+	/* Uses that depend on its settings; NULL = none. */
+	unsigned (*uses_too)(const void *settings);
+
+	/* Prompts of its own in place of the config's; then it runs alone. NULL = the config's. */
+	const struct prompt_source *source;
+
+	/* Appends the files it reads beside those of every run; NULL = none. */
+	int (*inputs)(const struct config *config, const void *settings, struct input_list *out,
+		struct err *err);
+
+	/* What it attributes by integrated gradients, for the plan; NULL = nothing. */
+	int (*attributes)(const struct lab *lab, const void *settings, struct plan_attribution *out,
+		struct err *err);
+
+	/* What it demands of its inputs beyond `needs`, before anything is computed or written.
+	 * May be NULL. */
+	int (*check)(const struct lab *lab, const struct findings *findings, const void *settings,
+		struct err *err);
+
+	int (*run)(struct lab *lab, struct findings *findings, const void *settings,
+		struct err *err);
+
+	/* What a reader of the terminal wants to see at the end; NULL = nothing. */
+	void (*print)(const struct lab *lab, const struct findings *findings);
+};
+
+/* For `.settings` and the two beside it. */
+#define SETTINGS_OF(rows, type) \
+	.settings = rows, .n_settings = sizeof rows / sizeof *rows, .settings_size = sizeof(type)
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * registry.c - Contract: registry.h.
+ */
+#include "experiments/registry.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* In the order of the paper, then its open questions; --help-config lists them so. */
+#define EXPERIMENTS(X) \
+	X(direction) \
+	X(attribution) \
+	X(jailbreak) \
+	X(induce) \
+	X(coherence) \
+	X(sweep_kstar) \
+	X(categories) \
+	X(conditional) \
+	X(suffix) \
+	X(jailbreaks) \
+	X(probe) \
+	X(exact_patching) \
+	X(low_cosine) \
+	X(interactions) \
+	X(prune) \
+	X(feature_graph) \
+	X(sae_compare) \
+	X(judge)
+
+#define DECLARE(name) extern const struct experiment experiment_##name;
+#define LIST(name) &experiment_##name,
+
+EXPERIMENTS(DECLARE)
+
+static const struct experiment *const experiments[] = {EXPERIMENTS(LIST)};
+enum { N_EXPERIMENTS = sizeof experiments / sizeof *experiments };
+
+const struct section *registry_sections(size_t *n)
+{
+	static struct section sections[N_EXPERIMENTS];
+
+	for (size_t i = 0; i < N_EXPERIMENTS; i++) {
+		const struct experiment *e = experiments[i];
+
+		sections[i] = (struct section){.name = e->name,
+			.rows = e->settings,
+			.n_rows = e->n_settings,
+			.size = e->settings_size,
+			.needs_saes = (e->needs & NEED_SAES) != 0,
+			.attributes = (e->uses & USE_ATTRIBUTION_PROMPTS) != 0,
+			.check = e->check_settings};
+	}
+	*n = N_EXPERIMENTS;
+	return sections;
+}
+
+void registry_print(FILE *to)
+{
+	fputs("Experiments:\n\n", to);
+	for (size_t i = 0; i < N_EXPERIMENTS; i++)
+		fprintf(to, "  %-16s %s\n", experiments[i]->name, experiments[i]->asks);
+	fputc('\n', to);
+}
+
+/* ---- of a run ---------------------------------------------------------------------------- */
+
+/* Number i of the config's list, which holds names of the registry alone. */
+static const struct experiment *experiment_at(const struct config *c, size_t i)
+{
+	size_t e = 0;
+
+	while (strcmp(experiments[e]->name, c->experiment.items[i]) != 0)
+		e++;
+	return experiments[e];
+}
+
+int experiments_inputs(const struct config *c, struct input_list *out, struct err *err)
+{
+	for (size_t i = 0; i < c->experiment.n; i++) {
+		const struct experiment *e = experiment_at(c, i);
+
+		if (e->inputs && e->inputs(c, config_own(c, e->name), out, err))
+			return err->code;
+	}
+	return 0;
+}
+
+const struct prompt_source *experiments_source(const struct config *c)
+{
+	for (size_t i = 0; i < c->experiment.n; i++)
+		if (experiment_at(c, i)->source)
+			return experiment_at(c, i)->source;
+	return NULL;
+}
+
+unsigned experiments_provide(const struct config *c)
+{
+	unsigned all = 0;
+
+	for (size_t i = 0; i < c->experiment.n; i++)
+		all |= experiment_at(c, i)->provides;
+	return all;
+}
+
+unsigned experiments_use(const struct config *c)
+{
+	unsigned all = 0;
+
+	for (size_t i = 0; i < c->experiment.n; i++) {
+		const struct experiment *e = experiment_at(c, i);
+
+		all |= e->uses | (e->uses_too ? e->uses_too(config_own(c, e->name)) : 0);
+	}
+	return all;
+}
+
+int experiments_plan(const struct lab *lab, struct plan_request *out, struct err *err)
+{
+	const struct config *c = lab->config;
+
+	out->generates = (experiments_use(c) & USE_GENERATION) != 0;
+	for (size_t i = 0; i < c->experiment.n; i++) {
+		const struct experiment *e = experiment_at(c, i);
+		struct plan_attribution a = {.experiment = e->name};
+
+		if (!e->attributes)
+			continue;
+		if (e->attributes(lab, config_own(c, e->name), &a, err) ||
+			vec_push(&out->attributions, a, err)) {
+			free(a.prompts.data);
+			return err->code;
+		}
+	}
+	return 0;
+}
+
+/* ---- needs ------------------------------------------------------------------------------- */
+
+/* Whether number i of the run will find a kind of findings that an earlier one leaves. */
+static bool comes_before(const struct config *c, size_t i, unsigned finding)
+{
+	for (size_t k = 0; k < i; k++)
+		if (experiment_at(c, k)->provides & finding)
+			return true;
+	return false;
+}
+
+static int check_needs(const struct lab *lab, const struct findings *f, size_t i, struct err *err)
+{
+	const struct config *c = lab->config;
+	const struct experiment *e = experiment_at(c, i);
+	const char *method = method_names[METHOD_COSSIM_AP];
+
+	if (e->needs & FIND_DIRECTION && !f->direction.known && !comes_before(c, i, FIND_DIRECTION))
+		return err_set(err, ERR_CONFIG,
+			"experiment: %s needs \"direction\" before it, or a file to take it from (from)",
+			e->name);
+	if (e->needs & FIND_SETS && !f->sets[METHOD_COSSIM_AP].known &&
+		!(comes_before(c, i, FIND_SETS) &&
+			text_list_holds(&c->attribution.methods, method)))
+		return err_set(err, ERR_CONFIG,
+			"experiment: %s needs the features of %s: \"attribution\" with that method "
+			"before it, or a file that has them (from)",
+			e->name, method);
+	if (e->needs & FIND_ROLES && !f->roles.known && !comes_before(c, i, FIND_ROLES))
+		return err_set(err, ERR_CONFIG,
+			"experiment: %s needs the features of refusal and of harm: \"categories\" before "
+			"it, or a file that has them (from)",
+			e->name);
+	return 0;
+}
+
+int experiments_check(const struct lab *lab, const struct findings *f, struct err *err)
+{
+	const struct config *c = lab->config;
+
+	for (size_t i = 0; i < c->experiment.n; i++) {
+		const struct experiment *e = experiment_at(c, i);
+
+		if (check_needs(lab, f, i, err) ||
+			(e->check && e->check(lab, f, config_own(c, e->name), err)))
+			return err->code;
+	}
+	return 0;
+}
+
+/* ---- running ----------------------------------------------------------------------------- */
+
+/* Whether the roles that were found have features. */
+static int check_roles(const struct config *c, const char *experiment, const struct roles *r,
+	struct err *err)
+{
+	if (r->refusal.n > 0 && r->harm.n > 0)
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"attribution.k_star: %s needs features of refusal, the best of every category, and of "
+		"harm, the rest; among the best %lld there are %zu and %zu; try %s",
+		experiment, (long long)c->attribution.k_star, r->refusal.n, r->harm.n,
+		r->refusal.n == 0 ? "a larger K*" : "a smaller or a larger K*");
+}
+
+int experiments_run(struct lab *lab, struct findings *f, struct err *err)
+{
+	const struct config *c = lab->config;
+
+	for (size_t i = 0; i < c->experiment.n; i++) {
+		const struct experiment *e = experiment_at(c, i);
+
+		if (e->needs & FIND_ROLES)
+			TRY(check_roles(c, e->name, &f->roles, err));
+		TRY(e->run(lab, f, config_own(c, e->name), err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+void experiments_print(const struct lab *lab, const struct findings *f)
+{
+	for (size_t i = 0; i < lab->config->experiment.n; i++)
+		if (experiment_at(lab->config, i)->print)
+			experiment_at(lab->config, i)->print(lab, f);
+}

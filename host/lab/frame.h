@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * frame.h - what every result file holds beside what experiments write: prompts, shared dimension
+ * scales, where it all came from.
+ */
+#ifndef SAENGINE_FRAME_H
+#define SAENGINE_FRAME_H
+
+#include "host/lab/inputs.h"
+#include "host/lab/lab.h"
+
+/* At the beginning: root attributes, /layer, /d_model, /prompt, /feature, /prompts, /provenance.
+ * Errors: ERR_OUTPUT. */
+int frame_write(const struct lab *lab, const struct inputs *inputs, struct err *err);
+
+/* At the end, last: the attribute `finished`. */
+int frame_write_finished(const struct lab *lab, struct err *err);
+
+#endif

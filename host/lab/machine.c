@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * machine.c - Contract: machine.h.
+ */
+#include "host/lab/machine.h"
+
+#include "host/base/size.h"
+#include "host/work/weights.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct memory_left machine_memory(const struct machine *m, const struct config *config)
+{
+	struct memory_left left = memory_left();
+
+	if (config->memory_gb > 0)
+		return (struct memory_left){(size_t)(config->memory_gb * 0x1p30),
+			"allowed by memory_gb"};
+	if (device_free_memory(m->dev, &left.bytes))
+		left.limit = "free on the device and in use by this run";
+	left.bytes += size_min(device_allocated(m->dev), SIZE_MAX - left.bytes);
+	return left;
+}
+
+size_t machine_memory_in_use(const struct machine *m)
+{
+	return device_allocated(m->dev) + (device_is_host(m->dev) ? m->model->bytes : 0);
+}
+
+/* Half of what is left. */
+static size_t sae_budget(const struct machine *m, const struct config *config)
+{
+	const size_t left = machine_memory(m, config).bytes, used = machine_memory_in_use(m);
+
+	return (left - size_min(left, used)) / 2;
+}
+
+static enum sae_dtype sae_dtype(const struct machine *m, const struct config *config)
+{
+	for (int i = 0; i < N_SAE_DTYPES; i++)
+		if (strcmp(config->sae.dtype, sae_dtype_names[i]) == 0)
+			return (enum sae_dtype)i;
+	return device_rounds_products(m->dev) ? SAE_BF16 : SAE_FLOAT32; /* auto */
+}
+
+struct sae_options machine_sae_options(const struct machine *m, const struct config *c)
+{
+	return (struct sae_options){.path = c->sae.path,
+		.format = c->sae.format,
+		.layer_folder = c->sae.layer_folder,
+		.width = c->sae.width,
+		.l0 = c->sae.l0,
+		.fold = c->sae.fold,
+		.dtype = sae_dtype(m, c),
+		.some_layers = strcmp(c->sae.layers, "found") == 0,
+		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
+					       : sae_budget(m, c)};
+}
+
+static int open_saes(struct machine *m, const struct config *c, struct err *err)
+{
+	const struct sae_options options = machine_sae_options(m, c);
+
+	if (!*c->sae.path)
+		return 0;
+	return sae_set_open(&m->saes, m->dev, &options, m->model->arch.n_layer,
+		m->model->arch.d_model, err);
+}
+
+int machine_open(struct machine *m, const struct config *c, struct ranks *ranks, struct err *err)
+{
+	const struct model_options model = {.n_ctx = (size_t)c->model.n_ctx,
+		.rope_original_context = c->model.rope_original_context};
+	char device[256], *tokenizer = NULL;
+
+	*m = (struct machine){0};
+	err_clear(err);
+	ranks_device(ranks, c->device, device, sizeof device);
+	TRY(device_open(&m->dev, device, ranks_threads(ranks, (int)c->threads), err));
+	TRY(weights_join(m->dev, ranks, c, err));
+	TRY(model_open(&m->model, m->dev, c->model.path, &model, err));
+	TRY(tokenizer_find(&tokenizer, c->model.path, err));
+	TRY(tokenizer_open(&m->tok, tokenizer, err));
+	TRY(open_saes(m, c, err));
+	TRY(readout_init(&m->readout, m->model, err));
+fail:
+	free(tokenizer);
+	return err->code;
+}
+
+int machine_finish_loading(struct machine *m, bool whole_saes, struct err *err)
+{
+	if (whole_saes && m->saes && sae_set_load_joined(m->saes, err))
+		return err->code;
+	return device_leave(m->dev, err);
+}
+
+void machine_close(struct machine *m)
+{
+	sae_set_close(m->saes);
+	tokenizer_close(m->tok);
+	readout_free(&m->readout);
+	model_close(m->model);
+	device_close(m->dev);
+	*m = (struct machine){0};
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * machine.h - the device and what is loaded on it: model, tokenizer, SAEs.
+ */
+#ifndef SAENGINE_MACHINE_H
+#define SAENGINE_MACHINE_H
+
+#include "host/base/memory.h"
+#include "host/config/config.h"
+#include "host/model/model.h"
+#include "host/model/readout.h"
+#include "host/model/sae.h"
+#include "host/text/tokenizer.h"
+#include "host/work/ranks.h"
+
+struct machine {
+	struct device *dev;
+	struct model *model;
+	struct tokenizer *tok;
+	struct sae_set *saes; /* NULL when the config names none */
+	struct readout readout;
+};
+
+/* Opens all of it; nothing is computed. Errors: those of the parts. */
+int machine_open(struct machine *m, const struct config *config, struct ranks *ranks,
+	struct err *err);
+
+/* The end of what ranks read together (weights.h): brings the SAEs when experiments will read them
+ * whole, and leaves the others' devices. Errors: ERR_INPUT, ERR_DEVICE, ERR_STOPPED. */
+int machine_finish_loading(struct machine *m, bool whole_saes, struct err *err);
+
+/* Accepts a zeroed machine. */
+void machine_close(struct machine *m);
+
+/* What the config says of its SAEs, sae.dtype settled by the device where it is auto. Texts
+ * borrowed. */
+struct sae_options machine_sae_options(const struct machine *m, const struct config *config);
+
+/* What the run may take in all of the memory that its device computes in, what it takes so far
+ * included; and what it takes so far: mapped weights count. */
+struct memory_left machine_memory(const struct machine *m, const struct config *config);
+size_t machine_memory_in_use(const struct machine *m);
+
+#endif
