@@ -5,6 +5,7 @@
 #   make test-cuda   where nvcc is: compile for CUDA, run the tests that need it or say why not
 #   make test-kit    where nvcc is: build the GPU kit and start it
 #   make         build only
+#   make format  clang-format all C, C++ and CUDA; make format-check: fails where that changes a file
 #   make bench   time the engine against the literal PyTorch implementation (needs PyTorch), and what
 #                keeping results costs
 #   make gpu-kit     where nvcc is: all that a machine with a GPU is asked to run, for one that has
@@ -24,6 +25,8 @@ TEST_PACKAGES := hdf5-tools openmpi-bin slurmctld slurmd slurm-client munge pyth
 	python3-h5netcdf r-bioc-rhdf5
 FUZZ_PACKAGES := clang libclang-rt-14-dev libomp-dev
 FUZZ_RUNS := 100000
+FORMAT_PACKAGES := clang-format-14 git
+FORMATTED := '*.[ch]' '*.cc' '*.cu' '*.cuh'
 
 # The Python that the Debian packages are for; another one may come first in PATH.
 PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
@@ -31,7 +34,7 @@ PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 # The toolkit is often beside the PATH.
 NVCC := $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 
-.PHONY: all engine run test test-asan test-strict test-cuda test-kit soak fuzz parity bench gpu-kit gpu-check deps deps-report deps-test clean
+.PHONY: all engine run test test-asan test-strict test-cuda test-kit soak fuzz parity bench gpu-kit gpu-check format format-check deps deps-report deps-test deps-format clean
 
 all: engine
 
@@ -63,6 +66,26 @@ deps-report:
 
 deps-test:
 	$(call install,$(TEST_PACKAGES) $(REPORT_PACKAGES))
+
+# Where there is no apt the program may have another name; another version lays out differently.
+CLANG_FORMAT = $(or $(shell command -v clang-format-14),$(shell command -v clang-format),false)
+
+define of_version_14
+	@found=$$($(CLANG_FORMAT) --version | sed -n 's/.*version \([0-9]*\).*/\1/p'); \
+	[ "$$found" = 14 ] || { \
+		echo "$@: expected clang-format 14, found $${found:-none}" >&2; exit 1; }
+endef
+
+deps-format:
+	$(call install,$(FORMAT_PACKAGES))
+
+format: deps-format
+	$(of_version_14)
+	files=$$(git ls-files $(FORMATTED)) && $(CLANG_FORMAT) -i $$files
+
+format-check: deps-format
+	$(of_version_14)
+	files=$$(git ls-files $(FORMATTED)) && $(CLANG_FORMAT) --dry-run -Werror $$files
 
 run: engine deps-report
 	./engine configs/tiny_gemma2_ap.cfg
