@@ -31,21 +31,26 @@ TEST(nobody_can_tell)
 
 /* A row of a table is a test. */
 static const struct row {
+	const char *op;
 	int n, cols;
-} rows[] = {{1, 3}, {2, 3}};
+} rows[] = {{"sum", 1, 3}, {"product", 2, 3}};
 
 static void check_row(const void *row)
 {
 	const struct row *r = row;
 
+	printf("on %s\n", test_device() ? test_device() : "all devices");
 	CHECK(r->cols == 3, "expected 3 columns, found %d", r->cols);
 }
 
 __attribute__((constructor)) static void register_rows(void)
 {
+	static const char *const devices[] = {"near", "far", NULL};
+
+	test_register_devices(devices);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		test_register_row(check_row, &rows[i], "table, %d rows, %d columns", rows[i].n,
-			rows[i].cols);
+		test_register_row(check_row, &rows[i], rows[i].op, "table, %d rows, %d columns",
+			rows[i].n, rows[i].cols);
 }
 
 TEST(data_is_found)

@@ -34,7 +34,8 @@ void test_register(struct test *test)
 	*end = test;
 }
 
-void test_register_row(void (*run)(const void *row), const void *row, const char *name_format, ...)
+void test_register_row(void (*run)(const void *row), const void *row, const char *op,
+	const char *name_format, ...)
 {
 	struct test *test = calloc(1, sizeof *test);
 	char *name = NULL;
@@ -46,8 +47,21 @@ void test_register_row(void (*run)(const void *row), const void *row, const char
 		exit(1);
 	}
 	va_end(args);
-	*test = (struct test){name, run, row, NULL};
+	*test = (struct test){name, run, row, op, NULL};
 	test_register(test);
+}
+
+static const char *const *devices; /* NULL: rows of this program have none */
+static const char *device;
+
+void test_register_devices(const char *const *names)
+{
+	devices = names;
+}
+
+const char *test_device(void)
+{
+	return device;
 }
 
 void test_fail(const char *file, int line, const char *format, ...)
@@ -179,7 +193,8 @@ const char *in_scratch(const char *name)
 
 struct arguments {
 	bool list;
-	FILE *json; /* NULL for none */
+	FILE *json;     /* NULL for none */
+	const char *op; /* NULL for all */
 	struct choice {
 		const char *text;
 		bool exact;
@@ -193,57 +208,113 @@ static bool matches(const struct choice *choice, const struct test *test)
 			     : strstr(test->name, choice->text) != NULL;
 }
 
+static bool of_op(const struct arguments *arguments, const struct test *test)
+{
+	if (arguments->op)
+		return test->op && strcmp(test->op, arguments->op) == 0;
+	return test->op || !device;
+}
+
 static bool wanted(const struct arguments *arguments, const struct test *test)
 {
+	if (!of_op(arguments, test))
+		return false;
 	for (size_t i = 0; i < arguments->n; i++)
 		if (matches(&arguments->choices[i], test))
 			return true;
 	return arguments->n == 0;
 }
 
+/* Where an option's value goes; NULL: it has none of these. */
+static const char **value_of(struct arguments *arguments, const char **json, const char *option)
+{
+	if (strcmp(option, "--json") == 0)
+		return json;
+	if (strcmp(option, "--op") == 0)
+		return &arguments->op;
+	if (strcmp(option, "--device") == 0)
+		return &device;
+	if (strcmp(option, "--exact") == 0) {
+		arguments->choices[arguments->n].exact = true;
+		return &arguments->choices[arguments->n++].text;
+	}
+	return NULL;
+}
+
 /* Whether every argument means something; says which does not. */
 static bool read_arguments(struct arguments *arguments, int argc, char **argv)
 {
+	const char *json = NULL;
+
 	for (int i = 1; i < argc; i++) {
-		const bool json = strcmp(argv[i], "--json") == 0,
-			   exact = strcmp(argv[i], "--exact") == 0;
+		const char **value;
 
 		if (strcmp(argv[i], "--list") == 0) {
 			arguments->list = true;
-			continue;
-		}
-		if (((json || exact) && i + 1 == argc) ||
-			(!json && !exact && strncmp(argv[i], "--", 2) == 0)) {
+		} else if (strncmp(argv[i], "--", 2) != 0) {
+			arguments->choices[arguments->n++].text = argv[i];
+		} else if ((value = value_of(arguments, &json, argv[i])) && i + 1 < argc) {
+			*value = argv[++i];
+		} else {
 			fprintf(stderr,
-				"%s: expected [--list] [--json FILE] [PART | --exact NAME]..., "
-				"found %s%s\n",
-				argv[0], argv[i], json || exact ? " at the end" : "");
-			return false;
-		}
-		if (!json) {
-			i += exact;
-			arguments->choices[arguments->n++] = (struct choice){argv[i], exact};
-			continue;
-		}
-		arguments->json = fopen(argv[++i], "a");
-		if (!arguments->json) {
-			fprintf(stderr, "%s: --json %s: %s\n", argv[0], argv[i], strerror(errno));
+				"%s: expected [--list] [--json FILE] [--op OP] [--device DEVICE] "
+				"[PART | --exact NAME]..., found %s%s\n",
+				argv[0], argv[i], value ? " at the end" : "");
 			return false;
 		}
 	}
-	return true;
+	if (json && !(arguments->json = fopen(json, "a")))
+		fprintf(stderr, "%s: --json %s: %s\n", argv[0], json, strerror(errno));
+	return !json || arguments->json;
 }
 
-/* Whether each choice has a test; says which has none. */
+static const struct test *first_of(const char *op)
+{
+	const struct test *test = tests;
+
+	while (test && !(test->op && strcmp(test->op, op) == 0))
+		test = test->next;
+	return test;
+}
+
+/* Whether a test has the op; says which ops there are. */
+static bool op_found(const char *op, const char *program)
+{
+	if (first_of(op))
+		return true;
+	fprintf(stderr, "%s: expected --op, one of:", program);
+	for (const struct test *test = tests; test; test = test->next)
+		if (test->op && first_of(test->op) == test)
+			fprintf(stderr, " %s", test->op);
+	fprintf(stderr, ", found \"%s\"\n", op);
+	return false;
+}
+
+static bool device_found(const char *program)
+{
+	for (const char *const *name = devices; name && *name; name++)
+		if (strcmp(*name, device) == 0)
+			return true;
+	fprintf(stderr, "%s: expected --device, one of:", program);
+	for (const char *const *name = devices; name && *name; name++)
+		fprintf(stderr, " %s", *name);
+	fprintf(stderr, ", found \"%s\"\n", device);
+	return false;
+}
+
+/* Whether the op and the device are there and each choice has a test; says which has none. */
 static bool all_found(const struct arguments *arguments, const char *program)
 {
 	bool all = true;
 
+	if ((arguments->op && !op_found(arguments->op, program)) ||
+		(device && !device_found(program)))
+		return false;
 	for (size_t i = 0; i < arguments->n; i++) {
 		const struct choice *choice = &arguments->choices[i];
 		const struct test *test = tests;
 
-		while (test && !matches(choice, test))
+		while (test && !(matches(choice, test) && of_op(arguments, test)))
 			test = test->next;
 		if (!test)
 			fprintf(stderr,

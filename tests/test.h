@@ -16,7 +16,12 @@
  *	test_x [--list] [--json FILE] [PART | --exact NAME]...
  *
  * runs the tests whose names hold one of the parts or are one of the names; all when there is
- * neither. A part or name of no test is an error. --list prints the names, one a line, and runs
+ * neither. A part or name of no test is an error. A program over a table of ops has as well
+ *
+ *	test_ops [--op OP] [--device DEVICE]
+ *
+ * for the rows of one op, on one of the devices that the program knows; an op or a device that
+ *there is not is an error that says which there are. --list prints the names, one a line, and runs
  * nothing. --json appends a line to FILE as each test ends, so that a program cut off leaves what
  * it had: {"program": "test_x", "test": NAME, "status": "ok", "fail" or "skip", "seconds": 1.234,
  * "why": first failure or reason of the skip}.
@@ -36,6 +41,7 @@ struct test {
 	const char *name;
 	void (*run)(const void *context);
 	const void *context;
+	const char *op; /* for --op; NULL: no row of a table of ops */
 	struct test *next;
 };
 
@@ -46,9 +52,16 @@ int test_run_all(int argc, char **argv, const char *lacks);
 /* Before main, from a constructor. The test is borrowed for good. */
 void test_register(struct test *test);
 
-/* The same for a row of a table, which `run` gets as its context; the name is made here. */
-void test_register_row(void (*run)(const void *row), const void *row, const char *name_format, ...)
-	__attribute__((format(printf, 3, 4)));
+/* The same for a row of a table, which `run` gets as its context; the name is made here. `op` is
+ * what the row is of, borrowed for good; NULL for no op. */
+void test_register_row(void (*run)(const void *row), const void *row, const char *op,
+	const char *name_format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Before main: the names that --device may have, ended by NULL, borrowed for good. */
+void test_register_devices(const char *const *names);
+
+/* The one of them that rows of ops are to run on; NULL: none was asked for. */
+const char *test_device(void);
 
 void test_fail(const char *file, int line, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -56,7 +69,7 @@ void test_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #define TEST(test_name) \
 	static void test_name(const void *no_context); \
-	static struct test test_##test_name = {#test_name, test_name, NULL, NULL}; \
+	static struct test test_##test_name = {#test_name, test_name, NULL, NULL, NULL}; \
 	__attribute__((constructor)) static void register_##test_name(void) \
 	{ \
 		test_register(&test_##test_name); \

@@ -9,6 +9,11 @@
  * same kernels run on the CPU by tests/emu, in several orders of threads and blocks, plainly and
  * under the race detector.
  *
+ *	test_ops --op clamp --device cpu
+ *
+ * runs the cases of one op, the first word of their names, on one device; ops and devices that
+ *there are not get a list of those there are.
+ *
  * Tolerances, beside each case, are for float32: 2^-24 = 6e-8 per rounding. A sum of n random
  * terms errs by about sqrt(n) roundings of its largest partial sum; ops built on exp and tanh
  * add 2 units in the last place, amplified where a large argument is subtracted. Devices that
@@ -28,6 +33,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #ifdef TEST_EMU
 #include <sys/mman.h>
@@ -758,6 +764,12 @@ static void compare_backend(size_t i, const struct backend *backend, bool rounds
 	device_close(dev);
 }
 
+/* Whether a row runs on the device: the one asked for, else those that are run by default. */
+static bool runs_on(const char *name, bool by_default)
+{
+	return test_device() ? strcmp(test_device(), name) == 0 : by_default;
+}
+
 #if defined(TEST_CUDA) || defined(TEST_EMU)
 
 /* Ops that wait for their end, on memory that the host sees too. */
@@ -770,11 +782,20 @@ static void compare_everywhere(size_t i)
 	const size_t races = emu_races();
 #endif
 
-	compare_backend(i, &cuda_exact_checked_backend, false);
-	compare_backend(i, &cuda_fast_checked_backend, true);
+	if (runs_on("cuda:f32", true))
+		compare_backend(i, &cuda_exact_checked_backend, false);
+	if (runs_on("cuda", true))
+		compare_backend(i, &cuda_fast_checked_backend, true);
 #ifdef TEST_EMU
 	CHECK(emu_races() == races, "%zu reports by the race detector", emu_races() - races);
 #endif
+}
+
+static const char *const *device_names(void)
+{
+	static const char *const names[] = {"cuda:f32", "cuda", NULL};
+
+	return names;
 }
 
 TEST(products_on_fast_cuda_devices_round_their_operand_to_the_nearest_bfloat16)
@@ -802,17 +823,31 @@ TEST(products_on_fast_cuda_devices_round_their_operand_to_the_nearest_bfloat16)
 
 static const struct backend *const tested[] = {NULL}; /* the best CPU level */
 
-/* The float32 reference, and every instruction set of this machine. */
+/* The float32 reference, the fastest level of the CPU backend, and each that this machine has. */
+static const char *const *device_names(void)
+{
+	static const char *names[16] = {"ref", "cpu"};
+	static char levels[13][32];
+	size_t n = 0;
+
+	for (const char *const *level = device_cpu_levels(); *level; level++, n++) {
+		snprintf(levels[n], sizeof levels[n], "cpu:%s", *level);
+		names[2 + n] = levels[n];
+	}
+	return names;
+}
+
 static void compare_everywhere(size_t i)
 {
-	compare_backend(i, &backend_ref_f32, false);
-	for (const char *const *level = device_cpu_levels(); *level; level++) {
+	if (runs_on("ref", true))
+		compare_backend(i, &backend_ref_f32, false);
+	for (const char *const *name = device_names() + 1; *name; name++) {
 		struct device *dev;
 		struct err err;
-		char name[64];
 
-		snprintf(name, sizeof name, "cpu:%s", *level);
-		REQUIRE_OK(device_open(&dev, name, 2, &err), &err);
+		if (!runs_on(*name, strcmp(*name, "cpu") != 0))
+			continue;
+		REQUIRE_OK(device_open(&dev, *name, 2, &err), &err);
 		compare_on(i, dev, false);
 		device_close(dev);
 	}
@@ -828,8 +863,10 @@ static void agrees_with_the_float64_reference(const void *row)
 
 __attribute__((constructor)) static void register_cases(void)
 {
+	test_register_devices(device_names());
 	for (size_t i = 0; i < N_CASES; i++)
 		test_register_row(agrees_with_the_float64_reference, &cases[i],
+			strndup(cases[i].name, strcspn(cases[i].name, " ,")),
 			"op agrees with float64: %s", cases[i].name);
 }
 

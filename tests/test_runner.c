@@ -85,6 +85,26 @@ TEST(a_row_of_a_table_is_a_test_of_its_own)
 	EXPECT(0, "table", "2 passed");
 }
 
+TEST(an_op_and_a_device_choose_among_the_rows)
+{
+	EXPECT(0, "--list --op sum", "table, 1 rows, 3 columns\n");
+	CHECK(!strstr(out, "2 rows") && !strstr(out, "data"), "expected one row, found \"%s\"",
+		out);
+	EXPECT(0, "--op product", "on all devices\nok   table, 2 rows, 3 columns\n1 passed");
+	EXPECT(0, "--device far", "on far\nok   table, 2 rows, 3 columns\n2 passed");
+	EXPECT(0, "--op sum --device near table",
+		"on near\nok   table, 1 rows, 3 columns\n1 passed");
+}
+
+TEST(an_op_or_device_that_there_is_not_is_an_error_that_names_those_there_are)
+{
+	EXPECT(2, "--op summ", "expected --op, one of: sum product, found \"summ\"\n");
+	EXPECT(2, "--device nowhere", "expected --device, one of: near far, found \"nowhere\"\n");
+	EXPECT(2, "--op sum '2 rows'", "expected a part of the name");
+	EXPECT(2, "--device near is_two", "found \"is_two\"");
+	EXPECT(2, "is_two --op", "found --op at the end");
+}
+
 TEST(where_what_all_need_is_missing_all_are_skipped)
 {
 	CHECK(sample(RUNNER_SAMPLE_LACKING, "") == 77, "expected 77: %s", out);
