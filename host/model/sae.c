@@ -4,6 +4,7 @@
  * sae.h. The formats are sae_gemma_scope.c and its neighbours, one for each publisher; weights are
  * brought to the device in sae_load.c. Tests: tests/test_sae.c.
  */
+#include "host/model/sae.h"
 #include "host/model/sae_set.h"
 
 #include "host/base/file.h"

@@ -3,6 +3,7 @@
  * sae_few.c - a few features of a layer's SAE, encoded by themselves or, with top_k, picked from
  * all. Contract: sae.h. Tests: tests/test_sae.c, tests/test_method.c.
  */
+#include "host/model/sae.h"
 #include "host/model/sae_set.h"
 
 /* The whole encoder of a layer, beside the few, where only all features tell which are on. */

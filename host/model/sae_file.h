@@ -9,7 +9,7 @@
 #define SAENGINE_SAE_FILE_H
 
 #include "host/model/sae_config.h"
-#include "host/model/sae.h"
+#include "host/model/sae_options.h"
 
 enum { SAE_PATH = 4096 };
 

@@ -9,6 +9,7 @@
  * features at a time, which is on its way while the next is read. Only where the weights are for
  * other ranks too they are laid out whole in the host's memory first.
  */
+#include "host/model/sae.h"
 #include "host/model/sae_set.h"
 
 #include "host/base/size.h"

@@ -5,7 +5,7 @@
 #ifndef SAENGINE_BPE_H
 #define SAENGINE_BPE_H
 
-#include "host/text/tokenizer.h"
+#include "host/text/token_ids.h"
 #include "host/text/vocab.h"
 
 /* A merge of two tokens into a third; a lower rank goes first. */

@@ -7,7 +7,7 @@
 #define SAENGINE_PROMPT_RECORD_H
 
 #include "host/formats/json.h"
-#include "host/text/prompts.h"
+#include "host/text/prompt.h"
 #include "host/text/python_list.h"
 
 struct record_field {

@@ -8,16 +8,12 @@
 #define SAENGINE_TOKENIZER_H
 
 #include "host/base/vec.h"
+#include "host/text/token_ids.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct tokenizer;
-
-struct token_ids {
-	int32_t *data; /* owned: free it */
-	size_t n, cap;
-};
 
 /* A tokenizer.json, or Llama 3's tokenizer.model. *out is owned, close it. Errors: ERR_INPUT
  * naming file and field. */

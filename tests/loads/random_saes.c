@@ -5,6 +5,7 @@
 #include "tests/loads/random_saes.h"
 
 #include "host/base/size.h"
+#include "host/model/sae.h"
 #include "host/model/sae_tensors.h"
 
 #include <math.h>
