@@ -132,6 +132,11 @@ find_program(PYTHON3 python3 PATHS /usr/bin NO_DEFAULT_PATH) # what Debian's pac
 find_program(PYTHON3 python3)
 find_program(PYTHON3_OF_PATH python3) # the one that pip's torch is for, where there is one
 
+# The house itself: no include goes up, no folder has a circle.
+add_test(NAME floors COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/check_floors.py)
+add_test(NAME floors_find_offences COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_check_floors.py)
+set_tests_properties(floors floors_find_offences PROPERTIES LABELS unit)
+
 # slurm/*.sh under a real Slurm, which the test starts and stops; sanitizers see nothing new in it.
 if(NOT SAENGINE_SANITIZE)
   add_test(NAME slurm COMMAND ${CMAKE_SOURCE_DIR}/tests/slurm/test_slurm.sh $<TARGET_FILE:engine>)
