@@ -2,6 +2,9 @@
 #
 #   make run     install what is missing, build, run the small main job, write its report
 #   make test    install what is missing, build, run all tests
+#   make quick   after a change, under a minute: what is built is brought up to date, then the unit
+#                tests, the cases of every op on this machine's fastest CPU level, and one small run
+#                of the engine against the numbers of a literal implementation
 #   make test-cuda   where nvcc is: compile for CUDA, run the tests that need it or say why not
 #   make test-kit    where nvcc is: build the GPU kit and start it
 #   make         build only
@@ -34,7 +37,7 @@ PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 # The toolkit is often beside the PATH.
 NVCC := $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 
-.PHONY: all engine run test test-asan test-strict test-cuda test-kit soak fuzz parity bench gpu-kit gpu-check format format-check deps deps-report deps-test deps-format clean
+.PHONY: all engine run test quick test-asan test-strict test-cuda test-kit soak fuzz parity bench gpu-kit gpu-check format format-check deps deps-report deps-test deps-format clean
 
 all: engine
 
@@ -96,6 +99,13 @@ test: deps deps-test
 	cmake --preset cpu
 	cmake --build --preset cpu -j $(JOBS)
 	ctest --preset cpu -j $$(($(JOBS) + 1))
+
+quick: build/cpu/CMakeCache.txt
+	@cmake --preset cpu >/dev/null
+	cmake --build --preset cpu --target quick -j $(JOBS)
+	@build/cpu/test_ops --device cpu >build/cpu/quick_ops.log || { cat build/cpu/quick_ops.log; exit 1; }
+	@echo "ops: $$(tail -n 1 build/cpu/quick_ops.log)"
+	ctest --preset cpu -L "unit|quick" -j $(JOBS)
 
 test-asan: deps deps-test
 	cmake --preset cpu-asan

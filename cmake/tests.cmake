@@ -18,6 +18,7 @@ target_link_libraries(same_results PUBLIC flags ${HDF5_LIBRARIES})
 add_executable(compare_results tests/compare_results.c)
 target_link_libraries(compare_results PRIVATE base same_results)
 
+add_custom_target(quick) # what `make quick` runs
 function(add_engine_test name label)
   string(REGEX REPLACE "_(cuda|emu|race)$" "" source ${name}) # the same test of another backend
   set(main test_main)
@@ -28,6 +29,9 @@ function(add_engine_test name label)
   target_link_libraries(${name} PRIVATE ${main} test_support ${ARGN})
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS ${label} SKIP_RETURN_CODE 77)
+  if(label STREQUAL "unit")
+    add_dependencies(quick ${name})
+  endif()
 endfunction()
 
 # Tests that run ./engine as users do.
@@ -49,6 +53,7 @@ target_compile_definitions(test_runner PRIVATE RUNNER_SAMPLE="$<TARGET_FILE:runn
   RUNNER_SAMPLE_LACKING="$<TARGET_FILE:runner_sample_lacking>")
 add_engine_test(test_base unit)
 add_engine_test(test_ops backend)
+add_dependencies(quick test_ops)
 if(cuda) # compiled by make test-cuda, run on a GPU by the kit, tools/gpu_kit
   add_engine_test(test_ops_cuda cuda)
   foreach(test model method)
@@ -211,6 +216,7 @@ endfunction()
 # The experiments on a few prompts against literal implementations, and, where no sanitizer makes
 # them slow, at the size at which they must show something.
 add_run_tests(golden_paper tests/golden/paper/paper.cfg test_paper.py)
+set_tests_properties(run_golden_paper science_golden_paper PROPERTIES LABELS quick)
 add_run_tests(golden_open tests/golden/open/open.cfg test_open.py)
 if(NOT SAENGINE_SANITIZE)
   foreach(name categories conditional suffix jailbreaks probe sweep_kstar)
