@@ -92,7 +92,7 @@ format-check: deps-format
 
 run: engine deps-report
 	./engine configs/tiny_gemma2_ap.cfg
-	$(PYTHON) results/report.py results/tiny_gemma2_ap.h5
+	PYTHONPATH=python $(PYTHON) -m saengine.report results/tiny_gemma2_ap.h5
 
 # One test more than cores at a time: some wait for minutes, Slurm's most of all.
 test: deps deps-test

@@ -207,7 +207,8 @@ function(add_run_tests name config script)
   add_test(NAME science_${name} COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/${script} ${file})
   add_test(NAME result_file_${name}
     COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_result_file.py ${file})
-  add_test(NAME report_${name} COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/results/report.py ${file})
+  add_test(NAME report_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/python
+    COMMAND ${PYTHON3} -m saengine.report ${file})
   set_tests_properties(run_${name} PROPERTIES FIXTURES_SETUP ${name})
   set_tests_properties(science_${name} result_file_${name} report_${name}
     PROPERTIES FIXTURES_REQUIRED ${name} SKIP_RETURN_CODE 77)

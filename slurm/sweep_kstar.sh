@@ -12,7 +12,7 @@
 # 2. An array has one task per point, K* and c: jailbreak and coherence with the best K* features,
 #    OUT/kK_cC.h5. A point that is there is skipped, one that was stopped goes on.
 # 3. When all points are there, a last job joins them: OUT/sweep.csv, OUT/sweep.png
-#    (results/sweep.py).
+#    (saengine.sweep).
 # Both are submitted at once and wait for what they need. Submitting the sweep again completes it.
 #
 #   K_STAR   list of K* ("5 10 20 40")            C        list of c ("-1 -2 -3 -4")
@@ -86,8 +86,8 @@ join() {
 	for p in "${points[@]}"; do
 		files+=("$OUT/k${p% *}_c${p#* }.h5")
 	done
-	"${PYTHON:-python3}" results/sweep.py --method "$METHOD" --csv "$OUT/sweep.csv" --plot "$OUT/sweep.png" \
-		"${files[@]}"
+	PYTHONPATH=python${PYTHONPATH:+:$PYTHONPATH} "${PYTHON:-python3}" -m saengine.sweep \
+		--method "$METHOD" --csv "$OUT/sweep.csv" --plot "$OUT/sweep.png" "${files[@]}"
 }
 
 # Array and last job, once per sweep: a requeued job finds them submitted.

@@ -97,13 +97,15 @@ def harmless_requests_give_no_jailbreak(judged, judge):
 
 
 def the_report_shows_verdicts_beside_refusals(judged, judge):
-    report = os.path.join(ROOT, "results/report.py")
+    def report(*arguments):
+        return subprocess.run([sys.executable, "-m", "saengine.report", *arguments],
+                              env={**os.environ, "PYTHONPATH": os.path.join(ROOT, "python")},
+                              capture_output=True, text=True, check=False)
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "out.html")
         for arguments in ([judged.filename, "--scores", judge.filename], [judge.filename]):
-            run = subprocess.run([sys.executable, report, *arguments, "-o", out],
-                                 capture_output=True, text=True, check=False)
-            if "No module named" in run.stderr:
+            run = report(*arguments, "-o", out)
+            if "needs h5py, numpy and matplotlib" in run.stderr:
                 print(f"the report was not tried: {run.stderr.strip()}")
                 return
             assert run.returncode == 0, run.stderr
@@ -111,9 +113,7 @@ def the_report_shows_verdicts_beside_refusals(judged, judge):
                 page = f.read()
             assert '<section id="verdicts">' in page and "jailbreak score" in page
             assert ('<section id="refusal">' in page) == (len(arguments) > 1), arguments
-        run = subprocess.run([sys.executable, report, judged.filename, "--scores",
-                              judged.filename, "-o", out], capture_output=True, text=True,
-                             check=False)
+        run = report(judged.filename, "--scores", judged.filename, "-o", out)
         assert run.returncode == 3 and "expected the verdicts of a judge" in run.stderr, run.stderr
 
 

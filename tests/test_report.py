@@ -30,9 +30,9 @@ except ImportError as e:
     print(f"skipped: {e}; the report needs h5py, numpy and matplotlib")
     sys.exit(77)
 
-REPORT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "results", "report.py")
-sys.path.insert(0, os.path.dirname(REPORT))
-import report  # noqa: E402, found only now
+PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "python")
+sys.path.insert(0, PACKAGE)
+from saengine.report import __main__ as report  # noqa: E402, found only now
 HOSTILE = '<script>alert("x")</script><img src="http://example.org/x" onerror=alert(1)>&amp;\x01'
 SHOWN = "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&lt;img src=&quot;http"
 VOID = {"meta", "br", "img", "link", "hr", "input"}
@@ -40,8 +40,9 @@ VOID = {"meta", "br", "img", "link", "hr", "input"}
 
 def start(*arguments):
     """The report as a user starts it. Warnings would be noise on every run, so they fail."""
-    return subprocess.run([sys.executable, "-W", "error", REPORT, *arguments],
-                          capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-W", "error", "-m", "saengine.report", *arguments],
+                          env={**os.environ, "PYTHONPATH": PACKAGE}, capture_output=True, text=True,
+                          check=False)
 
 
 def run(*arguments):
@@ -50,7 +51,7 @@ def run(*arguments):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), \
             warnings.catch_warnings():
         warnings.simplefilter("error")
-        sys.argv = [REPORT, *arguments]
+        sys.argv = ["saengine.report", *arguments]
         try:
             code = report.main()
         except SystemExit as e:
@@ -265,7 +266,7 @@ def expect_page(path, out=None):
 def expect_refusal(path, status=3, *arguments):
     result = run(path, *arguments)
     assert result.returncode == status, f"exit status {result.returncode}, expected {status}"
-    assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith("report.py: "), \
+    assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith("saengine.report: "), \
         result.stderr[-400:]
     assert not result.stdout, result.stdout
 

@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Joins the points of a sweep over K* and c: one table, and the trade-off curve.
 
-    python3 results/sweep.py --csv sweep.csv --plot sweep.png results/sweep_gemma_ap/k*_c*.h5
+    python3 -m saengine.sweep --csv sweep.csv --plot sweep.png results/sweep_gemma_ap/k*_c*.h5
 
 Each file is a run of jailbreak and coherence from one attribution (slurm/sweep_kstar.sh). The table
 has a line per point: k_star, c, refusal (share of replies that are refusals), refusal_unedited, ce
@@ -103,7 +102,8 @@ def plot(points, best, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Joins the points of a sweep over K* and c.")
+    parser = argparse.ArgumentParser(prog="python3 -m saengine.sweep",
+                                     description="Joins the points of a sweep over K* and c.")
     parser.add_argument("files", nargs="+", help="result files, one a point")
     parser.add_argument("--method", default="cossim_ap")
     parser.add_argument("--csv", help="table to write")

@@ -6,9 +6,9 @@ is empty when the file has not all that it shows. Needs matplotlib 3.6 and numpy
 import numpy as np
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from report_data import SEED, interval, number_label, read_scores, resampled_ratio
-from report_figures import COLOURS, OTHER, SOFT, new_figure, plain, refusal_axis, styled
-from report_page import details, digits_for, escape, figure, number, percent, span, table, words
+from .data import SEED, interval, number_label, read_scores, resampled_ratio
+from .figures import COLOURS, OTHER, SOFT, new_figure, plain, refusal_axis, styled
+from .page import details, digits_for, escape, figure, number, percent, span, table, words
 
 KINDS = {"common": (COLOURS["cossim_ap"], "o", "common"), "specific": (COLOURS["ap"], "s", "specific"),
          "other": (COLOURS["cossim"], "^", "specific of other categories"),

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from report_data import Condition, interval, number_label, read_scores, resampled_ratio
-from report_figures import COLOURS, OTHER, SOFT, layer_axis, new_figure, plain, refusal_axis, styled
-from report_page import details, escape, figure, number, span, table
-from report_paper import bars_of, cell, read
+from .data import Condition, interval, number_label, read_scores, resampled_ratio
+from .figures import COLOURS, OTHER, SOFT, layer_axis, new_figure, plain, refusal_axis, styled
+from .page import details, escape, figure, number, span, table
+from .paper import bars_of, cell, read
 
 MOST_POINTS = 400  # of a scatter: those of the largest effect
 LINES = {"joint_left": (COLOURS["cossim_ap"], "o"), "joint_midpoint": (COLOURS["ap"], "s"),

@@ -16,8 +16,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from report_data import METHODS, SCOPES, interval, number_label, resampled_ratio, with_column
-from report_page import percent
+from .data import METHODS, SCOPES, interval, number_label, resampled_ratio, with_column
+from .page import percent
 
 INK, SOFT, GRID = "#1b1f24", "#57606a", "#d8dee4"
 COLOURS = {"none": "#333333", "ablate": "#E69F00", "cossim_ap": "#0072B2", "ap": "#D55E00",

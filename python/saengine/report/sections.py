@@ -1,42 +1,19 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""One HTML page from one result file.
-
-    python3 results/report.py results/tiny_gemma2_ap.h5 [--scores JUDGE.h5] [-o OUT.html]
-
-Writes OUT (default: the result file's name with .html), one page that needs nothing else, and
-prints its path. JUDGE.h5 is what the judge experiment wrote about the result file; alone, it gives
-a page of its own. Sections follow the groups of the file (results/README.md); what a run did not do
-is not in its page. The same file gives the same page, byte for byte. Needs Python 3.9, h5py,
-numpy, matplotlib; on Debian 12: apt-get install python3-h5py python3-numpy python3-matplotlib.
-
-Exit status: 0 done, 1 a Python package is missing, 2 usage, 3 the result file, 5 the output.
-Tests: tests/test_report.py.
+"""The sections of the report: the page's head, the sections of the paper's first experiments, and
+the list of all, those of paper.py and open_questions.py among them. A section whose content is
+empty is not in the page. Needs numpy, and matplotlib for the figures (Debian 12).
 """
-import argparse
-import contextlib
 import os
-import sys
 from urllib.parse import quote
 
-try:
-    import numpy as np
-    import matplotlib  # noqa: F401, so that its absence shows here
+import numpy as np
 
-    from report_data import (METHODS, RESAMPLES, SEED, BadFile, Result, interval, main_conditions,
-                             main_factor, number_label, read_candidates, read_direction,
-                             read_positions, read_scores, read_set, read_verdicts,
-                             resampled_ratio, with_column)
-except ImportError as e:
-    if (e.name or "").startswith("report_"):
-        raise
-    sys.exit(f"report.py: {e}; it needs h5py, numpy and matplotlib "
-             "(apt-get install python3-h5py python3-numpy python3-matplotlib)")
-import report_figures as figures
-import report_open
-import report_paper
-from report_page import (details, digits_for, escape, figure, number, page, percent, span, swatch,
-                         table, tile, words)
+from . import figures, open_questions, paper
+from .data import (METHODS, RESAMPLES, SEED, interval, main_conditions, main_factor, number_label,
+                   read_candidates, read_direction, read_positions, read_scores, read_set,
+                   read_verdicts, resampled_ratio, with_column)
+from .page import (details, digits_for, escape, figure, number, page, percent, span, swatch, table,
+                   tile, words)
 
 N_EXAMPLES = 5
 MOST_ROWS = 40  # of a feature table before the rest folds away
@@ -689,8 +666,8 @@ SECTIONS = [("direction", "The refusal direction", direction_section),
             ("induce", "Refusal of harmless prompts", induce_section),
             ("cost", "What the edits cost", cost_section),
             ("categories", "By kind of prompt", category_section),
-            *report_paper.SECTIONS,
-            *report_open.SECTIONS,
+            *paper.SECTIONS,
+            *open_questions.SECTIONS,
             ("examples", "Examples", examples_section),
             ("provenance", "Provenance", provenance_section)]
 
@@ -703,34 +680,3 @@ def report(result, judge=None):
         if content:
             sections.append((key, name, content))
     return page(f"{model_name(f)[0]}: refusal features", sections)
-
-
-def main():
-    parser = argparse.ArgumentParser(description="One HTML page from one result file.")
-    parser.add_argument("result", help="a result file of the engine (HDF5)")
-    parser.add_argument("--scores", metavar="JUDGE.h5",
-                        help="the judge experiment's file about the result file")
-    parser.add_argument("-o", "--output", metavar="OUT.html",
-                        help="default: the result file's name with .html")
-    arguments = parser.parse_args()
-    out = arguments.output or os.path.splitext(arguments.result)[0] + ".html"
-    try:
-        with contextlib.ExitStack() as stack:
-            result = stack.enter_context(Result(arguments.result))
-            judge = stack.enter_context(Result(arguments.scores)) if arguments.scores else None
-            text = report(result, judge)
-    except BadFile as e:
-        print(f"report.py: {' '.join(str(e).split())}", file=sys.stderr)
-        return 3
-    try:
-        with open(out, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-    except OSError as e:
-        print(f"report.py: {out}: {e.strerror}", file=sys.stderr)
-        return 5
-    print(out)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
