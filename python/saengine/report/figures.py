@@ -50,11 +50,16 @@ _n_figures = 0
 
 
 def styled(draw):
-    """Draws under STYLE; `draw` returns a Figure and its description."""
+    """`draw` returns a Figure and its description; the function made of it returns SVG text."""
     def run(*args, **keywords):
-        with rc_context(STYLE):
-            return to_svg(*draw(*args, **keywords))
+        return drawn(draw, args, keywords)
     return run
+
+
+def drawn(draw, args, keywords):
+    """Every figure passes here; it is a function of its arguments."""
+    with rc_context(STYLE):
+        return to_svg(*draw(*args, **keywords))
 
 
 def to_svg(figure, description):
