@@ -10,6 +10,7 @@ sets from effects) are computed again. Groups that the run did not write are not
 Exit status: 0 passed, 1 failed, 2 usage, 77 skipped (all, without h5py; the xarray tests, without
 xarray and h5netcdf).
 """
+import functools
 import hashlib
 import os
 import re
@@ -33,11 +34,16 @@ def text_of(value):
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def datasets(f):
+@functools.cache
+def objects(f):
+    """All groups and datasets by path, from the one walk through the file, which opens each."""
     found = {}
-    f.visititems(lambda name, o: found.__setitem__("/" + name, o)
-                 if isinstance(o, h5py.Dataset) else None)
+    f.visititems(lambda name, o: found.__setitem__("/" + name, o))
     return found
+
+
+def datasets(f):
+    return {path: o for path, o in objects(f).items() if isinstance(o, h5py.Dataset)}
 
 
 def is_scale(d):
@@ -46,10 +52,8 @@ def is_scale(d):
 
 def groups_with(f, *names):
     """Groups that hold all these datasets."""
-    found = []
-    f.visititems(lambda _, o: found.append(o) if isinstance(o, h5py.Group)
-                 and all(n in o for n in names) else None)
-    return found
+    return [o for path, o in objects(f).items()
+            if isinstance(o, h5py.Group) and all(f"{path}/{n}" in objects(f) for n in names)]
 
 
 def texts(d):
@@ -487,7 +491,7 @@ def xarray_opens_every_group_with_the_names_of_its_dimensions(f, xarray):
                 assert set(ds.sizes) == dims, f"{group}: {dict(ds.sizes)}"
                 for name in ds.variables:
                     assert name in f[group], f"{group}/{name}"
-                    assert ds[name].attrs.get("long_name"), f"{group}/{name}"
+                    assert ds.variables[name].attrs.get("long_name"), f"{group}/{name}"
             opened += 1
     assert opened >= 3, "no groups"
 
