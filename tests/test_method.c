@@ -11,9 +11,9 @@
  *
  * The same for SAELens' SAEs: top-k, gated, of normed input (tests/golden/make_saes.py). Effects of
  * the latter are compared at N = 1, where the published hook and the straight path agree
- * (indirect_effect.h).
+ * (attribution.h).
  */
-#include "host/method/indirect_effect.h"
+#include "host/method/attribution.h"
 #include "host/base/random.h"
 #include "host/method/probe.h"
 #include "host/method/retain_plan.h"

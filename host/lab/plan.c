@@ -5,7 +5,7 @@
 #include "host/lab/plan.h"
 
 #include "host/base/size.h"
-#include "host/method/indirect_effect.h"
+#include "host/method/attribution.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 #define SAENGINE_EFFECTS_H
 
 #include "host/measure/candidates.h"
-#include "host/method/indirect_effect.h"
+#include "host/method/attribution.h"
 
 /* A path other than the config's (attribution.steps, attribution.ig_rule, all layers at once). */
 struct effects_path {

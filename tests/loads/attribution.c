@@ -9,7 +9,7 @@
 
 #include "host/base/clock.h"
 #include "host/base/size.h"
-#include "host/method/indirect_effect.h"
+#include "host/method/attribution.h"
 #include "tests/loads/random_saes.h"
 
 #include <math.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * indirect_effect_parts.h - what indirect_effect.c and path_effect.c share. Not for others.
+ * attribution_parts.h - what attribution.c and attribution_path.c share. Not for others.
  */
-#ifndef SAENGINE_INDIRECT_EFFECT_PARTS_H
-#define SAENGINE_INDIRECT_EFFECT_PARTS_H
+#ifndef SAENGINE_ATTRIBUTION_PARTS_H
+#define SAENGINE_ATTRIBUTION_PARTS_H
 
-#include "host/method/indirect_effect.h"
+#include "host/method/attribution.h"
 
 /* Tensors of one layer. In the last layer rows are the prompts' last tokens. */
 struct layer_state {
@@ -36,7 +36,7 @@ struct attribution {
 	struct tensor u;               /* vector [1, d_model], unit length */
 	struct tensor logits, dlogits; /* [prompts, 2]: of j and r */
 	struct tensor dy, dots, x_edited;
-	struct tensor shift, x_shifted; /* [rows, 1], [rows, d_model]: path_effect.c */
+	struct tensor shift, x_shifted; /* [rows, 1], [rows, d_model]: attribution_path.c */
 	int32_t *pair;                  /* device [prompts, 2] */
 	void *memory;                   /* owned, device */
 	struct sparse sparse_clean, sparse_patch, sparse_effect;

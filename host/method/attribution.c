@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * indirect_effect.c - Contract and formulas: indirect_effect.h.
+ * attribution.c - Contract and formulas: attribution.h.
  * Tests: tests/test_method.c, against a literal implementation of the published hook under
  * autograd in float64 (tools/literal_torch.py).
  */
-#include "host/method/indirect_effect_parts.h"
+#include "host/method/attribution_parts.h"
 
 #include "host/model/carver.h"
 #include "host/model/transfer.h"

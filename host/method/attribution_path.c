@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * path_effect.c - the true effect of a feature along the path of integrated gradients. Contract:
- * attribution_path_effect in indirect_effect.h. Tests: tests/test_method.c.
+ * attribution_path.c - the true effect of a feature along the path of integrated gradients.
+ * Contract: attribution_path_effect in attribution.h. Tests: tests/test_method.c.
  *
  * At point a the hook leaves x' = (1-a) x + a x_patch. Completing the change of feature i adds
  * (1-a) (f_patch,i - f_clean,i) W_dec[i], undoing it takes a times that away. Both go into the
  * target of the mixture, divided by a.
  */
-#include "host/method/indirect_effect_parts.h"
+#include "host/method/attribution_parts.h"
 
 #include "host/model/transfer.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * indirect_effect.h - attribution patching with integrated gradients (method section 3.2 of
- * arXiv:2505.23556), with the SAE outside the gradient loop.
+ * attribution.h - attribution patching with integrated gradients (method section 3.2 of
+ * arXiv:2505.23556), with the SAE outside the gradient loop. Attribution is what is done; the
+ * number that it gives a feature is its indirect effect, IE.
  *
  * Clean run: no edit. Patched run: the unit direction u ablated from resid_post of every layer.
  * Metric m = logit[j] - logit[r] at the last position; r the refusal token, j given or the argmax
@@ -26,8 +27,8 @@
  * Positions of the shared prefix carry no effect by definition (they lie before every prompt) and
  * are run once per a, not once per prompt.
  */
-#ifndef SAENGINE_INDIRECT_EFFECT_H
-#define SAENGINE_INDIRECT_EFFECT_H
+#ifndef SAENGINE_ATTRIBUTION_H
+#define SAENGINE_ATTRIBUTION_H
 
 #include "host/method/features.h"
 #include "host/method/runner.h"
