@@ -62,10 +62,10 @@ struct async_backend {
 	/* From now on every op waits for its end. */
 	void (*make_synchronous)(struct device *dev);
 	int (*free_memory)(struct device *dev, size_t *bytes, struct err *err);
-	int (*record_begin)(struct device *dev, struct err *err);
-	int (*record_end)(struct device *dev, struct recording **out, struct err *err);
-	int (*replay)(struct device *dev, struct recording *r, struct err *err);
-	void (*recording_free)(struct device *dev, struct recording *r);
+	int (*graph_begin)(struct device *dev, struct err *err);
+	int (*graph_end)(struct device *dev, struct device_graph **out, struct err *err);
+	int (*graph_replay)(struct device *dev, struct device_graph *graph, struct err *err);
+	void (*graph_free)(struct device *dev, struct device_graph *graph);
 	/* Copies to the host: device_copy_begin and so on. wait fills copy->host. */
 	int (*copy_begin)(struct device *dev, const void *from, size_t bytes,
 		struct device_copy **out, struct err *err);

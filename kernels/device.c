@@ -280,25 +280,25 @@ bool device_records(const struct device *dev)
 	return dev->backend->async != NULL;
 }
 
-int device_record_begin(struct device *dev, struct err *err)
+int device_graph_begin(struct device *dev, struct err *err)
 {
-	return dev->backend->async->record_begin(dev, err);
+	return dev->backend->async->graph_begin(dev, err);
 }
 
-int device_record_end(struct device *dev, struct recording **out, struct err *err)
+int device_graph_end(struct device *dev, struct device_graph **out, struct err *err)
 {
-	return dev->backend->async->record_end(dev, out, err);
+	return dev->backend->async->graph_end(dev, out, err);
 }
 
-int device_replay(struct device *dev, struct recording *recording, struct err *err)
+int device_graph_replay(struct device *dev, struct device_graph *graph, struct err *err)
 {
-	return dev->backend->async->replay(dev, recording, err);
+	return dev->backend->async->graph_replay(dev, graph, err);
 }
 
-void device_recording_free(struct device *dev, struct recording *recording)
+void device_graph_free(struct device *dev, struct device_graph *graph)
 {
-	if (recording)
-		dev->backend->async->recording_free(dev, recording);
+	if (graph)
+		dev->backend->async->graph_free(dev, graph);
 }
 
 int device_copy_begin(struct device *dev, const void *from, size_t bytes, struct device_copy **out,

@@ -169,18 +169,18 @@ size_t device_working_bytes(const struct device *dev);
  * is reported by this and by device_download. Errors: ERR_DEVICE. */
 int device_wait(struct device *dev, struct err *err);
 
-/* Sequences of ops that are worth preparing once and starting many times, because starting each
- * op costs more than running it. Between begin and end ops are checked and written down but not
- * run; replaying runs them on the same memory, so what changes from one time to the next (which
- * tokens, which positions) must lie in device memory. Nothing else may be asked of the device
- * between begin and end. On devices that gain nothing by it device_records is false, and the
- * others must not be called. */
-struct recording;
+/* A graph: a sequence of ops that is worth preparing once and starting many times, because
+ * starting each op costs more than running it. Between begin and end ops are recorded: checked and
+ * written down, but not run; replaying runs them on the same memory, so what changes from one time
+ * to the next (which tokens, which positions) must lie in device memory. Nothing else may be asked
+ * of the device between begin and end. On devices that gain nothing by it device_records is false,
+ * and the others must not be called. */
+struct device_graph;
 bool device_records(const struct device *dev);
-int device_record_begin(struct device *dev, struct err *err);
-int device_record_end(struct device *dev, struct recording **out, struct err *err);
-int device_replay(struct device *dev, struct recording *recording, struct err *err);
-void device_recording_free(struct device *dev, struct recording *recording); /* accepts NULL */
+int device_graph_begin(struct device *dev, struct err *err);
+int device_graph_end(struct device *dev, struct device_graph **out, struct err *err);
+int device_graph_replay(struct device *dev, struct device_graph *graph, struct err *err);
+void device_graph_free(struct device *dev, struct device_graph *graph); /* accepts NULL */
 
 /* Makes every op wait for its end, so that the times below are those of the ops. */
 void device_make_synchronous(struct device *dev);

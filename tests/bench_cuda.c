@@ -11,7 +11,7 @@
  * so. SAEs fire: thresholds are the quantile of their pre-activations that lets 100 features
  * through, the L0 found is printed, and outside 30 to 300 there is an error instead of figures.
  *
- * The calls of a round are one recording, as decoding's are: starting the smallest ops costs the
+ * The calls of a round are one graph, as decoding's are: starting the smallest ops costs the
  * host more than they take. Each call has other weights (or, decoding, other keys) than the one
  * before, until there are more than a cache holds: in a pass over all layers they come from memory.
  * Activations do not change: there they lie where the op before has left them.
@@ -659,20 +659,20 @@ fail:
 	return err->code;
 }
 
-/* Calls as one recording. */
-static int record_calls(int (*run)(struct err *), int calls, struct recording **out,
+/* Calls as one graph. */
+static int record_calls(int (*run)(struct err *), int calls, struct device_graph **out,
 	struct err *err)
 {
 	struct err end_err;
 	int rc = 0;
 
 	*out = NULL;
-	TRY(device_record_begin(w.dev, err));
+	TRY(device_graph_begin(w.dev, err));
 	for (int i = 0; i < calls && !rc; i++) {
 		next_turn();
 		rc = run(err);
 	}
-	if (device_record_end(w.dev, out, &end_err) && !rc)
+	if (device_graph_end(w.dev, out, &end_err) && !rc)
 		*err = end_err;
 	return rc || !*out ? err->code : 0;
 fail:
@@ -680,11 +680,11 @@ fail:
 }
 
 /* Seconds of each of its calls. */
-static int time_recording(struct recording *recording, int calls, double *seconds, struct err *err)
+static int time_graph(struct device_graph *graph, int calls, double *seconds, struct err *err)
 {
 	const double start = clock_seconds();
 
-	TRY(device_replay(w.dev, recording, err));
+	TRY(device_graph_replay(w.dev, graph, err));
 	TRY(device_wait(w.dev, err));
 	*seconds = (clock_seconds() - start) / calls;
 	return 0;
@@ -700,24 +700,23 @@ struct times {
 static int measure(int (*run)(struct err *), struct times *out, struct err *err)
 {
 	double op[ROUNDS], product[ROUNDS], copy[ROUNDS], first;
-	struct recording *recording = NULL;
+	struct device_graph *graph = NULL;
 	int calls;
 
 	TRY(time_calls(run, 1, &first, err)); /* algorithms are chosen, scratch memory grows */
 	TRY(time_calls(run_product, 1, &first, err));
 	TRY(time_calls(run, 1, &first, err));
 	calls = 1 + (int)fmin(200, 0.004 / first);
-	TRY(record_calls(run, calls, &recording, err));
-	TRY(time_recording(recording, calls, &first,
-		err)); /* the recording is sent to the device */
+	TRY(record_calls(run, calls, &graph, err));
+	TRY(time_graph(graph, calls, &first, err)); /* the graph is sent to the device */
 	for (int round = 0; round < ROUNDS; round++) {
-		TRY(time_recording(recording, calls, &op[round], err));
+		TRY(time_graph(graph, calls, &op[round], err));
 		TRY(time_calls(run_product, 2, &product[round], err));
 		TRY(time_calls(run_copy, 8, &copy[round], err));
 	}
 	*out = (struct times){median(op, ROUNDS), median(product, ROUNDS), median(copy, ROUNDS)};
 fail:
-	device_recording_free(w.dev, recording);
+	device_graph_free(w.dev, graph);
 	return err->code;
 }
 

@@ -15,7 +15,7 @@
  *
  * A batch whose replies have ended in part is put together anew, with the work that remains:
  * at once on devices that run op by op; on those that record when a quarter has ended, because few
- * rows cost no more than the reading of the weights, and a recording costs a few steps.
+ * rows cost no more than the reading of the weights, and recording costs a few steps.
  */
 #include "host/model/generate.h"
 
@@ -36,7 +36,7 @@ struct generator {
 	bool *ended;         /* [prompts] */
 	int32_t *read;       /* [prompts]: tokens of one pass, in the order of its out rows */
 	size_t n_steps;      /* that the step batch has run */
-	struct recording *recording; /* of a step of the batch; NULL = none yet. Owned */
+	struct device_graph *graph; /* of a step of the batch; NULL = none yet. Owned */
 };
 
 static struct workspace_size workspace_of(struct generator_size size)
@@ -204,10 +204,10 @@ static size_t take_tokens(struct generator *g, const struct generation *r)
 
 /* ---- steps ----------------------------------------------------------------------------- */
 
-static void forget_recording(struct generator *g)
+static void forget_graph(struct generator *g)
 {
-	device_recording_free(g->model->dev, g->recording);
-	g->recording = NULL;
+	device_graph_free(g->model->dev, g->graph);
+	g->graph = NULL;
 }
 
 /* One row for every reply that goes on: its newest token, behind the prompt and the reply's
@@ -217,7 +217,7 @@ static int gather_steps(struct generator *g, const struct generation *r, struct 
 	const size_t n_prefix = r->prefix ? r->prefix->n_rows : 0;
 	struct batch *b = &g->batch;
 
-	forget_recording(g);
+	forget_graph(g);
 	g->n_steps = 0;
 	batch_clear(b, n_prefix);
 	for (size_t i = 0; i < r->n_prompts; i++)
@@ -266,11 +266,11 @@ static int record_step(struct generator *g, const struct generation *r, struct e
 	struct err end_err;
 	int rc;
 
-	TRY(device_record_begin(dev, err));
+	TRY(device_graph_begin(dev, err));
 	rc = run_ops_of_step(g, r, err);
-	if (device_record_end(dev, &g->recording, &end_err) && !rc)
+	if (device_graph_end(dev, &g->graph, &end_err) && !rc)
 		*err = end_err;
-	return rc || !g->recording ? err->code : 0;
+	return rc || !g->graph ? err->code : 0;
 fail:
 	return err->code;
 }
@@ -281,8 +281,8 @@ static int run_step(struct generator *g, const struct generation *r, struct err 
 
 	if (g->n_steps == 1 && records(g, r))
 		TRY(record_step(g, r, err));
-	if (g->recording)
-		TRY(device_replay(dev, g->recording, err));
+	if (g->graph)
+		TRY(device_graph_replay(dev, g->graph, err));
 	else
 		TRY(run_ops_of_step(g, r, err));
 	g->n_steps++;
@@ -324,6 +324,6 @@ int generate(struct generator *g, const struct generation *r, struct err *err)
 		r->ended_by[i] = -1;
 	}
 	rc = read_all_prompts(g, r, err) || run_steps(g, r, err);
-	forget_recording(g);
+	forget_graph(g);
 	return rc ? err->code : 0;
 }

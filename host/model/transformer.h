@@ -59,7 +59,7 @@ struct pass {
 int forward(struct workspace *ws, const struct pass *pass, struct err *err);
 
 /* The two halves of forward: asking for everything, which never waits for the device and may be
- * recorded (device_record_begin); and waiting for it and reporting a residual stream that is not
+ * recorded (device_graph_begin); and waiting for it and reporting a residual stream that is not
  * finite. With `next` [n_out] given, what stands in workspace_next comes to the host in the same
  * transfer. */
 int forward_start(struct workspace *ws, const struct pass *pass, struct err *err);

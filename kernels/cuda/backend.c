@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * backend.c - the CUDA backend's tables, memory, copies and recordings. Contract: backend.h and
+ * backend.c - the CUDA backend's tables, memory, copies and graphs. Contract: backend.h and
  * cuda.h. Plain C against the CUDA runtime, or against the harness's stand-in for it (tests/emu).
  *
  * Copies to the device pass through two pinned halves: while one is on its way the other is
@@ -16,9 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct recording {
-	cudaGraphExec_t graph;
-	void *scratch; /* where the scratch buffer was: its address is part of the recording */
+struct device_graph {
+	cudaGraphExec_t exec;
+	void *scratch; /* where the scratch buffer was: its address is part of the graph */
 };
 
 /* ---- errors ---------------------------------------------------------------------------- */
@@ -364,9 +364,9 @@ static void make_synchronous(struct device *dev)
 	cuda_state_of(dev)->waits = true;
 }
 
-/* ---- recordings ------------------------------------------------------------------------ */
+/* ---- graphs ---------------------------------------------------------------------------- */
 
-static int record_begin(struct device *dev, struct err *err)
+static int graph_begin(struct device *dev, struct err *err)
 {
 	struct cuda_state *state = cuda_state_of(dev);
 
@@ -378,51 +378,52 @@ fail:
 	return err->code;
 }
 
-static int record_end(struct device *dev, struct recording **out, struct err *err)
+static int graph_end(struct device *dev, struct device_graph **out, struct err *err)
 {
 	struct cuda_state *state = cuda_state_of(dev);
-	struct recording *r = calloc(1, sizeof *r);
-	cudaGraph_t graph = NULL;
-	const cudaError_t status = cudaStreamEndCapture(state->stream, &graph);
+	struct device_graph *graph = calloc(1, sizeof *graph);
+	cudaGraph_t captured = NULL;
+	const cudaError_t status = cudaStreamEndCapture(state->stream, &captured);
 
 	*out = NULL;
 	state->recording = false;
-	if (!r) {
-		err_nomem(err, "a recording", sizeof *r);
+	if (!graph) {
+		err_nomem(err, "a graph", sizeof *graph);
 		goto fail;
 	}
 	TRY(cuda_check(status, "record", "cudaStreamEndCapture", err));
-	TRY(cuda_check(cudaGraphInstantiate(&r->graph, graph, 0), "record", "cudaGraphInstantiate",
-		err));
-	cudaGraphDestroy(graph);
-	r->scratch = state->scratch;
-	*out = r;
+	TRY(cuda_check(cudaGraphInstantiate(&graph->exec, captured, 0), "record",
+		"cudaGraphInstantiate", err));
+	cudaGraphDestroy(captured);
+	graph->scratch = state->scratch;
+	*out = graph;
 	return 0;
 fail:
-	if (graph)
-		cudaGraphDestroy(graph);
-	free(r);
+	if (captured)
+		cudaGraphDestroy(captured);
+	free(graph);
 	return err->code;
 }
 
-static int replay(struct device *dev, struct recording *r, struct err *err)
+static int graph_replay(struct device *dev, struct device_graph *graph, struct err *err)
 {
 	const struct cuda_state *state = cuda_state_of(dev);
 
-	if (r->scratch != state->scratch)
+	if (graph->scratch != state->scratch)
 		return err_set(err, ERR_INTERNAL,
-			"replay: scratch memory moved since the recording");
-	TRY(cuda_check(cudaGraphLaunch(r->graph, state->stream), "replay", "cudaGraphLaunch", err));
+			"replay: scratch memory moved since the graph was recorded");
+	TRY(cuda_check(cudaGraphLaunch(graph->exec, state->stream), "replay", "cudaGraphLaunch",
+		err));
 	return cuda_launched(dev, "replay", err);
 fail:
 	return err->code;
 }
 
-static void recording_free(struct device *dev, struct recording *r)
+static void graph_free(struct device *dev, struct device_graph *graph)
 {
 	cudaStreamSynchronize(cuda_stream(dev));
-	cudaGraphExecDestroy(r->graph);
-	free(r);
+	cudaGraphExecDestroy(graph->exec);
+	free(graph);
 }
 
 /* ---- the tables ------------------------------------------------------------------------ */
@@ -432,10 +433,10 @@ static const struct async_backend async = {
 	.wait = wait_for_all,
 	.make_synchronous = make_synchronous,
 	.free_memory = free_memory,
-	.record_begin = record_begin,
-	.record_end = record_end,
-	.replay = replay,
-	.recording_free = recording_free,
+	.graph_begin = graph_begin,
+	.graph_end = graph_end,
+	.graph_replay = graph_replay,
+	.graph_free = graph_free,
 	.copy_begin = cuda_copy_begin,
 	.copies_fence = cuda_copies_fence,
 	.copy_wait = cuda_copy_wait,

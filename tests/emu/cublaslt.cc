@@ -7,7 +7,7 @@
  *
  * As unhelpful as cuBLASLt may be: it proposes several algorithms, the fastest of which need
  * addresses and distances of rows that are multiples of 16 bytes, or workspace; it proposes nothing
- * while a graph is recorded; a call that is refused then spoils the recording, and any refused call
+ * while a graph is recorded; a call that is refused then spoils that graph, and any refused call
  * leaves an error behind. control.h says what is refused. What on a GPU faults or gives varying
  * bits ends the program (emu_fail): matrices less aligned than was promised, a bias that is not
  * aligned to 16 bytes, sums whose order varies, TF32.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_device.c - the CUDA backend as a device, on the stand-in for the CUDA runtime: what it
- * refuses and in which words, what may not happen while a recording is made, and how SAEs get
+ * refuses and in which words, what may not happen while a graph is recorded, and how SAEs get
  * there.
  */
 #include "host/model/generate.h"
@@ -259,7 +259,7 @@ TEST(what_is_recorded_runs_when_it_is_replayed_and_only_then)
 {
 	struct device *dev = open_fast();
 	const float one = 1;
-	struct recording *recording = NULL;
+	struct device_graph *graph = NULL;
 	struct err err;
 	struct tensor x = {NULL, DTYPE_F32, 1, 1}, y = x;
 	float found = 0;
@@ -268,23 +268,23 @@ TEST(what_is_recorded_runs_when_it_is_replayed_and_only_then)
 	REQUIRE_OK(device_alloc(dev, 4, &y.data, &err), &err);
 	REQUIRE_OK(device_upload(dev, x.data, &one, 4, &err), &err);
 	REQUIRE_OK(op_scale(dev, 0, y, &err), &err);
-	REQUIRE_OK(device_record_begin(dev, &err), &err);
+	REQUIRE_OK(device_graph_begin(dev, &err), &err);
 	REQUIRE_OK(op_axpy(dev, 2, x, y, &err), &err);
 	CHECK(device_upload(dev, x.data, &one, 4, &err) == ERR_INTERNAL, "an upload was recorded");
 	CHECK(device_download(dev, &found, y.data, 4, &err) == ERR_INTERNAL, "so was a download");
 	CHECK(cuda_scratch(dev, 1 << 20, &(void *){NULL}, &err) == ERR_INTERNAL,
 		"scratch memory grew");
-	REQUIRE_OK(device_record_end(dev, &recording, &err), &err);
+	REQUIRE_OK(device_graph_end(dev, &graph, &err), &err);
 	REQUIRE_OK(device_download(dev, &found, y.data, 4, &err), &err);
 	CHECK(found == 0, "found %g before the first replay", found);
 	for (int i = 1; i <= 3; i++) {
-		REQUIRE_OK(device_replay(dev, recording, &err), &err);
+		REQUIRE_OK(device_graph_replay(dev, graph, &err), &err);
 		REQUIRE_OK(device_download(dev, &found, y.data, 4, &err), &err);
 		CHECK(found == 2.0f * (float)i, "found %g after %d replays", found, i);
 	}
 	REQUIRE_OK(cuda_scratch(dev, 1 << 20, &(void *){NULL}, &err), &err);
-	CHECK(device_replay(dev, recording, &err) == ERR_INTERNAL, "a stale recording ran");
-	device_recording_free(dev, recording);
+	CHECK(device_graph_replay(dev, graph, &err) == ERR_INTERNAL, "a stale graph ran");
+	device_graph_free(dev, graph);
 	device_free(dev, x.data);
 	device_free(dev, y.data);
 	device_close(dev);
@@ -587,7 +587,7 @@ TEST(a_piece_and_the_uploads_around_it_arrive_in_order)
 {
 	struct device *dev = open_fast();
 	unsigned char sent[3] = {1, 2, 3}, found[3];
-	struct recording *recording;
+	struct device_graph *graph;
 	struct device_part part;
 	struct err err;
 	void *memory, *piece;
@@ -604,10 +604,10 @@ TEST(a_piece_and_the_uploads_around_it_arrive_in_order)
 		CHECK(found[0] == 1 && found[1] == 10 + round && found[2] == 2,
 			"round %d: %d %d %d", round, found[0], found[1], found[2]);
 	}
-	REQUIRE_OK(device_record_begin(dev, &err), &err);
+	REQUIRE_OK(device_graph_begin(dev, &err), &err);
 	CHECK(device_piece(dev, &piece, &err) == ERR_INTERNAL, "a piece was recorded");
-	REQUIRE_OK(device_record_end(dev, &recording, &err), &err);
-	device_recording_free(dev, recording);
+	REQUIRE_OK(device_graph_end(dev, &graph, &err), &err);
+	device_graph_free(dev, graph);
 	device_free(dev, memory);
 	device_close(dev);
 }

@@ -326,7 +326,7 @@ TEST(what_has_run_is_recorded_without_a_question_and_what_has_not_is_refused)
 {
 	struct device *dev = open_fast();
 	struct emu_product_calls before, calls;
-	struct recording *recording = NULL;
+	struct device_graph *graph = NULL;
 	struct problem q;
 	struct err err;
 
@@ -334,7 +334,7 @@ TEST(what_has_run_is_recorded_without_a_question_and_what_has_not_is_refused)
 	multiply(dev, &q, EMU_PRODUCTS_NO_BIAS, "directly");
 	REQUIRE_OK(op_scale(dev, 0, (struct tensor){q.product.C, DTYPE_F32, 5, 16}, &err), &err);
 	before = emu_product_calls_made();
-	REQUIRE_OK(device_record_begin(dev, &err), &err);
+	REQUIRE_OK(device_graph_begin(dev, &err), &err);
 	REQUIRE_OK(gemm_multiply(dev, &q.product, &err), &err);
 	q.product.m = 4;
 	CHECK(gemm_multiply(dev, &q.product, &err) == ERR_INTERNAL, "no error");
@@ -342,12 +342,12 @@ TEST(what_has_run_is_recorded_without_a_question_and_what_has_not_is_refused)
 			       "has not run before") == 0,
 		"%s", err.text);
 	q.product.m = 5;
-	REQUIRE_OK(device_record_end(dev, &recording, &err), &err);
+	REQUIRE_OK(device_graph_end(dev, &graph, &err), &err);
 	calls = calls_since(before);
 	CHECK(calls.asked == 0 && calls.refused == 0, "the library was asked");
-	REQUIRE_OK(device_replay(dev, recording, &err), &err);
+	REQUIRE_OK(device_graph_replay(dev, graph, &err), &err);
 	check_result(dev, &q, "replayed");
-	device_recording_free(dev, recording);
+	device_graph_free(dev, graph);
 	release(dev, &q);
 	device_close(dev);
 }
