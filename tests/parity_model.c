@@ -141,7 +141,7 @@ static int compute(struct work *w, struct err *err)
 	TRY(op_softcap(w->dev, w->model->arch.final_softcap, w->logits, err));
 	TRY(metric_gradient(w, &dy_last, err));
 	TRY(op_scatter_rows(w->dev, dy_last, w->last, w->dy, err));
-	return backward(w->ws, &pass, w->dy, w->grad, 1, err);
+	return backward(w->ws, &pass, w->dy, &(struct gradient){.out = w->grad, .weight = 1}, err);
 fail:
 	return err->code;
 }

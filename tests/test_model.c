@@ -79,7 +79,9 @@ static void check_against_transformers(struct golden *g, double forward_toleranc
 	REQUIRE(forward(g->ws, &pass, &g->err) == 0, "%s", g->err.text);
 	dy = fixture_zeros(&g->f, g->n_prompts, a->d_model);
 	REQUIRE(metric_gradient(g, dy) == 0, "%s", g->err.text);
-	REQUIRE(backward(g->ws, &pass, dy, grad, 1, &g->err) == 0, "%s", g->err.text);
+	REQUIRE(backward(g->ws, &pass, dy, &(struct gradient){.out = grad, .weight = 1}, &g->err) ==
+			0,
+		"%s", g->err.text);
 
 	for (size_t l = 0; l + 1 < a->n_layer; l++) {
 		const double x = worst_rows(resid[l], NULL, golden_layer(g, "resid_post", l),
@@ -339,6 +341,43 @@ TEST(readouts_agree_with_the_logits_of_transformers)
 	}
 }
 
+/* ---- sites ----------------------------------------------------------------------------- */
+
+TEST(a_site_is_called_by_its_hook_and_found_again_by_that_name)
+{
+	for (int place = 0; place < N_SITE_PLACES; place++) {
+		const struct site site = {12, (enum site_place)place};
+		const struct site_name name = site_name(site);
+		struct site found = {0};
+
+		CHECK(site_of_name(name.text, &found) && site_equal(found, site),
+			"%s is of layer %zu, place %d", name.text, found.layer, (int)found.place);
+	}
+	CHECK(strcmp(site_name((struct site){12, SITE_RESID_POST}).text,
+		      "blocks.12.hook_resid_post") == 0,
+		"%s", site_name((struct site){12, SITE_RESID_POST}).text);
+}
+
+TEST(resid_pre_of_a_block_is_resid_post_of_the_one_before)
+{
+	struct site found;
+
+	CHECK(site_of_name("blocks.3.hook_resid_pre", &found) &&
+			site_equal(found, (struct site){2, SITE_RESID_POST}),
+		"layer %zu", found.layer);
+	CHECK(!site_of_name("blocks.0.hook_resid_pre", &found), "a block before the first");
+}
+
+TEST(a_name_that_is_no_site_of_ours_is_not_taken_for_one)
+{
+	const char *const names[] = {"", "blocks.", "blocks..hook_resid_post", "blocks.1",
+		"blocks.1.hook_resid_post.", "blocks.1.hook_pos_embed", "blocks.-1.hook_resid_post",
+		"block.1.hook_resid_post", "blocks.1000000.hook_resid_post", "hook_resid_post"};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		CHECK(!site_of_name(names[i], &(struct site){0}), "\"%s\"", names[i]);
+}
+
 /* ---- edits ----------------------------------------------------------------------------- */
 
 TEST(gradients_through_edits_agree_with_finite_differences)
@@ -399,7 +438,9 @@ TEST(gradients_through_edits_agree_with_finite_differences)
 		REQUIRE(forward(g.ws, &pass, &g.err) == 0, "%s", g.err.text);
 		dy = fixture_zeros(&g.f, g.n_prompts, d);
 		REQUIRE(metric_gradient(&g, dy) == 0, "%s", g.err.text);
-		REQUIRE(backward(g.ws, &pass, dy, grad, 1, &g.err) == 0, "%s", g.err.text);
+		REQUIRE(backward(g.ws, &pass, dy, &(struct gradient){.out = grad, .weight = 1},
+				&g.err) == 0,
+			"%s", g.err.text);
 		for (size_t t = 0; t < g.n_tokens; t++)
 			for (size_t j = 0; j < d; j++)
 				along += fixture_get(grad[0], t * d + j) * fixture_get(r, j);

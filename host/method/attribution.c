@@ -373,13 +373,14 @@ static int add_gradient(struct attribution *a, size_t n, struct err *err)
 	const struct tensor logits = tensor_rows(a->logits, 0, n);
 	const struct tensor dlogits = tensor_rows(a->dlogits, 0, n);
 	const struct tensor dy = tensor_rows(a->dy, 0, n);
+	const struct gradient gradient = {.out = a->gradient_now,
+		.weight = 1.0 / (double)a->setup.options.steps};
 
 	TRY(op_selected_logits(model->dev, workspace_out(a->runner.ws), model->unembedding, a->pair,
 		model->arch.final_softcap, logits, err));
 	TRY(op_selected_logits_backward(model->dev, dlogits, logits, model->unembedding, a->pair,
 		model->arch.final_softcap, dy, err));
-	return backward(a->runner.ws, &a->runner.pass, dy, a->gradient_now,
-		1.0 / (double)a->setup.options.steps, err);
+	return backward(a->runner.ws, &a->runner.pass, dy, &gradient, err);
 fail:
 	return err->code;
 }

@@ -16,18 +16,19 @@ static int clamp(struct device *dev, const struct clamp *c, struct rows rows, st
 	return op_clamp_features(dev, &c->few->weights, &c->lists, rows, f, x, err);
 }
 
-static bool covers(const struct edit *e, size_t layer)
+static bool covers(const struct edit *e, struct site site)
 {
-	return layer >= e->layer_first && layer <= e->layer_last;
+	return site.place == e->place && site.layer >= e->layer_first &&
+	       site.layer <= e->layer_last;
 }
 
-int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
+int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, struct site site,
 	struct rows rows, struct tensor x, struct err *err)
 {
 	for (size_t i = 0; i < n_edits; i++) {
 		const struct edit *e = &edits[i];
 
-		if (!covers(e, layer))
+		if (!covers(e, site))
 			continue;
 		switch (e->kind) {
 		case EDIT_ABLATE:
@@ -37,11 +38,11 @@ int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, si
 			TRY(op_add_vector(dev, e->amount, e->vector, x, err));
 			break;
 		case EDIT_CLAMP:
-			if (e->clamps[layer].n_entries > 0)
-				TRY(clamp(dev, &e->clamps[layer], rows, x, err));
+			if (e->clamps[site.layer].n_entries > 0)
+				TRY(clamp(dev, &e->clamps[site.layer], rows, x, err));
 			break;
 		case EDIT_MIX:
-			TRY(op_mix(dev, e->amount, e->targets[layer], x, err));
+			TRY(op_mix(dev, e->amount, e->targets[site.layer], x, err));
 			break;
 		}
 	}
@@ -62,13 +63,13 @@ bool edits_wait(const struct edit *edits, size_t n_edits)
 	return false;
 }
 
-int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
+int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits, struct site site,
 	struct tensor g, struct err *err)
 {
 	for (size_t i = n_edits; i-- > 0;) {
 		const struct edit *e = &edits[i];
 
-		if (!covers(e, layer))
+		if (!covers(e, site))
 			continue;
 		switch (e->kind) {
 		case EDIT_ABLATE: /* a projection is its own transpose */

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * edits.h - interventions on resid_post and readings of it, as plain data. The transformer
- * applies a list of edits after each block, in order, and serves a list of taps; it knows nothing
- * of refusal. Every experiment is a list of edits and a list of taps.
+ * edits.h - interventions at sites of a model and readings of them, as plain data. When the
+ * transformer has computed a site it applies the list of edits, in order, and serves a list of
+ * taps; it knows nothing of refusal. Every experiment is a list of edits and a list of taps.
  */
 #ifndef SAENGINE_EDITS_H
 #define SAENGINE_EDITS_H
 
 #include "host/model/batch.h"
 #include "host/model/sae.h"
+#include "host/model/site.h"
 
 /* Features of one layer to change, and how, for the sequences of a batch (ops.h), or for each of
  * its rows: then list i is row i's, and the lists fit one pass only. */
@@ -28,6 +29,7 @@ enum edit_kind {
 
 struct edit {
 	enum edit_kind kind;
+	enum site_place place;          /* of each of these layers: */
 	size_t layer_first, layer_last; /* both included */
 	struct tensor vector;           /* ABLATE, ADD: vector [1, d_model] on the device */
 	double amount;                  /* ADD, MIX */
@@ -37,26 +39,27 @@ struct edit {
 	const struct tensor *targets;
 };
 
-/* What to keep of resid_post while a pass goes by. out: [n_layer] tensors with the rows of the
- * pass (all rows; in the last layer, and everywhere under OUT_ROWS, the out rows); a tensor
- * without memory skips its layer. */
+/* What to keep of x, what a pass computes at a place of each layer, while it goes by. out:
+ * [n_layer] tensors with the rows of the pass (all rows; in the last layer, and everywhere under
+ * OUT_ROWS, the out rows); a tensor without memory skips its layer. */
 enum tap_kind {
-	TAP_RESID,             /* resid_post after the edits, [rows, d_model] */
+	TAP_RESID,             /* x after the edits, [rows, d_model] */
 	TAP_RESID_UNEDITED,    /* before the edits */
 	TAP_FEATURES,          /* after the edits, encoded by few[layer]: [rows, n_feature] */
-	TAP_FEATURES_UNEDITED, /* before the edits of their own layer, as a clamp reads them */
+	TAP_FEATURES_UNEDITED, /* before the edits of their own site, as a clamp reads them */
 	TAP_SCALE              /* after the edits, s of few[layer]'s input (ops.h): [rows, 1] */
 };
 
 struct tap {
 	enum tap_kind kind;
+	enum site_place place;
 	bool out_rows_only;
 	struct tensor *out;
 	const struct sae_few *few; /* FEATURES, FEATURES_UNEDITED, SCALE: [n_layer] */
 };
 
-/* Applies the edits of one layer to x, whose rows are `rows`. */
-int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
+/* Applies the edits of one site to x, whose rows are `rows`. */
+int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, struct site site,
 	struct rows rows, struct tensor x, struct err *err);
 
 /* Whether applying the edits has the host wait for the device: clamps of SAEs with top_k encode all
@@ -65,7 +68,7 @@ bool edits_wait(const struct edit *edits, size_t n_edits);
 
 /* Turns g = dL/d(edited x) into dL/d(x), in place. Errors: ERR_INTERNAL for EDIT_CLAMP, whose
  * gradient nobody needs yet. */
-int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits, size_t layer,
+int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits, struct site site,
 	struct tensor g, struct err *err);
 
 #endif

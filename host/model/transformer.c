@@ -7,7 +7,7 @@
  *   per block:  q, k, v = norm(x) Wq, Wk, Wv      (Gemma 3, Qwen 3: q, k = norm of each head)
  *               a = attention(q, k, v) Wo         x = x + a   (Gemma: x + norm(a))
  *               m = (act(gate) up) Wdown          x = x + m   (Gemma: x + norm(m))
- *               x = edits(x)                      <- resid_post
+ *               x = edits(x)                      <- SITE_RESID_POST
  *   y = norm(x)
  *
  * In the last block only keys and values need every row; the rest is done for the out rows.
@@ -365,10 +365,10 @@ static bool after_edits(const struct tap *tap)
 }
 
 static int serve_tap(struct workspace *ws, const struct tap *tap, const struct batch *b,
-	size_t layer, struct tensor x, struct err *err)
+	struct site site, struct tensor x, struct err *err)
 {
 	struct device *dev = ws->model->dev;
-	const struct tensor out = tap->out[layer];
+	const struct tensor out = tap->out[site.layer];
 
 	if (!out.data)
 		return 0;
@@ -380,22 +380,38 @@ static int serve_tap(struct workspace *ws, const struct tap *tap, const struct b
 		x = gathered;
 	}
 	if (encodes(tap))
-		return sae_few_encode(&tap->few[layer], x, out, err);
+		return sae_few_encode(&tap->few[site.layer], x, out, err);
 	if (tap->kind == TAP_SCALE)
-		return op_sae_scale(dev, tap->few[layer].weights.input, x, out, err);
+		return op_sae_scale(dev, tap->few[site.layer].weights.input, x, out, err);
 	return x.data == out.data ? 0 : op_copy(dev, x, out, err);
 fail:
 	return err->code;
 }
 
-static int serve_taps(struct workspace *ws, const struct pass *pass, size_t layer, bool edited,
+static int serve_taps(struct workspace *ws, const struct pass *pass, struct site site, bool edited,
 	struct tensor x, struct err *err)
 {
-	for (size_t i = 0; i < pass->n_taps; i++)
-		if (after_edits(&pass->taps[i]) == edited &&
-			serve_tap(ws, &pass->taps[i], pass->batch, layer, x, err))
+	for (size_t i = 0; i < pass->n_taps; i++) {
+		const struct tap *tap = &pass->taps[i];
+
+		if (tap->place == site.place && after_edits(tap) == edited &&
+			serve_tap(ws, tap, pass->batch, site, x, err))
 			return err->code;
+	}
 	return 0;
+}
+
+/* All that a pass wants of a site, now that x has been computed there. */
+static int serve_site(struct workspace *ws, const struct pass *pass, struct site site,
+	struct rows rows, struct tensor x, struct err *err)
+{
+	struct device *dev = ws->model->dev;
+
+	TRY(serve_taps(ws, pass, site, false, x, err));
+	TRY(edits_apply(dev, pass->edits, pass->n_edits, site, rows, x, err));
+	return serve_taps(ws, pass, site, true, x, err);
+fail:
+	return err->code;
 }
 
 int32_t *workspace_next(const struct workspace *ws)
@@ -418,8 +434,8 @@ int forward_finish(struct workspace *ws, const struct batch *b, int32_t *next, s
 
 		if (row < 0)
 			continue;
-		return err_set(err, ERR_DEVICE,
-			"blocks.%zu.hook_resid_post is not finite for prompt %d at position %d", l,
+		return err_set(err, ERR_DEVICE, "%s is not finite for prompt %d at position %d",
+			site_name((struct site){l, SITE_RESID_POST}).text,
 			b->label[narrows ? b->out_seq[row] : b->seq[row]],
 			narrows ? b->out_pos[row] : b->pos[row]);
 	}
@@ -460,14 +476,10 @@ static int check_batch(const struct workspace *ws, const struct pass *pass, stru
 static int run_block(struct workspace *ws, const struct pass *pass, size_t l, struct rows rows,
 	struct tensor x, struct err *err)
 {
-	struct device *dev = ws->model->dev;
-
 	TRY(attention_part(ws, pass, l, err));
 	TRY(mlp_part(ws, l, rows.n, x, err));
-	TRY(serve_taps(ws, pass, l, false, x, err));
-	TRY(edits_apply(dev, pass->edits, pass->n_edits, l, rows, x, err));
-	TRY(serve_taps(ws, pass, l, true, x, err));
-	return op_find_nonfinite(dev, x, ws->bad + l, err);
+	TRY(serve_site(ws, pass, (struct site){l, SITE_RESID_POST}, rows, x, err));
+	return op_find_nonfinite(ws->model->dev, x, ws->bad + l, err);
 fail:
 	return err->code;
 }

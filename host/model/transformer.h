@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * transformer.h - one pass of a batch through a model, forward and back to every resid_post.
+ * transformer.h - one pass of a batch through a model, forward and back to the sites of its layers.
  *
  * The model is immutable; a workspace holds the scratch of one pass at a time, a key-value cache
  * what sequences have left behind. Nothing is allocated during a pass.
@@ -72,14 +72,20 @@ int32_t *workspace_next(const struct workspace *ws);
  * (readout.h) gives logits. */
 struct tensor workspace_out(const struct workspace *ws);
 
-/* Gradients with respect to activations only, of the last forward of a recording workspace:
- * given dy = dL/d(workspace_out),
- *   grad[l] += weight dL/d(resid_post of layer l, after its edits)     for every l,
- * grad[l] with the rows of the pass in that layer (all; in the last layer the out rows).
- * The pass must be packed; dy is consumed. Weights receive no gradient, the prefix none either:
- * it lies before every row. */
+/* Where backward leaves gradients: out[l] += weight dL/dx, x at `place` of layer l after its edits,
+ * for every l. out: [n_layer] tensors with the rows of the pass in that layer (all; in the last
+ * layer the out rows). Borrowed. */
+struct gradient {
+	enum site_place place;
+	const struct tensor *out;
+	double weight;
+};
+
+/* Gradients with respect to activations only, of the last forward of a recording workspace, given
+ * dy = dL/d(workspace_out). The pass must be packed; dy is consumed. Weights receive no gradient,
+ * the prefix none either: it lies before every row. */
 int backward(struct workspace *ws, const struct pass *pass, struct tensor dy,
-	const struct tensor *grad, double weight, struct err *err);
+	const struct gradient *gradient, struct err *err);
 
 /* Runs n prefix tokens through the model under the given edits, leaving their keys and values in
  * `prefix`, which must have n rows. Taps and mix targets have no rows in the last layer, of which

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * transformer_backward.c - gradients with respect to activations, down to resid_post of every
- * layer. Contract: transformer.h. Tests: tests/test_model.c (against autograd),
- * tests/test_model.c (finite differences).
+ * transformer_backward.c - gradients with respect to activations, down to a place in every layer.
+ * Contract: transformer.h. Tests: tests/test_model.c (against autograd, and by finite differences).
  *
  * No weight gradients: per weight one product dy W, as large as the forward one. Walking down,
  * g is dL/d(residual stream); each branch adds to it what passed through its norm:
@@ -153,7 +152,7 @@ fail:
 }
 
 int backward(struct workspace *ws, const struct pass *pass, struct tensor dy,
-	const struct tensor *grad, double weight, struct err *err)
+	const struct gradient *gradient, struct err *err)
 {
 	const struct model *m = ws->model;
 	const struct batch *b = pass->batch;
@@ -165,10 +164,13 @@ int backward(struct workspace *ws, const struct pass *pass, struct tensor dy,
 	TRY(op_rmsnorm_backward(m->dev, m->arch.norm, tensor_rows(ws->x_last, 0, ws->n_out),
 		m->final_norm, tensor_rows(ws->rstd_final, 0, ws->n_out), dy, g, err));
 	for (size_t l = m->arch.n_layer; l-- > 0;) {
-		TRY(op_axpy(m->dev, weight, g, grad[l], err));
+		const struct site site = {l, SITE_RESID_POST};
+
+		if (gradient->place == site.place)
+			TRY(op_axpy(m->dev, gradient->weight, g, gradient->out[l], err));
 		if (l == 0)
 			break; /* nothing below the first resid_post is asked for */
-		TRY(edits_backward(m->dev, pass->edits, pass->n_edits, l, g, err));
+		TRY(edits_backward(m->dev, pass->edits, pass->n_edits, site, g, err));
 		TRY(mlp_backward(ws, l, g, err));
 		TRY(attention_part_backward(ws, pass, l, &g, err));
 	}
