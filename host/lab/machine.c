@@ -47,6 +47,7 @@ static enum sae_dtype sae_dtype(const struct machine *m, const struct config *co
 struct sae_options machine_sae_options(const struct machine *m, const struct config *c)
 {
 	return (struct sae_options){.path = c->sae.path,
+		.place = SITE_RESID_POST,
 		.format = c->sae.format,
 		.layer_folder = c->sae.layer_folder,
 		.width = c->sae.width,

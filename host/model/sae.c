@@ -97,12 +97,16 @@ static int check_file(const struct sae_set *set, const struct sae_file *file, st
 static int open_layer(struct sae_set *set, const struct sae_options *options, size_t layer,
 	struct err *err)
 {
+	const struct site site = {layer, options->place};
 	struct sae_file *file = &set->files[layer];
 	char folder[SAE_PATH] = "", path[SAE_PATH + 64];
 
-	*file = (struct sae_file){.options = options, .claimed_l0 = NAN};
+	*file = (struct sae_file){.options = options,
+		.reads = site,
+		.writes = site,
+		.claimed_l0 = NAN};
 	if (*options->layer_folder ? folder_by_pattern(options, layer, folder, err)
-				   : set->format->locate(options, layer, folder, err))
+				   : set->format->locate(options, site, folder, err))
 		return err->code;
 	snprintf(path, sizeof path, "%s/%s", folder, set->format->file_name);
 	if (!*folder || (options->some_layers && !file_exists(path))) {
@@ -178,6 +182,16 @@ void sae_set_close(struct sae_set *set)
 	free(set->files);
 	free(set->residents);
 	free(set);
+}
+
+struct site sae_set_reads(const struct sae_set *set, size_t layer)
+{
+	return set->files[layer].reads;
+}
+
+struct site sae_set_writes(const struct sae_set *set, size_t layer)
+{
+	return set->files[layer].writes;
 }
 
 size_t sae_set_layers(const struct sae_set *set)

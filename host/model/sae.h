@@ -9,11 +9,12 @@
 
 #include "host/base/err.h"
 #include "host/model/sae_options.h"
+#include "host/model/site.h"
 #include "kernels/ops.h"
 
 struct sae_set;
 
-/* Finds the SAE of resid_post for each of n_layer layers and checks names and shapes against
+/* Finds the SAE of the wanted place of each of n_layer layers and checks names and shapes against
  * d_model; reads no weights. All have one width; a layer that is left out has no features.
  * *out is owned, close it. Errors: ERR_INPUT naming folder, file or tensor, expected and found. */
 int sae_set_open(struct sae_set **out, struct device *dev, const struct sae_options *options,
@@ -21,6 +22,11 @@ int sae_set_open(struct sae_set **out, struct device *dev, const struct sae_opti
 
 /* Accepts NULL. */
 void sae_set_close(struct sae_set *set);
+
+/* What the SAE of a layer reads, and what it reconstructs: where its features are clamped, and
+ * where a gradient says what they do. The place is the same in all layers, also those left out. */
+struct site sae_set_reads(const struct sae_set *set, size_t layer);
+struct site sae_set_writes(const struct sae_set *set, size_t layer);
 
 size_t sae_set_layers(const struct sae_set *set);
 size_t sae_set_width(const struct sae_set *set); /* d_sae, of every layer that has an SAE */

@@ -5,39 +5,17 @@
  */
 #include "host/model/sae_config.h"
 
+#include "host/model/site.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* An SAE that cannot stand at resid_post, whatever its numbers. */
-static int refuse(const char *path, const char *what, struct err *err)
+int sae_refuse(const char *path, const char *what, struct err *err)
 {
 	return err_set(err, ERR_INPUT,
-		"%s: expected an SAE that reads and reconstructs resid_post, found %s", path, what);
-}
-
-/* The number of the block in "blocks.N.{place}", or -1. */
-static long block_of(const char *hook, const char *place)
-{
-	long block = 0;
-	size_t n;
-
-	if (strncmp(hook, "blocks.", 7) != 0)
-		return -1;
-	hook += 7;
-	n = strspn(hook, "0123456789");
-	if (n == 0 || n > 6 || hook[n] != '.' || strcmp(hook + n + 1, place) != 0)
-		return -1;
-	for (size_t i = 0; i < n; i++)
-		block = 10 * block + (hook[i] - '0');
-	return block;
-}
-
-long sae_hook_layer(const char *hook)
-{
-	const long before = block_of(hook, "hook_resid_pre");
-
-	return before >= 0 ? before - 1 : block_of(hook, "hook_resid_post");
+		"%s: expected an SAE that reads and reconstructs %s, found %s", path,
+		site_places[SITE_RESID_POST].word, what);
 }
 
 int sae_expect_text(const json_t *object, const char *path, const char *key, const char *expected,
@@ -56,16 +34,15 @@ int sae_expect_text(const json_t *object, const char *path, const char *key, con
 /* ---- SAELens ----------------------------------------------------------------------------- */
 
 /* What cfg.json says of the hook: top level before version 6, then in metadata. */
-int saelens_config_layer(long *layer, const json_t *cfg, const char *path, struct err *err)
+int saelens_config_hook(const char **hook, const json_t *cfg, const char *path, struct err *err)
 {
 	const json_t *metadata = json_object_get(cfg, "metadata");
-	const char *hook = "";
 
-	TRY(json_get_text(cfg, path, "hook_point", &hook, err));
-	TRY(json_get_text(cfg, path, "hook_name", &hook, err));
+	*hook = "";
+	TRY(json_get_text(cfg, path, "hook_point", hook, err));
+	TRY(json_get_text(cfg, path, "hook_name", hook, err));
 	if (json_is_object(metadata))
-		TRY(json_get_text(metadata, path, "hook_name", &hook, err));
-	*layer = sae_hook_layer(hook);
+		TRY(json_get_text(metadata, path, "hook_name", hook, err));
 	return 0;
 fail:
 	return err->code;
@@ -97,7 +74,7 @@ static int read_kind(const json_t *cfg, const char *path, enum saelens_kind *out
 		return 0;
 	}
 	if (strstr(name, "transcoder")) /* transcoder, skip_transcoder, jumprelu_transcoder, ... */
-		return refuse(path, "a transcoder (architecture)", err);
+		return sae_refuse(path, "a transcoder (architecture)", err);
 	return err_set(err, ERR_INPUT,
 		"%s: architecture: expected standard, gated, topk, jumprelu, batchtopk or "
 		"matryoshka_batchtopk, found \"%s\"",
@@ -185,11 +162,11 @@ int sparsify_config_read(struct sparsify_config *out, const json_t *cfg, const c
 	TRY(json_get_bool(cfg, path, "signed", &with_sign, err));
 	TRY(json_get_int(cfg, path, "k", &k, err));
 	if (transcode)
-		return refuse(path, "a transcoder (transcode)", err);
+		return sae_refuse(path, "a transcoder (transcode)", err);
 	if (skip)
-		return refuse(path, "a skip connection (skip_connection)", err);
+		return sae_refuse(path, "a skip connection (skip_connection)", err);
 	if (with_sign)
-		return refuse(path, "features of both signs (signed)", err);
+		return sae_refuse(path, "features of both signs (signed)", err);
 	if (strcmp(activation, "topk") != 0 && strcmp(activation, "groupmax") != 0)
 		return err_set(err, ERR_INPUT,
 			"%s: activation: expected \"topk\" or \"groupmax\", found \"%s\"", path,
@@ -233,7 +210,7 @@ static int check_sae(const json_t *cfg, const char *path, struct err *err)
 	TRY(sae_expect_text(cfg, path, "sae_type", "sae", err));
 	TRY(sae_expect_text(cfg, path, "act_fn", "jumprelu", err));
 	TRY(json_get_bool(cfg, path, "use_glu_encoder", &glu, err));
-	return glu ? refuse(path, "a gated linear encoder (use_glu_encoder)", err) : 0;
+	return glu ? sae_refuse(path, "a gated linear encoder (use_glu_encoder)", err) : 0;
 fail:
 	return err->code;
 }
@@ -253,11 +230,11 @@ int lm_saes_config_read(struct lm_saes_config *out, const json_t *cfg, const cha
 	TRY(json_get_bool(cfg, path, "apply_decoder_bias_to_pre_encoder", &out->subtract_b_dec,
 		err));
 	if (strcmp(in, to) != 0)
-		return refuse(path, "a transcoder (hook_point_in is not hook_point_out)", err);
-	if (strlen(in) >= sizeof out->hook || sae_hook_layer(in) < 0)
+		return sae_refuse(path, "a transcoder (hook_point_in is not hook_point_out)", err);
+	if (strlen(in) >= sizeof out->hook || !site_of_name(in, &(struct site){0}))
 		return err_set(err, ERR_INPUT,
-			"%s: hook_point_in: expected blocks.LAYER.hook_resid_post, found \"%s\"",
-			path, in);
+			"%s: hook_point_in: expected blocks.LAYER.%s, found \"%s\"", path,
+			site_places[SITE_RESID_POST].hook, in);
 	memcpy(out->hook, in, strlen(in) + 1);
 	return 0;
 fail:

@@ -13,9 +13,8 @@
 #include "host/formats/json.h"
 #include "kernels/ops.h"
 
-/* The layer whose resid_post a TransformerLens hook is: blocks.L.hook_resid_post, or the same place
- * by its other name, blocks.{L+1}.hook_resid_pre. -1 for all others. */
-long sae_hook_layer(const char *hook);
+/* ERR_INPUT: an SAE that cannot stand where the engine reads SAEs, whatever its numbers. */
+int sae_refuse(const char *path, const char *what, struct err *err);
 
 /* ERR_INPUT unless the text of `key`, where there is one, is `expected`. */
 int sae_expect_text(const json_t *object, const char *path, const char *key, const char *expected,
@@ -37,8 +36,9 @@ struct saelens_config {
 int saelens_config_read(struct saelens_config *out, const json_t *cfg, const char *path,
 	struct err *err);
 
-/* The layer of its hook alone: folders hold SAEs of other places, which are none of our concern. */
-int saelens_config_layer(long *layer, const json_t *cfg, const char *path, struct err *err);
+/* The name of its hook alone, borrowed from cfg, "" = none: folders hold SAEs of other sites, which
+ * are none of our concern. */
+int saelens_config_hook(const char **hook, const json_t *cfg, const char *path, struct err *err);
 
 /* ---- sparsify's cfg.json ----------------------------------------------------------------- */
 

@@ -16,6 +16,7 @@ enum { SAE_PATH = 4096 };
 struct sae_file {
 	const struct sae_format *format;
 	const struct sae_options *options; /* borrowed while opening */
+	struct site reads, writes;         /* sae_set_reads, sae_set_writes */
 	char *path;                        /* owned */
 	void *reader;                      /* the format's own */
 
@@ -42,8 +43,9 @@ struct sae_format {
 	/* Whether the folder that holds the layers looks like this format's. */
 	bool (*recognises)(const char *folder);
 
-	/* Writes layer's folder, or "" when there is none. Errors: a choice that is not clear. */
-	int (*locate)(const struct sae_options *options, size_t layer, char folder[SAE_PATH],
+	/* Writes the folder of a site's SAE, or "" when there is none. Errors: a choice that is not
+	 * clear. */
+	int (*locate)(const struct sae_options *options, struct site site, char folder[SAE_PATH],
 		struct err *err);
 
 	/* Fills the file's fields from file->path; checks names and shapes. */

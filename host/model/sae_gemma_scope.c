@@ -55,25 +55,25 @@ static int offer_l0(void *context, const char *name, struct err *err)
 	return 0;
 }
 
-static int locate(const struct sae_options *options, size_t layer, char folder[SAE_PATH],
+static int locate(const struct sae_options *options, struct site site, char folder[SAE_PATH],
 	struct err *err)
 {
 	struct nearest best = {.wanted = options->l0, .n = NAN};
 	char layers[SAE_PATH], widths[SAE_PATH];
 
-	snprintf(layers, sizeof layers, "%s/layer_%zu", options->path, layer);
+	snprintf(layers, sizeof layers, "%s/layer_%zu", options->path, site.layer);
 	folder[0] = '\0';
 	if (!folder_exists(layers))
 		return 0;
-	snprintf(widths, sizeof widths, "%s/layer_%zu/width_%s", options->path, layer,
+	snprintf(widths, sizeof widths, "%s/layer_%zu/width_%s", options->path, site.layer,
 		options->width);
 	if (sae_folders(widths, offer_l0, &best, err))
 		return err->code;
 	if (isnan(best.n))
 		return err_set(err, ERR_INPUT, "%s: expected a folder average_l0_N, found none",
 			widths);
-	snprintf(folder, SAE_PATH, "%s/layer_%zu/width_%s/%s", options->path, layer, options->width,
-		best.name);
+	snprintf(folder, SAE_PATH, "%s/layer_%zu/width_%s/%s", options->path, site.layer,
+		options->width, best.name);
 	return 0;
 }
 

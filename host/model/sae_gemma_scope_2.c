@@ -75,12 +75,13 @@ static int offer(void *context, const char *name, struct err *err)
 	return 0;
 }
 
-static int locate(const struct sae_options *options, size_t layer, char folder[SAE_PATH],
+static int locate(const struct sae_options *options, struct site site, char folder[SAE_PATH],
 	struct err *err)
 {
 	struct choice c = {.options = options};
 
-	snprintf(c.beginning, sizeof c.beginning, "layer_%zu_width_%s_l0_", layer, options->width);
+	snprintf(c.beginning, sizeof c.beginning, "layer_%zu_width_%s_l0_", site.layer,
+		options->width);
 	folder[0] = '\0';
 	if (sae_folders(options->path, offer, &c, err))
 		return err->code;

@@ -72,10 +72,10 @@ static bool recognises(const char *folder)
 	return sae_folders(folder, is_any_layer, NULL, &ignored) == 1;
 }
 
-static int locate(const struct sae_options *options, size_t layer, char folder[SAE_PATH],
+static int locate(const struct sae_options *options, struct site site, char folder[SAE_PATH],
 	struct err *err)
 {
-	struct search s = {.layer = layer, .width = options->width};
+	struct search s = {.layer = site.layer, .width = options->width};
 
 	folder[0] = '\0';
 	if (sae_folders(options->path, offer, &s, err))
@@ -83,7 +83,7 @@ static int locate(const struct sae_options *options, size_t layer, char folder[S
 	if (s.found > 1)
 		return err_set(err, ERR_INPUT,
 			"%s: expected one folder named ...-L%zuR-%s, found %zu", options->path,
-			layer, options->width, s.found);
+			site.layer, options->width, s.found);
 	if (s.found == 1)
 		snprintf(folder, SAE_PATH, "%s/%s", options->path, s.name);
 	return 0;

@@ -41,11 +41,11 @@ static bool recognises(const char *folder)
 	return sae_folders(folder, is_layer, (void *)folder, &ignored) == 1;
 }
 
-static int locate(const struct sae_options *options, size_t layer, char folder[SAE_PATH],
+static int locate(const struct sae_options *options, struct site site, char folder[SAE_PATH],
 	struct err *err)
 {
 	(void)err;
-	snprintf(folder, SAE_PATH, "%s/L%zuR", options->path, layer);
+	snprintf(folder, SAE_PATH, "%s/L%zuR", options->path, site.layer);
 	if (!folder_exists(folder))
 		folder[0] = '\0';
 	return 0;

@@ -6,6 +6,8 @@
 #ifndef SAENGINE_SAE_OPTIONS_H
 #define SAENGINE_SAE_OPTIONS_H
 
+#include "host/model/site.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -20,6 +22,7 @@ extern const char *const sae_dtype_names[N_SAE_DTYPES]; /* as users type them */
 
 struct sae_options {
 	const char *path;         /* the folder that holds the layers' folders */
+	enum site_place place;    /* of which SAEs are wanted */
 	const char *format;       /* a format's name, or "auto" */
 	const char *layer_folder; /* "" = found by format; a layer's folder below path, the layer's
 				   * number in place of {layer} */

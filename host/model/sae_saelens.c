@@ -11,8 +11,7 @@
  * Interface: sae_file.h. Source: github.com/jbloomAus/SAELens, sae_lens/saes/, and for configs
  * before version 6 loading/pretrained_sae_loaders.py. Tests: tests/test_sae.c.
  *
- * A layer's folder is the one whose cfg.json names its hook: blocks.L.hook_resid_post, or the
- * same place by its other name, blocks.{L+1}.hook_resid_pre.
+ * A site's folder is the one whose cfg.json names it as its hook (site.h).
  *
  * normalize_activations "expected_average_only_in" is a constant that SAELens folds into the
  * weights before it saves them; like its own loader from disk we take it as folded (sae.check
@@ -36,7 +35,7 @@ enum { DEPTH = 4 };
 struct search {
 	char path[SAE_PATH];  /* of the folder being read */
 	char found[SAE_PATH]; /* the layer's */
-	long layer;
+	struct site site;
 	int depth;
 	bool any; /* the first weights will do */
 };
@@ -62,18 +61,21 @@ static int search_below(void *context, const char *name, struct err *err)
 static int compare_hook(struct search *s, const char *cfg_path, struct err *err)
 {
 	json_t *cfg = NULL;
-	long layer;
+	struct site site;
+	const char *hook;
+	bool is_it;
 
 	TRY(json_read(&cfg, cfg_path, err));
-	TRY(saelens_config_layer(&layer, cfg, cfg_path, err));
+	TRY(saelens_config_hook(&hook, cfg, cfg_path, err));
+	is_it = site_of_name(hook, &site) && site_equal(site, s->site);
 	json_decref(cfg);
-	if (layer != s->layer)
+	if (!is_it)
 		return 0;
 	if (*s->found)
 		return err_set(err, ERR_INPUT,
-			"expected one SAE of blocks.%ld.hook_resid_post, found\n  %s\n  %s\nchoose by "
+			"expected one SAE of %s, found\n  %s\n  %s\nchoose by "
 			"sae.layer_folder or a deeper sae.path",
-			s->layer, s->found, s->path);
+			site_name(s->site).text, s->found, s->path);
 	snprintf(s->found, sizeof s->found, "%s", s->path);
 	return 0;
 fail:
@@ -103,10 +105,10 @@ static bool recognises(const char *folder)
 	return search_folder(&s, &ignored) == 1;
 }
 
-static int locate(const struct sae_options *options, size_t layer, char folder[SAE_PATH],
+static int locate(const struct sae_options *options, struct site site, char folder[SAE_PATH],
 	struct err *err)
 {
-	struct search s = {.layer = (long)layer};
+	struct search s = {.site = site};
 
 	snprintf(s.path, sizeof s.path, "%s", options->path);
 	if (search_folder(&s, err))

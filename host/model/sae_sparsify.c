@@ -32,11 +32,11 @@ static bool recognises(const char *folder)
 	return sae_folders(folder, is_layer, NULL, &ignored) == 1;
 }
 
-static int locate(const struct sae_options *options, size_t layer, char folder[SAE_PATH],
+static int locate(const struct sae_options *options, struct site site, char folder[SAE_PATH],
 	struct err *err)
 {
 	(void)err;
-	snprintf(folder, SAE_PATH, "%s/layers.%zu", options->path, layer);
+	snprintf(folder, SAE_PATH, "%s/layers.%zu", options->path, site.layer);
 	if (!folder_exists(folder))
 		folder[0] = '\0';
 	return 0;
@@ -75,10 +75,7 @@ static int open_files(struct sae_file *file, struct err *err)
 	t = &r->tensors;
 	TRY(sae_safetensors_encoder(file, err));
 	if (safetensors_find(r->weights, "W_skip"))
-		return err_set(err, ERR_INPUT,
-			"%s: expected an SAE that reads and reconstructs resid_post, found a skip "
-			"connection (W_skip)",
-			file->path);
+		return sae_refuse(file->path, "a skip connection (W_skip)", err);
 	t->dec_by_feature = true;
 	TRY(sae_tensor_find(r->weights, file->path, "W_dec", t->d_sae, t->d_model, &t->W_dec, err));
 	TRY(sae_tensor_find(r->weights, file->path, "b_dec", t->d_model, 0, &t->b_dec, err));

@@ -32,7 +32,8 @@
  *   folder, and what the config says of it. edits.c, clamp: features are of what the dictionary
  *   reads; for one that writes elsewhere they are encoded when the pass is there, and kept.
  *   attribution.c, attribution_all: encodes the end of the path and ablates the direction there,
- *   which is right where what is read is what is written, and resid_post.
+ *   which is right where what is read is what is written, and resid_post. Whoever clamps or taps
+ *   features without saying a place says sae_set_writes or sae_set_reads.
  *
  * The names of datasets and messages follow. */
 enum site_place {

@@ -4,6 +4,7 @@
  * be divided by and is of a layer, and says the same when it is read again.
  */
 #include "host/model/sae_config.h"
+#include "host/model/site.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <math.h>
@@ -13,7 +14,8 @@ static void check_saelens(const json_t *json)
 {
 	struct saelens_config a, b;
 	struct err err = {0};
-	long layer = -2;
+	const char *hook = NULL;
+	struct site site, again;
 	int rc = saelens_config_read(&a, json, "input", &err);
 
 	MUST_EXPLAIN(rc, err);
@@ -26,9 +28,12 @@ static void check_saelens(const json_t *json)
 			a.scaled == b.scaled);
 	}
 	err = (struct err){0};
-	rc = saelens_config_layer(&layer, json, "input", &err);
+	rc = saelens_config_hook(&hook, json, "input", &err);
 	MUST_EXPLAIN(rc, err);
-	MUST(rc != 0 || (layer >= -1 && layer < 1000000));
+	if (rc != 0 || !site_of_name(hook, &site))
+		return;
+	MUST(site.layer < 1000000 && site.place < N_SITE_PLACES);
+	MUST(site_of_name(site_name(site).text, &again) && site_equal(site, again));
 }
 
 static void check_sparsify(const json_t *json)
@@ -59,7 +64,8 @@ static void check_lm_saes(const json_t *json)
 	const int rc = lm_saes_config_read(&c, json, "input", &err);
 
 	MUST_EXPLAIN(rc, err);
-	MUST(rc != 0 || (memchr(c.hook, '\0', sizeof c.hook) && sae_hook_layer(c.hook) >= 0));
+	MUST(rc != 0 ||
+		(memchr(c.hook, '\0', sizeof c.hook) && site_of_name(c.hook, &(struct site){0})));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
