@@ -153,7 +153,10 @@ double attribution_position(const struct attribution *a, size_t k)
 
 static struct edit ablation(const struct attribution *a)
 {
-	return (struct edit){.kind = EDIT_ABLATE, .layer_last = a->n_layer - 1, .vector = a->u};
+	return (struct edit){.kind = EDIT_ABLATE,
+		.place = SITE_RESID_POST,
+		.layer_last = a->n_layer - 1,
+		.vector = a->u};
 }
 
 static struct edit mixture(const struct attribution *a, size_t k, const struct tensor *targets)
@@ -161,6 +164,7 @@ static struct edit mixture(const struct attribution *a, size_t k, const struct t
 	const bool single = a->setup.options.path == IG_PATH_SINGLE;
 
 	return (struct edit){.kind = EDIT_MIX,
+		.place = a->writes,
 		.layer_first = single ? a->setup.options.layer : 0,
 		.layer_last = single ? a->setup.options.layer : a->n_layer - 1,
 		.amount = attribution_position(a, k),
@@ -177,7 +181,9 @@ static int run_prefixes(struct attribution *a, struct err *err)
 {
 	const struct attribution_setup *s = &a->setup;
 	const struct edit ablate = ablation(a);
-	const struct tap tap = {.kind = endpoint_tap(a), .out = a->prefix_targets};
+	const struct tap tap = {.kind = endpoint_tap(a),
+		.place = a->writes,
+		.out = a->prefix_targets};
 
 	for (size_t l = 0; l < a->n_layer; l++)
 		a->prefix_targets[l] = a->layers[l].prefix_patch;
@@ -212,6 +218,8 @@ int attribution_create(struct attribution **out, const struct attribution_setup 
 		.size = size,
 		.n_layer = m->arch.n_layer,
 		.d_model = m->arch.d_model,
+		.reads = sae_set_reads(setup->saes, 0).place,
+		.writes = sae_set_writes(setup->saes, 0).place,
 		.sparse_clean = {.dev = m->dev},
 		.sparse_patch = {.dev = m->dev},
 		.sparse_effect = {.dev = m->dev}};
@@ -329,8 +337,8 @@ static int run_patched(struct attribution *a, const struct token_span *prompts, 
 	struct err *err)
 {
 	const struct edit ablate = ablation(a);
-	const struct tap taps[] = {{.kind = endpoint_tap(a), .out = a->x_tap},
-		{.kind = TAP_FEATURES, .out = a->f_patch_tap, .few = a->few}};
+	const struct tap taps[] = {{.kind = endpoint_tap(a), .place = a->writes, .out = a->x_tap},
+		{.kind = TAP_FEATURES, .place = a->reads, .out = a->f_patch_tap, .few = a->few}};
 	const struct intervention how = {prefix_or_none(a, &a->prefix_patched), &ablate, 1, taps,
 		2};
 
@@ -354,9 +362,10 @@ fail:
 static int run_clean(struct attribution *a, const struct token_span *prompts, size_t n,
 	struct err *err)
 {
-	const struct tap taps[] = {{.kind = TAP_FEATURES, .out = a->f_clean_tap, .few = a->few},
-		{.kind = TAP_SCALE, .out = a->scale_tap, .few = a->few},
-		{.kind = TAP_RESID, .out = a->clean_tap}};
+	const struct tap taps[] =
+		{{.kind = TAP_FEATURES, .place = a->reads, .out = a->f_clean_tap, .few = a->few},
+			{.kind = TAP_SCALE, .place = a->reads, .out = a->scale_tap, .few = a->few},
+			{.kind = TAP_RESID, .place = a->reads, .out = a->clean_tap}};
 	const struct intervention how = {prefix_or_none(a, &a->prefix_clean), NULL, 0, taps,
 		a->setup.all_features ? 3 : 2};
 
@@ -373,7 +382,8 @@ static int add_gradient(struct attribution *a, size_t n, struct err *err)
 	const struct tensor logits = tensor_rows(a->logits, 0, n);
 	const struct tensor dlogits = tensor_rows(a->dlogits, 0, n);
 	const struct tensor dy = tensor_rows(a->dy, 0, n);
-	const struct gradient gradient = {.out = a->gradient_now,
+	const struct gradient gradient = {.place = a->writes,
+		.out = a->gradient_now,
 		.weight = 1.0 / (double)a->setup.options.steps};
 
 	TRY(op_selected_logits(model->dev, workspace_out(a->runner.ws), model->unembedding, a->pair,

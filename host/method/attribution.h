@@ -24,6 +24,9 @@
  * path bends away from the ablated x, and its gradient flows through s and m as well. Here the
  * path stays straight.
  *
+ * Features are read where the SAEs read, the path and its gradient lie where they write
+ * (sae_set_reads, sae_set_writes): both are resid_post, as the place of the direction is.
+ *
  * Positions of the shared prefix carry no effect by definition (they lie before every prompt) and
  * are run once per a, not once per prompt.
  */
@@ -122,8 +125,8 @@ int attribution_all(struct attribution *a, size_t layer, struct host_csr *out, s
 int attribution_path_effect(struct attribution *a, const struct token_span *prompts, size_t n,
 	size_t candidate, double *effect, struct err *err);
 
-/* Mean gradient of the last run, [rows, d_model], rows as for attribution_all. Device memory,
- * borrowed until the next run. */
+/* Mean gradient of the last run at the site that the layer's SAE writes (sae_set_writes),
+ * [rows, d_model], rows as for attribution_all. Device memory, borrowed until the next run. */
 struct tensor attribution_gradient(const struct attribution *a, size_t layer);
 
 #endif

@@ -25,6 +25,7 @@ struct attribution {
 	struct attribution_setup setup;
 	struct attribution_size size;
 	size_t n_layer, d_model, widest; /* most candidates of a layer */
+	enum site_place reads, writes;   /* of the SAEs */
 	struct runner runner;
 	struct layer_state *layers;
 	struct kv_cache prefix_patched, prefix_clean;

@@ -51,6 +51,7 @@ static int run_moved(struct attribution *a, const struct token_span *prompts, si
 	struct device *dev = a->setup.model->dev;
 	const double at = attribution_position(a, point);
 	const struct edit mix = {.kind = EDIT_MIX,
+		.place = a->writes,
 		.layer_last = a->n_layer - 1,
 		.amount = at,
 		.targets = a->targets};
