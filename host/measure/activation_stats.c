@@ -40,7 +40,7 @@ static void take_prompt(struct work *w, size_t layer, const struct host_csr *f, 
 	}
 }
 
-static int save_rows(size_t layer, const struct host_csr *f, struct unit *out, struct err *err)
+static int save_rows(struct site site, const struct host_csr *f, struct unit *out, struct err *err)
 {
 	static const char *const names[] = {"end", "indices", "data"};
 	char path[3][96];
@@ -52,7 +52,7 @@ static int save_rows(size_t layer, const struct host_csr *f, struct unit *out, s
 	for (size_t r = 0; r < f->n_rows; r++)
 		end[r] = f->indptr[r + 1];
 	for (int i = 0; i < 3; i++)
-		snprintf(path[i], sizeof path[i], "/features/blocks.%zu.hook_resid_post/%s", layer,
+		snprintf(path[i], sizeof path[i], "/features/%s/%s", site_name(site).text,
 			names[i]);
 	TRY(unit_rows(out,
 		&(struct results_dataset){.path = path[0],
@@ -91,7 +91,9 @@ static int on_features(void *context, size_t layer, const struct activation_batc
 
 	for (size_t i = 0; i < batch->n_prompts; i++)
 		take_prompt(w, layer, f, batch->token_start[i], batch->token_start[i + 1]);
-	return w->save_features ? save_rows(layer, f, out, err) : 0;
+	return w->save_features
+		       ? save_rows(sae_set_reads(w->lab->machine->saes, layer), f, out, err)
+		       : 0;
 }
 
 static int on_batch_done(void *context, struct unit *out, struct err *err)
@@ -161,7 +163,8 @@ static int on_resid_post(void *context, size_t layer, const struct activation_ba
 		return err->code;
 	if (!w->lab->config->save.resid_post)
 		return 0;
-	snprintf(path, sizeof path, "/activations/blocks.%zu.hook_resid_post", layer);
+	snprintf(path, sizeof path, "/activations/%s",
+		site_name((struct site){layer, SITE_RESID_POST}).text);
 	return unit_rows_of_tensor(out,
 		&(struct results_dataset){.path = path,
 			.type = half ? RESULTS_F16 : RESULTS_F32,
@@ -176,12 +179,12 @@ static int on_resid_post(void *context, size_t layer, const struct activation_ba
 static int finish_features(struct lab *lab, size_t layer, struct err *err)
 {
 	static const char *const names[] = {"end", "indices", "data"};
+	const struct site_name name = site_name(sae_set_reads(lab->machine->saes, layer));
 	char path[96], scale[96];
 
-	snprintf(scale, sizeof scale, "/features/blocks.%zu.hook_resid_post/entry", layer);
+	snprintf(scale, sizeof scale, "/features/%s/entry", name.text);
 	for (size_t i = 0; i < 3; i++) {
-		snprintf(path, sizeof path, "/features/blocks.%zu.hook_resid_post/%s", layer,
-			names[i]);
+		snprintf(path, sizeof path, "/features/%s/%s", name.text, names[i]);
 		if (results_grown_scale(lab->job->results, path, i == 0 ? "/token" : scale,
 			    "row of the entry table", err))
 			return err->code;
@@ -198,7 +201,8 @@ static int finish_tokens(struct lab *lab, struct err *err)
 		TRY(results_grown_scale(lab->job->results, paths[i], "/token",
 			"row of token tables", err));
 	for (size_t l = 0; l < lab->machine->model->arch.n_layer; l++) {
-		snprintf(path, sizeof path, "/activations/blocks.%zu.hook_resid_post", l);
+		snprintf(path, sizeof path, "/activations/%s",
+			site_name((struct site){l, SITE_RESID_POST}).text);
 		if (lab->config->save.resid_post)
 			TRY(results_grown_scale(lab->job->results, path, "/token", "", err));
 		if (lab->config->save.features)

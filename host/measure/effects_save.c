@@ -97,7 +97,8 @@ static int save_gradients(struct effects_work *w, const struct attribution_resul
 			.long_name = "mean gradient of the metric along the path",
 			.units = "logit"};
 
-		snprintf(path, sizeof path, "/gradients/blocks.%zu.hook_resid_post", l);
+		snprintf(path, sizeof path, "/gradients/%s",
+			site_name(sae_set_writes(w->lab->machine->saes, l)).text);
 		if (g.rows == r->n_tokens) {
 			TRY(unit_rows_of_tensor(out, &dataset, g, err));
 			continue;
@@ -203,7 +204,8 @@ int effects_save_scales(struct effects_work *w, struct err *err)
 		TRY(results_grown_scale(results, path, scale, "row of the token table", err));
 	}
 	for (size_t l = 0; l < w->out->n_layer && w->request->save_gradients; l++) {
-		snprintf(path, sizeof path, "/gradients/blocks.%zu.hook_resid_post", l);
+		snprintf(path, sizeof path, "/gradients/%s",
+			site_name(sae_set_writes(w->lab->machine->saes, l)).text);
 		TRY(results_grown_scale(results, path, "/gradients/token",
 			"row of the token table of the indirect effects", err));
 	}
