@@ -123,7 +123,7 @@ fail:
 
 static int compute(struct work *w, struct err *err)
 {
-	const struct tap tap = {.kind = TAP_RESID, .out = w->resid};
+	const struct tap tap = {.kind = TAP_ACTIVATION, .out = w->resid};
 	const struct pass pass = {.batch = &w->batch,
 		.cache = &w->cache,
 		.taps = &tap,

@@ -70,7 +70,7 @@ static void check_features(struct golden *g, double tolerance)
 {
 	const struct arch *a = &g->model->arch;
 	struct tensor resid[ARCH_MAX_LAYERS];
-	const struct tap tap = {.kind = TAP_RESID, .out = resid};
+	const struct tap tap = {.kind = TAP_ACTIVATION, .out = resid};
 	const struct pass pass = {.batch = &g->batch,
 		.cache = &g->cache,
 		.taps = &tap,

@@ -62,7 +62,7 @@ static void check_against_transformers(struct golden *g, double forward_toleranc
 {
 	const struct arch *a = &g->model->arch;
 	struct tensor resid[ARCH_MAX_LAYERS], grad[ARCH_MAX_LAYERS], dy, logits;
-	const struct tap tap = {.kind = TAP_RESID, .out = resid};
+	const struct tap tap = {.kind = TAP_ACTIVATION, .out = resid};
 	const struct pass pass = {.batch = &g->batch,
 		.cache = &g->cache,
 		.taps = &tap,
@@ -148,7 +148,7 @@ struct full {
 static int run_full(struct golden *g, struct full *out)
 {
 	const struct arch *a = &g->model->arch;
-	const struct tap tap = {.kind = TAP_RESID, .out = out->resid};
+	const struct tap tap = {.kind = TAP_ACTIVATION, .out = out->resid};
 	const struct pass pass = {.batch = &g->batch,
 		.cache = &g->cache,
 		.taps = &tap,
@@ -185,7 +185,7 @@ TEST(a_prompt_alone_gives_what_it_gives_in_a_batch)
 		struct golden g;
 		struct full full;
 		struct tensor resid[ARCH_MAX_LAYERS];
-		const struct tap tap = {.kind = TAP_RESID, .out = resid};
+		const struct tap tap = {.kind = TAP_ACTIVATION, .out = resid};
 		const struct pass pass = {.batch = &g.batch,
 			.cache = &g.cache,
 			.taps = &tap,

@@ -113,7 +113,7 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
 	struct work *w = context;
 	struct scoring *s = &w->scoring;
-	const struct tap tap = {.kind = TAP_RESID, .out_rows_only = true, .out = w->views};
+	const struct tap tap = {.kind = TAP_ACTIVATION, .out_rows_only = true, .out = w->views};
 	const size_t n = scoring_batch(s, b);
 	int64_t n_counted;
 

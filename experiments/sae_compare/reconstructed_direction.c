@@ -105,7 +105,7 @@ fail:
 static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
 	struct work *w = context;
-	const struct tap tap = {.kind = TAP_RESID, .out_rows_only = true, .out = w->views};
+	const struct tap tap = {.kind = TAP_ACTIVATION, .out_rows_only = true, .out = w->views};
 	const size_t n = scoring_batch(&w->scoring, b);
 
 	memset(w->sums, 0, 2 * w->n_layer * w->d * sizeof *w->sums);

@@ -323,7 +323,7 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
 	struct work *w = context;
 	const struct batch_view v = view_batch(w, b);
-	const struct tap tap = {.kind = TAP_RESID, .out = w->views};
+	const struct tap tap = {.kind = TAP_ACTIVATION, .out = w->views};
 
 	memset(w->unit_sum, 0, w->n_layer * w->d * sizeof *w->unit_sum);
 	memset(w->unit_sum_squares, 0, w->n_layer * sizeof *w->unit_sum_squares);

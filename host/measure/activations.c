@@ -79,7 +79,7 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
 	struct work *w = context;
 	const size_t n = scoring_batch(&w->scoring, b);
-	const struct tap tap = {.kind = TAP_RESID, .out = w->views};
+	const struct tap tap = {.kind = TAP_ACTIVATION, .out = w->views};
 	struct activation_batch batch = {.n_prompts = n,
 		.index = w->scoring.index,
 		.token_start = w->token_start};

@@ -173,7 +173,8 @@ static struct edit mixture(const struct attribution *a, size_t k, const struct t
 
 static enum tap_kind endpoint_tap(const struct attribution *a)
 {
-	return a->setup.options.endpoint == IG_ENDPOINT_ABLATED ? TAP_RESID : TAP_RESID_UNEDITED;
+	return a->setup.options.endpoint == IG_ENDPOINT_ABLATED ? TAP_ACTIVATION
+								: TAP_ACTIVATION_UNEDITED;
 }
 
 /* Keys and values of the prefix in the patched run and at every point of the path. */
@@ -365,7 +366,7 @@ static int run_clean(struct attribution *a, const struct token_span *prompts, si
 	const struct tap taps[] =
 		{{.kind = TAP_FEATURES, .place = a->reads, .out = a->f_clean_tap, .few = a->few},
 			{.kind = TAP_SCALE, .place = a->reads, .out = a->scale_tap, .few = a->few},
-			{.kind = TAP_RESID, .place = a->reads, .out = a->clean_tap}};
+			{.kind = TAP_ACTIVATION, .place = a->reads, .out = a->clean_tap}};
 	const struct intervention how = {prefix_or_none(a, &a->prefix_clean), NULL, 0, taps,
 		a->setup.all_features ? 3 : 2};
 

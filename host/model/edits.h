@@ -43,11 +43,11 @@ struct edit {
  * [n_layer] tensors with the rows of the pass (all rows; in the last layer, and everywhere under
  * OUT_ROWS, the out rows); a tensor without memory skips its layer. */
 enum tap_kind {
-	TAP_RESID,             /* x after the edits, [rows, d_model] */
-	TAP_RESID_UNEDITED,    /* before the edits */
-	TAP_FEATURES,          /* after the edits, encoded by few[layer]: [rows, n_feature] */
-	TAP_FEATURES_UNEDITED, /* before the edits of their own site, as a clamp reads them */
-	TAP_SCALE              /* after the edits, s of few[layer]'s input (ops.h): [rows, 1] */
+	TAP_ACTIVATION,          /* x after the edits, [rows, d_model] */
+	TAP_ACTIVATION_UNEDITED, /* before the edits */
+	TAP_FEATURES,            /* after the edits, encoded by few[layer]: [rows, n_feature] */
+	TAP_FEATURES_UNEDITED,   /* before the edits of their own site, as a clamp reads them */
+	TAP_SCALE                /* after the edits, s of few[layer]'s input (ops.h): [rows, 1] */
 };
 
 struct tap {

@@ -361,7 +361,7 @@ static bool encodes(const struct tap *tap)
 
 static bool after_edits(const struct tap *tap)
 {
-	return tap->kind != TAP_RESID_UNEDITED && tap->kind != TAP_FEATURES_UNEDITED;
+	return tap->kind != TAP_ACTIVATION_UNEDITED && tap->kind != TAP_FEATURES_UNEDITED;
 }
 
 static int serve_tap(struct workspace *ws, const struct tap *tap, const struct batch *b,

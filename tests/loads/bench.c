@@ -69,7 +69,7 @@ static void layout_resid(void *object, struct carver *c)
 static int keep_resid(struct bench *b, struct err *err)
 {
 	const size_t rows = resid_rows(b);
-	const struct tap tap = {.kind = TAP_RESID, .out = b->resid};
+	const struct tap tap = {.kind = TAP_ACTIVATION, .out = b->resid};
 	const struct intervention how = {.taps = &tap, .n_taps = 1};
 	struct token_span *prompts = NULL;
 	struct runner runner = {0};
