@@ -106,12 +106,7 @@ static int split(struct work *w, size_t n, struct err *err)
 		return err_nomem(err, "a split", n * sizeof *order);
 	for (size_t i = 0; i < n; i++)
 		order[i] = i;
-	for (size_t i = n; i > 1; i--) {
-		const size_t j = random_below(&seed, i), swap = order[i - 1];
-
-		order[i - 1] = order[j];
-		order[j] = swap;
-	}
+	random_shuffle(&seed, order, n, sizeof *order);
 	for (size_t i = 0; i < n_validation; i++)
 		w->part[order[i]] = VALIDATION;
 	free(order);

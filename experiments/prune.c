@@ -191,13 +191,8 @@ static void draw_orders(struct work *w)
 
 		for (size_t i = 0; i < w->k; i++)
 			released[i] = (int32_t)(w->k - 1 - i);
-		for (size_t i = w->k; order >= FIRST_RANDOM && i > 1; i--) {
-			const size_t j = random_below(&seed, i);
-			const int32_t kept = released[i - 1];
-
-			released[i - 1] = released[j];
-			released[j] = kept;
-		}
+		if (order >= FIRST_RANDOM)
+			random_shuffle(&seed, released, w->k, sizeof *released);
 	}
 }
 

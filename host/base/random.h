@@ -24,4 +24,23 @@ static inline size_t random_below(uint64_t *state, size_t n)
 	return (size_t)(random_next(state) % n);
 }
 
+/* Puts n items of `size` bytes into a random order (Fisher and Yates, from the last item down): the
+ * same order whatever the items are. */
+static inline void random_shuffle(uint64_t *state, void *items, size_t n, size_t size)
+{
+	unsigned char *const bytes = (unsigned char *)items;
+
+	for (size_t i = n; i > 1; i--) {
+		unsigned char *const a = bytes + (i - 1) * size;
+		unsigned char *const b = bytes + random_below(state, i) * size;
+
+		for (size_t k = 0; k < size; k++) {
+			const unsigned char kept = a[k];
+
+			a[k] = b[k];
+			b[k] = kept;
+		}
+	}
+}
+
 #endif

@@ -25,23 +25,14 @@ static void keep_category(struct prompt_set *set, const char *category)
 	set->n = kept;
 }
 
-static void shuffle(struct prompt_set *set, uint64_t seed)
-{
-	for (size_t i = set->n; i > 1; i--) {
-		const size_t j = random_below(&seed, i);
-		const struct prompt swap = set->items[i - 1];
-
-		set->items[i - 1] = set->items[j];
-		set->items[j] = swap;
-	}
-}
-
 static void select_prompts(struct prompt_set *set, const struct prompt_selection *selection)
 {
+	uint64_t seed = selection->seed;
+
 	if (selection->category && *selection->category)
 		keep_category(set, selection->category);
 	if (selection->shuffle)
-		shuffle(set, selection->seed);
+		random_shuffle(&seed, set->items, set->n, sizeof *set->items);
 	while (selection->limit && set->n > selection->limit)
 		prompt_free(&set->items[--set->n]);
 }
