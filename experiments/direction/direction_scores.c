@@ -6,6 +6,7 @@
 
 #include "host/model/carver.h"
 #include "host/measure/scoring.h"
+#include "host/method/direction.h"
 #include "host/work/stage.h"
 
 #include <math.h>
@@ -79,12 +80,8 @@ static void trial_close(struct trial *t)
 static int upload_candidate(struct trial *t, size_t candidate, struct err *err)
 {
 	const float *v = t->v + candidate * t->d;
-	double norm = 0;
 
-	for (size_t j = 0; j < t->d; j++)
-		norm += (double)v[j] * v[j];
-	for (size_t j = 0; j < t->d; j++)
-		t->host[j] = norm > 0 ? (float)(v[j] / sqrt(norm)) : 0;
+	direction_normalise(v, t->d, t->host);
 	if (device_upload(t->lab->machine->dev, t->u.data, t->host, t->d * sizeof *t->host, err))
 		return err->code;
 	return device_upload(t->lab->machine->dev, t->w.data, v, t->d * sizeof *v, err);

@@ -4,11 +4,13 @@
  */
 #include "host/measure/conditions.h"
 
+#include "host/method/direction.h"
+
 #include <assert.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct condition condition_none(void)
 {
@@ -84,16 +86,15 @@ static int open_vector(struct condition_state *s, struct err *err)
 	const size_t d = s->lab->machine->model->arch.d_model;
 	const bool ablates = c->kind == CONDITION_ABLATE;
 	float *u = malloc(d * sizeof *u);
-	double norm = 0;
 	int rc;
 
 	assert(c->v);
 	if (!u)
 		return err_nomem(err, "the direction", d * sizeof *u);
-	for (size_t i = 0; i < d; i++)
-		norm += (double)c->v[i] * c->v[i];
-	for (size_t i = 0; i < d; i++)
-		u[i] = ablates ? (float)(c->v[i] / sqrt(norm)) : c->v[i];
+	if (ablates)
+		direction_normalise(c->v, d, u);
+	else
+		memcpy(u, c->v, d * sizeof *u);
 	rc = device_alloc(dev, d * sizeof *u, &s->memory, err) ||
 	     device_upload(dev, s->memory, u, d * sizeof *u, err);
 	free(u);

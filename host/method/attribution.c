@@ -8,8 +8,8 @@
 
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
+#include "host/method/direction.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,15 +128,11 @@ static int allocate_host(struct attribution *a, struct err *err)
 static int upload_direction(struct attribution *a, struct err *err)
 {
 	float *u = malloc(a->d_model * sizeof *u);
-	double norm = 0;
 	int rc;
 
 	if (!u)
 		return err_nomem(err, "the direction", a->d_model * sizeof *u);
-	for (size_t i = 0; i < a->d_model; i++)
-		norm += (double)a->setup.direction[i] * a->setup.direction[i];
-	for (size_t i = 0; i < a->d_model; i++)
-		u[i] = (float)(a->setup.direction[i] / sqrt(norm));
+	direction_normalise(a->setup.direction, a->d_model, u);
 	rc = device_upload(a->setup.model->dev, a->u.data, u, a->d_model * sizeof *u, err);
 	free(u);
 	return rc;
