@@ -142,8 +142,12 @@ TEST(an_arena_reports_the_first_piece_it_could_not_give_and_gives_smaller_ones)
 	const struct {
 		size_t n, size;
 		const char *text;
-	} cases[] = {{SIZE_MAX / 2, 3, "out of memory: the table needs 18446744073709551615 bytes"},
-		{SIZE_MAX / 16, 8, "out of memory: the table needs 9223372036854775800 bytes"}};
+	} cases[] =
+	{ {SIZE_MAX / 2, 3, "out of memory: the table needs 18446744073709551615 bytes"},
+#if !defined(__SANITIZE_ADDRESS__) /* which ends the program there */
+		{SIZE_MAX / 16, 8, "out of memory: the table needs 9223372036854775800 bytes"},
+#endif
+	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct arena a = {0};

@@ -119,6 +119,7 @@ static int close_grown(struct results *r)
 	for (size_t i = 0; i < r->grown.n; i++) {
 		failed |= H5Dclose(r->grown.data[i].dataset) < 0;
 		free(r->grown.data[i].path);
+		free(r->grown.data[i].scale);
 	}
 	free(r->grown.data);
 	r->grown.data = NULL;
@@ -307,24 +308,85 @@ static hid_t create_dataset(struct results *r, const struct results_dataset *d, 
 	return dataset;
 }
 
-int results_describe(struct results *r, const struct results_dataset *d, hid_t dataset,
+static bool is_scale_at(struct results *r, const char *path)
+{
+	hid_t dataset = H5I_INVALID_HID;
+	bool is;
+
+	if (H5Lexists(r->file, path, H5P_DEFAULT) > 0)
+		dataset = H5Dopen2(r->file, path, H5P_DEFAULT);
+	is = dataset >= 0 && H5DSis_scale(dataset) > 0;
+	if (dataset >= 0)
+		H5Dclose(dataset);
+	return is;
+}
+
+/* The path of a scale of this name, in the group of `path` or the nearest above. */
+static int find_scale(struct results *r, const char *path, const char *name,
+	char out[RESULTS_PATH_BYTES], struct err *err)
+{
+	const char *end = path + strlen(path);
+
+	if (name[0] == '/') {
+		snprintf(out, RESULTS_PATH_BYTES, "%s", name);
+		return 0;
+	}
+	while (end > path) {
+		while (*--end != '/')
+			;
+		snprintf(out, RESULTS_PATH_BYTES, "%.*s/%s", (int)(end - path), path, name);
+		if (is_scale_at(r, out))
+			return 0;
+	}
+	return err_set(err, ERR_INTERNAL,
+		"%s: expected the scale %s in its group or one above, found none", path, name);
+}
+
+static hsize_t length_of(hid_t dataset, int dimension)
+{
+	const hid_t space = H5Dget_space(dataset);
+	hsize_t dims[H5S_MAX_RANK] = {0};
+
+	H5Sget_simple_extent_dims(space, dims, NULL);
+	H5Sclose(space);
+	return dims[dimension];
+}
+
+int results_attach_scale(struct results *r, hid_t dataset, int dimension, const char *scale,
+	const char *path, struct err *err)
+{
+	char found[RESULTS_PATH_BYTES];
+	hid_t s;
+	int rc = 0;
+
+	if (find_scale(r, path, scale, found, err))
+		return err->code;
+	s = H5Dopen2(r->file, found, H5P_DEFAULT);
+	if (s >= 0 && length_of(s, 0) != length_of(dataset, dimension))
+		rc = err_set(err, ERR_INTERNAL,
+			"%s: dimension %d: expected %zu, as %s has, found %zu", path, dimension,
+			(size_t)length_of(s, 0), found, (size_t)length_of(dataset, dimension));
+	else if (s < 0 || H5DSattach_scale(dataset, s, (unsigned)dimension) < 0)
+		rc = results_hdf5_error(r, path, err);
+	if (s >= 0)
+		H5Dclose(s);
+	return rc;
+}
+
+int results_describe(struct results *r, const struct results_dataset *d, hid_t dataset, int first,
 	struct err *err)
 {
 	if (text_attribute(r, dataset, "long_name", d->long_name, d->path, err) ||
 		text_attribute(r, dataset, "units", d->units ? d->units : "", d->path, err))
 		return err->code;
+	if (d->is_scale)
+		return H5DSset_scale(dataset, strrchr(d->path, '/') + 1) < 0
+			       ? results_hdf5_error(r, d->path, err)
+			       : 0;
+	for (int i = first; i < d->n_dims; i++)
+		if (d->scales[i] && results_attach_scale(r, dataset, i, d->scales[i], d->path, err))
+			return err->code;
 	return 0;
-}
-
-int results_attach_scale(struct results *r, hid_t dataset, unsigned dimension, const char *scale,
-	const char *where, struct err *err)
-{
-	const hid_t s = H5Dopen2(r->file, scale, H5P_DEFAULT);
-	const herr_t status = s < 0 ? -1 : H5DSattach_scale(dataset, s, dimension);
-
-	if (s >= 0)
-		H5Dclose(s);
-	return status < 0 ? results_hdf5_error(r, where, err) : 0;
 }
 
 /* Rows as they are stored: half precision already made. */
@@ -366,58 +428,37 @@ int results_write(struct results *r, const struct results_dataset *d, const void
 	}
 	if (count(d, d->dims[0]) > 0)
 		TRY(write_stored(r, d, dataset, H5S_ALL, H5S_ALL, data, err));
-	TRY(results_describe(r, d, dataset, err));
-	for (int i = 0; i < d->n_dims; i++)
-		if (d->scales[i])
-			TRY(results_attach_scale(r, dataset, (unsigned)i, d->scales[i], d->path,
-				err));
+	TRY(results_describe(r, d, dataset, 0, err));
 fail:
 	free(half);
 	H5Dclose(dataset);
 	return err->code;
 }
 
-static int make_scale(struct results *r, const char *path, struct err *err)
-{
-	const char *name = strrchr(path, '/') + 1;
-	const hid_t dataset = H5Dopen2(r->file, path, H5P_DEFAULT);
-	const herr_t status = dataset < 0 ? -1 : H5DSset_scale(dataset, name);
-
-	if (dataset >= 0)
-		H5Dclose(dataset);
-	return status < 0 ? results_hdf5_error(r, path, err) : 0;
-}
-
 int results_scale(struct results *r, const char *path, const int32_t *values, size_t n,
 	const char *long_name, struct err *err)
 {
-	const struct results_dataset d = {.path = path,
-		.type = RESULTS_I32,
-		.n_dims = 1,
-		.dims = {n},
-		.long_name = long_name};
-
-	if (is_nowhere(r))
-		return 0;
-	if (results_write(r, &d, values, err))
-		return err->code;
-	return make_scale(r, path, err);
+	return results_write(r,
+		&(struct results_dataset){.path = path,
+			.type = RESULTS_I32,
+			.n_dims = 1,
+			.dims = {n},
+			.long_name = long_name,
+			.is_scale = true},
+		values, err);
 }
 
 int results_text_scale(struct results *r, const char *path, const char *const *values, size_t n,
 	const char *long_name, struct err *err)
 {
-	const struct results_dataset d = {.path = path,
-		.type = RESULTS_TEXT,
-		.n_dims = 1,
-		.dims = {n},
-		.long_name = long_name};
-
-	if (is_nowhere(r))
-		return 0;
-	if (results_write(r, &d, values, err))
-		return err->code;
-	return make_scale(r, path, err);
+	return results_write(r,
+		&(struct results_dataset){.path = path,
+			.type = RESULTS_TEXT,
+			.n_dims = 1,
+			.dims = {n},
+			.long_name = long_name,
+			.is_scale = true},
+		values, err);
 }
 
 /* The open dataset of that path, made on the first call. */
@@ -432,17 +473,17 @@ static int grown_dataset(struct results *r, const struct results_dataset *d, hid
 			return 0;
 		}
 	}
-	g = (struct grown){strdup(d->path), create_dataset(r, d, true)};
+	g = (struct grown){strdup(d->path), create_dataset(r, d, true), NULL};
 	if (!g.path || g.dataset < 0) {
 		free(g.path);
 		return results_hdf5_error(r, d->path, err);
 	}
 	TRY(vec_push(&r->grown, g, err));
-	TRY(results_describe(r, d, g.dataset, err));
-	for (int i = 1; i < d->n_dims; i++)
-		if (d->scales[i])
-			TRY(results_attach_scale(r, g.dataset, (unsigned)i, d->scales[i], d->path,
-				err));
+	TRY(results_describe(r, d, g.dataset, 1, err));
+	if (d->scales[0] && !(r->grown.data[r->grown.n - 1].scale = strdup(d->scales[0]))) {
+		err_nomem(err, d->path, strlen(d->scales[0]));
+		goto fail;
+	}
 	*out = g.dataset;
 	return 0;
 fail:

@@ -70,7 +70,8 @@ struct results_dataset {
 	enum results_type type;
 	int n_dims;
 	size_t dims[RESULTS_DIMS];
-	/* Dimension scale of each dimension: the path of one written before. */
+	/* Dimension scale of each dimension, written before: its path, or the name of one in the
+	 * dataset's own group or in one above. */
 	const char *scales[RESULTS_DIMS];
 	const char *long_name;
 	const char *units; /* "logit", "nat", "1" for pure numbers, "" for text and ids */
@@ -78,6 +79,7 @@ struct results_dataset {
 	 * joining adds the rows that came before. I32 or I64. */
 	const char *ends_of;
 	bool compress; /* gzip and shuffle: tables, ids, sparse indices; never activations */
+	bool is_scale; /* of its one dimension, which has its name */
 };
 
 /* Writes a whole dataset. TEXT: data is const char *const *. F16: data is float, converted here.
@@ -94,7 +96,7 @@ int results_text_scale(struct results *r, const char *path, const char *const *v
 	const char *long_name, struct err *err);
 
 /* Appends n rows to a dataset whose first dimension grows; the first call creates it (dims[0] is
- * ignored, and scales[0], if not NULL, is made by results_grown_scale afterwards). */
+ * ignored, and scales[0] is attached by results_join_end, when it has all its rows as well). */
 int results_append(struct results *r, const struct results_dataset *d, const void *data, size_t n,
 	struct err *err);
 
@@ -111,7 +113,8 @@ int results_join(struct results *r, struct results_reader *unit, struct err *err
  * of the units, which must stay where they are, seen from the result file. */
 void results_map_units(struct results *r);
 
-/* After the last unit of a stage: makes the virtual datasets of its rows. */
+/* After the last unit of a stage: makes the virtual datasets of its rows, and attaches scales to
+ * the first dimension of datasets that grew. */
 int results_join_end(struct results *r, struct err *err);
 
 /* After the last append: writes 0..n-1 as the scale of the first dimension of `path`. */

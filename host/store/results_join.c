@@ -4,7 +4,8 @@
  * results.h. Tests: tests/test_results.c.
  *
  * In a unit's file a dataset has the path it will have in the result file, and attributes for what
- * cannot be seen from it: type, scales, compress, ends_of. Values are moved as they are stored.
+ * cannot be seen from it: type, scales, compress, is_scale, ends_of. Values are moved as they are
+ * stored.
  */
 #include "host/store/results_parts.h"
 
@@ -15,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_BYTES = 256 };
-
 int results_write_rows(struct results *unit, const struct results_dataset *d, const void *data,
 	size_t n, struct err *err)
 {
@@ -24,14 +23,15 @@ int results_write_rows(struct results *unit, const struct results_dataset *d, co
 	char name[24];
 
 	rows.dims[0] = n;
-	rows.compress = false;
+	rows.compress = rows.is_scale = false;
 	for (int i = 0; i < RESULTS_DIMS; i++)
 		rows.scales[i] = NULL;
 	TRY(results_write(unit, &rows, data, err));
 	TRY(results_attribute_integer(unit, d->path, "type", d->type, err));
 	TRY(results_attribute_integer(unit, d->path, "compress", d->compress, err));
+	TRY(results_attribute_integer(unit, d->path, "is_scale", d->is_scale, err));
 	TRY(results_attribute_text(unit, d->path, "ends_of", d->ends_of ? d->ends_of : "", err));
-	for (int i = 1; i < d->n_dims; i++) {
+	for (int i = 0; i < d->n_dims; i++) {
 		snprintf(name, sizeof name, "scale_%d", i);
 		TRY(results_attribute_text(unit, d->path, name, d->scales[i] ? d->scales[i] : "",
 			err));
@@ -46,8 +46,8 @@ fail:
 /* A dataset of a unit with its descriptor, whose texts are here. */
 struct rows {
 	struct results_dataset d;
-	char path[NAME_BYTES], long_name[NAME_BYTES], units[NAME_BYTES], ends_of[NAME_BYTES],
-		scales[RESULTS_DIMS][NAME_BYTES];
+	char path[RESULTS_PATH_BYTES], long_name[RESULTS_PATH_BYTES], units[RESULTS_PATH_BYTES],
+		ends_of[RESULTS_PATH_BYTES], scales[RESULTS_DIMS][RESULTS_PATH_BYTES];
 	void *data; /* owned */
 };
 
@@ -57,13 +57,13 @@ static int malformed(struct results_reader *unit, const char *path, struct err *
 		unit->path, path);
 }
 
-static bool read_text(hid_t dataset, const char *name, char out[NAME_BYTES])
+static bool read_text(hid_t dataset, const char *name, char out[RESULTS_PATH_BYTES])
 {
 	const hid_t a = H5Aopen(dataset, name, H5P_DEFAULT);
 	const hid_t type = results_type(RESULTS_TEXT);
 	char *text = NULL;
 	const bool read = a >= 0 && H5Aread(a, type, &text) >= 0 && text &&
-			  strlen(text) < NAME_BYTES;
+			  strlen(text) < RESULTS_PATH_BYTES;
 
 	if (read)
 		strcpy(out, text);
@@ -90,7 +90,7 @@ static bool read_descriptor(struct rows *rows, hid_t dataset)
 	struct results_dataset *d = &rows->d;
 	hsize_t dims[H5S_MAX_RANK] = {0};
 	const hid_t space = H5Dget_space(dataset);
-	int64_t type = 0, compress = 0;
+	int64_t type = 0, compress = 0, is_scale = 0;
 	char name[24];
 
 	d->n_dims = H5Sget_simple_extent_dims(space, dims, NULL);
@@ -98,6 +98,7 @@ static bool read_descriptor(struct rows *rows, hid_t dataset)
 	if (d->n_dims < 1 || d->n_dims > RESULTS_DIMS ||
 		!read_integer(dataset, "type", RESULTS_U8, &type) ||
 		!read_integer(dataset, "compress", 1, &compress) ||
+		!read_integer(dataset, "is_scale", 1, &is_scale) ||
 		!read_text(dataset, "long_name", rows->long_name) ||
 		!read_text(dataset, "units", rows->units) ||
 		!read_text(dataset, "ends_of", rows->ends_of))
@@ -105,13 +106,14 @@ static bool read_descriptor(struct rows *rows, hid_t dataset)
 	for (int i = 0; i < d->n_dims; i++) {
 		d->dims[i] = (size_t)dims[i];
 		snprintf(name, sizeof name, "scale_%d", i);
-		if (i > 0 && !read_text(dataset, name, rows->scales[i]))
+		if (!read_text(dataset, name, rows->scales[i]))
 			return false;
-		d->scales[i] = i > 0 && rows->scales[i][0] ? rows->scales[i] : NULL;
+		d->scales[i] = rows->scales[i][0] ? rows->scales[i] : NULL;
 	}
 	d->path = rows->path;
 	d->type = (enum results_type)type;
 	d->compress = compress != 0;
+	d->is_scale = is_scale != 0;
 	d->long_name = rows->long_name;
 	d->units = rows->units;
 	d->ends_of = rows->ends_of[0] ? rows->ends_of : NULL;
@@ -271,26 +273,33 @@ static hid_t create_virtual(struct results *r, const struct mapped *m)
 	return dataset;
 }
 
+static int make_virtual(struct results *r, struct mapped *m, struct err *err)
+{
+	hid_t dataset;
+
+	settle(&m->rows);
+	dataset = create_virtual(r, m);
+	if (dataset < 0)
+		return results_hdf5_error(r, m->rows.path, err);
+	results_describe(r, &m->rows.d, dataset, 0, err);
+	H5Dclose(dataset);
+	return err->code;
+}
+
 int results_join_end(struct results *r, struct err *err)
 {
 	err_clear(err);
-	for (size_t i = 0; i < r->mapped.n && err->code == 0; i++) {
-		struct mapped *m = &r->mapped.data[i];
-		hid_t dataset;
+	for (size_t i = 0; i < r->grown.n; i++) {
+		struct grown *g = &r->grown.data[i];
 
-		settle(&m->rows);
-		dataset = create_virtual(r, m);
-		if (dataset < 0) {
-			results_hdf5_error(r, m->rows.path, err);
-			break;
-		}
-		results_describe(r, &m->rows.d, dataset, err);
-		for (int k = 1; k < m->rows.d.n_dims && err->code == 0; k++)
-			if (m->rows.d.scales[k])
-				results_attach_scale(r, dataset, (unsigned)k, m->rows.d.scales[k],
-					m->rows.path, err);
-		H5Dclose(dataset);
+		if (g->scale)
+			TRY(results_attach_scale(r, g->dataset, 0, g->scale, g->path, err));
+		free(g->scale);
+		g->scale = NULL;
 	}
+	for (size_t i = 0; i < r->mapped.n; i++)
+		TRY(make_virtual(r, &r->mapped.data[i], err));
+fail:
 	results_free_mapped(r);
 	return err->code;
 }
@@ -318,7 +327,8 @@ static herr_t join_dataset(hid_t file, const char *name, const H5O_info_t *info,
 	dataset = H5Dopen2(j->unit->file, rows.path, H5P_DEFAULT);
 	if (dataset < 0 || !read_descriptor(&rows, dataset)) {
 		malformed(j->unit, rows.path, j->err);
-	} else if (j->results->map_units && !rows.d.compress && !rows.d.ends_of) {
+	} else if (j->results->map_units && !rows.d.compress && !rows.d.ends_of &&
+		   !rows.d.is_scale) {
 		if (!j->ends)
 			map_rows(j->results, &rows, j->unit->path, j->err);
 	} else if ((rows.d.ends_of != NULL) == j->ends &&

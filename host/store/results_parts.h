@@ -9,6 +9,9 @@
 
 #include <hdf5.h>
 
+/* Paths of datasets, and all their texts in a unit's file; what is longer is cut, and not read. */
+enum { RESULTS_PATH_BYTES = 1024 };
+
 struct results {
 	char *path, *part; /* owned; NULL for results that go nowhere */
 	hid_t file;
@@ -18,6 +21,7 @@ struct results {
 		struct grown {
 			char *path; /* owned */
 			hid_t dataset;
+			char *scale; /* owned; of the first dimension, NULL = none or attached */
 		} * data;
 		size_t n, cap;
 	} grown;
@@ -45,11 +49,12 @@ hid_t results_file_access(void);
 int results_hdf5_error(struct results *r, const char *what, struct err *err);
 
 /* What describes a dataset beside its values, as results_write and results_append write it; closes
- * nothing. */
-int results_describe(struct results *r, const struct results_dataset *d, hid_t dataset,
+ * nothing. Scales are attached from dimension `first` on. */
+int results_describe(struct results *r, const struct results_dataset *d, hid_t dataset, int first,
 	struct err *err);
-int results_attach_scale(struct results *r, hid_t dataset, unsigned dimension, const char *scale,
-	const char *where, struct err *err);
+/* `scale` as in struct results_dataset; `path` is the dataset's. */
+int results_attach_scale(struct results *r, hid_t dataset, int dimension, const char *scale,
+	const char *path, struct err *err);
 
 /* Accepts an empty list. */
 void results_free_mapped(struct results *r);
