@@ -17,6 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <hdf5.h>
+#include <hdf5_hl.h>
+
 static const char *const INPUTS = "engine = 1\nattribution.k0 = 10\nsha256 of model = abc\n";
 
 /* A run without a model: five units of two prompts, whose numbers are square roots. */
@@ -30,6 +33,16 @@ struct job {
 	size_t die_at;  /* the same, killed */
 };
 
+static const struct {
+	struct dataset column, row, place, x, end, entry;
+} saved = {.column = {"/column", {"column"}, RESULTS_I32, "", "of x"},
+	.row = {"/row", {"row"}, RESULTS_I32, "", "of all units"},
+	.place = {"/saved/place", {"place"}, RESULTS_I32, "", "of entries"},
+	.x = {"/saved/NAME", {"row", "column"}, RESULTS_F16, "1", "rows"},
+	.end = {"/saved/end", {"row"}, RESULTS_I32, "", "ends", .ends_of = "entry",
+		.compress = true},
+	.entry = {"/saved/entry", {"place"}, RESULTS_I32, "", "entries", .compress = true}};
+
 static int job_open_with(struct job *job, const char *name, const char *inputs, bool fresh,
 	struct err *err)
 {
@@ -42,7 +55,8 @@ static int job_open_with(struct job *job, const char *name, const char *inputs, 
 	TRY(device_open(&job->lab.dev, "cpu", 1, err));
 	TRY(schedule_make(&job->schedule, lengths, 10, 100, 2, err));
 	TRY(units_open(&job->lab.units, in_scratch(name), &job->ranks, fresh, inputs, err));
-	return results_create(&job->lab.results, in_scratch(name), err);
+	TRY(results_create(&job->lab.results, in_scratch(name), err));
+	return dataset_write_counting(job->lab.results, &saved.column, NULL, 3, err);
 fail:
 	return err->code;
 }
@@ -84,29 +98,11 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	}
 	if (b == job->fail_at)
 		return err_set(err, ERR_DEVICE, "unit %zu failed", b);
-	TRY(unit_rows(out,
-		&(struct results_dataset){.path = "/saved/x",
-			.type = RESULTS_F16,
-			.n_dims = 2,
-			.dims = {0, 3},
-			.long_name = "rows",
-			.units = "1"},
-		x, n, err));
-	TRY(unit_rows(out,
-		&(struct results_dataset){.path = "/saved/end",
-			.type = RESULTS_I32,
-			.n_dims = 1,
-			.long_name = "ends",
-			.ends_of = "/saved/entry",
-			.compress = true},
-		ends, n, err));
-	return unit_rows(out,
-		&(struct results_dataset){.path = "/saved/entry",
-			.type = RESULTS_I32,
-			.n_dims = 1,
-			.long_name = "entries",
-			.compress = true},
-		entries, n, err);
+	TRY(unit_write(out, &saved.x, WORDS("x"), (size_t[]){n, 3}, x, err));
+	TRY(unit_write(out, &saved.end, NULL, &n, ends, err));
+	TRY(unit_write(out, &saved.entry, NULL, &n, entries, err));
+	TRY(unit_write_counting(out, &saved.row, NULL, n, err));
+	return unit_write_counting(out, &saved.place, NULL, n, err);
 fail:
 	return err->code;
 }
@@ -197,6 +193,76 @@ TEST(rows_are_joined_in_the_order_of_the_units_and_ends_count_through)
 	free(entry);
 }
 
+static herr_t keep_scale(hid_t dataset, unsigned dimension, hid_t scale, void *out)
+{
+	(void)dataset, (void)dimension;
+	*(hid_t *)out = scale;
+	H5Iinc_ref(scale);
+	return 1;
+}
+
+/* "/row /column" */
+static const char *scales_of(hid_t file, const char *path)
+{
+	static char names[128];
+	const hid_t dataset = H5Dopen2(file, path, H5P_DEFAULT);
+	int n = 0;
+
+	names[0] = '\0';
+	for (int i = 0; i < 2 && dataset >= 0; i++) {
+		hid_t scale;
+
+		if (H5DSget_num_scales(dataset, (unsigned)i) != 1)
+			break;
+		H5DSiterate_scales(dataset, (unsigned)i, NULL, keep_scale, &scale);
+		n += snprintf(names + n, sizeof names - (size_t)n, "%s", i ? " " : "");
+		n += (int)H5Iget_name(scale, names + n, sizeof names - (size_t)n);
+		H5Oclose(scale);
+	}
+	if (dataset >= 0)
+		H5Dclose(dataset);
+	return names;
+}
+
+/* Copied, or as virtual datasets: then only x, which is not compressed, stays in the units. */
+TEST(rows_that_grew_have_scales_that_count_through_all_units)
+{
+	for (int virtual = 0; virtual < 2; virtual ++) {
+		struct results_reader *r;
+		struct job job;
+		struct err err;
+		int32_t *row = NULL, *place = NULL;
+		size_t n;
+		hid_t file;
+
+		REQUIRE_OK(job_open(&job, "scales.h5", &err), &err);
+		if (virtual)
+			results_map_units(job.lab.results);
+		REQUIRE_OK(job_run(&job, &err), &err);
+		REQUIRE_OK(results_finish(job.lab.results, &err), &err);
+		job.lab.results = NULL;
+		job_close(&job);
+		file = H5Fopen(in_scratch("scales.h5"), H5F_ACC_RDONLY, H5P_DEFAULT);
+		CHECK(strcmp(scales_of(file, "/saved/x"), "/row /column") == 0, "x over %s",
+			scales_of(file, "/saved/x"));
+		CHECK(strcmp(scales_of(file, "/saved/end"), "/row") == 0, "end over %s",
+			scales_of(file, "/saved/end"));
+		CHECK(strcmp(scales_of(file, "/saved/entry"), "/saved/place") == 0, "entry over %s",
+			scales_of(file, "/saved/entry"));
+		H5Fclose(file);
+		REQUIRE_OK(results_open(&r, in_scratch("scales.h5"), &err), &err);
+		REQUIRE_OK(results_read_ints(r, "/row", 1, &n, &row, &err), &err);
+		REQUIRE(n == 25, "%zu rows", n);
+		REQUIRE_OK(results_read_ints(r, "/saved/place", 1, &n, &place, &err), &err);
+		REQUIRE(n == 25, "%zu places", n);
+		for (int32_t i = 0; i < 25; i++)
+			CHECK(row[i] == i && place[i] == i, "%d: %d and %d", i, row[i], place[i]);
+		results_reader_close(r);
+		free(row);
+		free(place);
+	}
+}
+
 TEST(the_folder_is_gone_when_the_result_file_is_complete)
 {
 	struct err err;
@@ -275,7 +341,7 @@ TEST(units_that_stand_are_not_computed_again_and_the_result_is_the_same)
 	CHECK(n_straight == 5 && n_resumed == 1, "%d and %d units", n_straight, n_resumed);
 	CHECK(memcmp(&straight, &resumed, sizeof straight) == 0, "%.17g and %.17g", straight,
 		resumed);
-	CHECK(same_results(in_scratch("straight.h5"), in_scratch("resumed.h5"), "/") == 3,
+	CHECK(same_results(in_scratch("straight.h5"), in_scratch("resumed.h5"), "/") == 6,
 		"other datasets");
 }
 

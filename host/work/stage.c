@@ -141,6 +141,48 @@ int unit_rows_of_tensor(struct unit *u, const struct results_dataset *d, struct 
 	return writer_put_copy(u->writer, d, copy, t.rows, err);
 }
 
+int unit_write(struct unit *u, const struct dataset *d, const char *const *words, const size_t *n,
+	const void *data, struct err *err)
+{
+	struct dataset_filled rows;
+
+	assert(u->writer);
+	if (dataset_fill(&rows, d, words, n, err))
+		return err->code;
+	return writer_put(u->writer, &rows.d, data, n[0], false, err);
+}
+
+int unit_write_counting(struct unit *u, const struct dataset *d, const char *const *words, size_t n,
+	struct err *err)
+{
+	struct dataset_filled rows;
+	int32_t *numbers;
+	int rc;
+
+	assert(u->writer);
+	if (dataset_fill(&rows, d, words, &n, err) || dataset_counting(&numbers, n, err))
+		return err->code;
+	/* Places count on from those of the units before, as ends do. */
+	rows.d.ends_of = rows.d.path;
+	rows.d.compress = true;
+	rc = writer_put(u->writer, &rows.d, numbers, n, false, err);
+	free(numbers);
+	return rc;
+}
+
+int unit_write_tensor(struct unit *u, const struct dataset *d, const char *const *words,
+	struct tensor t, struct err *err)
+{
+	struct dataset_filled rows;
+	struct device_copy *copy;
+
+	assert(u->writer && t.dtype == DTYPE_F32);
+	if (dataset_fill(&rows, d, words, (size_t[]){t.rows, t.cols}, err) ||
+		device_copy_begin(u->dev, t.data, tensor_bytes(t), &copy, err))
+		return err->code;
+	return writer_put_copy(u->writer, &rows.d, copy, t.rows, err);
+}
+
 void unit_advance(struct unit *u, size_t n)
 {
 	if (u->progress)

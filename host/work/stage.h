@@ -15,7 +15,7 @@
 #ifndef SAENGINE_STAGE_H
 #define SAENGINE_STAGE_H
 
-#include "host/store/results.h"
+#include "host/store/dataset.h"
 #include "host/work/job.h"
 #include "host/work/schedule.h"
 #include "kernels/ops.h"
@@ -53,6 +53,21 @@ int unit_rows(struct unit *u, const struct results_dataset *d, const void *data,
  * stay as it is until the unit ends. */
 int unit_rows_of_tensor(struct unit *u, const struct results_dataset *d, struct tensor t,
 	struct err *err);
+
+/* n[0] rows of a dataset of the result file, once per dataset and unit; stage_run appends them and
+ * attaches scales. Arguments and errors as of dataset_write; not for texts. Only where the stage
+ * has a title. */
+int unit_write(struct unit *u, const struct dataset *d, const char *const *words, const size_t *n,
+	const void *data, struct err *err);
+
+/* The next n numbers of the scale that counts the rows of all units. */
+int unit_write_counting(struct unit *u, const struct dataset *d, const char *const *words, size_t n,
+	struct err *err);
+
+/* unit_write of a float32 tensor as the ops asked so far leave it, copied while others run: it must
+ * stay as it is until the unit ends. */
+int unit_write_tensor(struct unit *u, const struct dataset *d, const char *const *words,
+	struct tensor t, struct err *err);
 
 /* n items of a long unit are done: for the progress line alone. */
 void unit_advance(struct unit *u, size_t n);
