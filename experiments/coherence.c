@@ -22,7 +22,7 @@
 
 #include "host/base/log.h"
 #include "host/measure/answers.h"
-#include "host/store/table.h"
+#include "host/lab/tables.h"
 #include "host/text/right_answer.h"
 
 #include <math.h>

@@ -26,7 +26,7 @@
 #include "host/measure/activation_stats.h"
 #include "host/measure/controls.h"
 #include "host/measure/observe.h"
-#include "host/store/table.h"
+#include "host/lab/tables.h"
 #include "host/work/tasks.h"
 
 #include <math.h>

@@ -29,7 +29,7 @@
 #include "host/measure/candidates.h"
 #include "host/measure/controls.h"
 #include "host/measure/observe.h"
-#include "host/store/table.h"
+#include "host/lab/tables.h"
 #include "host/work/tasks.h"
 
 #include <math.h>

@@ -29,7 +29,7 @@
 #include "host/measure/candidates.h"
 #include "host/measure/controls.h"
 #include "host/measure/effects.h"
-#include "host/store/table.h"
+#include "host/lab/tables.h"
 
 #include <math.h>
 #include <stdio.h>

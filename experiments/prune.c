@@ -20,13 +20,14 @@
  */
 #include "experiments/experiment.h"
 
+#include "host/base/arena.h"
 #include "host/base/log.h"
 #include "host/base/random.h"
 #include "host/base/size.h"
 #include "host/measure/continuation.h"
 #include "experiments/direction/direction_scores.h"
 #include "host/measure/observe.h"
-#include "host/store/table.h"
+#include "host/lab/tables.h"
 #include "host/work/tasks.h"
 
 #include <math.h>
@@ -49,6 +50,34 @@ static const struct setting settings[] = {
 	MOVED("prune.draws", "controls.draws"),
 };
 
+static const struct {
+	struct dataset prompt;
+	struct feature_table features;
+	struct dataset order, step, n_released, released, p_refusal, complies, smallest;
+} datasets = {
+	.prompt = PROMPT_SCALE("/prune"),
+	.features = FEATURE_TABLE("/prune", "rank", "features of F*, best first"),
+	.order = {"/prune/order", {"order"}, RESULTS_TEXT, "",
+		"order of release: `greedy`, `effect` (smallest indirect effect first), `random0`, ... "
+		"with the run's seed + their number"},
+	.step = {"/prune/step", {"step"}, RESULTS_I32, "", "release, the first is 0"},
+	.n_released = {"/prune/n_released", {"n_released"}, RESULTS_I32, "",
+		"features no longer clamped, 0 ... K*"},
+	.released = {"/prune/released", {"order", "step"}, RESULTS_I32, "",
+		"rank of the feature that is released"},
+	.p_refusal = {"/prune/p_refusal", {"order", "n_released", "prompt"}, RESULTS_F64, "1",
+		"probability of the refusal token with the rest clamped"},
+	.complies = {"/prune/complies", {"order", "n_released", "prompt"}, RESULTS_U8, "1",
+		"1 if the most probable first token is not the refusal token"},
+	.smallest = {"/prune/smallest", {"order"}, RESULTS_I32, "1",
+		"features of the last set before compliance falls by more than the tolerance"},
+};
+
+const struct dataset_section prune_section = {"`prune`",
+	"Replies and scores of the greedy sets are under EXPERIMENT `prune`, CONDITION "
+	"`greedyN_global_xC` with N features left. Attributes of `/prune`: `scale`, `tolerance`.",
+	DATASETS(datasets)};
+
 /* The orders, random ones behind the first two. Row k of a table: after k releases. */
 enum { GREEDY, EFFECT, FIRST_RANDOM };
 
@@ -58,10 +87,11 @@ struct work {
 	const struct feature_set *best;
 	struct prompt_ids prompts;
 	size_t n, k, n_orders;
-	int32_t *released; /* [n_orders, k] ranks in F* */
-	double *p_refusal; /* [n_orders, k + 1, n] */
-	uint8_t *complies; /* [n_orders, k + 1, n] */
-	bool *gone;        /* [k] released on the greedy way so far */
+	struct arena memory; /* what follows is in it */
+	int32_t *released;   /* [n_orders, k] ranks in F* */
+	double *p_refusal;   /* [n_orders, k + 1, n] */
+	uint8_t *complies;   /* [n_orders, k + 1, n] */
+	bool *gone;          /* [k] released on the greedy way so far */
 };
 
 static double *p_of(const struct work *w, size_t order, size_t released)
@@ -216,11 +246,9 @@ static int follow(void *context, size_t task, double *row, struct err *err)
 static int run_orders(struct work *w, struct err *err)
 {
 	const size_t tasks = 1 + (w->n_orders - 1) * w->k, width = 2 * w->n;
-	double *table = malloc(size_max(tasks, w->k) * width * sizeof *table + 1);
+	double *table = arena_alloc(&w->memory, size_max(tasks, w->k) * width, sizeof *table);
 
-	err_clear(err);
-	if (!table)
-		return err_nomem(err, "orders", tasks * width * sizeof *table);
+	TRY(arena_check(&w->memory, "orders", err));
 	draw_orders(w);
 	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "prune: orders by effect and at random",
@@ -238,8 +266,8 @@ static int run_orders(struct work *w, struct err *err)
 	}
 	for (size_t step = 0; step < w->k; step++)
 		TRY(release_best(w, step, table, err));
+	return 0;
 fail:
-	free(table);
 	return err->code;
 }
 
@@ -281,34 +309,29 @@ static int run_replies(struct work *w, struct err *err)
 {
 	const struct condition none = condition_none();
 	struct continuation unedited = {0};
-	bool *released = calloc(w->k + 1, sizeof *released);
+	bool *released = arena_alloc(&w->memory, w->k, sizeof *released);
 
 	err_clear(err);
-	if (!released)
-		return err_nomem(err, "orders", w->k);
+	TRY(arena_check(&w->memory, "orders", err));
 	TRY(continuation_record(w->lab, "prune", &w->prompts, &none, NULL, &unedited, err));
 	for (size_t step = 0; step < w->k; step++) {
 		TRY(reply(w, released, w->k - step, &unedited, err));
 		released[w->released[GREEDY * w->k + step]] = true;
 	}
 fail:
-	free(released);
 	continuation_free(&unedited);
 	return err->code;
 }
 
 /* ---- 4. record --------------------------------------------------------------------------- */
 
-static int write_scales(struct work *w, struct table t, struct err *err)
+static int write_orders(struct work *w, struct err *err)
 {
-	const char **names = calloc(w->n_orders, sizeof *names);
-	char(*texts)[32] = calloc(w->n_orders, sizeof *texts);
+	char(*texts)[32] = arena_alloc(&w->memory, w->n_orders, sizeof *texts);
+	const char **names = arena_alloc(&w->memory, w->n_orders, sizeof *names);
 
-	err_clear(err);
-	if (!names || !texts) {
-		err_nomem(err, "orders", w->n_orders * sizeof *texts);
-		goto fail;
-	}
+	if (arena_check(&w->memory, "orders", err))
+		return err->code;
 	for (size_t i = 0; i < w->n_orders; i++) {
 		if (i < FIRST_RANDOM)
 			snprintf(texts[i], sizeof *texts, i == GREEDY ? "greedy" : "effect");
@@ -316,60 +339,36 @@ static int write_scales(struct work *w, struct table t, struct err *err)
 			snprintf(texts[i], sizeof *texts, "random%zu", i - FIRST_RANDOM);
 		names[i] = texts[i];
 	}
-	TRY(table_prompts(t, &w->prompts, err));
-	TRY(table_features(t, "rank", w->best, err));
-	TRY(table_text_scale(t, "order", names, w->n_orders,
-		"order of release; random ones have the run's seed + their number", err));
-	TRY(table_scale(t, "step", w->k, "release, the first is 0", err));
-	TRY(table_scale(t, "n_released", w->k + 1, "features released so far", err));
-fail:
-	free(names);
-	free(texts);
-	return err->code;
+	return dataset_write(w->lab->job->results, &datasets.order, NULL, &w->n_orders, names, err);
 }
 
 static int write(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->job->results, "/prune"};
-	const size_t orders = w->n_orders;
-	int32_t *left = calloc(orders + 1, sizeof *left);
+	struct results *r = w->lab->job->results;
+	const size_t by_step[] = {w->n_orders, w->k}, by_prompt[] = {w->n_orders, w->k + 1, w->n};
+	int32_t *left = arena_alloc(&w->memory, w->n_orders, sizeof *left);
 
-	err_clear(err);
-	if (!left)
-		return err_nomem(err, "orders", orders * sizeof *left);
-	for (size_t i = 0; i < orders; i++)
+	TRY(arena_check(&w->memory, "orders", err));
+	for (size_t i = 0; i < w->n_orders; i++)
 		left[i] = (int32_t)smallest(w, i);
-	TRY(write_scales(w, t, err));
-	TRY(table_write(t,
-		&(struct table_column){"released", RESULTS_I32, {"order", "step"}, {orders, w->k},
-			"rank of the feature that is released", ""},
-		w->released, err));
-	TRY(table_write(t,
-		&(struct table_column){"p_refusal", RESULTS_F64, {"order", "n_released", "prompt"},
-			{orders, w->k + 1, w->n},
-			"probability that the first token is the refusal token", "1"},
-		w->p_refusal, err));
-	TRY(table_write(t,
-		&(struct table_column){"complies", RESULTS_U8, {"order", "n_released", "prompt"},
-			{orders, w->k + 1, w->n},
-			"1 if the most probable first token is not the refusal token", "1"},
-		w->complies, err));
-	TRY(table_write(t,
-		&(struct table_column){"smallest", RESULTS_I32, {"order"}, {orders},
-			"features of the last set before compliance falls by more than the tolerance",
-			"1"},
-		left, err));
-	TRY(results_attribute_real(w->lab->job->results, "/prune", "scale",
-		config_scale(w->lab->config), err));
-	TRY(results_attribute_real(w->lab->job->results, "/prune", "tolerance",
-		w->settings->tolerance, err));
+	TRY(prompt_scale_write(r, &datasets.prompt, NULL, &w->prompts, err));
+	TRY(feature_table_write(r, &datasets.features, NULL, w->best, err));
+	TRY(write_orders(w, err));
+	TRY(dataset_write_counting(r, &datasets.step, NULL, w->k, err));
+	TRY(dataset_write_counting(r, &datasets.n_released, NULL, w->k + 1, err));
+	TRY(dataset_write(r, &datasets.released, NULL, by_step, w->released, err));
+	TRY(dataset_write(r, &datasets.p_refusal, NULL, by_prompt, w->p_refusal, err));
+	TRY(dataset_write(r, &datasets.complies, NULL, by_prompt, w->complies, err));
+	TRY(dataset_write(r, &datasets.smallest, NULL, &w->n_orders, left, err));
+	TRY(results_attribute_real(r, "/prune", "scale", config_scale(w->lab->config), err));
+	TRY(results_attribute_real(r, "/prune", "tolerance", w->settings->tolerance, err));
 	log_info(
 		"prune: all %zu features make %.2f comply; %d chosen greedily do as well (within %g), "
 		"%d by effect",
 		w->k, share(complies_of(w, GREEDY, 0), w->n), left[GREEDY], w->settings->tolerance,
 		left[EFFECT]);
+	return 0;
 fail:
-	free(left);
 	return err->code;
 }
 
@@ -384,14 +383,11 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	TRY(prompts_of_sets(lab->prompts, &w.settings->prompts, &w.prompts, err));
 	w.n = w.prompts.n;
 	w.k = w.best->n;
-	w.released = calloc(w.n_orders * w.k + 1, sizeof *w.released);
-	w.p_refusal = calloc(w.n_orders * (w.k + 1) * w.n + 1, sizeof *w.p_refusal);
-	w.complies = calloc(w.n_orders * (w.k + 1) * w.n + 1, sizeof *w.complies);
-	w.gone = calloc(w.k + 1, sizeof *w.gone);
-	if (!w.released || !w.p_refusal || !w.complies || !w.gone) {
-		err_nomem(err, "orders", w.n_orders * (w.k + 1) * w.n * sizeof *w.p_refusal);
-		goto fail;
-	}
+	w.released = arena_alloc(&w.memory, w.n_orders * w.k, sizeof *w.released);
+	w.p_refusal = arena_alloc(&w.memory, w.n_orders * (w.k + 1) * w.n, sizeof *w.p_refusal);
+	w.complies = arena_alloc(&w.memory, w.n_orders * (w.k + 1) * w.n, sizeof *w.complies);
+	w.gone = arena_alloc(&w.memory, w.k, sizeof *w.gone);
+	TRY(arena_check(&w.memory, "orders", err));
 
 	/* 1, 2. Features let go one after the other, in several orders. */
 	TRY(run_orders(&w, err));
@@ -402,10 +398,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	/* 4. Record. */
 	TRY(write(&w, err));
 fail:
-	free(w.released);
-	free(w.p_refusal);
-	free(w.complies);
-	free(w.gone);
+	arena_free(&w.memory);
 	free(w.prompts.data);
 	return err->code;
 }

@@ -25,7 +25,7 @@
 #include "host/measure/answers.h"
 #include "host/measure/candidates.h"
 #include "host/measure/effects.h"
-#include "host/store/table.h"
+#include "host/lab/tables.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -34,7 +34,7 @@
 #include "host/measure/controls.h"
 #include "host/lab/findings.h"
 #include "host/measure/observe.h"
-#include "host/store/table.h"
+#include "host/lab/tables.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -25,7 +25,7 @@
 #include "experiments/judge/judged.h"
 #include "host/measure/scoring.h"
 #include "host/work/stage.h"
-#include "host/store/table.h"
+#include "host/lab/tables.h"
 #include "host/text/refusal.h"
 #include "host/text/word_tokens.h"
 

@@ -32,7 +32,7 @@
 #include "host/measure/effects.h"
 #include "experiments/sae_compare/reconstructed_direction.h"
 #include "experiments/sae_compare/reconstruction.h"
-#include "host/store/table.h"
+#include "host/lab/tables.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  */
 #include "host/measure/answers.h"
 
-#include "host/store/table.h"
+#include "host/lab/tables.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
 #define SAENGINE_READINGS_H
 
 #include "host/measure/observe.h"
-#include "host/store/table.h"
+#include "host/lab/tables.h"
 
 /* Owned; readings_free. */
 struct readings {

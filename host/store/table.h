@@ -6,8 +6,7 @@
 #ifndef SAENGINE_TABLE_H
 #define SAENGINE_TABLE_H
 
-#include "host/lab/lab.h"
-#include "host/method/features.h"
+#include "host/store/results.h"
 
 struct table {
 	struct results *results; /* borrowed, as the group */
@@ -23,9 +22,6 @@ struct table_column {
 	const char *long_name, *units;
 };
 
-/* The scale GROUP/prompt: ids of a list of prompts. */
-int table_prompts(struct table t, const struct prompt_ids *prompts, struct err *err);
-
 /* The scale GROUP/NAME: 0 to n - 1, or texts. */
 int table_scale(struct table t, const char *name, size_t n, const char *long_name, struct err *err);
 int table_text_scale(struct table t, const char *name, const char *const *values, size_t n,
@@ -34,8 +30,5 @@ int table_text_scale(struct table t, const char *name, const char *const *values
 /* A whole dataset. */
 int table_write(struct table t, const struct table_column *column, const void *data,
 	struct err *err);
-
-/* A scale `dim` over the features of a set, and the columns layer, feature and cosine. */
-int table_features(struct table t, const char *dim, const struct feature_set *set, struct err *err);
 
 #endif
