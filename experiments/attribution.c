@@ -349,7 +349,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 			.all_features = wants(&w, METHOD_AP),
 			.save_all = wants(&w, METHOD_AP),
 			.k_star = (size_t)c->attribution.k_star,
-			.save = s->save_per_token ? "/indirect_effect/cossim_ap" : NULL,
+			.save_tokens = s->save_per_token,
 			.save_gradients = c->save.gradients},
 		&w.effects, err));
 	TRY(write_effects(&w, err));

@@ -6,6 +6,7 @@
 #define SAENGINE_CONTINUATION_H
 
 #include "host/measure/conditions.h"
+#include "host/store/dataset.h"
 
 /* Replies to n prompts, in the order of the list. Owned; continuation_free. */
 struct continuation {
@@ -32,8 +33,9 @@ int continuation_run(struct lab *lab, const struct prompt_ids *prompts,
 /* Accepts a zeroed struct. */
 void continuation_free(struct continuation *c);
 
-/* Writes /generations/EXPERIMENT/CONDITION/{text,token_ids,token_end,ended_by} and
- * /scores/EXPERIMENT/CONDITION/{refusal,p_refusal,kl}, and adds a row to the summary. */
+/* Writes /generations/EXPERIMENT/CONDITION and /scores/EXPERIMENT/CONDITION, and adds a row to the
+ * summary. */
+extern const struct dataset_section continuation_section;
 int continuation_write(struct lab *lab, const char *experiment, const struct condition *condition,
 	const struct prompt_ids *prompts, const struct continuation *c, struct err *err);
 

@@ -4,10 +4,41 @@
  */
 #include "host/measure/continuation.h"
 
+#include "host/base/arena.h"
+#include "host/lab/tables.h"
+
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+
+static const struct {
+	struct dataset text, ended_by, token_ids, token_end, reply_token, prompt;
+	struct dataset refusal, p_refusal, kl, scored_prompt;
+} replies = {
+	.text = {"/generations/EXPERIMENT/CONDITION/text", {"prompt"}, RESULTS_TEXT, "",
+		"reply, decoded without special tokens; bytes that are no UTF-8 became U+FFFD"},
+	.ended_by = {"/generations/EXPERIMENT/CONDITION/ended_by", {"prompt"}, RESULTS_I32, "",
+		"stop token that ended it; -1 = cut at `generate.max_new_tokens`"},
+	.token_ids = {"/generations/EXPERIMENT/CONDITION/token_ids", {"reply_token"}, RESULTS_I32,
+		"", "ids of all replies, stop tokens left out, end to end", .compress = true},
+	.token_end = {"/generations/EXPERIMENT/CONDITION/token_end", {"prompt"}, RESULTS_I32, "",
+		"end of each reply in `token_ids`; it begins where the last one ends"},
+	.reply_token = {"/generations/EXPERIMENT/CONDITION/reply_token", {"reply_token"},
+		RESULTS_I32, "", "token of all replies"},
+	.prompt = PROMPT_SCALE("/generations/EXPERIMENT/CONDITION"),
+	.refusal = {"/scores/EXPERIMENT/CONDITION/refusal", {"prompt"}, RESULTS_U8, "1",
+		"1 if one of `refusal.substrings` occurs in the reply, ASCII letters in either "
+		"case"},
+	.p_refusal = {"/scores/EXPERIMENT/CONDITION/p_refusal", {"prompt"}, RESULTS_F64, "1",
+		"probability that the first token is the refusal token"},
+	.kl = {"/scores/EXPERIMENT/CONDITION/kl", {"prompt"}, RESULTS_F64, "nat",
+		"KL of the first token's distribution, unedited to this; NaN for `none`"},
+	.scored_prompt = PROMPT_SCALE("/scores/EXPERIMENT/CONDITION"),
+};
+
+const struct dataset_section continuation_section = {"Replies and their scores",
+	"Only the unedited answers of `coherence` and `sweep_kstar_answers` are generated, so `none` "
+	"alone has `refusal`, `p_refusal` and `kl` there, and replies.",
+	DATASETS(replies)};
 
 /* NaN for an empty or unmeasured column. */
 static double mean_of(const double *values, size_t n)
@@ -35,108 +66,39 @@ static int summarise(struct lab *lab, const char *experiment, const struct condi
 	return summary_add(&lab->job->summary, &row, err);
 }
 
-/* A column over the prompts of a group; its scale is written first. */
-struct column {
-	const char *group, *name;
-	enum results_type type;
-	const void *data;
-	const char *long_name, *units;
-};
-
-static int write_prompt_scale(struct lab *lab, const char *group, const struct prompt_ids *prompts,
-	struct err *err)
-{
-	char path[192];
-	int32_t *ids = malloc(prompts->n * sizeof *ids + 1);
-	int rc;
-
-	if (!ids)
-		return err_nomem(err, group, prompts->n * sizeof *ids);
-	for (size_t i = 0; i < prompts->n; i++)
-		ids[i] = (int32_t)prompts->data[i];
-	snprintf(path, sizeof path, "%s/prompt", group);
-	rc = results_scale(lab->job->results, path, ids, prompts->n, "prompt id", err);
-	free(ids);
-	return rc;
-}
-
-static int write_column(struct lab *lab, const struct column *c, size_t n, struct err *err)
-{
-	char path[192], scale[192];
-
-	snprintf(path, sizeof path, "%s/%s", c->group, c->name);
-	snprintf(scale, sizeof scale, "%s/prompt", c->group);
-	return results_write(lab->job->results,
-		&(struct results_dataset){.path = path,
-			.type = c->type,
-			.n_dims = 1,
-			.dims = {n},
-			.scales = {scale},
-			.long_name = c->long_name,
-			.units = c->units},
-		c->data, err);
-}
-
 /* Token ids end to end; token_end[i] is where reply i ends. */
-static int write_tokens(struct lab *lab, const char *group, const struct continuation *c,
+static int write_tokens(struct results *r, const char *const *words, const struct continuation *c,
 	struct err *err)
 {
-	char path[192], scale[192];
-	int32_t *column = malloc((c->tokens.n + c->n) * sizeof *column + 1);
-	int rc;
+	struct arena memory = {0};
+	int32_t *end = arena_alloc(&memory, c->n, sizeof *end);
 
-	if (!column)
-		return err_nomem(err, group, c->tokens.n * sizeof *column);
-	for (size_t i = 0; i < c->tokens.n; i++)
-		column[i] = (int32_t)i;
-	snprintf(scale, sizeof scale, "%s/reply_token", group);
-	rc = results_scale(lab->job->results, scale, column, c->tokens.n, "token of all replies",
-		err);
-	snprintf(path, sizeof path, "%s/token_ids", group);
-	if (rc == 0)
-		rc = results_write(lab->job->results,
-			&(struct results_dataset){.path = path,
-				.type = RESULTS_I32,
-				.n_dims = 1,
-				.dims = {c->tokens.n},
-				.scales = {scale},
-				.long_name = "token ids of all replies, end to end",
-				.compress = true},
-			c->tokens.data ? c->tokens.data : column, err);
+	err_clear(err);
+	TRY(arena_check(&memory, "replies", err));
 	for (size_t i = 0; i < c->n; i++)
-		column[i] = (int32_t)c->start[i + 1];
-	if (rc == 0)
-		rc = write_column(lab,
-			&(struct column){group, "token_end", RESULTS_I32, column,
-				"end of the reply in token_ids; it begins where the last one ends",
-				""},
-			c->n, err);
-	free(column);
-	return rc;
+		end[i] = (int32_t)c->start[i + 1];
+	TRY(dataset_write_counting(r, &replies.reply_token, words, c->tokens.n, err));
+	TRY(dataset_write(r, &replies.token_ids, words, &c->tokens.n, c->tokens.data, err));
+	TRY(dataset_write(r, &replies.token_end, words, &c->n, end, err));
+fail:
+	arena_free(&memory);
+	return err->code;
 }
 
 int continuation_write(struct lab *lab, const char *experiment, const struct condition *condition,
 	const struct prompt_ids *prompts, const struct continuation *c, struct err *err)
 {
-	char generations[160], scores[160];
-	const struct column columns[] = {{generations, "text", RESULTS_TEXT, c->text, "reply", ""},
-		{generations, "ended_by", RESULTS_I32, c->ended_by,
-			"stop token that ended the reply; -1 = cut at max_new_tokens", ""},
-		{scores, "refusal", RESULTS_U8, c->refused,
-			"1 if a refusal substring occurs in the reply", "1"},
-		{scores, "p_refusal", RESULTS_F64, c->p_refusal,
-			"probability that the first token is the refusal token", "1"},
-		{scores, "kl", RESULTS_F64, c->kl,
-			"KL of the first token's distribution, unedited to this", "nat"}};
+	const char *const *words = WORDS(experiment, condition->name);
+	struct results *r = lab->job->results;
 
-	snprintf(generations, sizeof generations, "/generations/%s/%s", experiment,
-		condition->name);
-	snprintf(scores, sizeof scores, "/scores/%s/%s", experiment, condition->name);
-	TRY(write_prompt_scale(lab, generations, prompts, err));
-	TRY(write_prompt_scale(lab, scores, prompts, err));
-	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-		TRY(write_column(lab, &columns[i], c->n, err));
-	TRY(write_tokens(lab, generations, c, err));
+	TRY(prompt_scale_write(r, &replies.prompt, words, prompts, err));
+	TRY(dataset_write(r, &replies.text, words, &c->n, c->text, err));
+	TRY(dataset_write(r, &replies.ended_by, words, &c->n, c->ended_by, err));
+	TRY(write_tokens(r, words, c, err));
+	TRY(prompt_scale_write(r, &replies.scored_prompt, words, prompts, err));
+	TRY(dataset_write(r, &replies.refusal, words, &c->n, c->refused, err));
+	TRY(dataset_write(r, &replies.p_refusal, words, &c->n, c->p_refusal, err));
+	TRY(dataset_write(r, &replies.kl, words, &c->n, c->kl, err));
 	return summarise(lab, experiment, condition, c, err);
 fail:
 	return err->code;

@@ -331,7 +331,6 @@ int effects_run(struct lab *lab, const struct effects_request *request, struct e
 			.compute = compute,
 			.take = take},
 		err));
-	TRY(effects_save_scales(&w, err));
 fail:
 	work_close(&w);
 	return err->code;

@@ -8,6 +8,7 @@
 
 #include "host/measure/candidates.h"
 #include "host/method/attribution.h"
+#include "host/store/dataset.h"
 
 /* A path other than the config's (attribution.steps, attribution.ig_rule, all layers at once). */
 struct effects_path {
@@ -27,7 +28,7 @@ struct effects_request {
 	bool all_features;               /* also of every feature: the AP baseline */
 	size_t k_star;                   /* size of the per-prompt sets of all features */
 	bool save_all;    /* write them under /indirect_effect/ap/per_prompt; needs all_features */
-	const char *save; /* group under which effects per token are written; NULL = none */
+	bool save_tokens; /* write effects per token under /indirect_effect/cossim_ap/per_token */
 	bool save_gradients; /* write the mean gradient of every layer and token */
 };
 
@@ -45,6 +46,9 @@ struct effects {
 	double *all;                   /* [n_layer, d_sae] mean over prompts */
 	struct feature_set *all_local; /* [n_prompts] the k_star best of each */
 };
+
+/* What is written, for the page: two sections. */
+extern const struct dataset_section effects_sections[2];
 
 int effects_run(struct lab *lab, const struct effects_request *request, struct effects *out,
 	struct err *err);

@@ -56,7 +56,4 @@ int effects_take_all(struct effects_work *w, const size_t *index, size_t n, stru
 int effects_save(struct effects_work *w, const struct attribution_result *r, struct unit *out,
 	struct err *err);
 
-/* At the end: names for the dimensions that grew. */
-int effects_save_scales(struct effects_work *w, struct err *err);
-
 #endif

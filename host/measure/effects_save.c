@@ -5,6 +5,7 @@
  */
 #include "host/measure/effects_parts.h"
 
+#include "host/base/arena.h"
 #include "host/base/vec.h"
 #include "host/model/transfer.h"
 
@@ -12,49 +13,86 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const struct {
+	struct dataset token, effect, token_prompt, token_position, token_id;
+	struct dataset row, entry, prompt, end, layer, feature, entry_effect;
+} effects = {
+	.token = {"/indirect_effect/cossim_ap/per_token/token", {"token"}, RESULTS_I32, "",
+		"row of this table"},
+	.effect = {"/indirect_effect/cossim_ap/per_token/effect", {"token", "candidate"},
+		RESULTS_F32, "logit", "indirect effect at each token"},
+	.token_prompt = {"/indirect_effect/cossim_ap/per_token/token_prompt", {"token"},
+		RESULTS_I32, "", "prompt id", .compress = true},
+	.token_position = {"/indirect_effect/cossim_ap/per_token/token_position", {"token"},
+		RESULTS_I32, "", "position in the rendered prompt, template included",
+		.compress = true},
+	.token_id = {"/indirect_effect/cossim_ap/per_token/token_id", {"token"}, RESULTS_I32, "",
+		"token id", .compress = true},
+	.row = {"/indirect_effect/ap/per_prompt/row", {"row"}, RESULTS_I32, "",
+		"row of the prompt table"},
+	.entry = {"/indirect_effect/ap/per_prompt/entry", {"entry"}, RESULTS_I32, "",
+		"entry of all rows"},
+	.prompt = {"/indirect_effect/ap/per_prompt/prompt", {"row"}, RESULTS_I32, "",
+		"prompt id of the row"},
+	.end = {"/indirect_effect/ap/per_prompt/end", {"row"}, RESULTS_I32, "",
+		"end of the row's entries; they begin where the last row's end",
+		.ends_of = "layer"},
+	.layer = {"/indirect_effect/ap/per_prompt/layer", {"entry"}, RESULTS_I32, "",
+		"layer; ascending within a row", .compress = true},
+	.feature = {"/indirect_effect/ap/per_prompt/feature", {"entry"}, RESULTS_I32, "",
+		"feature id; once per row and layer, in no order", .compress = true},
+	.entry_effect = {"/indirect_effect/ap/per_prompt/effect", {"entry"}, RESULTS_F32, "logit",
+		"mean over the prompt's tokens; features with none are left out"},
+};
+
+static const struct {
+	struct dataset token, gradient;
+} gradients = {
+	.token = {"/gradients/token", {"token"}, RESULTS_I32, "",
+		"row of `/indirect_effect/cossim_ap/per_token`, which says what token it is"},
+	.gradient = {"/gradients/SITE", {"token", "d_model"}, RESULTS_F32, "logit",
+		"gradient of the metric with respect to `resid_post`, mean along the path; in the "
+		"last layer 0 but for each prompt's last token"},
+};
+
+const struct dataset_section effects_sections[] = {
+	{"Indirect effects, token by token and of all features (`attribution`)",
+		"`per_token` with `attribution.save_per_token`; `ap` when that method was asked for. "
+		"The mean over \"the prompt's tokens\" leaves out the template's prefix, or with "
+		"`attribution.positions = \"released\"` only what the released code leaves out; "
+		"`per_token` has exactly the tokens of the mean.",
+		DATASETS(effects)},
+	{"Gradients (`save.gradients`)",
+		"Of the attribution prompts, tokens behind the template's prefix.",
+		DATASETS(gradients)}};
+
 /* Effects per token, and which token each row is, in the order of the batches. */
 static int save_tokens(struct effects_work *w, const struct attribution_result *r, struct unit *out,
 	struct err *err)
 {
-	char path[4][128];
-	const char *const names[] = {"effect", "token_prompt", "token_position", "token_id"};
-	int32_t *columns = malloc(3 * r->n_tokens * sizeof *columns + 1);
+	const size_t n[] = {r->n_tokens, r->n_candidates};
+	struct arena memory = {0};
+	int32_t *prompt = arena_alloc(&memory, n[0], sizeof *prompt);
+	int32_t *position = arena_alloc(&memory, n[0], sizeof *position);
+	int32_t *id = arena_alloc(&memory, n[0], sizeof *id);
 	size_t t = 0;
 
-	if (!columns)
-		return err_nomem(err, "tokens", 3 * r->n_tokens * sizeof *columns);
-	for (int i = 0; i < 4; i++)
-		snprintf(path[i], sizeof path[i], "%s/per_token/%s", w->request->save, names[i]);
+	err_clear(err);
+	TRY(arena_check(&memory, "tokens", err));
 	for (size_t i = 0; i < r->n_prompts; i++) {
 		for (size_t k = 0; k < w->spans[i].n; k++, t++) {
-			columns[t] = w->spans[i].label;
-			columns[r->n_tokens + t] = (int32_t)(w->skip + k);
-			columns[2 * r->n_tokens + t] = w->spans[i].ids[k];
+			prompt[t] = w->spans[i].label;
+			position[t] = (int32_t)(w->skip + k);
+			id[t] = w->spans[i].ids[k];
 		}
 	}
-	TRY(unit_rows(out,
-		&(struct results_dataset){.path = path[0],
-			.type = RESULTS_F32,
-			.n_dims = 2,
-			.dims = {0, r->n_candidates},
-			.scales = {NULL, "/candidate"},
-			.long_name = "indirect effect of each candidate at each token",
-			.units = "logit"},
-		r->effect, r->n_tokens, err));
-	for (int i = 1; i < 4; i++)
-		TRY(unit_rows(out,
-			&(struct results_dataset){.path = path[i],
-				.type = RESULTS_I32,
-				.n_dims = 1,
-				.long_name = i == 1   ? "prompt id of the token"
-					     : i == 2 ? "position of the token in its prompt"
-						      : "token id",
-				.compress = true},
-			columns + (size_t)(i - 1) * r->n_tokens, r->n_tokens, err));
-	free(columns);
-	return 0;
+	TRY(unit_write_counting(out, &effects.token, NULL, n[0], err));
+	TRY(unit_write(out, &effects.effect, NULL, n, r->effect, err));
+	TRY(unit_write(out, &effects.token_prompt, NULL, n, prompt, err));
+	TRY(unit_write(out, &effects.token_position, NULL, n, position, err));
+	TRY(unit_write(out, &effects.token_id, NULL, n, id, err));
 fail:
-	free(columns);
+	arena_free(&memory);
 	return err->code;
 }
 
@@ -81,33 +119,24 @@ static int spread_last_gradient(struct effects_work *w, const struct attribution
 static int save_gradients(struct effects_work *w, const struct attribution_result *r,
 	struct unit *out, struct err *err)
 {
-	const size_t d = w->lab->machine->model->arch.d_model;
-	float *rows = malloc(r->n_tokens * d * sizeof *rows + 1);
-	char path[96];
+	const size_t n[] = {r->n_tokens, w->lab->machine->model->arch.d_model};
+	float *rows = malloc(n[0] * n[1] * sizeof *rows + 1);
 
+	err_clear(err);
 	if (!rows)
-		return err_nomem(err, "gradients", r->n_tokens * d * sizeof *rows);
+		return err_nomem(err, "gradients", n[0] * n[1] * sizeof *rows);
+	TRY(unit_write_counting(out, &gradients.token, NULL, n[0], err));
 	for (size_t l = 0; l < w->out->n_layer; l++) {
 		const struct tensor g = attribution_gradient(w->attribution, l);
-		const struct results_dataset dataset = {.path = path,
-			.type = RESULTS_F32,
-			.n_dims = 2,
-			.dims = {0, d},
-			.scales = {NULL, "/d_model"},
-			.long_name = "mean gradient of the metric along the path",
-			.units = "logit"};
+		const struct site_name site = site_name(sae_set_writes(w->lab->machine->saes, l));
 
-		snprintf(path, sizeof path, "/gradients/%s",
-			site_name(sae_set_writes(w->lab->machine->saes, l)).text);
-		if (g.rows == r->n_tokens) {
-			TRY(unit_rows_of_tensor(out, &dataset, g, err));
+		if (g.rows == n[0]) {
+			TRY(unit_write_tensor(out, &gradients.gradient, WORDS(site.text), g, err));
 			continue;
 		}
 		TRY(spread_last_gradient(w, r, g, rows, err));
-		TRY(unit_rows(out, &dataset, rows, r->n_tokens, err));
+		TRY(unit_write(out, &gradients.gradient, WORDS(site.text), n, rows, err));
 	}
-	free(rows);
-	return 0;
 fail:
 	free(rows);
 	return err->code;
@@ -117,108 +146,45 @@ fail:
 static int save_entries(struct effects_work *w, const struct attribution_result *r,
 	struct unit *out, struct err *err)
 {
-	const struct results_dataset datasets[] = {{.path = "/indirect_effect/ap/per_prompt/prompt",
-							   .type = RESULTS_I32,
-							   .n_dims = 1,
-							   .long_name = "prompt id of each row"},
-		{.path = "/indirect_effect/ap/per_prompt/end",
-			.type = RESULTS_I32,
-			.n_dims = 1,
-			.long_name =
-				"end of the row's entries; they begin where the last row's end",
-			.ends_of = "/indirect_effect/ap/per_prompt/layer"},
-		{.path = "/indirect_effect/ap/per_prompt/layer",
-			.type = RESULTS_I32,
-			.n_dims = 1,
-			.long_name = "layer of the entry",
-			.compress = true},
-		{.path = "/indirect_effect/ap/per_prompt/feature",
-			.type = RESULTS_I32,
-			.n_dims = 1,
-			.long_name = "feature of the entry",
-			.compress = true},
-		{.path = "/indirect_effect/ap/per_prompt/effect",
-			.type = RESULTS_F32,
-			.n_dims = 1,
-			.long_name = "mean indirect effect over the prompt's tokens",
-			.units = "logit"}};
+	const size_t n = r->n_prompts;
+	struct entries *all = &w->joined;
+	struct arena memory = {0};
+	int32_t *prompt = arena_alloc(&memory, n, sizeof *prompt);
+	int32_t *end = arena_alloc(&memory, n, sizeof *end);
 
-	int32_t *prompts = malloc(2 * r->n_prompts * sizeof *prompts + 1);
-	int32_t *end = prompts + r->n_prompts;
-
-	if (!prompts)
-		return err_nomem(err, "effects", r->n_prompts * sizeof *prompts);
-	w->joined.layer.n = w->joined.feature.n = w->joined.effect.n = 0;
-	for (size_t i = 0; i < r->n_prompts; i++) {
+	err_clear(err);
+	TRY(arena_check(&memory, "effects", err));
+	all->layer.n = all->feature.n = all->effect.n = 0;
+	for (size_t i = 0; i < n; i++) {
 		const struct entries *e = &w->entries[i];
 
-		prompts[i] = w->spans[i].label;
-		TRY(vec_append(&w->joined.layer, e->layer.data, e->layer.n, err));
-		TRY(vec_append(&w->joined.feature, e->feature.data, e->feature.n, err));
-		TRY(vec_append(&w->joined.effect, e->effect.data, e->effect.n, err));
-		end[i] = (int32_t)w->joined.layer.n;
+		prompt[i] = w->spans[i].label;
+		TRY(vec_append(&all->layer, e->layer.data, e->layer.n, err));
+		TRY(vec_append(&all->feature, e->feature.data, e->feature.n, err));
+		TRY(vec_append(&all->effect, e->effect.data, e->effect.n, err));
+		end[i] = (int32_t)all->layer.n;
 	}
-	const struct {
-		const void *data;
-		size_t n;
-	} columns[] = {{prompts, r->n_prompts}, {end, r->n_prompts},
-		{w->joined.layer.data, w->joined.layer.n},
-		{w->joined.feature.data, w->joined.feature.n},
-		{w->joined.effect.data, w->joined.effect.n}};
-	for (size_t i = 0; i < 5; i++)
-		TRY(unit_rows(out, &datasets[i], columns[i].data, columns[i].n, err));
-	free(prompts);
-	return 0;
+	TRY(unit_write_counting(out, &effects.row, NULL, n, err));
+	TRY(unit_write_counting(out, &effects.entry, NULL, all->layer.n, err));
+	TRY(unit_write(out, &effects.prompt, NULL, &n, prompt, err));
+	TRY(unit_write(out, &effects.end, NULL, &n, end, err));
+	TRY(unit_write(out, &effects.layer, NULL, &all->layer.n, all->layer.data, err));
+	TRY(unit_write(out, &effects.feature, NULL, &all->layer.n, all->feature.data, err));
+	TRY(unit_write(out, &effects.entry_effect, NULL, &all->layer.n, all->effect.data, err));
 fail:
-	free(prompts);
+	arena_free(&memory);
 	return err->code;
 }
 
 int effects_save(struct effects_work *w, const struct attribution_result *r, struct unit *out,
 	struct err *err)
 {
-	if (w->request->save)
+	if (w->request->save_tokens)
 		TRY(save_tokens(w, r, out, err));
 	if (w->request->save_gradients)
 		TRY(save_gradients(w, r, out, err));
 	if (w->request->save_all)
 		TRY(save_entries(w, r, out, err));
-	return 0;
-fail:
-	return err->code;
-}
-
-int effects_save_scales(struct effects_work *w, struct err *err)
-{
-	static const char *const tokens[] = {"effect", "token_prompt", "token_position",
-		"token_id"};
-	static const char *const rows[] = {"prompt", "end"};
-	static const char *const entries[] = {"layer", "feature", "effect"};
-	struct results *results = w->lab->job->results;
-	char path[128], scale[128];
-
-	snprintf(scale, sizeof scale, "%s/per_token/token",
-		w->request->save ? w->request->save : "");
-	for (size_t i = 0; i < 4 && w->request->save; i++) {
-		snprintf(path, sizeof path, "%s/per_token/%s", w->request->save, tokens[i]);
-		TRY(results_grown_scale(results, path, scale, "row of the token table", err));
-	}
-	for (size_t l = 0; l < w->out->n_layer && w->request->save_gradients; l++) {
-		snprintf(path, sizeof path, "/gradients/%s",
-			site_name(sae_set_writes(w->lab->machine->saes, l)).text);
-		TRY(results_grown_scale(results, path, "/gradients/token",
-			"row of the token table of the indirect effects", err));
-	}
-	for (size_t i = 0; i < 2 && w->request->save_all; i++) {
-		snprintf(path, sizeof path, "/indirect_effect/ap/per_prompt/%s", rows[i]);
-		TRY(results_grown_scale(results, path, "/indirect_effect/ap/per_prompt/row",
-			"row of the prompt table", err));
-	}
-	for (size_t i = 0; i < 3 && w->request->save_all; i++) {
-		snprintf(path, sizeof path, "/indirect_effect/ap/per_prompt/%s", entries[i]);
-		TRY(results_grown_scale(results, path, "/indirect_effect/ap/per_prompt/entry",
-			"row of the entry table", err));
-	}
 	return 0;
 fail:
 	return err->code;
