@@ -75,22 +75,31 @@ TEST(rows_appended_in_pieces_are_the_rows_written)
 		.type = RESULTS_F32,
 		.n_dims = 2,
 		.dims = {0, 3},
-		.scales = {NULL, "/column"},
+		.scales = {"row", "/column"},
 		.long_name = "rows",
 		.units = "1",
 		.compress = true};
+	const struct results_dataset row = {.path = "/g/row",
+		.type = RESULTS_I32,
+		.n_dims = 1,
+		.long_name = "row",
+		.is_scale = true};
 	const int32_t columns[] = {0, 1, 2};
+	int32_t numbers[100];
 	float *read, rows[300];
 	size_t dims[2];
 
 	for (int i = 0; i < 300; i++)
 		rows[i] = (float)i;
+	for (int32_t i = 0; i < 100; i++)
+		numbers[i] = i;
 	REQUIRE_OK(results_create(&r, path_of("rows.h5"), &err), &err);
 	REQUIRE_OK(results_scale(r, "/column", columns, 3, "column", &err), &err);
 	REQUIRE_OK(results_append(r, &d, rows, 1, &err), &err);
 	REQUIRE_OK(results_append(r, &d, rows + 3, 0, &err), &err);
 	REQUIRE_OK(results_append(r, &d, rows + 3, 99, &err), &err);
-	REQUIRE_OK(results_grown_scale(r, "/g/rows", "/g/row", "row", &err), &err);
+	REQUIRE_OK(results_append(r, &row, numbers, 100, &err), &err);
+	REQUIRE_OK(results_join_end(r, &err), &err);
 	REQUIRE_OK(results_finish(r, &err), &err);
 	REQUIRE_OK(results_open(&reader, path_of("rows.h5"), &err), &err);
 	REQUIRE_OK(results_read_floats(reader, "/g/rows", 2, dims, &read, &err), &err);

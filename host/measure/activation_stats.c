@@ -4,12 +4,38 @@
  */
 #include "host/measure/activation_stats.h"
 
+#include "host/base/arena.h"
 #include "host/measure/activations.h"
 #include "host/measure/feature_sums.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const struct {
+	struct dataset token, prompt, position, id, resid_post, end, indices, data, entry;
+} saved = {
+	.token = {"/token", {"token"}, RESULTS_I32, "",
+		"row of `/tokens`, `/activations`, `/features`"},
+	.prompt = {"/tokens/prompt", {"token"}, RESULTS_I32, "", "prompt id", .compress = true},
+	.position = {"/tokens/position", {"token"}, RESULTS_I32, "",
+		"position in the rendered prompt", .compress = true},
+	.id = {"/tokens/id", {"token"}, RESULTS_I32, "", "token id", .compress = true},
+	.resid_post = {"/activations/SITE", {"token", "d_model"}, RESULTS_F32, "1",
+		"residual stream, unedited run", .or_half = true},
+	.end = {"/features/SITE/end", {"token"}, RESULTS_I64, "",
+		"end of each token's entries; they begin where the last row's end",
+		.ends_of = "indices", .compress = true},
+	.indices = {"/features/SITE/indices", {"entry"}, RESULTS_I32, "", "feature id",
+		.compress = true},
+	.data = {"/features/SITE/data", {"entry"}, RESULTS_F32, "1", "activation"},
+	.entry = {"/features/SITE/entry", {"entry"}, RESULTS_I32, "", "entry of all tokens"},
+};
+
+const struct dataset_section activation_stats_section =
+	{"Saved activations (`save.resid_post`, `save.features`)",
+		"Of the attribution prompts, tokens behind the template's prefix.",
+		DATASETS(saved)};
 
 struct work {
 	struct lab *lab;
@@ -42,43 +68,19 @@ static void take_prompt(struct work *w, size_t layer, const struct host_csr *f, 
 
 static int save_rows(struct site site, const struct host_csr *f, struct unit *out, struct err *err)
 {
-	static const char *const names[] = {"end", "indices", "data"};
-	char path[3][96];
-	int64_t *end = malloc(f->n_rows * sizeof *end + 1);
-	const size_t n = (size_t)f->indptr[f->n_rows];
+	const size_t n = f->n_rows, n_entries = (size_t)f->indptr[n];
+	int64_t *end = malloc(n * sizeof *end + 1);
+	const struct site_name name = site_name(site);
 
+	err_clear(err);
 	if (!end)
-		return err_nomem(err, "features", f->n_rows * sizeof *end);
-	for (size_t r = 0; r < f->n_rows; r++)
+		return err_nomem(err, "features", n * sizeof *end);
+	for (size_t r = 0; r < n; r++)
 		end[r] = f->indptr[r + 1];
-	for (int i = 0; i < 3; i++)
-		snprintf(path[i], sizeof path[i], "/features/%s/%s", site_name(site).text,
-			names[i]);
-	TRY(unit_rows(out,
-		&(struct results_dataset){.path = path[0],
-			.type = RESULTS_I64,
-			.n_dims = 1,
-			.long_name =
-				"end of each token's entries; they begin where the last row's end",
-			.ends_of = path[1],
-			.compress = true},
-		end, f->n_rows, err));
-	TRY(unit_rows(out,
-		&(struct results_dataset){.path = path[1],
-			.type = RESULTS_I32,
-			.n_dims = 1,
-			.long_name = "feature of each entry",
-			.compress = true},
-		f->indices, n, err));
-	TRY(unit_rows(out,
-		&(struct results_dataset){.path = path[2],
-			.type = RESULTS_F32,
-			.n_dims = 1,
-			.long_name = "activation of each entry",
-			.units = "1"},
-		f->values, n, err));
-	free(end);
-	return 0;
+	TRY(unit_write_counting(out, &saved.entry, WORDS(name.text), n_entries, err));
+	TRY(unit_write(out, &saved.end, WORDS(name.text), &n, end, err));
+	TRY(unit_write(out, &saved.indices, WORDS(name.text), &n_entries, f->indices, err));
+	TRY(unit_write(out, &saved.data, WORDS(name.text), &n_entries, f->values, err));
 fail:
 	free(end);
 	return err->code;
@@ -115,16 +117,14 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 static int save_tokens(struct work *w, const struct activation_batch *batch, struct unit *out,
 	struct err *err)
 {
-	static const struct {
-		const char *path, *long_name;
-	} parts[] = {{"/tokens/prompt", "prompt id of the token"},
-		{"/tokens/position", "position of the token in its prompt"},
-		{"/tokens/id", "token id"}};
 	const size_t n = batch->n_tokens;
-	int32_t *columns = malloc(3 * n * sizeof *columns + 1);
+	struct arena memory = {0};
+	int32_t *prompts = arena_alloc(&memory, n, sizeof *prompts);
+	int32_t *position = arena_alloc(&memory, n, sizeof *position);
+	int32_t *id = arena_alloc(&memory, n, sizeof *id);
 
-	if (!columns)
-		return err_nomem(err, "tokens", 3 * n * sizeof *columns);
+	err_clear(err);
+	TRY(arena_check(&memory, "tokens", err));
 	for (size_t i = 0; i < batch->n_prompts; i++) {
 		const size_t prompt = w->prompts->data[batch->index[i]];
 		const struct token_span span = prompts_tokens(w->lab->prompts, prompt, w->skip);
@@ -132,23 +132,17 @@ static int save_tokens(struct work *w, const struct activation_batch *batch, str
 		for (size_t k = 0; k < span.n; k++) {
 			const size_t t = batch->token_start[i] + k;
 
-			columns[t] = (int32_t)prompt;
-			columns[n + t] = (int32_t)(w->skip + k);
-			columns[2 * n + t] = span.ids[k];
+			prompts[t] = (int32_t)prompt;
+			position[t] = (int32_t)(w->skip + k);
+			id[t] = span.ids[k];
 		}
 	}
-	for (size_t i = 0; i < 3; i++)
-		TRY(unit_rows(out,
-			&(struct results_dataset){.path = parts[i].path,
-				.type = RESULTS_I32,
-				.n_dims = 1,
-				.long_name = parts[i].long_name,
-				.compress = true},
-			columns + i * n, n, err));
-	free(columns);
-	return 0;
+	TRY(unit_write_counting(out, &saved.token, NULL, n, err));
+	TRY(unit_write(out, &saved.prompt, NULL, &n, prompts, err));
+	TRY(unit_write(out, &saved.position, NULL, &n, position, err));
+	TRY(unit_write(out, &saved.id, NULL, &n, id, err));
 fail:
-	free(columns);
+	arena_free(&memory);
 	return err->code;
 }
 
@@ -156,61 +150,16 @@ static int on_resid_post(void *context, size_t layer, const struct activation_ba
 	struct tensor x, struct unit *out, struct err *err)
 {
 	struct work *w = context;
-	const bool half = strcmp(w->lab->config->save.dtype, "float16") == 0;
-	char path[96];
+	struct dataset resid_post = saved.resid_post;
+	const struct site_name name = site_name((struct site){layer, SITE_RESID_POST});
 
 	if (layer == 0 && save_tokens(w, batch, out, err))
 		return err->code;
 	if (!w->lab->config->save.resid_post)
 		return 0;
-	snprintf(path, sizeof path, "/activations/%s",
-		site_name((struct site){layer, SITE_RESID_POST}).text);
-	return unit_rows_of_tensor(out,
-		&(struct results_dataset){.path = path,
-			.type = half ? RESULTS_F16 : RESULTS_F32,
-			.n_dims = 2,
-			.dims = {0, x.cols},
-			.scales = {NULL, "/d_model"},
-			.long_name = "residual stream after the block",
-			.units = "1"},
-		x, err);
-}
-
-static int finish_features(struct lab *lab, size_t layer, struct err *err)
-{
-	static const char *const names[] = {"end", "indices", "data"};
-	const struct site_name name = site_name(sae_set_reads(lab->machine->saes, layer));
-	char path[96], scale[96];
-
-	snprintf(scale, sizeof scale, "/features/%s/entry", name.text);
-	for (size_t i = 0; i < 3; i++) {
-		snprintf(path, sizeof path, "/features/%s/%s", name.text, names[i]);
-		if (results_grown_scale(lab->job->results, path, i == 0 ? "/token" : scale,
-			    "row of the entry table", err))
-			return err->code;
-	}
-	return 0;
-}
-
-static int finish_tokens(struct lab *lab, struct err *err)
-{
-	static const char *const paths[] = {"/tokens/prompt", "/tokens/position", "/tokens/id"};
-	char path[96];
-
-	for (size_t i = 0; i < 3; i++)
-		TRY(results_grown_scale(lab->job->results, paths[i], "/token",
-			"row of token tables", err));
-	for (size_t l = 0; l < lab->machine->model->arch.n_layer; l++) {
-		snprintf(path, sizeof path, "/activations/%s",
-			site_name((struct site){l, SITE_RESID_POST}).text);
-		if (lab->config->save.resid_post)
-			TRY(results_grown_scale(lab->job->results, path, "/token", "", err));
-		if (lab->config->save.features)
-			TRY(finish_features(lab, l, err));
-	}
-	return 0;
-fail:
-	return err->code;
+	if (strcmp(w->lab->config->save.dtype, "float16") == 0)
+		resid_post.type = RESULTS_F16;
+	return unit_write_tensor(out, &resid_post, WORDS(name.text), x, err);
 }
 
 int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, const char *title,
@@ -241,8 +190,6 @@ int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, cons
 	TRY(activations_visit(lab, prompts, title, &visitor, err));
 	for (size_t i = 0; i < n_layer * d_sae; i++)
 		out->alive[i] = out->mean_max[i] > 0;
-	if (save)
-		TRY(finish_tokens(lab, err));
 fail:
 	free(w.one_prompt);
 	feature_sums_free(&w.sums);

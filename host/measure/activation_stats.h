@@ -7,6 +7,7 @@
 #define SAENGINE_ACTIVATION_STATS_H
 
 #include "host/lab/lab.h"
+#include "host/store/dataset.h"
 
 struct activation_stats {
 	double *mean_max; /* [n_layer, d_sae] maximum over a prompt's tokens, mean over prompts;
@@ -14,8 +15,9 @@ struct activation_stats {
 	uint8_t *alive;   /* [n_layer, d_sae] whether the feature occurs at any of these */
 };
 
-/* With `save`, writes what config save.* asks for: /activations/blocks.L.hook_resid_post [token,
- * d_model], /features/blocks.L/{indptr,indices,data}, and /tokens, which says what each row is. */
+extern const struct dataset_section activation_stats_section;
+
+/* With `save`, writes what config save.* asks for of that section. */
 int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, const char *title,
 	bool save, struct activation_stats *out, struct err *err);
 

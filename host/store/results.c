@@ -535,41 +535,6 @@ int results_append(struct results *r, const struct results_dataset *d, const voi
 	return rc;
 }
 
-int results_grown_scale(struct results *r, const char *path, const char *scale,
-	const char *long_name, struct err *err)
-{
-	hsize_t dims[RESULTS_DIMS] = {0};
-	hid_t dataset, space;
-	int32_t *values = NULL;
-
-	if (is_nowhere(r))
-		return 0;
-	dataset = H5Dopen2(r->file, path, H5P_DEFAULT);
-	if (dataset < 0)
-		return results_hdf5_error(r, path, err);
-	space = H5Dget_space(dataset);
-	H5Sget_simple_extent_dims(space, dims, NULL);
-	H5Sclose(space);
-	if (H5Lexists(r->file, scale, H5P_DEFAULT) <= 0) {
-		values = malloc(dims[0] * sizeof *values + 1);
-		if (!values) {
-			err_nomem(err, path, dims[0] * sizeof *values);
-			goto fail;
-		}
-		for (size_t i = 0; i < dims[0]; i++)
-			values[i] = (int32_t)i;
-		TRY(results_scale(r, scale, values, dims[0], long_name, err));
-	}
-	TRY(results_attach_scale(r, dataset, 0, scale, path, err));
-	free(values);
-	H5Dclose(dataset);
-	return 0;
-fail:
-	free(values);
-	H5Dclose(dataset);
-	return err->code;
-}
-
 /* ---- attributes ------------------------------------------------------------------------ */
 
 static int attribute_of(struct results *r, const char *object, const char *name, hid_t type,

@@ -117,10 +117,6 @@ void results_map_units(struct results *r);
  * the first dimension of datasets that grew. */
 int results_join_end(struct results *r, struct err *err);
 
-/* After the last append: writes 0..n-1 as the scale of the first dimension of `path`. */
-int results_grown_scale(struct results *r, const char *path, const char *scale,
-	const char *long_name, struct err *err);
-
 /* Attributes of an object ("/" is the file). */
 int results_attribute_text(struct results *r, const char *object, const char *name,
 	const char *value, struct err *err);

@@ -123,24 +123,6 @@ int unit_put(struct unit *u, const char *name, enum results_type type, const voi
 		data, n, true, err);
 }
 
-int unit_rows(struct unit *u, const struct results_dataset *d, const void *data, size_t n,
-	struct err *err)
-{
-	assert(u->writer);
-	return writer_put(u->writer, d, data, n, false, err);
-}
-
-int unit_rows_of_tensor(struct unit *u, const struct results_dataset *d, struct tensor t,
-	struct err *err)
-{
-	struct device_copy *copy;
-
-	assert(u->writer && t.dtype == DTYPE_F32);
-	if (device_copy_begin(u->dev, t.data, tensor_bytes(t), &copy, err))
-		return err->code;
-	return writer_put_copy(u->writer, d, copy, t.rows, err);
-}
-
 int unit_write(struct unit *u, const struct dataset *d, const char *const *words, const size_t *n,
 	const void *data, struct err *err)
 {

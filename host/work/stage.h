@@ -44,16 +44,6 @@ int stage_run(struct job *job, struct device *dev, const struct stage *stage, st
 int unit_put(struct unit *u, const char *name, enum results_type type, const void *data, size_t n,
 	struct err *err);
 
-/* n rows of a dataset of the result file, once per dataset and unit; stage_run appends them. Only
- * where the stage has a title. */
-int unit_rows(struct unit *u, const struct results_dataset *d, const void *data, size_t n,
-	struct err *err);
-
-/* unit_rows of a float32 tensor as the ops asked so far leave it, copied while others run: it must
- * stay as it is until the unit ends. */
-int unit_rows_of_tensor(struct unit *u, const struct results_dataset *d, struct tensor t,
-	struct err *err);
-
 /* n[0] rows of a dataset of the result file, once per dataset and unit; stage_run appends them and
  * attaches scales. Arguments and errors as of dataset_write; not for texts. Only where the stage
  * has a title. */

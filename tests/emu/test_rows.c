@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_rows.c - what a run leaves to its device, on the stand-in for CUDA and on the CPU: rows that
- * go from there to a unit's file while later units are computed (unit_rows_of_tensor), and the type
+ * go from there to a unit's file while later units are computed (unit_write_tensor), and the type
  * of SAEs.
  */
 #include "host/lab/lab.h"
@@ -20,6 +20,14 @@ struct job {
 	float *host, *ballast;
 };
 
+static const struct {
+	struct dataset column, row, place, ballast, x;
+} saved = {.column = {"/column", {"column"}, RESULTS_I32, "", "of x"},
+	.row = {"/saved/row", {"row"}, RESULTS_I32, "", "of x"},
+	.place = {"/saved/place", {"place"}, RESULTS_I32, "", "in the ballast"},
+	.ballast = {"/saved/ballast", {"place"}, RESULTS_F32, "1", "ballast"},
+	.x = {"/saved/x", {"row", "column"}, RESULTS_F32, "1", "rows"}};
+
 static float value_of(size_t unit, size_t i)
 {
 	return (float)(10000 * unit + i);
@@ -33,21 +41,10 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	for (size_t i = 0; i < (size_t)ROWS * COLS; i++)
 		job->host[i] = value_of(b, i);
 	TRY(device_upload(job->lab.dev, job->x.data, job->host, tensor_bytes(job->x), err));
-	TRY(unit_rows(out,
-		&(struct results_dataset){.path = "/saved/ballast",
-			.type = RESULTS_F32,
-			.n_dims = 1,
-			.long_name = "ballast",
-			.units = "1"},
-		job->ballast, BALLAST, err));
-	TRY(unit_rows_of_tensor(out,
-		&(struct results_dataset){.path = "/saved/x",
-			.type = RESULTS_F32,
-			.n_dims = 2,
-			.dims = {0, COLS},
-			.long_name = "rows",
-			.units = "1"},
-		job->x, err));
+	TRY(unit_write_counting(out, &saved.row, NULL, ROWS, err));
+	TRY(unit_write_counting(out, &saved.place, NULL, BALLAST, err));
+	TRY(unit_write(out, &saved.ballast, NULL, (size_t[]){BALLAST}, job->ballast, err));
+	TRY(unit_write_tensor(out, &saved.x, NULL, job->x, err));
 	return device_wait(job->lab.dev, err); /* ops, not copies */
 fail:
 	return err->code;
@@ -77,6 +74,7 @@ static int job_run(struct job *job, const char *device, const char *output, stru
 	TRY(schedule_make(&job->schedule, lengths, UNITS, 100, 1, err));
 	TRY(units_open(&lab->units, output, &job->ranks, false, "of a test\n", err));
 	TRY(results_create(&lab->results, output, err));
+	TRY(dataset_write_counting(lab->results, &saved.column, NULL, COLS, err));
 	TRY(stage_run(lab,
 		&(struct stage){.title = "rows",
 			.schedule = &job->schedule,
