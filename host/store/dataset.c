@@ -90,7 +90,7 @@ static void without_backticks(const char *text, char *out, size_t size)
 int dataset_fill(struct dataset_filled *out, const struct dataset *d, const char *const *words,
 	const size_t *n, struct err *err)
 {
-	assert(!strstr(d->units, " or "));
+	assert(!strstr(d->units, " or ") && strlen(d->meaning) < sizeof out->long_name);
 	if (check_words(d, words, err))
 		return err->code;
 	if (!fill_path(d->path, words, out->path, sizeof out->path))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * results.h - writing a result file. results/README.md describes what is in it.
+ * results.h - a result file and what is common to all of its datasets. results/README.md describes
+ * what is in it. What writes a dataset does so by its descriptor: dataset.h.
  *
  *  1. The file appears under its name only when the run is complete: until then it is NAME.part.
  *  2. A dataset is written whole, or appended to by whole rows.
@@ -22,6 +23,7 @@
 #include <stdio.h>
 
 struct results;
+struct dataset_section;
 
 /* Creates PATH.part, and the folder if its parent exists. *out is owned. Errors: ERR_OUTPUT. */
 int results_create(struct results **out, const char *path, struct err *err);
@@ -39,6 +41,7 @@ int results_finish(struct results *r, struct err *err);
  * results_finish: so NAME.h5 never has its name without it. Errors: ERR_OUTPUT. */
 enum { RESULTS_SUMMARY_BYTES = 1 << 20 };
 int results_summarize(struct results *r, struct err *err);
+extern const struct dataset_section results_summary_section;
 
 /* Closes without finishing: PATH.part stays, readable, with what was written. Accepts NULL. */
 void results_close(struct results *r);

@@ -12,6 +12,7 @@
 
 #include "host/base/file.h"
 #include "host/base/vec.h"
+#include "host/store/dataset.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +20,18 @@
 #include <string.h>
 
 #include <hdf5_hl.h>
+
+static const struct {
+	struct dataset dataset, bytes;
+} left_out = {
+	.dataset = {"/left_out/dataset", {"dataset"}, RESULTS_TEXT, "",
+		"dataset that is in the result file alone"},
+	.bytes = {"/left_out/bytes", {"dataset"}, RESULTS_I64, "1",
+		"bytes of its values; of many texts, without the texts"},
+};
+
+const struct dataset_section results_summary_section = {"Left out (`NAME.summary.h5`)", NULL,
+	DATASETS(left_out)};
 
 /* A dataset of the result file. */
 struct object {
@@ -312,17 +325,8 @@ static int name_left_out(struct summary *s, const char *of)
 		paths[n_left_out] = s->objects.data[i].path;
 		bytes[n_left_out++] = (int64_t)s->objects.data[i].bytes;
 	}
-	TRY(results_text_scale(s->to, "/left_out/dataset", paths, n_left_out,
-		"dataset that is in the result file alone", s->err));
-	TRY(results_write(s->to,
-		&(struct results_dataset){.path = "/left_out/bytes",
-			.type = RESULTS_I64,
-			.n_dims = 1,
-			.dims = {n_left_out},
-			.scales = {"/left_out/dataset"},
-			.long_name = "bytes of its values; of many texts, without the texts",
-			.units = "1"},
-		bytes, s->err));
+	TRY(dataset_write(s->to, &left_out.dataset, NULL, &n_left_out, paths, s->err));
+	TRY(dataset_write(s->to, &left_out.bytes, NULL, &n_left_out, bytes, s->err));
 	results_attribute_text(s->to, "/", "summary_of", slash ? slash + 1 : of, s->err);
 fail:
 	free(paths);
