@@ -14,6 +14,7 @@
 #include "host/lab/inputs.h"
 #include "host/lab/lab.h"
 #include "host/lab/plan.h"
+#include "host/store/dataset.h"
 
 /* What must be there when its turn comes: from an earlier experiment of the run, or from a file
  * (config `from`). */
@@ -40,6 +41,10 @@ struct experiment {
 	size_t n_settings, settings_size;
 	void (*check_settings)(const struct config *config, const void *settings,
 		struct faults *faults); /* as section.check; may be NULL */
+
+	/* The datasets that it alone writes, for --help-results and results/README.md; NULL = those of
+	 * host/measure alone. */
+	const struct dataset_section *writes;
 
 	unsigned needs;    /* enum need */
 	unsigned provides; /* enum finding */

@@ -73,7 +73,7 @@ static const struct {
 		"features of the last set before compliance falls by more than the tolerance"},
 };
 
-const struct dataset_section prune_section = {"`prune`",
+static const struct dataset_section section = {"`prune`",
 	"Replies and scores of the greedy sets are under EXPERIMENT `prune`, CONDITION "
 	"`greedyN_global_xC` with N features left. Attributes of `/prune`: `scale`, `tolerance`.",
 	DATASETS(datasets)};
@@ -407,6 +407,7 @@ const struct experiment experiment_prune = {
 	.name = "prune",
 	.asks = "is K* minimal?",
 	SETTINGS_OF(settings, struct prune_settings),
+	.writes = &section,
 	.needs = NEED_SETS,
 	.uses = USE_GENERATION,
 	.run = run,
