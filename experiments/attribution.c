@@ -31,16 +31,14 @@
 #include <stdio.h>
 
 struct attribution_settings {
-	char *harmless;
 	bool save_per_token;
 };
 
 #define SETTINGS struct attribution_settings
 static const struct setting settings[] = {
-	PROMPTS("attribution.harmless", harmless, "\"harmless_train\"", NULL,
-		"prompt set that actdiff compares with"),
 	BOOL("attribution.save_per_token", save_per_token, "true",
 		"write the effect of every candidate at every token"),
+	MOVED("attribution.harmless", "direction.harmless"),
 };
 
 struct work {
@@ -367,7 +365,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	if (wants(&w, METHOD_ACTDIFF)) {
 		struct prompt_ids harmless = {0};
 
-		if (prompts_of_set(lab->prompts, s->harmless, &harmless, err) == 0)
+		if (prompts_of_set(lab->prompts, c->direction.harmless, &harmless, err) == 0)
 			activation_stats_run(lab, &harmless, "attribution: features, harmless",
 				false, &w.harmless, err);
 		free(harmless.data);
@@ -408,7 +406,8 @@ const struct experiment experiment_attribution = {
 	SETTINGS_OF(settings, struct attribution_settings),
 	.needs = NEED_SAES | NEED_DIRECTION,
 	.provides = FIND_SETS,
-	.uses = USE_WHOLE_SAES | USE_ATTRIBUTION_PROMPTS,
+	.uses = USE_WHOLE_SAES,
+	.prompts = PROMPTS_ATTRIBUTED | PROMPTS_ACTDIFF,
 	.attributes = attributes,
 	.check = check,
 	.run = run,

@@ -31,19 +31,17 @@
 #include <string.h>
 
 struct coherence_settings {
-	char *prompts;
 	struct text_list methods, questions;
 };
 
 #define SETTINGS struct coherence_settings
 static const struct setting settings[] = {
-	PROMPTS("coherence.prompts", prompts, "\"harmless_test\"", NULL,
-		"prompt set whose unedited replies are scored"),
 	TEXTS("coherence.methods", methods,
 		"[\"cossim_ap\", \"ap\", \"cossim\", \"actdiff\", \"random\"]", method_names,
 		"whose global sets are used"),
 	PROMPT_SETS("coherence.questions", questions, "[]", NULL,
 		"prompt sets with right answers (GSM8K, ARC) that are answered under each condition"),
+	MOVED("coherence.prompts", "clamp.harmless"),
 };
 
 struct work {
@@ -137,7 +135,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 
 	err_clear(err);
 	/* 1. The unedited model's own answers to harmless prompts. */
-	TRY(answers_run(&w.answers, lab, "coherence", s->prompts, err));
+	TRY(answers_run(&w.answers, lab, "coherence", lab->config->clamp.harmless, err));
 	TRY(prompts_of_sets(lab->prompts, &s->questions, &w.questions, err));
 
 	/* 2. Their cross-entropy under each condition, and questions answered under it. */
@@ -183,6 +181,7 @@ const struct experiment experiment_coherence = {
 	.asks = "what does clamping cost the model on harmless prompts?",
 	SETTINGS_OF(settings, struct coherence_settings),
 	.uses = USE_GENERATION,
+	.prompts = PROMPTS_HARMLESS,
 	.check = check,
 	.run = run,
 	.print = print,

@@ -22,17 +22,11 @@
 
 #include <stdlib.h>
 
-struct conditional_settings {
-	struct text_list prompts;
-};
-
-#define SETTINGS struct conditional_settings
 static const struct setting settings[] = {
-	PROMPT_SETS("conditional.prompts", prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets on which features of refusal are watched"),
 	MOVED("conditional.scale", "clamp.scale"),
 	MOVED("conditional.draws", "controls.draws"),
 	MOVED("conditional.positions", "readings.positions"),
+	MOVED("conditional.prompts", "clamp.prompts"),
 };
 
 enum { NONE, HARM, N_EDITS };
@@ -91,15 +85,15 @@ static void check_settings(const struct config *c, const void *values, struct fa
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
-	const struct conditional_settings *s = values;
 	const struct config *c = lab->config;
 	const size_t n_last = (size_t)c->readings.positions;
 	struct work w = {.lab = lab, .refusal = &f->roles.refusal, .harm = &f->roles.harm};
 	const struct condition none = condition_none(),
 			       harm = condition_scale_set("harm", w.harm, config_scale(c));
 
+	(void)values;
 	err_clear(err);
-	TRY(prompts_of_sets(lab->prompts, &s->prompts, &w.prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &c->clamp.prompts, &w.prompts, err));
 
 	/* 1. F_R in the unedited model and with F_H clamped. */
 	TRY(readings_open(&w.edits, lab, &w.prompts, w.refusal, n_last, N_EDITS, err));
@@ -128,8 +122,9 @@ fail:
 const struct experiment experiment_conditional = {
 	.name = "conditional",
 	.asks = "do the features of refusal depend on those of harm?",
-	SETTINGS_OF(settings, struct conditional_settings),
+	MOVED_ONLY(settings),
 	.check_settings = check_settings,
 	.needs = NEED_ROLES,
+	.prompts = PROMPTS_CLAMPED,
 	.run = run,
 };

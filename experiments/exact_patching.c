@@ -45,7 +45,7 @@
 #include <string.h>
 
 struct exact_settings {
-	struct text_list prompts, paths;
+	struct text_list paths;
 	struct real_list steps;
 	int64_t contexts;
 };
@@ -54,8 +54,6 @@ static const char *const path_names[] = {"joint", "single", NULL};
 
 #define SETTINGS struct exact_settings
 static const struct setting settings[] = {
-	PROMPT_SETS("exact_patching.prompts", prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets on which each candidate is patched alone"),
 	TEXTS("exact_patching.paths", paths, "[\"joint\", \"single\"]", path_names,
 		"what moves along the path: joint (every layer's residual stream, as published) or "
 		"single (that of the candidate's layer)"),
@@ -64,6 +62,7 @@ static const struct setting settings[] = {
 	INTEGER("exact_patching.contexts", contexts, "5", 1, 1000,
 		"points of the path at which each candidate is moved while all else stays as it is "
 		"there"),
+	MOVED("exact_patching.prompts", "dissect.prompts"),
 };
 
 static const char GROUP[] = "/exact_patching";
@@ -489,9 +488,8 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
 	struct err *err)
 {
-	const struct exact_settings *s = values;
-
-	return prompts_of_sets(lab->prompts, &s->prompts, &out->prompts, err);
+	(void)values;
+	return prompts_of_sets(lab->prompts, &lab->config->dissect.prompts, &out->prompts, err);
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
@@ -502,7 +500,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	struct agreement agreement;
 
 	err_clear(err);
-	TRY(prompts_of_sets(lab->prompts, &w.settings->prompts, &w.prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &c->dissect.prompts, &w.prompts, err));
 	TRY(list_estimates(w.settings, w.estimates, &w.n_estimates, err));
 
 	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
@@ -547,6 +545,7 @@ const struct experiment experiment_exact_patching = {
 	SETTINGS_OF(settings, struct exact_settings),
 	.needs = NEED_SAES | NEED_DIRECTION,
 	.uses = USE_WHOLE_SAES,
+	.prompts = PROMPTS_DISSECTED,
 	.attributes = attributes,
 	.check = check,
 	.run = run,

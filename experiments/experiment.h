@@ -27,9 +27,8 @@ enum need {
 
 /* What it does, as far as that has to be known before it runs. */
 enum use {
-	USE_WHOLE_SAES = 1,          /* not a few of their features */
-	USE_GENERATION = 2,          /* it continues prompts */
-	USE_ATTRIBUTION_PROMPTS = 4, /* attribution.prompts must exist */
+	USE_WHOLE_SAES = 1, /* not a few of their features */
+	USE_GENERATION = 2, /* it continues prompts */
 };
 
 struct experiment {
@@ -42,13 +41,14 @@ struct experiment {
 	void (*check_settings)(const struct config *config, const void *settings,
 		struct faults *faults); /* as section.check; may be NULL */
 
-	/* The datasets that it alone writes, for --help-results and results/README.md; NULL = those of
-	 * host/measure alone. */
+	/* The datasets that it alone writes, for --help-results and results/README.md; NULL = those
+	 * of host/measure alone. */
 	const struct dataset_section *writes;
 
 	unsigned needs;    /* enum need */
 	unsigned provides; /* enum finding */
 	unsigned uses;     /* enum use */
+	unsigned prompts;  /* enum common_prompts: what it reads of them */
 	/* Uses that depend on its settings; NULL = none. */
 	unsigned (*uses_too)(const void *settings);
 
@@ -78,5 +78,8 @@ struct experiment {
 /* For `.settings` and the two beside it. */
 #define SETTINGS_OF(rows, type) \
 	.settings = rows, .n_settings = sizeof rows / sizeof *rows, .settings_size = sizeof(type)
+
+/* The same where none is left and rows only say what keys of 0.1 are now. */
+#define MOVED_ONLY(rows) .settings = rows, .n_settings = sizeof rows / sizeof *rows
 
 #endif

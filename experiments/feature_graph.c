@@ -34,16 +34,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct feature_graph_settings {
-	struct text_list prompts;
-};
-
-#define SETTINGS struct feature_graph_settings
 static const struct setting settings[] = {
-	PROMPT_SETS("feature_graph.prompts", prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets on which effects between features are measured"),
 	MOVED("feature_graph.scale", "clamp.scale"),
 	MOVED("feature_graph.draws", "controls.draws"),
+	MOVED("feature_graph.prompts", "dissect.prompts"),
 };
 
 enum { EARLY, MIDDLE, LATE, N_GROUPS };
@@ -446,11 +440,11 @@ static void report(const struct work *w)
 		w->n_draws > 0 ? mean_change(w, w->random, w->n_draws) : NAN);
 }
 
-static int work_open(struct work *w, const struct feature_graph_settings *s, struct err *err)
+static int work_open(struct work *w, struct err *err)
 {
 	size_t n, k;
 
-	TRY(prompts_of_sets(w->lab->prompts, &s->prompts, &w->prompts, err));
+	TRY(prompts_of_sets(w->lab->prompts, &w->lab->config->dissect.prompts, &w->prompts, err));
 	n = w->n = w->prompts.n;
 	k = w->k = w->nodes->n;
 	w->group = calloc(k + 1, sizeof *w->group);
@@ -497,9 +491,10 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 		.n_draws = (size_t)c->controls.draws};
 	const struct table t = {lab->job->results, "/feature_graph"};
 
+	(void)values;
 	err_clear(err);
 	/* 1. Nodes, and their groups by layer. */
-	TRY(work_open(&w, values, err));
+	TRY(work_open(&w, err));
 
 	/* 2. Their unedited activations, and the token j of the ablated run. */
 	TRY(observe_unedited(&w, err));
@@ -524,7 +519,8 @@ fail:
 const struct experiment experiment_feature_graph = {
 	.name = "feature_graph",
 	.asks = "does refusal come about in steps, harm, legality, refusal?",
-	SETTINGS_OF(settings, struct feature_graph_settings),
+	MOVED_ONLY(settings),
 	.needs = NEED_SETS | NEED_DIRECTION,
+	.prompts = PROMPTS_DISSECTED,
 	.run = run,
 };

@@ -15,19 +15,17 @@
 #include <stdlib.h>
 
 struct induce_settings {
-	char *prompts;
 	struct text_list methods;
 	struct real_list value;
 };
 
 #define SETTINGS struct induce_settings
 static const struct setting settings[] = {
-	PROMPTS("induce.prompts", prompts, "\"harmless_test\"", NULL,
-		"prompt set that is continued"),
 	TEXTS("induce.methods", methods, "[\"cossim_ap\", \"random\"]", method_names,
 		"whose global sets are used"),
 	REALS("induce.value", value, "[10.0, 15.0, 20.0, 25.0, 30.0]", -BIG, BIG,
 		"values v of the clamp f -> v"),
+	MOVED("induce.prompts", "clamp.harmless"),
 };
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
@@ -38,7 +36,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	struct continuation unedited = {0};
 
 	err_clear(err);
-	TRY(prompts_of_set(lab->prompts, s->prompts, &prompts, err));
+	TRY(prompts_of_set(lab->prompts, lab->config->clamp.harmless, &prompts, err));
 
 	/* 1. The unedited model. */
 	TRY(continuation_record(lab, "induce", &prompts, &none, NULL, &unedited, err));
@@ -74,6 +72,7 @@ const struct experiment experiment_induce = {
 	SETTINGS_OF(settings, struct induce_settings),
 	.needs = NEED_SAES,
 	.uses = USE_GENERATION,
+	.prompts = PROMPTS_HARMLESS,
 	.run = run,
 	.print = print,
 };

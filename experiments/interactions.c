@@ -37,17 +37,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct interactions_settings {
-	struct text_list prompts;
-};
-
-#define SETTINGS struct interactions_settings
 static const struct setting settings[] = {
-	PROMPT_SETS("interactions.prompts", prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets on which features are clamped alone and in pairs"),
 	MOVED("interactions.scale", "clamp.scale"),
 	MOVED("interactions.draws", "controls.draws"),
 	MOVED("interactions.positions", "readings.positions"),
+	MOVED("interactions.prompts", "dissect.prompts"),
 };
 
 /* A set and what changing its parts does: rows are K singles, K(K-1)/2 pairs (0,1), (0,2), ...,
@@ -514,9 +508,9 @@ static void report(const struct work *w)
 		mean_of(w->features + last, w->n));
 }
 
-static int work_open(struct work *w, const struct interactions_settings *s, struct err *err)
+static int work_open(struct work *w, struct err *err)
 {
-	TRY(prompts_of_sets(w->lab->prompts, &s->prompts, &w->prompts, err));
+	TRY(prompts_of_sets(w->lab->prompts, &w->lab->config->dissect.prompts, &w->prompts, err));
 	w->n = w->prompts.n;
 	w->draws = calloc(w->n_draws + 1, sizeof *w->draws);
 	w->random = calloc(w->n_draws + 1, sizeof *w->random);
@@ -555,8 +549,9 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 		.n_draws = (size_t)c->controls.draws,
 		.n_groups = (size_t)c->readings.positions + 2};
 
+	(void)values;
 	err_clear(err);
-	TRY(work_open(&w, values, err));
+	TRY(work_open(&w, err));
 
 	/* 1. The unedited run, and the token j of the ablated one. */
 	TRY(observe_unedited(&w, err));
@@ -581,8 +576,9 @@ fail:
 const struct experiment experiment_interactions = {
 	.name = "interactions",
 	.asks = "do features and tokens act on refusal by themselves or together?",
-	SETTINGS_OF(settings, struct interactions_settings),
+	MOVED_ONLY(settings),
 	.needs = NEED_SETS | NEED_DIRECTION,
 	.uses = USE_WHOLE_SAES,
+	.prompts = PROMPTS_DISSECTED,
 	.run = run,
 };

@@ -21,18 +21,17 @@
 #include <string.h>
 
 struct jailbreak_settings {
-	struct text_list prompts, scopes;
+	struct text_list scopes;
 };
 
 static const char *const scopes[] = {"global", "local", NULL};
 
 #define SETTINGS struct jailbreak_settings
 static const struct setting settings[] = {
-	PROMPT_SETS("jailbreak.prompts", prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets that are continued under each condition"),
 	TEXTS("jailbreak.scopes", scopes, "[\"global\", \"local\"]", scopes,
 		"one set for all prompts, or each prompt's own"),
 	MOVED("jailbreak.scale", "clamp.scale"),
+	MOVED("jailbreak.prompts", "clamp.prompts"),
 };
 
 /* Prompts continued under their own features are attributed in the same run, if any are. */
@@ -42,29 +41,29 @@ static void check_settings(const struct config *c, const void *values, struct fa
 
 	if (!config_runs(c, "attribution") || !text_list_holds(&s->scopes, "local"))
 		return;
-	for (size_t i = 0; i < s->prompts.n; i++)
-		if (!text_list_holds(&c->attribution.prompts, s->prompts.items[i]))
-			config_fault(faults, "jailbreak.prompts",
-				"jailbreak.prompts: \"%s\" has no local features; add it to "
+	for (size_t i = 0; i < c->clamp.prompts.n; i++)
+		if (!text_list_holds(&c->attribution.prompts, c->clamp.prompts.items[i]))
+			config_fault(faults, "clamp.prompts",
+				"clamp.prompts: \"%s\" has no local features; add it to "
 				"attribution.prompts, or leave \"local\" out of jailbreak.scopes",
-				s->prompts.items[i]);
+				c->clamp.prompts.items[i]);
 }
 
 /* Every prompt to be continued under its own features must have some. */
 static int check_local(const struct lab *lab, const struct findings *f, enum method method,
-	const struct jailbreak_settings *s, struct err *err)
+	struct err *err)
 {
 	struct prompt_ids prompts = {0};
 	size_t n_without = 0;
 
 	err_clear(err);
-	TRY(prompts_of_sets(lab->prompts, &s->prompts, &prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &lab->config->clamp.prompts, &prompts, err));
 	for (size_t i = 0; i < prompts.n; i++)
 		n_without += f->sets[method].local[prompts.data[i]].n == 0;
 	if (n_without > 0)
 		err_set(err, ERR_CONFIG,
 			"from: %s has no local %s features for %zu of the %zu prompts of "
-			"jailbreak.prompts; set jailbreak.scopes = [\"global\"], or attribute these "
+			"clamp.prompts; set jailbreak.scopes = [\"global\"], or attribute these "
 			"prompts first",
 			lab->config->from, method_names[method], n_without, prompts.n);
 fail:
@@ -78,7 +77,7 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	const struct jailbreak_settings *s = values;
 
 	for (int m = 0; m < N_METHODS && text_list_holds(&s->scopes, "local"); m++)
-		if (f->sets[m].local && check_local(lab, f, (enum method)m, s, err))
+		if (f->sets[m].local && check_local(lab, f, (enum method)m, err))
 			return err->code;
 	return 0;
 }
@@ -93,7 +92,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	struct continuation unedited = {0};
 
 	err_clear(err);
-	TRY(prompts_of_sets(lab->prompts, &s->prompts, &prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &lab->config->clamp.prompts, &prompts, err));
 
 	/* 1. The unedited model, which the others are compared with. */
 	TRY(continuation_record(lab, "jailbreak", &prompts, &none, NULL, &unedited, err));
@@ -137,6 +136,7 @@ const struct experiment experiment_jailbreak = {
 	.check_settings = check_settings,
 	.needs = NEED_DIRECTION,
 	.uses = USE_GENERATION,
+	.prompts = PROMPTS_CLAMPED,
 	.check = check,
 	.run = run,
 	.print = print,

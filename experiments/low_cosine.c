@@ -36,21 +36,17 @@
 #include <stdlib.h>
 
 struct low_cosine_settings {
-	struct text_list prompts;
-	char *harmless;
 	double max_cosine;
 };
 
 #define SETTINGS struct low_cosine_settings
 static const struct setting settings[] = {
-	PROMPT_SETS("low_cosine.prompts", prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets that are attributed and continued"),
-	PROMPTS("low_cosine.harmless", harmless, "\"harmless_test\"", NULL,
-		"prompt set whose unedited replies give the cross-entropy"),
 	REAL("low_cosine.max_cosine", max_cosine, "0.1", 0, 1,
 		"features whose |cosine| is at most this make the set \"low\""),
 	MOVED("low_cosine.scale", "clamp.scale"),
 	MOVED("low_cosine.draws", "controls.draws"),
+	MOVED("low_cosine.prompts", "clamp.prompts"),
+	MOVED("low_cosine.harmless", "clamp.harmless"),
 };
 
 enum { INSIDE, OUTSIDE, LOW, BOTH, N_SETS };
@@ -250,21 +246,19 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
 	struct err *err)
 {
-	const struct low_cosine_settings *s = values;
-
+	(void)values;
 	out->all_features = true;
-	return prompts_of_sets(lab->prompts, &s->prompts, &out->prompts, err);
+	return prompts_of_sets(lab->prompts, &lab->config->clamp.prompts, &out->prompts, err);
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
-	const struct low_cosine_settings *s = values;
 	const struct config *c = lab->config;
 	const struct condition none = condition_none();
-	struct work w = {.lab = lab, .settings = s};
+	struct work w = {.lab = lab, .settings = values};
 
 	err_clear(err);
-	TRY(prompts_of_sets(lab->prompts, &s->prompts, &w.prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &c->clamp.prompts, &w.prompts, err));
 
 	/* 1. The indirect effect of every feature; sets inside and outside F0, and random ones. */
 	TRY(candidates_find(&w.candidates, lab, f->direction.v, (size_t)c->attribution.k0, err));
@@ -286,7 +280,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 
 	/* 2. Harmful prompts and harmless answers, unedited and under each clamp. */
 	TRY(continuation_record(lab, "low_cosine", &w.prompts, &none, NULL, &w.unedited, err));
-	TRY(answers_run(&w.answers, lab, "low_cosine_ce", s->harmless, err));
+	TRY(answers_run(&w.answers, lab, "low_cosine_ce", c->clamp.harmless, err));
 	TRY(answers_score(&w.answers, lab, &none, err));
 	for (size_t k = 0; k < c->clamp.scale.n; k++)
 		TRY(run_clamps(&w, c->clamp.scale.items[k], err));
@@ -311,6 +305,7 @@ const struct experiment experiment_low_cosine = {
 	SETTINGS_OF(settings, struct low_cosine_settings),
 	.needs = NEED_SAES | NEED_DIRECTION,
 	.uses = USE_WHOLE_SAES | USE_GENERATION,
+	.prompts = PROMPTS_CLAMPED | PROMPTS_HARMLESS,
 	.attributes = attributes,
 	.check = check,
 	.run = run,

@@ -36,18 +36,16 @@
 #include <string.h>
 
 struct prune_settings {
-	struct text_list prompts;
 	double tolerance;
 };
 
 #define SETTINGS struct prune_settings
 static const struct setting settings[] = {
-	PROMPT_SETS("prune.prompts", prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets on which features are removed from the clamp"),
 	REAL("prune.tolerance", tolerance, "0.05", 0, 1,
 		"loss of complying prompts, as a share, that a smaller set may cost"),
 	MOVED("prune.scale", "clamp.scale"),
 	MOVED("prune.draws", "controls.draws"),
+	MOVED("prune.prompts", "dissect.prompts"),
 };
 
 static const struct {
@@ -380,7 +378,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 		.n_orders = FIRST_RANDOM + (size_t)lab->config->controls.draws};
 
 	err_clear(err);
-	TRY(prompts_of_sets(lab->prompts, &w.settings->prompts, &w.prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &lab->config->dissect.prompts, &w.prompts, err));
 	w.n = w.prompts.n;
 	w.k = w.best->n;
 	w.released = arena_alloc(&w.memory, w.n_orders * w.k, sizeof *w.released);
@@ -410,5 +408,6 @@ const struct experiment experiment_prune = {
 	.writes = &section,
 	.needs = NEED_SETS,
 	.uses = USE_GENERATION,
+	.prompts = PROMPTS_DISSECTED,
 	.run = run,
 };

@@ -48,7 +48,7 @@ const struct section *registry_sections(size_t *n)
 			.n_rows = e->n_settings,
 			.size = e->settings_size,
 			.needs_saes = (e->needs & NEED_SAES) != 0,
-			.attributes = (e->uses & USE_ATTRIBUTION_PROMPTS) != 0,
+			.prompts = e->prompts,
 			.check = e->check_settings};
 	}
 	*n = N_EXPERIMENTS;

@@ -31,22 +31,18 @@
 #include <stdio.h>
 
 struct sweep_settings {
-	struct text_list prompts;
-	char *harmless;
 	struct real_list k_star, k0;
 };
 
 #define SETTINGS struct sweep_settings
 static const struct setting settings[] = {
-	PROMPT_SETS("sweep_kstar.prompts", prompts, "[\"harmful_test\"]", NULL,
-		"prompt sets that are continued at each point"),
-	PROMPTS("sweep_kstar.harmless", harmless, "\"harmless_test\"", NULL,
-		"prompt set whose unedited answers are scored at each point"),
 	REALS("sweep_kstar.k_star", k_star, "[1.0, 2.0, 5.0, 10.0, 20.0, 50.0]", 1, 1 << 20,
 		"sizes K* of the set, each times each factor of clamp.scale"),
 	REALS("sweep_kstar.k0", k0, "[]", 1, 1 << 20,
 		"candidates per layer; none given = attribution.k0"),
 	MOVED("sweep_kstar.scale", "clamp.scale"),
+	MOVED("sweep_kstar.prompts", "clamp.prompts"),
+	MOVED("sweep_kstar.harmless", "clamp.harmless"),
 };
 
 struct point {
@@ -277,14 +273,14 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	struct work w = {.lab = lab, .settings = s};
 
 	err_clear(err);
-	TRY(prompts_of_sets(lab->prompts, &s->prompts, &w.prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &lab->config->clamp.prompts, &w.prompts, err));
 
 	/* 1. Indirect effects of the candidates. */
 	TRY(attribute(&w, f->direction.v, err));
 
 	/* 2. The unedited model, then every point. */
 	TRY(continuation_record(lab, "sweep_kstar", &w.prompts, &none, NULL, &w.unedited, err));
-	TRY(answers_run(&w.answers, lab, "sweep_kstar_answers", s->harmless, err));
+	TRY(answers_run(&w.answers, lab, "sweep_kstar_answers", lab->config->clamp.harmless, err));
 	TRY(answers_score(&w.answers, lab, &none, err));
 	TRY(list_points(&w, err));
 	for (size_t i = 0; i < w.points.n; i++)
@@ -314,7 +310,8 @@ const struct experiment experiment_sweep_kstar = {
 	.asks = "how many features, multiplied by what?",
 	SETTINGS_OF(settings, struct sweep_settings),
 	.needs = NEED_SAES | NEED_DIRECTION,
-	.uses = USE_WHOLE_SAES | USE_GENERATION | USE_ATTRIBUTION_PROMPTS,
+	.uses = USE_WHOLE_SAES | USE_GENERATION,
+	.prompts = PROMPTS_ATTRIBUTED | PROMPTS_CLAMPED | PROMPTS_HARMLESS,
 	.attributes = attributes,
 	.check = check,
 	.run = run,

@@ -36,10 +36,6 @@ static bool layer_is_given(const void *values)
 
 #define SETTINGS struct direction_settings
 static const struct setting settings[] = {
-	PROMPTS("direction.harmful", harmful, "\"harmful_train\"", NULL,
-		"prompt set whose mean is the head of the direction"),
-	PROMPTS("direction.harmless", harmless, "\"harmless_train\"", NULL,
-		"prompt set whose mean is its tail"),
 	BOOL("direction.filter", filter, "true",
 		"leave out harmful prompts that are not refused and harmless ones that are, judged by "
 		"the first token"),
@@ -200,6 +196,7 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct direction_settings *s = values;
+	const struct config *c = lab->config;
 	struct work w = {.lab = lab,
 		.settings = s,
 		.n_pos = (size_t)s->positions,
@@ -211,10 +208,10 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 
 	/* 1. Mean resid_post at the last tokens of refused harmful prompts and answered harmless
 	 *    ones, in every layer at once. */
-	TRY(mean_resid(lab, s->harmful, w.n_pos, s->filter ? MEAN_OF_REFUSED : MEAN_OF_ALL,
-		w.harmful, &w.n_harmful, err));
-	TRY(mean_resid(lab, s->harmless, w.n_pos, s->filter ? MEAN_OF_ANSWERED : MEAN_OF_ALL,
-		w.harmless, &w.n_harmless, err));
+	TRY(mean_resid(lab, c->direction.harmful, w.n_pos,
+		s->filter ? MEAN_OF_REFUSED : MEAN_OF_ALL, w.harmful, &w.n_harmful, err));
+	TRY(mean_resid(lab, c->direction.harmless, w.n_pos,
+		s->filter ? MEAN_OF_ANSWERED : MEAN_OF_ALL, w.harmless, &w.n_harmless, err));
 
 	/* 2. v_l is their difference. */
 	for (size_t i = 0; i < w.n_pos * w.n_layer * w.d; i++)
@@ -244,6 +241,7 @@ const struct experiment experiment_direction = {
 	.asks = "which direction of the residual stream stands for refusal?",
 	SETTINGS_OF(settings, struct direction_settings),
 	.provides = FIND_DIRECTION,
+	.prompts = PROMPTS_CONTRASTED,
 	.check = check,
 	.run = run,
 };

@@ -9,8 +9,8 @@
 #include "host/lab/lab.h"
 
 struct direction_settings {
-	char *harmful, *harmless, *harmful_val, *harmless_val; /* names of prompt sets */
-	int64_t layer;                                         /* -1 = chosen by score */
+	char *harmful_val, *harmless_val; /* names of prompt sets */
+	int64_t layer;                    /* -1 = chosen by score */
 	int64_t positions;
 	bool filter;
 };

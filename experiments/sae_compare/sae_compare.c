@@ -41,7 +41,6 @@
 struct compare_settings {
 	char *path, *published, *format, *width;
 	double l0, match;
-	char *prompts, *harmful, *harmless;
 };
 
 static const char *const formats[] = {"auto", "gemma_scope", "gemma_scope_2", "llama_scope",
@@ -56,15 +55,12 @@ static const struct setting settings[] = {
 	TEXT("sae_compare.width", width, "\"16k\"", NULL, "as their folders spell it"),
 	REAL("sae_compare.l0", l0, "100.0", 0, 1e9,
 		"of several SAEs of a layer, the one with average L0 nearest to this"),
-	PROMPTS("sae_compare.prompts", prompts, "\"harmless_test\"", NULL,
-		"prompt set that is reconstructed, with the model's own replies"),
-	PROMPTS("sae_compare.harmful", harmful, "\"harmful_train\"", NULL,
-		"prompt set whose reconstructed mean is the head of the direction"),
-	PROMPTS("sae_compare.harmless", harmless, "\"harmless_train\"", NULL,
-		"prompt set whose reconstructed mean is its tail"),
 	REAL("sae_compare.match", match, "0.7", 0, 1,
 		"cosine of decoder rows above which two features count as one"),
 	MOVED("sae_compare.draws", "controls.draws"),
+	MOVED("sae_compare.prompts", "clamp.harmless"),
+	MOVED("sae_compare.harmful", "direction.harmful"),
+	MOVED("sae_compare.harmless", "direction.harmless"),
 };
 
 /* One of the two. */
@@ -192,8 +188,8 @@ static int describe(struct work *w, struct side *s, struct err *err)
 	if (!s->v_cosine)
 		return err_nomem(err, "cosines", w->n_layer * sizeof *s->v_cosine);
 	snprintf(title, sizeof title, "sae_compare: direction, %s", s->name);
-	TRY(reconstructed_direction(&s->lab, title, w->settings->harmful, w->settings->harmless,
-		s->v_cosine, err));
+	TRY(reconstructed_direction(&s->lab, title, w->lab->config->direction.harmful,
+		w->lab->config->direction.harmless, s->v_cosine, err));
 	TRY(find_best(w, s, err));
 	snprintf(title, sizeof title, "sae_compare: features that occur, %s", s->name);
 	TRY(activation_stats_run(&s->lab, &w->harmful, title, false, &s->stats, err));
@@ -392,7 +388,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	side_open(&w.sides[1], "b", lab, w.other);
 
 	/* 1. The unedited model's answers to harmless and harmful prompts. */
-	TRY(answers_run(&w.answers, lab, "sae_compare_ce", s->prompts, err));
+	TRY(answers_run(&w.answers, lab, "sae_compare_ce", c->clamp.harmless, err));
 	TRY(continuation_record(lab, "sae_compare", &w.harmful, &none, NULL, &w.unedited, err));
 
 	/* 2. Each SAE set: reconstruction, direction, F* and what clamping it does. */
@@ -425,7 +421,8 @@ const struct experiment experiment_sae_compare = {
 	.asks = "does the choice of SAEs matter?",
 	SETTINGS_OF(settings, struct compare_settings),
 	.needs = NEED_SAES | NEED_DIRECTION,
-	.uses = USE_WHOLE_SAES | USE_GENERATION | USE_ATTRIBUTION_PROMPTS,
+	.uses = USE_WHOLE_SAES | USE_GENERATION,
+	.prompts = PROMPTS_ATTRIBUTED | PROMPTS_HARMLESS | PROMPTS_CONTRASTED,
 	.attributes = attributes,
 	.check = check,
 	.run = run,

@@ -27,15 +27,46 @@ static const char *const takes[] = {"text", "base", "words", NULL};
 static const char *const merges[] = {"copy", "virtual", NULL};
 static const char *const weights_ways[] = {"auto", "each", "broadcast", NULL};
 
-/* Whether no experiment of the run attributes the common prompts. */
-static bool attributes_nothing(const void *values)
+/* Whether no experiment of the run reads a kind of common prompts. */
+static bool unread(const struct config *c, unsigned prompts)
 {
-	const struct config *c = values;
-
 	for (size_t i = 0; i < c->n_sections; i++)
-		if (c->sections[i].attributes && config_runs(c, c->sections[i].name))
+		if (c->sections[i].prompts & prompts && config_runs(c, c->sections[i].name))
 			return false;
 	return true;
+}
+
+static bool contrasts_nothing(const void *values)
+{
+	return unread(values, PROMPTS_CONTRASTED);
+}
+
+static bool needs_no_harmless(const void *values)
+{
+	const struct config *c = values;
+	const bool actdiff = text_list_holds(&c->attribution.methods, method_names[METHOD_ACTDIFF]);
+
+	return unread(c, PROMPTS_CONTRASTED | (actdiff ? PROMPTS_ACTDIFF : 0));
+}
+
+static bool attributes_nothing(const void *values)
+{
+	return unread(values, PROMPTS_ATTRIBUTED);
+}
+
+static bool clamps_nothing(const void *values)
+{
+	return unread(values, PROMPTS_CLAMPED);
+}
+
+static bool answers_nothing(const void *values)
+{
+	return unread(values, PROMPTS_HARMLESS);
+}
+
+static bool dissects_nothing(const void *values)
+{
+	return unread(values, PROMPTS_DISSECTED);
 }
 
 #define SETTINGS struct config
@@ -146,6 +177,11 @@ const struct setting common_settings[] = {
 		"\"I can't provide\", \"I can\xe2\x80\x99t\"]",
 		NULL, "a reply that contains one of these, in any case, is a refusal"),
 
+	PROMPTS("direction.harmful", direction.harmful, "\"harmful_train\"", contrasts_nothing,
+		"prompt set whose mean is the head of the direction"),
+	PROMPTS("direction.harmless", direction.harmless, "\"harmless_train\"", needs_no_harmless,
+		"prompt set whose mean is its tail; actdiff compares with it, too"),
+
 	PROMPT_SETS("attribution.prompts", attribution.prompts, "[\"harmful_test\"]",
 		attributes_nothing, "prompt sets whose features are found"),
 	TEXTS("attribution.methods", attribution.methods,
@@ -174,9 +210,17 @@ const struct setting common_settings[] = {
 	TEXT("attribution.target", attribution.target, "\"\"", NULL,
 		"token j of the metric logit[j] - logit[refusal]; empty = each patched run's own"),
 
+	PROMPT_SETS("clamp.prompts", clamp.prompts, "[\"harmful_test\"]", clamps_nothing,
+		"harmful prompt sets that are continued or watched while features are clamped"),
+	PROMPTS("clamp.harmless", clamp.harmless, "\"harmless_test\"", answers_nothing,
+		"harmless prompt set that is continued while features are clamped, and whose unedited "
+		"answers are scored under the clamps"),
 	REALS("clamp.scale", clamp.scale, "[-3.0]", -BIG, BIG,
 		"factors c of the clamp f -> c f; experiments that clamp by one factor only take the "
 		"first"),
+	PROMPT_SETS("dissect.prompts", dissect.prompts, "[\"harmful_test\"]", dissects_nothing,
+		"prompt sets of the experiments that take a set apart, feature by feature, in a pass "
+		"each: a few prompts do"),
 	INTEGER("controls.draws", controls.draws, "10", 0, 100000,
 		"random sets that chosen features are held against, alike in size and layers"),
 	INTEGER("readings.positions", readings.positions, "5", 1, 30,

@@ -62,13 +62,21 @@ struct config {
 		struct text_list substrings;
 	} refusal;
 	struct {
+		char *harmful, *harmless; /* names of prompt sets */
+	} direction;
+	struct {
 		struct text_list prompts, methods;
 		int64_t k0, k_star, steps;
 		char *ig_rule, *ig_endpoint, *positions, *actdiff_positions, *target;
 	} attribution;
 	struct {
+		struct text_list prompts;
+		char *harmless;
 		struct real_list scale;
 	} clamp;
+	struct {
+		struct text_list prompts;
+	} dissect;
 	struct {
 		int64_t draws;
 	} controls;

@@ -87,14 +87,24 @@ struct setting {
 struct config;
 struct faults;
 
+/* Prompt sets that settings of all runs name, and that several experiments read. */
+enum common_prompts {
+	PROMPTS_CONTRASTED = 1, /* direction.harmful, direction.harmless */
+	PROMPTS_ACTDIFF = 2,    /* direction.harmless, with the method actdiff */
+	PROMPTS_ATTRIBUTED = 4, /* attribution.prompts */
+	PROMPTS_CLAMPED = 8,    /* clamp.prompts */
+	PROMPTS_HARMLESS = 16,  /* clamp.harmless */
+	PROMPTS_DISSECTED = 32, /* dissect.prompts */
+};
+
 /* What the config knows of an experiment. */
 struct section {
 	const char *name; /* what `experiment` lists, and the group of its settings */
 	const struct setting *rows;
 	size_t n_rows;
-	size_t size;     /* of the struct of its values */
-	bool needs_saes; /* sae.path must be given */
-	bool attributes; /* reads attribution.prompts */
+	size_t size;      /* of the struct of its values */
+	bool needs_saes;  /* sae.path must be given */
+	unsigned prompts; /* enum common_prompts: which must exist */
 	/* Its settings against each other and against those of all runs, when it is in the run:
 	 * faults go through config_fault. Texts that were given wrongly are NULL. May be NULL. */
 	void (*check)(const struct config *c, const void *values, struct faults *faults);
