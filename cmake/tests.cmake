@@ -103,7 +103,7 @@ add_engine_test(test_compare_results unit same_results)
 add_dependencies(test_compare_results compare_results)
 target_compile_definitions(test_compare_results PRIVATE
   COMPARE_RESULTS="$<TARGET_FILE:compare_results>")
-add_engine_test(test_writer unit store)
+add_engine_test(test_writer unit work)
 add_engine_test(test_units unit work)
 target_include_directories(test_units PRIVATE ${HDF5_INCLUDE_DIRS})
 target_link_libraries(test_units PRIVATE same_results ${HDF5_HL_LIBRARIES} ${HDF5_LIBRARIES})

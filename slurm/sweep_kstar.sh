@@ -76,7 +76,7 @@ point() { # number, then the arguments
 		return 0
 	fi
 	run_engine "$@" --set 'experiment=["jailbreak", "coherence"]' --set "from=$OUT/shared.h5" \
-		--set "from_k_star=$k" --set "jailbreak.scale=[$(real "$c")]" \
+		--set "from_k_star=$k" --set "clamp.scale=[$(real "$c")]" \
 		--set 'jailbreak.scopes=["global"]' --set "coherence.methods=[\"$METHOD\"]" \
 		--set "output=$file"
 }

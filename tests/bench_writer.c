@@ -12,7 +12,7 @@
 #include "host/base/clock.h"
 #include "host/base/file.h"
 #include "host/base/memory.h"
-#include "host/store/writer.h"
+#include "host/work/writer.h"
 #include "tests/bench_median.h"
 
 #include <fcntl.h>

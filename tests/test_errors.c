@@ -133,15 +133,23 @@ TEST(a_config_with_a_syntax_error_names_the_line)
 	expect(2, with_folder("%s/bad.cfg:2: syntax error\n"));
 }
 
+TEST(a_key_of_version_0_1_is_refused_with_its_new_name)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg --set jailbreak.scale=-1.0 --set prune.draws=3",
+		test_scratch_folder());
+	expect(2, "--set jailbreak.scale=-1.0: jailbreak.scale is now clamp.scale\n"
+		  "--set prune.draws=3: prune.draws is now controls.draws\n");
+}
+
 TEST(a_prompt_set_that_an_experiment_needs_is_asked_for_by_name)
 {
 	write_scratch("bad.cfg", "experiment = \"jailbreak\";\noutput = \"x\";\n"
 				 "model = { path = \"m\"; };\n"
-				 "jailbreak = { prompts = [\"mine\"]; };\n");
+				 "clamp = { prompts = [\"mine\"]; };\n");
 	engine_run(&run, "%s/bad.cfg", test_scratch_folder());
-	expect(2,
-		with_folder("%s/bad.cfg:4: jailbreak.prompts: there is no prompt set \"mine\"; add "
-			    "prompts.mine = { file = \"...\"; }\n"));
+	expect(2, with_folder("%s/bad.cfg:4: clamp.prompts: there is no prompt set \"mine\"; add "
+			      "prompts.mine = { file = \"...\"; }\n"));
 }
 
 TEST(usage_errors_print_the_usage)
@@ -408,10 +416,10 @@ TEST(the_experiments_on_open_questions_refuse_what_they_cannot_use)
 		"before it, or a file that has them (from)\n");
 	engine_run(&run,
 		"configs/tiny_feature_graph.cfg --set output=%s/out.h5 --set "
-		"feature_graph.method=actdiff",
+		"'experiment=[\"direction\", \"feature_graph\"]'",
 		test_scratch_folder());
 	expect(2,
-		"experiment: feature_graph needs the features of actdiff: \"attribution\" with that "
+		"experiment: feature_graph needs the features of cossim_ap: \"attribution\" with that "
 		"method before it, or a file that has them (from)\n");
 	engine_run(&run,
 		"configs/tiny_exact_patching.cfg --set output=%s/out.h5 --set "

@@ -27,7 +27,7 @@ static const char
 		     " --set prompts.harmless_train.limit=24 --set prompts.harmful_test.limit=8"
 		     " --set prompts.harmless_test.limit=8 --set generate.max_new_tokens=8"
 		     " --set generate.prompts=2 --set batch.tokens=96 --set direction.filter=false"
-		     " --set save.features=true --set jailbreak.scale=-1.0 --set induce.value=4.0"
+		     " --set save.features=true --set clamp.scale=-1.0 --set induce.value=4.0"
 		     " --set threads=1";
 
 static const char *alone(void)

@@ -30,7 +30,7 @@ static const char *const JOB =
 	" --set prompts.harmless_test.limit=6 --set generate.max_new_tokens=6"
 	" --set generate.prompts=3 --set batch.tokens=96 --set direction.filter=false"
 	" --set save.resid_post=true --set save.features=true --set save.gradients=true"
-	" --set save.dtype=float16 --set jailbreak.scale=-1.0 --set induce.value=4.0"
+	" --set save.dtype=float16 --set clamp.scale=-1.0 --set induce.value=4.0"
 	" --set threads=1";
 
 static int n_units;

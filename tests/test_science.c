@@ -38,7 +38,7 @@ static double find(const struct summary *s, const float *column, const char *con
 	return NAN;
 }
 
-/* The factor c with which the config states its result: the first of jailbreak.scale, found as
+/* The factor c with which the config states its result: the first of clamp.scale, found as
  * the first condition of cossim_ap. */
 static void stated_factor(const struct summary *s, char *out, size_t size)
 {

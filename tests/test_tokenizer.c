@@ -7,7 +7,7 @@
 #include "host/base/file.h"
 #include "host/formats/json.h"
 #include "host/text/tokenizer.h"
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 #include "tests/test.h"
 
 #include <stdio.h>

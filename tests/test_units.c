@@ -4,7 +4,7 @@
  * of host/work/units.h, one by one. Whole runs that are killed: test_resume.c.
  */
 #include "host/base/file.h"
-#include "host/lab/lab.h"
+#include "host/work/job.h"
 #include "host/work/stage.h"
 #include "tests/same_results.h"
 #include "tests/test.h"
@@ -23,8 +23,9 @@
 static const char *const INPUTS = "engine = 1\nattribution.k0 = 10\nsha256 of model = abc\n";
 
 /* A run without a model: five units of two prompts, whose numbers are square roots. */
-struct job {
-	struct lab lab;
+struct trial {
+	struct job job;
+	struct device *dev;
 	struct ranks ranks;
 	struct schedule schedule;
 	double sum; /* of what was taken */
@@ -43,48 +44,48 @@ static const struct {
 		.compress = true},
 	.entry = {"/saved/entry", {"place"}, RESULTS_I32, "", "entries", .compress = true}};
 
-static int job_open_with(struct job *job, const char *name, const char *inputs, bool fresh,
+static int trial_open_with(struct trial *trial, const char *name, const char *inputs, bool fresh,
 	struct err *err)
 {
 	static const size_t lengths[10] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5};
 
-	*job = (struct job){.ranks = {.world = 1, .n_local = 1},
+	*trial = (struct trial){.ranks = {.world = 1, .n_local = 1},
 		.fail_at = SIZE_MAX,
 		.die_at = SIZE_MAX};
-	job->lab.ranks = &job->ranks;
-	TRY(device_open(&job->lab.dev, "cpu", 1, err));
-	TRY(schedule_make(&job->schedule, lengths, 10, 100, 2, err));
-	TRY(units_open(&job->lab.units, in_scratch(name), &job->ranks, fresh, inputs, err));
-	TRY(results_create(&job->lab.results, in_scratch(name), err));
-	return dataset_write_counting(job->lab.results, &saved.column, NULL, 3, err);
+	trial->job.ranks = &trial->ranks;
+	TRY(device_open(&trial->dev, "cpu", 1, err));
+	TRY(schedule_make(&trial->schedule, lengths, 10, 100, 2, err));
+	TRY(units_open(&trial->job.units, in_scratch(name), &trial->ranks, fresh, inputs, err));
+	TRY(results_create(&trial->job.results, in_scratch(name), err));
+	return dataset_write_counting(trial->job.results, &saved.column, NULL, 3, err);
 fail:
 	return err->code;
 }
 
-static int job_open(struct job *job, const char *name, struct err *err)
+static int trial_open(struct trial *trial, const char *name, struct err *err)
 {
-	return job_open_with(job, name, INPUTS, false, err);
+	return trial_open_with(trial, name, INPUTS, false, err);
 }
 
-static void job_close(struct job *job)
+static void trial_close(struct trial *trial)
 {
-	units_close(job->lab.units);
-	results_close(job->lab.results);
-	schedule_free(&job->schedule);
-	device_close(job->lab.dev);
-	free(job->lab.stages.data);
+	units_close(trial->job.units);
+	results_close(trial->job.results);
+	schedule_free(&trial->schedule);
+	device_close(trial->dev);
+	free(trial->job.stages.data);
 }
 
 /* In unit b: 2 b + 1 rows "x" of half precision, their entries, and ends into them. */
 static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
-	struct job *job = context;
+	struct trial *trial = context;
 	const size_t n = 2 * b + 1;
 	float x[16][3];
 	int32_t entries[16], ends[16];
 	const double root = sqrt((double)b + 2);
 
-	job->n_computed++;
+	trial->n_computed++;
 	for (size_t i = 0; i < n; i++) {
 		for (size_t j = 0; j < 3; j++)
 			x[i][j] = (float)(100 * b + 10 * i + j) / 8;
@@ -92,11 +93,11 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 		ends[i] = (int32_t)i + 1;
 	}
 	TRY(unit_put(out, "root", RESULTS_F64, &root, 1, err));
-	if (b == job->die_at) {
+	if (b == trial->die_at) {
 		usleep(100000); /* the file of the unit is open by now */
 		kill(getpid(), SIGKILL);
 	}
-	if (b == job->fail_at)
+	if (b == trial->fail_at)
 		return err_set(err, ERR_DEVICE, "unit %zu failed", b);
 	TRY(unit_write(out, &saved.x, WORDS("x"), (size_t[]){n, 3}, x, err));
 	TRY(unit_write(out, &saved.end, NULL, &n, ends, err));
@@ -109,47 +110,47 @@ fail:
 
 static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
 {
-	struct job *job = context;
+	struct trial *trial = context;
 	double root;
 
 	(void)b;
 	if (unit_get(in, "root", RESULTS_F64, &root, 1, err))
 		return err->code;
-	job->sum += root;
+	trial->sum += root;
 	return 0;
 }
 
-static int job_run(struct job *job, struct err *err)
+static int trial_run(struct trial *trial, struct err *err)
 {
-	return stage_run(&job->lab,
+	return stage_run(&trial->job, trial->dev,
 		&(struct stage){.title = "roots: of small numbers",
-			.schedule = &job->schedule,
+			.schedule = &trial->schedule,
 			.item = "prompt",
-			.context = job,
+			.context = trial,
 			.compute = compute,
 			.take = take},
 		err);
 }
 
 /* Runs it to its end; *sum and the result file are what it found. */
-static int job_whole(const char *name, double *sum, int *n_computed, struct err *err)
+static int trial_whole(const char *name, double *sum, int *n_computed, struct err *err)
 {
 	struct results *results;
-	struct job job;
+	struct trial trial;
 
-	if (job_open(&job, name, err) || job_run(&job, err)) {
-		job_close(&job);
+	if (trial_open(&trial, name, err) || trial_run(&trial, err)) {
+		trial_close(&trial);
 		return err->code;
 	}
-	*sum = job.sum;
-	*n_computed = job.n_computed;
-	results = job.lab.results;
-	job.lab.results = NULL;
+	*sum = trial.sum;
+	*n_computed = trial.n_computed;
+	results = trial.job.results;
+	trial.job.results = NULL;
 	if (results_finish(results, err) == 0) {
-		units_finish(job.lab.units, false, err);
-		job.lab.units = NULL;
+		units_finish(trial.job.units, false, err);
+		trial.job.units = NULL;
 	}
-	job_close(&job);
+	trial_close(&trial);
 	return err->code;
 }
 
@@ -172,7 +173,7 @@ TEST(rows_are_joined_in_the_order_of_the_units_and_ends_count_through)
 	float *x = NULL;
 	int32_t *end = NULL, *entry = NULL;
 
-	REQUIRE_OK(job_whole("join.h5", &sum, &n_computed, &err), &err);
+	REQUIRE_OK(trial_whole("join.h5", &sum, &n_computed, &err), &err);
 	CHECK(n_computed == 5, "%d units were computed", n_computed);
 	REQUIRE_OK(results_open(&r, in_scratch("join.h5"), &err), &err);
 	REQUIRE_OK(results_read_floats(r, "/saved/x", 2, dims, &x, &err), &err);
@@ -229,19 +230,19 @@ TEST(rows_that_grew_have_scales_that_count_through_all_units)
 {
 	for (int virtual = 0; virtual < 2; virtual ++) {
 		struct results_reader *r;
-		struct job job;
+		struct trial trial;
 		struct err err;
 		int32_t *row = NULL, *place = NULL;
 		size_t n;
 		hid_t file;
 
-		REQUIRE_OK(job_open(&job, "scales.h5", &err), &err);
+		REQUIRE_OK(trial_open(&trial, "scales.h5", &err), &err);
 		if (virtual)
-			results_map_units(job.lab.results);
-		REQUIRE_OK(job_run(&job, &err), &err);
-		REQUIRE_OK(results_finish(job.lab.results, &err), &err);
-		job.lab.results = NULL;
-		job_close(&job);
+			results_map_units(trial.job.results);
+		REQUIRE_OK(trial_run(&trial, &err), &err);
+		REQUIRE_OK(results_finish(trial.job.results, &err), &err);
+		trial.job.results = NULL;
+		trial_close(&trial);
 		file = H5Fopen(in_scratch("scales.h5"), H5F_ACC_RDONLY, H5P_DEFAULT);
 		CHECK(strcmp(scales_of(file, "/saved/x"), "/row /column") == 0, "x over %s",
 			scales_of(file, "/saved/x"));
@@ -269,7 +270,7 @@ TEST(the_folder_is_gone_when_the_result_file_is_complete)
 	double sum;
 	int n_computed;
 
-	REQUIRE_OK(job_whole("gone.h5", &sum, &n_computed, &err), &err);
+	REQUIRE_OK(trial_whole("gone.h5", &sum, &n_computed, &err), &err);
 	CHECK(file_exists(in_scratch("gone.h5")), "there is no result file");
 	CHECK(!folder_exists(in_scratch("gone.units")), "the units are still there");
 }
@@ -277,33 +278,33 @@ TEST(the_folder_is_gone_when_the_result_file_is_complete)
 /* 1 */
 TEST(a_unit_that_fails_leaves_no_file_and_those_before_it_stand)
 {
-	struct job job;
+	struct trial trial;
 	struct err err;
 
-	REQUIRE_OK(job_open(&job, "fails.h5", &err), &err);
-	job.fail_at = 3;
-	CHECK(job_run(&job, &err) == ERR_DEVICE && strcmp(err.text, "unit 3 failed") == 0, "%d: %s",
-		err.code, err.text);
-	job_close(&job);
+	REQUIRE_OK(trial_open(&trial, "fails.h5", &err), &err);
+	trial.fail_at = 3;
+	CHECK(trial_run(&trial, &err) == ERR_DEVICE && strcmp(err.text, "unit 3 failed") == 0,
+		"%d: %s", err.code, err.text);
+	trial_close(&trial);
 	for (int b = 0; b < 5; b++) {
 		CHECK(file_exists(unit_path("fails", b, "")) == (b < 3), "unit %d", b);
 		CHECK(!file_exists(unit_path("fails", b, ".part")), "half of unit %d was left", b);
 	}
 }
 
-/* Runs the job in a process that is killed in unit `die_at`. */
+/* Runs the trial in a process that is killed in unit `die_at`. */
 static bool killed_in(const char *name, size_t die_at)
 {
 	const pid_t child = fork();
 	int status = 0;
 
 	if (child == 0) {
-		struct job job;
+		struct trial trial;
 		struct err err;
 
-		if (job_open(&job, name, &err) == 0) {
-			job.die_at = die_at;
-			job_run(&job, &err);
+		if (trial_open(&trial, name, &err) == 0) {
+			trial.die_at = die_at;
+			trial_run(&trial, &err);
 		}
 		_exit(0);
 	}
@@ -313,7 +314,7 @@ static bool killed_in(const char *name, size_t die_at)
 
 TEST(a_unit_killed_half_way_is_absent_and_what_it_left_is_cleared)
 {
-	struct job job;
+	struct trial trial;
 	struct err err;
 
 	fflush(stdout);
@@ -321,9 +322,9 @@ TEST(a_unit_killed_half_way_is_absent_and_what_it_left_is_cleared)
 	for (int b = 0; b < 5; b++)
 		CHECK(file_exists(unit_path("killed", b, "")) == (b < 2), "unit %d", b);
 	CHECK(file_exists(unit_path("killed", 2, ".part")), "it was not half-way");
-	REQUIRE_OK(job_open(&job, "killed.h5", &err), &err);
+	REQUIRE_OK(trial_open(&trial, "killed.h5", &err), &err);
 	CHECK(!file_exists(unit_path("killed", 2, ".part")), "half a unit is still there");
-	job_close(&job);
+	trial_close(&trial);
 }
 
 /* 2 */
@@ -334,10 +335,10 @@ TEST(units_that_stand_are_not_computed_again_and_the_result_is_the_same)
 	int n_straight, n_resumed;
 
 	fflush(stdout);
-	REQUIRE_OK(job_whole("straight.h5", &straight, &n_straight, &err), &err);
+	REQUIRE_OK(trial_whole("straight.h5", &straight, &n_straight, &err), &err);
 	REQUIRE(killed_in("resumed.h5", 2), "it was not killed");
 	REQUIRE(killed_in("resumed.h5", 4), "it was not killed");
-	REQUIRE_OK(job_whole("resumed.h5", &resumed, &n_resumed, &err), &err);
+	REQUIRE_OK(trial_whole("resumed.h5", &resumed, &n_resumed, &err), &err);
 	CHECK(n_straight == 5 && n_resumed == 1, "%d and %d units", n_straight, n_resumed);
 	CHECK(memcmp(&straight, &resumed, sizeof straight) == 0, "%.17g and %.17g", straight,
 		resumed);
@@ -348,18 +349,18 @@ TEST(units_that_stand_are_not_computed_again_and_the_result_is_the_same)
 /* 3 */
 TEST(units_of_other_inputs_are_refused_with_the_differences_named)
 {
-	struct job job;
+	struct trial trial;
 	struct err err;
 	char expected[1024];
 
-	REQUIRE_OK(job_open(&job, "other.h5", &err), &err);
-	REQUIRE_OK(job_run(&job, &err), &err);
-	job_close(&job);
-	CHECK(job_open_with(&job, "other.h5",
+	REQUIRE_OK(trial_open(&trial, "other.h5", &err), &err);
+	REQUIRE_OK(trial_run(&trial, &err), &err);
+	trial_close(&trial);
+	CHECK(trial_open_with(&trial, "other.h5",
 		      "engine = 1\nattribution.k0 = 5\nsha256 of model = abc\nseed = 3\n", false,
 		      &err) == ERR_CONFIG,
 		"%s", err.text);
-	job_close(&job);
+	trial_close(&trial);
 	snprintf(expected, sizeof expected,
 		"%s.units: expected units of this config and these files, found those of another run:\n"
 		"  attribution.k0: the units were made with 10, this run has 5\n"
@@ -374,7 +375,7 @@ TEST(units_of_other_inputs_are_refused_with_the_differences_named)
 /* 4 */
 TEST(a_second_run_is_refused_while_the_first_lives_and_not_after_it_was_killed)
 {
-	struct job job = {0};
+	struct trial trial = {0};
 	struct err err;
 	int ready[2];
 	char byte;
@@ -384,19 +385,19 @@ TEST(a_second_run_is_refused_while_the_first_lives_and_not_after_it_was_killed)
 	fflush(stdout);
 	child = fork();
 	if (child == 0) {
-		if (job_open(&job, "held.h5", &err) == 0 && write(ready[1], "x", 1) == 1)
+		if (trial_open(&trial, "held.h5", &err) == 0 && write(ready[1], "x", 1) == 1)
 			pause();
 		_exit(1);
 	}
 	REQUIRE(read(ready[0], &byte, 1) == 1, "the first run did not open");
-	CHECK(job_open(&job, "held.h5", &err) == ERR_OUTPUT &&
+	CHECK(trial_open(&trial, "held.h5", &err) == ERR_OUTPUT &&
 			strstr(err.text, "held.units: another run is writing here: process "),
 		"%d: %s", err.code, err.text);
-	job_close(&job);
+	trial_close(&trial);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
-	CHECK(job_open(&job, "held.h5", &err) == 0, "%s", err.text);
-	job_close(&job);
+	CHECK(trial_open(&trial, "held.h5", &err) == 0, "%s", err.text);
+	trial_close(&trial);
 	close(ready[0]);
 	close(ready[1]);
 }
@@ -404,18 +405,18 @@ TEST(a_second_run_is_refused_while_the_first_lives_and_not_after_it_was_killed)
 /* 5 */
 TEST(a_fresh_run_renames_the_old_folder_and_computes_everything)
 {
-	struct job job;
+	struct trial trial;
 	struct err err;
 
 	for (int i = 1; i <= 2; i++) {
 		char name[64];
 
-		REQUIRE_OK(job_open_with(&job, "fresh.h5", INPUTS, i > 1, &err), &err);
-		REQUIRE_OK(job_run(&job, &err), &err);
-		CHECK(job.n_computed == 5, "run %d: %d units", i, job.n_computed);
-		job_close(&job);
-		REQUIRE_OK(job_open_with(&job, "fresh.h5", "engine = 2\n", true, &err), &err);
-		job_close(&job);
+		REQUIRE_OK(trial_open_with(&trial, "fresh.h5", INPUTS, i > 1, &err), &err);
+		REQUIRE_OK(trial_run(&trial, &err), &err);
+		CHECK(trial.n_computed == 5, "run %d: %d units", i, trial.n_computed);
+		trial_close(&trial);
+		REQUIRE_OK(trial_open_with(&trial, "fresh.h5", "engine = 2\n", true, &err), &err);
+		trial_close(&trial);
 		CHECK(!file_exists(unit_path("fresh", 0, "")), "run %d: old units are left", i);
 		snprintf(name, sizeof name,
 			"fresh.units.old-%d/00-roots-of-small-numbers/000000.h5", 2 * i - 1);
@@ -425,21 +426,21 @@ TEST(a_fresh_run_renames_the_old_folder_and_computes_everything)
 
 TEST(a_spoilt_unit_is_named_and_not_believed)
 {
-	struct job job;
+	struct trial trial;
 	struct err err;
 	char path[256];
 	FILE *file;
 
-	REQUIRE_OK(job_open(&job, "spoilt.h5", &err), &err);
-	REQUIRE_OK(job_run(&job, &err), &err);
-	job_close(&job);
+	REQUIRE_OK(trial_open(&trial, "spoilt.h5", &err), &err);
+	REQUIRE_OK(trial_run(&trial, &err), &err);
+	trial_close(&trial);
 	snprintf(path, sizeof path, "%s", unit_path("spoilt", 1, ""));
 	file = fopen(path, "r+b");
 	REQUIRE(file && ftruncate(fileno(file), 700) == 0, "cannot cut %s", path);
 	fclose(file);
-	REQUIRE_OK(job_open(&job, "spoilt.h5", &err), &err);
-	CHECK(job_run(&job, &err) == ERR_INPUT && strstr(err.text, path) &&
+	REQUIRE_OK(trial_open(&trial, "spoilt.h5", &err), &err);
+	CHECK(trial_run(&trial, &err) == ERR_INPUT && strstr(err.text, path) &&
 			strstr(err.text, "remove its file and run again"),
 		"%d: %s", err.code, err.text);
-	job_close(&job);
+	trial_close(&trial);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_writer.c - the thread that writes units: the invariants at the top of host/store/writer.h,
+ * test_writer.c - the thread that writes units: the invariants at the top of host/work/writer.h,
  * one by one.
  */
 #include "host/base/file.h"
-#include "host/store/writer.h"
+#include "host/work/writer.h"
 #include "tests/test.h"
 
 #include <stdio.h>

@@ -11,7 +11,7 @@
  * text, and well-formed text at every step, is checked here. Exit status: 0, or the error's.
  */
 #include "host/text/tokenizer.h"
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 #include <stdio.h>
 

@@ -58,7 +58,8 @@ prompts = {{
 }};
 direction = {{ harmful = "harmful"; harmless = "harmless"; layer = {layer}; filter = false; }};
 attribution = {{ prompts = ["attributed"]; methods = ["cossim_ap"]; }};
-jailbreak = {{ prompts = ["continued"]; scopes = ["global"]; scale = [-1.0]; }};
+jailbreak = {{ scopes = ["global"]; }};
+clamp = {{ prompts = ["continued"]; scale = [-1.0]; }};
 generate = {{ max_new_tokens = {max_new}; prompts = {side_by_side}; stop = "none"; }};
 batch = {{ tokens = {tokens}; }};
 """

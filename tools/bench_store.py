@@ -45,7 +45,8 @@ prompts = {{
 }};
 direction = {{ harmful = "harmful"; harmless = "harmless"; layer = 3; filter = false; }};
 attribution = {{ prompts = ["attributed"]; methods = ["cossim_ap"]; }};
-jailbreak = {{ prompts = ["harmful"]; scopes = ["global"]; scale = [-1.0]; }};
+jailbreak = {{ scopes = ["global"]; }};
+clamp = {{ prompts = ["harmful"]; scale = [-1.0]; }};
 coherence = {{ prompts = "harmless"; methods = ["cossim_ap"]; }};
 """
 

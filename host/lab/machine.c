@@ -36,7 +36,7 @@ static size_t sae_budget(const struct machine *m, const struct config *config)
 	return (left - size_min(left, used)) / 2;
 }
 
-static enum sae_dtype sae_dtype(const struct machine *m, const struct config *config)
+enum sae_dtype machine_sae_dtype(const struct machine *m, const struct config *config)
 {
 	for (int i = 0; i < N_SAE_DTYPES; i++)
 		if (strcmp(config->sae.dtype, sae_dtype_names[i]) == 0)
@@ -53,7 +53,7 @@ struct sae_options machine_sae_options(const struct machine *m, const struct con
 		.width = c->sae.width,
 		.l0 = c->sae.l0,
 		.fold = c->sae.fold,
-		.dtype = sae_dtype(m, c),
+		.dtype = machine_sae_dtype(m, c),
 		.some_layers = strcmp(c->sae.layers, "found") == 0,
 		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
 					       : sae_budget(m, c)};

@@ -32,8 +32,10 @@ int machine_finish_loading(struct machine *m, bool whole_saes, struct err *err);
 /* Accepts a zeroed machine. */
 void machine_close(struct machine *m);
 
-/* What the config says of its SAEs, sae.dtype settled by the device where it is auto. Texts
- * borrowed. */
+/* sae.dtype, where it is auto what the device makes of it. Only m->dev need be there. */
+enum sae_dtype machine_sae_dtype(const struct machine *m, const struct config *config);
+
+/* What the config says of its SAEs. Texts borrowed. */
 struct sae_options machine_sae_options(const struct machine *m, const struct config *config);
 
 /* What the run may take in all of the memory that its device computes in, what it takes so far

@@ -10,7 +10,7 @@
 #include "host/store/results_parts.h"
 
 #include "host/base/size.h"
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>

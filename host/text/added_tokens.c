@@ -5,7 +5,7 @@
  */
 #include "host/text/added_tokens.h"
 
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 static int32_t child_of(const struct added_set *set, int32_t node, unsigned char byte)
 {

@@ -8,7 +8,7 @@
  */
 #include "host/text/bpe.h"
 
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 struct symbol {
 	int32_t id;

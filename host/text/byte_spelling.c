@@ -4,7 +4,7 @@
  */
 #include "host/text/byte_spelling.h"
 
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 bool byte_unspell(const char *s, size_t n, char *out, size_t *n_out)
 {

@@ -5,7 +5,7 @@
  */
 #include "host/text/chat_template.h"
 
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 /* How a family renders one turn:
  *   start  system_before TEXT system_after  user  MESSAGE  suffix

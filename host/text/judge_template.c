@@ -4,7 +4,7 @@
  */
 #include "host/text/judge_template.h"
 
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 #include <assert.h>
 #include <strings.h>

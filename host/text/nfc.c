@@ -9,7 +9,7 @@
  */
 #include "host/text/nfc.h"
 
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 #include <utf8proc.h>
 

@@ -7,7 +7,7 @@
 
 #include "host/base/random.h"
 #include "host/text/prompt_formats.h"
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 /* Keeps the records of one category, in order. */
 static void keep_category(struct prompt_set *set, const char *category)

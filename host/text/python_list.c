@@ -8,7 +8,7 @@
  */
 #include "host/text/python_list.h"
 
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 struct scanner {
 	const char *place, *s;

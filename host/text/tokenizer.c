@@ -11,7 +11,7 @@
 
 #include "host/base/file.h"
 #include "host/text/nfc.h"
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 #include <stdio.h>
 

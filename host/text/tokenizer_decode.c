@@ -9,7 +9,7 @@
  */
 #include "host/text/byte_spelling.h"
 #include "host/text/tokenizer_parts.h"
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 

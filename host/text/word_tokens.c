@@ -4,7 +4,7 @@
  */
 #include "host/text/word_tokens.h"
 
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 #include <strings.h>
 

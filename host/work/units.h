@@ -23,7 +23,7 @@
 #define SAENGINE_UNITS_H
 
 #include "host/work/ranks.h"
-#include "host/store/writer.h"
+#include "host/work/writer.h"
 
 #include <stdio.h>
 

@@ -47,7 +47,7 @@ def point(path, method):
         if "finished" not in f.attrs:
             raise OSError("its run did not end")
         config = text_of(f.attrs["config"])
-        k_star, c = int(setting(config, "from_k_star")), float(setting(config, "jailbreak.scale"))
+        k_star, c = int(setting(config, "from_k_star")), float(setting(config, "clamp.scale"))
         clamp = f"{method}_global_x{c:g}"
         return {"k_star": k_star, "c": c,
                 "refusal": mean(f, f"scores/jailbreak/{clamp}/refusal"),

@@ -4,7 +4,8 @@
  * go from there to a unit's file while later units are computed (unit_write_tensor), and the type
  * of SAEs.
  */
-#include "host/lab/lab.h"
+#include "host/lab/machine.h"
+#include "host/work/job.h"
 #include "host/work/stage.h"
 #include "tests/test.h"
 
@@ -12,8 +13,9 @@
 
 enum { UNITS = 6, ROWS = 500, COLS = 4, BALLAST = 1 << 20 };
 
-struct job {
-	struct lab lab;
+struct trial {
+	struct job job;
+	struct device *dev;
 	struct ranks ranks;
 	struct schedule schedule;
 	struct tensor x; /* [ROWS, COLS] on the device, of the unit being computed */
@@ -36,16 +38,16 @@ static float value_of(size_t unit, size_t i)
 /* The ballast keeps the writer from looking at the rows before the next unit has begun. */
 static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
-	struct job *job = context;
+	struct trial *trial = context;
 
 	for (size_t i = 0; i < (size_t)ROWS * COLS; i++)
-		job->host[i] = value_of(b, i);
-	TRY(device_upload(job->lab.dev, job->x.data, job->host, tensor_bytes(job->x), err));
+		trial->host[i] = value_of(b, i);
+	TRY(device_upload(trial->dev, trial->x.data, trial->host, tensor_bytes(trial->x), err));
 	TRY(unit_write_counting(out, &saved.row, NULL, ROWS, err));
 	TRY(unit_write_counting(out, &saved.place, NULL, BALLAST, err));
-	TRY(unit_write(out, &saved.ballast, NULL, (size_t[]){BALLAST}, job->ballast, err));
-	TRY(unit_write_tensor(out, &saved.x, NULL, job->x, err));
-	return device_wait(job->lab.dev, err); /* ops, not copies */
+	TRY(unit_write(out, &saved.ballast, NULL, (size_t[]){BALLAST}, trial->ballast, err));
+	TRY(unit_write_tensor(out, &saved.x, NULL, trial->x, err));
+	return device_wait(trial->dev, err); /* ops, not copies */
 fail:
 	return err->code;
 }
@@ -56,57 +58,57 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 	return 0;
 }
 
-static int job_run(struct job *job, const char *device, const char *output, struct err *err)
+static int trial_run(struct trial *trial, const char *device, const char *output, struct err *err)
 {
 	static const size_t lengths[UNITS] = {5, 5, 5, 5, 5, 5};
-	struct lab *lab = &job->lab;
+	struct job *job = &trial->job;
 	struct results *results;
 
-	*job = (struct job){.ranks = {.world = 1, .n_local = 1},
+	*trial = (struct trial){.ranks = {.world = 1, .n_local = 1},
 		.x = {NULL, DTYPE_F32, ROWS, COLS}};
-	lab->ranks = &job->ranks;
-	job->host = malloc(sizeof(float) * ROWS * COLS);
-	job->ballast = calloc(BALLAST, sizeof *job->ballast);
-	if (!job->host || !job->ballast)
+	job->ranks = &trial->ranks;
+	trial->host = malloc(sizeof(float) * ROWS * COLS);
+	trial->ballast = calloc(BALLAST, sizeof *trial->ballast);
+	if (!trial->host || !trial->ballast)
 		return err_nomem(err, "the test", sizeof(float) * BALLAST);
-	TRY(device_open(&lab->dev, device, 1, err));
-	TRY(device_alloc(lab->dev, tensor_bytes(job->x), &job->x.data, err));
-	TRY(schedule_make(&job->schedule, lengths, UNITS, 100, 1, err));
-	TRY(units_open(&lab->units, output, &job->ranks, false, "of a test\n", err));
-	TRY(results_create(&lab->results, output, err));
-	TRY(dataset_write_counting(lab->results, &saved.column, NULL, COLS, err));
-	TRY(stage_run(lab,
+	TRY(device_open(&trial->dev, device, 1, err));
+	TRY(device_alloc(trial->dev, tensor_bytes(trial->x), &trial->x.data, err));
+	TRY(schedule_make(&trial->schedule, lengths, UNITS, 100, 1, err));
+	TRY(units_open(&job->units, output, &trial->ranks, false, "of a test\n", err));
+	TRY(results_create(&job->results, output, err));
+	TRY(dataset_write_counting(job->results, &saved.column, NULL, COLS, err));
+	TRY(stage_run(job, trial->dev,
 		&(struct stage){.title = "rows",
-			.schedule = &job->schedule,
+			.schedule = &trial->schedule,
 			.item = "prompt",
-			.context = job,
+			.context = trial,
 			.compute = compute,
 			.take = take},
 		err));
-	results = lab->results;
-	lab->results = NULL;
+	results = job->results;
+	job->results = NULL;
 	return results_finish(results, err);
 fail:
 	return err->code;
 }
 
-static void job_close(struct job *job)
+static void trial_close(struct trial *trial)
 {
-	units_close(job->lab.units);
-	results_close(job->lab.results);
-	schedule_free(&job->schedule);
-	if (job->lab.dev)
-		device_free(job->lab.dev, job->x.data);
-	device_close(job->lab.dev);
-	free(job->lab.stages.data);
-	free(job->host);
-	free(job->ballast);
+	units_close(trial->job.units);
+	results_close(trial->job.results);
+	schedule_free(&trial->schedule);
+	if (trial->dev)
+		device_free(trial->dev, trial->x.data);
+	device_close(trial->dev);
+	free(trial->job.stages.data);
+	free(trial->host);
+	free(trial->ballast);
 }
 
 static void check_rows(const char *device)
 {
 	struct results_reader *r;
-	struct job job;
+	struct trial trial;
 	struct err err;
 	float *x = NULL;
 	size_t dims[2], wrong = 0;
@@ -114,8 +116,8 @@ static void check_rows(const char *device)
 	int rc;
 
 	snprintf(output, sizeof output, "%.4s.h5", device);
-	rc = job_run(&job, device, in_scratch(output), &err);
-	job_close(&job);
+	rc = trial_run(&trial, device, in_scratch(output), &err);
+	trial_close(&trial);
 	REQUIRE(rc == 0, "%s: %s", device, err.text);
 	REQUIRE_OK(results_open(&r, in_scratch(output), &err), &err);
 	REQUIRE_OK(results_read_floats(r, "/saved/x", 2, dims, &x, &err), &err);
@@ -151,12 +153,13 @@ TEST(auto_keeps_saes_in_bfloat16_where_the_device_rounds_products_and_nowhere_el
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		const struct config c = {.sae.dtype = (char *)cases[i].setting};
-		struct lab lab = {.config = &c};
+		struct machine m = {0};
 		struct err err;
 
-		REQUIRE_OK(device_open(&lab.dev, cases[i].device, 1, &err), &err);
-		CHECK(lab_sae_dtype(&lab) == cases[i].expected, "%s on %s is %s", cases[i].setting,
-			cases[i].device, sae_dtype_names[lab_sae_dtype(&lab)]);
-		device_close(lab.dev);
+		REQUIRE_OK(device_open(&m.dev, cases[i].device, 1, &err), &err);
+		CHECK(machine_sae_dtype(&m, &c) == cases[i].expected, "%s on %s is %s",
+			cases[i].setting, cases[i].device,
+			sae_dtype_names[machine_sae_dtype(&m, &c)]);
+		device_close(m.dev);
 	}
 }

@@ -240,7 +240,7 @@ static const char *const JOB =
 	"configs/tiny_gemma2_ap.cfg --set "
 	"'experiment=[\"direction\",\"attribution\",\"jailbreak\"]'"
 	" --set 'attribution.methods=[\"cossim_ap\",\"ap\"]' --set attribution.k_star=4"
-	" --set attribution.steps=2 --set jailbreak.scale=-1.0 --set "
+	" --set attribution.steps=2 --set clamp.scale=-1.0 --set "
 	"'jailbreak.scopes=[\"global\"]'"
 	" --set prompts.harmful_train.limit=3 --set prompts.harmless_train.limit=3"
 	" --set prompts.harmful_test.limit=2 --set prompts.harmless_test.limit=2"

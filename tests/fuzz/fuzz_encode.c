@@ -4,7 +4,7 @@
  * UTF-8, else encoded to ids that decode to the same text, but for what the family normalizes.
  */
 #include "host/text/tokenizer.h"
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

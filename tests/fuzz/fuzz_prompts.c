@@ -5,7 +5,7 @@
  * well-formed UTF-8, not empty, and made of its base and suffix where it has them.
  */
 #include "host/text/prompts.h"
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

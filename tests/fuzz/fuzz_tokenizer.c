@@ -4,7 +4,7 @@
  * With one that is accepted, its own bytes and some text are encoded, and ids decoded.
  */
 #include "host/text/tokenizer.h"
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

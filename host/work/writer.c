@@ -5,7 +5,7 @@
  * A list of jobs in order; the thread takes the first, does it without the lock, and counts its
  * bytes off afterwards, so that what is being written counts as waiting.
  */
-#include "host/store/writer.h"
+#include "host/work/writer.h"
 
 #include "kernels/ops.h"
 

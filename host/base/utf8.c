@@ -2,7 +2,7 @@
  *
  * utf8.c - Contract: utf8.h. Tests: tests/test_tokenizer.c.
  */
-#include "host/text/utf8.h"
+#include "host/base/utf8.h"
 
 /* How many bytes of a well-formed prefix start at s; *whole tells whether they are a complete
  * character. At least 1 for a byte that starts nothing. */
