@@ -4,11 +4,12 @@
  */
 #include "host/lab/frame.h"
 
+#include "host/base/arena.h"
 #include "host/base/file.h"
-#include "host/base/vec.h"
 
 #include <stdio.h>
-#include <sys/stat.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <hdf5.h>
@@ -19,32 +20,27 @@ enum { SCHEMA_VERSION = 1 };
 
 /* ---- scales ---------------------------------------------------------------------------- */
 
-static int counting_scale(const struct lab *lab, const char *path, size_t n, const char *long_name,
-	struct err *err)
-{
-	int32_t *values = malloc(n * sizeof *values + 1);
-	int rc;
-
-	if (!values)
-		return err_nomem(err, path, n * sizeof *values);
-	for (size_t i = 0; i < n; i++)
-		values[i] = (int32_t)i;
-	rc = results_scale(lab->job->results, path, values, n, long_name, err);
-	free(values);
-	return rc;
-}
+static const struct {
+	struct dataset layer, d_model, feature, prompt;
+} scales = {
+	.layer = {"/layer", {"layer"}, RESULTS_I32, "",
+		"0 ... n_layer - 1; `resid_post` is the output of its block"},
+	.d_model = {"/d_model", {"d_model"}, RESULTS_I32, "", "component of the residual stream"},
+	.feature = {"/feature", {"feature"}, RESULTS_I32, "", "0 ... d_sae - 1; with SAEs"},
+	.prompt = {"/prompt", {"prompt"}, RESULTS_I32, "", "prompt id: all prompts of all sets"},
+};
 
 static int write_scales(const struct lab *lab, struct err *err)
 {
 	const struct arch *a = &lab->machine->model->arch;
+	struct results *r = lab->job->results;
 
-	TRY(counting_scale(lab, "/layer", a->n_layer,
-		"layer; resid_post is the output of its block", err));
-	TRY(counting_scale(lab, "/d_model", a->d_model, "component of the residual stream", err));
-	TRY(counting_scale(lab, "/prompt", lab->prompts->table.n, "prompt id", err));
+	TRY(dataset_write_counting(r, &scales.layer, NULL, a->n_layer, err));
+	TRY(dataset_write_counting(r, &scales.d_model, NULL, a->d_model, err));
+	TRY(dataset_write_counting(r, &scales.prompt, NULL, lab->prompts->table.n, err));
 	if (lab->machine->saes)
-		TRY(counting_scale(lab, "/feature", sae_set_width(lab->machine->saes),
-			"feature of an SAE", err));
+		TRY(dataset_write_counting(r, &scales.feature, NULL,
+			sae_set_width(lab->machine->saes), err));
 	return 0;
 fail:
 	return err->code;
@@ -52,14 +48,42 @@ fail:
 
 /* ---- prompts --------------------------------------------------------------------------- */
 
-/* A column of /prompts, "" where a prompt has none. */
-static int write_prompt_column(const struct lab *lab, const char *name, const char *meaning,
+static const struct {
+	struct dataset text, set, category, context, answer, base, suffix, sha256;
+	struct dataset token_ids, token_end, token;
+} prompts = {
+	.text = {"/prompts/text", {"prompt"}, RESULTS_TEXT, "",
+		"instruction, without the template"},
+	.set = {"/prompts/set", {"prompt"}, RESULTS_TEXT, "", "prompt set of the config"},
+	.category = {"/prompts/category", {"prompt"}, RESULTS_TEXT, "",
+		"as in the prompt file; empty for none"},
+	.context = {"/prompts/context", {"prompt"}, RESULTS_TEXT, "",
+		"context put before the instruction, with HarmBench's rule `\\n\\n---\\n\\n` between "
+		"them; empty for none"},
+	.answer = {"/prompts/answer", {"prompt"}, RESULTS_TEXT, "",
+		"right answer, as in the prompt file (of GSM8K its number, of ARC the letter); "
+		"empty for none"},
+	.base = {"/prompts/base", {"prompt"}, RESULTS_TEXT, "",
+		"of an adversarial prompt, what it was before; empty for none"},
+	.suffix = {"/prompts/adversarial_suffix", {"prompt"}, RESULTS_TEXT, "",
+		"what of a suffix stands behind the base and a space; empty for none"},
+	.sha256 = {"/prompts/sha256", {"prompt"}, RESULTS_TEXT, "", "SHA-256 of the text"},
+	.token_ids = {"/prompts/token_ids", {"prompt_token"}, RESULTS_I32, "",
+		"ids of all rendered prompts (template and text), end to end", .compress = true},
+	.token_end = {"/prompts/token_end", {"prompt"}, RESULTS_I32, "",
+		"end of each prompt in `token_ids`; it begins where the last one ends"},
+	.token = {"/prompts/prompt_token", {"prompt_token"}, RESULTS_I32, "",
+		"token of all prompts"},
+};
+
+/* A column of /prompts, "" where a prompt has none; not written when no prompt has one, unless
+ * `always`. */
+static int write_prompt_column(const struct lab *lab, const struct dataset *d,
 	const char *(*get)(const struct prompts *, size_t), bool always, struct err *err)
 {
 	const size_t n = lab->prompts->table.n;
 	const char **column = malloc(n * sizeof *column + 1);
 	bool any = always;
-	char path[64];
 
 	err_clear(err);
 	if (!column)
@@ -69,16 +93,8 @@ static int write_prompt_column(const struct lab *lab, const char *name, const ch
 		any |= column[p] != NULL;
 		column[p] = column[p] ? column[p] : "";
 	}
-	snprintf(path, sizeof path, "/prompts/%s", name);
 	if (any)
-		results_write(lab->job->results,
-			&(struct results_dataset){.path = path,
-				.type = RESULTS_TEXT,
-				.n_dims = 1,
-				.dims = {n},
-				.scales = {"/prompt"},
-				.long_name = meaning},
-			column, err);
+		dataset_write(lab->job->results, d, NULL, &n, column, err);
 	free(column);
 	return err->code;
 }
@@ -86,30 +102,21 @@ static int write_prompt_column(const struct lab *lab, const char *name, const ch
 static int write_prompt_hashes(const struct lab *lab, struct err *err)
 {
 	const size_t n = lab->prompts->table.n;
-	char(*hashes)[SHA256_HEX] = malloc(n * sizeof *hashes + 1);
-	const char **column = malloc(n * sizeof *column + 1);
+	struct arena memory = {0};
+	char(*hashes)[SHA256_HEX] = arena_alloc(&memory, n, sizeof *hashes);
+	const char **column = arena_alloc(&memory, n, sizeof *column);
 
 	err_clear(err);
-	if (!column || !hashes) {
-		err_nomem(err, "prompts", n * sizeof *hashes);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "prompts", err));
 	for (size_t p = 0; p < n; p++) {
-		sha256_bytes(prompts_text(lab->prompts, p), strlen(prompts_text(lab->prompts, p)),
-			hashes[p]);
+		const char *text = prompts_text(lab->prompts, p);
+
+		sha256_bytes(text, strlen(text), hashes[p]);
 		column[p] = hashes[p];
 	}
-	TRY(results_write(lab->job->results,
-		&(struct results_dataset){.path = "/prompts/sha256",
-			.type = RESULTS_TEXT,
-			.n_dims = 1,
-			.dims = {n},
-			.scales = {"/prompt"},
-			.long_name = "SHA-256 of the text"},
-		column, err));
+	TRY(dataset_write(lab->job->results, &prompts.sha256, NULL, &n, column, err));
 fail:
-	free(column);
-	free(hashes);
+	arena_free(&memory);
 	return err->code;
 }
 
@@ -117,22 +124,21 @@ fail:
 static int write_prompt_texts(const struct lab *lab, struct err *err)
 {
 	static const struct {
-		const char *name, *meaning;
+		const struct dataset *d;
 		const char *(*get)(const struct prompts *, size_t);
 		bool always;
 	} columns[] = {
-		{"text", "instruction, without the template", prompts_text, true},
-		{"set", "prompt set", prompts_set_name, true},
-		{"category", "category given by the prompt file", prompts_category, true},
-		{"context", "context put before the instruction", prompts_context, false},
-		{"answer", "right answer given by the prompt file", prompts_answer, false},
-		{"base", "the prompt before it was made adversarial", prompts_base, false},
-		{"adversarial_suffix", "what was put behind the base", prompts_suffix, false},
+		{&prompts.text, prompts_text, true},
+		{&prompts.set, prompts_set_name, true},
+		{&prompts.category, prompts_category, true},
+		{&prompts.context, prompts_context, false},
+		{&prompts.answer, prompts_answer, false},
+		{&prompts.base, prompts_base, false},
+		{&prompts.suffix, prompts_suffix, false},
 	};
 
 	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-		TRY(write_prompt_column(lab, columns[i].name, columns[i].meaning, columns[i].get,
-			columns[i].always, err));
+		TRY(write_prompt_column(lab, columns[i].d, columns[i].get, columns[i].always, err));
 	return write_prompt_hashes(lab, err);
 fail:
 	return err->code;
@@ -141,91 +147,83 @@ fail:
 static int write_prompt_tokens(const struct lab *lab, struct err *err)
 {
 	const struct prompt_table *t = &lab->prompts->table;
+	struct results *r = lab->job->results;
 	int32_t *end = malloc(t->n * sizeof *end + 1);
 
 	err_clear(err);
-	if (!end) {
-		err_nomem(err, "prompts", t->n * sizeof *end);
-		goto fail;
-	}
+	if (!end)
+		return err_nomem(err, "prompts", t->n * sizeof *end);
 	for (size_t p = 0; p < t->n; p++)
 		end[p] = (int32_t)t->start[p + 1];
-	TRY(counting_scale(lab, "/prompts/prompt_token", t->ids.n, "token of all prompts", err));
-	TRY(results_write(lab->job->results,
-		&(struct results_dataset){.path = "/prompts/token_ids",
-			.type = RESULTS_I32,
-			.n_dims = 1,
-			.dims = {t->ids.n},
-			.scales = {"/prompts/prompt_token"},
-			.long_name = "token ids of all rendered prompts, end to end",
-			.compress = true},
-		t->ids.data, err));
-	TRY(results_write(lab->job->results,
-		&(struct results_dataset){.path = "/prompts/token_end",
-			.type = RESULTS_I32,
-			.n_dims = 1,
-			.dims = {t->n},
-			.scales = {"/prompt"},
-			.long_name =
-				"end of the prompt in token_ids; it begins where the last one ends"},
-		end, err));
-	TRY(results_attribute_integer(lab->job->results, "/prompts", "n_prefix",
-		(int64_t)lab->prompts->n_prefix, err));
-	if (lab->prompts->refusal_token >= 0)
-		TRY(results_attribute_integer(lab->job->results, "/prompts", "refusal_token",
-			lab->prompts->refusal_token, err));
-	TRY(results_attribute_text(lab->job->results, "/prompts", "template",
-		lab->prompts->chat->name, err));
-	TRY(results_attribute_text(lab->job->results, "/prompts", "prefix",
-		lab->prompts->chat->prefix, err));
-	TRY(results_attribute_text(lab->job->results, "/prompts", "suffix",
-		lab->prompts->chat->suffix, err));
-	TRY(results_attribute_integer(lab->job->results, "/prompts", "added_bos",
-		lab->prompts->chat->bos, err));
+	TRY(dataset_write_counting(r, &prompts.token, NULL, t->ids.n, err));
+	TRY(dataset_write(r, &prompts.token_ids, NULL, &t->ids.n, t->ids.data, err));
+	TRY(dataset_write(r, &prompts.token_end, NULL, &t->n, end, err));
 fail:
 	free(end);
 	return err->code;
 }
 
+/* How a prompt is rendered. */
+static int write_prompt_attributes(const struct lab *lab, struct err *err)
+{
+	const struct prompts *p = lab->prompts;
+	struct results *r = lab->job->results;
+
+	TRY(results_attribute_integer(r, "/prompts", "n_prefix", (int64_t)p->n_prefix, err));
+	if (p->refusal_token >= 0)
+		TRY(results_attribute_integer(r, "/prompts", "refusal_token", p->refusal_token,
+			err));
+	TRY(results_attribute_text(r, "/prompts", "template", p->chat->name, err));
+	TRY(results_attribute_text(r, "/prompts", "prefix", p->chat->prefix, err));
+	TRY(results_attribute_text(r, "/prompts", "suffix", p->chat->suffix, err));
+	TRY(results_attribute_integer(r, "/prompts", "added_bos", p->chat->bos, err));
+	return 0;
+fail:
+	return err->code;
+}
+
 /* ---- provenance ------------------------------------------------------------------------ */
+
+static const struct {
+	struct dataset file, role, sha256;
+} files = {
+	.file = {"/provenance/file", {"file"}, RESULTS_TEXT, "", "path of a file that was read"},
+	.role = {"/provenance/role", {"file"}, RESULTS_TEXT, "",
+		"model, tokenizer, weights, sae (weights and the config beside them), prompts, "
+		"findings (`from`), judged (`from` of a judge), template (the judge's)"},
+	.sha256 = {"/provenance/sha256", {"file"}, RESULTS_TEXT, "", "SHA-256 of its bytes"},
+};
 
 static int write_files(const struct lab *lab, const struct inputs *inputs, struct err *err)
 {
 	const size_t n = inputs->n;
-	const char **columns = malloc(3 * n * sizeof *columns + 1);
+	struct results *r = lab->job->results;
+	struct arena memory = {0};
+	const char **path = arena_alloc(&memory, n, sizeof *path);
+	const char **role = arena_alloc(&memory, n, sizeof *role);
+	const char **sha256 = arena_alloc(&memory, n, sizeof *sha256);
 
 	err_clear(err);
-	if (!columns) {
-		err_nomem(err, "the files", 3 * n * sizeof *columns);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "the files", err));
 	for (size_t i = 0; i < n; i++) {
-		columns[i] = inputs->data[i].path;
-		columns[n + i] = inputs->data[i].role;
-		columns[2 * n + i] = inputs->data[i].sha256;
+		path[i] = inputs->data[i].path;
+		role[i] = inputs->data[i].role;
+		sha256[i] = inputs->data[i].sha256;
 	}
-	TRY(results_text_scale(lab->job->results, "/provenance/file", columns, n,
-		"file that was read", err));
-	TRY(results_write(lab->job->results,
-		&(struct results_dataset){.path = "/provenance/role",
-			.type = RESULTS_TEXT,
-			.n_dims = 1,
-			.dims = {n},
-			.scales = {"/provenance/file"},
-			.long_name = "what the file is"},
-		columns + n, err));
-	TRY(results_write(lab->job->results,
-		&(struct results_dataset){.path = "/provenance/sha256",
-			.type = RESULTS_TEXT,
-			.n_dims = 1,
-			.dims = {n},
-			.scales = {"/provenance/file"},
-			.long_name = "SHA-256 of the file"},
-		columns + 2 * n, err));
+	TRY(dataset_write(r, &files.file, NULL, &n, path, err));
+	TRY(dataset_write(r, &files.role, NULL, &n, role, err));
+	TRY(dataset_write(r, &files.sha256, NULL, &n, sha256, err));
 fail:
-	free(columns);
+	arena_free(&memory);
 	return err->code;
 }
+
+const struct dataset_section frame_sections[] = {{"Shared scales", NULL, DATASETS(scales)},
+	{"Prompts",
+		"`context`, `answer`, `base` and `adversarial_suffix` are there when one of the "
+		"prompts has one.",
+		DATASETS(prompts)},
+	{"Provenance", NULL, DATASETS(files)}};
 
 static void utc_now(char *out, size_t size)
 {
@@ -301,6 +299,7 @@ int frame_write(const struct lab *lab, const struct inputs *inputs, struct err *
 	TRY(write_scales(lab, err));
 	TRY(write_prompt_texts(lab, err));
 	TRY(write_prompt_tokens(lab, err));
+	TRY(write_prompt_attributes(lab, err));
 	return write_files(lab, inputs, err);
 fail:
 	return err->code;

@@ -8,6 +8,10 @@
 
 #include "host/lab/inputs.h"
 #include "host/lab/lab.h"
+#include "host/store/dataset.h"
+
+/* What is written, for the page: scales, prompts, files. */
+extern const struct dataset_section frame_sections[3];
 
 /* At the beginning: root attributes, /layer, /d_model, /prompt, /feature, /prompts, /provenance.
  * Errors: ERR_OUTPUT. */
