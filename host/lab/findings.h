@@ -18,7 +18,7 @@
 #include "host/lab/prompts.h"
 #include "host/method/features.h"
 #include "host/method/methods.h"
-#include "host/store/results.h"
+#include "host/store/dataset.h"
 
 struct direction {
 	bool known;
@@ -62,6 +62,9 @@ void findings_free(struct findings *f);
 
 /* Makes room for the local sets of a method. */
 int findings_new_local(struct findings *f, enum method method, struct err *err);
+
+/* What the next two write, for the page: a section each. */
+extern const struct dataset_section findings_sections[2];
 
 /* Writes the sets of a method; local sets of `prompts` in that order. */
 int findings_write_sets(const struct findings *f, enum method method,

@@ -5,14 +5,78 @@
  */
 #include "host/lab/findings.h"
 
+#include "host/base/arena.h"
+#include "host/lab/tables.h"
+
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+
+struct global_set {
+	struct dataset layer, feature, score, cosine, rank;
+};
+
+/* The descriptors of a group's set: `what` its rows are, `scored` what they were chosen by. */
+#define GLOBAL_SET(group, what, scored, units) \
+	{ \
+		.layer = {group "/layer", {"rank"}, RESULTS_I32, "", what}, \
+		.feature = {group "/feature", {"rank"}, RESULTS_I32, "", "feature id"}, \
+		.score = {group "/score", {"rank"}, RESULTS_F32, units, scored}, \
+		.cosine = {group "/cosine", {"rank"}, RESULTS_F32, "1", \
+			"of decoder row and direction"}, \
+		.rank = {group "/rank", {"rank"}, RESULTS_I32, "", "0 is the best"}, \
+	}
+
+static const struct {
+	struct global_set global;
+	struct {
+		struct dataset layer, feature, score, rank, prompt;
+	} local;
+} sets = {
+	.global = GLOBAL_SET("/feature_sets/METHOD/global",
+		"layer; `resid_post` of `blocks.LAYER` in TransformerLens",
+		"what it was chosen by: mean indirect effect (`cossim_ap`, `ap`; logit), cosine, "
+		"difference of mean largest activations (`actdiff`), 0 (`random`)",
+		"logit or 1"),
+	.local = {.layer = {"/feature_sets/METHOD/local/layer", {"prompt", "rank"}, RESULTS_I32, "",
+			  "each prompt's own set; -1 = padding", .compress = true},
+		.feature = {"/feature_sets/METHOD/local/feature", {"prompt", "rank"}, RESULTS_I32,
+			"", "feature id; -1 = padding", .compress = true},
+		.score = {"/feature_sets/METHOD/local/score", {"prompt", "rank"}, RESULTS_F32,
+			"logit", "mean indirect effect in this prompt; NaN = padding",
+			.compress = true},
+		.rank = {"/feature_sets/METHOD/local/rank", {"rank"}, RESULTS_I32, "",
+			"0 is the best"},
+		.prompt = PROMPT_SCALE("/feature_sets/METHOD/local")},
+};
+
+static const struct {
+	struct global_set refusal, harm;
+} roles = {
+	.refusal = GLOBAL_SET("/feature_sets/refusal/global",
+		"layer of a feature of F_R, those that are among the best of every category",
+		"mean indirect effect over all categories' prompts", "logit"),
+	.harm = GLOBAL_SET("/feature_sets/harm/global",
+		"layer of a feature of F_H, the rest of the best over all prompts",
+		"mean indirect effect over all categories' prompts", "logit"),
+};
+
+const struct dataset_section findings_sections[] = {
+	{"Feature sets (`attribution`)",
+		"Highest score first; equal scores by lower layer, then lower id. `random` is in the "
+		"order of its draw: by layer, as many as `cossim_ap` has there, none of them in that "
+		"set, fewer when too few features occur. Local sets exist for `cossim_ap` and `ap`.",
+		DATASETS(sets)},
+	{"Features by role (`categories`)", "Groups of empty sets are not there.",
+		DATASETS(roles)}};
+
+static const char *score_units(enum method method)
+{
+	return method == METHOD_COSSIM_AP || method == METHOD_AP ? "logit" : "1";
+}
 
 /* Columns of sets padded to `rank` features each. */
 struct columns {
-	size_t n_sets, rank;
+	size_t rank;
+	struct arena memory; /* what follows is in it */
 	int32_t *layer, *feature;
 	float *cosine, *score;
 };
@@ -21,13 +85,13 @@ static int make_columns(struct columns *c, size_t n_sets, size_t rank, struct er
 {
 	const size_t n = n_sets * rank;
 
-	*c = (struct columns){.n_sets = n_sets, .rank = rank};
-	c->layer = malloc(n * sizeof *c->layer + 1);
-	c->feature = malloc(n * sizeof *c->feature + 1);
-	c->cosine = malloc(n * sizeof *c->cosine + 1);
-	c->score = malloc(n * sizeof *c->score + 1);
-	if (!c->layer || !c->feature || !c->cosine || !c->score)
-		return err_nomem(err, "feature sets", n * sizeof *c->layer);
+	*c = (struct columns){.rank = rank};
+	c->layer = arena_alloc(&c->memory, n, sizeof *c->layer);
+	c->feature = arena_alloc(&c->memory, n, sizeof *c->feature);
+	c->cosine = arena_alloc(&c->memory, n, sizeof *c->cosine);
+	c->score = arena_alloc(&c->memory, n, sizeof *c->score);
+	if (arena_check(&c->memory, "feature sets", err))
+		return err->code;
 	for (size_t i = 0; i < n; i++) {
 		c->layer[i] = c->feature[i] = -1;
 		c->cosine[i] = c->score[i] = NAN;
@@ -35,7 +99,7 @@ static int make_columns(struct columns *c, size_t n_sets, size_t rank, struct er
 	return 0;
 }
 
-static void fill_column(struct columns *c, size_t row, const struct feature_set *set)
+static void fill_columns(struct columns *c, size_t row, const struct feature_set *set)
 {
 	for (size_t k = 0; k < set->n && k < c->rank; k++) {
 		const size_t i = row * c->rank + k;
@@ -47,147 +111,67 @@ static void fill_column(struct columns *c, size_t row, const struct feature_set 
 	}
 }
 
-static void free_columns(struct columns *c)
+static int write_global(struct results *r, const struct global_set *out, const char *const *words,
+	const char *units, const struct feature_set *set, struct err *err)
 {
-	free(c->layer);
-	free(c->feature);
-	free(c->cosine);
-	free(c->score);
-}
+	struct dataset score = out->score;
+	struct columns c;
 
-/* group/{layer,feature,score[,cosine]}, [rank] or [prompt, rank]. */
-static int write_columns(struct results *results, const char *group, const struct columns *c,
-	const char *prompt_scale, bool cosine, const char *score_name, const char *score_units,
-	struct err *err)
-{
-	const struct {
-		const char *name, *long_name, *units;
-		enum results_type type;
-		const void *data;
-	} parts[] =
-		{{"layer", "layer of the feature (TransformerLens blocks.<layer>.hook_resid_post)",
-			 "", RESULTS_I32, c->layer},
-			{"feature", "index of the feature in its SAE", "", RESULTS_I32, c->feature},
-			{"score", score_name, score_units, RESULTS_F32, c->score},
-			{"cosine", "cosine of the decoder row and the direction", "1", RESULTS_F32,
-				c->cosine}};
-	char path[256], scale[256];
-	int32_t *ranks = malloc(c->rank * sizeof *ranks + 1);
-
-	if (!ranks)
-		return err_nomem(err, group, c->rank * sizeof *ranks);
-	for (size_t k = 0; k < c->rank; k++)
-		ranks[k] = (int32_t)k;
-	snprintf(scale, sizeof scale, "%s/rank", group);
-	TRY(results_scale(results, scale, ranks, c->rank, "rank, best first", err));
-	for (size_t i = 0; i < (cosine ? 4 : 3); i++) {
-		struct results_dataset d = {.path = path,
-			.type = parts[i].type,
-			.n_dims = 1,
-			.dims = {c->rank},
-			.scales = {scale},
-			.long_name = parts[i].long_name,
-			.units = parts[i].units,
-			.compress = prompt_scale != NULL};
-
-		snprintf(path, sizeof path, "%s/%s", group, parts[i].name);
-		if (prompt_scale) {
-			d.n_dims = 2;
-			d.dims[0] = c->n_sets;
-			d.dims[1] = c->rank;
-			d.scales[0] = prompt_scale;
-			d.scales[1] = scale;
-		}
-		TRY(results_write(results, &d, parts[i].data, err));
-	}
-	free(ranks);
-	return 0;
+	err_clear(err);
+	score.units = units;
+	TRY(make_columns(&c, 1, set->n, err));
+	fill_columns(&c, 0, set);
+	TRY(dataset_write_counting(r, &out->rank, words, set->n, err));
+	TRY(dataset_write(r, &out->layer, words, &set->n, c.layer, err));
+	TRY(dataset_write(r, &out->feature, words, &set->n, c.feature, err));
+	TRY(dataset_write(r, &score, words, &set->n, c.score, err));
+	TRY(dataset_write(r, &out->cosine, words, &set->n, c.cosine, err));
 fail:
-	free(ranks);
+	arena_free(&c.memory);
 	return err->code;
 }
 
-static const struct {
-	const char *name, *units;
-} scores[N_METHODS] = {
-	[METHOD_COSSIM_AP] = {"mean indirect effect", "logit"},
-	[METHOD_AP] = {"mean indirect effect", "logit"},
-	[METHOD_COSSIM] = {"cosine with the direction", "1"},
-	[METHOD_ACTDIFF] = {"difference of mean largest activations", "1"},
-	[METHOD_RANDOM] = {"none (0)", "1"},
-};
-
-static int write_local(const struct method_sets *sets, enum method method, const char *group,
-	const struct prompt_ids *prompts, struct results *results, struct err *err)
+/* Every prompt's set, as long as the global one. */
+static int write_local(struct results *r, const char *const *words, const struct method_sets *of,
+	const struct prompt_ids *prompts, struct err *err)
 {
-	struct columns c = {0};
-	char scale[256];
-	int32_t *ids = malloc(prompts->n * sizeof *ids + 1);
+	const size_t n[] = {prompts->n, of->global.n};
+	struct columns c;
 
 	err_clear(err);
-	if (!ids) {
-		err_nomem(err, group, prompts->n * sizeof *ids);
-		goto fail;
-	}
-	TRY(make_columns(&c, prompts->n, sets->global.n, err));
-	for (size_t i = 0; i < prompts->n; i++) {
-		ids[i] = (int32_t)prompts->data[i];
-		fill_column(&c, i, &sets->local[prompts->data[i]]);
-	}
-	snprintf(scale, sizeof scale, "%s/prompt", group);
-	TRY(results_scale(results, scale, ids, prompts->n, "prompt id", err));
-	TRY(write_columns(results, group, &c, scale, false, scores[method].name,
-		scores[method].units, err));
+	TRY(make_columns(&c, n[0], n[1], err));
+	for (size_t i = 0; i < prompts->n; i++)
+		fill_columns(&c, i, &of->local[prompts->data[i]]);
+	TRY(prompt_scale_write(r, &sets.local.prompt, words, prompts, err));
+	TRY(dataset_write_counting(r, &sets.local.rank, words, n[1], err));
+	TRY(dataset_write(r, &sets.local.layer, words, n, c.layer, err));
+	TRY(dataset_write(r, &sets.local.feature, words, n, c.feature, err));
+	TRY(dataset_write(r, &sets.local.score, words, n, c.score, err));
 fail:
-	free(ids);
-	free_columns(&c);
+	arena_free(&c.memory);
 	return err->code;
 }
 
 int findings_write_sets(const struct findings *f, enum method method,
 	const struct prompt_ids *prompts, struct results *results, struct err *err)
 {
-	const struct method_sets *sets = &f->sets[method];
-	struct columns c = {0};
-	char group[128];
+	const struct method_sets *of = &f->sets[method];
+	const char *const *words = WORDS(method_names[method]);
 
-	err_clear(err);
-	snprintf(group, sizeof group, "/feature_sets/%s/global", method_names[method]);
-	TRY(make_columns(&c, 1, sets->global.n, err));
-	fill_column(&c, 0, &sets->global);
-	TRY(write_columns(results, group, &c, NULL, true, scores[method].name, scores[method].units,
-		err));
-	if (sets->local) {
-		snprintf(group, sizeof group, "/feature_sets/%s/local", method_names[method]);
-		TRY(write_local(sets, method, group, prompts, results, err));
-	}
-fail:
-	free_columns(&c);
-	return err->code;
+	if (write_global(results, &sets.global, words, score_units(method), &of->global, err))
+		return err->code;
+	return of->local ? write_local(results, words, of, prompts, err) : 0;
 }
 
-static int write_role(const char *name, const struct feature_set *set, struct results *results,
-	struct err *err)
+static int write_role(struct results *r, const struct global_set *out,
+	const struct feature_set *set, struct err *err)
 {
-	struct columns c = {0};
-	char group[128];
-
-	err_clear(err);
-	if (set->n == 0)
-		return 0;
-	snprintf(group, sizeof group, "/feature_sets/%s/global", name);
-	TRY(make_columns(&c, 1, set->n, err));
-	fill_column(&c, 0, set);
-	TRY(write_columns(results, group, &c, NULL, true, scores[METHOD_COSSIM_AP].name,
-		scores[METHOD_COSSIM_AP].units, err));
-fail:
-	free_columns(&c);
-	return err->code;
+	return set->n > 0 ? write_global(r, out, NULL, out->score.units, set, err) : 0;
 }
 
 int findings_write_roles(const struct findings *f, struct results *results, struct err *err)
 {
-	if (write_role("refusal", &f->roles.refusal, results, err))
+	if (write_role(results, &roles.refusal, &f->roles.refusal, err))
 		return err->code;
-	return write_role("harm", &f->roles.harm, results, err);
+	return write_role(results, &roles.harm, &f->roles.harm, err);
 }
