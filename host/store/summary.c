@@ -4,6 +4,7 @@
  */
 #include "host/store/summary.h"
 
+#include "host/base/arena.h"
 #include "host/base/vec.h"
 
 #include <math.h>
@@ -50,65 +51,82 @@ const struct summary_row *summary_find(const struct summary *s, const char *expe
 
 /* ---- writing --------------------------------------------------------------------------- */
 
-int summary_write(const struct summary *s, struct results *results, struct err *err)
+static const struct {
+	struct dataset condition, refusal, p_refusal, kl, ce, ce_released, jailbreak, p_yes;
+} datasets = {
+	.condition = {"/summary/condition", {"condition"}, RESULTS_TEXT, "",
+		"EXPERIMENT/CONDITION"},
+	.refusal = {"/summary/refusal", {"condition"}, RESULTS_F64, "1",
+		"share of replies that are refusals; NaN = not measured"},
+	.p_refusal = {"/summary/p_refusal", {"condition"}, RESULTS_F64, "1",
+		"mean probability that the first token is the refusal token"},
+	.kl = {"/summary/kl", {"condition"}, RESULTS_F64, "nat",
+		"mean KL of the first token's distribution, unedited to this"},
+	.ce = {"/summary/ce", {"condition"}, RESULTS_F64, "nat",
+		"cross-entropy of unedited answers, per answer token"},
+	.ce_released = {"/summary/ce_released", {"condition"}, RESULTS_F64, "nat",
+		"the same sum over all positions of a padded batch, prompts included, mean over "
+		"batches of `generate.prompts` prompts in the set's order: how the code released with "
+		"arXiv:2505.23556 averages, so that it depends on the batching; compare it with "
+		"printed figures only"},
+	.jailbreak = {"/summary/jailbreak", {"condition"}, RESULTS_F64, "1",
+		"of a judge's file, which has this and the next in place of the five above: share of "
+		"replies that do what was asked for, as the judge says"},
+	.p_yes = {"/summary/p_yes", {"condition"}, RESULTS_F64, "1",
+		"mean probability that the judge says so, over replies that have one"},
+};
+
+const struct dataset_section summary_section = {"Summary", NULL, DATASETS(datasets)};
+
+/* The scale: EXPERIMENT/CONDITION of each row. */
+static int write_conditions(const struct summary *s, struct results *results, struct err *err)
 {
-	const size_t n = s->n;
-	const char **names = malloc(n * sizeof *names + 1);
-	char(*joined)[96] = malloc(n * sizeof *joined + 1);
-	double *column = malloc(n * sizeof *column + 1);
-	char path[64];
-	static const struct {
-		const char *name, *meaning, *units;
-		size_t offset;
-		bool verdict; /* in a judge's file, or in all others */
-	} columns[] = {{"refusal", "share of replies that are refusals", "1",
-			       offsetof(struct summary_row, refusal), false},
-		{"p_refusal", "mean probability that the first token is the refusal token", "1",
-			offsetof(struct summary_row, p_refusal), false},
-		{"kl", "mean KL of the first token's distribution, unedited to this", "nat",
-			offsetof(struct summary_row, kl), false},
-		{"ce", "cross-entropy of unedited answers, per answer token", "nat",
-			offsetof(struct summary_row, ce), false},
-		{"ce_released",
-			"cross-entropy of unedited answers, as the code released with "
-			"arXiv:2505.23556 averages it: over all positions of a padded batch",
-			"nat", offsetof(struct summary_row, ce_released), false},
-		{"jailbreak", "share of replies that do what was asked for, as the judge says", "1",
-			offsetof(struct summary_row, jailbreak), true},
-		{"p_yes", "mean probability that the judge says so", "1",
-			offsetof(struct summary_row, p_yes), true}};
+	struct arena memory = {0};
+	char(*joined)[96] = arena_alloc(&memory, s->n, sizeof *joined);
+	const char **names = arena_alloc(&memory, s->n, sizeof *names);
 
 	err_clear(err);
-	if (!names || !joined || !column) {
-		err_nomem(err, "the summary", n * sizeof *joined);
-		goto fail;
-	}
-	for (size_t i = 0; i < n; i++) {
+	TRY(arena_check(&memory, "the summary", err));
+	for (size_t i = 0; i < s->n; i++) {
 		snprintf(joined[i], sizeof joined[i], "%s/%s", s->data[i].experiment,
 			s->data[i].condition);
 		names[i] = joined[i];
 	}
-	TRY(results_text_scale(results, "/summary/condition", names, n, "experiment/condition",
-		err));
+	TRY(dataset_write(results, &datasets.condition, NULL, &s->n, names, err));
+fail:
+	arena_free(&memory);
+	return err->code;
+}
+
+int summary_write(const struct summary *s, struct results *results, struct err *err)
+{
+	static const struct {
+		const struct dataset *d;
+		size_t offset;
+		bool verdict; /* in a judge's file, or in all others */
+	} columns[] = {
+		{&datasets.refusal, offsetof(struct summary_row, refusal), false},
+		{&datasets.p_refusal, offsetof(struct summary_row, p_refusal), false},
+		{&datasets.kl, offsetof(struct summary_row, kl), false},
+		{&datasets.ce, offsetof(struct summary_row, ce), false},
+		{&datasets.ce_released, offsetof(struct summary_row, ce_released), false},
+		{&datasets.jailbreak, offsetof(struct summary_row, jailbreak), true},
+		{&datasets.p_yes, offsetof(struct summary_row, p_yes), true},
+	};
+	double *column = malloc(s->n * sizeof *column + 1);
+
+	err_clear(err);
+	if (!column)
+		return err_nomem(err, "the summary", s->n * sizeof *column);
+	TRY(write_conditions(s, results, err));
 	for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
 		if (columns[c].verdict != s->verdicts)
 			continue;
-		for (size_t i = 0; i < n; i++)
+		for (size_t i = 0; i < s->n; i++)
 			memcpy(&column[i], (char *)&s->data[i] + columns[c].offset, sizeof *column);
-		snprintf(path, sizeof path, "/summary/%s", columns[c].name);
-		TRY(results_write(results,
-			&(struct results_dataset){.path = path,
-				.type = RESULTS_F64,
-				.n_dims = 1,
-				.dims = {n},
-				.scales = {"/summary/condition"},
-				.long_name = columns[c].meaning,
-				.units = columns[c].units},
-			column, err));
+		TRY(dataset_write(results, columns[c].d, NULL, &s->n, column, err));
 	}
 fail:
-	free(names);
-	free(joined);
 	free(column);
 	return err->code;
 }

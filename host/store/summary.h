@@ -5,7 +5,7 @@
 #ifndef SAENGINE_SUMMARY_H
 #define SAENGINE_SUMMARY_H
 
-#include "host/store/results.h"
+#include "host/store/dataset.h"
 
 struct summary_row {
 	char experiment[24], condition[64];
@@ -28,6 +28,7 @@ const struct summary_row *summary_find(const struct summary *s, const char *expe
 	const char *condition, bool with_ce);
 
 /* Writes /summary. Errors: ERR_OUTPUT. */
+extern const struct dataset_section summary_section;
 int summary_write(const struct summary *s, struct results *results, struct err *err);
 
 /* Prints the rows of an experiment; `answers` is the experiment that measured CE under the same

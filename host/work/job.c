@@ -4,9 +4,23 @@
  */
 #include "host/work/job.h"
 
+#include "host/base/arena.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const struct {
+	struct dataset stage, seconds, n, unit;
+} stages = {
+	.stage = {"/provenance/stages/stage", {"stage"}, RESULTS_TEXT, "",
+		"stages of the run, in the order they ran"},
+	.seconds = {"/provenance/stages/seconds", {"stage"}, RESULTS_F64, "s", "wall time"},
+	.n = {"/provenance/stages/n", {"stage"}, RESULTS_I64, "1", "units of work done"},
+	.unit = {"/provenance/stages/unit", {"stage"}, RESULTS_TEXT, "", "what a unit of work is"},
+};
+
+const struct dataset_section job_section = {"Stages", NULL, DATASETS(stages)};
 
 int job_begin(struct job *job, const char *manifest, bool fresh, struct err *err)
 {
@@ -27,46 +41,26 @@ fail:
 static int write_stages(struct job *job, struct err *err)
 {
 	const size_t n = job->stages.n;
-	const char **names = malloc(n * sizeof *names + 1), **units = malloc(n * sizeof *units + 1);
-	double *seconds = malloc(n * sizeof *seconds + 1);
-	int64_t *counts = malloc(n * sizeof *counts + 1);
-	const struct results_dataset d = {.type = RESULTS_F64,
-		.n_dims = 1,
-		.dims = {n},
-		.scales = {"/provenance/stages/stage"}};
-	struct results_dataset columns[] = {d, d, d};
+	struct arena memory = {0};
+	const char **name = arena_alloc(&memory, n, sizeof *name);
+	double *seconds = arena_alloc(&memory, n, sizeof *seconds);
+	int64_t *count = arena_alloc(&memory, n, sizeof *count);
+	const char **unit = arena_alloc(&memory, n, sizeof *unit);
 
 	err_clear(err);
-	if (!names || !units || !seconds || !counts) {
-		err_nomem(err, "the stages", n * sizeof *names);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "the stages", err));
 	for (size_t i = 0; i < n; i++) {
-		names[i] = job->stages.data[i].name;
-		units[i] = job->stages.data[i].unit;
+		name[i] = job->stages.data[i].name;
 		seconds[i] = job->stages.data[i].seconds;
-		counts[i] = (int64_t)job->stages.data[i].n;
+		count[i] = (int64_t)job->stages.data[i].n;
+		unit[i] = job->stages.data[i].unit;
 	}
-	columns[0].path = "/provenance/stages/seconds";
-	columns[0].long_name = "wall time of the stage";
-	columns[0].units = "s";
-	columns[1].path = "/provenance/stages/n";
-	columns[1].long_name = "units of work done in it";
-	columns[1].units = "1";
-	columns[1].type = RESULTS_I64;
-	columns[2].path = "/provenance/stages/unit";
-	columns[2].long_name = "what a unit of work is";
-	columns[2].type = RESULTS_TEXT;
-	TRY(results_text_scale(job->results, "/provenance/stages/stage", names, n,
-		"stage, in the order they ran", err));
-	TRY(results_write(job->results, &columns[0], seconds, err));
-	TRY(results_write(job->results, &columns[1], counts, err));
-	TRY(results_write(job->results, &columns[2], units, err));
+	TRY(dataset_write(job->results, &stages.stage, NULL, &n, name, err));
+	TRY(dataset_write(job->results, &stages.seconds, NULL, &n, seconds, err));
+	TRY(dataset_write(job->results, &stages.n, NULL, &n, count, err));
+	TRY(dataset_write(job->results, &stages.unit, NULL, &n, unit, err));
 fail:
-	free(names);
-	free(units);
-	free(seconds);
-	free(counts);
+	arena_free(&memory);
 	return err->code;
 }
 

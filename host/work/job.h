@@ -6,7 +6,7 @@
 #define SAENGINE_JOB_H
 
 #include "host/config/config.h"
-#include "host/store/results.h"
+#include "host/store/dataset.h"
 #include "host/store/summary.h"
 #include "host/work/progress.h"
 #include "host/work/units.h"
@@ -24,7 +24,8 @@ struct job {
  * `manifest`, `fresh`: as units_open. Errors: those of units_open and results_create. */
 int job_begin(struct job *job, const char *manifest, bool fresh, struct err *err);
 
-/* Writes /summary and /provenance/stages. Errors: ERR_OUTPUT. */
+/* Writes /summary and the section of stages, /provenance/stages. Errors: ERR_OUTPUT. */
+extern const struct dataset_section job_section;
 int job_write_end(struct job *job, struct err *err);
 
 /* The result file gets its name; the units go, unless they are to be kept. */
