@@ -4,6 +4,7 @@
  */
 #include "host/measure/sae_check.h"
 
+#include "host/base/arena.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
 #include "host/model/sparse.h"
@@ -17,17 +18,34 @@
 
 enum { MOST_PROMPTS = 32 };
 
+static const struct {
+	struct dataset l0, claimed_l0, fvu;
+} datasets = {
+	.l0 = {"/sae_check/l0", {"layer"}, RESULTS_F64, "1",
+		"active features per token, on up to 32 of the config's prompts, behind the "
+		"template's prefix"},
+	.claimed_l0 = {"/sae_check/claimed_l0", {"layer"}, RESULTS_F64, "1",
+		"the same as folder or config of the SAE claim it: N of `average_l0_N`, k of top-k "
+		"SAEs; NaN = nothing is claimed"},
+	.fvu = {"/sae_check/fvu", {"layer"}, RESULTS_F64, "1",
+		"share of the variance of `resid_post` that the SAE leaves unexplained"},
+};
+
+const struct dataset_section sae_check_section = {"SAEs (`sae.check`)",
+	"NaN for layers without an SAE (`sae.layers = \"found\"`).", DATASETS(datasets)};
+
 /* Sums over the tokens of one layer. A unit holds those of its prompts: "counts" and "squares"
  * [n_layer, 2], "sum" [n_layer, d_model]. */
 struct layer_sums {
 	size_t n_tokens, n_active;
 	double squares, errors; /* of x, of x - x_hat */
-	double *sum;            /* [d_model], owned */
+	double *sum;            /* [d_model] */
 };
 
 struct work {
 	struct lab *lab;
 	size_t n_layer, d_model;
+	struct arena memory;       /* what follows is in it, up to `sum` */
 	struct layer_sums *layers; /* [n_layer] of all units taken */
 	int64_t *counts;           /* [n_layer, 2] of one unit: tokens, active features */
 	double *squares;           /* [n_layer, 2] */
@@ -37,6 +55,17 @@ struct work {
 	float *host[2]; /* x and x_hat */
 	size_t rows;    /* room in the three */
 };
+
+static int allocate(struct work *w, struct err *err)
+{
+	w->layers = arena_alloc(&w->memory, w->n_layer, sizeof *w->layers);
+	w->counts = arena_alloc(&w->memory, 2 * w->n_layer, sizeof *w->counts);
+	w->squares = arena_alloc(&w->memory, 2 * w->n_layer, sizeof *w->squares);
+	w->sum = arena_alloc(&w->memory, w->n_layer * w->d_model, sizeof *w->sum);
+	for (size_t l = 0; w->layers && l < w->n_layer; l++)
+		w->layers[l].sum = arena_alloc(&w->memory, w->d_model, sizeof *w->layers[l].sum);
+	return arena_check(&w->memory, "sae.check", err);
+}
 
 static int reserve(struct work *w, size_t rows, struct err *err)
 {
@@ -179,44 +208,28 @@ static void judge(const struct work *w, size_t layer, double l0, double fvu)
 			layer, sae_set_path(w->lab->machine->saes, layer), fvu);
 }
 
-static int write_column(struct lab *lab, const char *path, const double *values,
-	const char *long_name, struct err *err)
-{
-	const struct results_dataset d = {.path = path,
-		.type = RESULTS_F64,
-		.n_dims = 1,
-		.dims = {lab->machine->model->arch.n_layer},
-		.scales = {"/layer"},
-		.long_name = long_name,
-		.units = "1"};
-
-	return results_write(lab->job->results, &d, values, err);
-}
-
 static int report(struct work *w, struct err *err)
 {
-	double *columns = malloc(3 * w->n_layer * sizeof *columns);
-	double *l0 = columns, *claimed = columns + w->n_layer, *fvu = claimed + w->n_layer;
+	const size_t n = w->n_layer;
+	struct results *r = w->lab->job->results;
+	double *l0 = arena_alloc(&w->memory, n, sizeof *l0);
+	double *claimed = arena_alloc(&w->memory, n, sizeof *claimed);
+	double *fvu = arena_alloc(&w->memory, n, sizeof *fvu);
 
-	if (!columns)
-		return err_nomem(err, "sae.check", 3 * w->n_layer * sizeof *columns);
+	TRY(arena_check(&w->memory, "sae.check", err));
 	printf("  %5s %10s %10s %10s\n", "layer", "L0", "claimed", "FVU");
-	for (size_t l = 0; l < w->n_layer; l++) {
+	for (size_t l = 0; l < n; l++) {
 		l0[l] = l0_of(&w->layers[l]);
 		fvu[l] = fvu_of(&w->layers[l], w->d_model);
 		claimed[l] = sae_set_claimed_l0(w->lab->machine->saes, l);
 		if (sae_set_has(w->lab->machine->saes, l))
 			judge(w, l, l0[l], fvu[l]);
 	}
-	TRY(write_column(w->lab, "/sae_check/l0", l0, "active features per token", err));
-	TRY(write_column(w->lab, "/sae_check/claimed_l0", claimed,
-		"the same as folder or config of the SAE claim it", err));
-	TRY(write_column(w->lab, "/sae_check/fvu", fvu,
-		"share of the variance of resid_post that the SAE leaves unexplained", err));
-	free(columns);
+	TRY(dataset_write(r, &datasets.l0, NULL, &n, l0, err));
+	TRY(dataset_write(r, &datasets.claimed_l0, NULL, &n, claimed, err));
+	TRY(dataset_write(r, &datasets.fvu, NULL, &n, fvu, err));
 	return 0;
 fail:
-	free(columns);
 	return err->code;
 }
 
@@ -246,27 +259,12 @@ int sae_check_run(struct lab *lab, struct err *err)
 	struct prompt_ids prompts = {0};
 
 	err_clear(err);
-	w.layers = calloc(w.n_layer, sizeof *w.layers);
-	for (size_t l = 0; w.layers && l < w.n_layer; l++)
-		if (!(w.layers[l].sum = calloc(w.d_model, sizeof *w.layers[l].sum)))
-			err_nomem(err, "sae.check", w.d_model * sizeof *w.layers[l].sum);
-	w.counts = calloc(2 * w.n_layer, sizeof *w.counts);
-	w.squares = calloc(2 * w.n_layer, sizeof *w.squares);
-	w.sum = calloc(w.n_layer * w.d_model, sizeof *w.sum);
-	if (!w.layers || err->code || !w.counts || !w.squares || !w.sum) {
-		err_nomem(err, "sae.check", w.n_layer * sizeof *w.layers);
-		goto fail;
-	}
+	TRY(allocate(&w, err));
 	TRY(choose_prompts(lab, &prompts, err));
 	TRY(activations_visit(lab, &prompts, "SAEs: check", &visitor, err));
 	TRY(report(&w, err));
 fail:
-	for (size_t l = 0; w.layers && l < w.n_layer; l++)
-		free(w.layers[l].sum);
-	free(w.layers);
-	free(w.counts);
-	free(w.squares);
-	free(w.sum);
+	arena_free(&w.memory);
 	free(w.host[0]);
 	free(w.host[1]);
 	device_free(lab->machine->dev, w.x_hat);

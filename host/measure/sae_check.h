@@ -6,6 +6,9 @@
 #define SAENGINE_SAE_CHECK_H
 
 #include "host/lab/lab.h"
+#include "host/store/dataset.h"
+
+extern const struct dataset_section sae_check_section;
 
 /* Encodes resid_post of up to 32 of the config's prompts, spread evenly over all sets, behind the
  * template's prefix, and per layer with an SAE
