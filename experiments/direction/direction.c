@@ -20,6 +20,7 @@
  */
 #include "experiments/experiment.h"
 
+#include "host/base/arena.h"
 #include "host/base/log.h"
 #include "experiments/direction/direction_scores.h"
 #include "experiments/direction/mean_resid.h"
@@ -49,16 +50,37 @@ static const struct setting settings[] = {
 		"prompt set for the choice of layer"),
 };
 
+static const struct {
+	struct dataset v, position, ablated, added, kl;
+} datasets = {
+	.v = {"/direction/v", {"position", "layer", "d_model"}, RESULTS_F32, "1",
+		"mean `resid_post` over harmful minus mean over harmless prompts; not normalised"},
+	.position = {"/direction/position", {"position"}, RESULTS_I32, "",
+		"counted from the end of the prompt: -1, -2, ..."},
+	.ablated = {"/direction/ablated", {"position", "layer"}, RESULTS_F64, "nat",
+		"mean log-odds of the refusal token, harmful validation prompts, this v ablated "
+		"everywhere"},
+	.added = {"/direction/added", {"position", "layer"}, RESULTS_F64, "nat",
+		"the same for harmless ones, this v added at its layer"},
+	.kl = {"/direction/kl", {"position", "layer"}, RESULTS_F64, "nat",
+		"mean KL of harmless next-token distributions, unedited to ablated"},
+};
+
+static const struct dataset_section section = {"Direction (`direction`)",
+	"The last three only when the layer was chosen by score (`direction.layer = -1`).",
+	DATASETS(datasets)};
+
 struct work {
 	struct lab *lab;
 	const struct direction_settings *settings;
 	size_t n_pos, n_layer, d;
-	double *harmful, *harmless; /* [n_pos, n_layer, d] means */
 	size_t n_harmful, n_harmless;
-	float *v; /* their difference */
-	struct direction_scores scores;
 	bool scored;
-	size_t best; /* index of the chosen (position, layer) */
+	size_t best;                /* index of the chosen (position, layer) */
+	struct arena memory;        /* what follows is in it */
+	double *harmful, *harmless; /* [n_pos, n_layer, d] means */
+	float *v;                   /* their difference */
+	struct direction_scores scores;
 };
 
 /* The lowest `ablated` among the candidates that qualify; false when none does. */
@@ -96,58 +118,38 @@ static int choose_layer(struct work *w, struct err *err)
 
 static int write_scores(struct work *w, struct err *err)
 {
-	const struct {
-		const char *path, *long_name;
-		const double *value;
-	} scores[] = {{"/direction/ablated",
-			      "log-odds of the refusal token, harmful prompts, ablated",
-			      w->scores.ablated},
-		{"/direction/added", "log-odds of the refusal token, harmless prompts, added",
-			w->scores.added},
-		{"/direction/kl", "KL of harmless next tokens, unedited to ablated", w->scores.kl}};
+	struct results *r = w->lab->job->results;
+	const size_t n[] = {w->n_pos, w->n_layer};
 
-	for (size_t i = 0; i < 3; i++) {
-		const struct results_dataset d = {.path = scores[i].path,
-			.type = RESULTS_F64,
-			.n_dims = 2,
-			.dims = {w->n_pos, w->n_layer},
-			.scales = {"/direction/position", "/layer"},
-			.long_name = scores[i].long_name,
-			.units = "nat"};
-
-		if (results_write(w->lab->job->results, &d, scores[i].value, err))
-			return err->code;
-	}
+	TRY(dataset_write(r, &datasets.ablated, NULL, n, w->scores.ablated, err));
+	TRY(dataset_write(r, &datasets.added, NULL, n, w->scores.added, err));
+	TRY(dataset_write(r, &datasets.kl, NULL, n, w->scores.kl, err));
 	return 0;
+fail:
+	return err->code;
 }
 
 static int write_direction(struct work *w, struct err *err)
 {
-	struct results *results = w->lab->job->results;
-	int32_t positions[16];
-	const struct results_dataset v = {.path = "/direction/v",
-		.type = RESULTS_F32,
-		.n_dims = 3,
-		.dims = {w->n_pos, w->n_layer, w->d},
-		.scales = {"/direction/position", "/layer", "/d_model"},
-		.long_name = "mean resid_post over harmful minus mean over harmless prompts",
-		.units = "1"};
+	struct results *r = w->lab->job->results;
+	const size_t n[] = {w->n_pos, w->n_layer, w->d};
 	const struct {
 		const char *name;
 		int64_t value;
 	} attributes[] = {{"layer", (int64_t)(w->best % w->n_layer)},
 		{"position", -(int64_t)(w->best / w->n_layer) - 1},
 		{"n_harmful", (int64_t)w->n_harmful}, {"n_harmless", (int64_t)w->n_harmless}};
+	int32_t *position = arena_alloc(&w->memory, w->n_pos, sizeof *position);
 
+	TRY(arena_check(&w->memory, "the direction", err));
 	for (size_t p = 0; p < w->n_pos; p++)
-		positions[p] = -(int32_t)p - 1;
-	TRY(results_scale(results, "/direction/position", positions, w->n_pos,
-		"position counted from the end of the prompt", err));
-	TRY(results_write(results, &v, w->v, err));
+		position[p] = -(int32_t)p - 1;
+	TRY(dataset_write(r, &datasets.position, NULL, n, position, err));
+	TRY(dataset_write(r, &datasets.v, NULL, n, w->v, err));
 	if (w->scored)
 		TRY(write_scores(w, err));
 	for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++)
-		TRY(results_attribute_integer(results, "/direction", attributes[i].name,
+		TRY(results_attribute_integer(r, "/direction", attributes[i].name,
 			attributes[i].value, err));
 	return 0;
 fail:
@@ -169,15 +171,13 @@ static int allocate(struct work *w, struct err *err)
 {
 	const size_t pairs = w->n_pos * w->n_layer;
 
-	w->harmful = malloc(pairs * w->d * sizeof *w->harmful);
-	w->harmless = malloc(pairs * w->d * sizeof *w->harmless);
-	w->v = malloc(pairs * w->d * sizeof *w->v);
-	w->scores.ablated = malloc(3 * pairs * sizeof *w->scores.ablated);
-	if (!w->harmful || !w->harmless || !w->v || !w->scores.ablated)
-		return err_nomem(err, "the direction", 3 * pairs * w->d * sizeof *w->harmful);
-	w->scores.added = w->scores.ablated + pairs;
-	w->scores.kl = w->scores.added + pairs;
-	return 0;
+	w->harmful = arena_alloc(&w->memory, pairs * w->d, sizeof *w->harmful);
+	w->harmless = arena_alloc(&w->memory, pairs * w->d, sizeof *w->harmless);
+	w->v = arena_alloc(&w->memory, pairs * w->d, sizeof *w->v);
+	w->scores.ablated = arena_alloc(&w->memory, pairs, sizeof *w->scores.ablated);
+	w->scores.added = arena_alloc(&w->memory, pairs, sizeof *w->scores.added);
+	w->scores.kl = arena_alloc(&w->memory, pairs, sizeof *w->scores.kl);
+	return arena_check(&w->memory, "the direction", err);
 }
 
 static int check(const struct lab *lab, const struct findings *f, const void *values,
@@ -229,10 +229,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	log_info("direction: layer %zu, from %zu refused harmful and %zu answered harmless prompts",
 		f->direction.layer, w.n_harmful, w.n_harmless);
 fail:
-	free(w.harmful);
-	free(w.harmless);
-	free(w.v);
-	free(w.scores.ablated);
+	arena_free(&w.memory);
 	return err->code;
 }
 
@@ -240,6 +237,7 @@ const struct experiment experiment_direction = {
 	.name = "direction",
 	.asks = "which direction of the residual stream stands for refusal?",
 	SETTINGS_OF(settings, struct direction_settings),
+	.writes = &section,
 	.provides = FIND_DIRECTION,
 	.prompts = PROMPTS_CONTRASTED,
 	.check = check,

@@ -4,6 +4,7 @@
  */
 #include "experiments/direction/direction_scores.h"
 
+#include "host/base/arena.h"
 #include "host/model/carver.h"
 #include "host/measure/scoring.h"
 #include "host/method/direction.h"
@@ -29,7 +30,8 @@ struct trial {
 	struct scoring scoring;
 	struct tensor u, w;           /* the candidate at unit length, and as it is */
 	struct tensor base_y;         /* [prompts, d]: final norm of the unedited run */
-	void *memory;                 /* device */
+	void *on_device;              /* what the three point into */
+	struct arena memory;          /* what follows is in it */
 	int32_t *refusal;             /* [prompts] the refusal token, repeated */
 	double *ablated, *added, *kl; /* [n_candidates, prompts] */
 	float *host;                  /* [d] */
@@ -52,16 +54,15 @@ static int trial_open(struct trial *t, const struct prompt_ids *prompts, struct 
 	TRY(scoring_open(&t->scoring, lab, prompts, (struct scoring_size){.out = 1}, err));
 	t->prompts = t->scoring.schedule.most_prompts;
 	values = t->n_candidates * t->prompts;
-	t->refusal = malloc(t->prompts * sizeof *t->refusal);
-	t->ablated = malloc(values * sizeof *t->ablated);
-	t->added = malloc(values * sizeof *t->added);
-	t->kl = malloc(values * sizeof *t->kl);
-	t->host = malloc(t->d * sizeof *t->host);
-	if (!t->refusal || !t->ablated || !t->added || !t->kl || !t->host)
-		return err_nomem(err, "the choice of a layer", values * sizeof *t->kl);
+	t->refusal = arena_alloc(&t->memory, t->prompts, sizeof *t->refusal);
+	t->ablated = arena_alloc(&t->memory, values, sizeof *t->ablated);
+	t->added = arena_alloc(&t->memory, values, sizeof *t->added);
+	t->kl = arena_alloc(&t->memory, values, sizeof *t->kl);
+	t->host = arena_alloc(&t->memory, t->d, sizeof *t->host);
+	TRY(arena_check(&t->memory, "the choice of a layer", err));
 	for (size_t i = 0; i < t->prompts; i++)
 		t->refusal[i] = lab->prompts->refusal_token;
-	return carve_allocate(lab->machine->dev, layout, t, &t->memory, err);
+	return carve_allocate(lab->machine->dev, layout, t, &t->on_device, err);
 fail:
 	return err->code;
 }
@@ -69,12 +70,8 @@ fail:
 static void trial_close(struct trial *t)
 {
 	scoring_close(&t->scoring);
-	device_free(t->lab->machine->dev, t->memory);
-	free(t->refusal);
-	free(t->ablated);
-	free(t->added);
-	free(t->kl);
-	free(t->host);
+	device_free(t->lab->machine->dev, t->on_device);
+	arena_free(&t->memory);
 }
 
 static int upload_candidate(struct trial *t, size_t candidate, struct err *err)

@@ -6,7 +6,7 @@
  */
 #include "experiments/direction/mean_resid.h"
 
-#include "host/base/log.h"
+#include "host/base/arena.h"
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
 #include "host/measure/scoring.h"
@@ -21,12 +21,13 @@ struct work {
 	size_t n_pos, n_layer, d, rows;
 	enum mean_resid_filter filter;
 	struct scoring scoring;
-	double *sum;          /* of one unit */
-	double *mean;         /* of all */
+	double *mean;         /* of all, the caller's */
 	size_t n_counted;     /* of all */
+	void *on_device;      /* what resid points into */
+	struct arena memory;  /* what follows is in it */
+	double *sum;          /* of one unit */
 	struct tensor *resid; /* [n_layer] of [rows, d] */
 	struct tensor *views; /* [n_layer], cut to the batch */
-	void *memory;         /* device */
 	float *host;          /* [rows, d]: one layer */
 	int32_t *next;        /* [rows]: next token of each row */
 };
@@ -46,24 +47,14 @@ static size_t n_values(const struct work *w)
 
 static int allocate(struct work *w, struct err *err)
 {
-	w->resid = calloc(w->n_layer, sizeof *w->resid);
-	w->views = calloc(w->n_layer, sizeof *w->views);
-	w->host = malloc(w->rows * w->d * sizeof *w->host);
-	w->next = malloc(w->rows * sizeof *w->next);
-	w->sum = malloc(n_values(w) * sizeof *w->sum);
-	if (!w->resid || !w->views || !w->host || !w->next || !w->sum)
-		return err_nomem(err, "a mean", w->rows * w->d * sizeof *w->host);
-	return carve_allocate(w->lab->machine->dev, layout, w, &w->memory, err);
-}
-
-static void release(struct work *w)
-{
-	device_free(w->lab->machine->dev, w->memory);
-	free(w->resid);
-	free(w->views);
-	free(w->host);
-	free(w->next);
-	free(w->sum);
+	w->sum = arena_alloc(&w->memory, n_values(w), sizeof *w->sum);
+	w->resid = arena_alloc(&w->memory, w->n_layer, sizeof *w->resid);
+	w->views = arena_alloc(&w->memory, w->n_layer, sizeof *w->views);
+	w->host = arena_alloc(&w->memory, w->rows * w->d, sizeof *w->host);
+	w->next = arena_alloc(&w->memory, w->rows, sizeof *w->next);
+	if (arena_check(&w->memory, "a mean", err))
+		return err->code;
+	return carve_allocate(w->lab->machine->dev, layout, w, &w->on_device, err);
 }
 
 /* A prompt's rows are in order, its last token last: from that row its reply begins. */
@@ -186,7 +177,8 @@ int mean_resid(struct lab *lab, const char *set, size_t n_pos, enum mean_resid_f
 		mean[i] /= (double)w.n_counted;
 	*n_counted = w.n_counted;
 fail:
-	release(&w);
+	device_free(lab->machine->dev, w.on_device);
+	arena_free(&w.memory);
 	scoring_close(&w.scoring);
 	free(prompts.data);
 	return err->code;
