@@ -26,6 +26,7 @@
 #include "host/measure/candidates.h"
 #include "host/measure/effects.h"
 #include "host/lab/findings.h"
+#include "host/lab/tables.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -40,6 +41,35 @@ static const struct setting settings[] = {
 		"write the effect of every candidate at every token"),
 	MOVED("attribution.harmless", "direction.harmless"),
 };
+
+static const struct {
+	struct feature_table candidates;
+	struct dataset per_prompt, target, metric_clean, metric_patched, prompt, mean;
+} datasets = {
+	.candidates = {.scale = {"/candidate", {"candidate"}, RESULTS_I32, "",
+			       "row of `/candidates`"},
+		.layer = {"/candidates/layer", {"candidate"}, RESULTS_I32, "",
+			"layer of the candidate; ascending"},
+		.feature = {"/candidates/feature", {"candidate"}, RESULTS_I32, "", "feature id"},
+		.cosine = {"/candidates/cosine", {"candidate"}, RESULTS_F32, "1",
+			"of decoder row and direction; descending within a layer"}},
+	.per_prompt = {"/indirect_effect/cossim_ap/per_prompt", {"prompt", "candidate"},
+		RESULTS_F32, "logit",
+		"indirect effect, mean over the prompt's tokens; of an SAE whose input is normed row "
+		"by row, in units of its own f and with the norm of the clean run"},
+	.target = {"/indirect_effect/cossim_ap/target", {"prompt"}, RESULTS_I32, "",
+		"token j of the metric logit[j] - logit[refusal]"},
+	.metric_clean = {"/indirect_effect/cossim_ap/metric_clean", {"prompt"}, RESULTS_F64,
+		"logit", "the metric in the unedited run"},
+	.metric_patched = {"/indirect_effect/cossim_ap/metric_patched", {"prompt"}, RESULTS_F64,
+		"logit", "the metric with the direction ablated"},
+	.prompt = PROMPT_SCALE("/indirect_effect/cossim_ap"),
+	.mean = {"/indirect_effect/ap/mean", {"layer", "feature"}, RESULTS_F64, "logit",
+		"indirect effect of every feature, mean over tokens and prompts", .compress = true},
+};
+
+static const struct dataset_section section = {"Candidates and indirect effects (`attribution`)",
+	NULL, DATASETS(datasets)};
 
 struct work {
 	struct lab *lab;
@@ -165,125 +195,21 @@ fail:
 
 /* ---- 4. record ------------------------------------------------------------------------- */
 
-static int write_candidates(struct work *w, struct err *err)
-{
-	struct results *results = w->lab->job->results;
-	const size_t n = w->candidates.set.n;
-	int32_t *ids = malloc(3 * n * sizeof *ids + 1);
-	float *cosine = malloc(n * sizeof *cosine + 1);
-
-	err_clear(err);
-	if (!ids || !cosine) {
-		err_nomem(err, "candidates", 3 * n * sizeof *ids);
-		goto fail;
-	}
-	for (size_t k = 0; k < n; k++) {
-		ids[k] = (int32_t)k;
-		ids[n + k] = w->candidates.set.data[k].layer;
-		ids[2 * n + k] = w->candidates.set.data[k].id;
-		cosine[k] = w->candidates.set.data[k].cosine;
-	}
-	TRY(results_scale(results, "/candidate", ids, n, "candidate number", err));
-	TRY(results_write(results,
-		&(struct results_dataset){.path = "/candidates/layer",
-			.type = RESULTS_I32,
-			.n_dims = 1,
-			.dims = {n},
-			.scales = {"/candidate"},
-			.long_name = "layer of the candidate"},
-		ids + n, err));
-	TRY(results_write(results,
-		&(struct results_dataset){.path = "/candidates/feature",
-			.type = RESULTS_I32,
-			.n_dims = 1,
-			.dims = {n},
-			.scales = {"/candidate"},
-			.long_name = "index of the candidate in its SAE"},
-		ids + 2 * n, err));
-	TRY(results_write(results,
-		&(struct results_dataset){.path = "/candidates/cosine",
-			.type = RESULTS_F32,
-			.n_dims = 1,
-			.dims = {n},
-			.scales = {"/candidate"},
-			.long_name = "cosine of the decoder row and the direction",
-			.units = "1"},
-		cosine, err));
-fail:
-	free(ids);
-	free(cosine);
-	return err->code;
-}
-
 static int write_effects(struct work *w, struct err *err)
 {
-	static const char scale[] = "/indirect_effect/cossim_ap/prompt";
-	struct results *results = w->lab->job->results;
+	struct results *r = w->lab->job->results;
 	const struct effects *e = &w->effects;
-	const size_t n = e->n_prompts;
-	int32_t *ids = malloc(n * sizeof *ids + 1);
-	const struct {
-		struct results_dataset d;
-		const void *data;
-	} parts[] = {
-		{{.path = "/indirect_effect/cossim_ap/per_prompt",
-			 .type = RESULTS_F32,
-			 .n_dims = 2,
-			 .dims = {n, e->n_candidates},
-			 .scales = {scale, "/candidate"},
-			 .long_name = "mean indirect effect over the prompt's tokens",
-			 .units = "logit"},
-			e->mean},
-		{{.path = "/indirect_effect/cossim_ap/target",
-			 .type = RESULTS_I32,
-			 .n_dims = 1,
-			 .dims = {n},
-			 .scales = {scale},
-			 .long_name = "token j of the metric"},
-			e->target},
-		{{.path = "/indirect_effect/cossim_ap/metric_clean",
-			 .type = RESULTS_F64,
-			 .n_dims = 1,
-			 .dims = {n},
-			 .scales = {scale},
-			 .long_name = "logit[j] - logit[refusal], clean run",
-			 .units = "logit"},
-			e->m_clean},
-		{{.path = "/indirect_effect/cossim_ap/metric_patched",
-			 .type = RESULTS_F64,
-			 .n_dims = 1,
-			 .dims = {n},
-			 .scales = {scale},
-			 .long_name = "logit[j] - logit[refusal], direction ablated",
-			 .units = "logit"},
-			e->m_patch},
-	};
+	const size_t n[] = {e->n_prompts, e->n_candidates}, all[] = {w->n_layer, w->d_sae};
 
-	err_clear(err);
-	if (!ids) {
-		err_nomem(err, "effects", n * sizeof *ids);
-		goto fail;
-	}
-	for (size_t p = 0; p < n; p++)
-		ids[p] = (int32_t)w->prompts.data[p];
-	TRY(results_scale(results, scale, ids, n, "prompt id", err));
-	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-		TRY(results_write(results, &parts[i].d, parts[i].data, err));
-	if (e->all) {
-		struct results_dataset d = {.path = "/indirect_effect/ap/mean",
-			.type = RESULTS_F64,
-			.n_dims = 2,
-			.dims = {w->n_layer, w->d_sae},
-			.scales = {"/layer", "/feature"},
-			.long_name =
-				"indirect effect of every feature, mean over tokens and prompts",
-			.units = "logit",
-			.compress = true};
-
-		TRY(results_write(results, &d, e->all, err));
-	}
+	TRY(prompt_scale_write(r, &datasets.prompt, NULL, &w->prompts, err));
+	TRY(dataset_write(r, &datasets.per_prompt, NULL, n, e->mean, err));
+	TRY(dataset_write(r, &datasets.target, NULL, n, e->target, err));
+	TRY(dataset_write(r, &datasets.metric_clean, NULL, n, e->m_clean, err));
+	TRY(dataset_write(r, &datasets.metric_patched, NULL, n, e->m_patch, err));
+	if (e->all)
+		TRY(dataset_write(r, &datasets.mean, NULL, all, e->all, err));
+	return 0;
 fail:
-	free(ids);
 	return err->code;
 }
 
@@ -336,7 +262,8 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 
 	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
 	TRY(candidates_find(&w.candidates, lab, f->direction.v, (size_t)c->attribution.k0, err));
-	TRY(write_candidates(&w, err));
+	TRY(feature_table_write(lab->job->results, &datasets.candidates, NULL, &w.candidates.set,
+		err));
 
 	/* 2. Their indirect effects; for ap, those of all features. */
 	TRY(effects_run(lab,
@@ -404,6 +331,7 @@ const struct experiment experiment_attribution = {
 	.name = "attribution",
 	.asks = "which SAE features carry the effect of the refusal direction?",
 	SETTINGS_OF(settings, struct attribution_settings),
+	.writes = &section,
 	.needs = NEED_SAES | NEED_DIRECTION,
 	.provides = FIND_SETS,
 	.uses = USE_WHOLE_SAES,
