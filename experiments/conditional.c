@@ -18,6 +18,7 @@
 #include "experiments/experiment.h"
 
 #include "host/base/log.h"
+#include "host/lab/tables.h"
 #include "host/measure/readings.h"
 
 #include <stdlib.h>
@@ -28,6 +29,26 @@ static const struct setting settings[] = {
 	MOVED("conditional.positions", "readings.positions"),
 	MOVED("conditional.prompts", "clamp.prompts"),
 };
+
+static const struct {
+	struct dataset prompt, edit;
+	struct feature_table refusal, harm;
+	struct readings_table edits;
+	struct dataset draw;
+	struct readings_table random;
+} datasets = {
+	.prompt = PROMPT_SCALE("/conditional"),
+	.edit = {"/conditional/edit", {"edit"}, RESULTS_TEXT, "",
+		"what is clamped: `none`, `harm` (F_H)"},
+	.refusal = FEATURE_TABLE("/conditional", "refusal_feature", "features of F_R"),
+	.harm = FEATURE_TABLE("/conditional/harm", "harm_feature", "features of F_H"),
+	.edits = READINGS_TABLE("/conditional", "edit", "prompt", "refusal_feature"),
+	.draw = {"/conditional/random/draw", {"draw"}, RESULTS_I32, "",
+		"random sets of the size and in the layers of F_H, clamped in its place"},
+	.random = READINGS_TABLE("/conditional/random", "draw", "prompt", "refusal_feature"),
+};
+
+static const struct dataset_section section = {"`conditional`", NULL, DATASETS(datasets)};
 
 enum { NONE, HARM, N_EDITS };
 
@@ -42,24 +63,20 @@ struct work {
 
 static int write(struct work *w, struct err *err)
 {
-	static const char prompt[] = "/conditional/prompt",
-			  feature[] = "/conditional/refusal_feature";
-	struct results *results = w->lab->job->results;
+	struct results *r = w->lab->job->results;
 	const struct config *c = w->lab->config;
-	const struct table t = {results, "/conditional"}, random = {results, "/conditional/random"};
+	const size_t n_edits = N_EDITS;
 
-	TRY(table_prompts(t, &w->prompts, err));
-	TRY(table_features(t, "refusal_feature", w->refusal, err));
-	TRY(table_features((struct table){results, "/conditional/harm"}, "harm_feature", w->harm,
-		err));
-	TRY(table_text_scale(t, "edit", edit_names, N_EDITS,
-		"what is clamped: none, or the features of harm", err));
-	TRY(table_scale(random, "draw", w->random.rows, "random set", err));
-	TRY(readings_write(&w->edits, t, "edit", prompt, feature, err));
-	TRY(readings_write(&w->random, random, "draw", prompt, feature, err));
-	TRY(results_attribute_real(results, "/conditional", "scale", config_scale(c), err));
-	return results_attribute_integer(results, "/conditional", "positions",
-		c->readings.positions, err);
+	TRY(prompt_scale_write(r, &datasets.prompt, NULL, &w->prompts, err));
+	TRY(feature_table_write(r, &datasets.refusal, NULL, w->refusal, err));
+	TRY(feature_table_write(r, &datasets.harm, NULL, w->harm, err));
+	TRY(dataset_write(r, &datasets.edit, NULL, &n_edits, edit_names, err));
+	TRY(dataset_write_counting(r, &datasets.draw, NULL, w->random.rows, err));
+	TRY(readings_write(&w->edits, &datasets.edits, r, err));
+	TRY(readings_write(&w->random, &datasets.random, r, err));
+	TRY(results_attribute_real(r, "/conditional", "scale", config_scale(c), err));
+	return results_attribute_integer(r, "/conditional", "positions", c->readings.positions,
+		err);
 fail:
 	return err->code;
 }
@@ -124,6 +141,7 @@ const struct experiment experiment_conditional = {
 	.asks = "do the features of refusal depend on those of harm?",
 	MOVED_ONLY(settings),
 	.check_settings = check_settings,
+	.writes = &section,
 	.needs = NEED_ROLES,
 	.prompts = PROMPTS_CLAMPED,
 	.run = run,

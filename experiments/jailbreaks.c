@@ -17,8 +17,10 @@
  */
 #include "experiments/experiment.h"
 
+#include "host/base/arena.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
+#include "host/lab/tables.h"
 #include "host/measure/readings.h"
 
 #include <math.h>
@@ -36,6 +38,37 @@ static const struct setting settings[] = {
 	MOVED("jailbreaks.positions", "readings.positions"),
 };
 
+static const struct {
+	struct dataset pair, side;
+	struct feature_table features;
+	struct dataset refusal, plain_prompt, adversarial_prompt;
+	struct readings_table readings;
+	struct dataset change_refusal, change_harm, refused_plain, success;
+} datasets = {
+	.pair = {"/jailbreaks/pair", {"pair"}, RESULTS_I32, "", "pairs of prompts"},
+	.side = {"/jailbreaks/side", {"side"}, RESULTS_TEXT, "",
+		"side of the pair: `plain`, `adversarial`"},
+	.features = FEATURE_TABLE("/jailbreaks", "role_feature", "features of F_R, then of F_H"),
+	.refusal = {"/jailbreaks/refusal", {"role_feature"}, RESULTS_U8, "1",
+		"1 for F_R, 0 for F_H"},
+	.plain_prompt = {"/jailbreaks/plain_prompt", {"pair"}, RESULTS_I32, "",
+		"prompt id of the plain side"},
+	.adversarial_prompt = {"/jailbreaks/adversarial_prompt", {"pair"}, RESULTS_I32, "",
+		"prompt id of the adversarial side"},
+	.readings = READINGS_TABLE("/jailbreaks", "side", "pair", "role_feature"),
+	.change_refusal = {"/jailbreaks/change_refusal", {"pair"}, RESULTS_F64, "1",
+		"A adversarial / A plain - 1, A the sum of `activation` over F_R; NaN where A "
+		"plain is 0"},
+	.change_harm = {"/jailbreaks/change_harm", {"pair"}, RESULTS_F64, "1",
+		"the same as `change_refusal`, over F_H"},
+	.refused_plain = {"/jailbreaks/refused_plain", {"pair"}, RESULTS_U8, "1",
+		"1 if the reply to the plain prompt begins with the refusal token"},
+	.success = {"/jailbreaks/success", {"pair"}, RESULTS_U8, "1",
+		"1 if `refused_plain` and the reply to the adversarial prompt begins otherwise"},
+};
+
+static const struct dataset_section section = {"`jailbreaks`", NULL, DATASETS(datasets)};
+
 enum { PLAIN, ADVERSARIAL, N_SIDES };
 
 static const char *const side_names[N_SIDES] = {"plain", "adversarial"};
@@ -46,6 +79,7 @@ struct work {
 	struct prompt_ids side[N_SIDES];      /* of equal length */
 	struct feature_set features;          /* F_R, then F_H */
 	struct readings readings;             /* row: side */
+	struct arena memory;                  /* what follows is in it */
 	double *change_refusal, *change_harm; /* [pairs]; NaN where the plain prompt has none */
 	uint8_t *refused_plain, *success;     /* [pairs] */
 };
@@ -91,12 +125,12 @@ static int compare(struct work *w, struct err *err)
 {
 	const size_t n = w->side[PLAIN].n, n_refusal = w->roles->refusal.n;
 
-	w->change_refusal = calloc(n + 1, sizeof *w->change_refusal);
-	w->change_harm = calloc(n + 1, sizeof *w->change_harm);
-	w->refused_plain = calloc(n + 1, 1);
-	w->success = calloc(n + 1, 1);
-	if (!w->change_refusal || !w->change_harm || !w->refused_plain || !w->success)
-		return err_nomem(err, "jailbreaks", n * sizeof *w->change_harm);
+	w->change_refusal = arena_alloc(&w->memory, n, sizeof *w->change_refusal);
+	w->change_harm = arena_alloc(&w->memory, n, sizeof *w->change_harm);
+	w->refused_plain = arena_alloc(&w->memory, n, sizeof *w->refused_plain);
+	w->success = arena_alloc(&w->memory, n, sizeof *w->success);
+	if (arena_check(&w->memory, "jailbreaks", err))
+		return err->code;
 	for (size_t i = 0; i < n; i++) {
 		w->change_refusal[i] = change(w, i, 0, n_refusal);
 		w->change_harm[i] = change(w, i, n_refusal, w->features.n);
@@ -108,70 +142,55 @@ static int compare(struct work *w, struct err *err)
 
 /* ---- 3. record ------------------------------------------------------------------------- */
 
-static int write_pairs(struct work *w, struct table t, struct err *err)
+static int write_features(struct work *w, struct err *err)
 {
-	const size_t n = w->side[PLAIN].n;
-	int32_t *ids = malloc(2 * n * sizeof *ids + 1);
-	const struct {
-		struct table_column column;
-		const void *data;
-	} parts[] = {{{"plain_prompt", RESULTS_I32, {"pair"}, {n}, "prompt id of the plain side",
-			      ""},
-			     ids},
-		{{"adversarial_prompt", RESULTS_I32, {"pair"}, {n},
-			 "prompt id of the adversarial side", ""},
-			ids ? ids + n : NULL},
-		{{"change_refusal", RESULTS_F64, {"pair"}, {n},
-			 "relative change of the features of refusal", "1"},
-			w->change_refusal},
-		{{"change_harm", RESULTS_F64, {"pair"}, {n},
-			 "relative change of the features of harm", "1"},
-			w->change_harm},
-		{{"refused_plain", RESULTS_U8, {"pair"}, {n},
-			 "1 if the reply to the plain prompt begins with the refusal token", "1"},
-			w->refused_plain},
-		{{"success", RESULTS_U8, {"pair"}, {n},
-			 "1 if refused_plain and the reply to the adversarial prompt begins otherwise",
-			 "1"},
-			w->success}};
+	struct results *r = w->lab->job->results;
+	uint8_t *refusal = arena_alloc(&w->memory, w->features.n, sizeof *refusal);
 
-	err_clear(err);
-	if (!ids)
-		return err_nomem(err, "pairs", 2 * n * sizeof *ids);
-	for (size_t i = 0; i < n; i++) {
-		ids[i] = (int32_t)w->side[PLAIN].data[i];
-		ids[n + i] = (int32_t)w->side[ADVERSARIAL].data[i];
-	}
-	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-		TRY(table_write(t, &parts[i].column, parts[i].data, err));
+	TRY(arena_check(&w->memory, "jailbreaks", err));
+	for (size_t k = 0; k < w->features.n; k++)
+		refusal[k] = k < w->roles->refusal.n;
+	TRY(feature_table_write(r, &datasets.features, NULL, &w->features, err));
+	return dataset_write(r, &datasets.refusal, NULL, &w->features.n, refusal, err);
 fail:
-	free(ids);
+	return err->code;
+}
+
+static int write_pairs(struct work *w, struct err *err)
+{
+	struct results *r = w->lab->job->results;
+	const size_t n = w->side[PLAIN].n;
+	int32_t *plain = arena_alloc(&w->memory, n, sizeof *plain);
+	int32_t *adversarial = arena_alloc(&w->memory, n, sizeof *adversarial);
+
+	TRY(arena_check(&w->memory, "pairs", err));
+	for (size_t i = 0; i < n; i++) {
+		plain[i] = (int32_t)w->side[PLAIN].data[i];
+		adversarial[i] = (int32_t)w->side[ADVERSARIAL].data[i];
+	}
+	TRY(dataset_write(r, &datasets.plain_prompt, NULL, &n, plain, err));
+	TRY(dataset_write(r, &datasets.adversarial_prompt, NULL, &n, adversarial, err));
+	TRY(dataset_write(r, &datasets.change_refusal, NULL, &n, w->change_refusal, err));
+	TRY(dataset_write(r, &datasets.change_harm, NULL, &n, w->change_harm, err));
+	TRY(dataset_write(r, &datasets.refused_plain, NULL, &n, w->refused_plain, err));
+	return dataset_write(r, &datasets.success, NULL, &n, w->success, err);
+fail:
 	return err->code;
 }
 
 static int write(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->job->results, "/jailbreaks"};
-	uint8_t *role = malloc(w->features.n + 1);
+	struct results *r = w->lab->job->results;
+	const size_t n_sides = N_SIDES;
 
-	err_clear(err);
-	if (!role)
-		return err_nomem(err, "jailbreaks", w->features.n);
-	for (size_t k = 0; k < w->features.n; k++)
-		role[k] = k < w->roles->refusal.n;
-	TRY(table_scale(t, "pair", w->side[PLAIN].n, "pair of prompts", err));
-	TRY(table_text_scale(t, "side", side_names, N_SIDES, "side of the pair", err));
-	TRY(table_features(t, "role_feature", &w->features, err));
-	TRY(table_write(t,
-		&(struct table_column){"refusal", RESULTS_U8, {"role_feature"}, {w->features.n},
-			"1 for a feature of refusal, 0 for one of harm", "1"},
-		role, err));
-	TRY(write_pairs(w, t, err));
-	TRY(readings_write(&w->readings, t, "side", "pair", "role_feature", err));
-	TRY(results_attribute_integer(w->lab->job->results, "/jailbreaks", "positions",
-		w->lab->config->readings.positions, err));
+	TRY(dataset_write_counting(r, &datasets.pair, NULL, w->side[PLAIN].n, err));
+	TRY(dataset_write(r, &datasets.side, NULL, &n_sides, side_names, err));
+	TRY(write_features(w, err));
+	TRY(write_pairs(w, err));
+	TRY(readings_write(&w->readings, &datasets.readings, r, err));
+	return results_attribute_integer(r, "/jailbreaks", "positions",
+		w->lab->config->readings.positions, err);
 fail:
-	free(role);
 	return err->code;
 }
 
@@ -247,10 +266,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	say(&w);
 fail:
 	readings_free(&w.readings);
-	free(w.change_refusal);
-	free(w.change_harm);
-	free(w.refused_plain);
-	free(w.success);
+	arena_free(&w.memory);
 	free(w.features.data);
 	for (size_t side = 0; side < N_SIDES; side++)
 		free(w.side[side].data);
@@ -261,6 +277,7 @@ const struct experiment experiment_jailbreaks = {
 	.name = "jailbreaks",
 	.asks = "do jailbreaks hide the harm or suppress the refusal?",
 	SETTINGS_OF(settings, struct jailbreaks_settings),
+	.writes = &section,
 	.needs = NEED_ROLES,
 	.check = check,
 	.run = run,

@@ -24,6 +24,7 @@
 #include "host/base/random.h"
 #include "host/base/size.h"
 #include "host/base/vec.h"
+#include "host/lab/tables.h"
 #include "host/method/probe.h"
 #include "host/model/transfer.h"
 #include "host/measure/activation_stats.h"

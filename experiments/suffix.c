@@ -21,8 +21,10 @@
  */
 #include "experiments/experiment.h"
 
+#include "host/base/arena.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
+#include "host/lab/tables.h"
 #include "host/measure/readings.h"
 
 #include <math.h>
@@ -39,6 +41,45 @@ static const struct setting settings[] = {
 	MOVED("suffix.draws", "controls.draws"),
 	MOVED("suffix.positions", "readings.positions"),
 };
+
+static const struct {
+	struct dataset prompt, edit;
+	struct feature_table refusal, harm;
+	struct readings_table edits;
+	struct dataset draw;
+	struct readings_table random;
+	struct dataset suffix_of, word, suppression, step;
+	struct dataset suffix, text, n_words, largest_step, refused_bare, success;
+} datasets = {
+	.prompt = PROMPT_SCALE("/suffix"),
+	.edit = {"/suffix/edit", {"edit"}, RESULTS_TEXT, "",
+		"what is clamped: `none`, `harm` (F_H)"},
+	.refusal = FEATURE_TABLE("/suffix", "refusal_feature", "features of F_R"),
+	.harm = FEATURE_TABLE("/suffix/harm", "harm_feature", "features of F_H"),
+	.edits = READINGS_TABLE("/suffix", "edit", "prompt", "refusal_feature"),
+	.draw = {"/suffix/random/draw", {"draw"}, RESULTS_I32, "",
+		"random sets of the size and in the layers of F_H, clamped in its place"},
+	.random = READINGS_TABLE("/suffix/random", "draw", "prompt", "refusal_feature"),
+	.suffix_of = {"/suffix/suffix_of", {"prompt"}, RESULTS_I32, "",
+		"suffix that the prompt has words of, a row of `suffix`"},
+	.word = {"/suffix/word", {"prompt"}, RESULTS_I32, "1",
+		"words of the suffix that the prompt has, 0 for the bare one"},
+	.suppression = {"/suffix/suppression", {"prompt"}, RESULTS_F64, "1",
+		"1 - A / A of the bare prompt, A the sum of `activation` over features, unedited"},
+	.step = {"/suffix/step", {"prompt"}, RESULTS_F64, "1",
+		"suppression less that of one word before; NaN for the bare prompt"},
+	.suffix = {"/suffix/suffix", {"suffix"}, RESULTS_I32, "", "suffixes of a prompt"},
+	.text = {"/suffix/text", {"suffix"}, RESULTS_TEXT, "", "the whole suffix"},
+	.n_words = {"/suffix/n_words", {"suffix"}, RESULTS_I32, "1", "words of the suffix"},
+	.largest_step = {"/suffix/largest_step", {"suffix"}, RESULTS_I32, "1",
+		"the word with the largest step, from 1"},
+	.refused_bare = {"/suffix/refused_bare", {"suffix"}, RESULTS_U8, "1",
+		"1 if the reply to the bare prompt begins with the refusal token"},
+	.success = {"/suffix/success", {"suffix"}, RESULTS_U8, "1",
+		"1 if `refused_bare` and the reply to the whole prompt begins otherwise"},
+};
+
+static const struct dataset_section section = {"`suffix`", NULL, DATASETS(datasets)};
 
 enum { NONE, HARM, N_EDITS };
 
@@ -60,6 +101,7 @@ struct work {
 		size_t n, cap;
 	} suffixes;
 	struct readings edits, random; /* of F_R; rows: N_EDITS, draws */
+	struct arena memory;           /* what follows is in it */
 	double *suppression, *step;    /* [prompts.n] */
 };
 
@@ -110,10 +152,10 @@ static int follow_all(struct work *w, struct err *err)
 {
 	const size_t n = w->prompts.n;
 
-	w->suppression = calloc(n + 1, sizeof *w->suppression);
-	w->step = calloc(n + 1, sizeof *w->step);
-	if (!w->suppression || !w->step)
-		return err_nomem(err, "suppression", n * sizeof *w->suppression);
+	w->suppression = arena_alloc(&w->memory, n, sizeof *w->suppression);
+	w->step = arena_alloc(&w->memory, n, sizeof *w->step);
+	if (arena_check(&w->memory, "suppression", err))
+		return err->code;
 	for (size_t i = 0; i < w->suffixes.n; i++)
 		follow(w, &w->suffixes.data[i]);
 	return 0;
@@ -121,111 +163,76 @@ static int follow_all(struct work *w, struct err *err)
 
 /* ---- 4. record ------------------------------------------------------------------------- */
 
-static int write_prompts(struct work *w, struct table t, struct err *err)
+static int write_prompts(struct work *w, struct err *err)
 {
+	struct results *r = w->lab->job->results;
 	const size_t n = w->prompts.n;
-	int32_t *columns = malloc(2 * n * sizeof *columns + 1);
+	int32_t *suffix_of = arena_alloc(&w->memory, n, sizeof *suffix_of);
+	int32_t *word = arena_alloc(&w->memory, n, sizeof *word);
 
-	err_clear(err);
-	if (!columns)
-		return err_nomem(err, "prompts", 2 * n * sizeof *columns);
+	TRY(arena_check(&w->memory, "prompts", err));
 	for (size_t i = 0; i < w->suffixes.n; i++)
 		for (size_t k = 0; k <= w->suffixes.data[i].n_words; k++) {
-			columns[w->suffixes.data[i].first + k] = (int32_t)i;
-			columns[n + w->suffixes.data[i].first + k] = (int32_t)k;
+			suffix_of[w->suffixes.data[i].first + k] = (int32_t)i;
+			word[w->suffixes.data[i].first + k] = (int32_t)k;
 		}
-	TRY(table_write(t,
-		&(struct table_column){"suffix_of", RESULTS_I32, {"prompt"}, {n},
-			"suffix that the prompt has words of, a row of suffix", ""},
-		columns, err));
-	TRY(table_write(t,
-		&(struct table_column){"word", RESULTS_I32, {"prompt"}, {n},
-			"how many words of the suffix the prompt has", "1"},
-		columns + n, err));
-	TRY(table_write(t,
-		&(struct table_column){"suppression", RESULTS_F64, {"prompt"}, {n},
-			"of the features of refusal, against the bare prompt", "1"},
-		w->suppression, err));
-	TRY(table_write(t,
-		&(struct table_column){"step", RESULTS_F64, {"prompt"}, {n},
-			"suppression less that of one word before; NaN for the bare prompt", "1"},
-		w->step, err));
+	TRY(dataset_write(r, &datasets.suffix_of, NULL, &n, suffix_of, err));
+	TRY(dataset_write(r, &datasets.word, NULL, &n, word, err));
+	TRY(dataset_write(r, &datasets.suppression, NULL, &n, w->suppression, err));
+	return dataset_write(r, &datasets.step, NULL, &n, w->step, err);
 fail:
-	free(columns);
 	return err->code;
 }
 
-static int write_suffixes(struct work *w, struct table t, struct err *err)
+static int write_suffixes(struct work *w, struct err *err)
 {
+	struct results *r = w->lab->job->results;
 	const size_t n = w->suffixes.n;
-	const char **texts = malloc(n * sizeof *texts + 1);
-	int32_t *words = malloc(2 * n * sizeof *words + 1);
-	uint8_t *flags = malloc(2 * n + 1);
+	const char **text = arena_alloc(&w->memory, n, sizeof *text);
+	int32_t *n_words = arena_alloc(&w->memory, n, sizeof *n_words);
+	int32_t *largest = arena_alloc(&w->memory, n, sizeof *largest);
+	uint8_t *refused_bare = arena_alloc(&w->memory, n, sizeof *refused_bare);
+	uint8_t *success = arena_alloc(&w->memory, n, sizeof *success);
 
-	err_clear(err);
-	if (!texts || !words || !flags) {
-		err_nomem(err, "suffixes", n * sizeof *texts);
-		goto fail;
-	}
+	TRY(arena_check(&w->memory, "suffixes", err));
 	for (size_t i = 0; i < n; i++) {
 		const struct suffix *s = &w->suffixes.data[i];
 
-		texts[i] = prompts_suffix(w->lab->prompts, w->prompts.data[s->first + s->n_words]);
-		words[i] = (int32_t)s->n_words;
-		words[n + i] = (int32_t)s->largest;
-		flags[i] = s->refused_bare;
-		flags[n + i] = s->success;
+		text[i] = prompts_suffix(w->lab->prompts, w->prompts.data[s->first + s->n_words]);
+		n_words[i] = (int32_t)s->n_words;
+		largest[i] = (int32_t)s->largest;
+		refused_bare[i] = s->refused_bare;
+		success[i] = s->success;
 	}
-	TRY(table_scale(t, "suffix", n, "suffix of a prompt", err));
-	TRY(table_write(t,
-		&(struct table_column){"text", RESULTS_TEXT, {"suffix"}, {n}, "the whole suffix",
-			""},
-		texts, err));
-	TRY(table_write(t,
-		&(struct table_column){"n_words", RESULTS_I32, {"suffix"}, {n},
-			"words of the suffix", "1"},
-		words, err));
-	TRY(table_write(t,
-		&(struct table_column){"largest_step", RESULTS_I32, {"suffix"}, {n},
-			"the word with the largest step, from 1", "1"},
-		words + n, err));
-	TRY(table_write(t,
-		&(struct table_column){"refused_bare", RESULTS_U8, {"suffix"}, {n},
-			"1 if the bare prompt's reply begins with the refusal token", "1"},
-		flags, err));
-	TRY(table_write(t,
-		&(struct table_column){"success", RESULTS_U8, {"suffix"}, {n},
-			"1 if refused_bare and the whole prompt's reply begins otherwise", "1"},
-		flags + n, err));
+	TRY(dataset_write_counting(r, &datasets.suffix, NULL, n, err));
+	TRY(dataset_write(r, &datasets.text, NULL, &n, text, err));
+	TRY(dataset_write(r, &datasets.n_words, NULL, &n, n_words, err));
+	TRY(dataset_write(r, &datasets.largest_step, NULL, &n, largest, err));
+	TRY(dataset_write(r, &datasets.refused_bare, NULL, &n, refused_bare, err));
+	return dataset_write(r, &datasets.success, NULL, &n, success, err);
 fail:
-	free(texts);
-	free(words);
-	free(flags);
 	return err->code;
 }
 
 static int write(struct work *w, struct err *err)
 {
-	static const char prompt[] = "/suffix/prompt", feature[] = "/suffix/refusal_feature";
-	struct results *results = w->lab->job->results;
+	struct results *r = w->lab->job->results;
 	const struct config *c = w->lab->config;
-	const struct table t = {results, "/suffix"}, random = {results, "/suffix/random"};
+	const size_t n_edits = N_EDITS;
 
-	TRY(table_prompts(t, &w->prompts, err));
-	TRY(write_prompts(w, t, err));
-	TRY(write_suffixes(w, t, err));
-	TRY(table_features(t, "refusal_feature", w->refusal, err));
-	TRY(table_features((struct table){results, "/suffix/harm"}, "harm_feature", w->harm, err));
-	TRY(table_text_scale(t, "edit", edit_names, N_EDITS,
-		"what is clamped: none, or the features of harm", err));
-	TRY(readings_write(&w->edits, t, "edit", prompt, feature, err));
+	TRY(prompt_scale_write(r, &datasets.prompt, NULL, &w->prompts, err));
+	TRY(write_prompts(w, err));
+	TRY(write_suffixes(w, err));
+	TRY(feature_table_write(r, &datasets.refusal, NULL, w->refusal, err));
+	TRY(feature_table_write(r, &datasets.harm, NULL, w->harm, err));
+	TRY(dataset_write(r, &datasets.edit, NULL, &n_edits, edit_names, err));
+	TRY(readings_write(&w->edits, &datasets.edits, r, err));
 	if (w->random.rows > 0) {
-		TRY(table_scale(random, "draw", w->random.rows, "random set", err));
-		TRY(readings_write(&w->random, random, "draw", prompt, feature, err));
+		TRY(dataset_write_counting(r, &datasets.draw, NULL, w->random.rows, err));
+		TRY(readings_write(&w->random, &datasets.random, r, err));
 	}
-	TRY(results_attribute_real(results, "/suffix", "scale", config_scale(c), err));
-	return results_attribute_integer(results, "/suffix", "positions", c->readings.positions,
-		err);
+	TRY(results_attribute_real(r, "/suffix", "scale", config_scale(c), err));
+	return results_attribute_integer(r, "/suffix", "positions", c->readings.positions, err);
 fail:
 	return err->code;
 }
@@ -297,8 +304,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 fail:
 	readings_free(&w.edits);
 	readings_free(&w.random);
-	free(w.suppression);
-	free(w.step);
+	arena_free(&w.memory);
 	free(w.suffixes.data);
 	free(w.prompts.data);
 	return err->code;
@@ -308,6 +314,7 @@ const struct experiment experiment_suffix = {
 	.name = "suffix",
 	.asks = "what do adversarial suffixes do to the features of refusal?",
 	SETTINGS_OF(settings, struct suffix_settings),
+	.writes = &section,
 	.needs = NEED_ROLES,
 	.check = check,
 	.run = run,

@@ -21,19 +21,15 @@ int readings_open(struct readings *r, struct lab *lab, const struct prompt_ids *
 		.features = features,
 		.n_last = n_last,
 		.rows = rows};
-	r->activation = calloc(n * features->n + 1, sizeof *r->activation);
-	r->p_refusal = calloc(n + 1, sizeof *r->p_refusal);
-	r->first_token = calloc(n + 1, sizeof *r->first_token);
-	return r->activation && r->p_refusal && r->first_token
-		       ? 0
-		       : err_nomem(err, "activations", n * features->n * sizeof *r->activation);
+	r->activation = arena_alloc(&r->memory, n * features->n, sizeof *r->activation);
+	r->p_refusal = arena_alloc(&r->memory, n, sizeof *r->p_refusal);
+	r->first_token = arena_alloc(&r->memory, n, sizeof *r->first_token);
+	return arena_check(&r->memory, "activations", err);
 }
 
 void readings_free(struct readings *r)
 {
-	free(r->activation);
-	free(r->p_refusal);
-	free(r->first_token);
+	arena_free(&r->memory);
 	*r = (struct readings){0};
 }
 
@@ -78,24 +74,14 @@ double readings_sum(const struct readings *r, size_t row, size_t prompt)
 	return sum;
 }
 
-int readings_write(const struct readings *r, struct table t, const char *row_scale,
-	const char *prompt_scale, const char *feature_scale, struct err *err)
+int readings_write(const struct readings *r, const struct readings_table *t,
+	struct results *results, struct err *err)
 {
-	const size_t n = r->prompts->n;
+	const size_t n[] = {r->rows, r->prompts->n, r->features->n};
 
-	TRY(table_write(t,
-		&(struct table_column){"activation", RESULTS_F32,
-			{row_scale, prompt_scale, feature_scale}, {r->rows, n, r->features->n},
-			"activation of the feature, mean over the prompt's last tokens", "1"},
-		r->activation, err));
-	TRY(table_write(t,
-		&(struct table_column){"p_refusal", RESULTS_F64, {row_scale, prompt_scale},
-			{r->rows, n}, "probability that the first token is the refusal token", "1"},
-		r->p_refusal, err));
-	return table_write(t,
-		&(struct table_column){"first_token", RESULTS_I32, {row_scale, prompt_scale},
-			{r->rows, n}, "most probable first token of the reply", ""},
-		r->first_token, err);
+	TRY(dataset_write(results, &t->activation, NULL, n, r->activation, err));
+	TRY(dataset_write(results, &t->p_refusal, NULL, n, r->p_refusal, err));
+	return dataset_write(results, &t->first_token, NULL, n, r->first_token, err);
 fail:
 	return err->code;
 }
@@ -147,17 +133,15 @@ int readings_take_random(struct readings *r, const struct feature_set *like, dou
 {
 	struct lab *lab = r->lab;
 	const size_t width = r->prompts->n * (2 + r->features->n);
-	struct feature_set *draws = calloc(r->rows + 1, sizeof *draws);
-	double *table = malloc(r->rows * width * sizeof *table + 1);
+	struct arena memory = {0};
+	struct feature_set *draws = arena_alloc(&memory, r->rows, sizeof *draws);
+	double *table = arena_alloc(&memory, r->rows * width, sizeof *table);
 	struct random_sets context = {r, draws, scale};
 	struct activation_stats stats = {0};
 	char line[96];
 
 	err_clear(err);
-	if (!draws || !table) {
-		err_nomem(err, "random features", r->rows * width * sizeof *table);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "random features", err));
 	snprintf(line, sizeof line, "%s: features that occur", title);
 	TRY(activation_stats_run(lab, r->prompts, line, false, &stats, err));
 	TRY(controls_draw(lab, like, r->features, stats.alive, r->rows, draws, err));
@@ -174,8 +158,7 @@ int readings_take_random(struct readings *r, const struct feature_set *like, dou
 fail:
 	for (size_t i = 0; draws && i < r->rows; i++)
 		free(draws[i].data);
-	free(draws);
-	free(table);
+	arena_free(&memory);
 	activation_stats_free(&stats);
 	return err->code;
 }

@@ -5,8 +5,9 @@
 #ifndef SAENGINE_READINGS_H
 #define SAENGINE_READINGS_H
 
+#include "host/base/arena.h"
 #include "host/measure/observe.h"
-#include "host/lab/tables.h"
+#include "host/store/dataset.h"
 
 /* Owned; readings_free. */
 struct readings {
@@ -15,6 +16,7 @@ struct readings {
 	const struct feature_set *features;
 	size_t n_last;
 	size_t rows;          /* conditions */
+	struct arena memory;  /* what follows is in it */
 	float *activation;    /* [rows, prompts, features] mean over the last n_last tokens, before
 			       * the edits of the feature's own layer */
 	double *p_refusal;    /* [rows, prompts] */
@@ -34,9 +36,29 @@ int readings_take(struct readings *r, const struct condition *condition, const c
 /* Sum of a prompt's activations over the features. */
 double readings_sum(const struct readings *r, size_t row, size_t prompt);
 
-/* Writes {activation,p_refusal,first_token} over three scales written before. */
-int readings_write(const struct readings *r, struct table t, const char *row_scale,
-	const char *prompt_scale, const char *feature_scale, struct err *err);
+struct readings_table {
+	struct dataset activation, p_refusal, first_token;
+};
+
+/* The descriptors of readings in a group; `row`, `prompt` and `feature` are the names of their
+ * scales. */
+#define READINGS_TABLE(group, row, prompt, feature) \
+	{ \
+		.activation = {group "/activation", {row, prompt, feature}, RESULTS_F32, "1", \
+			"mean activation over the prompt's last tokens"}, \
+		.p_refusal = {group "/p_refusal", {row, prompt}, RESULTS_F64, "1", \
+			"probability that the first token is the refusal token"}, \
+		.first_token = \
+		{ group "/first_token", \
+			{row, prompt}, \
+			RESULTS_I32, \
+			"", \
+			"most probable first token of the reply" } \
+	}
+
+/* Writes all rows. */
+int readings_write(const struct readings *r, const struct readings_table *t,
+	struct results *results, struct err *err);
 
 /* Rows for random sets like `like` (controls.h), multiplied by `scale`: rows 0 to n_draws - 1.
  * Which features occur is found on the prompts first; then each set is a task (tasks.h). */
