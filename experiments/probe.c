@@ -20,6 +20,7 @@
  */
 #include "experiments/experiment.h"
 
+#include "host/base/arena.h"
 #include "host/base/log.h"
 #include "host/base/random.h"
 #include "host/base/size.h"
@@ -53,6 +54,32 @@ static const struct setting settings[] = {
 	MOVED("probe.positions", "readings.positions"),
 };
 
+static const struct {
+	struct dataset probe, part, prompt, label, part_of, score, accuracy;
+	struct dataset validation_loss, best_epoch;
+	struct feature_table features;
+} datasets = {
+	.probe = {"/probe/probe", {"probe"}, RESULTS_TEXT, "",
+		"what the probe sees: `refusal` (F_R), `random_I` (random features), `layer_L` "
+		"(`resid_post`)"},
+	.part = {"/probe/part", {"part"}, RESULTS_TEXT, "",
+		"part of the prompts: `train`, `validation`, and the tests by the names of their harmful sets"},
+	.prompt = PROMPT_SCALE("/probe"),
+	.label = {"/probe/label", {"prompt"}, RESULTS_U8, "1", "1 for a harmful prompt"},
+	.part_of = {"/probe/part_of", {"prompt"}, RESULTS_I32, "",
+		"part of the prompt, a row of `part`"},
+	.score = {"/probe/score", {"probe", "prompt"}, RESULTS_F64, "1",
+		"w.x + b; positive = harmful"},
+	.accuracy = {"/probe/accuracy", {"probe", "part"}, RESULTS_F64, "1",
+		"share of prompts on the right side of 0"},
+	.validation_loss = {"/probe/validation_loss", {"probe"}, RESULTS_F64, "nat",
+		"mean cross-entropy on the validation prompts at the best epoch"},
+	.best_epoch = {"/probe/best_epoch", {"probe"}, RESULTS_I32, "1", "the best epoch, from 1"},
+	.features = FEATURE_TABLE("/probe", "refusal_feature", "features of F_R"),
+};
+
+static const struct dataset_section section = {"`probe`", NULL, DATASETS(datasets)};
+
 /* AdamW's step size and weight decay, full-batch steps, as published; and the share of the training
  * prompts that the best epoch is chosen by. */
 static const struct probe_options training = {.rate = 0.01, .decay = 0.01, .epochs = 50};
@@ -66,19 +93,20 @@ struct work {
 	const struct feature_set *refusal; /* F_R */
 	size_t n_layer, d, n_last, n_draws, n_parts, n_probes;
 	struct prompt_ids prompts, train; /* all; of training and validation */
-	uint8_t *label;                   /* [prompts.n] 1 = harmful */
-	int32_t *part;                    /* [prompts.n] TRAIN, VALIDATION, FIRST_TEST + k */
-	struct feature_set *sets;         /* [1 + n_draws] F_R, random sets */
-	struct feature_set watched;       /* all of them, set after set */
+	struct feature_set watched;       /* all sets, one after the other */
 	struct readings readings;         /* of these */
-	float *dense;                     /* [n_layer, prompts.n, d] */
 	float *download;                  /* [a batch, d] */
 	size_t download_rows;
-	double *score;    /* [n_probes, prompts.n] */
-	double *accuracy; /* [n_probes, n_parts] */
-	double *loss;     /* [n_probes] on validation prompts */
-	int32_t *epoch;   /* [n_probes] */
-	char (*name)[32]; /* [n_probes] */
+	struct arena memory;      /* what follows is in it */
+	uint8_t *label;           /* [prompts.n] 1 = harmful */
+	int32_t *part;            /* [prompts.n] TRAIN, VALIDATION, FIRST_TEST + k */
+	struct feature_set *sets; /* [1 + n_draws] F_R, random sets */
+	float *dense;             /* [n_layer, prompts.n, d] */
+	double *score;            /* [n_probes, prompts.n] */
+	double *accuracy;         /* [n_probes, n_parts] */
+	double *loss;             /* [n_probes] on validation prompts */
+	int32_t *epoch;           /* [n_probes] */
+	char (*name)[32];         /* [n_probes] */
 };
 
 /* ---- 1. prompts ------------------------------------------------------------------------- */
@@ -101,16 +129,15 @@ static int split(struct work *w, size_t n, struct err *err)
 {
 	const size_t n_validation = (size_t)(VALIDATION_SHARE * (double)n + 0.5);
 	uint64_t seed = (uint64_t)w->lab->config->seed;
-	size_t *order = malloc(n * sizeof *order + 1);
+	size_t *order = arena_alloc(&w->memory, n, sizeof *order);
 
-	if (!order)
-		return err_nomem(err, "a split", n * sizeof *order);
+	if (arena_check(&w->memory, "a split", err))
+		return err->code;
 	for (size_t i = 0; i < n; i++)
 		order[i] = i;
 	random_shuffle(&seed, order, n, sizeof *order);
 	for (size_t i = 0; i < n_validation; i++)
 		w->part[order[i]] = VALIDATION;
-	free(order);
 	return 0;
 }
 
@@ -118,10 +145,9 @@ static int gather(struct work *w, struct err *err)
 {
 	const struct probe_settings *s = w->settings;
 
-	w->label = calloc(w->lab->prompts->table.n + 1, sizeof *w->label);
-	w->part = calloc(w->lab->prompts->table.n + 1, sizeof *w->part);
-	if (!w->label || !w->part)
-		return err_nomem(err, "prompts", w->lab->prompts->table.n * sizeof *w->part);
+	w->label = arena_alloc(&w->memory, w->lab->prompts->table.n, sizeof *w->label);
+	w->part = arena_alloc(&w->memory, w->lab->prompts->table.n, sizeof *w->part);
+	TRY(arena_check(&w->memory, "prompts", err));
 	TRY(add_set(w, s->train_harmful, 1, TRAIN, err));
 	TRY(add_set(w, s->train_benign, 0, TRAIN, err));
 	TRY(vec_append(&w->train, w->prompts.data, w->prompts.n, err));
@@ -244,10 +270,9 @@ static int see_layers(struct work *w, struct err *err)
 		.resid_post = see_layer,
 		.take = take_layers};
 
-	w->dense = calloc(w->n_layer * w->prompts.n * w->d, sizeof *w->dense);
-	if (!w->dense)
-		return err_nomem(err, "activations",
-			w->n_layer * w->prompts.n * w->d * sizeof *w->dense);
+	w->dense = arena_alloc(&w->memory, w->n_layer * w->prompts.n * w->d, sizeof *w->dense);
+	if (arena_check(&w->memory, "activations", err))
+		return err->code;
 	return activations_visit(w->lab, &w->prompts, "probe: resid_post", &visitor, err);
 }
 
@@ -255,10 +280,9 @@ static int choose_features(struct work *w, struct err *err)
 {
 	struct activation_stats stats = {0};
 
-	w->sets = calloc(1 + w->n_draws, sizeof *w->sets);
-	if (!w->sets)
-		return err_nomem(err, "random features", w->n_draws * sizeof *w->sets);
+	w->sets = arena_alloc(&w->memory, 1 + w->n_draws, sizeof *w->sets);
 	err_clear(err);
+	TRY(arena_check(&w->memory, "random features", err));
 	TRY(vec_append(&w->sets[0], w->refusal->data, w->refusal->n, err));
 	TRY(activation_stats_run(w->lab, &w->train, "probe: features that occur", false, &stats,
 		err));
@@ -345,13 +369,12 @@ static int train_all(struct work *w, struct err *err)
 	struct progress progress;
 	size_t row = 0, first = 0;
 
-	w->score = calloc(w->n_probes * w->prompts.n + 1, sizeof *w->score);
-	w->accuracy = calloc(w->n_probes * w->n_parts, sizeof *w->accuracy);
-	w->loss = calloc(w->n_probes, sizeof *w->loss);
-	w->epoch = calloc(w->n_probes, sizeof *w->epoch);
-	w->name = calloc(w->n_probes, sizeof *w->name);
-	if (!w->score || !w->accuracy || !w->loss || !w->epoch || !w->name)
-		return err_nomem(err, "probes", w->n_probes * w->prompts.n * sizeof *w->score);
+	w->score = arena_alloc(&w->memory, w->n_probes * w->prompts.n, sizeof *w->score);
+	w->accuracy = arena_alloc(&w->memory, w->n_probes * w->n_parts, sizeof *w->accuracy);
+	w->loss = arena_alloc(&w->memory, w->n_probes, sizeof *w->loss);
+	w->epoch = arena_alloc(&w->memory, w->n_probes, sizeof *w->epoch);
+	w->name = arena_alloc(&w->memory, w->n_probes, sizeof *w->name);
+	TRY(arena_check(&w->memory, "probes", err));
 	progress_begin(&progress, &w->lab->job->stages, "probe: training", w->n_probes, "probe");
 	for (size_t i = 0; i <= w->n_draws; i++, row++) {
 		snprintf(w->name[row], sizeof *w->name, i == 0 ? "refusal" : "random_%zu", i - 1);
@@ -372,66 +395,49 @@ fail:
 
 /* ---- 4. record ------------------------------------------------------------------------- */
 
-static int write_parts(struct work *w, struct table t, struct err *err)
+static int write_parts(struct work *w, struct err *err)
 {
 	const struct text_list *tests = &w->settings->test_harmful;
-	const char **names = malloc(w->n_parts * sizeof *names);
-	int rc;
+	const char **names = arena_alloc(&w->memory, w->n_parts, sizeof *names);
 
-	if (!names)
-		return err_nomem(err, "parts", w->n_parts * sizeof *names);
+	if (arena_check(&w->memory, "parts", err))
+		return err->code;
 	names[TRAIN] = "train";
 	names[VALIDATION] = "validation";
 	for (size_t k = 0; k < tests->n; k++)
 		names[FIRST_TEST + k] = tests->items[k];
-	rc = table_text_scale(t, "part", names, w->n_parts,
-		"training, validation, or a test, called after its harmful prompts", err);
-	free(names);
-	return rc;
+	return dataset_write(w->lab->job->results, &datasets.part, NULL, &w->n_parts, names, err);
+}
+
+static int write_probes(struct work *w, struct err *err)
+{
+	const char **names = arena_alloc(&w->memory, w->n_probes, sizeof *names);
+
+	if (arena_check(&w->memory, "probes", err))
+		return err->code;
+	for (size_t i = 0; i < w->n_probes; i++)
+		names[i] = w->name[i];
+	return dataset_write(w->lab->job->results, &datasets.probe, NULL, &w->n_probes, names, err);
 }
 
 static int write(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->job->results, "/probe"};
-	const size_t n = w->prompts.n;
-	const char **names = malloc(w->n_probes * sizeof *names);
-	const struct {
-		struct table_column column;
-		const void *data;
-	} parts[] = {{{"label", RESULTS_U8, {"prompt"}, {n}, "1 for a harmful prompt", "1"},
-			     w->label},
-		{{"part_of", RESULTS_I32, {"prompt"}, {n}, "part of the prompt, a row of part", ""},
-			w->part},
-		{{"score", RESULTS_F64, {"probe", "prompt"}, {w->n_probes, n},
-			 "w.x + b; positive = harmful", "1"},
-			w->score},
-		{{"accuracy", RESULTS_F64, {"probe", "part"}, {w->n_probes, w->n_parts},
-			 "share of prompts on the right side of 0", "1"},
-			w->accuracy},
-		{{"validation_loss", RESULTS_F64, {"probe"}, {w->n_probes},
-			 "mean cross-entropy of the best epoch", "nat"},
-			w->loss},
-		{{"best_epoch", RESULTS_I32, {"probe"}, {w->n_probes}, "the best epoch, from 1",
-			 "1"},
-			w->epoch}};
+	struct results *r = w->lab->job->results;
+	const size_t n = w->prompts.n, by_prompt[] = {w->n_probes, n},
+		     by_part[] = {w->n_probes, w->n_parts};
 
-	err_clear(err);
-	if (!names)
-		return err_nomem(err, "probes", w->n_probes * sizeof *names);
-	for (size_t i = 0; i < w->n_probes; i++)
-		names[i] = w->name[i];
-	TRY(table_prompts(t, &w->prompts, err));
-	TRY(write_parts(w, t, err));
-	TRY(table_text_scale(t, "probe", names, w->n_probes,
-		"what the probe sees: features of refusal, random features, or resid_post of a layer",
-		err));
-	TRY(table_features(t, "refusal_feature", &w->sets[0], err));
-	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-		TRY(table_write(t, &parts[i].column, parts[i].data, err));
-	TRY(results_attribute_integer(w->lab->job->results, "/probe", "positions",
-		(int64_t)w->n_last, err));
+	TRY(prompt_scale_write(r, &datasets.prompt, NULL, &w->prompts, err));
+	TRY(write_parts(w, err));
+	TRY(write_probes(w, err));
+	TRY(feature_table_write(r, &datasets.features, NULL, &w->sets[0], err));
+	TRY(dataset_write(r, &datasets.label, NULL, &n, w->label, err));
+	TRY(dataset_write(r, &datasets.part_of, NULL, &n, w->part, err));
+	TRY(dataset_write(r, &datasets.score, NULL, by_prompt, w->score, err));
+	TRY(dataset_write(r, &datasets.accuracy, NULL, by_part, w->accuracy, err));
+	TRY(dataset_write(r, &datasets.validation_loss, NULL, &w->n_probes, w->loss, err));
+	TRY(dataset_write(r, &datasets.best_epoch, NULL, &w->n_probes, w->epoch, err));
+	return results_attribute_integer(r, "/probe", "positions", (int64_t)w->n_last, err);
 fail:
-	free(names);
 	return err->code;
 }
 
@@ -530,20 +536,12 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 fail:
 	for (size_t i = 0; w.sets && i <= w.n_draws; i++)
 		free(w.sets[i].data);
-	free(w.sets);
 	free(w.watched.data);
 	readings_free(&w.readings);
 	free(w.prompts.data);
 	free(w.train.data);
-	free(w.label);
-	free(w.part);
-	free(w.dense);
 	free(w.download);
-	free(w.score);
-	free(w.accuracy);
-	free(w.loss);
-	free(w.epoch);
-	free(w.name);
+	arena_free(&w.memory);
 	return err->code;
 }
 
@@ -552,6 +550,7 @@ const struct experiment experiment_probe = {
 	.asks = "do features of refusal tell harmful prompts from benign ones in new disguises?",
 	SETTINGS_OF(settings, struct probe_settings),
 	.check_settings = check_settings,
+	.writes = &section,
 	.needs = NEED_ROLES,
 	.check = check,
 	.run = run,

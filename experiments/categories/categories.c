@@ -26,6 +26,7 @@
  */
 #include "experiments/experiment.h"
 
+#include "host/base/arena.h"
 #include "host/base/log.h"
 #include "host/base/size.h"
 #include "host/measure/activation_stats.h"
@@ -57,6 +58,65 @@ static const struct setting settings[] = {
 	MOVED("categories.draws", "controls.draws"),
 };
 
+/* What is scored on every prompt, one row under another. */
+struct scores_table {
+	struct dataset first_token, p_refusal, metric;
+};
+
+#define SCORES_TABLE(group, row) \
+	{ \
+		.first_token = {group "/first_token", {row, "prompt"}, RESULTS_I32, "", \
+			"most probable first token of the reply; -1 = not run"}, \
+		.p_refusal = {group "/p_refusal", {row, "prompt"}, RESULTS_F64, "1", \
+			"probability that the first token is the refusal token; NaN = not run"}, \
+		.metric = \
+		{ group "/metric", \
+			{row, "prompt"}, \
+			RESULTS_F64, \
+			"logit", \
+			"logit[j] - logit[refusal], j the first token with the direction ablated; " \
+			"NaN = not run" } \
+	}
+
+static const struct {
+	struct dataset category, source, edit, prompt, category_of;
+	struct feature_table candidates;
+	struct dataset mean_effect, rank, common, n_clamped, n_transfer;
+	struct scores_table own, transfer;
+	struct dataset draw;
+	struct scores_table random;
+} datasets = {
+	.category = {"/categories/category", {"category"}, RESULTS_TEXT, "", "harm categories"},
+	.source = {"/categories/source", {"source"}, RESULTS_TEXT, "",
+		"harm categories whose specific features are clamped on another's prompts, all of "
+		"F*(k) retained but its own specific ones"},
+	.edit = {"/categories/edit", {"edit"}, RESULTS_TEXT, "",
+		"what is clamped: `none`, `all` (all of F*(k)), `common`, `specific` (n each, the "
+		"rest of F*(k) retained)"},
+	.prompt = PROMPT_SCALE("/categories"),
+	.category_of = {"/categories/category_of", {"prompt"}, RESULTS_I32, "",
+		"category of the prompt, a row of `category`"},
+	.candidates = FEATURE_TABLE("/categories", "candidate", "candidates"),
+	.mean_effect = {"/categories/mean_effect", {"category", "candidate"}, RESULTS_F32, "logit",
+		"indirect effect, mean over tokens and the category's prompts"},
+	.rank = {"/categories/rank", {"category", "candidate"}, RESULTS_I32, "",
+		"rank in F*(k), 0 the best; -1 = not in it"},
+	.common = {"/categories/common", {"candidate"}, RESULTS_U8, "1", "1 if in every F*(k)"},
+	.n_clamped = {"/categories/n_clamped", {"category"}, RESULTS_I32, "1",
+		"n: how many common, specific and random features are clamped"},
+	.n_transfer = {"/categories/n_transfer", {"source", "category"}, RESULTS_I32, "1",
+		"how many specific features of the source are clamped on the category's prompts, "
+		"those that the category has not itself"},
+	.own = SCORES_TABLE("/categories", "edit"),
+	.transfer = SCORES_TABLE("/categories/transfer", "source"),
+	.draw = {"/categories/random/draw", {"draw"}, RESULTS_I32, "",
+		"random sets, drawn for each category in the layers of its common features and "
+		"clamped with the same retained as for `source`"},
+	.random = SCORES_TABLE("/categories/random", "draw"),
+};
+
+static const struct dataset_section section = {"`categories`", NULL, DATASETS(datasets)};
+
 enum edit_of_category { NONE, ALL, COMMON, SPECIFIC, N_EDITS };
 
 static const char *const edit_names[N_EDITS] = {"none", "all", "common", "specific"};
@@ -74,6 +134,7 @@ struct work {
 	struct findings *findings;
 	struct category_sets sets;
 	struct activation_stats stats;       /* which features occur */
+	struct arena memory;                 /* arrays of the next three and those below */
 	struct scores own, transfer, random; /* rows: N_EDITS; categories; draws */
 	int32_t *n_clamped;                  /* [n categories] n */
 	int32_t *n_transfer;                 /* [n categories (whose), n categories (where)] */
@@ -90,57 +151,45 @@ struct work {
 
 /* ---- memory ---------------------------------------------------------------------------- */
 
-static int new_scores(struct scores *s, size_t rows, size_t n, struct err *err)
+static int new_scores(struct work *w, struct scores *s, size_t rows, struct err *err)
 {
-	*s = (struct scores){.rows = rows};
-	s->first_token = malloc(rows * n * sizeof *s->first_token + 1);
-	s->p_refusal = malloc(rows * n * sizeof *s->p_refusal + 1);
-	s->metric = malloc(rows * n * sizeof *s->metric + 1);
-	if (!s->first_token || !s->p_refusal || !s->metric)
-		return err_nomem(err, "scores", rows * n * sizeof *s->metric);
-	for (size_t i = 0; i < rows * n; i++) {
+	const size_t n = rows * w->sets.prompts.n;
+
+	*s = (struct scores){.rows = rows,
+		.first_token = arena_alloc(&w->memory, n, sizeof *s->first_token),
+		.p_refusal = arena_alloc(&w->memory, n, sizeof *s->p_refusal),
+		.metric = arena_alloc(&w->memory, n, sizeof *s->metric)};
+	if (arena_check(&w->memory, "scores", err))
+		return err->code;
+	for (size_t i = 0; i < n; i++) {
 		s->first_token[i] = -1;
 		s->p_refusal[i] = s->metric[i] = NAN;
 	}
 	return 0;
 }
 
-static void free_scores(struct scores *s)
-{
-	free(s->first_token);
-	free(s->p_refusal);
-	free(s->metric);
-}
-
 static int allocate(struct work *w, struct err *err)
 {
-	const size_t n = w->sets.n, n_prompts = w->sets.prompts.n;
+	const size_t n = w->sets.n;
 
-	w->n_clamped = calloc(n, sizeof *w->n_clamped);
-	w->n_transfer = calloc(n * n, sizeof *w->n_transfer);
-	w->target = calloc(n_prompts, sizeof *w->target);
-	w->of_prompt = calloc(w->lab->prompts->table.n, sizeof *w->of_prompt);
-	if (!w->n_clamped || !w->n_transfer || !w->target || !w->of_prompt)
-		return err_nomem(err, "categories", n * n * sizeof *w->n_transfer);
-	TRY(new_scores(&w->own, N_EDITS, n_prompts, err));
-	TRY(new_scores(&w->transfer, n, n_prompts, err));
-	return new_scores(&w->random, (size_t)w->lab->config->controls.draws, n_prompts, err);
+	w->n_clamped = arena_alloc(&w->memory, n, sizeof *w->n_clamped);
+	w->n_transfer = arena_alloc(&w->memory, n * n, sizeof *w->n_transfer);
+	w->target = arena_alloc(&w->memory, w->sets.prompts.n, sizeof *w->target);
+	w->of_prompt = arena_alloc(&w->memory, w->lab->prompts->table.n, sizeof *w->of_prompt);
+	TRY(arena_check(&w->memory, "categories", err));
+	TRY(new_scores(w, &w->own, N_EDITS, err));
+	TRY(new_scores(w, &w->transfer, n, err));
+	return new_scores(w, &w->random, (size_t)w->lab->config->controls.draws, err);
 fail:
 	return err->code;
 }
 
 static void free_work(struct work *w)
 {
-	free_scores(&w->own);
-	free_scores(&w->transfer);
-	free_scores(&w->random);
-	free(w->n_clamped);
-	free(w->n_transfer);
+	arena_free(&w->memory);
 	free(w->prompts.data);
-	free(w->target);
 	free(w->common.data);
 	free(w->specific.data);
-	free(w->of_prompt);
 	observation_free(&w->unedited);
 	continuation_free(&w->replies);
 	activation_stats_free(&w->stats);
@@ -224,13 +273,14 @@ fail:
 static int clamp_random(struct work *w, const struct recording *retained, struct err *err)
 {
 	const size_t n = w->random.rows;
-	struct feature_set *draws = calloc(n + 1, sizeof *draws);
+	struct feature_set *draws;
 
-	err_clear(err);
-	if (n == 0)
-		goto fail;
+	if (n == 0) /* nor is it known which features occur */
+		return 0;
+	draws = calloc(n, sizeof *draws);
 	if (!draws)
 		return err_nomem(err, "random features", n * sizeof *draws);
+	err_clear(err);
 	TRY(controls_draw(w->lab, &w->common, &w->sets.best[w->k], w->stats.alive, n, draws, err));
 	for (size_t i = 0; i < n; i++)
 		TRY(clamp(w, "random", &draws[i], retained, &w->random, i, err));
@@ -306,45 +356,40 @@ fail:
 
 /* ---- 3. record ------------------------------------------------------------------------- */
 
-static int write_scores(struct work *w, const struct scores *s, const char *group, const char *rows,
+static int write_scores(struct work *w, const struct scores *s, const struct scores_table *t,
 	struct err *err)
 {
-	const size_t n = w->sets.prompts.n;
-	const struct table t = {w->lab->job->results, group};
-	const struct {
-		struct table_column column;
-		const void *data;
-	} parts[] = {{{"first_token", RESULTS_I32, {rows, "/categories/prompt"}, {s->rows, n},
-			      "most probable first token of the reply; -1 = not run", ""},
-			     s->first_token},
-		{{"p_refusal", RESULTS_F64, {rows, "/categories/prompt"}, {s->rows, n},
-			 "probability that the first token is the refusal token", "1"},
-			s->p_refusal},
-		{{"metric", RESULTS_F64, {rows, "/categories/prompt"}, {s->rows, n},
-			 "logit[j] - logit[refusal], j the first token with the direction ablated",
-			 "logit"},
-			s->metric}};
+	struct results *r = w->lab->job->results;
+	const size_t n[] = {s->rows, w->sets.prompts.n};
 
-	for (size_t i = 0; i < sizeof parts / sizeof *parts && s->rows > 0; i++)
-		if (table_write(t, &parts[i].column, parts[i].data, err))
-			return err->code;
-	return 0;
+	TRY(dataset_write(r, &t->first_token, NULL, n, s->first_token, err));
+	TRY(dataset_write(r, &t->p_refusal, NULL, n, s->p_refusal, err));
+	return dataset_write(r, &t->metric, NULL, n, s->metric, err);
+fail:
+	return err->code;
+}
+
+static int write_random(struct work *w, struct err *err)
+{
+	if (w->random.rows == 0)
+		return 0;
+	TRY(dataset_write_counting(w->lab->job->results, &datasets.draw, NULL, w->random.rows,
+		err));
+	return write_scores(w, &w->random, &datasets.random, err);
+fail:
+	return err->code;
 }
 
 /* Rank of every candidate in every F*, -1 outside. */
 static int write_sets(struct work *w, struct err *err)
 {
+	struct results *r = w->lab->job->results;
 	const struct category_sets *s = &w->sets;
-	const struct table t = {w->lab->job->results, "/categories"};
-	const size_t m = s->candidates.set.n;
-	int32_t *rank = malloc((s->n + 1) * m * sizeof *rank + 1);
-	uint8_t *common = malloc(m + 1);
+	const size_t m = s->candidates.set.n, by_candidate[] = {s->n, m};
+	int32_t *rank = arena_alloc(&w->memory, s->n * m, sizeof *rank);
+	uint8_t *common = arena_alloc(&w->memory, m, sizeof *common);
 
-	err_clear(err);
-	if (!rank || !common) {
-		err_nomem(err, "categories", s->n * m * sizeof *rank);
-		goto fail;
-	}
+	TRY(arena_check(&w->memory, "categories", err));
 	for (size_t i = 0; i < s->n * m; i++)
 		rank[i] = -1;
 	for (size_t i = 0; i < m; i++) {
@@ -352,65 +397,38 @@ static int write_sets(struct work *w, struct err *err)
 
 		common[i] = feature_set_holds(&s->common, f.layer, f.id);
 		for (size_t k = 0; k < s->n; k++)
-			for (size_t r = 0; r < s->best[k].n; r++)
-				if (s->best[k].data[r].layer == f.layer &&
-					s->best[k].data[r].id == f.id)
-					rank[k * m + i] = (int32_t)r;
+			for (size_t at = 0; at < s->best[k].n; at++)
+				if (s->best[k].data[at].layer == f.layer &&
+					s->best[k].data[at].id == f.id)
+					rank[k * m + i] = (int32_t)at;
 	}
-	TRY(table_features(t, "candidate", &s->candidates.set, err));
-	TRY(table_write(t,
-		&(struct table_column){"mean_effect", RESULTS_F32, {"category", "candidate"},
-			{s->n, m}, "indirect effect, mean over tokens and the category's prompts",
-			"logit"},
-		s->mean, err));
-	TRY(table_write(t,
-		&(struct table_column){"rank", RESULTS_I32, {"category", "candidate"}, {s->n, m},
-			"rank in the category's F*, 0 the best; -1 = not in it", ""},
-		rank, err));
-	TRY(table_write(t,
-		&(struct table_column){"common", RESULTS_U8, {"candidate"}, {m},
-			"1 if in every category's F*", "1"},
-		common, err));
+	TRY(feature_table_write(r, &datasets.candidates, NULL, &s->candidates.set, err));
+	TRY(dataset_write(r, &datasets.mean_effect, NULL, by_candidate, s->mean, err));
+	TRY(dataset_write(r, &datasets.rank, NULL, by_candidate, rank, err));
+	return dataset_write(r, &datasets.common, NULL, &m, common, err);
 fail:
-	free(rank);
-	free(common);
 	return err->code;
 }
 
 static int write(struct work *w, struct err *err)
 {
+	struct results *r = w->lab->job->results;
 	const struct category_sets *s = &w->sets;
-	const struct table t = {w->lab->job->results, "/categories"};
+	const size_t n_edits = N_EDITS, by_source[] = {s->n, s->n};
 
-	TRY(table_text_scale(t, "category", s->name, s->n, "harm category", err));
-	TRY(table_text_scale(t, "source", s->name, s->n,
-		"harm category whose specific features are clamped", err));
-	TRY(table_text_scale(t, "edit", edit_names, N_EDITS,
-		"what is clamped: none, all of F*(k), n common or n specific features", err));
-	TRY(table_prompts(t, &s->prompts, err));
-	TRY(table_write(t,
-		&(struct table_column){"category_of", RESULTS_I32, {"prompt"}, {s->prompts.n},
-			"category of the prompt, a row of category", ""},
-		s->category, err));
+	TRY(dataset_write(r, &datasets.category, NULL, &s->n, s->name, err));
+	TRY(dataset_write(r, &datasets.source, NULL, &s->n, s->name, err));
+	TRY(dataset_write(r, &datasets.edit, NULL, &n_edits, edit_names, err));
+	TRY(prompt_scale_write(r, &datasets.prompt, NULL, &s->prompts, err));
+	TRY(dataset_write(r, &datasets.category_of, NULL, &s->prompts.n, s->category, err));
 	TRY(write_sets(w, err));
-	TRY(table_write(t,
-		&(struct table_column){"n_clamped", RESULTS_I32, {"category"}, {s->n},
-			"n: common, specific and random features clamped", "1"},
-		w->n_clamped, err));
-	TRY(table_write(t,
-		&(struct table_column){"n_transfer", RESULTS_I32, {"source", "category"},
-			{s->n, s->n}, "features of the source clamped on the category's prompts",
-			"1"},
-		w->n_transfer, err));
-	TRY(write_scores(w, &w->own, "/categories", "edit", err));
-	TRY(write_scores(w, &w->transfer, "/categories/transfer", "/categories/source", err));
-	if (w->random.rows > 0)
-		TRY(table_scale((struct table){w->lab->job->results, "/categories/random"}, "draw",
-			w->random.rows, "random set", err));
-	TRY(write_scores(w, &w->random, "/categories/random", "draw", err));
-	TRY(results_attribute_real(w->lab->job->results, "/categories", "scale",
-		config_scale(w->lab->config), err));
-	return findings_write_roles(w->findings, w->lab->job->results, err);
+	TRY(dataset_write(r, &datasets.n_clamped, NULL, &s->n, w->n_clamped, err));
+	TRY(dataset_write(r, &datasets.n_transfer, NULL, by_source, w->n_transfer, err));
+	TRY(write_scores(w, &w->own, &datasets.own, err));
+	TRY(write_scores(w, &w->transfer, &datasets.transfer, err));
+	TRY(write_random(w, err));
+	TRY(results_attribute_real(r, "/categories", "scale", config_scale(w->lab->config), err));
+	return findings_write_roles(w->findings, r, err);
 fail:
 	return err->code;
 }
@@ -491,6 +509,7 @@ const struct experiment experiment_categories = {
 	.name = "categories",
 	.asks = "do harm categories refuse by the same features?",
 	SETTINGS_OF(settings, struct categories_settings),
+	.writes = &section,
 	.needs = NEED_SAES | NEED_DIRECTION,
 	.provides = FIND_ROLES,
 	.uses = USE_WHOLE_SAES,

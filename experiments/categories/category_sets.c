@@ -99,11 +99,8 @@ static int take_prompts(struct category_sets *c, struct lab *lab, const char *se
 	c->n = names.n;
 	c->name = names.data;
 	names.data = NULL;
-	c->category = malloc(all.n * sizeof *c->category + 1);
-	if (!c->category) {
-		err_nomem(err, "categories", all.n * sizeof *c->category);
-		goto fail;
-	}
+	c->category = arena_alloc(&c->memory, all.n, sizeof *c->category);
+	TRY(arena_check(&c->memory, "categories", err));
 	for (size_t i = 0; i < all.n; i++) {
 		const char *name = prompts_category(lab->prompts, all.data[i]);
 		const size_t k = name ? find_name(&(struct names){c->name, c->n, c->n}, name)
@@ -131,28 +128,22 @@ static bool in_all(const struct category_sets *c, const struct feature *f)
 static int choose(struct category_sets *c, size_t k_star, struct err *err)
 {
 	const size_t m = c->effects.n_candidates;
-	float *overall = malloc(m * sizeof *overall + 1);
 	struct feature_set ranked = {0};
 
 	err_clear(err);
-	c->mean = malloc(c->n * m * sizeof *c->mean + 1);
-	c->best = calloc(c->n, sizeof *c->best);
-	if (!overall || !c->mean || !c->best) {
-		err_nomem(err, "categories", c->n * m * sizeof *c->mean);
-		goto fail;
-	}
+	c->mean = arena_alloc(&c->memory, c->n * m, sizeof *c->mean);
+	c->best = arena_alloc(&c->memory, c->n, sizeof *c->best);
+	TRY(arena_check(&c->memory, "categories", err));
 	for (size_t k = 0; k < c->n; k++) {
 		effects_mean(&c->effects, c->category, (int32_t)k, c->mean + k * m);
 		TRY(candidates_best(&c->candidates, c->mean + k * m, k_star, &c->best[k], err));
 	}
-	effects_mean(&c->effects, NULL, 0, overall);
-	TRY(candidates_best(&c->candidates, overall, k_star, &c->all, err));
-	TRY(candidates_best(&c->candidates, overall, m, &ranked, err));
+	TRY(effects_best(&c->effects, &c->candidates, k_star, &c->all, err));
+	TRY(effects_best(&c->effects, &c->candidates, m, &ranked, err));
 	for (size_t i = 0; i < ranked.n; i++)
 		if (in_all(c, &ranked.data[i]))
 			TRY(feature_set_add(&c->common, ranked.data[i], err));
 fail:
-	free(overall);
 	free(ranked.data);
 	return err->code;
 }
@@ -180,15 +171,13 @@ void category_sets_free(struct category_sets *c)
 {
 	for (size_t k = 0; c->best && k < c->n; k++)
 		free(c->best[k].data);
-	free(c->best);
 	free(c->name);
 	free(c->prompts.data);
-	free(c->category);
-	free(c->mean);
 	free(c->all.data);
 	free(c->common.data);
 	candidates_free(&c->candidates);
 	effects_free(&c->effects);
+	arena_free(&c->memory);
 	*c = (struct category_sets){0};
 }
 

@@ -6,6 +6,7 @@
 #ifndef SAENGINE_CATEGORY_SETS_H
 #define SAENGINE_CATEGORY_SETS_H
 
+#include "host/base/arena.h"
 #include "host/measure/candidates.h"
 #include "host/measure/effects.h"
 
@@ -13,13 +14,14 @@ struct category_sets {
 	size_t n;                  /* categories, in the order in which the prompts name them */
 	const char **name;         /* [n] borrowed from the lab */
 	struct prompt_ids prompts; /* of the categories, in the order of their set */
-	int32_t *category;         /* [prompts.n] */
 	struct candidates candidates;
 	struct effects effects;    /* of the candidates, per prompt */
-	float *mean;               /* [n, candidates] mean effect over a category's prompts */
-	struct feature_set *best;  /* [n] F*: the K* candidates of the highest mean */
 	struct feature_set all;    /* the K* of the highest mean over all prompts */
 	struct feature_set common; /* in every F*, by that mean; F_R */
+	struct arena memory;       /* what follows is in it */
+	int32_t *category;         /* [prompts.n] */
+	float *mean;               /* [n, candidates] mean effect over a category's prompts */
+	struct feature_set *best;  /* [n] F*: the K* candidates of the highest mean */
 };
 
 /* Whether the prompts of `set` have categories, and prompts for each of `names` (empty: all there
