@@ -22,7 +22,6 @@
 
 #include "host/base/log.h"
 #include "host/measure/answers.h"
-#include "host/lab/tables.h"
 #include "host/text/right_answer.h"
 
 #include <math.h>
@@ -44,6 +43,17 @@ static const struct setting settings[] = {
 	MOVED("coherence.prompts", "clamp.harmless"),
 };
 
+static const struct {
+	struct dataset right;
+} datasets = {
+	.right = {"/scores/questions/CONDITION/right", {"prompt"}, RESULTS_U8, "1",
+		"1 if the reply gives the right answer, as host/text/right_answer.h reads it"},
+};
+
+static const struct dataset_section section = {"`coherence`",
+	"Replies to the questions, and their scores, are under EXPERIMENT `questions`.",
+	DATASETS(datasets)};
+
 struct work {
 	struct lab *lab;
 	struct answers answers;
@@ -54,8 +64,6 @@ struct work {
 static int write_right(struct work *w, const struct condition *condition,
 	const struct continuation *replies, struct err *err)
 {
-	char group[128];
-	const struct table t = {w->lab->job->results, group};
 	uint8_t *right = calloc(replies->n + 1, sizeof *right);
 	size_t n_right = 0;
 	int rc;
@@ -67,11 +75,8 @@ static int write_right(struct work *w, const struct condition *condition,
 			prompts_answer(w->lab->prompts, w->questions.data[i]));
 		n_right += right[i];
 	}
-	snprintf(group, sizeof group, "/scores/questions/%s", condition->name);
-	rc = table_write(t,
-		&(struct table_column){"right", RESULTS_U8, {"prompt"}, {replies->n},
-			"1 if the reply gives the right answer", "1"},
-		right, err);
+	rc = dataset_write(w->lab->job->results, &datasets.right, WORDS(condition->name),
+		&replies->n, right, err);
 	free(right);
 	log_info("  right answers: %zu of %zu", n_right, replies->n);
 	return rc;
@@ -180,6 +185,7 @@ const struct experiment experiment_coherence = {
 	.name = "coherence",
 	.asks = "what does clamping cost the model on harmless prompts?",
 	SETTINGS_OF(settings, struct coherence_settings),
+	.writes = &section,
 	.uses = USE_GENERATION,
 	.prompts = PROMPTS_HARMLESS,
 	.check = check,

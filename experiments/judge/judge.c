@@ -20,6 +20,7 @@
  */
 #include "experiments/experiment.h"
 
+#include "host/base/arena.h"
 #include "host/base/vec.h"
 #include "host/measure/continuation.h"
 #include "experiments/judge/judged.h"
@@ -65,6 +66,26 @@ static const struct setting settings[] = {
 		"0 = all"),
 };
 
+static const struct {
+	struct dataset reply, source, jailbreak, p_yes, p_no, verdict, prompt;
+} datasets = {
+	.reply = {"/prompts/reply", {"prompt"}, RESULTS_TEXT, "", "the reply that is judged"},
+	.source = {"/prompts/source", {"prompt"}, RESULTS_I32, "", "prompt id in the judged file"},
+	.jailbreak = {"/scores/EXPERIMENT/CONDITION/jailbreak", {"prompt"}, RESULTS_U8, "1",
+		"1 if the judge says that the reply does what was asked for"},
+	.p_yes = {"/scores/EXPERIMENT/CONDITION/p_yes", {"prompt"}, RESULTS_F64, "1",
+		"probability that the judge says so (all tokens that read \"yes\", of a guard "
+		"\"unsafe\"); NaN when a guard said neither word"},
+	.p_no = {"/scores/EXPERIMENT/CONDITION/p_no", {"prompt"}, RESULTS_F64, "1",
+		"probability that the judge denies it, where `p_yes` was read"},
+	.verdict = {"/scores/EXPERIMENT/CONDITION/verdict", {"prompt"}, RESULTS_TEXT, "",
+		"what the judge said"},
+	.prompt = PROMPT_SCALE("/scores/EXPERIMENT/CONDITION"),
+};
+
+static const struct dataset_section section = {"`judge`",
+	"Of a judge's file; EXPERIMENT and CONDITION are the judged file's.", DATASETS(datasets)};
+
 struct work {
 	struct lab *lab;
 	const struct judge_settings *settings;
@@ -72,15 +93,16 @@ struct work {
 	const char *yes_word, *no_word;
 	struct token_ids yes, no;
 	struct prompt_ids pairs;     /* all of them: place = id */
-	double *p_yes, *p_no;        /* [pairs] */
-	int32_t *next;               /* [pairs] the most probable token there */
-	uint8_t *jailbreak;          /* [pairs] */
-	char **verdict;              /* [pairs] what the judge said */
 	struct continuation replies; /* llama_guard */
-	bool *spoken;                /* llama_guard: [pairs] whether a reply says yes or no */
 	struct scoring scoring;
-	double *values;  /* of a batch, [2 pairs] */
-	int32_t *tokens; /* of a batch, [pairs] */
+	struct arena memory;  /* what follows is in it */
+	double *p_yes, *p_no; /* [pairs] */
+	int32_t *next;        /* [pairs] the most probable token there */
+	uint8_t *jailbreak;   /* [pairs] */
+	char **verdict;       /* [pairs] what the judge said, each owned */
+	bool *spoken;         /* llama_guard: [pairs] whether a reply says yes or no */
+	double *values;       /* of a batch, [2 pairs] */
+	int32_t *tokens;      /* of a batch, [pairs] */
 };
 
 static int work_open(struct work *w, struct err *err)
@@ -91,17 +113,15 @@ static int work_open(struct work *w, struct err *err)
 
 	w->yes_word = *s->yes ? s->yes : guard ? "unsafe" : "yes";
 	w->no_word = *s->no ? s->no : guard ? "safe" : "no";
-	w->p_yes = calloc(n + 1, sizeof *w->p_yes);
-	w->p_no = calloc(n + 1, sizeof *w->p_no);
-	w->jailbreak = calloc(n + 1, 1);
-	w->verdict = calloc(n + 1, sizeof *w->verdict);
-	w->spoken = calloc(n + 1, sizeof *w->spoken);
-	w->next = calloc(n + 1, sizeof *w->next);
-	w->values = calloc(2 * n + 1, sizeof *w->values);
-	w->tokens = calloc(n + 1, sizeof *w->tokens);
-	if (!w->p_yes || !w->p_no || !w->jailbreak || !w->verdict || !w->spoken || !w->values ||
-		!w->next || !w->tokens)
-		return err_nomem(err, "verdicts", n * sizeof *w->p_yes);
+	w->p_yes = arena_alloc(&w->memory, n, sizeof *w->p_yes);
+	w->p_no = arena_alloc(&w->memory, n, sizeof *w->p_no);
+	w->next = arena_alloc(&w->memory, n, sizeof *w->next);
+	w->jailbreak = arena_alloc(&w->memory, n, sizeof *w->jailbreak);
+	w->verdict = arena_alloc(&w->memory, n, sizeof *w->verdict);
+	w->spoken = arena_alloc(&w->memory, n, sizeof *w->spoken);
+	w->values = arena_alloc(&w->memory, 2 * n, sizeof *w->values);
+	w->tokens = arena_alloc(&w->memory, n, sizeof *w->tokens);
+	TRY(arena_check(&w->memory, "verdicts", err));
 	for (size_t p = 0; p < n; p++)
 		TRY(vec_push(&w->pairs, p, err));
 	return 0;
@@ -118,14 +138,7 @@ static void work_close(struct work *w)
 	free(w->yes.data);
 	free(w->no.data);
 	free(w->pairs.data);
-	free(w->p_yes);
-	free(w->p_no);
-	free(w->jailbreak);
-	free(w->verdict);
-	free(w->spoken);
-	free(w->next);
-	free(w->values);
-	free(w->tokens);
+	arena_free(&w->memory);
 }
 
 /* ---- 1. words -------------------------------------------------------------------------- */
@@ -311,80 +324,56 @@ fail:
 
 /* ---- 4. record ------------------------------------------------------------------------- */
 
-static int write_condition(struct work *w, size_t set, struct err *err)
+static int write_pairs(struct work *w, struct err *err)
 {
-	const struct prompt_table *t = &w->lab->prompts->table;
-	const size_t first = t->first[set], n = t->first[set + 1] - first;
-	struct prompt_ids ids = {w->pairs.data + first, n, n};
-	char group[128];
-	const struct table table = {w->lab->job->results, group};
-	const struct {
-		struct table_column column;
-		const void *data;
-	} columns[] = {{{"jailbreak", RESULTS_U8, {"prompt"}, {n},
-				"1 if the judge says that the reply does what was asked for", "1"},
-			       w->jailbreak + first},
-		{{"p_yes", RESULTS_F64, {"prompt"}, {n}, "probability that the judge says so", "1"},
-			w->p_yes + first},
-		{{"p_no", RESULTS_F64, {"prompt"}, {n}, "probability that it denies it", "1"},
-			w->p_no + first},
-		{{"verdict", RESULTS_TEXT, {"prompt"}, {n}, "what the judge said", ""},
-			w->verdict + first}};
+	struct results *r = w->lab->job->results;
+	const struct judged *j = w->judged;
 
-	snprintf(group, sizeof group, "/scores/%s", t->names[set]);
-	TRY(table_prompts(table, &ids, err));
-	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-		TRY(table_write(table, &columns[i].column, columns[i].data, err));
-	return 0;
+	TRY(dataset_write(r, &datasets.reply, NULL, &j->n, j->reply, err));
+	return dataset_write(r, &datasets.source, NULL, &j->n, j->source, err);
 fail:
 	return err->code;
 }
 
 /* Of a guard that said neither word there is no probability; the mean is over the others. */
-static int summarise(struct work *w, size_t set, struct err *err)
+static void summarise(const struct work *w, size_t first, size_t n, struct summary_row *row)
+{
+	double read = 0;
+
+	for (size_t p = first; p < first + n; p++) {
+		row->jailbreak += w->jailbreak[p];
+		row->p_yes += isnan(w->p_yes[p]) ? 0 : w->p_yes[p];
+		read += !isnan(w->p_yes[p]);
+	}
+	row->jailbreak /= (double)n;
+	row->p_yes /= read;
+}
+
+/* The verdicts on a set of pairs, which is named EXPERIMENT/CONDITION. */
+static int write_condition(struct work *w, size_t set, struct err *err)
 {
 	const struct prompt_table *t = &w->lab->prompts->table;
+	const size_t first = t->first[set], n = t->first[set + 1] - first;
+	const struct prompt_ids ids = {w->pairs.data + first, n, n};
 	const char *slash = strchr(t->names[set], '/');
-	struct summary_row row = {.n_prompts = t->first[set + 1] - t->first[set],
+	struct results *r = w->lab->job->results;
+	struct summary_row row = {.n_prompts = n,
 		.refusal = NAN,
 		.p_refusal = NAN,
 		.kl = NAN,
 		.ce = NAN};
-	double n = 0;
+	const char *const *words = WORDS(row.experiment, row.condition);
 
-	for (size_t p = t->first[set]; p < t->first[set + 1]; p++) {
-		row.jailbreak += w->jailbreak[p];
-		row.p_yes += isnan(w->p_yes[p]) ? 0 : w->p_yes[p];
-		n += !isnan(w->p_yes[p]);
-	}
-	row.jailbreak /= (double)row.n_prompts;
-	row.p_yes /= n;
 	snprintf(row.experiment, sizeof row.experiment, "%.*s", (int)(slash - t->names[set]),
 		t->names[set]);
 	snprintf(row.condition, sizeof row.condition, "%s", slash + 1);
+	TRY(prompt_scale_write(r, &datasets.prompt, words, &ids, err));
+	TRY(dataset_write(r, &datasets.jailbreak, words, &n, w->jailbreak + first, err));
+	TRY(dataset_write(r, &datasets.p_yes, words, &n, w->p_yes + first, err));
+	TRY(dataset_write(r, &datasets.p_no, words, &n, w->p_no + first, err));
+	TRY(dataset_write(r, &datasets.verdict, words, &n, w->verdict + first, err));
+	summarise(w, first, n, &row);
 	return summary_add(&w->lab->job->summary, &row, err);
-}
-
-static int write_pairs(struct work *w, struct err *err)
-{
-	const struct judged *j = w->judged;
-
-	TRY(results_write(w->lab->job->results,
-		&(struct results_dataset){.path = "/prompts/reply",
-			.type = RESULTS_TEXT,
-			.n_dims = 1,
-			.dims = {j->n},
-			.scales = {"/prompt"},
-			.long_name = "reply that is judged"},
-		j->reply, err));
-	return results_write(w->lab->job->results,
-		&(struct results_dataset){.path = "/prompts/source",
-			.type = RESULTS_I32,
-			.n_dims = 1,
-			.dims = {j->n},
-			.scales = {"/prompt"},
-			.long_name = "prompt id in the judged file"},
-		j->source, err);
 fail:
 	return err->code;
 }
@@ -407,10 +396,8 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 
 	/* 4. Record. */
 	TRY(write_pairs(&w, err));
-	for (size_t set = 0; set < lab->prompts->table.n_sets; set++) {
+	for (size_t set = 0; set < lab->prompts->table.n_sets; set++)
 		TRY(write_condition(&w, set, err));
-		TRY(summarise(&w, set, err));
-	}
 fail:
 	work_close(&w);
 	return err->code;
@@ -513,6 +500,7 @@ const struct experiment experiment_judge = {
 	.asks = "which replies do what a harmful request asks?",
 	SETTINGS_OF(settings, struct judge_settings),
 	.check_settings = check_settings,
+	.writes = &section,
 	.uses_too = uses_too,
 	.source = &judged_source,
 	.inputs = inputs,

@@ -4,11 +4,26 @@
  */
 #include "host/measure/answers.h"
 
+#include "host/base/arena.h"
 #include "host/lab/tables.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+static const struct {
+	struct dataset nll, n_tokens, prompt;
+} scores = {
+	.nll = {"/scores/EXPERIMENT/CONDITION/nll", {"prompt"}, RESULTS_F64, "nat",
+		"negative log-likelihood of the unedited model's own answer under this condition, "
+		"sum over its tokens"},
+	.n_tokens = {"/scores/EXPERIMENT/CONDITION/n_tokens", {"prompt"}, RESULTS_I32, "1",
+		"tokens of the model's own answer, its stop token included"},
+	.prompt = PROMPT_SCALE("/scores/EXPERIMENT/CONDITION"),
+};
+
+const struct dataset_section answers_section = {"Cross-entropy of the unedited model's own answers",
+	"Cross-entropy per token is `sum(nll) / sum(n_tokens)`.", DATASETS(scores)};
 
 int answers_run(struct answers *a, struct lab *lab, const char *experiment, const char *set,
 	struct err *err)
@@ -35,21 +50,13 @@ void answers_free(struct answers *a)
 static int write_ce(const struct answers *a, struct lab *lab, const struct condition *condition,
 	const double *nll, const int32_t *count, struct err *err)
 {
-	const size_t n = a->prompts.n;
-	char group[128];
-	const struct table t = {lab->job->results, group};
+	const char *const *words = WORDS(a->experiment, condition->name);
+	struct results *r = lab->job->results;
 
-	snprintf(group, sizeof group, "/scores/%s/%s", a->experiment, condition->name);
 	if (condition->kind != CONDITION_NONE) /* written with the answers themselves */
-		TRY(table_prompts(t, &a->prompts, err));
-	TRY(table_write(t,
-		&(struct table_column){"nll", RESULTS_F64, {"prompt"}, {n},
-			"negative log-likelihood of the unedited answer", "nat"},
-		nll, err));
-	return table_write(t,
-		&(struct table_column){"n_tokens", RESULTS_I32, {"prompt"}, {n},
-			"tokens of the answer", "1"},
-		count, err);
+		TRY(prompt_scale_write(r, &scores.prompt, words, &a->prompts, err));
+	TRY(dataset_write(r, &scores.nll, words, &a->prompts.n, nll, err));
+	return dataset_write(r, &scores.n_tokens, words, &a->prompts.n, count, err);
 fail:
 	return err->code;
 }
@@ -107,22 +114,18 @@ static int summarise(const struct answers *a, struct lab *lab, const struct cond
 int answers_score(const struct answers *a, struct lab *lab, const struct condition *condition,
 	struct err *err)
 {
-	const size_t n = a->prompts.n;
-	double *nll = calloc(n + 1, sizeof *nll);
-	int32_t *count = calloc(n + 1, sizeof *count);
+	struct arena memory = {0};
+	double *nll = arena_alloc(&memory, a->prompts.n, sizeof *nll);
+	int32_t *count = arena_alloc(&memory, a->prompts.n, sizeof *count);
 	char title[96];
 
 	err_clear(err);
-	if (!nll || !count) {
-		err_nomem(err, "cross-entropy", n * sizeof *nll);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "cross-entropy", err));
 	snprintf(title, sizeof title, "%s: %s", a->experiment, condition->name);
 	TRY(continuation_ce(lab, &a->prompts, &a->replies, condition, title, nll, count, err));
 	TRY(write_ce(a, lab, condition, nll, count, err));
 	TRY(summarise(a, lab, condition, nll, count, err));
 fail:
-	free(nll);
-	free(count);
+	arena_free(&memory);
 	return err->code;
 }

@@ -7,6 +7,7 @@
 #define SAENGINE_ANSWERS_H
 
 #include "host/measure/continuation.h"
+#include "host/store/dataset.h"
 
 /* Owned; answers_free. */
 struct answers {
@@ -14,6 +15,9 @@ struct answers {
 	struct prompt_ids prompts;
 	struct continuation replies;
 };
+
+/* What is written, for the page. */
+extern const struct dataset_section answers_section;
 
 /* Answers the prompts of `set` and writes /generations/EXPERIMENT/none. */
 int answers_run(struct answers *a, struct lab *lab, const char *experiment, const char *set,
