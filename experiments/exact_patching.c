@@ -31,6 +31,7 @@
  */
 #include "experiments/experiment.h"
 
+#include "host/base/arena.h"
 #include "host/base/log.h"
 #include "host/method/statistics.h"
 #include "host/measure/candidates.h"
@@ -65,7 +66,43 @@ static const struct setting settings[] = {
 	MOVED("exact_patching.prompts", "dissect.prompts"),
 };
 
-static const char GROUP[] = "/exact_patching";
+static const struct {
+	struct dataset effect, approximation, truth, estimate, steps;
+	struct dataset pearson, spearman, relative_error, slope, overlap;
+	struct dataset metric_clean, target, prompt;
+	struct feature_table candidates;
+} datasets = {
+	.effect = {"/exact_patching/effect", {"truth", "prompt", "candidate"}, RESULTS_F64, "logit",
+		"change of the metric when the candidate alone has its values of the ablated run "
+		"instead of its unedited ones, at every token behind the prefix"},
+	.approximation = {"/exact_patching/approximation", {"estimate", "prompt", "candidate"},
+		RESULTS_F64, "logit", "its indirect effect, summed over the same tokens"},
+	.truth = {"/exact_patching/truth", {"truth"}, RESULTS_TEXT, "",
+		"`alone` (in the unedited run), `in_path` (at points of the way to the ablated "
+		"run, mean over them)"},
+	.estimate = {"/exact_patching/estimate", {"estimate"}, RESULTS_TEXT, "",
+		"PATH_RULE_STEPS; path `joint` (all layers move) or `single` (the candidate's), "
+		"rule `left` or `midpoint`"},
+	.steps = {"/exact_patching/steps", {"estimate"}, RESULTS_I32, "1", "points on the path"},
+	.pearson = {"/exact_patching/pearson", {"truth", "estimate"}, RESULTS_F64, "1",
+		"correlation of approximation and effect over prompts and candidates"},
+	.spearman = {"/exact_patching/spearman", {"truth", "estimate"}, RESULTS_F64, "1",
+		"the same of ranks"},
+	.relative_error = {"/exact_patching/relative_error", {"truth", "estimate"}, RESULTS_F64,
+		"1", "L2 norm of approximation - effect, over that of effect"},
+	.slope = {"/exact_patching/slope", {"truth", "estimate"}, RESULTS_F64, "1",
+		"effect per unit of approximation, least squares through 0"},
+	.overlap = {"/exact_patching/overlap", {"truth", "estimate"}, RESULTS_F64, "1",
+		"share of the K* truly best candidates (mean over prompts) among the K* best by "
+		"this estimate"},
+	.metric_clean = {"/exact_patching/metric_clean", {"prompt"}, RESULTS_F64, "logit",
+		"the metric, logit[j] - logit[refusal], unedited"},
+	.target = {"/exact_patching/target", {"prompt"}, RESULTS_I32, "", "token j of the metric"},
+	.prompt = PROMPT_SCALE("/exact_patching"),
+	.candidates = FEATURE_TABLE("/exact_patching", "candidate", "candidates, layer by layer"),
+};
+
+static const struct dataset_section section = {"`exact_patching`", NULL, DATASETS(datasets)};
 
 enum { TRUTH_ALONE, TRUTH_IN_PATH, N_TRUTHS };
 static const char *const truths[N_TRUTHS] = {"alone", "in_path"};
@@ -86,9 +123,10 @@ struct work {
 	struct candidates candidates; /* F0 */
 	struct observation clean, ablated;
 	size_t n, n_candidates; /* prompts, candidates */
-	double *effect;         /* [N_TRUTHS, n, n_candidates] */
 	struct estimate estimates[MOST_ESTIMATES];
 	size_t n_estimates;
+	struct arena memory;   /* what follows is in it */
+	double *effect;        /* [N_TRUTHS, n, n_candidates] */
 	double *approximation; /* [n_estimates, n, n_candidates] */
 };
 
@@ -177,17 +215,15 @@ fail:
 
 static int patch_all(struct work *w, struct err *err)
 {
+	struct arena memory = {0};
+	double *table = arena_alloc(&memory, w->n_candidates * w->n, sizeof *table);
 	struct patching p = {.w = w};
-	double *table = malloc(w->n_candidates * w->n * sizeof *table + 1);
 
+	p.values = arena_alloc(&memory, w->ablated.start[w->n] + w->lab->prompts->n_prefix,
+		sizeof *p.values);
+	p.of_prompt = arena_alloc(&memory, w->lab->prompts->table.n, sizeof *p.of_prompt);
 	err_clear(err);
-	p.values = malloc((w->ablated.start[w->n] + w->lab->prompts->n_prefix) * sizeof *p.values +
-			  1);
-	p.of_prompt = calloc(w->lab->prompts->table.n + 1, sizeof *p.of_prompt);
-	if (!table || !p.values || !p.of_prompt) {
-		err_nomem(err, "effects", w->n_candidates * w->n * sizeof *table);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "effects", err));
 	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "exact_patching: one candidate at a time",
 			.item = "candidate",
@@ -200,9 +236,7 @@ static int patch_all(struct work *w, struct err *err)
 		for (size_t i = 0; i < w->n; i++)
 			w->effect[i * w->n_candidates + k] = table[k * w->n + i];
 fail:
-	free(table);
-	free(p.values);
-	free(p.of_prompt);
+	arena_free(&memory);
 	return err->code;
 }
 
@@ -300,15 +334,13 @@ static int approximate(void *context, size_t which, double *row, struct err *err
 	struct work *w = context;
 	const struct estimate *e = &w->estimates[which];
 	const bool single = e->path.path == IG_PATH_SINGLE;
-	size_t *columns = malloc(w->n_candidates * sizeof *columns + 1);
+	struct arena memory = {0};
+	size_t *columns = arena_alloc(&memory, w->n_candidates, sizeof *columns);
 	struct effects_path path = e->path;
 	struct feature_set some = {0};
 
 	err_clear(err);
-	if (!columns) {
-		err_nomem(err, "effects", w->n_candidates * sizeof *columns);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "effects", err));
 	for (size_t l = 0; l < (single ? w->candidates.n_layer : 1); l++) {
 		some.n = 0;
 		for (size_t k = 0; k < w->n_candidates; k++) {
@@ -324,22 +356,17 @@ static int approximate(void *context, size_t which, double *row, struct err *err
 	}
 fail:
 	free(some.data);
-	free(columns);
+	arena_free(&memory);
 	return err->code;
 }
 
 static int approximate_all(struct work *w, struct err *err)
 {
-	const size_t width = w->n * w->n_candidates;
-
-	w->approximation = calloc(w->n_estimates * width + 1, sizeof *w->approximation);
-	if (!w->approximation)
-		return err_nomem(err, "effects", w->n_estimates * width * sizeof(double));
 	return tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "exact_patching: approximations",
 			.item = "estimate",
 			.n = w->n_estimates,
-			.width = width,
+			.width = w->n * w->n_candidates,
 			.context = w,
 			.run = approximate},
 		w->approximation, err);
@@ -351,18 +378,19 @@ static int approximate_all(struct work *w, struct err *err)
 static int best_of(const struct work *w, const double *values, struct feature_set *set,
 	struct err *err)
 {
-	float *mean = calloc(w->n_candidates + 1, sizeof *mean);
-	int rc;
+	struct arena memory = {0};
+	float *mean = arena_alloc(&memory, w->n_candidates, sizeof *mean);
 
-	if (!mean)
-		return err_nomem(err, "effects", w->n_candidates * sizeof *mean);
+	err_clear(err);
+	TRY(arena_check(&memory, "effects", err));
 	for (size_t i = 0; i < w->n; i++)
 		for (size_t k = 0; k < w->n_candidates; k++)
 			mean[k] += (float)(values[i * w->n_candidates + k] / (double)w->n);
-	rc = candidates_best(&w->candidates, mean, (size_t)w->lab->config->attribution.k_star, set,
-		err);
-	free(mean);
-	return rc;
+	TRY(candidates_best(&w->candidates, mean, (size_t)w->lab->config->attribution.k_star, set,
+		err));
+fail:
+	arena_free(&memory);
+	return err->code;
 }
 
 static int overlap_of(const struct work *w, const double *effect, const double *values,
@@ -415,60 +443,41 @@ fail:
 
 /* ---- 6. record --------------------------------------------------------------------------- */
 
-static int write_effects(const struct work *w, struct table t, struct err *err)
+static int write_effects(const struct work *w, struct err *err)
 {
+	struct results *r = w->lab->job->results;
 	const char *names[MOST_ESTIMATES];
 	int32_t steps[MOST_ESTIMATES];
 	const size_t n = w->n, k = w->n_candidates, e = w->n_estimates;
-	const struct table_column columns[] =
-		{{"effect", RESULTS_F64, {"truth", "prompt", "candidate"}, {N_TRUTHS, n, k},
-			 "change of the metric when the one feature is patched", "logit"},
-			{"approximation", RESULTS_F64, {"estimate", "prompt", "candidate"},
-				{e, n, k}, "its indirect effect, summed over tokens", "logit"},
-			{"metric_clean", RESULTS_F64, {"prompt"}, {n},
-				"logit[j] - logit[refusal], unedited", "logit"},
-			{"target", RESULTS_I32, {"prompt"}, {n}, "token j of the metric", ""},
-			{"steps", RESULTS_I32, {"estimate"}, {e}, "points on the path", "1"}};
-	const void *const data[] = {w->effect, w->approximation, w->clean.metric,
-		w->ablated.first_token, steps};
 
 	for (size_t i = 0; i < e; i++) {
 		names[i] = w->estimates[i].name;
 		steps[i] = (int32_t)w->estimates[i].path.steps;
 	}
-	TRY(table_prompts(t, &w->prompts, err));
-	TRY(table_features(t, "candidate", &w->candidates.set, err));
-	TRY(table_text_scale(t, "truth", truths, N_TRUTHS,
-		"where the feature is patched: alone in the unedited run, or along the path", err));
-	TRY(table_text_scale(t, "estimate", names, e, "path, rule and steps", err));
-	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-		TRY(table_write(t, &columns[i], data[i], err));
-	return 0;
+	TRY(prompt_scale_write(r, &datasets.prompt, NULL, &w->prompts, err));
+	TRY(feature_table_write(r, &datasets.candidates, NULL, &w->candidates.set, err));
+	TRY(dataset_write(r, &datasets.truth, NULL, (size_t[]){N_TRUTHS}, truths, err));
+	TRY(dataset_write(r, &datasets.estimate, NULL, &e, names, err));
+	TRY(dataset_write(r, &datasets.effect, NULL, (size_t[]){N_TRUTHS, n, k}, w->effect, err));
+	TRY(dataset_write(r, &datasets.approximation, NULL, (size_t[]){e, n, k}, w->approximation,
+		err));
+	TRY(dataset_write(r, &datasets.metric_clean, NULL, &n, w->clean.metric, err));
+	TRY(dataset_write(r, &datasets.target, NULL, &n, w->ablated.first_token, err));
+	return dataset_write(r, &datasets.steps, NULL, &e, steps, err);
 fail:
 	return err->code;
 }
 
-static int write_agreement(const struct work *w, struct table t, const struct agreement *a,
-	struct err *err)
+static int write_agreement(const struct work *w, const struct agreement *a, struct err *err)
 {
-	const size_t e = w->n_estimates;
-	const struct table_column columns[] = {
-		{"pearson", RESULTS_F64, {"truth", "estimate"}, {N_TRUTHS, e},
-			"correlation with the true effect, over prompts and candidates", "1"},
-		{"spearman", RESULTS_F64, {"truth", "estimate"}, {N_TRUTHS, e}, "the same of ranks",
-			"1"},
-		{"relative_error", RESULTS_F64, {"truth", "estimate"}, {N_TRUTHS, e},
-			"|approximation - effect| / |effect|, over prompts and candidates", "1"},
-		{"slope", RESULTS_F64, {"truth", "estimate"}, {N_TRUTHS, e},
-			"true effect per unit of its approximation (least squares)", "1"},
-		{"overlap", RESULTS_F64, {"truth", "estimate"}, {N_TRUTHS, e},
-			"share of the K* truly best candidates among the K* best by this estimate",
-			"1"}};
-	const double *const data[] = {a->pearson, a->spearman, a->error, a->slope, a->overlap};
+	struct results *r = w->lab->job->results;
+	const size_t n[] = {N_TRUTHS, w->n_estimates};
 
-	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-		TRY(table_write(t, &columns[i], data[i], err));
-	return 0;
+	TRY(dataset_write(r, &datasets.pearson, NULL, n, a->pearson, err));
+	TRY(dataset_write(r, &datasets.spearman, NULL, n, a->spearman, err));
+	TRY(dataset_write(r, &datasets.relative_error, NULL, n, a->error, err));
+	TRY(dataset_write(r, &datasets.slope, NULL, n, a->slope, err));
+	return dataset_write(r, &datasets.overlap, NULL, n, a->overlap, err);
 fail:
 	return err->code;
 }
@@ -495,7 +504,6 @@ static int attributes(const struct lab *lab, const void *values, struct plan_att
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct config *c = lab->config;
-	const struct table t = {lab->job->results, GROUP};
 	struct work w = {.lab = lab, .settings = values, .direction = &f->direction};
 	struct agreement agreement;
 
@@ -507,16 +515,15 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	TRY(candidates_find(&w.candidates, lab, f->direction.v, (size_t)c->attribution.k0, err));
 	w.n = w.prompts.n;
 	w.n_candidates = w.candidates.set.n;
+	w.effect = arena_alloc(&w.memory, N_TRUTHS * w.n * w.n_candidates, sizeof *w.effect);
+	w.approximation = arena_alloc(&w.memory, w.n_estimates * w.n * w.n_candidates,
+		sizeof *w.approximation);
+	TRY(arena_check(&w.memory, "effects", err));
 
 	/* 2. Their activations, at every token, unedited and with the direction ablated. */
 	TRY(observe_runs(&w, err));
 
 	/* 3. The true effects of each: patched alone, and along the path. */
-	w.effect = calloc(N_TRUTHS * w.n * w.n_candidates + 1, sizeof *w.effect);
-	if (!w.effect) {
-		err_nomem(err, "effects", N_TRUTHS * w.n * w.n_candidates * sizeof *w.effect);
-		goto fail;
-	}
 	TRY(patch_all(&w, err));
 	TRY(follow_path(&w, err));
 
@@ -527,15 +534,14 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	TRY(compare(&w, &agreement, err));
 
 	/* 6. Record. */
-	TRY(write_effects(&w, t, err));
-	TRY(write_agreement(&w, t, &agreement, err));
+	TRY(write_effects(&w, err));
+	TRY(write_agreement(&w, &agreement, err));
 fail:
 	observation_free(&w.clean);
 	observation_free(&w.ablated);
 	candidates_free(&w.candidates);
 	free(w.prompts.data);
-	free(w.effect);
-	free(w.approximation);
+	arena_free(&w.memory);
 	return err->code;
 }
 
@@ -543,6 +549,7 @@ const struct experiment experiment_exact_patching = {
 	.name = "exact_patching",
 	.asks = "is attribution's linear approximation right?",
 	SETTINGS_OF(settings, struct exact_settings),
+	.writes = &section,
 	.needs = NEED_SAES | NEED_DIRECTION,
 	.uses = USE_WHOLE_SAES,
 	.prompts = PROMPTS_DISSECTED,

@@ -19,16 +19,16 @@
  */
 #include "experiments/experiment.h"
 
-#include "host/base/log.h"
+#include "host/base/arena.h"
 #include "host/base/size.h"
 #include "host/base/vec.h"
 #include "host/measure/answers.h"
 #include "host/measure/candidates.h"
 #include "host/measure/effects.h"
-#include "host/lab/tables.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 struct sweep_settings {
 	struct real_list k_star, k0;
@@ -45,6 +45,20 @@ static const struct setting settings[] = {
 	MOVED("sweep_kstar.harmless", "clamp.harmless"),
 };
 
+static const struct {
+	struct dataset point, k0, k_star, scale;
+} datasets = {
+	.point = {"/sweep_kstar/point", {"point"}, RESULTS_TEXT, "",
+		"the point's CONDITION under `/scores/sweep_kstar` and "
+		"`/scores/sweep_kstar_answers`"},
+	.k0 = {"/sweep_kstar/k0", {"point"}, RESULTS_I32, "1", "candidates per layer"},
+	.k_star = {"/sweep_kstar/k_star", {"point"}, RESULTS_I32, "1", "features clamped"},
+	.scale = {"/sweep_kstar/scale", {"point"}, RESULTS_F64, "1",
+		"factor c of the clamp f -> c f"},
+};
+
+static const struct dataset_section section = {"`sweep_kstar`", NULL, DATASETS(datasets)};
+
 struct point {
 	int32_t k0, k_star;
 	double scale;
@@ -55,7 +69,8 @@ struct work {
 	const struct sweep_settings *settings;
 	struct prompt_ids prompts;
 	struct candidates candidates; /* for the largest K0 */
-	float *mean;                  /* [candidates] mean IE over prompts */
+	struct arena memory;
+	float *mean;                  /* [candidates] mean IE over prompts, in `memory` */
 	struct continuation unedited; /* replies to the harmful prompts */
 	struct answers answers;       /* to the harmless ones */
 	struct {
@@ -100,11 +115,9 @@ static int attribute(struct work *w, const float *direction, struct err *err)
 			.candidates = &w->candidates.set,
 			.title = "sweep_kstar: integrated gradients"},
 		&effects, err));
-	w->mean = calloc(effects.n_candidates + 1, sizeof *w->mean);
-	if (w->mean)
-		effects_mean(&effects, NULL, 0, w->mean);
-	else
-		err_nomem(err, "effects", effects.n_candidates * sizeof *w->mean);
+	w->mean = arena_alloc(&w->memory, effects.n_candidates, sizeof *w->mean);
+	TRY(arena_check(&w->memory, "effects", err));
+	effects_mean(&effects, NULL, 0, w->mean);
 fail:
 	effects_free(&effects);
 	free(prompts.data);
@@ -176,18 +189,15 @@ static int list_points(struct work *w, struct err *err)
 
 static int write_points(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->job->results, "/sweep_kstar"};
+	struct results *r = w->lab->job->results;
 	const size_t n = w->points.n;
-	char(*names)[64] = malloc(n * sizeof *names + 1);
-	const char **texts = malloc(n * sizeof *texts + 1);
-	int32_t *sizes = malloc(2 * n * sizeof *sizes + 1);
-	double *scale = malloc(n * sizeof *scale + 1);
+	char(*names)[64] = arena_alloc(&w->memory, n, sizeof *names);
+	const char **texts = arena_alloc(&w->memory, n, sizeof *texts);
+	int32_t *k0 = arena_alloc(&w->memory, n, sizeof *k0);
+	int32_t *k_star = arena_alloc(&w->memory, n, sizeof *k_star);
+	double *scale = arena_alloc(&w->memory, n, sizeof *scale);
 
-	err_clear(err);
-	if (!names || !texts || !sizes || !scale) {
-		err_nomem(err, "points", n * sizeof *names);
-		goto fail;
-	}
+	TRY(arena_check(&w->memory, "points", err));
 	for (size_t i = 0; i < n; i++) {
 		const struct point *p = &w->points.data[i];
 		char name[32];
@@ -195,29 +205,15 @@ static int write_points(struct work *w, struct err *err)
 		name_point(p, name, sizeof name);
 		snprintf(names[i], sizeof names[i], "%s_x%g", name, p->scale);
 		texts[i] = names[i];
-		sizes[i] = p->k0;
-		sizes[n + i] = p->k_star;
+		k0[i] = p->k0;
+		k_star[i] = p->k_star;
 		scale[i] = p->scale;
 	}
-	TRY(table_text_scale(t, "point", texts, n, "point of the sweep, the name of its condition",
-		err));
-	TRY(table_write(t,
-		&(struct table_column){"k0", RESULTS_I32, {"point"}, {n}, "candidates per layer",
-			"1"},
-		sizes, err));
-	TRY(table_write(t,
-		&(struct table_column){"k_star", RESULTS_I32, {"point"}, {n}, "features clamped",
-			"1"},
-		sizes + n, err));
-	TRY(table_write(t,
-		&(struct table_column){"scale", RESULTS_F64, {"point"}, {n},
-			"factor c of the clamp f -> c f", "1"},
-		scale, err));
+	TRY(dataset_write(r, &datasets.point, NULL, &n, texts, err));
+	TRY(dataset_write(r, &datasets.k0, NULL, &n, k0, err));
+	TRY(dataset_write(r, &datasets.k_star, NULL, &n, k_star, err));
+	return dataset_write(r, &datasets.scale, NULL, &n, scale, err);
 fail:
-	free(names);
-	free(texts);
-	free(sizes);
-	free(scale);
 	return err->code;
 }
 
@@ -293,8 +289,8 @@ fail:
 	continuation_free(&w.unedited);
 	answers_free(&w.answers);
 	free(w.prompts.data);
-	free(w.mean);
 	free(w.points.data);
+	arena_free(&w.memory);
 	return err->code;
 }
 
@@ -309,6 +305,7 @@ const struct experiment experiment_sweep_kstar = {
 	.name = "sweep_kstar",
 	.asks = "how many features, multiplied by what?",
 	SETTINGS_OF(settings, struct sweep_settings),
+	.writes = &section,
 	.needs = NEED_SAES | NEED_DIRECTION,
 	.uses = USE_WHOLE_SAES | USE_GENERATION,
 	.prompts = PROMPTS_ATTRIBUTED | PROMPTS_CLAMPED | PROMPTS_HARMLESS,
