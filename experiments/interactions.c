@@ -23,6 +23,7 @@
  */
 #include "experiments/experiment.h"
 
+#include "host/base/arena.h"
 #include "host/base/log.h"
 #include "host/base/size.h"
 #include "host/measure/activation_stats.h"
@@ -44,6 +45,49 @@ static const struct setting settings[] = {
 	MOVED("interactions.prompts", "dissect.prompts"),
 };
 
+static const struct {
+	struct dataset prompt, metric_clean;
+	struct feature_table features;
+	struct dataset single, pair_number, pair_first, pair_second, pair, all;
+	struct dataset token_group, tokens;
+	struct dataset vector, features_alone, vector_all, features_all;
+} datasets = {
+	.prompt = PROMPT_SCALE("/interactions"),
+	.metric_clean = {"/interactions/metric_clean", {"prompt"}, RESULTS_F64, "logit",
+		"the metric, logit[j] - logit[refusal], unedited"},
+	.features = FEATURE_TABLE("/interactions/PARTS", "rank", "features of the set"),
+	.single = {"/interactions/PARTS/single", {"rank", "prompt"}, RESULTS_F64, "logit",
+		"change of the metric with the one feature clamped"},
+	.pair_number = {"/interactions/PARTS/pair_number", {"pair_number"}, RESULTS_I32, "",
+		"pair of features"},
+	.pair_first = {"/interactions/PARTS/pair_first", {"pair_number"}, RESULTS_I32, "",
+		"rank of a pair's first feature"},
+	.pair_second = {"/interactions/PARTS/pair_second", {"pair_number"}, RESULTS_I32, "",
+		"rank of its second"},
+	.pair = {"/interactions/PARTS/pair", {"pair_number", "prompt"}, RESULTS_F64, "logit",
+		"change of the metric with both clamped"},
+	.all = {"/interactions/PARTS/all", {"prompt"}, RESULTS_F64, "logit",
+		"change of the metric with all clamped"},
+	.token_group = {"/interactions/token_group", {"token_group"}, RESULTS_TEXT, "",
+		"`before`, the last tokens from the end (`-5` ... `-1`), `all`"},
+	.tokens = {"/interactions/tokens", {"token_group", "prompt"}, RESULTS_F64, "logit",
+		"change of the metric with F* held at `scale` times its unedited values at these "
+		"tokens, at its unedited values elsewhere"},
+	.vector = {"/interactions/vector", {"layer", "prompt"}, RESULTS_F64, "logit",
+		"change of the metric with the direction ablated in this layer alone"},
+	.features_alone = {"/interactions/features", {"layer", "prompt"}, RESULTS_F64, "logit",
+		"the same with only the layer's F0 moved, as that ablation moves them"},
+	.vector_all = {"/interactions/vector_all", {"prompt"}, RESULTS_F64, "logit",
+		"change of the metric with the direction ablated in all layers"},
+	.features_all = {"/interactions/features_all", {"prompt"}, RESULTS_F64, "logit",
+		"the same with only the F0 of all layers moved, as that ablation moves them"},
+};
+
+static const struct dataset_section section = {"`interactions`",
+	"PARTS is `best` (F*), `random0`, `random1`, ...; features are clamped to the attribute "
+	"`scale` of `/interactions` times themselves.",
+	DATASETS(datasets)};
+
 /* A set and what changing its parts does: rows are K singles, K(K-1)/2 pairs (0,1), (0,2), ...,
  * and all. */
 struct parts {
@@ -55,16 +99,16 @@ struct work {
 	struct lab *lab;
 	const struct findings *findings;
 	struct prompt_ids prompts;
-	size_t n, n_layer, n_draws;
+	size_t n, n_layer, n_draws, n_groups;
 	struct candidates candidates;  /* F0 */
 	struct observation clean;      /* F* at every token, unedited */
-	int32_t *target;               /* [n] token j */
 	struct activation_stats stats; /* which features occur */
-	struct feature_set *draws;
-	struct parts best, *random; /* of F*; [n_draws] */
-	size_t n_groups;
-	double *tokens;            /* [n_groups, n] from the first group to all tokens */
-	double *vector, *features; /* [n_layer + 1, n] each layer, and all at once */
+	struct arena memory;           /* what follows is in it, the draws' lists excepted */
+	int32_t *target;               /* [n] token j */
+	struct feature_set *draws;     /* [n_draws] */
+	struct parts best, *random;    /* of F*; [n_draws] */
+	double *tokens;                /* [n_groups, n] from the first group to all tokens */
+	double *vector, *features;     /* [n_layer + 1, n] each layer, and all at once */
 };
 
 static const struct feature_set *best(const struct work *w)
@@ -112,11 +156,6 @@ static int observe_unedited(struct work *w, struct err *err)
 			.condition = &ablate,
 			.n_last = 1},
 		&ablated, err));
-	w->target = malloc(w->n * sizeof *w->target + 1);
-	if (!w->target) {
-		err_nomem(err, "targets", w->n * sizeof *w->target);
-		goto fail;
-	}
 	memcpy(w->target, ablated.first_token, w->n * sizeof *w->target);
 	TRY(observe(w->lab,
 		&(struct observe_request){.title = "interactions: unedited",
@@ -179,9 +218,9 @@ static int take_apart(struct work *w, const struct feature_set *set, const char 
 	const size_t rows = rows_of(set->n);
 	char title[96];
 
-	*parts = (struct parts){set, calloc(rows * w->n + 1, sizeof(double))};
-	if (!parts->effect)
-		return err_nomem(err, "effects", rows * w->n * sizeof(double));
+	*parts = (struct parts){set, arena_alloc(&w->memory, rows * w->n, sizeof(double))};
+	if (arena_check(&w->memory, "effects", err))
+		return err->code;
 	snprintf(title, sizeof title, "interactions: singles, pairs, all of %s", name);
 	return tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = title,
@@ -258,16 +297,13 @@ static int scale_tokens(void *context, size_t group, double *row, struct err *er
 
 static int take_tokens(struct work *w, struct err *err)
 {
+	struct arena memory = {0};
 	struct scaling s = {.w = w};
 
+	s.values = arena_alloc(&memory, w->clean.start[w->n] * best(w)->n, sizeof *s.values);
+	s.of_prompt = arena_alloc(&memory, w->lab->prompts->table.n, sizeof *s.of_prompt);
 	err_clear(err);
-	s.values = malloc(w->clean.start[w->n] * best(w)->n * sizeof *s.values + 1);
-	s.of_prompt = calloc(w->lab->prompts->table.n + 1, sizeof *s.of_prompt);
-	w->tokens = calloc(w->n_groups * w->n + 1, sizeof *w->tokens);
-	if (!s.values || !s.of_prompt || !w->tokens) {
-		err_nomem(err, "effects", w->n_groups * w->n * sizeof *w->tokens);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "activations", err));
 	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "interactions: tokens",
 			.item = "clamp",
@@ -277,8 +313,7 @@ static int take_tokens(struct work *w, struct err *err)
 			.run = scale_tokens},
 		w->tokens, err));
 fail:
-	free(s.values);
-	free(s.of_prompt);
+	arena_free(&memory);
 	return err->code;
 }
 
@@ -295,16 +330,14 @@ static int steer(void *context, size_t layer, double *row, struct err *err)
 		last);
 	const struct feature_set none = {0};
 	struct condition hold = condition_scale_set("layer", &none, 1);
-	const float **of_prompt = calloc(w->lab->prompts->table.n + 1, sizeof *of_prompt);
+	struct arena memory = {0};
+	const float **of_prompt = arena_alloc(&memory, w->lab->prompts->table.n, sizeof *of_prompt);
 	struct feature_set own = {0};
 	struct observation seen = {0};
 	struct recording recording;
 
 	err_clear(err);
-	if (!of_prompt) {
-		err_nomem(err, "effects", w->lab->prompts->table.n * sizeof *of_prompt);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "activations", err));
 	for (size_t k = 0; k < w->candidates.set.n; k++) {
 		const struct feature f = w->candidates.set.data[k];
 
@@ -324,23 +357,19 @@ static int steer(void *context, size_t layer, double *row, struct err *err)
 	TRY(effect_of(w, &hold, row + w->n, err));
 fail:
 	free(own.data);
-	free(of_prompt);
 	observation_free(&seen);
+	arena_free(&memory);
 	return err->code;
 }
 
 static int take_layers(struct work *w, struct err *err)
 {
 	const size_t rows = w->n_layer + 1, n = w->n;
-	double *table = malloc(rows * 2 * n * sizeof *table + 1);
+	struct arena memory = {0};
+	double *table = arena_alloc(&memory, rows * 2 * n, sizeof *table);
 
 	err_clear(err);
-	w->vector = calloc(rows * n + 1, sizeof *w->vector);
-	w->features = calloc(rows * n + 1, sizeof *w->features);
-	if (!table || !w->vector || !w->features) {
-		err_nomem(err, "effects", 2 * rows * n * sizeof *w->vector);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "effects", err));
 	TRY(candidates_find(&w->candidates, w->lab, w->findings->direction.v,
 		(size_t)w->lab->config->attribution.k0, err));
 	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
@@ -356,58 +385,56 @@ static int take_layers(struct work *w, struct err *err)
 		memcpy(w->features + l * n, table + (2 * l + 1) * n, n * sizeof *table);
 	}
 fail:
-	free(table);
+	arena_free(&memory);
 	return err->code;
 }
 
 /* ---- 5. record --------------------------------------------------------------------------- */
 
-/* GROUP/{layer,feature,cosine,single,pair_first,pair_second,pair,all}. */
-static int write_parts(struct work *w, const char *group, const struct parts *p, struct err *err)
+/* The two ranks of every pair. */
+static int write_pairs(struct work *w, const char *const *words, size_t k, struct err *err)
 {
-	const struct table t = {w->lab->job->results, group};
-	const size_t k = p->set->n, pairs = k * (k - 1) / 2;
-	int32_t *members = malloc(2 * pairs * sizeof *members + 1);
+	struct results *r = w->lab->job->results;
+	const size_t pairs = k * (k - 1) / 2;
+	struct arena memory = {0};
+	int32_t *first = arena_alloc(&memory, pairs, sizeof *first);
+	int32_t *second = arena_alloc(&memory, pairs, sizeof *second);
 	size_t at = 0;
 
 	err_clear(err);
-	if (!members)
-		return err_nomem(err, "pairs", 2 * pairs * sizeof *members);
+	TRY(arena_check(&memory, "pairs", err));
 	for (size_t i = 0; i < k; i++) {
 		for (size_t j = i + 1; j < k; j++, at++) {
-			members[at] = (int32_t)i;
-			members[pairs + at] = (int32_t)j;
+			first[at] = (int32_t)i;
+			second[at] = (int32_t)j;
 		}
 	}
-	TRY(table_features(t, "rank", p->set, err));
-	TRY(table_scale(t, "pair_number", pairs, "pair of features", err));
-	TRY(table_write(t,
-		&(struct table_column){"pair_first", RESULTS_I32, {"pair_number"}, {pairs},
-			"rank of its first feature", ""},
-		members, err));
-	TRY(table_write(t,
-		&(struct table_column){"pair_second", RESULTS_I32, {"pair_number"}, {pairs},
-			"rank of its second feature", ""},
-		members + pairs, err));
-	TRY(table_write(t,
-		&(struct table_column){"single", RESULTS_F64, {"rank", "/interactions/prompt"},
-			{k, w->n}, "change of the metric with one feature clamped", "logit"},
-		p->effect, err));
-	TRY(table_write(t,
-		&(struct table_column){"pair", RESULTS_F64, {"pair_number", "/interactions/prompt"},
-			{pairs, w->n}, "change of the metric with two features clamped", "logit"},
-		p->effect + k * w->n, err));
-	TRY(table_write(t,
-		&(struct table_column){"all", RESULTS_F64, {"/interactions/prompt"}, {w->n},
-			"change of the metric with all of them clamped", "logit"},
-		p->effect + (k + pairs) * w->n, err));
+	TRY(dataset_write_counting(r, &datasets.pair_number, words, pairs, err));
+	TRY(dataset_write(r, &datasets.pair_first, words, &pairs, first, err));
+	TRY(dataset_write(r, &datasets.pair_second, words, &pairs, second, err));
 fail:
-	free(members);
+	arena_free(&memory);
 	return err->code;
 }
 
-static int write_tokens(struct work *w, struct table t, struct err *err)
+static int write_parts(struct work *w, const char *name, const struct parts *p, struct err *err)
 {
+	struct results *r = w->lab->job->results;
+	const char *const *words = WORDS(name);
+	const size_t n = w->n, k = p->set->n, pairs = k * (k - 1) / 2;
+
+	TRY(feature_table_write(r, &datasets.features, words, p->set, err));
+	TRY(write_pairs(w, words, k, err));
+	TRY(dataset_write(r, &datasets.single, words, (size_t[]){k, n}, p->effect, err));
+	TRY(dataset_write(r, &datasets.pair, words, (size_t[]){pairs, n}, p->effect + k * n, err));
+	return dataset_write(r, &datasets.all, words, &n, p->effect + (k + pairs) * n, err);
+fail:
+	return err->code;
+}
+
+static int write_tokens(struct work *w, struct err *err)
+{
+	struct results *r = w->lab->job->results;
 	char texts[32][24];
 	const char *names[32];
 
@@ -422,60 +449,41 @@ static int write_tokens(struct work *w, struct table t, struct err *err)
 		else
 			snprintf(texts[g], sizeof texts[g], "-%zu", from_end);
 	}
-	TRY(table_text_scale(t, "token_group", names, w->n_groups,
-		"tokens counted from the end of the prompt, those before, and all", err));
-	return table_write(t,
-		&(struct table_column){"tokens", RESULTS_F64, {"token_group", "prompt"},
-			{w->n_groups, w->n},
-			"change of the metric with F* scaled at these tokens, held elsewhere",
-			"logit"},
-		w->tokens, err);
-fail:
-	return err->code;
+	if (dataset_write(r, &datasets.token_group, NULL, &w->n_groups, names, err))
+		return err->code;
+	return dataset_write(r, &datasets.tokens, NULL, (size_t[]){w->n_groups, w->n}, w->tokens,
+		err);
 }
 
-static int write_layers(struct work *w, struct table t, struct err *err)
+static int write_layers(struct work *w, struct err *err)
 {
-	const size_t n = w->n, n_layer = w->n_layer;
-	const struct table_column columns[] = {
-		{"vector", RESULTS_F64, {"/layer", "prompt"}, {n_layer, n},
-			"change of the metric with the direction ablated in one layer", "logit"},
-		{"features", RESULTS_F64, {"/layer", "prompt"}, {n_layer, n},
-			"the same with only the layer's F0 moved as the ablation moves them",
-			"logit"},
-		{"vector_all", RESULTS_F64, {"prompt"}, {n},
-			"change of the metric with the direction ablated in all layers", "logit"},
-		{"features_all", RESULTS_F64, {"prompt"}, {n},
-			"the same with only F0 moved as the ablation moves them", "logit"}};
-	const double *const data[] = {w->vector, w->features, w->vector + n_layer * n,
-		w->features + n_layer * n};
+	struct results *r = w->lab->job->results;
+	const size_t n[] = {w->n_layer, w->n}, all = w->n_layer * w->n;
 
-	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-		TRY(table_write(t, &columns[i], data[i], err));
-	return 0;
+	TRY(dataset_write(r, &datasets.vector, NULL, n, w->vector, err));
+	TRY(dataset_write(r, &datasets.features_alone, NULL, n, w->features, err));
+	TRY(dataset_write(r, &datasets.vector_all, NULL, &w->n, w->vector + all, err));
+	return dataset_write(r, &datasets.features_all, NULL, &w->n, w->features + all, err);
 fail:
 	return err->code;
 }
 
 static int write(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->job->results, "/interactions"};
-	char group[64];
+	struct results *r = w->lab->job->results;
+	char name[32];
 
-	TRY(table_prompts(t, &w->prompts, err));
-	TRY(table_write(t,
-		&(struct table_column){"metric_clean", RESULTS_F64, {"prompt"}, {w->n},
-			"logit[j] - logit[refusal], unedited", "logit"},
-		w->clean.metric, err));
-	TRY(write_parts(w, "/interactions/best", &w->best, err));
+	TRY(prompt_scale_write(r, &datasets.prompt, NULL, &w->prompts, err));
+	TRY(dataset_write(r, &datasets.metric_clean, NULL, &w->n, w->clean.metric, err));
+	TRY(write_parts(w, "best", &w->best, err));
 	for (size_t d = 0; d < w->n_draws; d++) {
-		snprintf(group, sizeof group, "/interactions/random%zu", d);
-		TRY(write_parts(w, group, &w->random[d], err));
+		snprintf(name, sizeof name, "random%zu", d);
+		TRY(write_parts(w, name, &w->random[d], err));
 	}
-	TRY(write_tokens(w, t, err));
-	TRY(write_layers(w, t, err));
-	return results_attribute_real(w->lab->job->results, "/interactions", "scale",
-		config_scale(w->lab->config), err);
+	TRY(write_tokens(w, err));
+	TRY(write_layers(w, err));
+	return results_attribute_real(r, "/interactions", "scale", config_scale(w->lab->config),
+		err);
 fail:
 	return err->code;
 }
@@ -510,34 +518,30 @@ static void report(const struct work *w)
 
 static int work_open(struct work *w, struct err *err)
 {
+	const size_t rows = w->n_layer + 1;
+
 	TRY(prompts_of_sets(w->lab->prompts, &w->lab->config->dissect.prompts, &w->prompts, err));
 	w->n = w->prompts.n;
-	w->draws = calloc(w->n_draws + 1, sizeof *w->draws);
-	w->random = calloc(w->n_draws + 1, sizeof *w->random);
-	if (!w->draws || !w->random)
-		return err_nomem(err, "random features", w->n_draws * sizeof *w->draws);
-	return 0;
+	w->target = arena_alloc(&w->memory, w->n, sizeof *w->target);
+	w->draws = arena_alloc(&w->memory, w->n_draws, sizeof *w->draws);
+	w->random = arena_alloc(&w->memory, w->n_draws, sizeof *w->random);
+	w->tokens = arena_alloc(&w->memory, w->n_groups * w->n, sizeof *w->tokens);
+	w->vector = arena_alloc(&w->memory, rows * w->n, sizeof *w->vector);
+	w->features = arena_alloc(&w->memory, rows * w->n, sizeof *w->features);
+	return arena_check(&w->memory, "effects", err);
 fail:
 	return err->code;
 }
 
 static void work_close(struct work *w)
 {
-	for (size_t d = 0; w->draws && w->random && d < w->n_draws; d++) {
+	for (size_t d = 0; w->draws && d < w->n_draws; d++)
 		free(w->draws[d].data);
-		free(w->random[d].effect);
-	}
-	free(w->draws);
-	free(w->random);
-	free(w->best.effect);
-	free(w->tokens);
-	free(w->vector);
-	free(w->features);
-	free(w->target);
 	observation_free(&w->clean);
 	activation_stats_free(&w->stats);
 	candidates_free(&w->candidates);
 	free(w->prompts.data);
+	arena_free(&w->memory);
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
@@ -577,6 +581,7 @@ const struct experiment experiment_interactions = {
 	.name = "interactions",
 	.asks = "do features and tokens act on refusal by themselves or together?",
 	MOVED_ONLY(settings),
+	.writes = &section,
 	.needs = NEED_SETS | NEED_DIRECTION,
 	.uses = USE_WHOLE_SAES,
 	.prompts = PROMPTS_DISSECTED,

@@ -23,6 +23,7 @@
  */
 #include "experiments/experiment.h"
 
+#include "host/base/arena.h"
 #include "host/base/log.h"
 #include "host/measure/activation_stats.h"
 #include "host/measure/answers.h"
@@ -49,6 +50,35 @@ static const struct setting settings[] = {
 	MOVED("low_cosine.harmless", "clamp.harmless"),
 };
 
+static const struct {
+	struct dataset effect, cosine;
+	struct feature_table chosen;
+	struct dataset score, draw, rank, layer, feature;
+} datasets = {
+	.effect = {"/low_cosine/effect", {"layer", "feature"}, RESULTS_F64, "logit",
+		"indirect effect of every feature, mean over tokens and prompts"},
+	.cosine = {"/low_cosine/cosine", {"layer", "feature"}, RESULTS_F32, "1",
+		"of every decoder row and the direction"},
+	.chosen = FEATURE_TABLE("/low_cosine/CHOSEN", "rank", "0 is the best"),
+	.score = {"/low_cosine/CHOSEN/score", {"rank"}, RESULTS_F32, "logit",
+		"mean indirect effect"},
+	.draw = {"/low_cosine/random/draw", {"draw"}, RESULTS_I32, "",
+		"random sets like `outside`; draw i has the run's seed + i"},
+	.rank = {"/low_cosine/random/rank", {"rank"}, RESULTS_I32, "", "in the order of the draw"},
+	.layer = {"/low_cosine/random/layer", {"draw", "rank"}, RESULTS_I32, "",
+		"layer; -1 = padding, beyond the end of a shorter set"},
+	.feature = {"/low_cosine/random/feature", {"draw", "rank"}, RESULTS_I32, "",
+		"feature id; -1 = padding"},
+};
+
+static const struct dataset_section section = {"`low_cosine`",
+	"Replies and scores of harmful prompts are under EXPERIMENT `low_cosine`, cross-entropy of "
+	"harmless answers under `low_cosine_ce`; CONDITION is `SET_global_xC` with SET one of "
+	"`inside`, `outside`, `low`, `both`, `random0`, `random1`, ...\n"
+	"CHOSEN is `inside` (the best of F0), `outside` (of all others), `low` (of those with a "
+	"small cosine).",
+	DATASETS(datasets)};
+
 enum { INSIDE, OUTSIDE, LOW, BOTH, N_SETS };
 static const char *const set_names[N_SETS] = {"inside", "outside", "low", "both"};
 
@@ -60,7 +90,8 @@ struct work {
 	struct effects effects;
 	struct feature_set sets[N_SETS];
 	struct activation_stats stats; /* which features occur */
-	struct feature_set *draws;     /* [controls.draws] */
+	struct arena memory;
+	struct feature_set *draws; /* [controls.draws], in `memory` but for their lists */
 	struct continuation unedited;
 	struct answers answers;
 };
@@ -98,9 +129,8 @@ static int draw_controls(struct work *w, struct err *err)
 	const size_t n = (size_t)w->lab->config->controls.draws;
 
 	err_clear(err);
-	w->draws = calloc(n + 1, sizeof *w->draws);
-	if (!w->draws)
-		return err_nomem(err, "random features", n * sizeof *w->draws);
+	w->draws = arena_alloc(&w->memory, n, sizeof *w->draws);
+	TRY(arena_check(&w->memory, "random features", err));
 	for (int s = LOW; s < N_SETS; s++)
 		for (size_t i = 0; i < w->sets[s].n; i++)
 			TRY(feature_set_add(&chosen, w->sets[s].data[i], err));
@@ -145,77 +175,55 @@ fail:
 
 /* ---- 3. record -------------------------------------------------------------------------- */
 
-static int write_set(struct lab *lab, const char *name, const struct feature_set *set,
-	struct err *err)
+static int write_set(struct work *w, int which, struct err *err)
 {
-	char group[64];
-	const struct table t = {lab->job->results, group};
-	float *score = malloc(set->n * sizeof *score + 1);
+	struct results *r = w->lab->job->results;
+	const struct feature_set *set = &w->sets[which];
+	const char *const *words = WORDS(set_names[which]);
+	float *score = arena_alloc(&w->memory, set->n, sizeof *score);
 
-	err_clear(err);
-	if (!score)
-		return err_nomem(err, name, set->n * sizeof *score);
+	TRY(arena_check(&w->memory, set_names[which], err));
 	for (size_t i = 0; i < set->n; i++)
 		score[i] = set->data[i].score;
-	snprintf(group, sizeof group, "/low_cosine/%s", name);
-	TRY(table_features(t, "rank", set, err));
-	TRY(table_write(t,
-		&(struct table_column){"score", RESULTS_F32, {"rank"}, {set->n},
-			"mean indirect effect", "logit"},
-		score, err));
+	TRY(feature_table_write(r, &datasets.chosen, words, set, err));
+	return dataset_write(r, &datasets.score, words, &set->n, score, err);
 fail:
-	free(score);
 	return err->code;
 }
 
 static int write_draws(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->job->results, "/low_cosine/random"};
-	const size_t n = (size_t)w->lab->config->controls.draws, rank = w->sets[OUTSIDE].n;
-	int32_t *ids = malloc(2 * n * rank * sizeof *ids + 1);
+	struct results *r = w->lab->job->results;
+	const size_t n[] = {(size_t)w->lab->config->controls.draws, w->sets[OUTSIDE].n};
+	int32_t *layer = arena_alloc(&w->memory, n[0] * n[1], sizeof *layer);
+	int32_t *feature = arena_alloc(&w->memory, n[0] * n[1], sizeof *feature);
 
-	err_clear(err);
-	if (!ids)
-		return err_nomem(err, "random features", 2 * n * rank * sizeof *ids);
-	for (size_t i = 0; i < n * rank; i++) {
-		const struct feature_set *set = &w->draws[i / rank];
-		const bool there = i % rank < set->n;
+	TRY(arena_check(&w->memory, "random features", err));
+	for (size_t i = 0; i < n[0] * n[1]; i++) {
+		const struct feature_set *set = &w->draws[i / n[1]];
+		const bool there = i % n[1] < set->n;
 
-		ids[i] = there ? set->data[i % rank].layer : -1;
-		ids[n * rank + i] = there ? set->data[i % rank].id : -1;
+		layer[i] = there ? set->data[i % n[1]].layer : -1;
+		feature[i] = there ? set->data[i % n[1]].id : -1;
 	}
-	TRY(table_scale(t, "draw", n, "random set; draw i has the run's seed + i", err));
-	TRY(table_scale(t, "rank", rank, "in the order of the draw", err));
-	TRY(table_write(t,
-		&(struct table_column){"layer", RESULTS_I32, {"draw", "rank"}, {n, rank},
-			"layer of the feature; -1 beyond the end of a shorter set", ""},
-		ids, err));
-	TRY(table_write(t,
-		&(struct table_column){"feature", RESULTS_I32, {"draw", "rank"}, {n, rank},
-			"index of the feature in its SAE; -1 = padding", ""},
-		ids + n * rank, err));
+	TRY(dataset_write_counting(r, &datasets.draw, NULL, n[0], err));
+	TRY(dataset_write_counting(r, &datasets.rank, NULL, n[1], err));
+	TRY(dataset_write(r, &datasets.layer, NULL, n, layer, err));
+	return dataset_write(r, &datasets.feature, NULL, n, feature, err);
 fail:
-	free(ids);
 	return err->code;
 }
 
 static int write_features(struct work *w, struct err *err)
 {
+	struct results *r = w->lab->job->results;
 	const struct candidates *c = &w->candidates;
-	const struct table t = {w->lab->job->results, "/low_cosine"};
+	const size_t n[] = {c->n_layer, c->d_sae};
 
-	TRY(table_write(t,
-		&(struct table_column){"effect", RESULTS_F64, {"/layer", "/feature"},
-			{c->n_layer, c->d_sae},
-			"indirect effect of every feature, mean over tokens and prompts", "logit"},
-		w->effects.all, err));
-	TRY(table_write(t,
-		&(struct table_column){"cosine", RESULTS_F32, {"/layer", "/feature"},
-			{c->n_layer, c->d_sae}, "cosine of every decoder row and the direction",
-			"1"},
-		c->cosines, err));
+	TRY(dataset_write(r, &datasets.effect, NULL, n, w->effects.all, err));
+	TRY(dataset_write(r, &datasets.cosine, NULL, n, c->cosines, err));
 	for (int s = 0; s < BOTH; s++)
-		TRY(write_set(w->lab, set_names[s], &w->sets[s], err));
+		TRY(write_set(w, s, err));
 	return write_draws(w, err);
 fail:
 	return err->code;
@@ -289,7 +297,7 @@ fail:
 		free(w.sets[i].data);
 	for (int64_t d = 0; w.draws && d < c->controls.draws; d++)
 		free(w.draws[d].data);
-	free(w.draws);
+	arena_free(&w.memory);
 	activation_stats_free(&w.stats);
 	effects_free(&w.effects);
 	candidates_free(&w.candidates);
@@ -303,6 +311,7 @@ const struct experiment experiment_low_cosine = {
 	.name = "low_cosine",
 	.asks = "does looking only near the direction exclude mechanisms of refusal?",
 	SETTINGS_OF(settings, struct low_cosine_settings),
+	.writes = &section,
 	.needs = NEED_SAES | NEED_DIRECTION,
 	.uses = USE_WHOLE_SAES | USE_GENERATION,
 	.prompts = PROMPTS_CLAMPED | PROMPTS_HARMLESS,
