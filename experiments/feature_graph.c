@@ -21,6 +21,7 @@
  */
 #include "experiments/experiment.h"
 
+#include "host/base/arena.h"
 #include "host/base/log.h"
 #include "host/base/size.h"
 #include "host/measure/activation_stats.h"
@@ -39,6 +40,41 @@ static const struct setting settings[] = {
 	MOVED("feature_graph.draws", "controls.draws"),
 	MOVED("feature_graph.prompts", "dissect.prompts"),
 };
+
+static const struct {
+	struct dataset prompt;
+	struct feature_table nodes;
+	struct dataset group, source, unedited, activation, metric_clean, metric;
+	struct dataset edit, mediated, late_activation, draw, random_metric;
+} datasets = {
+	.prompt = PROMPT_SCALE("/feature_graph"),
+	.nodes = FEATURE_TABLE("/feature_graph", "node", "nodes: features of F*"),
+	.group = {"/feature_graph/group", {"node"}, RESULTS_I32, "",
+		"0 early, 1 middle, 2 late, by layer"},
+	.source = {"/feature_graph/source", {"source"}, RESULTS_I32, "",
+		"the node that is clamped"},
+	.unedited = {"/feature_graph/unedited", {"prompt", "node"}, RESULTS_F32, "1",
+		"activation of the node, mean over the prompt's tokens"},
+	.activation = {"/feature_graph/activation", {"source", "prompt", "node"}, RESULTS_F32, "1",
+		"the same with the source clamped, before the edits of the node's own layer"},
+	.metric_clean = {"/feature_graph/metric_clean", {"prompt"}, RESULTS_F64, "logit",
+		"the metric, logit[j] - logit[refusal], unedited"},
+	.metric = {"/feature_graph/metric", {"source", "prompt"}, RESULTS_F64, "logit",
+		"the same with the source clamped"},
+	.edit = {"/feature_graph/mediation/edit", {"edit"}, RESULTS_TEXT, "",
+		"group clamped, groups retained at their unedited values"},
+	.mediated = {"/feature_graph/mediation/metric", {"edit", "prompt"}, RESULTS_F64, "logit",
+		"the metric, logit[j] - logit[refusal]"},
+	.late_activation = {"/feature_graph/mediation/late_activation", {"edit", "prompt"},
+		RESULTS_F64, "1",
+		"activation of late nodes, mean over them and the prompt's tokens"},
+	.draw = {"/feature_graph/mediation/draw", {"draw"}, RESULTS_I32, "",
+		"random sets like the middle group; draw i has the run's seed + i"},
+	.random_metric = {"/feature_graph/mediation/random_metric", {"draw", "prompt"}, RESULTS_F64,
+		"logit", "the metric with the early nodes clamped and a random set retained"},
+};
+
+static const struct dataset_section section = {"`feature_graph`", NULL, DATASETS(datasets)};
 
 enum { EARLY, MIDDLE, LATE, N_GROUPS };
 
@@ -63,16 +99,17 @@ struct work {
 	const struct feature_set *nodes;
 	struct prompt_ids prompts;
 	size_t n, k, n_draws;
-	int32_t *group;                /* [k] of each node */
 	struct observation clean;      /* nodes at every token */
+	struct activation_stats stats; /* which features occur */
+	struct arena memory;           /* what follows is in it, the draws' lists excepted */
+	int32_t *group;                /* [k] of each node */
 	int32_t *target;               /* [n] token j */
 	float *unedited;               /* [n, k] mean activation */
 	float *activation;             /* [k, n, k] by clamped node */
 	double *metric;                /* [k, n] */
 	double *mediated, *late;       /* [N_MEDIATIONS, n] m, and mean activation of late nodes */
 	double *random;                /* [n_draws, n] m, early clamped, random retained */
-	struct activation_stats stats; /* which features occur */
-	struct feature_set *draws;
+	struct feature_set *draws;     /* [n_draws] */
 };
 
 /* ---- 1. nodes and groups ----------------------------------------------------------------- */
@@ -195,11 +232,11 @@ fail:
 static int clamp_nodes(struct work *w, struct err *err)
 {
 	const size_t activations = w->n * w->k, width = w->n + activations;
-	double *table = malloc(w->k * width * sizeof *table + 1);
+	struct arena memory = {0};
+	double *table = arena_alloc(&memory, w->k * width, sizeof *table);
 
 	err_clear(err);
-	if (!table)
-		return err_nomem(err, "edges", w->k * width * sizeof *table);
+	TRY(arena_check(&memory, "edges", err));
 	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "feature_graph: edges",
 			.item = "node",
@@ -216,7 +253,7 @@ static int clamp_nodes(struct work *w, struct err *err)
 			w->activation[node * activations + i] = (float)row[w->n + i];
 	}
 fail:
-	free(table);
+	arena_free(&memory);
 	return err->code;
 }
 
@@ -331,15 +368,13 @@ fail:
 static int run_mediations(struct work *w, struct err *err)
 {
 	const size_t n = w->n, tasks = N_MEDIATIONS + w->n_draws;
+	struct arena memory = {0};
+	double *table = arena_alloc(&memory, tasks * 2 * n, sizeof *table);
 	struct mediating g = {.w = w};
-	double *table = malloc(tasks * 2 * n * sizeof *table + 1);
 
+	g.of_prompt = arena_alloc(&memory, w->lab->prompts->table.n, sizeof *g.of_prompt);
 	err_clear(err);
-	g.of_prompt = calloc(w->lab->prompts->table.n + 1, sizeof *g.of_prompt);
-	if (!table || !g.of_prompt) {
-		err_nomem(err, "mediation", tasks * 2 * n * sizeof *table);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "mediation", err));
 	TRY(draw_controls(w, err));
 	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "feature_graph: mediation",
@@ -356,65 +391,42 @@ static int run_mediations(struct work *w, struct err *err)
 	for (size_t d = 0; d < w->n_draws; d++)
 		memcpy(w->random + d * n, table + 2 * (N_MEDIATIONS + d) * n, n * sizeof *table);
 fail:
-	free(table);
-	free(g.of_prompt);
+	arena_free(&memory);
 	return err->code;
 }
 
 /* ---- 5. record --------------------------------------------------------------------------- */
 
-static int write_edges(struct work *w, struct table t, struct err *err)
+static int write_edges(struct work *w, struct err *err)
 {
+	struct results *r = w->lab->job->results;
 	const size_t n = w->n, k = w->k;
-	const struct table_column columns[] = {{"group", RESULTS_I32, {"node"}, {k},
-						       "0 early, 1 middle, 2 late, by layer", ""},
-		{"unedited", RESULTS_F32, {"prompt", "node"}, {n, k},
-			"activation of the node, mean over the prompt's tokens", "1"},
-		{"activation", RESULTS_F32, {"source", "prompt", "node"}, {k, n, k},
-			"the same with the source clamped, before the edits of the node's layer",
-			"1"},
-		{"metric_clean", RESULTS_F64, {"prompt"}, {n},
-			"logit[j] - logit[refusal], unedited", "logit"},
-		{"metric", RESULTS_F64, {"source", "prompt"}, {k, n},
-			"the same with the source clamped", "logit"}};
-	const void *const data[] = {w->group, w->unedited, w->activation, w->clean.metric,
-		w->metric};
 
-	TRY(table_prompts(t, &w->prompts, err));
-	TRY(table_features(t, "node", w->nodes, err));
-	TRY(table_scale(t, "source", k, "node that is clamped", err));
-	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-		TRY(table_write(t, &columns[i], data[i], err));
-	return 0;
+	TRY(prompt_scale_write(r, &datasets.prompt, NULL, &w->prompts, err));
+	TRY(feature_table_write(r, &datasets.nodes, NULL, w->nodes, err));
+	TRY(dataset_write_counting(r, &datasets.source, NULL, k, err));
+	TRY(dataset_write(r, &datasets.group, NULL, &k, w->group, err));
+	TRY(dataset_write(r, &datasets.unedited, NULL, (size_t[]){n, k}, w->unedited, err));
+	TRY(dataset_write(r, &datasets.activation, NULL, (size_t[]){k, n, k}, w->activation, err));
+	TRY(dataset_write(r, &datasets.metric_clean, NULL, &n, w->clean.metric, err));
+	return dataset_write(r, &datasets.metric, NULL, (size_t[]){k, n}, w->metric, err);
 fail:
 	return err->code;
 }
 
 static int write_mediation(struct work *w, struct err *err)
 {
-	const struct table t = {w->lab->job->results, "/feature_graph/mediation"};
+	struct results *r = w->lab->job->results;
+	const size_t by_edit[] = {N_MEDIATIONS, w->n}, by_draw[] = {w->n_draws, w->n};
 	const char *names[N_MEDIATIONS];
 
 	for (size_t i = 0; i < N_MEDIATIONS; i++)
 		names[i] = mediations[i].name;
-	TRY(table_text_scale(t, "edit", names, N_MEDIATIONS, "group clamped, groups retained",
-		err));
-	TRY(table_scale(t, "draw", w->n_draws, "random set; draw i has the run's seed + i", err));
-	TRY(table_write(t,
-		&(struct table_column){"metric", RESULTS_F64, {"edit", "/feature_graph/prompt"},
-			{N_MEDIATIONS, w->n}, "logit[j] - logit[refusal]", "logit"},
-		w->mediated, err));
-	TRY(table_write(t,
-		&(struct table_column){"late_activation", RESULTS_F64,
-			{"edit", "/feature_graph/prompt"}, {N_MEDIATIONS, w->n},
-			"activation of late nodes, mean over them and the prompt's tokens", "1"},
-		w->late, err));
-	return table_write(t,
-		&(struct table_column){"random_metric", RESULTS_F64,
-			{"draw", "/feature_graph/prompt"}, {w->n_draws, w->n},
-			"metric with the early nodes clamped and random features retained",
-			"logit"},
-		w->random, err);
+	TRY(dataset_write(r, &datasets.edit, NULL, by_edit, names, err));
+	TRY(dataset_write_counting(r, &datasets.draw, NULL, w->n_draws, err));
+	TRY(dataset_write(r, &datasets.mediated, NULL, by_edit, w->mediated, err));
+	TRY(dataset_write(r, &datasets.late_activation, NULL, by_edit, w->late, err));
+	return dataset_write(r, &datasets.random_metric, NULL, by_draw, w->random, err);
 fail:
 	return err->code;
 }
@@ -447,18 +459,16 @@ static int work_open(struct work *w, struct err *err)
 	TRY(prompts_of_sets(w->lab->prompts, &w->lab->config->dissect.prompts, &w->prompts, err));
 	n = w->n = w->prompts.n;
 	k = w->k = w->nodes->n;
-	w->group = calloc(k + 1, sizeof *w->group);
-	w->target = calloc(n + 1, sizeof *w->target);
-	w->unedited = calloc(n * k + 1, sizeof *w->unedited);
-	w->activation = calloc(k * n * k + 1, sizeof *w->activation);
-	w->metric = calloc(k * n + 1, sizeof *w->metric);
-	w->mediated = calloc(N_MEDIATIONS * n + 1, sizeof *w->mediated);
-	w->late = calloc(N_MEDIATIONS * n + 1, sizeof *w->late);
-	w->random = calloc(w->n_draws * n + 1, sizeof *w->random);
-	w->draws = calloc(w->n_draws + 1, sizeof *w->draws);
-	if (!w->group || !w->target || !w->unedited || !w->activation || !w->metric ||
-		!w->mediated || !w->late || !w->random || !w->draws)
-		return err_nomem(err, "edges", k * n * k * sizeof *w->activation);
+	w->group = arena_alloc(&w->memory, k, sizeof *w->group);
+	w->target = arena_alloc(&w->memory, n, sizeof *w->target);
+	w->unedited = arena_alloc(&w->memory, n * k, sizeof *w->unedited);
+	w->activation = arena_alloc(&w->memory, k * n * k, sizeof *w->activation);
+	w->metric = arena_alloc(&w->memory, k * n, sizeof *w->metric);
+	w->mediated = arena_alloc(&w->memory, N_MEDIATIONS * n, sizeof *w->mediated);
+	w->late = arena_alloc(&w->memory, N_MEDIATIONS * n, sizeof *w->late);
+	w->random = arena_alloc(&w->memory, w->n_draws * n, sizeof *w->random);
+	w->draws = arena_alloc(&w->memory, w->n_draws, sizeof *w->draws);
+	TRY(arena_check(&w->memory, "edges", err));
 	return cut_groups(w, err);
 fail:
 	return err->code;
@@ -468,18 +478,10 @@ static void work_close(struct work *w)
 {
 	for (size_t d = 0; w->draws && d < w->n_draws; d++)
 		free(w->draws[d].data);
-	free(w->draws);
-	free(w->group);
-	free(w->target);
-	free(w->unedited);
-	free(w->activation);
-	free(w->metric);
-	free(w->mediated);
-	free(w->late);
-	free(w->random);
 	observation_free(&w->clean);
 	activation_stats_free(&w->stats);
 	free(w->prompts.data);
+	arena_free(&w->memory);
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
@@ -489,7 +491,6 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 		.direction = &f->direction,
 		.nodes = &f->sets[METHOD_COSSIM_AP].global,
 		.n_draws = (size_t)c->controls.draws};
-	const struct table t = {lab->job->results, "/feature_graph"};
 
 	(void)values;
 	err_clear(err);
@@ -506,7 +507,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	TRY(run_mediations(&w, err));
 
 	/* 5. Record. */
-	TRY(write_edges(&w, t, err));
+	TRY(write_edges(&w, err));
 	TRY(write_mediation(&w, err));
 	TRY(results_attribute_real(lab->job->results, "/feature_graph", "scale", config_scale(c),
 		err));
@@ -520,6 +521,7 @@ const struct experiment experiment_feature_graph = {
 	.name = "feature_graph",
 	.asks = "does refusal come about in steps, harm, legality, refusal?",
 	MOVED_ONLY(settings),
+	.writes = &section,
 	.needs = NEED_SETS | NEED_DIRECTION,
 	.prompts = PROMPTS_DISSECTED,
 	.run = run,

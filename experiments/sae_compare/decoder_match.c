@@ -4,11 +4,11 @@
  */
 #include "experiments/sae_compare/decoder_match.h"
 
+#include "host/base/arena.h"
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 /* Of one decoder row. */
 struct buffers {
@@ -75,19 +75,16 @@ int decoder_match(size_t d_model, struct sae_set *from_saes, const struct featur
 	struct sae_set *to_saes, const struct feature_set *to, double *in_set, double *in_sae,
 	struct err *err)
 {
-	const size_t width = sae_set_width(to_saes);
-	float *row = malloc(d_model * sizeof *row), *cosine = malloc(width * sizeof *cosine);
+	struct arena memory = {0};
+	float *row = arena_alloc(&memory, d_model, sizeof *row);
+	float *cosine = arena_alloc(&memory, sae_set_width(to_saes), sizeof *cosine);
 
 	err_clear(err);
-	if (!row || !cosine) {
-		err_nomem(err, "cosines", width * sizeof *cosine);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "cosines", err));
 	for (size_t i = 0; i < from->n; i++)
 		TRY(match_one(from_saes, from->data[i], to_saes, to, row, cosine, &in_set[i],
 			in_sae ? &in_sae[i] : NULL, err));
 fail:
-	free(row);
-	free(cosine);
+	arena_free(&memory);
 	return err->code;
 }

@@ -4,6 +4,7 @@
  */
 #include "experiments/sae_compare/reconstructed_direction.h"
 
+#include "host/base/arena.h"
 #include "host/model/carver.h"
 #include "host/model/sparse.h"
 #include "host/model/transfer.h"
@@ -21,14 +22,15 @@ struct work {
 	double *v, *v_hat; /* [n_layer, d] */
 	/* Of one set. */
 	struct prompt_ids prompts;
-	struct scoring scoring;
-	struct tensor *last, *views; /* [n_layer] resid_post of each prompt's last token */
-	struct tensor x_hat;
-	void *memory; /* device: the above */
-	struct sparse sparse;
-	float *host;   /* [most_prompts, d] */
-	double *sums;  /* [2, n_layer, d] of a batch: x, x_hat */
 	double weight; /* of a prompt */
+	struct scoring scoring;
+	struct tensor x_hat;
+	void *on_device; /* x_hat and last */
+	struct sparse sparse;
+	struct arena memory;         /* what follows is in it */
+	struct tensor *last, *views; /* [n_layer] resid_post of each prompt's last token */
+	float *host;                 /* [most_prompts, d] */
+	double *sums;                /* [2, n_layer, d] of a batch: x, x_hat */
 };
 
 static void layout(void *object, struct carver *c)
@@ -44,14 +46,13 @@ static int open_set(struct work *w, const char *set, struct err *err)
 {
 	TRY(prompts_of_set(w->lab->prompts, set, &w->prompts, err));
 	TRY(scoring_open(&w->scoring, w->lab, &w->prompts, (struct scoring_size){.out = 1}, err));
-	w->last = calloc(w->n_layer, sizeof *w->last);
-	w->views = calloc(w->n_layer, sizeof *w->views);
-	w->host = malloc(w->scoring.schedule.most_prompts * w->d * sizeof *w->host + 1);
-	w->sums = malloc(2 * w->n_layer * w->d * sizeof *w->sums);
+	w->last = arena_alloc(&w->memory, w->n_layer, sizeof *w->last);
+	w->views = arena_alloc(&w->memory, w->n_layer, sizeof *w->views);
+	w->host = arena_alloc(&w->memory, w->scoring.schedule.most_prompts * w->d, sizeof *w->host);
+	w->sums = arena_alloc(&w->memory, 2 * w->n_layer * w->d, sizeof *w->sums);
+	TRY(arena_check(&w->memory, "directions", err));
 	w->sparse = (struct sparse){.dev = w->lab->machine->dev};
-	if (!w->last || !w->views || !w->host || !w->sums)
-		return err_nomem(err, "directions", w->prompts.n * w->d * sizeof *w->host);
-	return carve_allocate(w->lab->machine->dev, layout, w, &w->memory, err);
+	return carve_allocate(w->lab->machine->dev, layout, w, &w->on_device, err);
 fail:
 	return err->code;
 }
@@ -60,11 +61,8 @@ static void close_set(struct work *w)
 {
 	scoring_close(&w->scoring);
 	sparse_free(&w->sparse);
-	device_free(w->lab->machine->dev, w->memory);
-	free(w->last);
-	free(w->views);
-	free(w->host);
-	free(w->sums);
+	device_free(w->lab->machine->dev, w->on_device);
+	arena_free(&w->memory);
 	free(w->prompts.data);
 	*w = (struct work){.lab = w->lab,
 		.n_layer = w->n_layer,
@@ -173,23 +171,20 @@ static double cosine_of(const double *x, const double *y, size_t n)
 int reconstructed_direction(struct lab *lab, const char *title, const char *harmful,
 	const char *harmless, double *cosine, struct err *err)
 {
+	struct arena memory = {0};
 	struct work w = {.lab = lab,
 		.n_layer = lab->machine->model->arch.n_layer,
 		.d = lab->machine->model->arch.d_model};
 
+	w.v = arena_alloc(&memory, w.n_layer * w.d, sizeof *w.v);
+	w.v_hat = arena_alloc(&memory, w.n_layer * w.d, sizeof *w.v_hat);
 	err_clear(err);
-	w.v = calloc(w.n_layer * w.d, sizeof *w.v);
-	w.v_hat = calloc(w.n_layer * w.d, sizeof *w.v_hat);
-	if (!w.v || !w.v_hat) {
-		err_nomem(err, "directions", 2 * w.n_layer * w.d * sizeof *w.v);
-		goto fail;
-	}
+	TRY(arena_check(&memory, "directions", err));
 	TRY(add_set(&w, title, harmful, 1, err));
 	TRY(add_set(&w, title, harmless, -1, err));
 	for (size_t l = 0; l < w.n_layer; l++)
 		cosine[l] = cosine_of(w.v + l * w.d, w.v_hat + l * w.d, w.d);
 fail:
-	free(w.v);
-	free(w.v_hat);
+	arena_free(&memory);
 	return err->code;
 }

@@ -30,22 +30,23 @@ struct work {
 	struct reconstruction *out;
 	size_t n_layer, d;
 	struct token_ids ids; /* prompt behind the prefix and reply, prompt after prompt */
-	size_t *start, *scored,
-		*length; /* [n + 1] into ids; [n] tokens of the reply, of all but the last */
 	struct schedule schedule;
 	struct runner runner;
 	struct kv_cache prefix;
+	struct tensor x_hat, zero, y;
+	int32_t *row_on_device;
+	void *on_device; /* the above, and resid */
+	struct sparse sparse;
+	struct host_csr features;
+	struct arena memory; /* what follows is in it */
+	size_t *start, *scored,
+		*length; /* [n + 1] into ids; [n] tokens of the reply, of all but the last */
 	struct token_span *spans; /* [most_prompts] */
 	int32_t *row, *target; /* [most_tokens] rows that predict a reply's token, and the token */
 	double *logprob;       /* [most_tokens] */
 	struct tensor *resid, *views, *targets; /* [n_layer] */
-	struct tensor x_hat, zero, y;
-	int32_t *row_on_device;
-	void *memory; /* device: the above */
-	struct sparse sparse;
-	struct host_csr features;
-	float *x_host, *x_hat_host; /* [most_tokens, d] */
-	double *sum, *sum_squares;  /* [n_layer, d], [n_layer] of x over all tokens */
+	float *x_host, *x_hat_host;             /* [most_tokens, d] */
+	double *sum, *sum_squares;              /* [n_layer, d], [n_layer] of x over all tokens */
 	/* The same of one unit, and what it has of its n prompts. */
 	double *unit_sum, *unit_sum_squares;
 	double *nll_clean, *by_layer[N_BY_LAYER]; /* [n], [n_layer, n] each */
@@ -91,56 +92,50 @@ fail:
 
 static int allocate_out(struct reconstruction *r, size_t n_layer, size_t n, struct err *err)
 {
-	bool complete = true;
+	struct arena *a = &r->memory;
 
 	*r = (struct reconstruction){.n_layer = n_layer, .n_prompts = n};
-	complete &= (r->n_tokens = calloc(n + 1, sizeof *r->n_tokens)) != NULL;
-	complete &= (r->n_scored = calloc(n + 1, sizeof *r->n_scored)) != NULL;
-	complete &= (r->nll_clean = calloc(n + 1, sizeof *r->nll_clean)) != NULL;
-	complete &= (r->nll_sae = calloc(n_layer * n + 1, sizeof *r->nll_sae)) != NULL;
-	complete &= (r->nll_zero = calloc(n_layer * n + 1, sizeof *r->nll_zero)) != NULL;
-	complete &= (r->squared_error = calloc(n_layer * n + 1, sizeof *r->squared_error)) != NULL;
-	complete &= (r->n_active = calloc(n_layer * n + 1, sizeof *r->n_active)) != NULL;
-	complete &= (r->variance = calloc(n_layer, sizeof *r->variance)) != NULL;
-	return complete ? 0 : err_nomem(err, "reconstruction", n_layer * n * sizeof *r->nll_sae);
+	r->n_tokens = arena_alloc(a, n, sizeof *r->n_tokens);
+	r->n_scored = arena_alloc(a, n, sizeof *r->n_scored);
+	r->nll_clean = arena_alloc(a, n, sizeof *r->nll_clean);
+	r->nll_sae = arena_alloc(a, n_layer * n, sizeof *r->nll_sae);
+	r->nll_zero = arena_alloc(a, n_layer * n, sizeof *r->nll_zero);
+	r->squared_error = arena_alloc(a, n_layer * n, sizeof *r->squared_error);
+	r->n_active = arena_alloc(a, n_layer * n, sizeof *r->n_active);
+	r->variance = arena_alloc(a, n_layer, sizeof *r->variance);
+	return arena_check(a, "reconstruction", err);
 }
 
 void reconstruction_free(struct reconstruction *r)
 {
-	free(r->n_tokens);
-	free(r->n_scored);
-	free(r->nll_clean);
-	free(r->nll_sae);
-	free(r->nll_zero);
-	free(r->squared_error);
-	free(r->n_active);
-	free(r->variance);
+	arena_free(&r->memory);
 	*r = (struct reconstruction){0};
 }
 
+/* What the schedule has the size of. */
 static int allocate_host(struct work *w, struct err *err)
 {
 	const size_t rows = w->schedule.most_tokens, prompts = w->schedule.most_prompts;
-	bool complete = true;
+	const size_t n_layer = w->n_layer, d = w->d;
+	struct arena *a = &w->memory;
 
-	complete &= (w->spans = calloc(w->schedule.most_prompts + 1, sizeof *w->spans)) != NULL;
-	complete &= (w->row = calloc(rows + 1, sizeof *w->row)) != NULL;
-	complete &= (w->target = calloc(rows + 1, sizeof *w->target)) != NULL;
-	complete &= (w->logprob = calloc(rows + 1, sizeof *w->logprob)) != NULL;
-	complete &= (w->resid = calloc(w->n_layer, sizeof *w->resid)) != NULL;
-	complete &= (w->views = calloc(w->n_layer, sizeof *w->views)) != NULL;
-	complete &= (w->targets = calloc(w->n_layer, sizeof *w->targets)) != NULL;
-	complete &= (w->x_host = malloc(rows * w->d * sizeof *w->x_host + 1)) != NULL;
-	complete &= (w->x_hat_host = malloc(rows * w->d * sizeof *w->x_hat_host + 1)) != NULL;
-	complete &= (w->sum = calloc(w->n_layer * w->d, sizeof *w->sum)) != NULL;
-	complete &= (w->sum_squares = calloc(w->n_layer, sizeof *w->sum_squares)) != NULL;
-	complete &= (w->unit_sum = calloc(w->n_layer * w->d, sizeof *w->unit_sum)) != NULL;
-	complete &= (w->unit_sum_squares = calloc(w->n_layer, sizeof *w->unit_sum_squares)) != NULL;
-	complete &= (w->nll_clean = calloc(prompts + 1, sizeof *w->nll_clean)) != NULL;
+	w->spans = arena_alloc(a, prompts, sizeof *w->spans);
+	w->row = arena_alloc(a, rows, sizeof *w->row);
+	w->target = arena_alloc(a, rows, sizeof *w->target);
+	w->logprob = arena_alloc(a, rows, sizeof *w->logprob);
+	w->resid = arena_alloc(a, n_layer, sizeof *w->resid);
+	w->views = arena_alloc(a, n_layer, sizeof *w->views);
+	w->targets = arena_alloc(a, n_layer, sizeof *w->targets);
+	w->x_host = arena_alloc(a, rows * d, sizeof *w->x_host);
+	w->x_hat_host = arena_alloc(a, rows * d, sizeof *w->x_hat_host);
+	w->sum = arena_alloc(a, n_layer * d, sizeof *w->sum);
+	w->sum_squares = arena_alloc(a, n_layer, sizeof *w->sum_squares);
+	w->unit_sum = arena_alloc(a, n_layer * d, sizeof *w->unit_sum);
+	w->unit_sum_squares = arena_alloc(a, n_layer, sizeof *w->unit_sum_squares);
+	w->nll_clean = arena_alloc(a, prompts, sizeof *w->nll_clean);
 	for (int m = 0; m < N_BY_LAYER; m++)
-		complete &= (w->by_layer[m] = calloc(w->n_layer * prompts + 1,
-				     sizeof *w->by_layer[m])) != NULL;
-	return complete ? 0 : err_nomem(err, "reconstruction", 2 * rows * w->d * sizeof *w->x_host);
+		w->by_layer[m] = arena_alloc(a, n_layer * prompts, sizeof *w->by_layer[m]);
+	return arena_check(a, "reconstruction", err);
 }
 
 static int work_open(struct work *w, const struct continuation *replies, struct err *err)
@@ -148,15 +143,14 @@ static int work_open(struct work *w, const struct continuation *replies, struct 
 	const size_t n = w->prompts->n, most = (size_t)w->lab->config->batch.tokens;
 
 	TRY(allocate_out(w->out, w->n_layer, n, err));
-	w->start = calloc(n + 1, sizeof *w->start);
-	w->scored = calloc(n + 1, sizeof *w->scored);
-	w->length = calloc(n + 1, sizeof *w->length);
-	if (!w->start || !w->scored || !w->length)
-		return err_nomem(err, "reconstruction", n * sizeof *w->start);
+	w->start = arena_alloc(&w->memory, n + 1, sizeof *w->start);
+	w->scored = arena_alloc(&w->memory, n, sizeof *w->scored);
+	w->length = arena_alloc(&w->memory, n, sizeof *w->length);
+	TRY(arena_check(&w->memory, "reconstruction", err));
 	TRY(collect_sequences(w, replies, err));
 	TRY(schedule_make(&w->schedule, w->length, n, most, most, err));
 	TRY(allocate_host(w, err));
-	TRY(carve_allocate(w->lab->machine->dev, layout, w, &w->memory, err));
+	TRY(carve_allocate(w->lab->machine->dev, layout, w, &w->on_device, err));
 	TRY(op_scale(w->lab->machine->dev, 0, w->zero, err));
 	TRY(runner_init(&w->runner, w->lab->machine->model, &w->lab->machine->readout,
 		(struct runner_size){size_max(w->schedule.most_tokens, w->lab->prompts->n_prefix),
@@ -175,27 +169,9 @@ static void work_close(struct work *w)
 	schedule_free(&w->schedule);
 	sparse_free(&w->sparse);
 	host_csr_free(&w->features);
-	device_free(w->lab->machine->dev, w->memory);
+	device_free(w->lab->machine->dev, w->on_device);
 	free(w->ids.data);
-	free(w->start);
-	free(w->scored);
-	free(w->length);
-	free(w->spans);
-	free(w->row);
-	free(w->target);
-	free(w->logprob);
-	free(w->resid);
-	free(w->views);
-	free(w->targets);
-	free(w->x_host);
-	free(w->x_hat_host);
-	free(w->sum);
-	free(w->sum_squares);
-	free(w->unit_sum);
-	free(w->unit_sum_squares);
-	free(w->nll_clean);
-	for (int m = 0; m < N_BY_LAYER; m++)
-		free(w->by_layer[m]);
+	arena_free(&w->memory);
 }
 
 /* ---- one batch ------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #ifndef SAENGINE_RECONSTRUCTION_H
 #define SAENGINE_RECONSTRUCTION_H
 
+#include "host/base/arena.h"
 #include "host/measure/continuation.h"
 
 /* Layers without an SAE have zeros. Sums per prompt, so that means and their intervals are for the
@@ -25,6 +26,7 @@ struct reconstruction {
 	double *nll_sae, *nll_zero;       /* [n_layer, n_prompts] nats */
 	double *squared_error, *n_active; /* [n_layer, n_prompts] */
 	double *variance;                 /* [n_layer] mean of |x - mean|^2 over all tokens */
+	struct arena memory;              /* has all of them */
 };
 
 /* 1 + 2 n_layer passes over prompts and replies, and one encoding per layer. `title` is for the

@@ -22,6 +22,7 @@
  */
 #include "experiments/experiment.h"
 
+#include "host/base/arena.h"
 #include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/measure/activation_stats.h"
@@ -63,6 +64,59 @@ static const struct setting settings[] = {
 	MOVED("sae_compare.harmless", "direction.harmless"),
 };
 
+static const struct {
+	struct dataset prompt, n_tokens, n_scored, nll_clean, nll_zero;
+	struct dataset draw, random_rank, random_match;
+	struct dataset nll, squared_error, n_active, variance, v_cosine;
+	struct feature_table best;
+	struct dataset score, match_in_set, match_in_sae;
+} datasets = {
+	.prompt = {"/sae_compare/prompt", {"prompt"}, RESULTS_I32, "",
+		"prompt ids of the harmless prompts"},
+	.n_tokens = {"/sae_compare/n_tokens", {"prompt"}, RESULTS_I32, "1",
+		"tokens of prompt and answer behind the prefix, the answer's last left out"},
+	.n_scored = {"/sae_compare/n_scored", {"prompt"}, RESULTS_I32, "1",
+		"tokens of the answer, its stop token included"},
+	.nll_clean = {"/sae_compare/nll_clean", {"prompt"}, RESULTS_F64, "nat",
+		"negative log-likelihood of the answer, unedited"},
+	.nll_zero = {"/sae_compare/nll_zero", {"layer", "prompt"}, RESULTS_F64, "nat",
+		"the same with the layer's residual stream set to 0 behind the prefix"},
+	.draw = {"/sae_compare/draw", {"draw"}, RESULTS_I32, "",
+		"random features of a, like its F*; draw i has the run's seed + i"},
+	.random_rank = {"/sae_compare/random_rank", {"random_rank"}, RESULTS_I32, "",
+		"feature of a random set"},
+	.random_match = {"/sae_compare/random_match", {"draw", "random_rank"}, RESULTS_F64, "1",
+		"largest cosine with the F* of b in the layer; NaN = padding"},
+	.nll = {"/sae_compare/SIDE/nll", {"layer", "prompt"}, RESULTS_F64, "nat",
+		"negative log-likelihood of the answer, the layer's residual stream reconstructed "
+		"behind the prefix"},
+	.squared_error = {"/sae_compare/SIDE/squared_error", {"layer", "prompt"}, RESULTS_F64, "1",
+		"sum over tokens of the squared error of the reconstruction"},
+	.n_active = {"/sae_compare/SIDE/n_active", {"layer", "prompt"}, RESULTS_F64, "1",
+		"sum over tokens of active features"},
+	.variance = {"/sae_compare/SIDE/variance", {"layer"}, RESULTS_F64, "1",
+		"mean over all tokens of the squared distance from the mean"},
+	.v_cosine = {"/sae_compare/SIDE/v_cosine", {"layer"}, RESULTS_F64, "1",
+		"of the reconstructed direction and the true one"},
+	.best = FEATURE_TABLE("/sae_compare/SIDE", "rank", "F* of this SAE set, best first"),
+	.score = {"/sae_compare/SIDE/score", {"rank"}, RESULTS_F32, "logit",
+		"mean indirect effect"},
+	.match_in_set = {"/sae_compare/SIDE/match_in_set", {"rank"}, RESULTS_F64, "1",
+		"largest cosine of the decoder row with those of the other F* in the layer; 0 = "
+		"none there"},
+	.match_in_sae = {"/sae_compare/SIDE/match_in_sae", {"rank"}, RESULTS_F64, "1",
+		"the same with all features of the other SAE"},
+};
+
+static const struct dataset_section section = {"`sae_compare`",
+	"SIDE is `a` (`sae.*`) or `b` (`sae_compare.*`); attributes `path`, `d_sae`. Replies to "
+	"harmful prompts with F* clamped are under EXPERIMENT `sae_compare`, CONDITION "
+	"`SIDE_global_xC`; the harmless answers under `sae_compare_ce`.\n"
+	"CE recovered is (CE zero - CE reconstructed) / (CE zero - CE clean), CE = sum(nll) / "
+	"sum(n_scored); FVU is sum(squared_error) / sum(n_tokens) / variance; L0 is sum(n_active) "
+	"/ sum(n_tokens).",
+	DATASETS(datasets)};
+
 /* One of the two. */
 struct side {
 	const char *name;
@@ -70,9 +124,10 @@ struct side {
 	struct machine machine; /* the run's with these SAEs; borrowed, as the next */
 	struct lab lab;         /* the run's with this machine */
 	struct reconstruction reconstruction;
-	double *v_cosine;              /* [n_layer] */
 	struct feature_set best;       /* F* */
 	struct activation_stats stats; /* which features occur */
+	/* Of struct work's memory. */
+	double *v_cosine;        /* [n_layer] */
 	double *in_set, *in_sae; /* [best.n] cosine of the nearest in the other F*, other SAE */
 };
 
@@ -86,7 +141,9 @@ struct work {
 	struct continuation unedited; /* of `harmful` */
 	struct sae_set *other;        /* b, owned */
 	struct side sides[2];
-	double *random; /* [draws, best.n of a] */
+	size_t n_draws;
+	struct arena memory;
+	double *random; /* [n_draws, best.n of a], in `memory` */
 };
 
 /* ---- opening ----------------------------------------------------------------------------- */
@@ -184,9 +241,8 @@ static int describe(struct work *w, struct side *s, struct err *err)
 	snprintf(title, sizeof title, "sae_compare: reconstruction, %s", s->name);
 	TRY(reconstruction_run(&s->lab, &w->answers.prompts, &w->answers.replies, title,
 		&s->reconstruction, err));
-	s->v_cosine = calloc(w->n_layer, sizeof *s->v_cosine);
-	if (!s->v_cosine)
-		return err_nomem(err, "cosines", w->n_layer * sizeof *s->v_cosine);
+	s->v_cosine = arena_alloc(&w->memory, w->n_layer, sizeof *s->v_cosine);
+	TRY(arena_check(&w->memory, "cosines", err));
 	snprintf(title, sizeof title, "sae_compare: direction, %s", s->name);
 	TRY(reconstructed_direction(&s->lab, title, w->lab->config->direction.harmful,
 		w->lab->config->direction.harmless, s->v_cosine, err));
@@ -202,29 +258,25 @@ fail:
 
 /* ---- 3. overlap -------------------------------------------------------------------------- */
 
-static int match_side(const struct work *w, struct side *s, const struct side *other,
-	struct err *err)
+static int match_side(struct work *w, struct side *s, const struct side *other, struct err *err)
 {
-	s->in_set = calloc(s->best.n + 1, sizeof *s->in_set);
-	s->in_sae = calloc(s->best.n + 1, sizeof *s->in_sae);
-	if (!s->in_set || !s->in_sae)
-		return err_nomem(err, "overlap", s->best.n * sizeof *s->in_set);
+	s->in_set = arena_alloc(&w->memory, s->best.n, sizeof *s->in_set);
+	s->in_sae = arena_alloc(&w->memory, s->best.n, sizeof *s->in_sae);
+	if (arena_check(&w->memory, "overlap", err))
+		return err->code;
 	return decoder_match(w->lab->machine->model->arch.d_model, s->saes, &s->best, other->saes,
 		&other->best, s->in_set, s->in_sae, err);
 }
 
 static int match_random(struct work *w, struct err *err)
 {
-	const size_t n = (size_t)w->lab->config->controls.draws;
+	const size_t n = w->n_draws;
 	struct side *a = &w->sides[0], *b = &w->sides[1];
-	struct feature_set *draws = calloc(n + 1, sizeof *draws);
+	struct feature_set *draws = arena_alloc(&w->memory, n, sizeof *draws);
 
+	w->random = arena_alloc(&w->memory, n * a->best.n, sizeof *w->random);
 	err_clear(err);
-	w->random = calloc(n * a->best.n + 1, sizeof *w->random);
-	if (!draws || !w->random) {
-		err_nomem(err, "random features", n * a->best.n * sizeof *w->random);
-		goto fail;
-	}
+	TRY(arena_check(&w->memory, "random features", err));
 	for (size_t i = 0; i < n * a->best.n; i++)
 		w->random[i] = NAN;
 	TRY(controls_draw(w->lab, &a->best, NULL, a->stats.alive, n, draws, err));
@@ -234,7 +286,6 @@ static int match_random(struct work *w, struct err *err)
 fail:
 	for (size_t d = 0; draws && d < n; d++)
 		free(draws[d].data);
-	free(draws);
 	return err->code;
 }
 
@@ -249,95 +300,70 @@ static double share_above(const struct work *w, const double *cosine, size_t n)
 
 /* ---- 4. record --------------------------------------------------------------------------- */
 
-static int write_reconstruction(struct work *w, const struct side *s, struct table t,
-	struct err *err)
+static int write_reconstruction(struct work *w, const struct side *s, struct err *err)
 {
-	static const char layer[] = "/layer", prompt[] = "/sae_compare/prompt";
+	struct results *to = w->lab->job->results;
 	const struct reconstruction *r = &s->reconstruction;
-	const size_t l = w->n_layer, n = r->n_prompts;
-	const struct table_column columns[] =
-		{{"nll", RESULTS_F64, {layer, prompt}, {l, n},
-			 "negative log-likelihood of the answer, the layer reconstructed", "nat"},
-			{"squared_error", RESULTS_F64, {layer, prompt}, {l, n},
-				"sum over tokens of |x - x_hat|^2", "1"},
-			{"n_active", RESULTS_F64, {layer, prompt}, {l, n},
-				"sum over tokens of active features", "1"},
-			{"variance", RESULTS_F64, {layer}, {l},
-				"mean over all tokens of |x - mean|^2", "1"},
-			{"v_cosine", RESULTS_F64, {layer}, {l},
-				"cosine of the reconstructed direction and the true one", "1"}};
-	const void *const data[] = {r->nll_sae, r->squared_error, r->n_active, r->variance,
-		s->v_cosine};
+	const char *const *words = WORDS(s->name);
+	const size_t n[] = {w->n_layer, r->n_prompts};
 
-	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-		TRY(table_write(t, &columns[i], data[i], err));
-	return 0;
+	TRY(dataset_write(to, &datasets.nll, words, n, r->nll_sae, err));
+	TRY(dataset_write(to, &datasets.squared_error, words, n, r->squared_error, err));
+	TRY(dataset_write(to, &datasets.n_active, words, n, r->n_active, err));
+	TRY(dataset_write(to, &datasets.variance, words, n, r->variance, err));
+	return dataset_write(to, &datasets.v_cosine, words, n, s->v_cosine, err);
+fail:
+	return err->code;
+}
+
+static int write_best(struct work *w, const struct side *s, struct err *err)
+{
+	struct results *r = w->lab->job->results;
+	const char *const *words = WORDS(s->name);
+	const size_t n = s->best.n;
+	float *score = arena_alloc(&w->memory, n, sizeof *score);
+
+	TRY(arena_check(&w->memory, s->name, err));
+	for (size_t i = 0; i < n; i++)
+		score[i] = s->best.data[i].score;
+	TRY(feature_table_write(r, &datasets.best, words, &s->best, err));
+	TRY(dataset_write(r, &datasets.score, words, &n, score, err));
+	TRY(dataset_write(r, &datasets.match_in_set, words, &n, s->in_set, err));
+	return dataset_write(r, &datasets.match_in_sae, words, &n, s->in_sae, err);
 fail:
 	return err->code;
 }
 
 static int write_side(struct work *w, const struct side *s, struct err *err)
 {
+	struct results *r = w->lab->job->results;
 	char group[32];
-	const struct table t = {w->lab->job->results, group};
-	float *score = malloc(s->best.n * sizeof *score + 1);
 
-	err_clear(err);
-	if (!score)
-		return err_nomem(err, s->name, s->best.n * sizeof *score);
-	for (size_t i = 0; i < s->best.n; i++)
-		score[i] = s->best.data[i].score;
 	snprintf(group, sizeof group, "/sae_compare/%s", s->name);
-	TRY(write_reconstruction(w, s, t, err));
-	TRY(table_features(t, "rank", &s->best, err));
-	TRY(table_write(t,
-		&(struct table_column){"score", RESULTS_F32, {"rank"}, {s->best.n},
-			"mean indirect effect", "logit"},
-		score, err));
-	TRY(table_write(t,
-		&(struct table_column){"match_in_set", RESULTS_F64, {"rank"}, {s->best.n},
-			"largest cosine with a feature of the other F* in the layer; 0 = none there",
-			"1"},
-		s->in_set, err));
-	TRY(table_write(t,
-		&(struct table_column){"match_in_sae", RESULTS_F64, {"rank"}, {s->best.n},
-			"largest cosine with any feature of the other SAE of the layer", "1"},
-		s->in_sae, err));
-	TRY(results_attribute_text(w->lab->job->results, group, "path", sae_set_path(s->saes, 0),
-		err));
-	TRY(results_attribute_integer(w->lab->job->results, group, "d_sae",
-		(int64_t)sae_set_width(s->saes), err));
+	TRY(write_reconstruction(w, s, err));
+	TRY(write_best(w, s, err));
+	TRY(results_attribute_text(r, group, "path", sae_set_path(s->saes, 0), err));
+	return results_attribute_integer(r, group, "d_sae", (int64_t)sae_set_width(s->saes), err);
 fail:
-	free(score);
 	return err->code;
 }
 
 static int write_shared(struct work *w, struct err *err)
 {
-	static const char prompt[] = "prompt", layer[] = "/layer";
-	const struct table t = {w->lab->job->results, "/sae_compare"};
+	struct results *to = w->lab->job->results;
 	const struct reconstruction *r = &w->sides[0].reconstruction;
-	const size_t n = r->n_prompts, draws = (size_t)w->lab->config->controls.draws,
-		     k = w->sides[0].best.n;
-	const struct table_column columns[] = {{"n_tokens", RESULTS_I32, {prompt}, {n},
-						       "tokens of prompt and answer", "1"},
-		{"n_scored", RESULTS_I32, {prompt}, {n}, "tokens of the answer", "1"},
-		{"nll_clean", RESULTS_F64, {prompt}, {n},
-			"negative log-likelihood of the answer, unedited", "nat"},
-		{"nll_zero", RESULTS_F64, {layer, prompt}, {w->n_layer, n},
-			"the same with the layer's residual stream set to 0", "nat"},
-		{"random_match", RESULTS_F64, {"draw", "random_rank"}, {draws, k},
-			"largest cosine of a random feature of a with the F* of b in its layer",
-			"1"}};
-	const void *const data[] = {r->n_tokens, r->n_scored, r->nll_clean, r->nll_zero, w->random};
+	const size_t n = r->n_prompts, by_layer[] = {w->n_layer, n},
+		     by_draw[] = {w->n_draws, w->sides[0].best.n};
 
-	TRY(table_prompts(t, &w->answers.prompts, err));
-	TRY(table_scale(t, "draw", draws, "random set; draw i has the run's seed + i", err));
-	TRY(table_scale(t, "random_rank", k, "feature of a random set", err));
-	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-		TRY(table_write(t, &columns[i], data[i], err));
-	return results_attribute_real(w->lab->job->results, "/sae_compare", "match",
-		w->settings->match, err);
+	TRY(prompt_scale_write(to, &datasets.prompt, NULL, &w->answers.prompts, err));
+	TRY(dataset_write_counting(to, &datasets.draw, NULL, by_draw[0], err));
+	TRY(dataset_write_counting(to, &datasets.random_rank, NULL, by_draw[1], err));
+	TRY(dataset_write(to, &datasets.n_tokens, NULL, &n, r->n_tokens, err));
+	TRY(dataset_write(to, &datasets.n_scored, NULL, &n, r->n_scored, err));
+	TRY(dataset_write(to, &datasets.nll_clean, NULL, &n, r->nll_clean, err));
+	TRY(dataset_write(to, &datasets.nll_zero, NULL, by_layer, r->nll_zero, err));
+	TRY(dataset_write(to, &datasets.random_match, NULL, by_draw, w->random, err));
+	return results_attribute_real(to, "/sae_compare", "match", w->settings->match, err);
 fail:
 	return err->code;
 }
@@ -351,17 +377,14 @@ static void report(const struct work *w)
 		"b; of random features of a %.2f",
 		share_above(w, a->in_set, a->best.n), w->settings->match,
 		share_above(w, a->in_sae, a->best.n),
-		share_above(w, w->random, (size_t)w->lab->config->controls.draws * a->best.n));
+		share_above(w, w->random, w->n_draws * a->best.n));
 }
 
 static void side_free(struct side *s)
 {
 	reconstruction_free(&s->reconstruction);
 	activation_stats_free(&s->stats);
-	free(s->v_cosine);
 	free(s->best.data);
-	free(s->in_set);
-	free(s->in_sae);
 }
 
 static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
@@ -379,7 +402,8 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	struct work w = {.lab = lab,
 		.settings = s,
 		.direction = f->direction.v,
-		.n_layer = lab->machine->model->arch.n_layer};
+		.n_layer = lab->machine->model->arch.n_layer,
+		.n_draws = (size_t)c->controls.draws};
 
 	err_clear(err);
 	TRY(prompts_of_sets(lab->prompts, &c->attribution.prompts, &w.harmful, err));
@@ -408,11 +432,11 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 fail:
 	side_free(&w.sides[0]);
 	side_free(&w.sides[1]);
-	free(w.random);
 	sae_set_close(w.other);
 	continuation_free(&w.unedited);
 	answers_free(&w.answers);
 	free(w.harmful.data);
+	arena_free(&w.memory);
 	return err->code;
 }
 
@@ -420,6 +444,7 @@ const struct experiment experiment_sae_compare = {
 	.name = "sae_compare",
 	.asks = "does the choice of SAEs matter?",
 	SETTINGS_OF(settings, struct compare_settings),
+	.writes = &section,
 	.needs = NEED_SAES | NEED_DIRECTION,
 	.uses = USE_WHOLE_SAES | USE_GENERATION,
 	.prompts = PROMPTS_ATTRIBUTED | PROMPTS_HARMLESS | PROMPTS_CONTRASTED,
