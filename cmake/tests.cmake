@@ -99,6 +99,8 @@ if(NOT SAENGINE_SANITIZE) # of scripts, in which sanitizers see nothing
   add_test(NAME gpu_kit COMMAND ${CMAKE_SOURCE_DIR}/tests/test_gpu_kit.sh)
   set_tests_properties(fetch_data gpu_kit PROPERTIES LABELS unit)
 endif()
+add_test(NAME results_page COMMAND ${CMAKE_SOURCE_DIR}/tests/results_page.sh $<TARGET_FILE:engine>)
+set_tests_properties(results_page PROPERTIES LABELS unit)
 add_engine_test(test_compare_results unit same_results)
 add_dependencies(test_compare_results compare_results)
 target_compile_definitions(test_compare_results PRIVATE

@@ -48,7 +48,7 @@ static const struct {
 	struct dataset edit, mediated, late_activation, draw, random_metric;
 } datasets = {
 	.prompt = PROMPT_SCALE("/feature_graph"),
-	.nodes = FEATURE_TABLE("/feature_graph", "node", "nodes: features of F*"),
+	.nodes = FEATURE_TABLE("/feature_graph", "node", "features of F*, best first"),
 	.group = {"/feature_graph/group", {"node"}, RESULTS_I32, "",
 		"0 early, 1 middle, 2 late, by layer"},
 	.source = {"/feature_graph/source", {"source"}, RESULTS_I32, "",

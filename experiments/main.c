@@ -22,7 +22,7 @@
 static const char USAGE[] =
 	"usage: engine CONFIG [--set KEY=VALUE]... [--fresh] [--dry-run] [--device NAME] [--profile]\n"
 	"       engine --inspect FILE.h5|FOLDER.units\n"
-	"       engine --help | --help-config | --version\n"
+	"       engine --help | --help-config | --help-results | --version\n"
 	"\n"
 	"Runs the experiments that CONFIG names and writes its result file (HDF5). Finished work is\n"
 	"kept in NAME.units beside NAME.h5 until that is complete: after a crash, a kill or a full disk\n"
@@ -36,7 +36,8 @@ static const char USAGE[] =
 	"complete\n"
 	"  --dry-run        opens every input, prints the plan and the memory it needs, and stops\n"
 	"  --profile        prints where the time went, by kernel, at the end\n"
-	"  --help-config    all settings with types, bounds, defaults and meanings\n"
+	"  --help-config    all experiments, and settings with types, bounds, defaults and meanings\n"
+	"  --help-results   all datasets of a result file, as tables\n"
 	"\n"
 	"exit status: 0 done, 1 internal error, 2 usage or config, 3 input file, 4 device or memory,\n"
 	"             5 output (disk full, not allowed, another run is writing there),\n"
@@ -78,6 +79,9 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 			a->done = true;
 		} else if (strcmp(arg, "--help-config") == 0) {
 			print_config_help();
+			a->done = true;
+		} else if (strcmp(arg, "--help-results") == 0) {
+			registry_print_datasets(stdout);
 			a->done = true;
 		} else if (strcmp(arg, "--version") == 0) {
 			printf("saengine %s (%s)\n", SAENGINE_VERSION, SAENGINE_COMMIT);

@@ -4,6 +4,13 @@
  */
 #include "experiments/registry.h"
 
+#include "host/lab/frame.h"
+#include "host/measure/activation_stats.h"
+#include "host/measure/answers.h"
+#include "host/measure/continuation.h"
+#include "host/measure/effects.h"
+#include "host/measure/sae_check.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -61,6 +68,27 @@ void registry_print(FILE *to)
 	for (size_t i = 0; i < N_EXPERIMENTS; i++)
 		fprintf(to, "  %-16s %s\n", experiments[i]->name, experiments[i]->asks);
 	fputc('\n', to);
+}
+
+void registry_print_datasets(FILE *to)
+{
+	const struct dataset_section *const first[] = {&frame_sections[0], &frame_sections[1],
+		&sae_check_section};
+	const struct dataset_section *const shared[] = {&continuation_section, &answers_section,
+		&effects_sections[0], &effects_sections[1], &activation_stats_section,
+		&findings_sections[0], &findings_sections[1]};
+	const struct dataset_section *const last[] = {&summary_section, &frame_sections[2],
+		&job_section, &results_summary_section};
+
+	for (size_t i = 0; i < sizeof first / sizeof *first; i++)
+		dataset_section_print(first[i], to);
+	for (size_t i = 0; i < N_EXPERIMENTS; i++)
+		if (experiments[i]->writes)
+			dataset_section_print(experiments[i]->writes, to);
+	for (size_t i = 0; i < sizeof shared / sizeof *shared; i++)
+		dataset_section_print(shared[i], to);
+	for (size_t i = 0; i < sizeof last / sizeof *last; i++)
+		dataset_section_print(last[i], to);
 }
 
 /* ---- of a run ---------------------------------------------------------------------------- */

@@ -13,6 +13,9 @@ const struct section *registry_sections(size_t *n);
 /* Prints name and question of each. */
 void registry_print(FILE *to);
 
+/* Prints every dataset that a result file may have, as results/README.md has them. */
+void registry_print_datasets(FILE *to);
+
 /* ---- of the experiments of a run -------------------------------------------------------- */
 
 /* The files they read beside those of every run. Appends. */

@@ -124,23 +124,25 @@ EXPERIMENTS = ("jailbreak", "induce", "coherence", "sweep_kstar", "sweep_kstar_a
                "sae_compare_ce", "questions")
 PLACEHOLDERS = {"METHOD": "(?:" + "|".join(METHODS) + ")",
                 "EXPERIMENT": "(?:" + "|".join(EXPERIMENTS) + ")", "CONDITION": "[^/]+",
-                "LAYER": "[0-9]+", "WATCH": "(?:conditional|suffix)",
+                "SITE": r"blocks\.[0-9]+\.hook_[a-z_]+",
                 "CHOSEN": "(?:inside|outside|low)", "PARTS": "(?:best|random[0-9]+)",
                 "SIDE": "[ab]"}
 
 
 def schema():
-    """(pattern of paths, dimensions, types, units) of every row of the README's tables."""
-    rows = []
+    """(pattern of paths, dimensions, types, units) of every row of the README's tables. A row may
+    stand in several of them."""
+    rows = {}
     with open(README, encoding="utf-8") as f:
         for line in f:
             m = re.match(r"\| `(/[^`]+)` \| ([^|]+) \| ([^|]+) \|([^|]*)\|", line)
             if m:
                 pattern = re.sub("|".join(PLACEHOLDERS), lambda w: PLACEHOLDERS[w.group()],
                                  re.escape(m[1]))
-                rows.append((re.compile(pattern), m[2].strip().split(", "),
-                             m[3].strip().split(" or "), m[4].strip().split(" or ")))
-    return rows
+                row = (re.compile(pattern), m[2].strip().split(", "),
+                       m[3].strip().split(" or "), m[4].strip().split(" or "))
+                assert rows.setdefault(m[1], row)[1:] == row[1:], f"{m[1]} has two rows that differ"
+    return list(rows.values())
 
 
 def type_name(d):
