@@ -3,9 +3,10 @@
  * emu.cc - the threads of a block: scheduling, barriers, warp operations. Contract: emu.h.
  * Streams and memory are in runtime.cc.
  *
- * A fiber runs until it waits; whoever arrives last at a barrier or warp operation completes it
- * for all. Lanes leave what they bring in their own record, so the last one can compute every
- * result. A fiber is never rebuilt: it loops over the blocks it takes part in.
+ * A fiber runs until it waits and then goes on as the next that can; whoever arrives last at a
+ * barrier or warp operation completes it for all. Lanes leave what they bring in their own record,
+ * so the last one can compute every result. A fiber is never rebuilt: it loops over the blocks it
+ * takes part in.
  */
 #include "tests/emu/fiber.h"
 #include "tests/emu/grid.h"
@@ -68,6 +69,51 @@ static uint64_t random_bits()
 	random_state ^= random_state >> 7;
 	random_state ^= random_state << 17;
 	return random_state;
+}
+
+static bool same_place(place a, place b)
+{
+	return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
+}
+
+/* ---- who is next ------------------------------------------------------------------- */
+
+static thread *next_thread()
+{
+	const int n = (n_threads + 63) / 64;
+
+	if (order == EMU_FORWARD) {
+		for (int w = 0; w < n; w++)
+			if (ready[w])
+				return threads[64 * w + __builtin_ctzll(ready[w])];
+	} else if (order == EMU_REVERSE) {
+		for (int w = n - 1; w >= 0; w--)
+			if (ready[w])
+				return threads[64 * w + 63 - __builtin_clzll(ready[w])];
+	} else {
+		const int start = (int)(random_bits() % (uint64_t)n_threads);
+
+		for (int i = 0; i <= n; i++) { /* the first word twice: its upper part, then all */
+			const int w = (start / 64 + i) % n;
+			const uint64_t some = i == 0 ? ready[w] & ~(uint64_t)0 << start % 64
+						     : ready[w];
+
+			if (some)
+				return threads[64 * w + __builtin_ctzll(some)];
+		}
+	}
+	return nullptr;
+}
+
+/* Goes on as the next thread that can; where none can, as run_block. */
+static void give_way(thread *t)
+{
+	thread *next = next_thread();
+
+	if (next == t)
+		return;
+	current = next;
+	fiber_switch(t, next);
 }
 
 /* ---- messages -------------------------------------------------------------------------- */
@@ -168,7 +214,7 @@ static void check_barrier()
 		}
 		if (!first)
 			first = t;
-		if (t->at.line != first->at.line || strcmp(t->at.file, first->at.file) != 0) {
+		if (!same_place(t->at, first->at)) {
 			current = nullptr;
 			print_waiting();
 			emu_fail("threads of one block wait at different barriers");
@@ -205,7 +251,7 @@ int barrier(int predicate, int mode, place at)
 	barrier_mode = mode;
 	if (++n_at_barrier == n_live)
 		complete_barrier();
-	fiber_yield(t);
+	give_way(t);
 	return t->predicate;
 }
 
@@ -251,8 +297,7 @@ static void check_lanes(const thread *const *lanes, const thread *first, uint32_
 	for (uint32_t rest = group; rest; rest &= rest - 1) {
 		const thread *t = lanes[__builtin_ctz(rest)];
 
-		if (t->op == first->op && t->mask == first->mask && t->at.line == first->at.line &&
-			strcmp(t->at.file, first->at.file) == 0)
+		if (t->op == first->op && t->mask == first->mask && same_place(t->at, first->at))
 			continue;
 		current = nullptr;
 		print_waiting();
@@ -267,9 +312,11 @@ static void check_lanes(const thread *const *lanes, const thread *first, uint32_
 	}
 }
 
-/* After an operation every lane of it knows what any of them knew, and that the others came. */
+/* After an operation every lane of it knows what any of them knew, and that the others came. Only
+ * the race detector asks. */
 static void join_clocks(thread *const *lanes, uint32_t group)
 {
+#ifdef EMU_RACE
 	uint32_t known[LANES] = {0};
 
 	for (uint32_t rest = group; rest; rest &= rest - 1) {
@@ -281,6 +328,9 @@ static void join_clocks(thread *const *lanes, uint32_t group)
 	}
 	for (uint32_t rest = group; rest; rest &= rest - 1)
 		memcpy(lanes[__builtin_ctz(rest)]->known, known, sizeof known);
+#else
+	(void)lanes, (void)group;
+#endif
 }
 
 static void complete_warp_operation(thread *const *lanes, uint32_t group)
@@ -349,7 +399,7 @@ void warp_operation(warp_op op, unsigned mask, int source, const void *value, si
 	waiting[t->warp] |= 1u << t->lane;
 	if (!(mask & live[t->warp] & ~waiting[t->warp])) /* the last to come */
 		try_warp_operation(t->warp);
-	fiber_yield(t);
+	give_way(t);
 }
 
 /* ---- copies in the background ---------------------------------------------------------- */
@@ -424,41 +474,18 @@ static void fiber_body()
 			complete_barrier();
 		if (waiting[t->warp])
 			try_warp_operation(t->warp);
-		fiber_yield(t);
+		give_way(t);
 	}
-}
-
-static thread *next_thread()
-{
-	const int n = (n_threads + 63) / 64;
-
-	if (order == EMU_FORWARD) {
-		for (int w = 0; w < n; w++)
-			if (ready[w])
-				return threads[64 * w + __builtin_ctzll(ready[w])];
-	} else if (order == EMU_REVERSE) {
-		for (int w = n - 1; w >= 0; w--)
-			if (ready[w])
-				return threads[64 * w + 63 - __builtin_clzll(ready[w])];
-	} else {
-		const int start = (int)(random_bits() % (uint64_t)n_threads);
-
-		for (int i = 0; i <= n; i++) { /* the first word twice: its upper part, then all */
-			const int w = (start / 64 + i) % n;
-			const uint64_t some = i == 0 ? ready[w] & ~(uint64_t)0 << start % 64
-						     : ready[w];
-
-			if (some)
-				return threads[64 * w + __builtin_ctzll(some)];
-		}
-	}
-	return nullptr;
 }
 
 __attribute__((no_sanitize("address"))) static void poison_static_shared()
 {
+#ifdef __SANITIZE_ADDRESS__ /* memset would stumble over the red zones */
 	for (volatile char *p = __start_emu_shared; p < __stop_emu_shared; p++)
 		*p = (char)0xff;
+#else
+	memset(__start_emu_shared, 0xff, (size_t)(__stop_emu_shared - __start_emu_shared));
+#endif
 }
 
 static void run_block(uint64_t block)
@@ -484,14 +511,11 @@ static void run_block(uint64_t block)
 		set_ready(t);
 	}
 	counts.blocks++;
-	while (n_live > 0) {
-		current = next_thread();
-		if (!current) {
-			print_waiting();
-			emu_fail("deadlock: no thread of the block can go on");
-		}
-		fiber_resume(current);
-		current = nullptr;
+	current = next_thread();
+	fiber_switch(nullptr, current);
+	if (n_live > 0) {
+		print_waiting();
+		emu_fail("deadlock: no thread of the block can go on");
 	}
 }
 

@@ -57,6 +57,7 @@ static void *harness_pointer;
 static void *harness_sanitizer;
 static const void *harness_stack;
 static size_t harness_stack_bytes;
+static bool from_harness; /* the switch that is under way */
 #endif
 
 #ifdef __x86_64__
@@ -113,32 +114,40 @@ void fiber_create(thread *t, void (*entry)())
 	begin_stack(t, t->stack + STACK_BYTES - 64 - t->id % 16 * STAGGER, entry);
 }
 
-void fiber_resume(thread *t)
+#ifdef __SANITIZE_ADDRESS__
+static void arrive(void *sanitizer)
 {
-#ifdef __SANITIZE_ADDRESS__
-	__sanitizer_start_switch_fiber(&harness_sanitizer, t->stack, STACK_BYTES);
-#endif
-	switch_stacks(&harness_pointer, t->stack_pointer);
-#ifdef __SANITIZE_ADDRESS__
-	__sanitizer_finish_switch_fiber(harness_sanitizer, nullptr, nullptr);
-#endif
-}
+	const void *stack;
+	size_t bytes;
 
-void fiber_yield(thread *t)
+	__sanitizer_finish_switch_fiber(sanitizer, &stack, &bytes);
+	if (from_harness) {
+		harness_stack = stack;
+		harness_stack_bytes = bytes;
+	}
+}
+#endif
+
+void fiber_switch(thread *from, thread *to)
 {
 #ifdef __SANITIZE_ADDRESS__
-	__sanitizer_start_switch_fiber(&t->sanitizer, harness_stack, harness_stack_bytes);
+	void **sanitizer = from ? &from->sanitizer : &harness_sanitizer;
+
+	from_harness = !from;
+	__sanitizer_start_switch_fiber(sanitizer, to ? to->stack : harness_stack,
+		to ? (size_t)STACK_BYTES : harness_stack_bytes);
 #endif
-	switch_stacks(&t->stack_pointer, harness_pointer);
+	switch_stacks(from ? &from->stack_pointer : &harness_pointer,
+		to ? to->stack_pointer : harness_pointer);
 #ifdef __SANITIZE_ADDRESS__
-	__sanitizer_finish_switch_fiber(t->sanitizer, &harness_stack, &harness_stack_bytes);
+	arrive(*sanitizer);
 #endif
 }
 
 void fiber_entered()
 {
 #ifdef __SANITIZE_ADDRESS__
-	__sanitizer_finish_switch_fiber(nullptr, &harness_stack, &harness_stack_bytes);
+	arrive(nullptr);
 #endif
 }
 

@@ -15,9 +15,8 @@ enum { STACK_BYTES = 256 << 10 };
 /* Gives t a stack on which `entry` begins at the first switch to it. `entry` never returns. */
 void fiber_create(thread *t, void (*entry)());
 
-/* From the harness to a fiber, and back to wherever the harness was. */
-void fiber_resume(thread *t);
-void fiber_yield(thread *t);
+/* From one to the other, wherever that was; NULL is the harness. */
+void fiber_switch(thread *from, thread *to);
 
 /* The first thing in `entry`. */
 void fiber_entered();
