@@ -49,14 +49,16 @@ double ref_sae_feature(const struct sae_weights *sae, struct tensor x, size_t ro
 	return sae->gain.data ? fmax(get(sae->gain, 0, i) * pre + get(sae->shift, 0, i), 0) : pre;
 }
 
-/* Sets to 0 what is not among the top_k of its group: what has as many others before it. */
+/* Sets to 0 what is not among the top_k of its group: what has as many others before it. They are
+ * counted that far, for the thousands of features that fall behind few. */
 static void keep_largest(const struct sae_weights *sae, const double *f, size_t n, double *kept)
 {
 	for (size_t i = 0; i < n; i++) {
 		const size_t first = i / sae->group_width * sae->group_width;
 		size_t before = 0;
 
-		for (size_t j = first; j < n && j < first + sae->group_width; j++)
+		for (size_t j = first; before < sae->top_k && j < n && j < first + sae->group_width;
+			j++)
 			before += f[j] > f[i] || (f[j] == f[i] && j < i);
 		kept[i] = before < sae->top_k ? f[i] : 0;
 	}
