@@ -214,7 +214,7 @@ function(add_run_tests name config script)
     COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_result_file.py ${file})
   add_test(NAME report_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/python
     COMMAND ${PYTHON3} -m saengine.report ${file})
-  set_tests_properties(run_${name} PROPERTIES FIXTURES_SETUP ${name})
+  set_tests_properties(run_${name} PROPERTIES FIXTURES_SETUP ${name} COST 800)
   set_tests_properties(science_${name} result_file_${name} report_${name}
     PROPERTIES FIXTURES_REQUIRED ${name} SKIP_RETURN_CODE 77)
 endfunction()
@@ -250,3 +250,10 @@ set_tests_properties(science_tiny_judge result_file_tiny_judge PROPERTIES
 add_test(NAME released_switches COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_released.py
   $<TARGET_FILE:engine> ${RESULTS})
 set_tests_properties(released_switches PROPERTIES SKIP_RETURN_CODE 77)
+
+# What waits for minutes comes first, beside what computes for minutes; then what others need.
+set_tests_properties(test_resume test_ranks PROPERTIES COST 3000)
+if(NOT SAENGINE_SANITIZE)
+  set_tests_properties(slurm PROPERTIES COST 4000)
+endif()
+set_tests_properties(run_tiny_gemma2 run_tiny_llama PROPERTIES COST 900)
