@@ -21,6 +21,7 @@
  */
 #include "tests/device_fixture.h"
 
+#include "host/base/clock.h"
 #include "kernels/backend.h"
 #include "kernels/ref/ref.h"
 #if defined(TEST_CUDA) || defined(TEST_EMU)
@@ -1272,18 +1273,31 @@ TEST(a_nan_in_attention_is_never_hidden)
 
 enum { N_TESTED = sizeof tested / sizeof *tested, MAX_BARRIERS = 128 };
 
-/* Which runs, case by device, come to which barrier. */
-static bool comes_by[N_CASES * N_TESTED][MAX_BARRIERS];
+enum { N_RUNS = N_CASES * N_TESTED }; /* case by device */
+
+/* Which runs come to which barrier; all, the shortest first. */
+static bool comes_by[N_RUNS][MAX_BARRIERS];
+static double seconds[N_RUNS];
+static size_t shortest[N_RUNS];
 
 static void see_barriers(size_t run)
 {
+	const double start = clock_seconds();
 	struct outputs out;
 
 	emu_forget_met();
 	run_in_order(run / N_TESTED, tested[run % N_TESTED], EMU_FORWARD, 0, &out);
 	free(out.value);
+	seconds[run] = clock_seconds() - start;
 	for (size_t b = 0; b < emu_barriers(); b++)
 		comes_by[run][b] = emu_barrier_met(b);
+}
+
+static int compare_seconds(const void *a, const void *b)
+{
+	const double x = seconds[*(const size_t *)a], y = seconds[*(const size_t *)b];
+
+	return (x > y) - (x < y);
 }
 
 /* In a process of its own: exits with 0 when nothing was noticed. The harness ends it itself when
@@ -1293,7 +1307,9 @@ static void run_without_barrier(size_t barrier)
 	emu_set_blind_barrier((ptrdiff_t)barrier);
 	if (!freopen("/dev/null", "w", stderr))
 		_exit(1);
-	for (size_t run = 0; run < N_CASES * N_TESTED; run++) {
+	for (size_t i = 0; i < N_RUNS; i++) {
+		const size_t run = shortest[i];
+
 		for (int order = 0; comes_by[run][barrier] && order < 2; order++) {
 			struct outputs out;
 
@@ -1309,8 +1325,11 @@ static void run_without_barrier(size_t barrier)
 
 TEST(no_barrier_can_be_left_out_unnoticed)
 {
-	for (size_t run = 0; run < N_CASES * N_TESTED; run++)
+	for (size_t run = 0; run < N_RUNS; run++) {
 		see_barriers(run);
+		shortest[run] = run;
+	}
+	qsort(shortest, N_RUNS, sizeof *shortest, compare_seconds);
 	REQUIRE(emu_barriers() > 0 && emu_barriers() <= MAX_BARRIERS, "%zu barriers",
 		emu_barriers());
 	REQUIRE(emu_races() == 0, "%zu races before anything was left out", emu_races());

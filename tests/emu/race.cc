@@ -65,8 +65,15 @@ static std::map<const char *, region> &regions()
 	return all;
 }
 
-static region *last_found;
+/* Those that were asked for last; kernels turn to few at a time. */
+static region *last_found[4];
 static size_t n_reports;
+
+static void forget_found()
+{
+	for (region *&r : last_found)
+		r = nullptr;
+}
 
 void race_add(const void *memory, size_t bytes, bool shared, const char *name)
 {
@@ -77,20 +84,22 @@ void race_add(const void *memory, size_t bytes, bool shared, const char *name)
 	r.name = name;
 	if (r.bytes.size() != bytes)
 		r.bytes.assign(bytes, byte());
-	last_found = nullptr;
+	forget_found();
 }
 
 void race_remove(const void *memory)
 {
 	regions().erase((const char *)memory);
-	last_found = nullptr;
+	forget_found();
 }
 
 static region *find(const char *p)
 {
-	if (last_found && p >= last_found->start &&
-		p < last_found->start + last_found->bytes.size())
-		return last_found;
+	static unsigned turn;
+
+	for (region *r : last_found)
+		if (r && p >= r->start && p < r->start + r->bytes.size())
+			return r;
 	auto after = regions().upper_bound(p);
 
 	if (after == regions().begin())
@@ -98,7 +107,7 @@ static region *find(const char *p)
 	region *r = &(--after)->second;
 
 	/* Up to a cache line beyond its end an access is still this region's, and a mistake. */
-	return last_found = p < r->start + r->bytes.size() + 64 ? r : nullptr;
+	return last_found[turn++ % 4] = p < r->start + r->bytes.size() + 64 ? r : nullptr;
 }
 
 void race_written(const void *memory, size_t bytes)
