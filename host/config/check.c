@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * check.c - settings against each other, once each has its value. Contract: parts.h.
+ * check.c - settings against each other, once each has its value. Contract: config_parts.h.
  * Tests: tests/test_errors.c.
  */
-#include "host/config/parts.h"
+#include "host/config/config_parts.h"
 
 #include <string.h>
 

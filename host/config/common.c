@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * common.c - the settings of all runs. Contract: settings.h, parts.h.
+ * common.c - the settings of all runs. Contract: settings.h, config_parts.h.
  */
-#include "host/config/parts.h"
+#include "host/config/config_parts.h"
 
 #include "host/method/methods.h"
 

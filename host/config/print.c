@@ -3,7 +3,7 @@
  * print.c - settings as text: the file again, the lines that bear on results, the
  * reference. Contract: config.h.
  */
-#include "host/config/parts.h"
+#include "host/config/config_parts.h"
 
 #include <string.h>
 

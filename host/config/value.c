@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * value.c - the value of one setting: from libconfig into its place, and back to text.
- * Contract: parts.h.
+ * Contract: config_parts.h.
  */
-#include "host/config/parts.h"
+#include "host/config/config_parts.h"
 
 #include <math.h>
 #include <stdlib.h>

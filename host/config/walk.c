@@ -7,53 +7,12 @@
  * every row of the table is then looked up and its type checked. Overrides are small config texts
  * of their own, walked the same way. All faults are gathered before any is reported.
  */
-#include "host/config/parts.h"
+#include "host/config/config_parts.h"
 
 #include "host/base/file.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- faults ---------------------------------------------------------------------------- */
-
-void fault(struct faults *f, struct place place, const char *format, ...)
-{
-	char line[1024];
-	struct err ignored;
-	va_list args;
-	int n;
-
-	n = place.line ? snprintf(line, sizeof line / 2, "%s:%u: ", place.file, place.line)
-		       : snprintf(line, sizeof line / 2, "%s: ", place.file);
-	n = n < (int)sizeof line / 2 ? n : (int)sizeof line / 2 - 1;
-	va_start(args, format);
-	vsnprintf(line + n, sizeof line - (size_t)n, format, args);
-	va_end(args);
-	if (f->n++ > 0)
-		(void)vec_push(&f->lines, '\n', &ignored);
-	(void)vec_append(&f->lines, line, strlen(line), &ignored);
-}
-
-void config_fault(struct faults *f, const char *key, const char *format, ...)
-{
-	char text[1024];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
-	va_end(args);
-	fault(f, place_of_key(*f->walk, key), "%s", text);
-}
-
-struct place place_of(const config_setting_t *s, const char *override)
-{
-	const char *file = config_setting_source_file(s);
-
-	if (override)
-		return (struct place){override, 0};
-	return (struct place){file ? file : "?", (unsigned)config_setting_source_line(s)};
-}
 
 /* ---- unknown keys ---------------------------------------------------------------------- */
 
@@ -81,14 +40,6 @@ static size_t distance(const char *a, const char *b)
 		}
 	}
 	return row[n];
-}
-
-const struct setting *find_row(const struct setting *rows, size_t n, const char *key)
-{
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(rows[i].key, key) == 0)
-			return &rows[i];
-	return NULL;
 }
 
 /* The key nearest to one that does not exist; *best is how far it is, at most. */
@@ -123,23 +74,6 @@ static void unknown(struct faults *f, struct place place, const char *key, const
 }
 
 /* ---- the walk -------------------------------------------------------------------------- */
-
-struct place place_of_key(struct walk w, const char *key)
-{
-	char group[256];
-
-	snprintf(group, sizeof group, "%s", key);
-	for (;;) {
-		const config_setting_t *s = config_lookup(w.tree, group);
-		char *dot = strrchr(group, '.');
-
-		if (s)
-			return place_of(s, NULL);
-		if (!dot)
-			return (struct place){w.path, 0};
-		*dot = '\0';
-	}
-}
 
 static void wrong(struct walk w, const struct setting *row, const char *key,
 	const config_setting_t *s)
@@ -406,38 +340,7 @@ static void complete(struct walk w)
 		complete_prompt_set(w, &w.config->prompts[i]);
 }
 
-/* ---- tables ------------------------------------------------------------------------------ */
-
-size_t config_tables(const struct config *c)
-{
-	return 1 + c->n_sections;
-}
-
-struct setting_table config_table(const struct config *c, size_t t)
-{
-	if (t == 0)
-		return (struct setting_table){common_settings, n_common_settings, (void *)c};
-	if (t > c->n_sections)
-		return (struct setting_table){0};
-	return (struct setting_table){c->sections[t - 1].rows, c->sections[t - 1].n_rows,
-		c->own[t - 1]};
-}
-
-static int make_tables(struct config *c, const struct section *sections, size_t n_sections,
-	struct err *err)
-{
-	*c = (struct config){.sections = sections, .own = calloc(n_sections + 1, sizeof *c->own)};
-	if (!c->own)
-		return err_nomem(err, "settings", n_sections * sizeof *c->own);
-	for (; c->n_sections < n_sections; c->n_sections++) {
-		const size_t size = sections[c->n_sections].size;
-
-		c->own[c->n_sections] = calloc(1, size + 1);
-		if (!c->own[c->n_sections])
-			return err_nomem(err, "settings", size);
-	}
-	return 0;
-}
+/* ---- the whole --------------------------------------------------------------------------- */
 
 static void free_given(bool **given, size_t n)
 {
@@ -460,8 +363,6 @@ static bool **make_given(const struct config *c)
 	}
 	return given;
 }
-
-/* ---- the whole --------------------------------------------------------------------------- */
 
 /* Of the file, or of the text where there is one. */
 static int read_tree(config_t *tree, const char *path, const char *text, struct err *err)
@@ -505,7 +406,7 @@ static int load(struct config *c, struct input in, struct err *err)
 
 	err_clear(err);
 	config_init(&tree);
-	TRY(make_tables(c, in.sections, in.n_sections, err));
+	TRY(config_make_tables(c, in.sections, in.n_sections, err));
 	given = make_given(c);
 	if (!given) {
 		err_nomem(err, in.path, n_common_settings);
@@ -538,58 +439,4 @@ int config_parse(struct config *c, const struct section *sections, size_t n_sect
 {
 	return load(c, (struct input){sections, n_sections, name, text, overrides, n_overrides},
 		err);
-}
-
-void config_free(struct config *c)
-{
-	for (size_t t = 0; t < config_tables(c); t++) {
-		const struct setting_table table = config_table(c, t);
-
-		for (size_t i = 0; i < table.n; i++)
-			value_free(&table.rows[i], table.values);
-	}
-	for (size_t i = 0; i < c->n_prompts; i++) {
-		for (size_t j = 0; j < n_prompts_settings; j++)
-			value_free(&prompts_settings[j], &c->prompts[i]);
-		free(c->prompts[i].name);
-	}
-	free(c->prompts);
-	for (size_t i = 0; i < c->n_sections; i++)
-		free(c->own[i]);
-	free(c->own);
-	*c = (struct config){0};
-}
-
-const struct prompts_config *config_prompts(const struct config *c, const char *name)
-{
-	for (size_t i = 0; i < c->n_prompts; i++)
-		if (strcmp(c->prompts[i].name, name) == 0)
-			return &c->prompts[i];
-	return NULL;
-}
-
-bool text_list_holds(const struct text_list *list, const char *item)
-{
-	for (size_t i = 0; i < list->n; i++)
-		if (strcmp(list->items[i], item) == 0)
-			return true;
-	return false;
-}
-
-const void *config_own(const struct config *c, const char *experiment)
-{
-	for (size_t i = 0; i < c->n_sections; i++)
-		if (strcmp(c->sections[i].name, experiment) == 0)
-			return c->own[i];
-	return NULL;
-}
-
-bool config_runs(const struct config *c, const char *experiment)
-{
-	return text_list_holds(&c->experiment, experiment);
-}
-
-double config_scale(const struct config *c)
-{
-	return c->clamp.scale.items[0];
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * parts.h - what the files of this folder share. Nobody else includes it.
+ * config_parts.h - what the files of this folder share. Nobody else includes it.
  */
 #ifndef SAENGINE_CONFIG_PARTS_H
 #define SAENGINE_CONFIG_PARTS_H
@@ -10,25 +10,7 @@
 
 #include <libconfig.h>
 
-/* ---- faults: walk.c -------------------------------------------------------------------- */
-
-/* All that is wrong with a config, a line each. */
-struct faults {
-	const struct walk *walk; /* where keys stand */
-	struct text lines;
-	size_t n;
-};
-
-/* Where a setting stands: "file:line", or "--set" for overrides. */
-struct place {
-	const char *file;
-	unsigned line; /* 0 = none */
-};
-
-void fault(struct faults *f, struct place place, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-/* ---- the tables ------------------------------------------------------------------------- */
+/* ---- tables: config.c, but for rows ------------------------------------------------------ */
 
 /* Of all runs: common.c. Values: struct config. */
 extern const struct setting common_settings[];
@@ -54,11 +36,25 @@ struct setting_table {
 	void *values;
 };
 
-/* The common table is number 0, those of the experiments follow in their order: walk.c. */
+/* The common table is number 0, those of the experiments follow in their order. */
 size_t config_tables(const struct config *c);
 struct setting_table config_table(const struct config *c, size_t t);
 
-/* ---- the file against the tables: walk.c ----------------------------------------------- */
+/* Zeroes the config and makes room for the values of the experiments; config_free frees it. */
+int config_make_tables(struct config *c, const struct section *sections, size_t n_sections,
+	struct err *err);
+
+/* NULL when there is none of that key. */
+const struct setting *find_row(const struct setting *rows, size_t n, const char *key);
+
+/* ---- reading a file, walk.c; what is wrong with it, faults.c ----------------------------- */
+
+/* All that is wrong with a config, a line each. */
+struct faults {
+	const struct walk *walk; /* where keys stand */
+	struct text lines;
+	size_t n;
+};
 
 struct walk {
 	struct config *config;
@@ -69,13 +65,19 @@ struct walk {
 	const char *path;
 };
 
+/* Where a setting stands: "file:line", or "--set" for overrides. */
+struct place {
+	const char *file;
+	unsigned line; /* 0 = none */
+};
+
 struct place place_of(const config_setting_t *s, const char *override);
 
 /* Where a key is, or, when it is missing, the innermost of its groups that the file has. */
 struct place place_of_key(struct walk w, const char *key);
 
-/* NULL when there is none of that key. */
-const struct setting *find_row(const struct setting *rows, size_t n, const char *key);
+void fault(struct faults *f, struct place place, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* ---- one value: value.c ---------------------------------------------------------- */
 
