@@ -25,9 +25,9 @@
 #include "host/base/random.h"
 #include "host/base/size.h"
 #include "host/measure/continuation.h"
-#include "experiments/direction/direction_scores.h"
 #include "host/measure/observe.h"
 #include "host/lab/tables.h"
+#include "host/method/statistics.h"
 #include "host/work/tasks.h"
 
 #include <math.h>
@@ -161,7 +161,7 @@ static double mean_log_odds(const double *p, size_t n)
 	double sum = 0;
 
 	for (size_t i = 0; i < n; i++)
-		sum += log_odds(log(fmax(p[i], 1e-300))) / (double)n;
+		sum += statistics_log_odds(log(fmax(p[i], 1e-300))) / (double)n;
 	return sum;
 }
 

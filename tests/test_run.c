@@ -57,6 +57,30 @@ TEST(features_of_an_earlier_file_give_the_generations_that_one_run_gives)
 			"%s: too little was compared", groups[i]);
 }
 
+TEST(without_saes_a_jailbreak_is_the_direction_ablated_and_added)
+{
+	static const char *const there[] = {"none", "ablate_direction", "add_direction"};
+	struct results_reader *r;
+	struct err err;
+
+	RUN("%s --set output=%s --set 'experiment=[\"direction\",\"jailbreak\"]' --set sae.path=''",
+		SHORT_JOB, in_scratch("bare.h5"));
+	REQUIRE_OK(results_open(&r, in_scratch("bare.h5"), &err), &err);
+	for (size_t i = 0; i < sizeof there / sizeof *there; i++) {
+		char path[128];
+
+		snprintf(path, sizeof path, "/scores/jailbreak/%s/refusal", there[i]);
+		CHECK(results_has(r, path), "%s is not there", path);
+	}
+	CHECK(!results_has(r, "/feature"), "there are features");
+	results_reader_close(r);
+	RUN("%s --set output=%s --set 'experiment=[\"direction\",\"attribution\",\"jailbreak\"]'",
+		SHORT_JOB, in_scratch("saes.h5"));
+	CHECK(same_results(in_scratch("bare.h5"), in_scratch("saes.h5"),
+		      "/scores/jailbreak/ablate_direction") > 2,
+		"too little was compared");
+}
+
 /* A text of a file that was written here; free it. */
 static char *text_of(const char *path, const char *dataset, size_t row)
 {

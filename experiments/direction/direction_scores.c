@@ -7,17 +7,13 @@
 #include "host/base/arena.h"
 #include "host/model/carver.h"
 #include "host/measure/scoring.h"
+#include "host/method/statistics.h"
 #include "host/method/direction.h"
 #include "host/work/stage.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-double log_odds(double log_p)
-{
-	return log_p - log(-expm1(fmin(log_p, -1e-12)));
-}
 
 /* One validation set and the candidate now on the device. A unit holds the values of its prompts
  * under every candidate: harmful prompts "ablated"; harmless ones "kl" and "added". */
@@ -112,7 +108,7 @@ static int read_log_odds(struct trial *t, size_t n, double *out, struct err *err
 		    t->refusal, out, err))
 		return err->code;
 	for (size_t i = 0; i < n; i++)
-		out[i] = log_odds(out[i]);
+		out[i] = statistics_log_odds(out[i]);
 	return 0;
 }
 

@@ -27,7 +27,4 @@ struct direction_scores {
 int direction_scores(struct lab *lab, const struct direction_settings *settings, const float *v,
 	size_t n_candidates, const struct direction_scores *out, struct err *err);
 
-/* log(p / (1 - p)) from log p. */
-double log_odds(double log_p);
-
 #endif

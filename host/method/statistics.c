@@ -7,6 +7,11 @@
 #include <math.h>
 #include <stdlib.h>
 
+double statistics_log_odds(double log_p)
+{
+	return log_p - log(-expm1(fmin(log_p, -1e-12)));
+}
+
 double statistics_pearson(const double *x, const double *y, size_t n)
 {
 	double mean_x = 0, mean_y = 0, xx = 0, yy = 0, xy = 0;

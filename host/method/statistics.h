@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * statistics.h - how well one series of numbers agrees with another. NaN where it is not defined
- * (a constant series, no numbers).
+ * statistics.h - log-odds, and how well one series of numbers agrees with another. NaN where that
+ * is not defined (a constant series, no numbers).
  */
 #ifndef SAENGINE_STATISTICS_H
 #define SAENGINE_STATISTICS_H
@@ -9,6 +9,9 @@
 #include "host/base/err.h"
 
 #include <stddef.h>
+
+/* log(p / (1 - p)) from log p. */
+double statistics_log_odds(double log_p);
 
 /* Pearson's r. */
 double statistics_pearson(const double *x, const double *y, size_t n);
