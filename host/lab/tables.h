@@ -9,7 +9,6 @@
 #include "host/lab/lab.h"
 #include "host/method/features.h"
 #include "host/store/dataset.h"
-#include "host/store/table.h"
 
 /* The descriptor of GROUP/prompt. */
 #define PROMPT_SCALE(group) \
@@ -44,13 +43,5 @@ struct feature_table {
 /* Writes the scale 0 ... n - 1 and the three columns. */
 int feature_table_write(struct results *r, const struct feature_table *t, const char *const *words,
 	const struct feature_set *set, struct err *err);
-
-/* ---- the same for tables of table.h ------------------------------------------------------- */
-
-/* The scale GROUP/prompt: ids of a list of prompts. */
-int table_prompts(struct table t, const struct prompt_ids *prompts, struct err *err);
-
-/* A scale `dim` over the features of a set, and the columns layer, feature and cosine. */
-int table_features(struct table t, const char *dim, const struct feature_set *set, struct err *err);
 
 #endif
