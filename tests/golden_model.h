@@ -30,7 +30,7 @@ struct golden {
 	const int32_t *tokens, *lengths, *pair;
 	size_t n_prompts, n_tokens;
 	size_t first[MAX_PROMPTS + 1]; /* token index where a prompt starts */
-	struct workspace *ws;          /* recording, for all prompts at once */
+	struct workspace *ws;          /* for backward, all prompts at once */
 	struct kv_cache cache;
 	struct batch batch;
 	struct fixture f;

@@ -6,7 +6,7 @@
 
 static struct workspace_size workspace_of(struct runner_size size)
 {
-	return (struct workspace_size){size.rows, size.out, size.record};
+	return (struct workspace_size){size.rows, size.out, size.for_backward};
 }
 
 size_t runner_bytes(const struct model *m, struct runner_size size)

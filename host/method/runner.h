@@ -12,7 +12,7 @@ struct runner_size {
 	size_t rows;    /* most tokens of a call, prefix apart */
 	size_t prompts; /* most prompts of a call */
 	size_t out;     /* most out rows of a call */
-	bool record;    /* for backward */
+	bool for_backward;
 };
 
 struct runner {

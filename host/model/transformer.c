@@ -60,20 +60,20 @@ void kv_cache_free(struct kv_cache *cache)
 	*cache = (struct kv_cache){0};
 }
 
-/* The buffers of one block; without recording, one set serves all blocks. */
+/* The buffers of one block; unless for_backward, one set serves all blocks. */
 static void layout_block(const struct workspace *ws, struct block *b, struct carver *c)
 {
 	const struct arch *a = &ws->model->arch;
 	const size_t n = ws->size.rows, d = a->d_model, q = a->n_head * a->head_dim;
 
-	b->x_mid = ws->size.record ? carve(c, n, d) : b->x_in;
+	b->x_mid = ws->size.for_backward ? carve(c, n, d) : b->x_in;
 	b->q = carve(c, n, q);
 	b->attended = carve(c, n, q);
 	b->gate = carve(c, n, a->d_ff);
 	b->up = carve(c, n, a->d_ff);
 	b->attention_out = carve(c, n, d);
 	b->mlp_out = carve(c, n, d);
-	if (!ws->size.record)
+	if (!ws->size.for_backward)
 		return;
 	b->lse = carve(c, n, a->n_head);
 	b->rstd_attention = carve(c, n, 1);
@@ -95,14 +95,14 @@ static void layout_workspace(void *object, struct carver *c)
 	const size_t n = ws->size.rows, d = a->d_model, kv = a->n_kv_head * a->head_dim;
 
 	for (size_t l = 0; l < a->n_layer; l++) {
-		if (l > 0 && !ws->size.record) {
+		if (l > 0 && !ws->size.for_backward) {
 			ws->blocks[l] = ws->blocks[0];
 			continue;
 		}
 		ws->blocks[l].x_in = carve(c, n, d);
 		layout_block(ws, &ws->blocks[l], c);
 	}
-	ws->x_last = ws->size.record ? carve(c, n, d) : ws->blocks[0].x_in;
+	ws->x_last = ws->size.for_backward ? carve(c, n, d) : ws->blocks[0].x_in;
 	ws->h = carve(c, n, d);
 	ws->h_out = carve(c, ws->size.out, d);
 	ws->k = carve(c, n, kv);
@@ -110,7 +110,7 @@ static void layout_workspace(void *object, struct carver *c)
 	ws->y = carve(c, ws->size.out, d);
 	ws->bad = carve_ints(c, a->n_layer + ws->size.out);
 	ws->next = ws->bad ? ws->bad + a->n_layer : NULL;
-	if (!ws->size.record)
+	if (!ws->size.for_backward)
 		return;
 	ws->rstd_final = carve(c, ws->size.out, 1);
 	ws->act = carve(c, n, a->d_ff);
@@ -263,15 +263,16 @@ fail:
 	return err->code;
 }
 
-/* x += norm(branch) or x += branch; the branch is overwritten by its norm unless recorded. */
+/* x += norm(branch) or x += branch; the branch becomes its norm unless backward reads it. */
 static int add_branch(struct workspace *ws, struct tensor branch, struct tensor norm_weight,
 	struct tensor rstd, struct tensor x, struct err *err)
 {
 	const struct model *m = ws->model;
 
 	if (m->arch.post_norms) {
-		const struct tensor normed = ws->size.record ? tensor_rows(ws->h, 0, branch.rows)
-							     : branch;
+		const struct tensor normed = ws->size.for_backward
+						     ? tensor_rows(ws->h, 0, branch.rows)
+						     : branch;
 
 		TRY(op_rmsnorm(m->dev, m->arch.norm, branch, norm_weight, normed, rstd, err));
 		branch = normed;
@@ -311,14 +312,14 @@ static int attention_part(struct workspace *ws, const struct pass *pass, size_t 
 		rows.pos, q, err));
 	TRY(op_attention(m->dev, &a, q, rows, &keys, attended, first(block->lse, rows.n), err));
 	TRY(op_linear(m->dev, attended, w->o, w->o_bias, out, err));
-	if (narrows && ws->size.record) {
+	if (narrows && ws->size.for_backward) {
 		TRY(op_gather_rows(m->dev, x, b->on_device.out_row, x_mid, err));
 	} else if (narrows) { /* x_mid is x_in: through the free buffer */
 		const struct tensor kept = tensor_rows(ws->h_out, 0, rows.n);
 
 		TRY(op_gather_rows(m->dev, x, b->on_device.out_row, kept, err));
 		TRY(op_copy(m->dev, kept, x_mid, err));
-	} else if (ws->size.record) {
+	} else if (ws->size.for_backward) {
 		TRY(op_copy(m->dev, x, x_mid, err));
 	}
 	return add_branch(ws, out, w->post_attention_norm,
@@ -336,7 +337,7 @@ static int mlp_part(struct workspace *ws, size_t layer, size_t n, struct tensor 
 	const struct block *block = &ws->blocks[layer];
 	const struct tensor x_mid = first(block->x_mid, n), h = first(ws->h, n);
 	const struct tensor gate = first(block->gate, n), up = first(block->up, n);
-	const struct tensor act = ws->size.record ? first(ws->act, n) : gate;
+	const struct tensor act = ws->size.for_backward ? first(ws->act, n) : gate;
 	const struct tensor out = first(block->mlp_out, n);
 
 	TRY(op_rmsnorm(m->dev, m->arch.norm, x_mid, w->mlp_norm, h, first(block->rstd_mlp, n),
@@ -345,7 +346,7 @@ static int mlp_part(struct workspace *ws, size_t layer, size_t n, struct tensor 
 	TRY(op_linear(m->dev, h, w->up, (struct tensor){0}, up, err));
 	TRY(op_gated(m->dev, m->arch.activation, gate, up, act, err));
 	TRY(op_linear(m->dev, act, w->down, (struct tensor){0}, out, err));
-	if (ws->size.record)
+	if (ws->size.for_backward)
 		TRY(op_copy(m->dev, x_mid, x_out, err));
 	return add_branch(ws, out, w->post_mlp_norm, first(block->rstd_post_mlp, n), x_out, err);
 fail:

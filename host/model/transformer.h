@@ -29,9 +29,9 @@ void kv_cache_free(struct kv_cache *cache);
 struct workspace;
 
 struct workspace_size {
-	size_t rows; /* most rows of a pass */
-	size_t out;  /* most out rows */
-	bool record; /* keep what backward needs */
+	size_t rows;       /* most rows of a pass */
+	size_t out;        /* most out rows */
+	bool for_backward; /* keeps what backward reads */
 };
 
 /* *out is owned, free it. Errors: ERR_DEVICE. */
@@ -81,9 +81,9 @@ struct gradient {
 	double weight;
 };
 
-/* Gradients with respect to activations only, of the last forward of a recording workspace, given
- * dy = dL/d(workspace_out). The pass must be packed; dy is consumed. Weights receive no gradient,
- * the prefix none either: it lies before every row. */
+/* Gradients with respect to activations only, of the last forward of a workspace for backward,
+ * given dy = dL/d(workspace_out). The pass must be packed; dy is consumed. Weights receive no
+ * gradient, the prefix none either: it lies before every row. */
 int backward(struct workspace *ws, const struct pass *pass, struct tensor dy,
 	const struct gradient *gradient, struct err *err);
 

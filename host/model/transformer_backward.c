@@ -158,9 +158,9 @@ int backward(struct workspace *ws, const struct pass *pass, struct tensor dy,
 	const struct batch *b = pass->batch;
 	struct tensor g = tensor_rows(ws->g, 0, ws->n_out);
 
-	if (!ws->size.record || !b->packed)
+	if (!ws->size.for_backward || !b->packed)
 		return err_set(err, ERR_INTERNAL,
-			"backward: expected a recording workspace and a packed batch");
+			"backward: expected a workspace for backward and a packed batch");
 	TRY(op_rmsnorm_backward(m->dev, m->arch.norm, tensor_rows(ws->x_last, 0, ws->n_out),
 		m->final_norm, tensor_rows(ws->rstd_final, 0, ws->n_out), dy, g, err));
 	for (size_t l = m->arch.n_layer; l-- > 0;) {

@@ -10,7 +10,7 @@
 #include "host/model/transformer.h"
 
 /* What a block computes on its way. Every tensor has size.rows rows, of which a pass uses the
- * first. Those that only backward reads are absent without recording. */
+ * first. Those that only backward reads are absent unless size.for_backward. */
 struct block {
 	struct tensor x_in;        /* the residual stream before the block */
 	struct tensor q, attended; /* after rope; before Wo */
@@ -27,7 +27,7 @@ struct block {
 struct workspace {
 	const struct model *model;
 	struct workspace_size size;
-	struct block *blocks; /* [n_layer], all the same without recording */
+	struct block *blocks; /* [n_layer], all the same unless for_backward */
 	struct tensor x_last; /* resid_post of the last layer */
 	struct tensor h;      /* a norm's output, all rows */
 	struct tensor h_out;  /* gathered out rows */
@@ -37,7 +37,7 @@ struct workspace {
 	int32_t *bad;         /* device [n_layer]: first row that is not finite, or -1 */
 	int32_t *next;        /* device [size.out], right behind bad: see workspace_next */
 	int32_t *bad_host;    /* [n_layer + size.out] */
-	/* Recording only. */
+	/* For backward only. */
 	struct tensor rstd_final, act;
 	struct tensor g;  /* dL/d(residual stream) */
 	struct tensor dh; /* dL/d(norm output) */
