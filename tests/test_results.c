@@ -4,7 +4,7 @@
  * host/store/results.h, one by one. How other tools see the file: test_result_file.py and .R.
  */
 #include "host/base/file.h"
-#include "host/store/results.h"
+#include "host/store/dataset.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -16,27 +16,50 @@
 #include <hdf5.h>
 #include <hdf5_hl.h>
 
-static const char *path_of(const char *name)
-{
-	static char path[256];
+/* What the tests write. */
+static const struct {
+	struct dataset x, deep_x, column, row, rows, n, half, text;
+} out = {
+	.x = {"/x", {"x"}, RESULTS_I32, "", "x"},
+	.deep_x = {"/g/x", {"x"}, RESULTS_I32, "", "x"},
+	.column = {"/column", {"column"}, RESULTS_I32, "", "column"},
+	.row = {"/g/row", {"row"}, RESULTS_I32, "", "row"},
+	.rows = {"/g/rows", {"row", "column"}, RESULTS_F32, "1", "rows", .compress = true},
+	.n = {"/n", {"n"}, RESULTS_I32, "", "n"},
+	.half = {"/half", {"n"}, RESULTS_F16, "1", "half"},
+	.text = {"/t", {"t"}, RESULTS_TEXT, "", "texts"},
+};
 
-	snprintf(path, sizeof path, "%s/%s", test_scratch_folder(), name);
-	return path;
+/* Rows of one dataset, by way of a unit of their own. */
+static void append(struct results *r, const struct dataset *d, const size_t *n, const void *data)
+{
+	struct dataset_filled rows;
+	struct results *unit;
+	struct results_reader *reader;
+	struct err err;
+
+	REQUIRE_OK(dataset_fill(&rows, d, NULL, n, &err), &err);
+	REQUIRE_OK(results_create(&unit, in_scratch("unit.h5"), &err), &err);
+	REQUIRE_OK(results_write_rows(unit, &rows.d, data, n[0], &err), &err);
+	REQUIRE_OK(results_finish(unit, &err), &err);
+	REQUIRE_OK(results_open(&reader, in_scratch("unit.h5"), &err), &err);
+	REQUIRE_OK(results_join(r, reader, &err), &err);
+	results_reader_close(reader);
 }
 
 TEST(the_file_has_its_name_only_when_it_is_complete)
 {
 	struct results *r;
 	struct err err;
-	const char *path = path_of("a/whole.h5");
+	const char *path = in_scratch("a/whole.h5");
 	const int32_t values[] = {3, 1, 2};
 
 	REQUIRE_OK(results_create(&r, path, &err), &err);
-	REQUIRE_OK(results_scale(r, "/x", values, 3, "x", &err), &err);
+	REQUIRE_OK(dataset_write(r, &out.x, NULL, (size_t[]){3}, values, &err), &err);
 	CHECK(!file_exists(path) && file_exists(results_part_path(r)), "it appeared too early");
 	REQUIRE_OK(results_finish(r, &err), &err);
 	CHECK(file_exists(path), "it did not appear");
-	CHECK(!file_exists(path_of("a/whole.h5.part")), "its .part stayed");
+	CHECK(!file_exists(in_scratch("a/whole.h5.part")), "its .part stayed");
 }
 
 TEST(an_unfinished_file_stays_beside_the_old_one_and_can_be_read)
@@ -48,18 +71,18 @@ TEST(an_unfinished_file_stays_beside_the_old_one_and_can_be_read)
 	int32_t *read;
 	size_t n;
 
-	REQUIRE_OK(results_create(&r, path_of("twice.h5"), &err), &err);
-	REQUIRE_OK(results_scale(r, "/x", old, 1, "x", &err), &err);
+	REQUIRE_OK(results_create(&r, in_scratch("twice.h5"), &err), &err);
+	REQUIRE_OK(dataset_write(r, &out.x, NULL, (size_t[]){1}, old, &err), &err);
 	REQUIRE_OK(results_finish(r, &err), &err);
-	REQUIRE_OK(results_create(&r, path_of("twice.h5"), &err), &err);
-	REQUIRE_OK(results_scale(r, "/x", newer, 2, "x", &err), &err);
+	REQUIRE_OK(results_create(&r, in_scratch("twice.h5"), &err), &err);
+	REQUIRE_OK(dataset_write(r, &out.x, NULL, (size_t[]){2}, newer, &err), &err);
 	results_close(r);
-	REQUIRE_OK(results_open(&reader, path_of("twice.h5"), &err), &err);
+	REQUIRE_OK(results_open(&reader, in_scratch("twice.h5"), &err), &err);
 	REQUIRE_OK(results_read_ints(reader, "/x", 1, &n, &read, &err), &err);
 	CHECK(n == 1 && read[0] == 7, "the finished file was touched");
 	free(read);
 	results_reader_close(reader);
-	REQUIRE_OK(results_open(&reader, path_of("twice.h5.part"), &err), &err);
+	REQUIRE_OK(results_open(&reader, in_scratch("twice.h5.part"), &err), &err);
 	REQUIRE_OK(results_read_ints(reader, "/x", 1, &n, &read, &err), &err);
 	CHECK(n == 2 && read[1] == 9, "the unfinished file does not hold what was written");
 	free(read);
@@ -71,20 +94,6 @@ TEST(rows_appended_in_pieces_are_the_rows_written)
 	struct results *r;
 	struct results_reader *reader;
 	struct err err;
-	const struct results_dataset d = {.path = "/g/rows",
-		.type = RESULTS_F32,
-		.n_dims = 2,
-		.dims = {0, 3},
-		.scales = {"row", "/column"},
-		.long_name = "rows",
-		.units = "1",
-		.compress = true};
-	const struct results_dataset row = {.path = "/g/row",
-		.type = RESULTS_I32,
-		.n_dims = 1,
-		.long_name = "row",
-		.is_scale = true};
-	const int32_t columns[] = {0, 1, 2};
 	int32_t numbers[100];
 	float *read, rows[300];
 	size_t dims[2];
@@ -93,15 +102,15 @@ TEST(rows_appended_in_pieces_are_the_rows_written)
 		rows[i] = (float)i;
 	for (int32_t i = 0; i < 100; i++)
 		numbers[i] = i;
-	REQUIRE_OK(results_create(&r, path_of("rows.h5"), &err), &err);
-	REQUIRE_OK(results_scale(r, "/column", columns, 3, "column", &err), &err);
-	REQUIRE_OK(results_append(r, &d, rows, 1, &err), &err);
-	REQUIRE_OK(results_append(r, &d, rows + 3, 0, &err), &err);
-	REQUIRE_OK(results_append(r, &d, rows + 3, 99, &err), &err);
-	REQUIRE_OK(results_append(r, &row, numbers, 100, &err), &err);
+	REQUIRE_OK(results_create(&r, in_scratch("rows.h5"), &err), &err);
+	REQUIRE_OK(dataset_write_counting(r, &out.column, NULL, 3, &err), &err);
+	append(r, &out.rows, (size_t[]){1, 3}, rows);
+	append(r, &out.rows, (size_t[]){0, 3}, rows + 3);
+	append(r, &out.rows, (size_t[]){99, 3}, rows + 3);
+	append(r, &out.row, (size_t[]){100}, numbers);
 	REQUIRE_OK(results_join_end(r, &err), &err);
 	REQUIRE_OK(results_finish(r, &err), &err);
-	REQUIRE_OK(results_open(&reader, path_of("rows.h5"), &err), &err);
+	REQUIRE_OK(results_open(&reader, in_scratch("rows.h5"), &err), &err);
 	REQUIRE_OK(results_read_floats(reader, "/g/rows", 2, dims, &read, &err), &err);
 	REQUIRE(dims[0] == 100 && dims[1] == 3, "shape [%zu, %zu]", dims[0], dims[1]);
 	for (int i = 0; i < 300; i++)
@@ -116,22 +125,14 @@ TEST(half_precision_holds_the_nearest_halves)
 	struct results_reader *reader;
 	struct err err;
 	const float values[] = {0.1f, -70000, 1e-8f, 3};
-	const struct results_dataset d = {.path = "/half",
-		.type = RESULTS_F16,
-		.n_dims = 1,
-		.dims = {4},
-		.scales = {"/n"},
-		.long_name = "half",
-		.units = "1"};
-	const int32_t n_values[] = {0, 1, 2, 3};
 	float *read;
 	size_t n;
 
-	REQUIRE_OK(results_create(&r, path_of("half.h5"), &err), &err);
-	REQUIRE_OK(results_scale(r, "/n", n_values, 4, "n", &err), &err);
-	REQUIRE_OK(results_write(r, &d, values, &err), &err);
+	REQUIRE_OK(results_create(&r, in_scratch("half.h5"), &err), &err);
+	REQUIRE_OK(dataset_write_counting(r, &out.n, NULL, 4, &err), &err);
+	REQUIRE_OK(dataset_write(r, &out.half, NULL, (size_t[]){4}, values, &err), &err);
 	REQUIRE_OK(results_finish(r, &err), &err);
-	REQUIRE_OK(results_open(&reader, path_of("half.h5"), &err), &err);
+	REQUIRE_OK(results_open(&reader, in_scratch("half.h5"), &err), &err);
 	REQUIRE_OK(results_read_floats(reader, "/half", 1, &n, &read, &err), &err);
 	CHECK(read[0] == 0.0999755859375f && isinf(read[1]) && read[2] == 0 && read[3] == 3,
 		"%g %g %g %g", (double)read[0], (double)read[1], (double)read[2], (double)read[3]);
@@ -148,12 +149,12 @@ TEST(texts_of_any_length_and_script_come_back_as_written)
 	char **read;
 	size_t n;
 
-	REQUIRE_OK(results_create(&r, path_of("texts.h5"), &err), &err);
-	REQUIRE_OK(results_text_scale(r, "/t", values, 3, "texts", &err), &err);
+	REQUIRE_OK(results_create(&r, in_scratch("texts.h5"), &err), &err);
+	REQUIRE_OK(dataset_write(r, &out.text, NULL, (size_t[]){3}, values, &err), &err);
 	REQUIRE_OK(results_attribute_text(r, "/", "title", "x", &err), &err);
 	REQUIRE_OK(results_attribute_text(r, "/", "title", "y", &err), &err);
 	REQUIRE_OK(results_finish(r, &err), &err);
-	REQUIRE_OK(results_open(&reader, path_of("texts.h5"), &err), &err);
+	REQUIRE_OK(results_open(&reader, in_scratch("texts.h5"), &err), &err);
 	REQUIRE_OK(results_read_texts(reader, "/t", &n, &read, &err), &err);
 	REQUIRE(n == 3, "%zu texts", n);
 	for (size_t i = 0; i < 3; i++) {
@@ -174,19 +175,19 @@ TEST(reading_what_is_not_there_or_not_so_is_an_input_error)
 	size_t dims[3];
 	char expected[512];
 
-	CHECK(results_open(&reader, path_of("none.h5"), &err) == ERR_INPUT, "opened");
-	REQUIRE_OK(results_create(&r, path_of("few.h5"), &err), &err);
-	REQUIRE_OK(results_scale(r, "/g/x", values, 1, "x", &err), &err);
+	CHECK(results_open(&reader, in_scratch("none.h5"), &err) == ERR_INPUT, "opened");
+	REQUIRE_OK(results_create(&r, in_scratch("few.h5"), &err), &err);
+	REQUIRE_OK(dataset_write(r, &out.deep_x, NULL, (size_t[]){1}, values, &err), &err);
 	REQUIRE_OK(results_finish(r, &err), &err);
-	REQUIRE_OK(results_open(&reader, path_of("few.h5"), &err), &err);
+	REQUIRE_OK(results_open(&reader, in_scratch("few.h5"), &err), &err);
 	CHECK(results_has(reader, "/g/x") && !results_has(reader, "/h/x"), "has is wrong");
 	CHECK(results_read_ints(reader, "/h/x", 1, dims, &read, &err) == ERR_INPUT, "read");
 	snprintf(expected, sizeof expected, "%s: expected a dataset /h/x, found none",
-		path_of("few.h5"));
+		in_scratch("few.h5"));
 	CHECK(strcmp(err.text, expected) == 0, "%s", err.text);
 	CHECK(results_read_ints(reader, "/g/x", 2, dims, &read, &err) == ERR_INPUT, "read");
 	snprintf(expected, sizeof expected, "%s: /g/x: expected 2 dimensions, found 1",
-		path_of("few.h5"));
+		in_scratch("few.h5"));
 	CHECK(strcmp(err.text, expected) == 0, "%s", err.text);
 	results_reader_close(reader);
 }
@@ -264,7 +265,7 @@ TEST(a_file_that_another_program_made_is_refused_where_it_cannot_be_read_exactly
 	int64_t value = 7;
 	char path[256];
 
-	snprintf(path, sizeof path, "%s", path_of("hostile.h5"));
+	snprintf(path, sizeof path, "%s", in_scratch("hostile.h5"));
 	write_hostile_file(path);
 	REQUIRE_OK(results_open(&reader, path, &err), &err);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -304,7 +305,7 @@ TEST(a_folder_that_cannot_be_made_or_written_is_an_output_error)
 	struct err err;
 
 	CHECK(results_create(&r, "/proc/none/x.h5", &err) == ERR_OUTPUT && !r, "%s", err.text);
-	CHECK(results_create(&r, path_of("no/such/deep/x.h5"), &err) == ERR_OUTPUT && !r, "%s",
+	CHECK(results_create(&r, in_scratch("no/such/deep/x.h5"), &err) == ERR_OUTPUT && !r, "%s",
 		err.text);
 }
 
@@ -312,51 +313,36 @@ TEST(a_folder_that_cannot_be_made_or_written_is_an_output_error)
 
 enum { N_LARGE = RESULTS_SUMMARY_BYTES / 4 + 1, N_SMALL = N_LARGE - 1 };
 
+static const struct {
+	struct dataset place, few, line, large, small, bytes, text;
+} sized = {
+	.place = {"/place", {"place"}, RESULTS_I32, "", "place"},
+	.few = {"/few", {"few"}, RESULTS_I32, "", "place"},
+	.line = {"/line", {"line"}, RESULTS_I32, "", "line"},
+	.large = {"/g/large", {"place"}, RESULTS_F32, "logit", "one value too many"},
+	.small = {"/g/small", {"few"}, RESULTS_I32, "1", "just few enough", .compress = true},
+	.bytes = {"/g/deep/bytes", {"place"}, RESULTS_U8, "1", "few bytes, many places"},
+	.text = {"/g/text", {"line"}, RESULTS_TEXT, "", "texts"},
+};
+
 /* Datasets on either side of the bound, one of bytes whose scale is beyond it, and texts. */
 static void write_large_and_small(struct results *r, const char *note)
 {
 	struct err err;
 	int32_t *count = calloc(N_LARGE, sizeof *count);
 	const char *texts[] = {"a", note};
-	const struct results_dataset large = {.path = "/g/large",
-		.type = RESULTS_F32,
-		.n_dims = 1,
-		.scales = {"/place"},
-		.long_name = "one value too many",
-		.units = "logit"};
+	const size_t large = N_LARGE, small = N_SMALL, two = 2;
 
 	for (int32_t i = 0; i < N_LARGE; i++)
 		count[i] = i;
-	REQUIRE_OK(results_scale(r, "/place", count, N_LARGE, "place", &err), &err);
-	REQUIRE_OK(results_append(r, &large, count, N_LARGE, &err), &err);
-	REQUIRE_OK(results_write(r,
-			   &(struct results_dataset){.path = "/g/small",
-				   .type = RESULTS_I32,
-				   .n_dims = 1,
-				   .dims = {N_SMALL},
-				   .long_name = "just few enough",
-				   .units = "1",
-				   .compress = true},
-			   count, &err),
-		&err);
-	REQUIRE_OK(results_write(r,
-			   &(struct results_dataset){.path = "/g/deep/bytes",
-				   .type = RESULTS_U8,
-				   .n_dims = 1,
-				   .dims = {N_LARGE},
-				   .scales = {"/place"},
-				   .long_name = "few bytes, many places",
-				   .units = "1"},
-			   count, &err),
-		&err);
-	REQUIRE_OK(results_write(r,
-			   &(struct results_dataset){.path = "/g/text",
-				   .type = RESULTS_TEXT,
-				   .n_dims = 1,
-				   .dims = {2},
-				   .long_name = "texts"},
-			   texts, &err),
-		&err);
+	REQUIRE_OK(dataset_write_counting(r, &sized.place, NULL, large, &err), &err);
+	REQUIRE_OK(dataset_write_counting(r, &sized.few, NULL, small, &err), &err);
+	REQUIRE_OK(dataset_write_counting(r, &sized.line, NULL, two, &err), &err);
+	append(r, &sized.large, &large, count);
+	REQUIRE_OK(results_join_end(r, &err), &err);
+	REQUIRE_OK(dataset_write(r, &sized.small, NULL, &small, count, &err), &err);
+	REQUIRE_OK(dataset_write(r, &sized.bytes, NULL, &large, count, &err), &err);
+	REQUIRE_OK(dataset_write(r, &sized.text, NULL, &two, texts, &err), &err);
 	REQUIRE_OK(results_attribute_integer(r, "/g", "layer", 3, &err), &err);
 	REQUIRE_OK(results_attribute_text(r, "/", "title", "a test", &err), &err);
 	free(count);
@@ -386,19 +372,19 @@ TEST(the_summary_has_the_small_datasets_with_their_scales_and_every_attribute)
 	size_t n;
 	hid_t file, bytes, place;
 
-	REQUIRE_OK(results_create(&r, path_of("two/of.h5"), &err), &err);
+	REQUIRE_OK(results_create(&r, in_scratch("two/of.h5"), &err), &err);
 	write_large_and_small(r, "b");
 	REQUIRE_OK(results_summarize(r, &err), &err);
-	CHECK(file_exists(path_of("two/of.summary.h5")) && !file_exists(path_of("two/of.h5")),
+	CHECK(file_exists(in_scratch("two/of.summary.h5")) && !file_exists(in_scratch("two/of.h5")),
 		"the result file has its name before the summary has");
 	REQUIRE_OK(results_finish(r, &err), &err);
 
-	CHECK(left_out(path_of("two/of.summary.h5"), &names) == 1 &&
+	CHECK(left_out(in_scratch("two/of.summary.h5"), &names) == 1 &&
 			strcmp(names[0], "/g/large") == 0,
 		"other datasets are left out");
 	free(names[0]);
 	free(names);
-	REQUIRE_OK(results_open(&summary, path_of("two/of.summary.h5"), &err), &err);
+	REQUIRE_OK(results_open(&summary, in_scratch("two/of.summary.h5"), &err), &err);
 	CHECK(!results_has(summary, "/g/large"), "it has the large one");
 	REQUIRE_OK(results_read_ints(summary, "/g/small", 1, &n, &small, &err), &err);
 	CHECK(n == N_SMALL && small[0] == 0 && small[n - 1] == N_SMALL - 1, "other values");
@@ -417,7 +403,7 @@ TEST(the_summary_has_the_small_datasets_with_their_scales_and_every_attribute)
 	free(title);
 	results_reader_close(summary);
 
-	file = H5Fopen(path_of("two/of.summary.h5"), H5F_ACC_RDONLY, H5P_DEFAULT);
+	file = H5Fopen(in_scratch("two/of.summary.h5"), H5F_ACC_RDONLY, H5P_DEFAULT);
 	bytes = H5Dopen2(file, "/g/deep/bytes", H5P_DEFAULT);
 	place = H5Dopen2(file, "/place", H5P_DEFAULT);
 	CHECK(H5DSis_scale(place) > 0 && H5DSis_attached(bytes, place, 0) > 0,
@@ -436,11 +422,11 @@ TEST(texts_count_by_their_bytes_in_the_summary)
 
 	memset(note, 'x', RESULTS_SUMMARY_BYTES);
 	note[RESULTS_SUMMARY_BYTES] = '\0';
-	REQUIRE_OK(results_create(&r, path_of("texts.h5"), &err), &err);
+	REQUIRE_OK(results_create(&r, in_scratch("texts.h5"), &err), &err);
 	write_large_and_small(r, note);
 	REQUIRE_OK(results_summarize(r, &err), &err);
 	REQUIRE_OK(results_finish(r, &err), &err);
-	n = left_out(path_of("texts.summary.h5"), &names);
+	n = left_out(in_scratch("texts.summary.h5"), &names);
 	CHECK(n == 2 && strcmp(names[1], "/g/text") == 0, "%zu datasets are left out", n);
 	for (size_t i = 0; i < n; i++)
 		free(names[i]);

@@ -435,32 +435,6 @@ fail:
 	return err->code;
 }
 
-int results_scale(struct results *r, const char *path, const int32_t *values, size_t n,
-	const char *long_name, struct err *err)
-{
-	return results_write(r,
-		&(struct results_dataset){.path = path,
-			.type = RESULTS_I32,
-			.n_dims = 1,
-			.dims = {n},
-			.long_name = long_name,
-			.is_scale = true},
-		values, err);
-}
-
-int results_text_scale(struct results *r, const char *path, const char *const *values, size_t n,
-	const char *long_name, struct err *err)
-{
-	return results_write(r,
-		&(struct results_dataset){.path = path,
-			.type = RESULTS_TEXT,
-			.n_dims = 1,
-			.dims = {n},
-			.long_name = long_name,
-			.is_scale = true},
-		values, err);
-}
-
 /* The open dataset of that path, made on the first call. */
 static int grown_dataset(struct results *r, const struct results_dataset *d, hid_t *out,
 	struct err *err)
@@ -490,8 +464,8 @@ fail:
 	return err->code;
 }
 
-int results_append_stored(struct results *r, const struct results_dataset *d, const void *data,
-	size_t n, struct err *err)
+int results_append(struct results *r, const struct results_dataset *d, const void *data, size_t n,
+	struct err *err)
 {
 	hsize_t dims[RESULTS_DIMS], start[RESULTS_DIMS] = {0}, rows[RESULTS_DIMS];
 	hid_t dataset = H5I_INVALID_HID, space, memory;
@@ -517,21 +491,6 @@ int results_append_stored(struct results *r, const struct results_dataset *d, co
 	rc = write_stored(r, d, dataset, memory, space, data, err);
 	H5Sclose(memory);
 	H5Sclose(space);
-	return rc;
-}
-
-int results_append(struct results *r, const struct results_dataset *d, const void *data, size_t n,
-	struct err *err)
-{
-	uint16_t *half = NULL;
-	int rc;
-
-	if (is_nowhere(r))
-		return 0;
-	if (d->type == RESULTS_F16 && !(data = half = to_half(data, count(d, n))))
-		return err_nomem(err, d->path, count(d, n) * sizeof *half);
-	rc = results_append_stored(r, d, data, n, err);
-	free(half);
 	return rc;
 }
 

@@ -10,7 +10,7 @@
  *  4. A dataset that is joined from units has their rows in the order of the units, bit for bit.
  *  5. Only filters that every HDF5 build has; no types that readers misread (never bfloat16).
  *
- *  created --results_write, results_append--> growing --results_finish--> complete (renamed)
+ *  created --dataset_write, results_join--> growing --results_finish--> complete (renamed)
  */
 #ifndef SAENGINE_RESULTS_H
 #define SAENGINE_RESULTS_H
@@ -23,6 +23,7 @@
 #include <stdio.h>
 
 struct results;
+struct results_reader;
 struct dataset_section;
 
 /* Creates PATH.part, and the folder if its parent exists. *out is owned. Errors: ERR_OUTPUT. */
@@ -66,59 +67,11 @@ enum results_type {
 /* Bytes of a value as it is stored; of a text, about. */
 size_t results_value_bytes(enum results_type type);
 
-enum { RESULTS_DIMS = 3 };
-
-struct results_dataset {
-	const char *path; /* "/group/name"; groups are made as needed */
-	enum results_type type;
-	int n_dims;
-	size_t dims[RESULTS_DIMS];
-	/* Dimension scale of each dimension, written before: its path, or the name of one in the
-	 * dataset's own group or in one above. */
-	const char *scales[RESULTS_DIMS];
-	const char *long_name;
-	const char *units; /* "logit", "nat", "1" for pure numbers, "" for text and ids */
-	/* Rows of a unit only: the values are ends of this dataset's rows, counted within the unit;
-	 * joining adds the rows that came before. I32 or I64. */
-	const char *ends_of;
-	bool compress; /* gzip and shuffle: tables, ids, sparse indices; never activations */
-	bool is_scale; /* of its one dimension, which has its name */
-};
-
-/* Writes a whole dataset. TEXT: data is const char *const *. F16: data is float, converted here.
- * Errors: ERR_OUTPUT with dataset and reason. */
-int results_write(struct results *r, const struct results_dataset *d, const void *data,
-	struct err *err);
-
-/* A dimension scale: values of n places along a dimension, e.g. prompt ids. */
-int results_scale(struct results *r, const char *path, const int32_t *values, size_t n,
-	const char *long_name, struct err *err);
-
-/* The same with texts. */
-int results_text_scale(struct results *r, const char *path, const char *const *values, size_t n,
-	const char *long_name, struct err *err);
-
-/* Appends n rows to a dataset whose first dimension grows; the first call creates it (dims[0] is
- * ignored, and scales[0] is attached by results_join_end, when it has all its rows as well). */
-int results_append(struct results *r, const struct results_dataset *d, const void *data, size_t n,
-	struct err *err);
-
-/* Rows on their way: written into the file of a unit with what is needed to append them to the
- * dataset of the same path later. Rows of half precision are given as floats. */
-int results_write_rows(struct results *unit, const struct results_dataset *d, const void *data,
-	size_t n, struct err *err);
-
-/* Appends all rows of a unit's file. Errors: ERR_INPUT when it cannot be read, ERR_OUTPUT. */
-struct results_reader;
-int results_join(struct results *r, struct results_reader *unit, struct err *err);
+enum { RESULTS_DIMS = 3 }; /* most of a dataset */
 
 /* From here on uncompressed rows are not copied: their datasets become virtual ones over the files
  * of the units, which must stay where they are, seen from the result file. */
 void results_map_units(struct results *r);
-
-/* After the last unit of a stage: makes the virtual datasets of its rows, and attaches scales to
- * the first dimension of datasets that grew. */
-int results_join_end(struct results *r, struct err *err);
 
 /* Attributes of an object ("/" is the file). */
 int results_attribute_text(struct results *r, const char *object, const char *name,
@@ -158,5 +111,43 @@ int results_read_attribute_text(struct results_reader *r, const char *object, co
 
 /* Prints whether a file is complete, and every dataset. Errors: ERR_INPUT. */
 int results_inspect(const char *path, FILE *to, struct err *err);
+
+/* ---- what dataset.h, and stage.c with its writer, stand on ------------------------------- */
+
+/* A dataset as HDF5 is told of it: a descriptor (dataset.h) with everything filled in, or what a
+ * unit keeps for itself. */
+struct results_dataset {
+	const char *path; /* "/group/name"; groups are made as needed */
+	enum results_type type;
+	int n_dims;
+	size_t dims[RESULTS_DIMS];
+	/* Names of the dimensions' scales, written before into the dataset's own group or one
+	 * above; NULL = none. */
+	const char *scales[RESULTS_DIMS];
+	const char *long_name;
+	const char *units; /* "logit", "nat", "1" for pure numbers, "" for text and ids */
+	/* Rows of a unit only: the values are ends of this dataset's rows, counted within the unit;
+	 * joining adds the rows that came before. I32 or I64. */
+	const char *ends_of;
+	bool compress; /* gzip and shuffle: tables, ids, sparse indices; never activations */
+	bool is_scale; /* of its one dimension, which has its name */
+};
+
+/* Writes a whole dataset. TEXT: data is const char *const *. F16: data is float, converted here.
+ * Errors: ERR_OUTPUT with dataset and reason. */
+int results_write(struct results *r, const struct results_dataset *d, const void *data,
+	struct err *err);
+
+/* Rows on their way: written into the file of a unit with what is needed to append them to the
+ * dataset of the same path later. Rows of half precision are given as floats. */
+int results_write_rows(struct results *unit, const struct results_dataset *d, const void *data,
+	size_t n, struct err *err);
+
+/* Appends all rows of a unit's file. Errors: ERR_INPUT when it cannot be read, ERR_OUTPUT. */
+int results_join(struct results *r, struct results_reader *unit, struct err *err);
+
+/* After the last unit of a stage: makes the virtual datasets of its rows, and attaches scales to
+ * the first dimension of datasets that grew. */
+int results_join_end(struct results *r, struct err *err);
 
 #endif

@@ -335,7 +335,7 @@ static herr_t join_dataset(hid_t file, const char *name, const H5O_info_t *info,
 		   read_values(&rows, j->unit, dataset, j->err) == 0) {
 		if (j->ends)
 			move_ends(j->results, &rows);
-		results_append_stored(j->results, &rows.d, rows.data, rows.d.dims[0], j->err);
+		results_append(j->results, &rows.d, rows.data, rows.d.dims[0], j->err);
 	}
 	free(rows.data);
 	if (dataset >= 0)

@@ -48,20 +48,22 @@ hid_t results_file_access(void);
 /* HDF5's reason for the failure just seen: ERR_OUTPUT with file, object and reason. */
 int results_hdf5_error(struct results *r, const char *what, struct err *err);
 
-/* What describes a dataset beside its values, as results_write and results_append write it; closes
- * nothing. Scales are attached from dimension `first` on. */
+/* What describes a dataset beside its values, whole or growing; closes nothing. Scales are attached
+ * from dimension `first` on. */
 int results_describe(struct results *r, const struct results_dataset *d, hid_t dataset, int first,
 	struct err *err);
-/* `scale` as in struct results_dataset; `path` is the dataset's. */
+/* `scale` as in struct results_dataset, or a path; `path` is the dataset's. */
 int results_attach_scale(struct results *r, hid_t dataset, int dimension, const char *scale,
 	const char *path, struct err *err);
 
 /* Accepts an empty list. */
 void results_free_mapped(struct results *r);
 
-/* results_append of rows as they are stored: F16 as halves, not as floats. */
-int results_append_stored(struct results *r, const struct results_dataset *d, const void *data,
-	size_t n, struct err *err);
+/* Appends n rows as they are stored, F16 as halves, to a dataset whose first dimension grows; the
+ * first call creates it (dims[0] is ignored, and scales[0] is attached by results_join_end, when it
+ * has all its rows as well). */
+int results_append(struct results *r, const struct results_dataset *d, const void *data, size_t n,
+	struct err *err);
 
 /* The type of values in memory, owned by the caller; F16 as halves. */
 hid_t results_type(enum results_type type);
