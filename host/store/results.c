@@ -171,16 +171,6 @@ fail:
 	return err->code;
 }
 
-const char *results_path(const struct results *r)
-{
-	return r->path;
-}
-
-const char *results_part_path(const struct results *r)
-{
-	return r->part;
-}
-
 /* ---- types ----------------------------------------------------------------------------- */
 
 /* The type in the file; owned by the caller. */

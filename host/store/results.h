@@ -50,10 +50,6 @@ void results_close(struct results *r);
 /* Closes and removes PATH.part. */
 void results_discard(struct results *r);
 
-/* The path that will be, and the path that is. Borrowed. */
-const char *results_path(const struct results *r);
-const char *results_part_path(const struct results *r);
-
 enum results_type {
 	RESULTS_F32,
 	RESULTS_F64,

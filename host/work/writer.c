@@ -39,7 +39,7 @@ struct writer {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct job *first, **last; /* owned */
-	size_t n_jobs, waiting_bytes, most_bytes, written_bytes;
+	size_t n_jobs, waiting_bytes, most_bytes;
 	bool closing;
 	struct err err;
 	/* Of the thread alone. */
@@ -89,8 +89,6 @@ static void take_job(struct writer *w, const struct job *job)
 	pthread_mutex_lock(&w->lock);
 	if (err.code && w->err.code == 0)
 		w->err = err;
-	if (err.code == 0)
-		w->written_bytes += job->bytes;
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -293,16 +291,6 @@ int writer_drain(struct writer *w, struct err *err)
 	rc = kept_error(w, err);
 	pthread_mutex_unlock(&w->lock);
 	return rc;
-}
-
-size_t writer_bytes(struct writer *w)
-{
-	size_t bytes;
-
-	pthread_mutex_lock(&w->lock);
-	bytes = w->written_bytes;
-	pthread_mutex_unlock(&w->lock);
-	return bytes;
 }
 
 /* ---- opening and closing --------------------------------------------------------------- */

@@ -49,7 +49,4 @@ void writer_abandon(struct writer *w);
 /* Waits until all committed files have their names. */
 int writer_drain(struct writer *w, struct err *err);
 
-/* Bytes of values written so far. */
-size_t writer_bytes(struct writer *w);
-
 #endif
