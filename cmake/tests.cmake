@@ -142,10 +142,12 @@ find_program(PYTHON3 python3 PATHS /usr/bin NO_DEFAULT_PATH) # what Debian's pac
 find_program(PYTHON3 python3)
 find_program(PYTHON3_OF_PATH python3) # the one that pip's torch is for, where there is one
 
-# The house itself: no include goes up, no folder has a circle.
+# The house itself: no include goes up, no folder has a circle, no files use each other in one.
 add_test(NAME floors COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/check_floors.py)
 add_test(NAME floors_find_offences COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_check_floors.py)
-set_tests_properties(floors floors_find_offences PROPERTIES LABELS unit)
+add_test(NAME circles_find_offences COMMAND ${PYTHON3}
+  ${CMAKE_SOURCE_DIR}/tests/test_check_circles.py ${CMAKE_C_COMPILER} ${CMAKE_NM})
+set_tests_properties(floors floors_find_offences circles_find_offences PROPERTIES LABELS unit)
 
 # slurm/*.sh under a real Slurm, which the test starts and stops; sanitizers see nothing new in it.
 if(NOT SAENGINE_SANITIZE)
@@ -200,6 +202,18 @@ if(NOT cuda) # the CUDA kernels on the CPU
   enable_language(CXX)
   add_subdirectory(tests/emu)
 endif()
+
+# Which files use each other: the emulation's objects stand for those of kernels/cuda.
+set(house_objects)
+foreach(library base kernels cpu_v2 cpu_v3 cpu_v4 cpu_generic kernels_ref kernels_emu
+    kernels_emu_kernels formats text model method store config work lab measure experiments)
+  if(TARGET ${library})
+    list(APPEND house_objects $<TARGET_OBJECTS:${library}>)
+  endif()
+endforeach()
+add_test(NAME circles COMMAND_EXPAND_LISTS
+  COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/check_circles.py ${CMAKE_NM} ${house_objects})
+set_tests_properties(circles PROPERTIES LABELS unit)
 
 include(cmake/fuzz.cmake)
 

@@ -138,6 +138,8 @@ int device_open_backend(struct device **out, const struct backend *backend, int 
 /* Counts memory that was allocated, and released. */
 void device_account(struct device *dev, size_t allocated, size_t released);
 
+enum { HOST_ALIGNMENT = 64 }; /* a cache line, and the widest vector */
+
 /* The memory functions of backends whose device memory is host memory. */
 int host_alloc(struct device *dev, size_t bytes, void **out, struct err *err);
 void host_release(struct device *dev, void *memory);

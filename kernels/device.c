@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * device.c - opening a device by name, and its memory. Contract: ops.h. The only file that knows
- * which backends a build has. Tests: tests/test_ops.c.
+ * device.c - opening a device by name, and what is asked of it. Contract: ops.h. The only file that
+ * knows which backends a build has. Tests: tests/test_ops.c.
  */
 #include "kernels/backend.h"
 #ifdef SAENGINE_CPU
@@ -10,15 +10,11 @@
 #ifdef SAENGINE_CUDA
 #include "kernels/cuda/names.h"
 #endif
-#include "host/base/size.h"
-
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { ALIGNMENT = 64 }; /* a cache line, and the widest vector */
 
 /* The cores this process may use, so that a job scheduler's binding is respected. */
 static int n_cores(void)
@@ -242,14 +238,6 @@ size_t device_peak(const struct device *dev)
 	return dev->peak;
 }
 
-void device_account(struct device *dev, size_t allocated, size_t released)
-{
-	dev->allocated += allocated;
-	dev->allocated -= released;
-	if (dev->allocated > dev->peak)
-		dev->peak = dev->allocated;
-}
-
 /* ---- devices that run behind the host --------------------------------------------------- */
 
 bool device_free_memory(struct device *dev, size_t *bytes)
@@ -310,10 +298,10 @@ int device_copy_begin(struct device *dev, const void *from, size_t bytes, struct
 	*out = NULL;
 	if (async)
 		return async->copy_begin(dev, from, bytes, out, err);
-	copy = malloc(sizeof *copy + ALIGNMENT + bytes);
+	copy = malloc(sizeof *copy + HOST_ALIGNMENT + bytes);
 	if (!copy)
 		return err_nomem(err, "values on their way to the host", bytes);
-	*copy = (struct device_copy){dev, (char *)copy + ALIGNMENT};
+	*copy = (struct device_copy){dev, (char *)copy + HOST_ALIGNMENT};
 	memcpy(copy->host, from, bytes);
 	*out = copy;
 	return 0;
@@ -354,48 +342,4 @@ size_t device_op_times(const struct device *dev, struct op_time *out, size_t cap
 			out[n++] = (struct op_time){names[i], dev->times[i].seconds,
 				dev->times[i].flops, dev->times[i].calls};
 	return n;
-}
-
-/* The size of a block is kept in the cache line before it, for the account. */
-int host_alloc(struct device *dev, size_t bytes, void **out, struct err *err)
-{
-	void *block = NULL;
-	size_t total;
-	char *memory;
-
-	*out = NULL;
-	if (size_add_overflow(bytes, ALIGNMENT, &total) ||
-		posix_memalign(&block, ALIGNMENT, total) != 0)
-		return err_set(err, ERR_DEVICE,
-			"out of memory: cannot allocate %zu bytes beside the %zu in use", bytes,
-			dev->allocated);
-	memory = (char *)block + ALIGNMENT;
-	memcpy(block, &bytes, sizeof bytes);
-#ifdef SAENGINE_STRICT
-	memset(memory, 0xff, bytes); /* NaN in every floating type */
-#endif
-	*out = memory;
-	device_account(dev, bytes, 0);
-	return 0;
-}
-
-void host_release(struct device *dev, void *memory)
-{
-	char *block = (char *)memory - ALIGNMENT;
-	size_t bytes;
-
-	memcpy(&bytes, block, sizeof bytes);
-	device_account(dev, 0, bytes);
-#ifdef SAENGINE_STRICT
-	memset(memory, 0xff, bytes);
-#endif
-	free(block);
-}
-
-int host_copy(struct device *dev, void *to, const void *from, size_t bytes, struct err *err)
-{
-	(void)dev;
-	(void)err;
-	memcpy(to, from, bytes);
-	return 0;
 }

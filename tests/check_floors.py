@@ -6,8 +6,8 @@ folder has a circle between its modules. Tests: test_check_floors.py.
     check_floors.py [ROOT]
 
 A module is the sources and headers of one stem: host/work/units.c and units.h. NAME_parts.h, which
-the files of a large module share, is of NAME. Of the folders in kernels/ nothing is said. Prints every offence, and exits with 1 where there
-are any.
+the files of a large module share, is of NAME. Prints every offence, and exits with 1 where there are
+any. Which file calls which: check_circles.py.
 """
 
 import re
@@ -70,13 +70,18 @@ def wrong_ways(found):
             yield f"{path}:{n}: includes {other}, which is {where} it"
 
 
-def circles(found):
-    """One for each module that comes back to itself within its folder, each circle once."""
+def neighbours(found):
+    """Of each module, those of its folder that it includes."""
     knows = {}
     for path, _, other in found:
         a, b = module_of(path), module_of(other)
         if a != b and Path(a).parent == Path(b).parent:
             knows.setdefault(a, set()).add(b)
+    return knows
+
+
+def circles(knows):
+    """One for each that comes back to itself by those that it knows, each circle once."""
     reported = set()
     for start in sorted(knows):
         ways = [[start]]  # the shortest first
@@ -99,7 +104,7 @@ def main():
     found = list(includes(root))
     if not found:
         sys.exit(f"check_floors: expected sources in {root}, found none")
-    offences = [*wrong_ways(found), *circles(found)]
+    offences = [*wrong_ways(found), *circles(neighbours(found))]
     print(*offences, sep="\n", end="\n" if offences else "")
     sys.exit(1 if offences else 0)
 

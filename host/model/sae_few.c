@@ -4,7 +4,7 @@
  * all. Contract: sae.h. Tests: tests/test_sae.c, tests/test_method.c.
  */
 #include "host/model/sae.h"
-#include "host/model/sae_set.h"
+#include "host/model/sae_parts.h"
 
 /* The whole encoder of a layer, beside the few, where only all features tell which are on. */
 static int add_encoder(struct sae_set *set, size_t layer, const int32_t *ids, size_t n,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * sae_load.c - the weights of SAEs on the device: parts of them read afresh, whole layers kept
- * until others need the room, and cosines with decoder rows. Contract: sae.h, sae_set.h. Tests:
+ * until others need the room, and cosines with decoder rows. Contract: sae.h, sae_parts.h. Tests:
  * tests/test_sae.c, tests/test_method.c, tests/emu/test_device.c.
  *
  * Features are read, folded, checked and rounded in blocks, by the threads that the device leaves
@@ -10,7 +10,7 @@
  * other ranks too they are laid out whole in the host's memory first.
  */
 #include "host/model/sae.h"
-#include "host/model/sae_set.h"
+#include "host/model/sae_parts.h"
 
 #include "host/base/size.h"
 #include "host/model/carver.h"

@@ -43,14 +43,6 @@ fail:
 
 /* ---- reading a unit -------------------------------------------------------------------- */
 
-/* A dataset of a unit with its descriptor, whose texts are here. */
-struct rows {
-	struct results_dataset d;
-	char path[RESULTS_PATH_BYTES], long_name[RESULTS_PATH_BYTES], units[RESULTS_PATH_BYTES],
-		ends_of[RESULTS_PATH_BYTES], scales[RESULTS_DIMS][RESULTS_PATH_BYTES];
-	void *data; /* owned */
-};
-
 static int malformed(struct results_reader *unit, const char *path, struct err *err)
 {
 	return err_set(err, ERR_INPUT, "%s: %s: expected rows of a unit, found something else",
@@ -173,59 +165,6 @@ static void move_ends(const struct results *r, struct rows *rows)
 
 /* ---- mapping --------------------------------------------------------------------------- */
 
-/* A virtual dataset to be: the rows of each unit, in order. */
-struct mapped {
-	struct rows rows; /* of the first unit; no data */
-	struct source {
-		char *file; /* owned; as the result file sees it */
-		size_t n;
-	} * data;
-	size_t n, cap;
-};
-
-void results_free_mapped(struct results *r)
-{
-	for (size_t i = 0; i < r->mapped.n; i++) {
-		for (size_t k = 0; k < r->mapped.data[i].n; k++)
-			free(r->mapped.data[i].data[k].file);
-		free(r->mapped.data[i].data);
-	}
-	free(r->mapped.data);
-	r->mapped = (struct mapped_list){0};
-}
-
-void results_map_units(struct results *r)
-{
-	r->map_units = true;
-}
-
-/* The unit's path from the folder of the result file, which both paths begin with. */
-static const char *seen_from(const struct results *r, const char *unit)
-{
-	const char *slash = strrchr(r->path, '/');
-	const size_t n = slash ? (size_t)(slash - r->path) + 1 : 0;
-
-	return strncmp(unit, r->path, n) == 0 ? unit + n : unit;
-}
-
-static int map_rows(struct results *r, const struct rows *rows, const char *unit, struct err *err)
-{
-	struct source source = {strdup(seen_from(r, unit)), rows->d.dims[0]};
-	size_t i = 0;
-
-	while (i < r->mapped.n && strcmp(r->mapped.data[i].rows.path, rows->path) != 0)
-		i++;
-	if (!source.file)
-		return err_nomem(err, unit, strlen(unit));
-	if (i == r->mapped.n)
-		TRY(vec_push(&r->mapped, (struct mapped){.rows = *rows}, err));
-	TRY(vec_push(&r->mapped.data[i], source, err));
-	return 0;
-fail:
-	free(source.file);
-	return err->code;
-}
-
 /* The texts of a descriptor moved with it. */
 static void settle(struct rows *rows)
 {
@@ -330,7 +269,7 @@ static herr_t join_dataset(hid_t file, const char *name, const H5O_info_t *info,
 	} else if (j->results->map_units && !rows.d.compress && !rows.d.ends_of &&
 		   !rows.d.is_scale) {
 		if (!j->ends)
-			map_rows(j->results, &rows, j->unit->path, j->err);
+			results_map_rows(j->results, &rows, j->unit->path, j->err);
 	} else if ((rows.d.ends_of != NULL) == j->ends &&
 		   read_values(&rows, j->unit, dataset, j->err) == 0) {
 		if (j->ends)

@@ -12,6 +12,24 @@
 /* Paths of datasets, and all their texts in a unit's file; what is longer is cut, and not read. */
 enum { RESULTS_PATH_BYTES = 1024 };
 
+/* A dataset of a unit with its descriptor, whose texts are here. */
+struct rows {
+	struct results_dataset d;
+	char path[RESULTS_PATH_BYTES], long_name[RESULTS_PATH_BYTES], units[RESULTS_PATH_BYTES],
+		ends_of[RESULTS_PATH_BYTES], scales[RESULTS_DIMS][RESULTS_PATH_BYTES];
+	void *data; /* owned */
+};
+
+/* A virtual dataset to be: the rows of each unit, in order. */
+struct mapped {
+	struct rows rows; /* of the first unit; no data */
+	struct source {
+		char *file; /* owned; as the result file sees it */
+		size_t n;
+	} * data;
+	size_t n, cap;
+};
+
 struct results {
 	char *path, *part; /* owned; NULL for results that go nowhere */
 	hid_t file;
@@ -58,6 +76,9 @@ int results_attach_scale(struct results *r, hid_t dataset, int dimension, const 
 
 /* Accepts an empty list. */
 void results_free_mapped(struct results *r);
+
+/* Adds the rows of a unit's file to the list. Errors: memory. */
+int results_map_rows(struct results *r, const struct rows *rows, const char *unit, struct err *err);
 
 /* Appends n rows as they are stored, F16 as halves, to a dataset whose first dimension grows; the
  * first call creates it (dims[0] is ignored, and scales[0] is attached by results_join_end, when it

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * prompt_choices.c - questions with labelled choices. Contract: prompt_record.h.
+ * prompt_choices.c - Contract: prompt_choices.h.
  * Tests: tests/test_prompts.c.
  *
  * Some ARC questions label their choices 1 to 4: all are relettered A, B, ... by position, and the
  * answer with them.
  */
-#include "host/text/prompt_record.h"
+#include "host/text/prompt_choices.h"
 
 enum { CHOICES_MAX = 26 };
 

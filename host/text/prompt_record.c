@@ -4,6 +4,8 @@
  */
 #include "host/text/prompt_record.h"
 
+#include "host/text/prompt_choices.h"
+
 #include <assert.h>
 #include <stdio.h>
 
@@ -23,14 +25,6 @@ static bool is_blank(const struct record_field *f)
 	while (i < f->n && f->text[i] && strchr(" \t\r\n", f->text[i]))
 		i++;
 	return i == f->n;
-}
-
-const struct record_field *record_find(const struct record *record, const char *name)
-{
-	for (size_t i = 0; i < record->n_fields; i++)
-		if (strcmp(record->fields[i].name, name) == 0)
-			return &record->fields[i];
-	return NULL;
 }
 
 static const struct record_field *find_any(const struct record *record, const char *const *names)

@@ -58,11 +58,6 @@ static inline void cpu_run(struct device *dev, size_t n, size_t cost, pool_task 
  * are. */
 const float *CPU(weight_floats)(struct tensor W, size_t first, size_t n, float *to);
 
-/* C [m, n] = beta C + A [m, k] B, with B [n, k] transposed or [k, n] as it is; rows `lda`,
- * `ldb`, `ldc` floats apart. One thread. */
-int CPU(sgemm)(bool transpose_b, size_t m, size_t n, size_t k, const float *A, size_t lda,
-	const float *B, size_t ldb, float beta, float *C, size_t ldc, struct err *err);
-
 /* C [m, n] = rows [i, i + m) of x times rows [j, j + n) of W, transposed; n at most
  * CPU_PANEL_ROWS. One thread; `panel` is CPU_PANEL floats of its scratch. */
 int CPU(tile_product)(float *panel, struct tensor x, size_t i, size_t m, struct tensor W, size_t j,

@@ -17,6 +17,8 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 
+#include <dnnl.h>
+
 enum {
 	SMALL_ROWS = 32, /* above, oneDNN is faster (make bench prints both) */
 	ROWS_W = 4,
@@ -206,6 +208,22 @@ static void linear_few(struct call *c)
 
 /* ---- many rows ------------------------------------------------------------------------- */
 
+/* C [m, n] = beta C + A [m, k] B, with B [n, k] transposed or [k, n] as it is; rows `lda`,
+ * `ldb`, `ldc` floats apart. One thread. */
+static int sgemm(bool transpose_b, size_t m, size_t n, size_t k, const float *A, size_t lda,
+	const float *B, size_t ldb, float beta, float *C, size_t ldc, struct err *err)
+{
+	const dnnl_status_t status = dnnl_sgemm('N', transpose_b ? 'T' : 'N', (dnnl_dim_t)m,
+		(dnnl_dim_t)n, (dnnl_dim_t)k, 1.0f, A, (dnnl_dim_t)lda, B, (dnnl_dim_t)ldb, beta, C,
+		(dnnl_dim_t)ldc);
+
+	if (status != dnnl_success)
+		return err_set(err, ERR_DEVICE,
+			"dnnl_sgemm of [%zu, %zu] by [%zu, %zu] failed with status %d", m, k, k, n,
+			(int)status);
+	return 0;
+}
+
 static void add_bias(struct tensor y, size_t first_row, size_t n_rows, size_t first_col,
 	size_t n_cols, const float *bias)
 {
@@ -231,8 +249,8 @@ int CPU(tile_product)(float *panel, struct tensor x, size_t i, size_t m, struct 
 			for (size_t r = 0; r < n; r++)
 				CPU(weight_floats)(W, (j + r) * in + k, depth, panel + r * depth);
 		}
-		if (CPU(sgemm)(true, m, n, depth, row_of(x, i) + k, in, w, stride, k > 0 ? 1 : 0, C,
-			    ldc, err))
+		if (sgemm(true, m, n, depth, row_of(x, i) + k, in, w, stride, k > 0 ? 1 : 0, C, ldc,
+			    err))
 			return err->code;
 	}
 	return 0;
@@ -303,7 +321,7 @@ static int backward_tile(const struct call *c, float *panel, size_t i, size_t m,
 			for (size_t r = 0; r < depth; r++)
 				CPU(weight_floats)(c->W, (j + r) * in + k, n, panel + r * n);
 		}
-		if (CPU(sgemm)(false, m, n, depth, row_of(c->x, i) + j, out, w, stride,
+		if (sgemm(false, m, n, depth, row_of(c->x, i) + j, out, w, stride,
 			    j > 0 ? 1 : (float)c->beta, row_out(c->y, i) + k, in, err))
 			return err->code;
 	}

@@ -106,12 +106,26 @@ int cuda_scratch(struct device *dev, size_t bytes, void **out, struct err *err);
  * reported again by the next op's cuda_launched. */
 int cuda_check(cudaError_t status, const char *op, const char *call, struct err *err);
 
-/* device_upload: leaves when the last bytes are in pinned memory, which waits for earlier uploads.
- */
-int cuda_upload(struct device *dev, void *to, const void *from, size_t bytes, struct err *err);
-
 /* Ends every op: reports a launch that was refused and, on synchronous devices, waits. */
 int cuda_launched(struct device *dev, const char *op, struct err *err);
+
+/* What struct backend and async_backend have (backend.h). memory.c: */
+int cuda_alloc(struct device *dev, size_t bytes, void **out, struct err *err);
+void cuda_release(struct device *dev, void *memory);
+int cuda_free_memory(struct device *dev, size_t *bytes, struct err *err);
+
+/* transfer.c. An upload leaves when the last bytes are in pinned memory, which waits for earlier
+ * uploads; the piece lent is the half that is not on its way, whole. */
+int cuda_upload(struct device *dev, void *to, const void *from, size_t bytes, struct err *err);
+int cuda_piece(struct device *dev, void **piece, struct err *err);
+int cuda_piece_send(struct device *dev, const struct device_part *parts, size_t n, struct err *err);
+int cuda_download(struct device *dev, void *to, const void *from, size_t bytes, struct err *err);
+
+/* graph.c. */
+int cuda_graph_begin(struct device *dev, struct err *err);
+int cuda_graph_end(struct device *dev, struct device_graph **out, struct err *err);
+int cuda_graph_replay(struct device *dev, struct device_graph *graph, struct err *err);
+void cuda_graph_free(struct device *dev, struct device_graph *graph);
 
 /* Values on their way to the host, copies.c: the device's part in opening and closing; what
  * async_backend has; and waiting until none reads device memory any more. */

@@ -10,7 +10,7 @@
 #ifndef SAENGINE_RANDOM_SAES_H
 #define SAENGINE_RANDOM_SAES_H
 
-#include "host/model/sae_set.h"
+#include "host/model/sae_parts.h"
 #include "tests/loads/stretch.h"
 
 struct random_saes {

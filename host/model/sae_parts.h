@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * sae_set.h - what a set of SAEs is made of, for the files that share it: sae.c opens it,
- * sae_load.c brings weights to the device, sae_few.c keeps a few features of a layer. Users include
- * sae.h.
+ * sae_parts.h - what a set of SAEs is made of, for the files that share it: sae.c opens it,
+ * sae_set.c answers for it, sae_load.c brings weights to the device, sae_few.c keeps a few features
+ * of a layer. Users include sae.h.
  */
-#ifndef SAENGINE_SAE_SET_H
-#define SAENGINE_SAE_SET_H
+#ifndef SAENGINE_SAE_PARTS_H
+#define SAENGINE_SAE_PARTS_H
 
 #include "host/model/sae_file.h"
 #include "host/model/sparse.h"
