@@ -262,8 +262,7 @@ static int run_rank(const struct config *c, const struct arguments *arguments, s
 		snprintf(prefix, sizeof prefix, "rank %zu: ", ranks.rank);
 		log_set_prefix(prefix);
 	}
-	stop_on_signals();
-	if (ranks_open(&ranks, c->output, err) == 0)
+	if (stop_on_signals(err) == 0 && ranks_open(&ranks, c->output, err) == 0)
 		run(c, arguments, &ranks, err);
 	ranks_close(&ranks, err->code != 0);
 	if (err->code && ranks.world > 1)

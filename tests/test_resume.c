@@ -197,6 +197,43 @@ TEST(a_signal_ends_the_run_within_30_s_with_status_85_and_the_same_command_goes_
 	finishes("signal");
 }
 
+/* A mask of the process's status file: "SigCgt" is what it has handlers for. */
+static unsigned long long signal_mask(pid_t pid, const char *name)
+{
+	char path[64], line[256];
+	unsigned long long mask = 0;
+	FILE *file;
+
+	snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+	file = fopen(path, "r");
+	CHECK(file, "cannot open %s", path);
+	while (file && fgets(line, sizeof line, file))
+		if (strncmp(line, name, strlen(name)) == 0)
+			mask = strtoull(line + strlen(name) + 1, NULL, 16);
+	if (file)
+		fclose(file);
+	return mask;
+}
+
+/* oneDNN's products keep their stack pointer in heap memory: a handler's frame would land there. */
+TEST(no_signal_is_handled_on_the_stack_of_a_thread_that_computes)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGALRM};
+	const struct engine_process engine = start_until("masks", 2);
+
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+		const unsigned long long bit = 1ull << (signals[i] - 1);
+
+		CHECK(!(signal_mask(engine.pid, "SigCgt") & bit), "signal %d has a handler",
+			signals[i]);
+		CHECK(signal_mask(engine.pid, "SigBlk") & bit, "the main thread takes signal %d",
+			signals[i]);
+	}
+	kill(engine.pid, SIGTERM);
+	engine_wait(&run, &engine);
+	CHECK(run.status == 85, "exit status %d: %s", run.status, run.err);
+}
+
 TEST(a_second_sigint_leaves_at_once)
 {
 	const struct engine_process engine = start_until("twice", 3);

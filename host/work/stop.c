@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * stop.c - Contract: stop.h. Tests: tests/test_resume.c.
+ *
+ * A thread waits for the signals, and all others keep them blocked. A handler would run on the
+ * stack of whichever thread it finds, and oneDNN's products keep their stack pointer in heap memory
+ * that has no room for one.
  */
 #include "host/work/stop.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -17,14 +22,12 @@ static const struct {
 } signals[] = {{SIGTERM, "SIGTERM"}, {SIGINT, "SIGINT"}, {SIGUSR1, "SIGUSR1"},
 	{SIGUSR2, "SIGUSR2"}};
 
-/* Only what is allowed in a handler: write, alarm, _exit. */
-static void leave(int number)
+static _Noreturn void leave(void)
 {
 	static const char text[] =
 		"stopped in the middle of a unit, which is lost; the same command "
 		"goes on after the last whole one\n";
 
-	(void)number;
 	if (write(STDERR_FILENO, text, sizeof text - 1) < 0) {
 		/* Nobody is listening. */
 	}
@@ -39,26 +42,47 @@ void stop_request(const char *reason)
 		alarm(STOP_GRACE);
 }
 
-static void on_signal(int number)
+static sigset_t awaited(void)
 {
-	if (number == SIGINT && stop_requested())
-		leave(number);
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-		if (signals[i].number == number)
-			stop_request(signals[i].name);
+		sigaddset(&set, signals[i].number);
+	return set;
 }
 
-void stop_on_signals(void)
+static void *watch(void *unused)
 {
-	struct sigaction action;
+	const sigset_t set = awaited();
+	int number;
 
-	memset(&action, 0, sizeof action);
-	action.sa_flags = SA_RESTART;
-	action.sa_handler = on_signal;
-	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-		sigaction(signals[i].number, &action, NULL);
-	action.sa_handler = leave;
-	sigaction(SIGALRM, &action, NULL);
+	(void)unused;
+	while (sigwait(&set, &number) == 0) {
+		if (number == SIGALRM || (number == SIGINT && stop_requested()))
+			leave();
+		for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+			if (signals[i].number == number)
+				stop_request(signals[i].name);
+	}
+	return NULL;
+}
+
+int stop_on_signals(struct err *err)
+{
+	const sigset_t set = awaited();
+	pthread_t watcher;
+	int rc = pthread_sigmask(SIG_BLOCK, &set, NULL);
+
+	if (rc == 0)
+		rc = pthread_create(&watcher, NULL, watch, NULL);
+	if (rc == 0)
+		rc = pthread_detach(watcher);
+	return rc == 0 ? 0
+		       : err_set(err, ERR_INTERNAL,
+				 "cannot start the thread that waits for signals: %s",
+				 strerror(rc));
 }
 
 bool stop_requested(void)

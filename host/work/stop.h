@@ -16,8 +16,9 @@
 
 enum { STOP_GRACE = 20 };
 
-/* From here on signals ask instead of killing. */
-void stop_on_signals(void);
+/* From here on signals ask instead of killing. Before the first thread: later ones inherit what it
+ * sets. Errors: ERR_INTERNAL when no thread can be started. */
+int stop_on_signals(struct err *err);
 
 /* Asks, once; `reason` (static text) is what the message names: "SIGTERM". */
 void stop_request(const char *reason);
