@@ -369,6 +369,16 @@ TEST(units_of_other_inputs_are_refused_with_the_differences_named)
 		"renames the folder",
 		in_scratch("other"));
 	CHECK(strcmp(err.text, expected) == 0, "message is\n%s\nexpected\n%s", err.text, expected);
+	CHECK(trial_open_with(&trial, "other.h5", "engine = 2\nk0 = 5\n", false, &err) ==
+			ERR_CONFIG,
+		"%s", err.text);
+	trial_close(&trial);
+	snprintf(expected, sizeof expected,
+		"%s.units: expected units of this engine, found those of another:\n"
+		"  engine: the units were made with 1, this run has 2\n"
+		"go on with that engine, or begin anew with --fresh, which renames the folder",
+		in_scratch("other"));
+	CHECK(strcmp(err.text, expected) == 0, "message is\n%s\nexpected\n%s", err.text, expected);
 	CHECK(file_exists(unit_path("other", 4, "")), "a refused run removed units");
 }
 

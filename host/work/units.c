@@ -146,13 +146,23 @@ static void compare_lines(const char *theirs, const char *ours, struct sides who
 static int compare(const struct units *u, const char *theirs, const char *ours, struct err *err)
 {
 	static const struct sides who = {"the units were made with", "this run has"};
+	const char *engine = find_line(theirs, ours); /* its version is the first line */
 	struct text differences = {0};
 
+	err_clear(err);
+	if (!engine || !same_line(ours, engine)) { /* its settings may have other names */
+		name_difference(&differences, ours, who, engine, ours);
+		err_set(err, ERR_CONFIG,
+			"%s: expected units of this engine, found those of another:%.*s\ngo on with "
+			"that engine, or begin anew with --fresh, which renames the folder",
+			u->folder, (int)size_min(differences.n, 3000), differences.data);
+		free(differences.data);
+		return err->code;
+	}
 	compare_lines(theirs, ours, who, &differences);
 	for (const char *line = theirs; *line; line = next_line(line))
 		if (!find_line(ours, line))
 			name_difference(&differences, line, who, line, NULL);
-	err_clear(err);
 	if (differences.n > 0)
 		err_set(err, ERR_CONFIG,
 			"%s: expected units of this config and these files, found those of another "
