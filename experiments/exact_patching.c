@@ -497,7 +497,21 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
 	struct err *err)
 {
-	(void)values;
+	const struct exact_settings *s = values;
+	struct estimate estimates[MOST_ESTIMATES];
+	size_t n;
+
+	if (list_estimates(s, estimates, &n, err))
+		return err->code;
+	out->points = (size_t)s->contexts; /* follow_path */
+	for (size_t i = 0; i < n; i++) {
+		const size_t paths = estimates[i].path.path == IG_PATH_SINGLE
+					     ? sae_set_count(lab->machine->saes)
+					     : 1;
+
+		out->paths += paths;
+		out->points += paths * estimates[i].path.steps;
+	}
 	return prompts_of_sets(lab->prompts, &lab->config->dissect.prompts, &out->prompts, err);
 }
 

@@ -59,7 +59,8 @@ struct experiment {
 	int (*inputs)(const struct config *config, const void *settings, struct input_list *out,
 		struct err *err);
 
-	/* What it attributes by integrated gradients, for the plan; NULL = nothing. */
+	/* What it attributes by integrated gradients, for the plan: one path of attribution.steps
+	 * points unless it says otherwise. NULL = nothing. */
 	int (*attributes)(const struct lab *lab, const void *settings, struct plan_attribution *out,
 		struct err *err);
 

@@ -150,7 +150,9 @@ int experiments_plan(const struct lab *lab, struct plan_request *out, struct err
 	out->generates = (experiments_use(c) & USE_GENERATION) != 0;
 	for (size_t i = 0; i < c->experiment.n; i++) {
 		const struct experiment *e = experiment_at(c, i);
-		struct plan_attribution a = {.experiment = e->name};
+		struct plan_attribution a = {.experiment = e->name,
+			.paths = 1,
+			.points = (size_t)c->attribution.steps};
 
 		if (!e->attributes)
 			continue;

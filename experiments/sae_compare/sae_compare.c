@@ -391,6 +391,8 @@ static int attributes(const struct lab *lab, const void *values, struct plan_att
 	struct err *err)
 {
 	(void)values;
+	out->paths *= 2; /* both sides */
+	out->points *= 2;
 	return prompts_of_sets(lab->prompts, &lab->config->attribution.prompts, &out->prompts, err);
 }
 

@@ -139,14 +139,13 @@ fail:
 	return err->code;
 }
 
-static void print_attribution(const struct lab *lab, const struct plan_attribution *a,
-	const struct attribution_plan *plan)
+/* A pass forward for each point and one for what is ablated along each path; one back a point. */
+static void print_attribution(const struct plan_attribution *a, const struct attribution_plan *plan)
 {
-	const long long steps = lab->config->attribution.steps;
-
-	printf("attribution  %s: %zu prompts in %zu batches of at most %zu tokens; %lld + 1 passes "
-	       "forward, %lld back\n",
-		a->experiment, a->prompts.n, plan->n_batches, plan->most_tokens, steps, steps);
+	printf("effects    %s: %zu prompts in %zu batches of at most %zu tokens; %zu + %zu passes "
+	       "forward, %zu back\n",
+		a->experiment, a->prompts.n, plan->n_batches, plan->most_tokens, a->points,
+		a->paths, a->points);
 }
 
 /* Tokens of the longest prompt. */
@@ -285,7 +284,7 @@ int plan_print(const struct lab *lab, const struct plan_request *request, struct
 		struct attribution_plan plan;
 
 		TRY(plan_attribution(lab, &request->attributions.data[i], &plan, err));
-		print_attribution(lab, &request->attributions.data[i], &plan);
+		print_attribution(&request->attributions.data[i], &plan);
 	}
 	print_memory(lab, &m);
 	printf("output     %s\n", lab->config->output);

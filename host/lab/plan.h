@@ -16,6 +16,7 @@ struct plan_request {
 			const char *experiment;    /* borrowed */
 			struct prompt_ids prompts; /* owned */
 			bool all_features;         /* effects of all, not of candidates alone */
+			size_t paths, points;      /* followed; on all of them together */
 		} * data;
 		size_t n, cap;
 	} attributions; /* integrated gradients */
