@@ -186,6 +186,7 @@ const struct experiment experiment_coherence = {
 	.asks = "what does clamping cost the model on harmless prompts?",
 	SETTINGS_OF(settings, struct coherence_settings),
 	.writes = &section,
+	.takes = FIND_DIRECTION | FIND_SETS,
 	.uses = USE_GENERATION,
 	.prompts = PROMPTS_HARMLESS,
 	.check = check,

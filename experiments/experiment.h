@@ -46,6 +46,7 @@ struct experiment {
 	const struct dataset_section *writes;
 
 	unsigned needs;    /* enum need */
+	unsigned takes;    /* enum finding: beside those it needs, what it uses where it is there */
 	unsigned provides; /* enum finding */
 	unsigned uses;     /* enum use */
 	unsigned prompts;  /* enum common_prompts: what it reads of them */

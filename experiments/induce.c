@@ -5,6 +5,9 @@
  * Harmless prompts are continued greedily with each method's global features set to a value v at
  * all tokens, prompt and generated.
  *
+ * Without SAEs: the direction added, which makes the model refuse if it stands for refusal (after
+ * Arditi et al., arXiv:2406.11717).
+ *
  * Scores and writes as jailbreak.c, under /generations/induce and /scores/induce.
  * Cost:    one generation per method and value.
  */
@@ -31,7 +34,7 @@ static const struct setting settings[] = {
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct induce_settings *s = values;
-	const struct condition none = condition_none();
+	const struct condition none = condition_none(), add = condition_add(&f->direction);
 	struct prompt_ids prompts = {0};
 	struct continuation unedited = {0};
 
@@ -41,7 +44,11 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	/* 1. The unedited model. */
 	TRY(continuation_record(lab, "induce", &prompts, &none, NULL, &unedited, err));
 
-	/* 2. Each method's features set to each value. */
+	/* 2. Without features, the direction. */
+	if (!lab->machine->saes)
+		TRY(continuation_record(lab, "induce", &prompts, &add, &unedited, NULL, err));
+
+	/* 3. Each method's features set to each value. */
 	for (int m = 0; m < N_METHODS; m++) {
 		if (!f->sets[m].known || !text_list_holds(&s->methods, method_names[m]))
 			continue;
@@ -63,14 +70,16 @@ static void print(const struct lab *lab, const struct findings *f)
 {
 	(void)f;
 	summary_print(&lab->job->summary, "induce", "coherence",
-		"harmless prompts, features set to a value");
+		lab->machine->saes ? "harmless prompts, features set to a value"
+				   : "harmless prompts");
 }
 
 const struct experiment experiment_induce = {
 	.name = "induce",
 	.asks = "do the features suffice for refusal?",
 	SETTINGS_OF(settings, struct induce_settings),
-	.needs = NEED_SAES,
+	.needs = NEED_DIRECTION,
+	.takes = FIND_SETS,
 	.uses = USE_GENERATION,
 	.prompts = PROMPTS_HARMLESS,
 	.run = run,

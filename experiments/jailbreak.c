@@ -9,7 +9,8 @@
  * Scores:  refusal (share of replies with a refusal substring), probability of the refusal token,
  *          KL of the first token's distribution against the unedited model. The jailbreak score of
  *          the paper needs a judge; see the judge experiment.
- * Without SAEs: the direction alone, ablated and added (after Arditi et al., arXiv:2406.11717).
+ * Without SAEs: the direction alone, ablated and added (after Arditi et al., arXiv:2406.11717); the
+ *          experiment induce adds it on harmless prompts.
  * Writes:  /generations/jailbreak/CONDITION, /scores/jailbreak/CONDITION.
  * Cost:    one generation per condition; a clamp adds K* (2 d_model) multiply-adds per token.
  */
@@ -126,7 +127,7 @@ static void print(const struct lab *lab, const struct findings *f)
 {
 	(void)f;
 	summary_print(&lab->job->summary, "jailbreak", "coherence",
-		"harmful prompts, features times c");
+		lab->machine->saes ? "harmful prompts, features times c" : "harmful prompts");
 }
 
 const struct experiment experiment_jailbreak = {
@@ -135,6 +136,7 @@ const struct experiment experiment_jailbreak = {
 	SETTINGS_OF(settings, struct jailbreak_settings),
 	.check_settings = check_settings,
 	.needs = NEED_DIRECTION,
+	.takes = FIND_SETS,
 	.uses = USE_GENERATION,
 	.prompts = PROMPTS_CLAMPED,
 	.check = check,

@@ -162,7 +162,8 @@ static int run_open(struct run *r, const struct config *c, struct ranks *ranks, 
 	TRY(inputs_check(c, &r->more, err));
 	TRY(machine_open(&r->machine, c, ranks, err));
 	TRY(prompts_open(&r->prompts, c, &r->machine, experiments_source(c), err));
-	TRY(findings_load(&r->findings, c, &r->machine, &r->prompts, experiments_provide(c), err));
+	TRY(findings_load(&r->findings, c, &r->machine, &r->prompts, experiments_provide(c),
+		experiments_want(c), err));
 	TRY(experiments_check(&r->lab, &r->findings, err));
 	return experiments_plan(&r->lab, &r->plan, err);
 fail:
@@ -186,8 +187,11 @@ static int begin_results(struct run *r, bool fresh, struct err *err)
 	char *manifest = NULL;
 
 	err_clear(err);
-	if (rank == 0)
+	if (rank == 0) {
 		TRY(inputs_collect(&r->inputs, r->lab.config, &r->machine, &r->more, err));
+		if (!r->prompts.source)
+			TRY(findings_check_weights(r->lab.config, &r->inputs, err));
+	}
 	manifest = inputs_text(&r->inputs, r->lab.config, &r->machine, rank);
 	if (!manifest)
 		return err_nomem(err, "the manifest", 4096);

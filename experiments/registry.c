@@ -131,6 +131,15 @@ unsigned experiments_provide(const struct config *c)
 	return all;
 }
 
+unsigned experiments_want(const struct config *c)
+{
+	unsigned all = 0;
+
+	for (size_t i = 0; i < c->experiment.n; i++)
+		all |= experiment_at(c, i)->needs | experiment_at(c, i)->takes;
+	return all;
+}
+
 unsigned experiments_use(const struct config *c)
 {
 	unsigned all = 0;
@@ -176,6 +185,31 @@ static bool comes_before(const struct config *c, size_t i, unsigned finding)
 	return false;
 }
 
+/* Nothing is found behind the experiment that uses it: it would go on without, or with that of
+ * another run. */
+static int check_order(const struct config *c, size_t i, struct err *err)
+{
+	static const struct {
+		unsigned finding;
+		const char *name;
+	} findings[] = {{FIND_DIRECTION, "direction"}, {FIND_SETS, "feature sets"},
+		{FIND_ROLES, "features of refusal and of harm"}};
+	const struct experiment *e = experiment_at(c, i);
+
+	for (size_t f = 0; f < sizeof findings / sizeof *findings; f++) {
+		if (!((e->needs | e->takes) & findings[f].finding) ||
+			comes_before(c, i, findings[f].finding))
+			continue;
+		for (size_t k = i + 1; k < c->experiment.n; k++)
+			if (experiment_at(c, k)->provides & findings[f].finding)
+				return err_set(err, ERR_CONFIG,
+					"experiment: expected \"%s\" before \"%s\", which uses "
+					"its %s, found it behind",
+					experiment_at(c, k)->name, e->name, findings[f].name);
+	}
+	return 0;
+}
+
 static int check_needs(const struct lab *lab, const struct findings *f, size_t i, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -208,7 +242,7 @@ int experiments_check(const struct lab *lab, const struct findings *f, struct er
 	for (size_t i = 0; i < c->experiment.n; i++) {
 		const struct experiment *e = experiment_at(c, i);
 
-		if (check_needs(lab, f, i, err) ||
+		if (check_order(c, i, err) || check_needs(lab, f, i, err) ||
 			(e->check && e->check(lab, f, config_own(c, e->name), err)))
 			return err->code;
 	}

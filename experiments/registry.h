@@ -24,8 +24,10 @@ int experiments_inputs(const struct config *config, struct input_list *out, stru
 /* Where the prompts come from; NULL = the sets of the config. */
 const struct prompt_source *experiments_source(const struct config *config);
 
-/* What they find, as bits of enum finding; what they use, as bits of enum use. */
+/* What they find, and what they need or take when it is there, as bits of enum finding; what they
+ * use, as bits of enum use. */
 unsigned experiments_provide(const struct config *config);
+unsigned experiments_want(const struct config *config);
 unsigned experiments_use(const struct config *config);
 
 /* Appends what takes memory. */

@@ -81,6 +81,47 @@ TEST(without_saes_a_jailbreak_is_the_direction_ablated_and_added)
 		"too little was compared");
 }
 
+TEST(without_saes_induce_is_the_direction_added_on_harmless_prompts)
+{
+	struct results_reader *r;
+	struct err err;
+
+	RUN("%s --set output=%s --set 'experiment=[\"direction\",\"induce\"]' --set sae.path=''",
+		SHORT_JOB, in_scratch("added.h5"));
+	REQUIRE_OK(results_open(&r, in_scratch("added.h5"), &err), &err);
+	CHECK(results_has(r, "/scores/induce/none/refusal"), "the unedited model is not there");
+	CHECK(results_has(r, "/scores/induce/add_direction/refusal"), "the direction is not there");
+	results_reader_close(r);
+}
+
+TEST(feature_sets_of_an_earlier_file_are_not_left_out_for_want_of_saes)
+{
+	RUN("%s --set output=%s --set 'experiment=[\"direction\",\"attribution\"]'", SHORT_JOB,
+		in_scratch("sets.h5"));
+	engine_run(&run,
+		"%s --set output=%s --set experiment=jailbreak --set from=%s --set sae.path=''",
+		SHORT_JOB, in_scratch("refused.h5"), in_scratch("sets.h5"));
+	CHECK(run.status == 2 &&
+			strstr(run.err, "sets.h5 has feature sets, and there are no SAEs to "
+					"clamp them with: give sae.path"),
+		"%d: %s", run.status, run.err);
+	engine_run(&run, "%s --set output=%s --set experiment=jailbreak --set from=%s", SHORT_JOB,
+		in_scratch("sets.h5"), in_scratch("sets.h5"));
+	CHECK(run.status == 2 &&
+			strstr(run.err, "output: expected another file than \"from\", which "
+					"it would replace"),
+		"%d: %s", run.status, run.err);
+	engine_run(&run,
+		"%s --set output=%s --set 'experiment=[\"jailbreak\",\"attribution\"]' --set from=%s",
+		SHORT_JOB, in_scratch("refused.h5"), in_scratch("sets.h5"));
+	CHECK(run.status == 2 &&
+			strcmp(run.err,
+				"experiment: expected \"attribution\" before \"jailbreak\", "
+				"which uses its feature sets, found it behind\n") == 0,
+		"%d: %s", run.status, run.err);
+	CHECK(!file_exists(in_scratch("refused.h5")), "a result was written");
+}
+
 /* A text of a file that was written here; free it. */
 static char *text_of(const char *path, const char *dataset, size_t row)
 {
@@ -226,6 +267,16 @@ TEST(an_earlier_file_of_another_model_or_other_saes_is_refused)
 		SHORT_JOB, in_scratch("refused.h5"), in_scratch("origin.h5"));
 	CHECK(run.status == 3 && strstr(run.err, "was made with another SAE: expected one with "
 						 "SHA-256"),
+		"%d: %s", run.status, run.err);
+	/* Trained on, its config.json is the same. */
+	engine_run(&run,
+		"%s --set output=%s --set experiment=jailbreak --set from=%s --set sae.path='' "
+		"--set model.path=models/tiny-gemma2-base",
+		SHORT_JOB, in_scratch("refused.h5"), in_scratch("origin.h5"));
+	CHECK(run.status == 3 &&
+			strstr(run.err, "was made with another model: expected one with "
+					"SHA-256") &&
+			strstr(run.err, "found models/tiny-gemma2-base/model.safetensors with "),
 		"%d: %s", run.status, run.err);
 	CHECK(!file_exists(in_scratch("refused.h5")), "a result was written");
 }

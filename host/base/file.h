@@ -33,6 +33,9 @@ bool is_lfs_pointer(const void *bytes, size_t n);
 bool file_exists(const char *path);
 bool folder_exists(const char *path);
 
+/* Whether both are there, and the same file. */
+bool file_is_same(const char *a, const char *b);
+
 /* Joins two path parts with one '/', into a string to be freed by the caller; NULL when out of
  * memory. An absolute `name` is returned as is. */
 char *path_join(const char *folder, const char *name);

@@ -14,6 +14,7 @@
 #ifndef SAENGINE_FINDINGS_H
 #define SAENGINE_FINDINGS_H
 
+#include "host/lab/inputs.h"
 #include "host/lab/machine.h"
 #include "host/lab/prompts.h"
 #include "host/method/features.h"
@@ -52,10 +53,17 @@ struct findings {
 enum finding { FIND_DIRECTION = 1, FIND_SETS = 2, FIND_ROLES = 4 };
 
 /* Takes the direction and feature sets of an earlier result file (config `from`), but for those of
- * `found_here`, which this run finds itself. Prompts are matched by text and context.
- * Errors: ERR_INPUT when they do not fit this model; ERR_CONFIG for from_k_star. */
+ * `found_here`, which this run finds itself. Prompts are matched by text and context. `wanted` is
+ * what the run has a use for (both as bits of enum finding).
+ * Errors: ERR_INPUT when they do not fit this model; ERR_CONFIG for from_k_star, and for feature
+ * sets that are wanted where there are no SAEs. */
 int findings_load(struct findings *f, const struct config *config, const struct machine *m,
-	const struct prompts *prompts, unsigned found_here, struct err *err);
+	const struct prompts *prompts, unsigned found_here, unsigned wanted, struct err *err);
+
+/* Whether that file was made with the same weights, which are hashed by now: its own are in its
+ * /provenance. Nothing without `from`. Errors: ERR_INPUT. */
+int findings_check_weights(const struct config *config, const struct inputs *inputs,
+	struct err *err);
 
 /* Accepts a zeroed struct. */
 void findings_free(struct findings *f);

@@ -235,70 +235,120 @@ fail:
 	return err->code;
 }
 
-/* The hash in the file of the first thing of a role, "" when it has none. */
-static const char *hash_of(const char *role, char *const *roles, char *const *hashes, size_t n)
+/* The files that an earlier run was made from, by role: "model", "weights", "sae". */
+struct origin {
+	char **roles, **hashes; /* owned */
+	size_t n;               /* 0 = the file does not say */
+};
+
+static int read_origin(struct origin *o, struct results_reader *r, struct err *err)
 {
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(roles[i], role) == 0)
-			return hashes[i];
+	size_t n_hashes = 0;
+
+	err_clear(err);
+	if (!results_has(r, "/provenance/role"))
+		return 0;
+	TRY(results_read_texts(r, "/provenance/role", &o->n, &o->roles, err));
+	TRY(results_read_texts(r, "/provenance/sha256", &n_hashes, &o->hashes, err));
+	if (n_hashes != o->n)
+		err_set(err, ERR_INPUT,
+			"from: /provenance/sha256: expected %zu values as /provenance/role has, "
+			"found %zu",
+			o->n, n_hashes);
+fail:
+	return err->code;
+}
+
+static void free_origin(struct origin *o)
+{
+	for (size_t i = 0; i < o->n; i++) {
+		free(o->roles[i]);
+		free(o->hashes[i]);
+	}
+	free(o->roles);
+	free(o->hashes);
+}
+
+/* The hash of number i of a role, "" when there is none. */
+static const char *hash_of(const struct origin *o, const char *role, size_t i)
+{
+	for (size_t k = 0; k < o->n; k++)
+		if (strcmp(o->roles[k], role) == 0 && i-- == 0)
+			return o->hashes[k];
 	return "";
 }
 
-static int check_hash(const struct load *l, const char *role, const char *path,
-	const char *expected, struct err *err)
+static int compare_hash(const struct config *c, const char *role, const char *path,
+	const char *found, const char *expected, struct err *err)
 {
-	char found[SHA256_HEX];
-
-	if (!*expected)
-		return 0;
-	if (sha256_file(path, found, err))
-		return err->code;
-	if (strcmp(found, expected) == 0)
+	if (!*expected || strcmp(found, expected) == 0)
 		return 0;
 	return err_set(err, ERR_INPUT,
 		"from: %s was made with another %s: expected one with SHA-256 %.12s..., found %s with "
 		"%.12s...",
-		l->config->from, role, expected, path, found);
+		c->from, role, expected, path, found);
+}
+
+static int check_file(const struct load *l, const char *role, const char *path,
+	const char *expected, struct err *err)
+{
+	char found[SHA256_HEX];
+
+	if (*expected && sha256_file(path, found, err))
+		return err->code;
+	return compare_hash(l->config, role, path, found, expected, err);
 }
 
 /* Directions and features mean nothing in another model, or in other SAEs of the same one. Told
- * by config.json and by the first layer's SAE: weights take long to hash. */
+ * here by config.json and by the first layer's SAE: weights take long to hash. */
 static int check_origin(const struct load *l, struct err *err)
 {
-	char **roles = NULL, **hashes = NULL;
 	char *config = path_join(l->config->model.path, "config.json");
-	size_t n_roles = 0, n_hashes = 0, first = 0;
+	struct origin origin = {0};
+	size_t first = 0;
 
 	err_clear(err);
 	if (!config) {
 		err_nomem(err, "a path", strlen(l->config->model.path));
 		goto fail;
 	}
-	if (!results_has(l->r, "/provenance/role"))
-		goto fail;
-	TRY(results_read_texts(l->r, "/provenance/role", &n_roles, &roles, err));
-	TRY(results_read_texts(l->r, "/provenance/sha256", &n_hashes, &hashes, err));
-	if (n_roles != n_hashes)
-		goto fail;
-	TRY(check_hash(l, "model", config, hash_of("model", roles, hashes, n_roles), err));
+	TRY(read_origin(&origin, l->r, err));
+	TRY(check_file(l, "model", config, hash_of(&origin, "model", 0), err));
 	while (l->m->saes && first < sae_set_layers(l->m->saes) && !sae_set_has(l->m->saes, first))
 		first++;
 	if (l->m->saes && first < sae_set_layers(l->m->saes))
-		TRY(check_hash(l, "SAE", sae_set_path(l->m->saes, first),
-			hash_of("sae", roles, hashes, n_roles), err));
+		TRY(check_file(l, "SAE", sae_set_path(l->m->saes, first),
+			hash_of(&origin, "sae", 0), err));
 fail:
-	for (size_t i = 0; i < n_roles; i++)
-		free(roles[i]);
-	for (size_t i = 0; i < n_hashes; i++)
-		free(hashes[i]);
-	free(roles);
-	free(hashes);
+	free_origin(&origin);
 	free(config);
 	return err->code;
 }
 
+int findings_check_weights(const struct config *config, const struct inputs *inputs,
+	struct err *err)
+{
+	struct results_reader *r = NULL;
+	struct origin origin = {0};
+	size_t n = 0;
+
+	err_clear(err);
+	if (!*config->from)
+		return 0;
+	TRY(results_open(&r, config->from, err));
+	TRY(read_origin(&origin, r, err));
+	for (size_t i = 0; i < inputs->n; i++)
+		if (strcmp(inputs->data[i].role, "weights") == 0)
+			TRY(compare_hash(config, "model", inputs->data[i].path,
+				inputs->data[i].sha256, hash_of(&origin, "weights", n++), err));
+fail:
+	free_origin(&origin);
+	results_reader_close(r);
+	return err->code;
+}
+
 int findings_load(struct findings *f, const struct config *config, const struct machine *m,
-	const struct prompts *prompts, unsigned found_here, struct err *err)
+	const struct prompts *prompts, unsigned found_here, unsigned wanted, struct err *err)
 {
 	struct load l = {f, config, m, prompts, NULL};
 
@@ -310,6 +360,13 @@ int findings_load(struct findings *f, const struct config *config, const struct 
 	TRY(check_origin(&l, err));
 	if (!(found_here & FIND_DIRECTION))
 		TRY(read_direction(&l, err));
+	if (!m->saes && wanted & FIND_SETS && results_has(l.r, "/feature_sets")) {
+		err_set(err, ERR_CONFIG,
+			"from: %s has feature sets, and there are no SAEs to clamp them with: give "
+			"sae.path, or leave out `from` and put \"direction\" in `experiment`",
+			config->from);
+		goto fail;
+	}
 	for (int i = 0; i < N_METHODS && m->saes && !(found_here & FIND_SETS); i++) {
 		TRY(read_global(&l, method_names[i], (size_t)config->from_k_star,
 			&f->sets[i].global, &f->sets[i].known, err));

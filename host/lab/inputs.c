@@ -38,6 +38,7 @@ static void need(struct missing *missing, bool there, const char *kind, const ch
 int inputs_check(const struct config *c, const struct input_list *more, struct err *err)
 {
 	struct missing missing = {0};
+	bool from_asked = !*c->from;
 
 	err_clear(err);
 	need(&missing, folder_exists(c->model.path), "folder", "model.path", c->model.path,
@@ -48,7 +49,9 @@ int inputs_check(const struct config *c, const struct input_list *more, struct e
 		const struct input *in = &more->data[i];
 
 		need(&missing, file_exists(in->path), "file", in->key, in->path, in->published);
+		from_asked |= strcmp(in->key, "from") == 0;
 	}
+	need(&missing, from_asked || file_exists(c->from), "file", "from", c->from, "");
 	for (size_t i = 0; i < c->n_prompts; i++) {
 		const struct prompts_config *p = &c->prompts[i];
 		char key[256];
@@ -58,6 +61,11 @@ int inputs_check(const struct config *c, const struct input_list *more, struct e
 	}
 	if (missing.n > 0)
 		err_set(err, ERR_INPUT, "%.*s", (int)missing.lines.n, missing.lines.data);
+	else if (file_is_same(c->from, c->output))
+		err_set(err, ERR_CONFIG,
+			"output: expected another file than \"from\", which it would replace, found "
+			"\"%s\" for both",
+			c->output);
 	free(missing.lines.data);
 	return err->code;
 }
