@@ -61,8 +61,10 @@ shared() {
 		say "$OUT/shared.h5 is there"
 		return 0
 	fi
+	local methods="\"cossim_ap\""
+	[ "$METHOD" = cossim_ap ] || methods="\"$METHOD\", $methods"
 	run_engine "$@" --set 'experiment=["direction", "attribution"]' \
-		--set "attribution.methods=[\"$METHOD\", \"cossim_ap\"]" --set "attribution.k_star=$most" \
+		--set "attribution.methods=[$methods]" --set "attribution.k_star=$most" \
 		--set "output=$OUT/shared.h5"
 }
 
