@@ -96,8 +96,7 @@ static void check_settings(const struct config *c, const void *values, struct fa
 {
 	(void)values;
 	if (c->controls.draws < 1)
-		config_fault(faults, "controls.draws",
-			"controls.draws: conditional expects at least 1, found 0");
+		config_fault(faults, "controls.draws", "conditional expects at least 1, found 0");
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)

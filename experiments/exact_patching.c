@@ -40,7 +40,6 @@
 #include "host/lab/tables.h"
 #include "host/work/tasks.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,12 +57,13 @@ static const struct setting settings[] = {
 	TEXTS("exact_patching.paths", paths, "[\"joint\", \"single\"]", path_names,
 		"what moves along the path: joint (every layer's residual stream, as published) or "
 		"single (that of the candidate's layer)"),
-	REALS("exact_patching.steps", steps, "[1, 2, 5, 10, 20, 50]", 1, 1000,
+	INTEGERS("exact_patching.steps", steps, "[1, 2, 5, 10, 20, 50]", 1, 1000,
 		"numbers of points on the path"),
 	INTEGER("exact_patching.contexts", contexts, "5", 1, 1000,
 		"points of the path at which each candidate is moved while all else stays as it is "
 		"there"),
 	MOVED("exact_patching.prompts", "dissect.prompts"),
+	GONE("exact_patching.rules", "both rules, always"),
 };
 
 static const struct {
@@ -286,11 +286,6 @@ static int list_estimates(const struct exact_settings *s, struct estimate *out, 
 	const struct real_list *steps = &s->steps;
 
 	*n = 0;
-	for (size_t i = 0; i < steps->n; i++)
-		if (steps->items[i] != floor(steps->items[i]))
-			return err_set(err, ERR_CONFIG,
-				"exact_patching.steps: expected integers, found %g",
-				steps->items[i]);
 	if (2 * s->paths.n * steps->n > MOST_ESTIMATES)
 		return err_set(err, ERR_CONFIG,
 			"exact_patching: expected at most %d combinations of paths, rules and steps, "

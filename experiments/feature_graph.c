@@ -39,6 +39,7 @@ static const struct setting settings[] = {
 	MOVED("feature_graph.scale", "clamp.scale"),
 	MOVED("feature_graph.draws", "controls.draws"),
 	MOVED("feature_graph.prompts", "dissect.prompts"),
+	GONE("feature_graph.method", "the features of cossim_ap, always"),
 };
 
 static const struct {

@@ -40,12 +40,13 @@ static void check_settings(const struct config *c, const void *values, struct fa
 {
 	const struct jailbreak_settings *s = values;
 
-	if (!config_runs(c, "attribution") || !text_list_holds(&s->scopes, "local"))
+	if (!config_runs(c, "attribution") || !text_list_holds(&s->scopes, "local") ||
+		c->attribution.prompts.n == 0)
 		return;
 	for (size_t i = 0; i < c->clamp.prompts.n; i++)
 		if (!text_list_holds(&c->attribution.prompts, c->clamp.prompts.items[i]))
 			config_fault(faults, "clamp.prompts",
-				"clamp.prompts: \"%s\" has no local features; add it to "
+				"\"%s\" has no local features; add it to "
 				"attribution.prompts, or leave \"local\" out of jailbreak.scopes",
 				c->clamp.prompts.items[i]);
 }

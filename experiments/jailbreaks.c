@@ -31,9 +31,9 @@ struct jailbreaks_settings {
 
 #define SETTINGS struct jailbreaks_settings
 static const struct setting settings[] = {
-	PROMPT_SETS("jailbreaks.adversarial", adversarial, "[\"adversarial\"]", NULL,
+	PAIRED_SETS("jailbreaks.adversarial", adversarial, "[\"adversarial\"]",
 		"prompt sets of jailbreaks"),
-	PROMPT_SETS("jailbreaks.plain", plain, "[\"plain\"]", NULL,
+	PAIRED_SETS("jailbreaks.plain", plain, "[\"plain\"]",
 		"prompt sets of plain requests for the same, as many, in the same order"),
 	MOVED("jailbreaks.positions", "readings.positions"),
 };

@@ -46,12 +46,16 @@ static const struct setting settings[] = {
 		"plain harmful prompts to train on"),
 	PROMPTS("probe.train_benign", train_benign, "\"vanilla_benign\"", NULL,
 		"plain benign prompts to train on"),
-	PROMPT_SETS("probe.test_harmful", test_harmful, "[\"adversarial_harmful\"]", NULL,
+	PAIRED_SETS("probe.test_harmful", test_harmful, "[\"adversarial_harmful\"]",
 		"harmful prompt sets to test on, a test each"),
-	PROMPT_SETS("probe.test_benign", test_benign, "[\"adversarial_benign\"]", NULL,
+	PAIRED_SETS("probe.test_benign", test_benign, "[\"adversarial_benign\"]",
 		"the benign set of each test"),
 	MOVED("probe.draws", "controls.draws"),
 	MOVED("probe.positions", "readings.positions"),
+	GONE("probe.validation", "a constant now"),
+	GONE("probe.rate", "a constant now"),
+	GONE("probe.decay", "a constant now"),
+	GONE("probe.epochs", "a constant now"),
 };
 
 static const struct {
@@ -468,7 +472,7 @@ static void check_settings(const struct config *c, const void *values, struct fa
 	(void)values;
 	if (c->controls.draws < 1)
 		config_fault(faults, "controls.draws",
-			"controls.draws: probe expects at least 1, found 0");
+			"probe expects at least 1, found 0");
 }
 
 /* How often a set is named among all that the probe reads. */

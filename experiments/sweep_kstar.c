@@ -36,9 +36,9 @@ struct sweep_settings {
 
 #define SETTINGS struct sweep_settings
 static const struct setting settings[] = {
-	REALS("sweep_kstar.k_star", k_star, "[1.0, 2.0, 5.0, 10.0, 20.0, 50.0]", 1, 1 << 20,
+	INTEGERS("sweep_kstar.k_star", k_star, "[1.0, 2.0, 5.0, 10.0, 20.0, 50.0]", 1, 1 << 20,
 		"sizes K* of the set, each times each factor of clamp.scale"),
-	REALS("sweep_kstar.k0", k0, "[]", 1, 1 << 20,
+	INTEGERS("sweep_kstar.k0", k0, "[]", 1, 1 << 20,
 		"candidates per layer; none given = attribution.k0"),
 	MOVED("sweep_kstar.scale", "clamp.scale"),
 	MOVED("sweep_kstar.prompts", "clamp.prompts"),
@@ -219,15 +219,6 @@ fail:
 
 /* ---- checks ---------------------------------------------------------------------------- */
 
-static int check_whole(const char *key, const struct real_list *list, struct err *err)
-{
-	for (size_t i = 0; i < list->n; i++)
-		if (list->items[i] != floor(list->items[i]))
-			return err_set(err, ERR_CONFIG, "%s: expected whole numbers, found %g", key,
-				list->items[i]);
-	return 0;
-}
-
 static int check(const struct lab *lab, const struct findings *f, const void *values,
 	struct err *err)
 {
@@ -238,12 +229,6 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	size_t n_candidates;
 
 	(void)f;
-	if (check_whole("sweep_kstar.k_star", &s->k_star, err) ||
-		check_whole("sweep_kstar.k0", &s->k0, err))
-		return err->code;
-	if (s->k_star.n == 0)
-		return err_set(err, ERR_CONFIG,
-			"sweep_kstar.k_star: expected at least one value, found []");
 	for (size_t i = 0; i < k0.n; i++)
 		fewest = fmin(fewest, k0.items[i]);
 	n_candidates = sae_set_count(saes) * size_min((size_t)fewest, sae_set_width(saes));

@@ -101,7 +101,7 @@ TEST(every_fault_of_a_config_is_reported_in_one_run_with_file_and_line)
 		test_scratch_folder());
 	expect(2,
 		with_folder(
-			"%s/bad.cfg:1: experiment: expected a list of direction, attribution, jailbreak, "
+			"%s/bad.cfg:1: experiment: expected a list of one or more of direction, attribution, jailbreak, "
 			"induce, coherence, sweep_kstar, categories, conditional, suffix, jailbreaks, probe, "
 			"exact_patching, low_cosine, interactions, prune, feature_graph, sae_compare, judge, "
 			"found [\"direction\", \"atribution\"]\n"
@@ -118,7 +118,7 @@ TEST(every_fault_of_a_config_is_reported_in_one_run_with_file_and_line)
 			"found \"parquet\"\n"
 			"--set generate.prompts=zero: generate.prompts: expected an integer from 1 to 65536, "
 			"found \"zero\"\n"
-			"--set refusal=1: unknown key refusal (see --help-config)\n"
+			"--set refusal=1: refusal: expected a group, refusal = { token = ...; }, found 1\n"
 			"%s/bad.cfg: missing key output: the result file, HDF5; appears when the run is "
 			"complete\n"
 			"%s/bad.cfg:9: missing key prompts.harmful_train.file: a file of prompts: JSON, JSON "
@@ -140,6 +140,214 @@ TEST(a_key_of_version_0_1_is_refused_with_its_new_name)
 		test_scratch_folder());
 	expect(2, "--set jailbreak.scale=-1.0: jailbreak.scale is now clamp.scale\n"
 		  "--set prune.draws=3: prune.draws is now controls.draws\n");
+}
+
+TEST(a_key_of_version_0_1_that_is_gone_is_refused_with_the_reason)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run,
+		"%s/run.cfg --set exact_patching.rules=left --set feature_graph.method=ap "
+		"--set probe.validation=0.2 --set probe.rate=0.1 --set probe.decay=0.1 "
+		"--set probe.epochs=5",
+		test_scratch_folder());
+	expect(2,
+		"--set exact_patching.rules=left: exact_patching.rules is gone: both rules, always\n"
+		"--set feature_graph.method=ap: feature_graph.method is gone: the features of "
+		"cossim_ap, always\n"
+		"--set probe.validation=0.2: probe.validation is gone: a constant now\n"
+		"--set probe.rate=0.1: probe.rate is gone: a constant now\n"
+		"--set probe.decay=0.1: probe.decay is gone: a constant now\n"
+		"--set probe.epochs=5: probe.epochs is gone: a constant now\n");
+}
+
+TEST(a_list_is_empty_only_where_its_default_is)
+{
+	static const char *const lists[] = {"experiment", "attribution.prompts",
+		"attribution.methods", "clamp.prompts", "clamp.scale", "dissect.prompts",
+		"induce.value", "induce.methods", "exact_patching.steps", "exact_patching.paths",
+		"jailbreak.scopes", "jailbreaks.plain", "sweep_kstar.k_star", "refusal.substrings"};
+
+	write_config(MODEL, SAES, PROMPTS);
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+		char begin[128];
+
+		engine_run(&run, "%s/run.cfg --dry-run --set %s=[]", test_scratch_folder(),
+			lists[i]);
+		snprintf(begin, sizeof begin, "--set %s=[]: %s: expected a list of one or more ",
+			lists[i], lists[i]);
+		CHECK(run.status == 2 && strncmp(run.err, begin, strlen(begin)) == 0 &&
+				strstr(run.err, ", found []\n"),
+			"%d: %s", run.status, run.err);
+	}
+	engine_run(&run,
+		"%s/run.cfg --dry-run --set sweep_kstar.k0=[] --set coherence.questions=[] --set "
+		"judge.generations=[] --set prompts.harmful_test.where=[]",
+		test_scratch_folder());
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
+}
+
+TEST(a_value_named_twice_in_a_list_is_refused)
+{
+	static const struct {
+		const char *key, *list, *twice;
+	} cases[] = {
+		{"experiment", "[\"direction\",\"direction\"]", "\"direction\""},
+		{"attribution.prompts", "[\"harmful_test\",\"harmful_test\"]", "\"harmful_test\""},
+		{"attribution.methods", "[\"ap\",\"random\",\"ap\"]", "\"ap\""},
+		{"clamp.prompts", "[\"harmful_test\",\"harmful_test\"]", "\"harmful_test\""},
+		{"dissect.prompts", "[\"harmful_test\",\"harmful_test\"]", "\"harmful_test\""},
+		{"jailbreak.scopes", "[\"global\",\"global\"]", "\"global\""},
+		{"clamp.scale", "[-1.0,-2.5,-1.0]", "-1"},
+		{"sweep_kstar.k_star", "[3,3]", "3"},
+		{"exact_patching.steps", "(2,2.0)", "2"},
+	};
+
+	write_config(MODEL, SAES, PROMPTS);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char message[256];
+
+		engine_run(&run, "%s/run.cfg --dry-run --set '%s=%s'", test_scratch_folder(),
+			cases[i].key, cases[i].list);
+		snprintf(message, sizeof message,
+			"--set %s=%s: %s: expected each once, found %s twice\n", cases[i].key,
+			cases[i].list, cases[i].key, cases[i].twice);
+		expect(2, message);
+	}
+}
+
+TEST(lists_that_are_paired_by_position_may_name_a_set_again)
+{
+	engine_run(&run,
+		"configs/tiny_jailbreaks.cfg --dry-run --set output=%s/out.h5 --set "
+		"'jailbreaks.adversarial=[\"through\",\"through\"]' --set "
+		"'jailbreaks.plain=[\"refused\",\"refused\"]'",
+		test_scratch_folder());
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
+}
+
+TEST(the_experiments_that_need_saes_are_named_when_there_are_none)
+{
+	write_config(MODEL, "", PROMPTS);
+	engine_run(&run, "%s/run.cfg --set 'experiment=[\"direction\",\"attribution\",\"prune\"]'",
+		test_scratch_folder());
+	CHECK(run.status == 2 &&
+			strstr(run.err, "/run.cfg:4: sae.path: attribution, prune need SAEs, "
+					"found \"\"\n"),
+		"%d: %s", run.status, run.err);
+	write_scratch("bad.cfg",
+		"experiment = \"prune\";\noutput = \"x\";\nmodel = { path = "
+		"\"m\"; };\nsae = { width = \"1k\"; };\ndissect = { prompts = \"a\"; };\n"
+		"prompts = { a = { file = \"x\"; }; };\n");
+	engine_run(&run, "%s/bad.cfg", test_scratch_folder());
+	expect(2,
+		with_folder("%s/bad.cfg: sae.path (the default): prune needs SAEs, found \"\"\n"));
+}
+
+TEST(a_setting_that_means_nothing_without_another_is_refused_with_both_named)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run,
+		"%s/run.cfg --set experiment=direction --set sae.path= --set sae.check=true --set "
+		"save.features=true --set from_k_star=5",
+		test_scratch_folder());
+	expect(2,
+		"--set sae.check=true: sae.check: expected SAEs to check, found sae.path = \"\"\n"
+		"--set save.features=true: save.features: expected SAEs to save the features of, "
+		"found sae.path = \"\"\n"
+		"--set from_k_star=5: from_k_star: expected a file to take the best 5 features from, "
+		"found from = \"\"\n");
+}
+
+TEST(a_fault_found_after_reading_names_the_set_option_that_gave_the_value)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run,
+		"%s/run.cfg --set 'attribution.prompts=[\"nope\"]' --set prompts.more.limit=3 --set "
+		"direction.harmful=",
+		test_scratch_folder());
+	expect(2,
+		"--set prompts.more.limit=3: missing key prompts.more.file: a file of prompts: JSON, "
+		"JSON lines, CSV, TSV or plain lines\n"
+		"--set direction.harmful=: direction.harmful: expected the name of a prompt set, found "
+		"\"\"\n"
+		"--set attribution.prompts=[\"nope\"]: attribution.prompts: there is no prompt set "
+		"\"nope\"; add prompts.nope = { file = \"...\"; }\n");
+}
+
+TEST(a_default_that_does_not_fit_is_called_one_and_gets_no_line)
+{
+	write_scratch("bad.cfg", "experiment = \"attribution\";\nfrom = \"old.h5\";\noutput = "
+				 "\"x\";\nmodel = { path = \"m\"; };\nsae = { path = \"s\"; };\n"
+				 "direction = { layer = 3; };\n"
+				 "prompts = { harmful_test = { file = \"x\"; }; };\n");
+	engine_run(&run, "%s/bad.cfg", test_scratch_folder());
+	expect(2,
+		with_folder(
+			"%s/bad.cfg: direction.harmless (the default): there is no prompt set "
+			"\"harmless_train\"; add prompts.harmless_train = { file = \"...\"; }\n"));
+}
+
+TEST(a_group_given_as_a_value_is_shown_as_a_group)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg --set controls=3 --set prompts=1", test_scratch_folder());
+	expect(2,
+		"--set controls=3: controls: expected a group, controls = { draws = ...; }, found "
+		"3\n"
+		"--set prompts=1: prompts: expected a group, prompts = { NAME = { file = \"...\"; }; "
+		"}, found 1\n");
+}
+
+TEST(a_list_of_numbers_is_refused_with_its_bounds_and_kind)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run,
+		"%s/run.cfg --set exact_patching.steps=[0] --set exact_patching.steps=[1.0,2.5] --set "
+		"clamp.scale=x",
+		test_scratch_folder());
+	expect(2,
+		"--set exact_patching.steps=[0]: exact_patching.steps: expected a list of one or more "
+		"whole numbers from 1 to 1000, found [0]\n"
+		"--set exact_patching.steps=[1.0,2.5]: exact_patching.steps: expected a list of one or "
+		"more whole numbers from 1 to 1000, found [1, 2.5]\n"
+		"--set clamp.scale=x: clamp.scale: expected a list of one or more numbers, found "
+		"\"x\"\n");
+	engine_run(&run, "%s/run.cfg --set 'clamp.scale=[-1.0, 2]'", test_scratch_folder());
+	expect(2,
+		"--set clamp.scale=[-1.0, 2]: mismatched element type in array: all numbers of a list "
+		"in [ ] are written with a point, or none is\n");
+	engine_run(&run, "%s/run.cfg --dry-run --set 'clamp.scale=(-1.0, 2)'",
+		test_scratch_folder());
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
+}
+
+TEST(a_number_that_would_be_read_as_another_is_refused_as_it_is_written)
+{
+	char included[256], text[512];
+
+	snprintf(included, sizeof included, "%s",
+		write_scratch("part.inc",
+			"/* 99999999999 */ threads = 4294967297; // 99999999999\n"));
+	snprintf(text, sizeof text,
+		"output = \"99999999999\";\nexperiment = \"direction\";\nseed = 4294967298;\n"
+		"@include \"%s\"\nclamp = { scale = [1e999]; }; # 99999999999\n",
+		included);
+	write_scratch("bad.cfg", text);
+	engine_run(&run, "%s/bad.cfg", test_scratch_folder());
+	expect(2,
+		with_folder(
+			"%s/bad.cfg:3: expected 4294967298L, for integers beyond 2147483647 have an L "
+			"behind them, found 4294967298\n"
+			"%s/bad.cfg:5: expected numbers up to 1.8e308, found 1e999\n"
+			"%s/part.inc:1: expected 4294967297L, for integers beyond 2147483647 have an L "
+			"behind them, found 4294967297\n"));
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg --set seed=99999999999999999999", test_scratch_folder());
+	expect(2,
+		"--set seed=99999999999999999999: expected integers up to 9223372036854775807, found "
+		"99999999999999999999\n");
+	engine_run(&run, "%s/run.cfg --dry-run --set seed=5000000000L", test_scratch_folder());
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
 }
 
 TEST(a_prompt_set_that_an_experiment_needs_is_asked_for_by_name)
@@ -421,11 +629,6 @@ TEST(the_experiments_on_open_questions_refuse_what_they_cannot_use)
 	expect(2,
 		"experiment: feature_graph needs the features of cossim_ap: \"attribution\" with that "
 		"method before it, or a file that has them (from)\n");
-	engine_run(&run,
-		"configs/tiny_exact_patching.cfg --set output=%s/out.h5 --set "
-		"exact_patching.steps=[1.0,2.5]",
-		test_scratch_folder());
-	expect(2, "exact_patching.steps: expected integers, found 2.5\n");
 	engine_run(&run,
 		"configs/tiny_sae_compare.cfg --set output=%s/out.h5 --set "
 		"sae_compare.path=no/saes --set sae_compare.published=https://example.org/saes",

@@ -35,8 +35,6 @@
 
 static const char *const kinds[] = {"harmbench", "llama_guard", NULL};
 
-enum { TEMPLATE = 1 }; /* row of judge.template */
-
 #define SETTINGS struct judge_settings
 static const struct setting settings[] = {
 	TEXT("judge.kind", kind, "\"harmbench\"", kinds,
@@ -426,8 +424,7 @@ static bool is_sha256(const char *text)
 static void check_sha256(const char *key, const char *value, struct faults *faults)
 {
 	if (value && *value && !is_sha256(value))
-		config_fault(faults, key, "%s: expected 64 hexadecimal digits, found \"%s\"", key,
-			value);
+		config_fault(faults, key, "expected 64 hexadecimal digits, found \"%s\"", value);
 }
 
 /* The judge is a run of its own: another model, and prompts that come from a result file. */
@@ -437,19 +434,19 @@ static void check_settings(const struct config *c, const void *values, struct fa
 
 	if (c->experiment.n > 1)
 		config_fault(faults, "experiment",
-			"experiment: expected judge alone, for its model is not the one that is "
+			"expected judge alone, for its model is not the one that is "
 			"judged");
 	if (c->from && !*c->from)
 		config_fault(faults, "from",
-			"missing key from: the result file whose generations to judge");
+			"judge needs the result file whose generations to judge, found \"\"");
 	if (s->template && !*s->template)
-		config_fault(faults, "judge.template", "missing key judge.template: %s",
-			settings[TEMPLATE].meaning);
+		config_fault(faults, "judge.template",
+			"judge needs the file of its prompt, found \"\"");
 	check_sha256("judge.sha256", s->sha256, faults);
 	check_sha256("judge.context_sha256", s->context_sha256, faults);
 	if (c->n_prompts > 0)
 		config_fault(faults, "prompts",
-			"prompts: expected none, for judge takes its prompts from the file of "
+			"expected none, for judge takes its prompts from the file of "
 			"\"from\"");
 }
 

@@ -5,6 +5,7 @@
  */
 #include "host/config/config_parts.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void check_where(struct walk w, const struct prompts_config *p)
@@ -14,17 +15,18 @@ static void check_where(struct walk w, const struct prompts_config *p)
 	snprintf(key, sizeof key, "prompts.%s.where", p->name);
 	for (size_t i = 0; i < p->where.n; i++)
 		if (p->where.items[i][0] == '=' || !strchr(p->where.items[i], '='))
-			fault(w.faults, place_of_key(w, key),
-				"%s: expected \"FIELD=VALUE\", found \"%s\"", key,
+			config_fault(w.faults, key, "expected \"FIELD=VALUE\", found \"%s\"",
 				p->where.items[i]);
 }
 
 static void need_prompts(struct walk w, const char *key, const char *name)
 {
-	if (name && !config_prompts(w.config, name))
-		fault(w.faults, place_of_key(w, key),
-			"%s: there is no prompt set \"%s\"; add prompts.%s = { file = \"...\"; }",
-			key, name, name);
+	if (name && !*name)
+		config_fault(w.faults, key, "expected the name of a prompt set, found \"\"");
+	else if (name && !config_prompts(w.config, name))
+		config_fault(w.faults, key,
+			"there is no prompt set \"%s\"; add prompts.%s = { file = \"...\"; }", name,
+			name);
 }
 
 /* The prompt sets that a table names and that the run reads. */
@@ -44,12 +46,43 @@ static void check_prompt_sets(struct walk w, struct setting_table table)
 	}
 }
 
-static bool needs_saes(const struct config *c)
+/* Asked for by their names, all that are in the run. */
+static void need_saes(struct walk w)
 {
-	for (size_t i = 0; i < c->n_sections; i++)
+	const struct config *c = w.config;
+	char names[512] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_sections; i++) {
+		const size_t length = strlen(names);
+
 		if (c->sections[i].needs_saes && config_runs(c, c->sections[i].name))
-			return true;
-	return false;
+			snprintf(names + length, sizeof names - length, "%s%s", n++ ? ", " : "",
+				c->sections[i].name);
+	}
+	if (n > 0)
+		config_fault(w.faults, "sae.path", "%s need%s SAEs, found \"\"", names,
+			n == 1 ? "s" : "");
+}
+
+/* Settings that mean nothing without another, which is empty. */
+static void check_alone(struct walk w)
+{
+	const struct config *c = w.config;
+	const bool no_saes = c->sae.path && !*c->sae.path;
+
+	if (no_saes)
+		need_saes(w);
+	if (no_saes && c->sae.check)
+		config_fault(w.faults, "sae.check",
+			"expected SAEs to check, found sae.path = \"\"");
+	if (no_saes && c->save.features)
+		config_fault(w.faults, "save.features",
+			"expected SAEs to save the features of, found sae.path = \"\"");
+	if (c->from && !*c->from && c->from_k_star > 0)
+		config_fault(w.faults, "from_k_star",
+			"expected a file to take the best %lld features from, found from = \"\"",
+			(long long)c->from_k_star);
 }
 
 void check_whole(struct walk w)
@@ -66,10 +99,5 @@ void check_whole(struct walk w)
 		if (c->sections[i].check)
 			c->sections[i].check(c, c->own[i], w.faults);
 	}
-	if (c->clamp.scale.items && c->clamp.scale.n == 0)
-		fault(w.faults, place_of_key(w, "clamp.scale"),
-			"clamp.scale: expected at least one factor, found []");
-	if (c->sae.path && !*c->sae.path && needs_saes(c))
-		fault(w.faults, place_of_key(w, "sae.path"), "missing key sae.path: %s",
-			find_row(common_settings, n_common_settings, "sae.path")->meaning);
+	check_alone(w);
 }

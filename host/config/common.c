@@ -73,7 +73,7 @@ static bool dissects_nothing(const void *values)
 
 const struct setting common_settings[] = {
 	{"experiment", SETTING_EXPERIMENTS, offsetof(struct config, experiment), NULL, 0, 0, NULL,
-		"what to run, in this order; later ones use what earlier ones found", NULL},
+		"what to run, in this order; later ones use what earlier ones found", NULL, false},
 	TEXT("output", output, NULL, NULL,
 		"the result file, HDF5; appears when the run is complete"),
 	TEXT("from", from, "\"\"", NULL,
@@ -312,5 +312,3 @@ const struct setting prompts_settings[] = {
 	BOOL("shuffle", shuffle, "false", "in an order drawn with the seed, before the limit"),
 };
 const size_t n_prompts_settings = sizeof prompts_settings / sizeof *prompts_settings;
-_Static_assert(sizeof prompts_settings / sizeof *prompts_settings <= 64,
-	"struct prompts_config has a bit for each");

@@ -22,7 +22,6 @@ struct prompts_config {
 	char *take;
 	int64_t limit;
 	bool shuffle;
-	uint64_t given; /* bit i: the file gave row i of prompts_settings */
 };
 
 struct config {

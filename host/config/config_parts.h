@@ -47,7 +47,25 @@ int config_make_tables(struct config *c, const struct section *sections, size_t 
 /* NULL when there is none of that key. */
 const struct setting *find_row(const struct setting *rows, size_t n, const char *key);
 
-/* ---- reading a file, walk.c; what is wrong with it, faults.c ----------------------------- */
+/* ---- reading a file, walk.c; where its keys stand, places.c; what is wrong, faults.c ------- */
+
+/* Where a setting stands: in a file, or in a --set. */
+struct place {
+	const char *file; /* or the text of the --set */
+	unsigned line;    /* 0 = none */
+	bool override;    /* whether it is a --set */
+};
+
+/* The keys that file and overrides give, in full ("prompts.NAME.file"), in their order. */
+struct key {
+	char *name; /* owned */
+	struct place place;
+};
+
+struct keys {
+	struct key *data; /* owned */
+	size_t n, cap;
+};
 
 /* All that is wrong with a config, a line each. */
 struct faults {
@@ -60,21 +78,21 @@ struct walk {
 	struct config *config;
 	struct faults *faults;
 	const char *override; /* NULL for the file */
-	bool **given;         /* [tables][rows] which have been set */
+	struct keys *given;
 	const config_t *tree; /* of the file */
 	const char *path;
 };
 
-/* Where a setting stands: "file:line", or "--set" for overrides. */
-struct place {
-	const char *file;
-	unsigned line; /* 0 = none */
-};
-
 struct place place_of(const config_setting_t *s, const char *override);
 
-/* Where a key is, or, when it is missing, the innermost of its groups that the file has. */
-struct place place_of_key(struct walk w, const char *key);
+int key_add(struct keys *keys, const char *key, struct place place, struct err *err);
+void keys_free(struct keys *keys);
+
+/* Where a key was given last; of a group, the first of its keys. NULL = it was not. */
+const struct place *key_place(const struct keys *keys, const char *key);
+
+/* For a key that is missing: where the innermost of its groups is that was given. */
+struct place group_place(struct walk w, const char *key);
 
 void fault(struct faults *f, struct place place, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -91,12 +109,30 @@ void value_print(const struct setting *row, const void *base, FILE *to);
 
 void value_free(const struct setting *row, void *base);
 
+/* What is wrong with a setting that value_take refused: "expected ..., found ...". Returns buffer.
+ */
+const char *value_complaint(const struct setting *row, const struct config *c,
+	const config_setting_t *s, char *buffer, size_t size);
+
+/* ---- values in words: words.c ---------------------------------------------------- */
+
 /* What a row accepts, for "expected ...". Returns buffer. */
 const char *value_expected(const struct setting *row, const struct config *c, char *buffer,
 	size_t size);
 
 /* What a setting of the file is, for "found ...". Returns buffer. */
 const char *value_found(const config_setting_t *s, char *buffer, size_t size);
+
+/* One of the texts that a row accepts; NULL behind the last, and at once when any is. */
+const char *value_choice(const struct setting *row, const struct config *c, size_t i);
+
+/* Whether a list of the row may hold nothing: where its default does. */
+bool may_be_empty(const struct setting *row);
+
+/* ---- numbers that libconfig cannot hold: literals.c ------------------------------ */
+
+/* Adds a fault for each in the text of a config, which libconfig has parsed. */
+void check_literals(struct faults *f, struct place place, const char *text);
 
 /* ---- settings against each other: check.c ---------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * faults.c - what is wrong with a config, gathered, and where it stands. Contract: config_parts.h,
- * settings.h (config_fault). Tests: tests/test_errors.c.
+ * faults.c - what is wrong with a config, gathered. Contract: config_parts.h, settings.h
+ * (config_fault). Tests: tests/test_errors.c.
  */
 #include "host/config/config_parts.h"
 
@@ -17,7 +17,8 @@ void fault(struct faults *f, struct place place, const char *format, ...)
 	int n;
 
 	n = place.line ? snprintf(line, sizeof line / 2, "%s:%u: ", place.file, place.line)
-		       : snprintf(line, sizeof line / 2, "%s: ", place.file);
+		       : snprintf(line, sizeof line / 2, "%s%s: ", place.override ? "--set " : "",
+				 place.file);
 	n = n < (int)sizeof line / 2 ? n : (int)sizeof line / 2 - 1;
 	va_start(args, format);
 	vsnprintf(line + n, sizeof line - (size_t)n, format, args);
@@ -29,37 +30,16 @@ void fault(struct faults *f, struct place place, const char *format, ...)
 
 void config_fault(struct faults *f, const char *key, const char *format, ...)
 {
+	const struct place *given = key_place(f->walk->given, key);
 	char text[1024];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
-	fault(f, place_of_key(*f->walk, key), "%s", text);
-}
-
-struct place place_of(const config_setting_t *s, const char *override)
-{
-	const char *file = config_setting_source_file(s);
-
-	if (override)
-		return (struct place){override, 0};
-	return (struct place){file ? file : "?", (unsigned)config_setting_source_line(s)};
-}
-
-struct place place_of_key(struct walk w, const char *key)
-{
-	char group[256];
-
-	snprintf(group, sizeof group, "%s", key);
-	for (;;) {
-		const config_setting_t *s = config_lookup(w.tree, group);
-		char *dot = strrchr(group, '.');
-
-		if (s)
-			return place_of(s, NULL);
-		if (!dot)
-			return (struct place){w.path, 0};
-		*dot = '\0';
-	}
+	if (given)
+		fault(f, *given, "%s: %s", key, text);
+	else
+		fault(f, (struct place){f->walk->path, 0, false}, "%s (the default): %s", key,
+			text);
 }

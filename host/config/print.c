@@ -133,7 +133,8 @@ void config_print_help(const struct section *sections, size_t n_sections, FILE *
 	const struct config names = {.sections = sections, .n_sections = n_sections};
 
 	fputs("Settings of a config file (libconfig syntax: key = value; groups in braces; "
-	      "@include \"file\").\nA dotted key a.b is b inside the group a.\n\n",
+	      "@include \"file\").\nA dotted key a.b is b inside the group a. A list holds each value "
+	      "once, unless its\nplaces are paired with those of another list.\n\n",
 		to);
 	for (size_t i = 0; i < n_common_settings; i++)
 		print_row_help(&common_settings[i], &names, "", to);

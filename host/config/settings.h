@@ -40,45 +40,54 @@ enum setting_type {
 	SETTING_BOOL,        /* bool */
 	SETTING_TEXTS,       /* struct text_list: a list, or one text */
 	SETTING_REALS,       /* struct real_list: a list, or one number */
+	SETTING_INTEGERS,    /* struct real_list of whole numbers: a list, or one */
 	SETTING_PROMPTS,     /* char *: the name of a prompt set, which must exist */
 	SETTING_PROMPT_SETS, /* struct text_list of such names */
 	SETTING_EXPERIMENTS, /* struct text_list of names of experiments */
-	SETTING_MOVED        /* no value: the key of an earlier version */
+	SETTING_MOVED        /* no value: the key of an earlier version, moved or gone */
 };
 
+/* A list whose default is empty may be empty, any other holds at least one value. It holds each
+ * value once, unless it is paired. */
 struct setting {
 	const char *key; /* dotted path from the root; in prompt sets, the key itself */
 	enum setting_type type;
 	size_t offset;              /* of the value in the struct of the table's values */
 	const char *default_value;  /* in the syntax of the file; NULL = must be given. MOVED: the
-				     * key of today */
+				     * key of today, NULL = gone, and `meaning` says why */
 	double min, max;            /* numbers; both included */
 	const char *const *choices; /* texts; NULL-terminated, NULL = any */
 	const char *meaning;
 	/* Prompt sets: whether they are not read under these values, so that they need not exist;
 	 * NULL = they always are. */
 	bool (*unread)(const void *values);
+	bool paired; /* lists: matched with another by position */
 };
 
 /* Rows of a table whose values are in the struct that SETTINGS names. */
 // clang-format off
 #define TEXT(key, field, value, choices, meaning) \
-	{key, SETTING_TEXT, offsetof(SETTINGS, field), value, 0, 0, choices, meaning, NULL}
+	{key, SETTING_TEXT, offsetof(SETTINGS, field), value, 0, 0, choices, meaning, NULL, false}
 #define TEXTS(key, field, value, choices, meaning) \
-	{key, SETTING_TEXTS, offsetof(SETTINGS, field), value, 0, 0, choices, meaning, NULL}
+	{key, SETTING_TEXTS, offsetof(SETTINGS, field), value, 0, 0, choices, meaning, NULL, false}
 #define INTEGER(key, field, value, min, max, meaning) \
-	{key, SETTING_INTEGER, offsetof(SETTINGS, field), value, min, max, NULL, meaning, NULL}
+	{key, SETTING_INTEGER, offsetof(SETTINGS, field), value, min, max, NULL, meaning, NULL, false}
+#define INTEGERS(key, field, value, min, max, meaning) \
+	{key, SETTING_INTEGERS, offsetof(SETTINGS, field), value, min, max, NULL, meaning, NULL, false}
 #define REAL(key, field, value, min, max, meaning) \
-	{key, SETTING_REAL, offsetof(SETTINGS, field), value, min, max, NULL, meaning, NULL}
+	{key, SETTING_REAL, offsetof(SETTINGS, field), value, min, max, NULL, meaning, NULL, false}
 #define REALS(key, field, value, min, max, meaning) \
-	{key, SETTING_REALS, offsetof(SETTINGS, field), value, min, max, NULL, meaning, NULL}
+	{key, SETTING_REALS, offsetof(SETTINGS, field), value, min, max, NULL, meaning, NULL, false}
 #define BOOL(key, field, value, meaning) \
-	{key, SETTING_BOOL, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, NULL}
+	{key, SETTING_BOOL, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, NULL, false}
 #define PROMPTS(key, field, value, unread, meaning) \
-	{key, SETTING_PROMPTS, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, unread}
+	{key, SETTING_PROMPTS, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, unread, false}
 #define PROMPT_SETS(key, field, value, unread, meaning) \
-	{key, SETTING_PROMPT_SETS, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, unread}
-#define MOVED(key, today) {key, SETTING_MOVED, 0, today, 0, 0, NULL, NULL, NULL}
+	{key, SETTING_PROMPT_SETS, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, unread, false}
+#define PAIRED_SETS(key, field, value, meaning) \
+	{key, SETTING_PROMPT_SETS, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, NULL, true}
+#define MOVED(key, today) {key, SETTING_MOVED, 0, today, 0, 0, NULL, NULL, NULL, false}
+#define GONE(key, why) {key, SETTING_MOVED, 0, NULL, 0, 0, NULL, why, NULL, false}
 // clang-format on
 
 /* The bounds of a number that has none: -BIG, BIG. */
@@ -106,11 +115,13 @@ struct section {
 	bool needs_saes;  /* sae.path must be given */
 	unsigned prompts; /* enum common_prompts: which must exist */
 	/* Its settings against each other and against those of all runs, when it is in the run:
-	 * faults go through config_fault. Texts that were given wrongly are NULL. May be NULL. */
+	 * faults go through config_fault. Of what was given wrongly texts are NULL and lists empty.
+	 * May be NULL. */
 	void (*check)(const struct config *c, const void *values, struct faults *faults);
 };
 
-/* Adds a fault at the place of a key: "file:line: ..." ("key: expected ..., found ..."). */
+/* Adds a fault to a key, at its place: "file:line: key: expected ..., found ...", the format giving
+ * what follows the key. Of a key that was not given the message says that it is the default. */
 void config_fault(struct faults *f, const char *key, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -14,91 +14,12 @@ static bool is_list(const config_setting_t *s)
 	return config_setting_is_array(s) || config_setting_is_list(s);
 }
 
-const char *value_found(const config_setting_t *s, char *buffer, size_t size)
-{
-	size_t n = 0;
-
-	switch (config_setting_type(s)) {
-	case CONFIG_TYPE_INT:
-	case CONFIG_TYPE_INT64:
-		snprintf(buffer, size, "%lld", config_setting_get_int64(s));
-		break;
-	case CONFIG_TYPE_FLOAT:
-		snprintf(buffer, size, "%g", config_setting_get_float(s));
-		break;
-	case CONFIG_TYPE_STRING:
-		snprintf(buffer, size, "\"%s\"", config_setting_get_string(s));
-		break;
-	case CONFIG_TYPE_BOOL:
-		snprintf(buffer, size, "%s", config_setting_get_bool(s) ? "true" : "false");
-		break;
-	case CONFIG_TYPE_GROUP:
-		snprintf(buffer, size, "a group");
-		break;
-	default:
-		snprintf(buffer, size, "[");
-		for (int i = 0; i < config_setting_length(s) && (n = strlen(buffer)) + 2 < size;
-			i++) {
-			snprintf(buffer + n, size - n, "%s", i ? ", " : "");
-			n = strlen(buffer);
-			value_found(config_setting_get_elem(s, (unsigned)i), buffer + n, size - n);
-		}
-		n = strlen(buffer);
-		snprintf(buffer + n, size - n, "]");
-	}
-	return buffer;
-}
-
-/* One of n names of experiments or, without `sections`, of a row's choices: NULL behind the last.
- */
-static const char *choice(const struct setting *row, const struct config *c, size_t i)
-{
-	if (row->type != SETTING_EXPERIMENTS)
-		return row->choices[i];
-	return i < c->n_sections ? c->sections[i].name : NULL;
-}
-
-static bool has_choices(const struct setting *row)
-{
-	return row->choices || row->type == SETTING_EXPERIMENTS;
-}
-
-const char *value_expected(const struct setting *row, const struct config *c, char *buffer,
-	size_t size)
-{
-	static const char *const kinds[] = {[SETTING_TEXT] = "a text",
-		[SETTING_INTEGER] = "an integer",
-		[SETTING_REAL] = "a number",
-		[SETTING_BOOL] = "true or false",
-		[SETTING_TEXTS] = "a list of texts",
-		[SETTING_REALS] = "a list of numbers",
-		[SETTING_PROMPTS] = "a text",
-		[SETTING_PROMPT_SETS] = "a list of texts",
-		[SETTING_EXPERIMENTS] = "a list of",
-		[SETTING_MOVED] = ""};
-	int n = snprintf(buffer, size, "%s", kinds[row->type]);
-
-	if (has_choices(row)) {
-		n = snprintf(buffer, size, row->type == SETTING_TEXT ? "one of" : "a list of");
-		for (size_t i = 0; choice(row, c, i); i++)
-			n += snprintf(buffer + n, size - (size_t)n, "%s %s", i > 0 ? "," : "",
-				choice(row, c, i));
-	} else if (row->type == SETTING_INTEGER) {
-		snprintf(buffer + n, size - (size_t)n, " from %.0f to %.0f", row->min, row->max);
-	} else if (row->type == SETTING_REAL) {
-		snprintf(buffer + n, size - (size_t)n, " from %g to %g", row->min, row->max);
-	}
-	return buffer;
-}
-
 static bool one_of(const struct setting *row, const struct config *c, const char *text)
 {
-	if (!has_choices(row))
-		return true;
-	for (size_t i = 0; choice(row, c, i); i++)
-		if (strcmp(choice(row, c, i), text) == 0)
+	for (size_t i = 0; value_choice(row, c, i); i++)
+		if (strcmp(value_choice(row, c, i), text) == 0)
 			return true;
-	return false;
+	return !value_choice(row, c, 0);
 }
 
 static void replace_text(char **value, const char *text)
@@ -137,16 +58,57 @@ static size_t elements(const config_setting_t *s)
 	return is_list(s) ? (size_t)config_setting_length(s) : 1;
 }
 
+static bool same_value(const config_setting_t *a, const config_setting_t *b)
+{
+	const char *text_a = config_setting_get_string(a), *text_b = config_setting_get_string(b);
+
+	if (text_a && text_b)
+		return strcmp(text_a, text_b) == 0;
+	return is_number(a) && is_number(b) && number_of(a) == number_of(b);
+}
+
+/* The first value that comes again in a list that may hold it once; NULL = none. */
+static const config_setting_t *repeated(const struct setting *row, const config_setting_t *s)
+{
+	for (size_t i = 0; is_list(s) && !row->paired && i < elements(s); i++)
+		for (size_t k = 0; k < i; k++)
+			if (same_value(element(s, i), element(s, k)))
+				return element(s, i);
+	return NULL;
+}
+
+static bool list_fits(const struct setting *row, const config_setting_t *s)
+{
+	return (elements(s) > 0 || may_be_empty(row)) && !repeated(row, s);
+}
+
+const char *value_complaint(const struct setting *row, const struct config *c,
+	const config_setting_t *s, char *buffer, size_t size)
+{
+	const config_setting_t *twice = repeated(row, s);
+	char expected[512], found[256];
+
+	if (twice)
+		snprintf(buffer, size, "expected each once, found %s twice",
+			value_found(twice, found, sizeof found));
+	else
+		snprintf(buffer, size, "expected %s, found %s",
+			value_expected(row, c, expected, sizeof expected),
+			value_found(s, found, sizeof found));
+	return buffer;
+}
+
 static bool take_texts(const struct setting *row, const struct config *c, const config_setting_t *s,
 	struct text_list *list)
 {
 	const size_t n = elements(s);
 
+	if (!list_fits(row, s))
+		return false;
 	for (size_t i = 0; i < n; i++) {
 		const char *text = config_setting_get_string(element(s, i));
 
-		if (config_setting_type(element(s, i)) != CONFIG_TYPE_STRING ||
-			!one_of(row, c, text))
+		if (!text || !one_of(row, c, text))
 			return false;
 	}
 	clear_texts(list);
@@ -160,10 +122,15 @@ static bool take_reals(const struct setting *row, const config_setting_t *s, str
 {
 	const size_t n = elements(s);
 
-	for (size_t i = 0; i < n; i++)
-		if (!is_number(element(s, i)) || !isfinite(number_of(element(s, i))) ||
-			number_of(element(s, i)) < row->min || number_of(element(s, i)) > row->max)
+	if (!list_fits(row, s))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		const double value = is_number(element(s, i)) ? number_of(element(s, i)) : NAN;
+
+		if (!(value >= row->min && value <= row->max) ||
+			(row->type == SETTING_INTEGERS && value != floor(value)))
 			return false;
+	}
 	free(list->items);
 	list->items = calloc(n + 1, sizeof *list->items);
 	list->n = list->items ? n : 0;
@@ -206,6 +173,7 @@ bool value_take(const struct setting *row, const struct config *c, const config_
 	case SETTING_EXPERIMENTS:
 		return take_texts(row, c, s, value);
 	case SETTING_REALS:
+	case SETTING_INTEGERS:
 		return take_reals(row, s, value);
 	case SETTING_MOVED:
 		break;
@@ -222,6 +190,12 @@ static void print_text(const char *text, FILE *to)
 		fputc(*text, to);
 	}
 	fputc('"', to);
+}
+
+/* With an L where libconfig would else wrap it (literals.c). */
+static void print_integer(int64_t value, FILE *to)
+{
+	fprintf(to, "%lld%s", (long long)value, value > INT32_MAX || value < INT32_MIN ? "L" : "");
 }
 
 /* A float that libconfig reads back as a float. */
@@ -245,7 +219,7 @@ void value_print(const struct setting *row, const void *base, FILE *to)
 		print_text(*(char *const *)value, to);
 		break;
 	case SETTING_INTEGER:
-		fprintf(to, "%lld", (long long)*(const int64_t *)value);
+		print_integer(*(const int64_t *)value, to);
 		break;
 	case SETTING_REAL:
 		print_real(*(const double *)value, to);
@@ -264,6 +238,7 @@ void value_print(const struct setting *row, const void *base, FILE *to)
 		fputc(']', to);
 		break;
 	case SETTING_REALS:
+	case SETTING_INTEGERS:
 		fputc('[', to);
 		for (size_t i = 0; i < reals->n; i++) {
 			fputs(i ? ", " : "", to);
@@ -291,6 +266,7 @@ void value_free(const struct setting *row, void *base)
 		clear_texts(value);
 		break;
 	case SETTING_REALS:
+	case SETTING_INTEGERS:
 		free(((struct real_list *)value)->items);
 		break;
 	case SETTING_INTEGER:

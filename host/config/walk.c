@@ -78,11 +78,27 @@ static void unknown(struct faults *f, struct place place, const char *key, const
 static void wrong(struct walk w, const struct setting *row, const char *key,
 	const config_setting_t *s)
 {
-	char what[512], found[256];
+	char complaint[768];
 
-	fault(w.faults, place_of(s, w.override), "%s: expected %s, found %s", key,
-		value_expected(row, w.config, what, sizeof what),
-		value_found(s, found, sizeof found));
+	fault(w.faults, place_of(s, w.override), "%s: %s", key,
+		value_complaint(row, w.config, s, complaint, sizeof complaint));
+}
+
+/* Takes the value of a key into the struct at `base`. */
+static void take(struct walk w, const struct setting *row, const char *key,
+	const config_setting_t *s, void *base)
+{
+	const struct place place = place_of(s, w.override);
+	struct err err;
+
+	if (row->type == SETTING_MOVED && row->default_value)
+		fault(w.faults, place, "%s is now %s", key, row->default_value);
+	else if (row->type == SETTING_MOVED)
+		fault(w.faults, place, "%s is gone: %s", key, row->meaning);
+	else if (!value_take(row, w.config, s, base))
+		wrong(w, row, key, s);
+	if (key_add(w.given, key, place, &err))
+		fault(w.faults, place, "%s", err.text);
 }
 
 static struct prompts_config *prompts_named(struct config *c, const char *name)
@@ -100,6 +116,9 @@ static struct prompts_config *prompts_named(struct config *c, const char *name)
 	return &c->prompts[c->n_prompts++];
 }
 
+/* So that every key of a set fits where keys are put together. */
+enum { PROMPTS_NAME_MAX = 128 };
+
 static void walk_prompt_set(struct walk w, const config_setting_t *group)
 {
 	const char *name = config_setting_name(group);
@@ -110,6 +129,12 @@ static void walk_prompt_set(struct walk w, const config_setting_t *group)
 			"prompts.%s: expected a group, { file = "
 			"\"...\"; }",
 			name);
+		return;
+	}
+	if (strlen(name) > PROMPTS_NAME_MAX) {
+		fault(w.faults, place_of(group, w.override),
+			"prompts: expected names of at most %d characters, found %s",
+			PROMPTS_NAME_MAX, name);
 		return;
 	}
 	p = prompts_named(w.config, name);
@@ -126,10 +151,9 @@ static void walk_prompt_set(struct walk w, const config_setting_t *group)
 			unknown(w.faults, place_of(s, w.override), key,
 				nearest_key(prompts_settings, n_prompts_settings,
 					config_setting_name(s), &best));
-		} else if (!value_take(row, w.config, s, p))
-			wrong(w, row, key, s);
-		else
-			p->given |= UINT64_C(1) << (row - prompts_settings);
+		} else {
+			take(w, row, key, s, p);
+		}
 	}
 }
 
@@ -160,7 +184,8 @@ static void unknown_key(struct walk w, struct place place, const char *key)
 	unknown(w.faults, place, key, nearest);
 }
 
-static bool is_group_prefix(struct walk w, const char *key)
+/* The first row of a group, NULL when there is no such group. */
+static const struct setting *first_of_group(struct walk w, const char *key)
 {
 	const size_t n = strlen(key);
 
@@ -169,43 +194,51 @@ static bool is_group_prefix(struct walk w, const char *key)
 
 		for (size_t i = 0; i < table.n; i++)
 			if (strncmp(table.rows[i].key, key, n) == 0 && table.rows[i].key[n] == '.')
-				return true;
+				return &table.rows[i];
 	}
-	return false;
+	return NULL;
 }
 
-static void take_key(struct walk w, const config_setting_t *s, const char *key)
+static void expect_group(struct walk w, const config_setting_t *s, const char *key,
+	const char *inside)
 {
-	const struct place place = place_of(s, w.override);
-	size_t t;
-	const struct setting *row = find_key(w, key, &t);
-	const struct setting_table table = config_table(w.config, t);
+	char found[256];
 
-	if (row->type == SETTING_MOVED) {
-		fault(w.faults, place, "%s is now %s", key, row->default_value);
+	fault(w.faults, place_of(s, w.override), "%s: expected a group, %s = { %s }, found %s", key,
+		key, inside, value_found(s, found, sizeof found));
+}
+
+static void walk_prompt_sets(struct walk w, const config_setting_t *s)
+{
+	if (!config_setting_is_group(s)) {
+		expect_group(w, s, "prompts", "NAME = { file = \"...\"; };");
 		return;
 	}
-	if (!value_take(row, w.config, s, table.values))
-		wrong(w, row, key, s);
-	w.given[t][row - table.rows] = true;
+	for (int i = 0; i < config_setting_length(s); i++)
+		walk_prompt_set(w, config_setting_get_elem(s, (unsigned)i));
 }
 
 static void walk_group(struct walk w, const config_setting_t *group, const char *prefix)
 {
 	for (int i = 0; i < config_setting_length(group); i++) {
 		const config_setting_t *s = config_setting_get_elem(group, (unsigned)i);
-		char key[256];
+		const struct setting *row, *inside;
+		char key[256], first[256];
 		size_t t;
 
 		snprintf(key, sizeof key, "%s%s%s", prefix, *prefix ? "." : "",
 			config_setting_name(s));
-		if (find_key(w, key, &t)) {
-			take_key(w, s, key);
-		} else if (strcmp(key, "prompts") == 0 && config_setting_is_group(s)) {
-			for (int j = 0; j < config_setting_length(s); j++)
-				walk_prompt_set(w, config_setting_get_elem(s, (unsigned)j));
-		} else if (config_setting_is_group(s) && is_group_prefix(w, key)) {
+		row = find_key(w, key, &t);
+		inside = first_of_group(w, key);
+		if (row) {
+			take(w, row, key, s, config_table(w.config, t).values);
+		} else if (strcmp(key, "prompts") == 0) {
+			walk_prompt_sets(w, s);
+		} else if (inside && config_setting_is_group(s)) {
 			walk_group(w, s, key);
+		} else if (inside) {
+			snprintf(first, sizeof first, "%s = ...;", inside->key + strlen(key) + 1);
+			expect_group(w, s, key, first);
 		} else {
 			unknown_key(w, place_of(s, w.override), key);
 		}
@@ -231,27 +264,50 @@ static void override_text(const char *override, bool quoted, char *out, size_t s
 		n += (size_t)snprintf(out + n, size - n, "};");
 }
 
+static bool mixes_types(const config_t *tree)
+{
+	return strstr(config_error_text(tree), "mismatched element type");
+}
+
+/* libconfig's words, and what to do where they do not tell. */
+static const char *parse_error(const config_t *tree, char *buffer, size_t size)
+{
+	snprintf(buffer, size, "%s%s", config_error_text(tree),
+		mixes_types(tree)
+			? ": all numbers of a list in [ ] are written with a point, or none is"
+			: "");
+	return buffer;
+}
+
+/* Text may go without quotes: what cannot be read as it stands is tried as text. */
 static void apply_override(struct walk w, const char *override)
 {
-	char text[4096], label[512];
+	const struct place place = {override, 0, true};
+	const size_t n_faults = w.faults->n;
+	char text[4096], error[256];
 	config_t tree;
-	bool parsed = false;
+	bool parsed;
 
-	snprintf(label, sizeof label, "--set %s", override);
-	w.override = label;
+	w.override = override;
 	if (!strchr(override, '=') || strlen(override) > sizeof text / 2) {
-		fault(w.faults, (struct place){label, 0}, "expected key=value");
+		fault(w.faults, place, "expected key=value");
 		return;
 	}
 	config_init(&tree);
-	for (int quoted = 0; quoted <= 1 && !parsed; quoted++) {
-		override_text(override, quoted, text, sizeof text);
+	override_text(override, false, text, sizeof text);
+	parsed = config_read_string(&tree, text) == CONFIG_TRUE;
+	if (!parsed && !mixes_types(&tree)) {
+		override_text(override, true, text, sizeof text);
 		parsed = config_read_string(&tree, text) == CONFIG_TRUE;
 	}
 	if (parsed)
-		walk_group(w, config_root_setting(&tree), "");
+		check_literals(w.faults, place, text);
+	else if (mixes_types(&tree))
+		fault(w.faults, place, "%s", parse_error(&tree, error, sizeof error));
 	else
-		fault(w.faults, (struct place){label, 0}, "expected key=value");
+		fault(w.faults, place, "expected key=value");
+	if (w.faults->n == n_faults)
+		walk_group(w, config_root_setting(&tree), "");
 	config_destroy(&tree);
 }
 
@@ -264,12 +320,21 @@ static const char *default_of(struct walk w, const struct setting *row)
 	return released ? released : row->default_value;
 }
 
+/* Whether the value of a row is to come from its default. `prefix` stands before the row's key. */
+static bool is_left_out(struct walk w, const char *prefix, const struct setting *row)
+{
+	char key[256];
+
+	snprintf(key, sizeof key, "%s%s", prefix, row->key);
+	return row->type != SETTING_MOVED && !key_place(w.given, key);
+}
+
 /* Defaults come through the same door as the file: as a text, a list of the values of the rows that
  * were not given and have one. (A group would have libconfig compare each name with all others.) */
-static void apply_defaults(struct walk w, const struct setting *rows, size_t n, const bool *given,
-	void *base)
+static void apply_defaults(struct walk w, const char *prefix, struct setting_table table)
 {
 	static const char begin[] = "defaults=(", end[] = ");";
+	const struct place place = {"defaults", 0, false};
 	struct text text = {0};
 	const config_setting_t *values = NULL;
 	config_t tree;
@@ -277,10 +342,10 @@ static void apply_defaults(struct walk w, const struct setting *rows, size_t n, 
 	unsigned next = 0;
 	int rc = vec_append(&text, begin, strlen(begin), &err);
 
-	for (size_t i = 0; i < n && rc == 0; i++) {
-		const char *value = given[i] || rows[i].type == SETTING_MOVED
-					    ? NULL
-					    : default_of(w, &rows[i]);
+	for (size_t i = 0; i < table.n && rc == 0; i++) {
+		const char *value = is_left_out(w, prefix, &table.rows[i])
+					    ? default_of(w, &table.rows[i])
+					    : NULL;
 
 		if (value)
 			rc = (next++ > 0 && vec_push(&text, ',', &err)) ||
@@ -291,89 +356,114 @@ static void apply_defaults(struct walk w, const struct setting *rows, size_t n, 
 	if (rc == 0 && config_read_string(&tree, text.data) == CONFIG_TRUE)
 		values = config_lookup(&tree, "defaults");
 	else
-		fault(w.faults, (struct place){"defaults", 0}, "%s",
-			rc ? err.text : config_error_text(&tree));
+		fault(w.faults, place, "%s", rc ? err.text : config_error_text(&tree));
 	next = 0;
-	for (size_t i = 0; values && i < n; i++) {
-		if (given[i] || !rows[i].default_value || rows[i].type == SETTING_MOVED)
+	for (size_t i = 0; values && i < table.n; i++) {
+		const struct setting *row = &table.rows[i];
+
+		if (!row->default_value || !is_left_out(w, prefix, row))
 			continue;
-		if (!value_take(&rows[i], w.config, config_setting_get_elem(values, next++), base))
-			fault(w.faults, (struct place){"defaults", 0}, "%s: %s", rows[i].key,
-				default_of(w, &rows[i]));
+		if (!value_take(row, w.config, config_setting_get_elem(values, next++),
+			    table.values))
+			fault(w.faults, place, "%s: %s", row->key, default_of(w, row));
 	}
 	config_destroy(&tree);
 	free(text.data);
 }
 
-static void complete_prompt_set(struct walk w, struct prompts_config *p)
+static void complete_table(struct walk w, const char *prefix, struct setting_table table)
 {
-	bool given[64];
+	char key[256];
 
-	for (size_t i = 0; i < n_prompts_settings; i++) {
-		const struct setting *row = &prompts_settings[i];
-		char key[256];
+	for (size_t i = 0; i < table.n; i++) {
+		const struct setting *row = &table.rows[i];
 
-		given[i] = p->given >> i & 1;
-		if (given[i] || row->default_value)
+		if (row->default_value || !is_left_out(w, prefix, row))
 			continue;
-		snprintf(key, sizeof key, "prompts.%s.%s", p->name, row->key);
-		fault(w.faults, place_of_key(w, key), "missing key %s: %s", key, row->meaning);
+		snprintf(key, sizeof key, "%s%s", prefix, row->key);
+		fault(w.faults, group_place(w, key), "missing key %s: %s", key, row->meaning);
 	}
-	apply_defaults(w, prompts_settings, n_prompts_settings, given, p);
+	apply_defaults(w, prefix, table);
 }
 
 static void complete(struct walk w)
 {
-	for (size_t t = 0; t < config_tables(w.config); t++) {
-		const struct setting_table table = config_table(w.config, t);
+	for (size_t t = 0; t < config_tables(w.config); t++)
+		complete_table(w, "", config_table(w.config, t));
+	for (size_t i = 0; i < w.config->n_prompts; i++) {
+		struct prompts_config *p = &w.config->prompts[i];
+		char prefix[256];
 
-		for (size_t i = 0; i < table.n; i++) {
-			const struct setting *row = &table.rows[i];
-
-			if (!w.given[t][i] && !row->default_value)
-				fault(w.faults, place_of_key(w, row->key), "missing key %s: %s",
-					row->key, row->meaning);
-		}
-		apply_defaults(w, table.rows, table.n, w.given[t], table.values);
+		snprintf(prefix, sizeof prefix, "prompts.%s.", p->name);
+		complete_table(w, prefix,
+			(struct setting_table){prompts_settings, n_prompts_settings, p});
 	}
-	for (size_t i = 0; i < w.config->n_prompts; i++)
-		complete_prompt_set(w, &w.config->prompts[i]);
 }
 
 /* ---- the whole --------------------------------------------------------------------------- */
 
-static void free_given(bool **given, size_t n)
-{
-	for (size_t t = 0; given && t < n; t++)
-		free(given[t]);
-	free(given);
-}
-
-static bool **make_given(const struct config *c)
-{
-	const size_t n = config_tables(c);
-	bool **given = calloc(n, sizeof *given);
-
-	for (size_t t = 0; given && t < n; t++) {
-		given[t] = calloc(config_table(c, t).n + 1, sizeof **given);
-		if (!given[t]) {
-			free_given(given, n);
-			return NULL;
-		}
-	}
-	return given;
-}
+struct files {
+	const char **data; /* owned; the names are the tree's */
+	size_t n, cap;
+};
 
 /* Of the file, or of the text where there is one. */
 static int read_tree(config_t *tree, const char *path, const char *text, struct err *err)
 {
+	char error[256];
+
 	if (!text && !file_exists(path))
 		return err_set(err, ERR_INPUT, "%s: no such config file", path);
 	if ((text ? config_read_string(tree, text) : config_read_file(tree, path)) == CONFIG_TRUE)
 		return 0;
 	return err_set(err, ERR_CONFIG, "%s:%d: %s",
 		config_error_file(tree) ? config_error_file(tree) : path, config_error_line(tree),
-		config_error_text(tree));
+		parse_error(tree, error, sizeof error));
+}
+
+/* Appends the files that the settings of a tree are from, each once. */
+static int list_files(const config_setting_t *s, struct files *out, struct err *err)
+{
+	const char *file = config_setting_source_file(s);
+	size_t i = 0;
+
+	while (file && i < out->n && strcmp(out->data[i], file) != 0)
+		i++;
+	if (file && i == out->n && vec_push(out, file, err))
+		return err->code;
+	for (int k = 0; config_setting_is_aggregate(s) && k < config_setting_length(s); k++)
+		if (list_files(config_setting_get_elem(s, (unsigned)k), out, err))
+			return err->code;
+	return 0;
+}
+
+/* Numbers that libconfig wraps, in the text where there is one, and in all files. */
+static int check_numbers(struct walk w, const char *text, struct err *err)
+{
+	struct files files = {0};
+	char *of_file = NULL;
+
+	err_clear(err);
+	if (text)
+		check_literals(w.faults, (struct place){w.path, 1, false}, text);
+	TRY(list_files(config_root_setting(w.tree), &files, err));
+	for (size_t i = 0; i < files.n; i++) {
+		free(of_file);
+		of_file = NULL;
+		TRY(file_read_text(files.data[i], &of_file, err));
+		check_literals(w.faults, (struct place){files.data[i], 1, false}, of_file);
+	}
+fail:
+	free(of_file);
+	free(files.data);
+	return err->code;
+}
+
+static int refuse_faults(const struct faults *f, struct err *err)
+{
+	if (f->n == 0)
+		return 0;
+	return err_set(err, ERR_CONFIG, "%.*s", (int)f->lines.n, f->lines.data);
 }
 
 static int walk_all(struct walk w, const char *const *overrides, size_t n_overrides,
@@ -384,9 +474,7 @@ static int walk_all(struct walk w, const char *const *overrides, size_t n_overri
 		apply_override(w, overrides[i]);
 	complete(w);
 	check_whole(w);
-	if (w.faults->n == 0)
-		return 0;
-	return err_set(err, ERR_CONFIG, "%.*s", (int)w.faults->lines.n, w.faults->lines.data);
+	return refuse_faults(w.faults, err);
 }
 
 /* Of a file, or of the text where there is one. */
@@ -401,26 +489,22 @@ struct input {
 static int load(struct config *c, struct input in, struct err *err)
 {
 	struct faults faults = {0};
-	bool **given = NULL;
+	struct keys given = {0};
 	config_t tree;
+	const struct walk w = {c, &faults, NULL, &given, &tree, in.path};
 
 	err_clear(err);
+	faults.walk = &w;
 	config_init(&tree);
 	TRY(config_make_tables(c, in.sections, in.n_sections, err));
-	given = make_given(c);
-	if (!given) {
-		err_nomem(err, in.path, n_common_settings);
-		goto fail;
-	}
-	const struct walk w = {c, &faults, NULL, given, &tree, in.path};
-
-	faults.walk = &w;
 	TRY(read_tree(&tree, in.path, in.text, err));
+	TRY(check_numbers(w, in.text, err));
+	TRY(refuse_faults(&faults, err));
 	TRY(walk_all(w, in.overrides, in.n_overrides, err));
 fail:
 	config_destroy(&tree);
 	free(faults.lines.data);
-	free_given(given, config_tables(c));
+	keys_free(&given);
 	if (err->code)
 		config_free(c);
 	return err->code;

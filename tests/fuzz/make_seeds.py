@@ -241,6 +241,11 @@ put(
     "kinds",
     'a = (1, [2, 3], { b = "c"; }); d = 1e400; e = "\\x41\\n" "joined"; f = true; # comment\n/* c */ // d\n',
 )
+put(
+    "config",
+    "wide_integer",
+    'experiment = "direction";\noutput = "o";\nmodel = { path = "m"; };\nprompts = { harmful_train = { file = "x"; }; harmless_train = { file = "y"; }; };\ndirection = { layer = 3; };\nseed = 5000000000L;\n',
+)
 put("config", "empty", "")
 g = {
     "model_type": "gemma2",
