@@ -92,13 +92,6 @@ static double total(const struct readings *r, size_t first, size_t n)
 	return sum;
 }
 
-static void check_settings(const struct config *c, const void *values, struct faults *faults)
-{
-	(void)values;
-	if (c->controls.draws < 1)
-		config_fault(faults, "controls.draws", "conditional expects at least 1, found 0");
-}
-
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -139,7 +132,6 @@ const struct experiment experiment_conditional = {
 	.name = "conditional",
 	.asks = "do the features of refusal depend on those of harm?",
 	MOVED_ONLY(settings),
-	.check_settings = check_settings,
 	.writes = &section,
 	.needs = NEED_ROLES,
 	.prompts = PROMPTS_CLAMPED,

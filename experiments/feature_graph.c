@@ -30,7 +30,6 @@
 #include "host/lab/tables.h"
 #include "host/work/tasks.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -449,8 +448,7 @@ static void report(const struct work *w)
 		"late %.2f, both %.2f; with random features retained %.2f",
 		mean_change(w, w->mediated, 1), mean_change(w, w->mediated + w->n, 1),
 		mean_change(w, w->mediated + 2 * w->n, 1),
-		mean_change(w, w->mediated + 3 * w->n, 1),
-		w->n_draws > 0 ? mean_change(w, w->random, w->n_draws) : NAN);
+		mean_change(w, w->mediated + 3 * w->n, 1), mean_change(w, w->random, w->n_draws));
 }
 
 static int work_open(struct work *w, struct err *err)

@@ -467,14 +467,6 @@ static void say(const struct work *w)
 	}
 }
 
-static void check_settings(const struct config *c, const void *values, struct faults *faults)
-{
-	(void)values;
-	if (c->controls.draws < 1)
-		config_fault(faults, "controls.draws",
-			"probe expects at least 1, found 0");
-}
-
 /* How often a set is named among all that the probe reads. */
 static size_t times_named(const struct probe_settings *s, const char *name)
 {
@@ -553,7 +545,6 @@ const struct experiment experiment_probe = {
 	.name = "probe",
 	.asks = "do features of refusal tell harmful prompts from benign ones in new disguises?",
 	SETTINGS_OF(settings, struct probe_settings),
-	.check_settings = check_settings,
 	.writes = &section,
 	.needs = NEED_ROLES,
 	.check = check,

@@ -298,6 +298,18 @@ TEST(a_group_given_as_a_value_is_shown_as_a_group)
 		"}, found 1\n");
 }
 
+TEST(the_random_sets_of_the_controls_are_at_least_one_and_at_most_a_thousand)
+{
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg --set controls.draws=0 --set controls.draws=1001",
+		test_scratch_folder());
+	expect(2,
+		"--set controls.draws=0: controls.draws: expected an integer from 1 to 1000, found "
+		"0\n"
+		"--set controls.draws=1001: controls.draws: expected an integer from 1 to 1000, "
+		"found 1001\n");
+}
+
 TEST(a_list_of_numbers_is_refused_with_its_bounds_and_kind)
 {
 	write_config(MODEL, SAES, PROMPTS);

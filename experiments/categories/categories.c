@@ -488,9 +488,8 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 
 	/* 2. Common, specific, foreign and random features clamped on each category's prompts. */
 	TRY(allocate(&w, err));
-	if (lab->config->controls.draws > 0)
-		TRY(activation_stats_run(lab, &w.sets.prompts, "categories: features that occur",
-			false, &w.stats, err));
+	TRY(activation_stats_run(lab, &w.sets.prompts, "categories: features that occur", false,
+		&w.stats, err));
 	progress_begin(&progress, &lab->job->stages, "categories: clamps", w.sets.n, "turn");
 	for (size_t k = 0; k < w.sets.n; k++) {
 		TRY(run_category(&w, k, err));

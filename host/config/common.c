@@ -221,7 +221,7 @@ const struct setting common_settings[] = {
 	PROMPT_SETS("dissect.prompts", dissect.prompts, "[\"harmful_test\"]", dissects_nothing,
 		"prompt sets of the experiments that take a set apart, feature by feature, in a pass "
 		"each: a few prompts do"),
-	INTEGER("controls.draws", controls.draws, "10", 0, 100000,
+	INTEGER("controls.draws", controls.draws, "10", 1, 1000,
 		"random sets that chosen features are held against, alike in size and layers"),
 	INTEGER("readings.positions", readings.positions, "5", 1, 30,
 		"last tokens of a prompt over which activations are averaged, or which are clamped one "
