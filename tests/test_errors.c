@@ -136,10 +136,14 @@ TEST(a_config_with_a_syntax_error_names_the_line)
 TEST(a_key_of_version_0_1_is_refused_with_its_new_name)
 {
 	write_config(MODEL, SAES, PROMPTS);
-	engine_run(&run, "%s/run.cfg --set jailbreak.scale=-1.0 --set prune.draws=3",
+	engine_run(&run,
+		"%s/run.cfg --set jailbreak.scale=-1.0 --set prune.draws=3 --set "
+		"prompts.harmful_test.category=fraud",
 		test_scratch_folder());
 	expect(2, "--set jailbreak.scale=-1.0: jailbreak.scale is now clamp.scale\n"
-		  "--set prune.draws=3: prune.draws is now controls.draws\n");
+		  "--set prune.draws=3: prune.draws is now controls.draws\n"
+		  "--set prompts.harmful_test.category=fraud: prompts.harmful_test.category is now "
+		  "where = [\"FIELD=VALUE\"]\n");
 }
 
 TEST(a_key_of_version_0_1_that_is_gone_is_refused_with_the_reason)

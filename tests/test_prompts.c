@@ -294,11 +294,10 @@ TEST(answers_are_the_number_of_gsm8k_the_letter_of_arc_or_the_text)
 /* ---- selection -------------------------------------------------------------------------- */
 
 static const char TEN[] =
-	"[{\"instruction\":\"0\",\"category\":\"a\"},{\"instruction\":\"1\",\"category\":\"b\"},"
-	"{\"instruction\":\"2\",\"category\":\"a\"},{\"instruction\":\"3\",\"category\":null},"
-	"{\"instruction\":\"4\"},{\"instruction\":\"5\",\"category\":\"a\"},"
-	"{\"instruction\":\"6\",\"category\":\"b\"},{\"instruction\":\"7\",\"category\":\"a\"},"
-	"{\"instruction\":\"8\",\"category\":\"b\"},{\"instruction\":\"9\",\"category\":\"a\"}]";
+	"[{\"instruction\":\"0\"},{\"instruction\":\"1\"},{\"instruction\":\"2\"},"
+	"{\"instruction\":\"3\"},{\"instruction\":\"4\"},{\"instruction\":\"5\"},"
+	"{\"instruction\":\"6\"},{\"instruction\":\"7\"},{\"instruction\":\"8\"},"
+	"{\"instruction\":\"9\"}]";
 
 /* The chosen instructions in order, as one text of digits. */
 static void chosen(struct prompt_selection selection, char *out)
@@ -316,16 +315,16 @@ static void chosen(struct prompt_selection selection, char *out)
 	prompt_set_free(&set);
 }
 
-TEST(prompts_are_selected_by_category_and_limit_in_the_order_of_the_file)
+TEST(a_limit_takes_the_first_prompts_of_the_file)
 {
 	char found[16];
 
 	chosen((struct prompt_selection){0}, found);
 	CHECK(strcmp(found, "0123456789") == 0, "%s", found);
-	chosen((struct prompt_selection){.category = "a"}, found);
-	CHECK(strcmp(found, "02579") == 0, "%s", found);
-	chosen((struct prompt_selection){.category = "b", .limit = 2}, found);
-	CHECK(strcmp(found, "16") == 0, "%s", found);
+	chosen((struct prompt_selection){.limit = 3}, found);
+	CHECK(strcmp(found, "012") == 0, "%s", found);
+	chosen((struct prompt_selection){.limit = 11}, found);
+	CHECK(strcmp(found, "0123456789") == 0, "%s", found);
 }
 
 TEST(a_shuffle_keeps_every_prompt_and_depends_on_its_seed_alone)
@@ -426,8 +425,6 @@ TEST(each_fault_of_a_prompt_file_is_named_with_line_or_record_field_expected_and
 			"p.jsonl:2: expected an object or a text, found an array", {0}},
 		{"p.jsonl", "{\"text\":\"a\"}\n{\"text\":\"\"}", "p.jsonl:2: its text is empty",
 			{0}},
-		{"p.jsonl", "{\"text\":\"a\"}", "p.jsonl: no prompt of category x",
-			{.category = "x"}},
 		{"p.csv", "goal,kind\na,y\n", "p.csv: no prompt that `where` lets through",
 			{.where = kind_x, .n_where = 1}},
 		{"p.csv", "goal,type\na,y\n",

@@ -304,7 +304,7 @@ const struct setting prompts_settings[] = {
 	TEXTS("where", where, "[]", NULL,
 		"\"FIELD=VALUE\", several: only records that have, of each field named, one of its "
 		"values"),
-	TEXT("category", category, "\"\"", NULL, "only prompts of this category"),
+	MOVED("category", "where = [\"FIELD=VALUE\"]"),
 	TEXT("take", take, "\"text\"", takes,
 		"of adversarial prompts: text, as they are; base, what they were before; words, the base, "
 		"then every word of the suffix added to it, a prompt each"),

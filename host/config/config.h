@@ -18,7 +18,6 @@ struct prompts_config {
 	char *format, *text_field, *category_field, *context_field, *suffix_field;
 	bool context; /* whether those of the file are read */
 	struct text_list where;
-	char *category; /* "" = all */
 	char *take;
 	int64_t limit;
 	bool shuffle;

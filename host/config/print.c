@@ -68,6 +68,8 @@ void config_print(const struct config *c, FILE *to)
 	for (size_t i = 0; i < c->n_prompts; i++) {
 		fprintf(to, "\t%s = {", c->prompts[i].name);
 		for (size_t j = 0; j < n_prompts_settings; j++) {
+			if (prompts_settings[j].type == SETTING_MOVED)
+				continue;
 			fprintf(to, " %s = ", prompts_settings[j].key);
 			value_print(&prompts_settings[j], &c->prompts[i], to);
 			fputc(';', to);
@@ -102,7 +104,8 @@ void config_print_lines(const struct config *c, FILE *to)
 	}
 	for (size_t i = 0; i < c->n_prompts; i++) {
 		for (size_t j = 0; j < n_prompts_settings; j++) {
-			if (is_incidental(prompts_settings[j].key))
+			if (prompts_settings[j].type == SETTING_MOVED ||
+				is_incidental(prompts_settings[j].key))
 				continue;
 			fprintf(to, "prompts.%s.%s = ", c->prompts[i].name,
 				prompts_settings[j].key);
@@ -143,5 +146,6 @@ void config_print_help(const struct section *sections, size_t n_sections, FILE *
 			if (sections[i].rows[k].type != SETTING_MOVED)
 				print_row_help(&sections[i].rows[k], &names, "", to);
 	for (size_t i = 0; i < n_prompts_settings; i++)
-		print_row_help(&prompts_settings[i], &names, "prompts.NAME.", to);
+		if (prompts_settings[i].type != SETTING_MOVED)
+			print_row_help(&prompts_settings[i], &names, "prompts.NAME.", to);
 }

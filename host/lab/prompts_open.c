@@ -33,7 +33,6 @@ static int read_sets(struct prompt_table *t, const struct config *c, struct err 
 			.suffix_field = p->suffix_field,
 			.where = (const char *const *)p->where.items,
 			.n_where = p->where.n,
-			.category = p->category,
 			.limit = (size_t)p->limit,
 			.shuffle = p->shuffle,
 			.seed = (uint64_t)c->seed + i};

@@ -32,9 +32,8 @@ struct prompt_selection {
 	const char *const *where;   /* [n_where] "FIELD=VALUE": of every field named here, a record
 				     * must have one of the values given for it */
 	size_t n_where;
-	const char *category; /* only prompts of this one; NULL or "": all */
-	size_t limit;         /* at most so many prompts; 0 = all */
-	bool shuffle;         /* in a seeded random order before the limit is applied */
+	size_t limit; /* at most so many prompts; 0 = all */
+	bool shuffle; /* in a seeded random order before the limit is applied */
 	uint64_t seed;
 };
 

@@ -9,28 +9,10 @@
 #include "host/text/prompt_formats.h"
 #include "host/base/utf8.h"
 
-/* Keeps the records of one category, in order. */
-static void keep_category(struct prompt_set *set, const char *category)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < set->n; i++) {
-		struct prompt p = set->items[i];
-
-		if (p.category && strcmp(p.category, category) == 0)
-			set->items[kept++] = p;
-		else
-			prompt_free(&p);
-	}
-	set->n = kept;
-}
-
 static void select_prompts(struct prompt_set *set, const struct prompt_selection *selection)
 {
 	uint64_t seed = selection->seed;
 
-	if (selection->category && *selection->category)
-		keep_category(set, selection->category);
 	if (selection->shuffle)
 		random_shuffle(&seed, set->items, set->n, sizeof *set->items);
 	while (selection->limit && set->n > selection->limit)
@@ -84,10 +66,8 @@ int prompt_set_parse(struct prompt_set *set, const char *name, const void *bytes
 	if (!rc)
 		select_prompts(set, selection);
 	if (!rc && set->n == 0)
-		rc = err_set(err, ERR_INPUT, "%s: no prompt%s%s%s", name,
-			selection->n_where ? " that `where` lets through" : "",
-			selection->category && *selection->category ? " of category " : "",
-			selection->category ? selection->category : "");
+		rc = err_set(err, ERR_INPUT, "%s: no prompt%s", name,
+			selection->n_where ? " that `where` lets through" : "");
 	if (rc)
 		prompt_set_free(set);
 	return rc;
