@@ -314,6 +314,22 @@ TEST(the_random_sets_of_the_controls_are_at_least_one_and_at_most_a_thousand)
 		"found 1001\n");
 }
 
+TEST(the_name_of_a_prompt_set_has_at_most_128_characters)
+{
+	char name[130] = "";
+
+	memset(name, 'a', sizeof name - 1);
+	write_config(MODEL, SAES, PROMPTS);
+	engine_run(&run, "%s/run.cfg --dry-run --set prompts.%.128s.file=%s", test_scratch_folder(),
+		name, PROMPTS);
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
+	engine_run(&run, "%s/run.cfg --dry-run --set prompts.%s.file=x", test_scratch_folder(),
+		name);
+	CHECK(run.status == 2 && strstr(run.err, ": prompts: expected names of at most 128 "
+						 "characters, found aaa"),
+		"%d: %s", run.status, run.err);
+}
+
 TEST(a_list_of_numbers_is_refused_with_its_bounds_and_kind)
 {
 	write_config(MODEL, SAES, PROMPTS);
