@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * config.c - questions about a config. Contract: config.h. What it is made of: tables.c. Reading
- * one: walk.c.
+ * one: load.c.
  */
 #include "host/config/config.h"
 

@@ -10,7 +10,7 @@
 
 #include <libconfig.h>
 
-/* ---- tables: config.c, but for rows ------------------------------------------------------ */
+/* ---- tables: tables.c, but for rows ------------------------------------------------------ */
 
 /* Of all runs: common.c. Values: struct config. */
 extern const struct setting common_settings[];
@@ -47,7 +47,7 @@ int config_make_tables(struct config *c, const struct section *sections, size_t 
 /* NULL when there is none of that key. */
 const struct setting *find_row(const struct setting *rows, size_t n, const char *key);
 
-/* ---- reading a file, walk.c; where its keys stand, places.c; what is wrong, faults.c ------- */
+/* ---- where keys stand: places.c; what is wrong: faults.c ----------------------------------- */
 
 /* Where a setting stands: in a file, or in a --set. */
 struct place {
@@ -96,6 +96,28 @@ struct place group_place(struct walk w, const char *key);
 
 void fault(struct faults *f, struct place place, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* libconfig's words for a text that it cannot read, and what to do where they do not tell. Returns
+ * buffer. */
+const char *parse_error(const config_t *tree, char *buffer, size_t size);
+
+/* Whether that is for numbers of two types in one [ ]. */
+bool mixes_types(const config_t *tree);
+
+/* ---- keys: walk.c, unknown.c, defaults.c ----------------------------------------- */
+
+/* Takes every setting of a group into its place; `prefix` is the group's key. */
+void walk_group(struct walk w, const config_setting_t *group, const char *prefix);
+
+/* Takes what a --set gives. */
+void apply_override(struct walk w, const char *override);
+
+/* Adds a fault that names the nearest key, if one is near: of all tables, and of a prompt set. */
+void unknown_key(struct walk w, struct place place, const char *key);
+void unknown_prompts_key(struct walk w, struct place place, const char *set, const char *key);
+
+/* Once all is taken that is given: the rest is its defaults, or missing. */
+void take_defaults(struct walk w);
 
 /* ---- one value: value.c ---------------------------------------------------------- */
 

@@ -43,3 +43,18 @@ void config_fault(struct faults *f, const char *key, const char *format, ...)
 		fault(f, (struct place){f->walk->path, 0, false}, "%s (the default): %s", key,
 			text);
 }
+
+bool mixes_types(const config_t *tree)
+{
+	return strstr(config_error_text(tree), "mismatched element type");
+}
+
+/* libconfig's words, and what to do where they do not tell. */
+const char *parse_error(const config_t *tree, char *buffer, size_t size)
+{
+	snprintf(buffer, size, "%s%s", config_error_text(tree),
+		mixes_types(tree)
+			? ": all numbers of a list in [ ] are written with a point, or none is"
+			: "");
+	return buffer;
+}
