@@ -14,14 +14,15 @@
  *     lanes' clocks).
  *
  * Nothing orders different blocks. So a race is reported although this schedule did not let it do
- * harm. Of each byte the last write and the last reading are remembered; of several readers only
- * that they were several, and whether all of one warp.
+ * harm. Of each cell of bytes the last write and the last reading are remembered; of several
+ * readers only that they were several, and whether all of one warp.
  */
 #include "tests/emu/race.h"
 
 #include "tests/emu/fiber.h"
 #include "tests/emu/grid.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -46,16 +47,19 @@ struct trace {
 	bool several_blocks, atomic;
 };
 
-struct byte {
+/* What happened to 1 << `grain` bytes, alike to all of them. */
+struct cell {
 	trace write, read;
 	bool written;
 };
 
 struct region {
 	const char *start;
+	size_t size;
 	bool shared;
 	const char *name;
-	std::vector<byte> bytes;
+	unsigned grain; /* log2 of a cell's bytes, of which every access so far was a multiple */
+	std::vector<cell> cells;
 };
 
 static std::map<const char *, region> &regions()
@@ -65,13 +69,14 @@ static std::map<const char *, region> &regions()
 	return all;
 }
 
-/* Those that were asked for last; kernels turn to few at a time. */
-static region *last_found[4];
+/* What was found last, by the address of each kilobyte. */
+enum { N_FOUND = 256 };
+static region *found[N_FOUND];
 static size_t n_reports;
 
 static void forget_found()
 {
-	for (region *&r : last_found)
+	for (region *&r : found)
 		r = nullptr;
 }
 
@@ -82,9 +87,31 @@ void race_add(const void *memory, size_t bytes, bool shared, const char *name)
 	r.start = (const char *)memory;
 	r.shared = shared;
 	r.name = name;
-	if (r.bytes.size() != bytes)
-		r.bytes.assign(bytes, byte());
+	if (r.size != bytes) {
+		r.size = bytes;
+		r.grain = bytes % 4 == 0 ? 2 : 0;
+		r.cells.assign(bytes >> r.grain, cell());
+	}
 	forget_found();
+}
+
+/* Cells fine enough for an access to n bytes from `at` on. */
+static void refine(region *r, size_t at, size_t n)
+{
+	std::vector<cell> finer;
+	unsigned grain = r->grain;
+
+	while (((at | n) & (((size_t)1 << grain) - 1)) != 0)
+		grain--;
+	if (grain == r->grain)
+		return;
+	const size_t parts = (size_t)1 << (r->grain - grain);
+
+	finer.reserve(r->cells.size() * parts);
+	for (const cell &c : r->cells)
+		finer.insert(finer.end(), parts, c);
+	r->cells.swap(finer);
+	r->grain = grain;
 }
 
 void race_remove(const void *memory)
@@ -93,13 +120,22 @@ void race_remove(const void *memory)
 	forget_found();
 }
 
+static region *&found_for(const char *p)
+{
+	return found[((uintptr_t)p >> 10) % N_FOUND];
+}
+
+static bool lies_in(const char *p, const region *r)
+{
+	return r && p >= r->start && p < r->start + r->size;
+}
+
 static region *find(const char *p)
 {
-	static unsigned turn;
+	region *&last = found_for(p);
 
-	for (region *r : last_found)
-		if (r && p >= r->start && p < r->start + r->bytes.size())
-			return r;
+	if (lies_in(p, last))
+		return last;
 	auto after = regions().upper_bound(p);
 
 	if (after == regions().begin())
@@ -107,7 +143,7 @@ static region *find(const char *p)
 	region *r = &(--after)->second;
 
 	/* Up to a cache line beyond its end an access is still this region's, and a mistake. */
-	return last_found[turn++ % 4] = p < r->start + r->bytes.size() + 64 ? r : nullptr;
+	return p < r->start + r->size + 64 ? last = r : nullptr;
 }
 
 void race_written(const void *memory, size_t bytes)
@@ -115,8 +151,12 @@ void race_written(const void *memory, size_t bytes)
 	region *r = find((const char *)memory);
 	const size_t at = r ? (size_t)((const char *)memory - r->start) : 0;
 
-	for (size_t i = 0; r && i < bytes && at + i < r->bytes.size(); i++)
-		r->bytes[at + i].written = true;
+	if (!r || at >= r->size)
+		return;
+	bytes = std::min(bytes, r->size - at);
+	refine(r, at, bytes);
+	for (size_t i = at >> r->grain; i < (at + bytes) >> r->grain; i++)
+		r->cells[i].written = true;
 }
 
 /* ---- reports --------------------------------------------------------------------------- */
@@ -164,7 +204,7 @@ static void report_foreign(const void *p, const char *code)
 {
 	static std::set<const char *> seen;
 
-	if (is_harness(p) || is_for_kernels(p) || !seen.insert(code).second)
+	if (is_for_kernels(p) || !seen.insert(code).second)
 		return;
 	n_reports++;
 	fprintf(stderr, "emu: access to the host's memory: %p, at %s, block %u thread %d\n", p,
@@ -194,81 +234,83 @@ static bool ordered(const region *r, const trace &t)
 	return t.warp == current->warp && current->known[t.thread % 32] >= t.clock;
 }
 
-static trace trace_of_now(const char *code, bool atomic)
+/* Field by field: a copy of what was just written in parts would wait for all of it. */
+static void set_trace(trace *t, const char *code, bool atomic)
 {
-	trace t = {};
-
-	t.code = code;
-	t.launch = now.launch;
-	t.block = now.block;
-	t.epoch = now.epoch;
-	t.clock = current->clock;
-	t.meetings = warp_meetings[current->warp];
-	t.thread = (uint16_t)current->id;
-	t.warp = (uint16_t)current->warp;
-	t.atomic = atomic;
-	return t;
+	t->code = code;
+	t->launch = now.launch;
+	t->block = now.block;
+	t->epoch = now.epoch;
+	t->clock = current->clock;
+	t->meetings = warp_meetings[current->warp];
+	t->thread = (uint16_t)current->id;
+	t->warp = (uint16_t)current->warp;
+	t->several_blocks = false;
+	t->atomic = atomic;
 }
 
 /* Adds this reading to the readings that are remembered. */
-static void remember_reading(const region *r, trace *read, const trace &mine)
+static void remember_reading(const region *r, trace *read, const char *code, bool atomic)
 {
-	const trace before = *read;
+	const bool past = is_past(r, *read);
+	const bool several = read->several_blocks || read->block != now.block;
+	const bool same_epoch = read->epoch >= now.epoch;
+	const bool other_thread = read->thread != current->id,
+		   other_warp = read->warp != current->warp;
 
-	*read = mine;
-	if (is_past(r, before))
+	set_trace(read, code, atomic);
+	if (past)
 		return;
-	if (before.several_blocks || before.block != mine.block) {
+	if (several) {
 		read->several_blocks = true;
 		return;
 	}
-	if (before.epoch < mine.epoch)
-		return;
-	if (before.thread != mine.thread)
+	if (same_epoch && other_thread)
 		read->thread = MANY;
-	if (before.warp != mine.warp)
+	if (same_epoch && other_warp)
 		read->warp = MANY;
 }
 
 static void access(const void *p, size_t bytes, bool write, bool atomic, const char *code)
 {
 	region *r;
-	trace mine;
+	size_t at, inside;
 
 	/* Most accesses are to a thread's own variables. */
 	if (!current || ((const char *)p >= current->stack &&
 				(const char *)p < current->stack + STACK_BYTES))
+		return;
+	/* And many to its arguments, and to where it stands in the grid. */
+	if (!lies_in((const char *)p, found_for((const char *)p)) && is_harness(p))
 		return;
 	r = find((const char *)p);
 	if (!r) {
 		report_foreign(p, code);
 		return;
 	}
-	mine = trace_of_now(code, atomic);
-	for (size_t i = 0; i < bytes; i++) {
-		const size_t at = (size_t)((const char *)p - r->start) + i;
-
-		if (at >= r->bytes.size()) {
-			report("access beyond the end", r, at, code, nullptr);
-			return;
-		}
-		byte &b = r->bytes[at];
-		const bool present = r->shared ? b.written && !is_past(r, b.write) : b.written;
+	at = (size_t)((const char *)p - r->start);
+	inside = at < r->size ? std::min(bytes, r->size - at) : 0;
+	refine(r, at, inside);
+	for (size_t i = at >> r->grain; i < (at + inside) >> r->grain; i++) {
+		cell &c = r->cells[i];
+		const bool present = r->shared ? c.written && !is_past(r, c.write) : c.written;
 
 		if ((!write || atomic) && !present)
 			report("reading what was never written", r, at, code, nullptr);
-		if (b.written && !(atomic && b.write.atomic) && !ordered(r, b.write))
+		if (c.written && !(atomic && c.write.atomic) && !ordered(r, c.write))
 			report(write ? "race, write after write" : "race, read after write", r, at,
-				code, &b.write);
+				code, &c.write);
 		if (write) {
-			if (!ordered(r, b.read))
-				report("race, write after read", r, at, code, &b.read);
-			b.write = mine;
-			b.written = true;
+			if (!ordered(r, c.read))
+				report("race, write after read", r, at, code, &c.read);
+			set_trace(&c.write, code, atomic);
+			c.written = true;
 		} else {
-			remember_reading(r, &b.read, mine);
+			remember_reading(r, &c.read, code, atomic);
 		}
 	}
+	if (inside < bytes)
+		report("access beyond the end", r, at + inside, code, nullptr);
 }
 
 void touch(const void *p, size_t bytes, bool write)
