@@ -121,8 +121,8 @@ const struct setting common_settings[] = {
 		"longest sequence in tokens; 0 = the checkpoint's maximum, at most 8192"),
 
 	TEXT("sae.path", sae.path, "\"\"", NULL,
-		"folder that holds one SAE folder per layer; empty = none: direction, jailbreak, "
-		"induce and coherence run without"),
+		"folder that holds one SAE folder per layer; empty = none, for experiments that do "
+		"without"),
 	TEXT("sae.published", sae.published, "\"\"", NULL, "where the SAEs are published"),
 	TEXT("sae.neuronpedia", sae.neuronpedia, "\"\"", NULL,
 		"Neuronpedia's path of the SAEs, {layer} in place of the layer, e.g. "
