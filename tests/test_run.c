@@ -57,6 +57,58 @@ TEST(features_of_an_earlier_file_give_the_generations_that_one_run_gives)
 			"%s: too little was compared", groups[i]);
 }
 
+TEST(a_token_named_for_the_metric_is_that_of_every_prompt_and_effects_per_token_can_be_left_out)
+{
+	static const char *const per_token = "/indirect_effect/cossim_ap/per_token";
+	struct results_reader *r;
+	int32_t *target = NULL;
+	size_t n = 0;
+	struct err err;
+
+	RUN("%s --set output=%s --set 'experiment=[\"direction\",\"attribution\"]'", SHORT_JOB,
+		in_scratch("own.h5"));
+	RUN("%s --set output=%s --set 'experiment=[\"direction\",\"attribution\"]' "
+	    "--set attribution.target=The --set attribution.save_per_token=false",
+		SHORT_JOB, in_scratch("named.h5"));
+	REQUIRE_OK(results_open(&r, in_scratch("own.h5"), &err), &err);
+	CHECK(results_has(r, per_token), "%s is not there", per_token);
+	results_reader_close(r);
+	REQUIRE_OK(results_open(&r, in_scratch("named.h5"), &err), &err);
+	CHECK(!results_has(r, per_token), "%s is there", per_token);
+	REQUIRE_OK(results_read_ints(r, "/indirect_effect/cossim_ap/target", 1, &n, &target, &err),
+		&err);
+	results_reader_close(r);
+	CHECK(n == 9, "%zu targets", n);
+	for (size_t i = 1; i < n; i++)
+		CHECK(target[i] == target[0], "tokens %d and %d", target[0], target[i]);
+	free(target);
+	engine_run(&run, "%s --set output=%s --set 'attribution.target=The ruler'", SHORT_JOB,
+		in_scratch("named.h5"));
+	CHECK(run.status == 2 &&
+			strstr(run.err, "attribution.target: expected a text of one token, "
+					"\"The ruler\" has 2"),
+		"%d: %s", run.status, run.err);
+}
+
+TEST(a_tolerance_of_everything_prunes_everything)
+{
+	struct results_reader *r;
+	int32_t *smallest = NULL;
+	size_t n = 0;
+	struct err err;
+
+	RUN("configs/tiny_prune.cfg --set output=%s --set prune.tolerance=1 "
+	    "--set prompts.harmful_test.limit=8 --set attribution.k_star=3",
+		in_scratch("pruned.h5"));
+	REQUIRE_OK(results_open(&r, in_scratch("pruned.h5"), &err), &err);
+	REQUIRE_OK(results_read_ints(r, "/prune/smallest", 1, &n, &smallest, &err), &err);
+	results_reader_close(r);
+	CHECK(n >= 2, "%zu orders", n);
+	for (size_t i = 0; i < n; i++)
+		CHECK(smallest[i] == 0, "order %zu: %d features are left", i, smallest[i]);
+	free(smallest);
+}
+
 TEST(without_saes_a_jailbreak_is_the_direction_ablated_and_added)
 {
 	static const char *const there[] = {"none", "ablate_direction", "add_direction"};
