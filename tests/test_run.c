@@ -266,13 +266,19 @@ static void shorten(const char *path, const char *dataset)
 {
 	const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
 	const hid_t space = H5Screate_simple(1, (hsize_t[]){1}, NULL);
+	const hid_t was = H5Dopen2(file, dataset, H5P_DEFAULT);
+	const hid_t type = was >= 0 ? H5Dget_type(was) : H5I_INVALID_HID;
+	const bool text = type >= 0 && H5Tget_class(type) == H5T_STRING;
+	const char *const word = "1";
 	hid_t d;
 
-	REQUIRE(H5Ldelete(file, dataset, H5P_DEFAULT) >= 0, "cannot unlink %s", dataset);
-	d = H5Dcreate2(file, dataset, H5T_NATIVE_FLOAT, space, H5P_DEFAULT, H5P_DEFAULT,
-		H5P_DEFAULT);
-	CHECK(H5Dwrite(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, (float[]){1}) >= 0,
+	REQUIRE(was >= 0 && H5Dclose(was) >= 0 && H5Ldelete(file, dataset, H5P_DEFAULT) >= 0,
+		"cannot unlink %s", dataset);
+	d = H5Dcreate2(file, dataset, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+	CHECK(H5Dwrite(d, text ? type : H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT,
+		      text ? (const void *)&word : (const void *)(float[]){1}) >= 0,
 		"cannot write %s", dataset);
+	H5Tclose(type);
 	H5Sclose(space);
 	H5Dclose(d);
 	H5Fclose(file);
@@ -293,6 +299,12 @@ TEST(an_earlier_file_with_a_direction_that_is_not_finite_or_columns_of_two_lengt
 				"from: /feature_sets/cossim_ap/global/score: expected 20 values as "
 				"/feature_sets/cossim_ap/global/layer has, found 1\n") == 0,
 		"%d: %s", run.status, run.err);
+	shorten(in_scratch("earlier.h5"), "/provenance/sha256");
+	engine_run(&run, SECOND, SHORT_JOB, in_scratch("refused.h5"), in_scratch("earlier.h5"));
+	CHECK(run.status == 3 && strstr(run.err, "from: /provenance/sha256: expected ") &&
+			strstr(run.err, " values as /provenance/role has, found 1\n"),
+		"%d: %s", run.status, run.err);
+	shorten(in_scratch("earlier.h5"), "/provenance/role");
 	spoil(in_scratch("earlier.h5"), "/direction/v");
 	engine_run(&run, SECOND, SHORT_JOB, in_scratch("refused.h5"), in_scratch("earlier.h5"));
 	CHECK(run.status == 3 &&

@@ -237,34 +237,32 @@ fail:
 
 /* The files that an earlier run was made from, by role: "model", "weights", "sae". */
 struct origin {
-	char **roles, **hashes; /* owned */
-	size_t n;               /* 0 = the file does not say */
+	char **roles, **hashes;   /* owned */
+	size_t n_roles, n_hashes; /* alike; 0 = the file does not say */
 };
 
 static int read_origin(struct origin *o, struct results_reader *r, struct err *err)
 {
-	size_t n_hashes = 0;
-
 	err_clear(err);
 	if (!results_has(r, "/provenance/role"))
 		return 0;
-	TRY(results_read_texts(r, "/provenance/role", &o->n, &o->roles, err));
-	TRY(results_read_texts(r, "/provenance/sha256", &n_hashes, &o->hashes, err));
-	if (n_hashes != o->n)
+	TRY(results_read_texts(r, "/provenance/role", &o->n_roles, &o->roles, err));
+	TRY(results_read_texts(r, "/provenance/sha256", &o->n_hashes, &o->hashes, err));
+	if (o->n_hashes != o->n_roles)
 		err_set(err, ERR_INPUT,
 			"from: /provenance/sha256: expected %zu values as /provenance/role has, "
 			"found %zu",
-			o->n, n_hashes);
+			o->n_roles, o->n_hashes);
 fail:
 	return err->code;
 }
 
 static void free_origin(struct origin *o)
 {
-	for (size_t i = 0; i < o->n; i++) {
+	for (size_t i = 0; i < o->n_roles; i++)
 		free(o->roles[i]);
+	for (size_t i = 0; i < o->n_hashes; i++)
 		free(o->hashes[i]);
-	}
 	free(o->roles);
 	free(o->hashes);
 }
@@ -272,7 +270,7 @@ static void free_origin(struct origin *o)
 /* The hash of number i of a role, "" when there is none. */
 static const char *hash_of(const struct origin *o, const char *role, size_t i)
 {
-	for (size_t k = 0; k < o->n; k++)
+	for (size_t k = 0; k < o->n_roles; k++)
 		if (strcmp(o->roles[k], role) == 0 && i-- == 0)
 			return o->hashes[k];
 	return "";

@@ -267,6 +267,7 @@ int results_read_texts(struct results_reader *r, const char *path, size_t *n, ch
 	H5Tset_cset(type, H5T_CSET_UTF8);
 	if (read_values(r, path, 1, n, type, sizeof *texts, (void **)&texts, err)) {
 		H5Tclose(type);
+		*n = 0;
 		return err->code;
 	}
 	*data = copy_texts(r, path, (const char *const *)texts, *n, err);
@@ -278,6 +279,7 @@ int results_read_texts(struct results_reader *r, const char *path, size_t *n, ch
 	H5Dclose(dataset);
 	H5Tclose(type);
 	free(texts);
+	*n = *data ? *n : 0;
 	return *data ? 0 : err->code;
 }
 
