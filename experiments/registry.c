@@ -103,6 +103,14 @@ static const struct experiment *experiment_at(const struct config *c, size_t i)
 	return experiments[e];
 }
 
+const struct prompt_source *experiments_source(const struct config *c)
+{
+	for (size_t i = 0; i < c->experiment.n; i++)
+		if (experiment_at(c, i)->source)
+			return experiment_at(c, i)->source;
+	return NULL;
+}
+
 int experiments_inputs(const struct config *c, struct input_list *out, struct err *err)
 {
 	for (size_t i = 0; i < c->experiment.n; i++) {
@@ -111,15 +119,9 @@ int experiments_inputs(const struct config *c, struct input_list *out, struct er
 		if (e->inputs && e->inputs(c, config_own(c, e->name), out, err))
 			return err->code;
 	}
-	return 0;
-}
-
-const struct prompt_source *experiments_source(const struct config *c)
-{
-	for (size_t i = 0; i < c->experiment.n; i++)
-		if (experiment_at(c, i)->source)
-			return experiment_at(c, i)->source;
-	return NULL;
+	if (!*c->from || experiments_source(c)) /* a source says itself what the file is to it */
+		return 0;
+	return vec_push(out, ((struct input){"from", c->from, "", "findings"}), err);
 }
 
 unsigned experiments_provide(const struct config *c)

@@ -38,7 +38,6 @@ static void need(struct missing *missing, bool there, const char *kind, const ch
 int inputs_check(const struct config *c, const struct input_list *more, struct err *err)
 {
 	struct missing missing = {0};
-	bool from_asked = !*c->from;
 
 	err_clear(err);
 	need(&missing, folder_exists(c->model.path), "folder", "model.path", c->model.path,
@@ -49,9 +48,7 @@ int inputs_check(const struct config *c, const struct input_list *more, struct e
 		const struct input *in = &more->data[i];
 
 		need(&missing, file_exists(in->path), "file", in->key, in->path, in->published);
-		from_asked |= strcmp(in->key, "from") == 0;
 	}
-	need(&missing, from_asked || file_exists(c->from), "file", "from", c->from, "");
 	for (size_t i = 0; i < c->n_prompts; i++) {
 		const struct prompts_config *p = &c->prompts[i];
 		char key[256];
@@ -158,8 +155,6 @@ int inputs_collect(struct inputs *inputs, const struct config *c, const struct m
 		TRY(add_file(inputs, c->prompts[i].file, "prompts", err));
 	for (size_t i = 0; i < more->n; i++)
 		TRY(add_file(inputs, more->data[i].path, more->data[i].role, err));
-	if (*c->from) /* unless it is one of `more`, which says what it is to them */
-		TRY(add_file(inputs, c->from, "findings", err));
 	TRY(hash_files(inputs, c->threads > 0 ? (int)c->threads : omp_get_num_procs(), err));
 fail:
 	free(tokenizer);
