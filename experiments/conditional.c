@@ -18,8 +18,7 @@
 #include "experiments/experiment.h"
 
 #include "host/base/log.h"
-#include "host/lab/tables.h"
-#include "host/measure/readings.h"
+#include "host/measure/harm_readings.h"
 
 #include <stdlib.h>
 
@@ -31,55 +30,14 @@ static const struct setting settings[] = {
 };
 
 static const struct {
-	struct dataset prompt, edit;
-	struct feature_table refusal, harm;
-	struct readings_table edits;
-	struct dataset draw;
-	struct readings_table random;
+	struct dataset prompt;
+	struct harm_readings_table readings;
 } datasets = {
 	.prompt = PROMPT_SCALE("/conditional"),
-	.edit = {"/conditional/edit", {"edit"}, RESULTS_TEXT, "",
-		"what is clamped: `none`, `harm` (F_H)"},
-	.refusal = FEATURE_TABLE("/conditional", "refusal_feature", "features of F_R"),
-	.harm = FEATURE_TABLE("/conditional/harm", "harm_feature", "features of F_H"),
-	.edits = READINGS_TABLE("/conditional", "edit", "prompt", "refusal_feature"),
-	.draw = {"/conditional/random/draw", {"draw"}, RESULTS_I32, "",
-		"random sets of the size and in the layers of F_H, clamped in its place"},
-	.random = READINGS_TABLE("/conditional/random", "draw", "prompt", "refusal_feature"),
+	.readings = HARM_READINGS_TABLE("/conditional"),
 };
 
 static const struct dataset_section section = {"`conditional`", NULL, DATASETS(datasets)};
-
-enum { NONE, HARM, N_EDITS };
-
-static const char *const edit_names[N_EDITS] = {"none", "harm"};
-
-struct work {
-	struct lab *lab;
-	const struct feature_set *refusal, *harm;
-	struct prompt_ids prompts;
-	struct readings edits, random; /* of F_R; rows: N_EDITS, draws */
-};
-
-static int write(struct work *w, struct err *err)
-{
-	struct results *r = w->lab->job->results;
-	const struct config *c = w->lab->config;
-	const size_t n_edits = N_EDITS;
-
-	TRY(prompt_scale_write(r, &datasets.prompt, NULL, &w->prompts, err));
-	TRY(feature_table_write(r, &datasets.refusal, NULL, w->refusal, err));
-	TRY(feature_table_write(r, &datasets.harm, NULL, w->harm, err));
-	TRY(dataset_write(r, &datasets.edit, NULL, &n_edits, edit_names, err));
-	TRY(dataset_write_counting(r, &datasets.draw, NULL, w->random.rows, err));
-	TRY(readings_write(&w->edits, &datasets.edits, r, err));
-	TRY(readings_write(&w->random, &datasets.random, r, err));
-	TRY(results_attribute_real(r, "/conditional", "scale", config_scale(c), err));
-	return results_attribute_integer(r, "/conditional", "positions", c->readings.positions,
-		err);
-fail:
-	return err->code;
-}
 
 /* Sum of A over prompts and features, mean over some rows. */
 static double total(const struct readings *r, size_t first, size_t n)
@@ -94,37 +52,30 @@ static double total(const struct readings *r, size_t first, size_t n)
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
-	const struct config *c = lab->config;
-	const size_t n_last = (size_t)c->readings.positions;
-	struct work w = {.lab = lab, .refusal = &f->roles.refusal, .harm = &f->roles.harm};
-	const struct condition none = condition_none(),
-			       harm = condition_scale_set("harm", w.harm, config_scale(c));
+	const struct roles *roles = &f->roles;
+	struct harm_readings h = {0};
+	struct prompt_ids prompts = {0};
 
 	(void)values;
 	err_clear(err);
-	TRY(prompts_of_sets(lab->prompts, &c->clamp.prompts, &w.prompts, err));
+	TRY(prompts_of_sets(lab->prompts, &lab->config->clamp.prompts, &prompts, err));
 
-	/* 1. F_R in the unedited model and with F_H clamped. */
-	TRY(readings_open(&w.edits, lab, &w.prompts, w.refusal, n_last, N_EDITS, err));
-	TRY(readings_take(&w.edits, &none, "conditional: unedited", NONE, err));
-	TRY(readings_take(&w.edits, &harm, "conditional: F_H clamped", HARM, err));
-
-	/* 2. With each random set clamped. */
-	TRY(readings_open(&w.random, lab, &w.prompts, w.refusal, n_last, (size_t)c->controls.draws,
+	/* 1. F_R in the unedited model, with F_H clamped, with each random set clamped. */
+	TRY(harm_readings_take(&h, lab, &prompts, &roles->refusal, &roles->harm, "conditional",
 		err));
-	TRY(readings_take_random(&w.random, w.harm, config_scale(c), "conditional", err));
 
-	/* 3. Record. */
-	TRY(write(&w, err));
+	/* 2. Record. */
+	TRY(prompt_scale_write(lab->job->results, &datasets.prompt, NULL, &prompts, err));
+	TRY(harm_readings_write(&h, &datasets.readings, "/conditional", err));
 	log_info(
 		"conditional: clamping %zu features of harm suppresses %zu of refusal by %.2f, random "
 		"ones by %.2f",
-		w.harm->n, w.refusal->n, 1 - total(&w.edits, HARM, 1) / total(&w.edits, NONE, 1),
-		1 - total(&w.random, 0, w.random.rows) / total(&w.edits, NONE, 1));
+		roles->harm.n, roles->refusal.n,
+		1 - total(&h.edits, HARM_CLAMPED, 1) / total(&h.edits, HARM_UNEDITED, 1),
+		1 - total(&h.random, 0, h.random.rows) / total(&h.edits, HARM_UNEDITED, 1));
 fail:
-	readings_free(&w.edits);
-	readings_free(&w.random);
-	free(w.prompts.data);
+	harm_readings_free(&h);
+	free(prompts.data);
 	return err->code;
 }
 

@@ -24,8 +24,7 @@
 #include "host/base/arena.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
-#include "host/lab/tables.h"
-#include "host/measure/readings.h"
+#include "host/measure/harm_readings.h"
 
 #include <math.h>
 
@@ -43,23 +42,13 @@ static const struct setting settings[] = {
 };
 
 static const struct {
-	struct dataset prompt, edit;
-	struct feature_table refusal, harm;
-	struct readings_table edits;
-	struct dataset draw;
-	struct readings_table random;
+	struct dataset prompt;
+	struct harm_readings_table readings;
 	struct dataset suffix_of, word, suppression, step;
 	struct dataset suffix, text, n_words, largest_step, refused_bare, success;
 } datasets = {
 	.prompt = PROMPT_SCALE("/suffix"),
-	.edit = {"/suffix/edit", {"edit"}, RESULTS_TEXT, "",
-		"what is clamped: `none`, `harm` (F_H)"},
-	.refusal = FEATURE_TABLE("/suffix", "refusal_feature", "features of F_R"),
-	.harm = FEATURE_TABLE("/suffix/harm", "harm_feature", "features of F_H"),
-	.edits = READINGS_TABLE("/suffix", "edit", "prompt", "refusal_feature"),
-	.draw = {"/suffix/random/draw", {"draw"}, RESULTS_I32, "",
-		"random sets of the size and in the layers of F_H, clamped in its place"},
-	.random = READINGS_TABLE("/suffix/random", "draw", "prompt", "refusal_feature"),
+	.readings = HARM_READINGS_TABLE("/suffix"),
 	.suffix_of = {"/suffix/suffix_of", {"prompt"}, RESULTS_I32, "",
 		"suffix that the prompt has words of, a row of `suffix`"},
 	.word = {"/suffix/word", {"prompt"}, RESULTS_I32, "1",
@@ -81,10 +70,6 @@ static const struct {
 
 static const struct dataset_section section = {"`suffix`", NULL, DATASETS(datasets)};
 
-enum { NONE, HARM, N_EDITS };
-
-static const char *const edit_names[N_EDITS] = {"none", "harm"};
-
 /* One suffix: its prompts follow each other in the list, the bare one first. */
 struct suffix {
 	size_t first, n_words;
@@ -94,15 +79,14 @@ struct suffix {
 
 struct work {
 	struct lab *lab;
-	const struct feature_set *refusal, *harm;
 	struct prompt_ids prompts;
 	struct {
 		struct suffix *data;
 		size_t n, cap;
 	} suffixes;
-	struct readings edits, random; /* of F_R; rows: N_EDITS, draws */
-	struct arena memory;           /* what follows is in it */
-	double *suppression, *step;    /* [prompts.n] */
+	struct harm_readings readings;
+	struct arena memory;        /* what follows is in it */
+	double *suppression, *step; /* [prompts.n] */
 };
 
 /* ---- 1. prompts -------------------------------------------------------------------------- */
@@ -126,12 +110,13 @@ static int find_suffixes(struct work *w, struct err *err)
 
 static bool refused(const struct work *w, size_t prompt)
 {
-	return w->edits.first_token[NONE * w->prompts.n + prompt] == w->lab->prompts->refusal_token;
+	return w->readings.edits.first_token[HARM_UNEDITED * w->prompts.n + prompt] ==
+	       w->lab->prompts->refusal_token;
 }
 
 static void follow(struct work *w, struct suffix *s)
 {
-	const double bare = readings_sum(&w->edits, NONE, s->first);
+	const double bare = readings_sum(&w->readings.edits, HARM_UNEDITED, s->first);
 
 	w->suppression[s->first] = 0;
 	w->step[s->first] = NAN;
@@ -139,7 +124,7 @@ static void follow(struct work *w, struct suffix *s)
 	for (size_t k = 1; k <= s->n_words; k++) {
 		const size_t i = s->first + k;
 
-		w->suppression[i] = 1 - readings_sum(&w->edits, NONE, i) / bare;
+		w->suppression[i] = 1 - readings_sum(&w->readings.edits, HARM_UNEDITED, i) / bare;
 		w->step[i] = w->suppression[i] - w->suppression[i - 1];
 		if (w->step[i] > w->step[s->first + s->largest])
 			s->largest = k;
@@ -216,23 +201,10 @@ fail:
 
 static int write(struct work *w, struct err *err)
 {
-	struct results *r = w->lab->job->results;
-	const struct config *c = w->lab->config;
-	const size_t n_edits = N_EDITS;
-
-	TRY(prompt_scale_write(r, &datasets.prompt, NULL, &w->prompts, err));
+	TRY(prompt_scale_write(w->lab->job->results, &datasets.prompt, NULL, &w->prompts, err));
 	TRY(write_prompts(w, err));
 	TRY(write_suffixes(w, err));
-	TRY(feature_table_write(r, &datasets.refusal, NULL, w->refusal, err));
-	TRY(feature_table_write(r, &datasets.harm, NULL, w->harm, err));
-	TRY(dataset_write(r, &datasets.edit, NULL, &n_edits, edit_names, err));
-	TRY(readings_write(&w->edits, &datasets.edits, r, err));
-	if (w->random.rows > 0) {
-		TRY(dataset_write_counting(r, &datasets.draw, NULL, w->random.rows, err));
-		TRY(readings_write(&w->random, &datasets.random, r, err));
-	}
-	TRY(results_attribute_real(r, "/suffix", "scale", config_scale(c), err));
-	return results_attribute_integer(r, "/suffix", "positions", c->readings.positions, err);
+	return harm_readings_write(&w->readings, &datasets.readings, "/suffix", err);
 fail:
 	return err->code;
 }
@@ -253,7 +225,7 @@ static void say(const struct work *w)
 	log_info(
 		"suffix: %zu successful suffixes suppress %zu features of refusal by %.2f, %zu failed "
 		"ones by %.2f",
-		n[1], w->refusal->n, suppression[1] / (double)n[1], n[0],
+		n[1], w->readings.edits.features->n, suppression[1] / (double)n[1], n[0],
 		suppression[0] / (double)n[0]);
 }
 
@@ -274,11 +246,7 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct suffix_settings *s = values;
-	const struct config *c = lab->config;
-	const size_t n_last = (size_t)c->readings.positions;
-	struct work w = {.lab = lab, .refusal = &f->roles.refusal, .harm = &f->roles.harm};
-	const struct condition none = condition_none(),
-			       harm = condition_scale_set("harm", w.harm, config_scale(c));
+	struct work w = {.lab = lab};
 
 	err_clear(err);
 
@@ -287,13 +255,8 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	TRY(find_suffixes(&w, err));
 
 	/* 2. F_R on all of them: unedited, with F_H clamped, with random sets clamped. */
-	TRY(readings_open(&w.edits, lab, &w.prompts, w.refusal, n_last, N_EDITS, err));
-	TRY(readings_take(&w.edits, &none, "suffix: unedited", NONE, err));
-	TRY(readings_take(&w.edits, &harm, "suffix: F_H clamped", HARM, err));
-	TRY(readings_open(&w.random, lab, &w.prompts, w.refusal, n_last, (size_t)c->controls.draws,
-		err));
-	if (w.random.rows > 0)
-		TRY(readings_take_random(&w.random, w.harm, config_scale(c), "suffix", err));
+	TRY(harm_readings_take(&w.readings, lab, &w.prompts, &f->roles.refusal, &f->roles.harm,
+		"suffix", err));
 
 	/* 3. What each word did. */
 	TRY(follow_all(&w, err));
@@ -302,8 +265,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	TRY(write(&w, err));
 	say(&w);
 fail:
-	readings_free(&w.edits);
-	readings_free(&w.random);
+	harm_readings_free(&w.readings);
 	arena_free(&w.memory);
 	free(w.suffixes.data);
 	free(w.prompts.data);
