@@ -6,8 +6,8 @@ folder has a circle between its modules. Tests: test_check_floors.py.
     check_floors.py [ROOT]
 
 A module is the sources and headers of one stem: host/work/units.c and units.h. NAME_parts.h, which
-the files of a large module share, is of NAME. Prints every offence, and exits with 1 where there are
-any. Which file calls which: check_circles.py.
+the files of a large module share, is of NAME. Prints every offence, and exits with 1 where there
+are any. Which file calls which: check_circles.py.
 """
 
 import re
