@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * harm_readings.h - the features of refusal, F_R, in the unedited model, with the features of harm,
- * F_H, multiplied by clamp.scale, and with random sets like F_H in their place (table 1 and figure 4
- * of arXiv:2505.23556).
+ * F_H, multiplied by clamp.scale, and with random sets like F_H in their place (table 1 and figure
+ * 4 of arXiv:2505.23556).
  */
 #ifndef SAENGINE_HARM_READINGS_H
 #define SAENGINE_HARM_READINGS_H
@@ -48,8 +48,7 @@ struct harm_readings_table {
 		.draw = {group "/random/draw", {"draw"}, RESULTS_I32, "", \
 			"random sets of the size and in the layers of F_H, clamped in its " \
 			"place"}, \
-		.random = \
-			READINGS_TABLE(group "/random", "draw", "prompt", "refusal_feature") \
+		.random = READINGS_TABLE(group "/random", "draw", "prompt", "refusal_feature") \
 	}
 
 /* And the attributes scale and positions of the group. */
