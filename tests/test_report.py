@@ -285,6 +285,13 @@ def expect_refusal(path, status=3, *arguments):
     assert not result.stdout, result.stdout
 
 
+def named_conditions(f, experiment):
+    """The conditions without features that a file has scores of, as the report names them."""
+    names = {"none": "Unedited", "ablate_direction": "Direction ablated",
+             "add_direction": "Direction added"}
+    return [names[n] for n in f.get(f"scores/{experiment}", {}) if n in names]
+
+
 def whole_file(path, folder):
     out = os.path.join(folder, "whole.html")
     text = expect_page(path, out)
@@ -293,8 +300,14 @@ def whole_file(path, folder):
         present = {"direction": "direction/v" in f, "features": "candidates" in f,
                    "refusal": "scores/jailbreak" in f, "induce": "scores/induce" in f,
                    "provenance": True}
+        shown = {"refusal": named_conditions(f, "jailbreak"),
+                 "induce": named_conditions(f, "induce")}
     for section, expected in present.items():
         assert (section in page.sections) == expected, f"section {section}: {page.sections}"
+    for section, names in shown.items():
+        for name in names:
+            assert name in text.split(f'<section id="{section}"')[1].split("</section>")[0], \
+                f"section {section}: {name} is not there"
 
 
 def summary(path, folder):

@@ -139,6 +139,10 @@ class Result:
 METHODS = {"cossim_ap": "CosSim+AP", "ap": "AP", "cossim": "CosSim", "actdiff": "ActDiff",
            "random": "Random"}
 SCOPES = ("global", "local")
+# The conditions that clamp no features: what they are called, and in a sentence after "with".
+REFERENCES = {"none": ("Unedited", "no edit"),
+              "ablate_direction": ("Direction ablated", "the direction ablated"),
+              "add_direction": ("Direction added", "the direction added")}
 _CLAMP = re.compile(r"(?P<method>\w+)_(?P<scope>global|local)_(?P<op>x|to)(?P<value>[-+.\w]+)")
 
 
@@ -151,17 +155,15 @@ def number_label(value):
 class Condition:
     """What was done to the model: host/measure/conditions.c spells the names."""
     name: str
-    kind: str          # "none", "ablate", "scale", "set", "other"
+    kind: str          # "reference" (one of REFERENCES), "scale", "set", "other"
     method: str = ""
     scope: str = ""
     value: float = 0.0
 
     @staticmethod
     def of(name):
-        if name == "none":
-            return Condition(name, "none")
-        if name == "ablate_direction":
-            return Condition(name, "ablate")
+        if name in REFERENCES:
+            return Condition(name, "reference")
         m = _CLAMP.fullmatch(name)
         try:
             return Condition(name, "scale" if m["op"] == "x" else "set", m["method"], m["scope"],
@@ -171,8 +173,9 @@ class Condition:
 
     @property
     def order(self):
-        methods = list(METHODS)
-        return (("none", "ablate", "scale", "set", "other").index(self.kind),
+        methods, references = list(METHODS), list(REFERENCES)
+        return (("reference", "scale", "set", "other").index(self.kind),
+                references.index(self.name) if self.kind == "reference" else 0,
                 methods.index(self.method) if self.method in methods else len(methods),
                 self.method, self.scope, abs(self.value), self.value, self.name)
 
@@ -184,10 +187,8 @@ class Condition:
     @property
     def parts(self):
         """What it is called, and for a clamp, how it was done."""
-        if self.kind == "none":
-            return "Unedited", ""
-        if self.kind == "ablate":
-            return "Direction ablated", "(AS)"
+        if self.kind == "reference":
+            return REFERENCES[self.name][0], "(AS)" if self.name == "ablate_direction" else ""
         if self.kind == "other":
             return self.name, ""
         return METHODS.get(self.method, self.method), f"{self.scope}, {self.operation}"
@@ -195,7 +196,7 @@ class Condition:
     @property
     def label(self):
         name, how = self.parts
-        return name + ("" if not how else f" {how}" if self.kind == "ablate" else f", {how}")
+        return name + ("" if not how else f" {how}" if self.kind == "reference" else f", {how}")
 
 
 @dataclass
@@ -291,13 +292,13 @@ def main_factor(scores, highest=False):
 
 
 def main_conditions(scores, main):
-    """The few that tables and examples compare: unedited, direction ablated, the main method at
-    the main value in every scope, random features at that value."""
+    """The few that tables and examples compare: unedited, direction ablated or added, the main
+    method at the main value in every scope, random features at that value."""
     chosen = []
     for s in scores.values():
         c = s.condition
         same_value = main and (c.kind, c.value) == (main.kind, main.value)
-        if c.kind in ("none", "ablate") or same_value and c.method in (main.method, "random"):
+        if c.kind == "reference" or same_value and c.method in (main.method, "random"):
             chosen.append(c)
     return chosen
 

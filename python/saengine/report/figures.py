@@ -16,11 +16,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .data import METHODS, SCOPES, interval, number_label, resampled_ratio, with_column
+from .data import METHODS, REFERENCES, SCOPES, interval, number_label, resampled_ratio, with_column
 from .page import percent
 
 INK, SOFT, GRID = "#1b1f24", "#57606a", "#d8dee4"
-COLOURS = {"none": "#333333", "ablate": "#E69F00", "cossim_ap": "#0072B2", "ap": "#D55E00",
+COLOURS = {"none": "#333333", "ablate_direction": "#E69F00", "add_direction": "#8A5A00",
+           "cossim_ap": "#0072B2", "ap": "#D55E00",
            "cossim": "#009E73", "actdiff": "#CC79A7", "random": "#8c8c8c"}
 MARKERS = {"cossim_ap": "o", "ap": "s", "cossim": "^", "actdiff": "D", "random": "X"}
 OTHER = "#56B4E9"  # a method that this version does not know
@@ -96,7 +97,7 @@ def method_name(method):
 
 
 def colour_of(condition):
-    return COLOURS.get(condition.method or condition.kind, OTHER)
+    return COLOURS.get(condition.method or condition.name, OTHER)
 
 
 def plain(label, most=22):
@@ -276,14 +277,19 @@ def share_interval(scores, measure):
     return scores.mean(measure), low, high
 
 
+def references_of(scores, measure):
+    return [scores[name] for name in REFERENCES
+            if name in scores and len(scores[name].prompts) and measure in scores[name].columns]
+
+
 def reference_lines(axes, scores, measure):
-    """Unedited, and the direction ablated, across the panel; their values in the legend."""
-    for name, style in (("none", (0, (1, 1.5))), ("ablate_direction", (0, (5, 2)))):
-        if name in scores and len(scores[name].prompts) and measure in scores[name].columns:
-            c = scores[name].condition
-            axes.axhline(scores[name].mean(measure), color=colour_of(c), linewidth=1.6,
-                         linestyle=style, zorder=1, clip_on=False,
-                         label=f"{c.label}: {scores[name].mean(measure):.2f}")
+    """The conditions without features across the panel; their values in the legend."""
+    styles = {"none": (0, (1, 1.5)), "ablate_direction": (0, (5, 2)),
+              "add_direction": (0, (5, 2, 1, 2))}
+    for s in references_of(scores, measure):
+        axes.axhline(s.mean(measure), color=colour_of(s.condition), linewidth=1.6,
+                     linestyle=styles[s.condition.name], zorder=1, clip_on=False,
+                     label=f"{s.condition.label}: {s.mean(measure):.2f}")
 
 
 def clamps_of(scores, scope, kind, measure):
@@ -317,8 +323,7 @@ SCOPE_TITLES = {"global": "Global sets: the same features for every prompt",
 def share_bars(scores, clamps, scope, most, measure):
     methods = list(dict.fromkeys(s.condition.method for s in clamps))
     values = sorted({s.condition.value for s in clamps}, key=abs)
-    first = [scores[n] for n in ("none", "ablate_direction")
-             if n in scores and len(scores[n].prompts) and measure in scores[n].columns]
+    first = references_of(scores, measure)
     n_bars = len(clamps) + len(first)
     numbered = most <= MOST_NUMBERED
     bar = 0.42 if numbered else 0.27
@@ -335,7 +340,7 @@ def share_bars(scores, clamps, scope, most, measure):
             axes.bar(x, mean, width=0.86, color=colour_of(c),
                      label=None if label in seen else label)
             seen.add(label)
-            if c.kind == "none":  # a dark bar: the line needs an edge to be seen
+            if c.name == "none":  # a dark bar: the line needs an edge to be seen
                 axes.plot([x, x], [low, high], color="white", linewidth=3, solid_capstyle="butt")
             axes.plot([x, x], [low, high], color=INK, linewidth=1.2, solid_capstyle="butt")
             if numbered:

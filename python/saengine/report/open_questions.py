@@ -257,7 +257,7 @@ def tokens_figure(groups, tokens):
 def layers_figure(vector, features, everything):
     fig, axes = new_figure(4.6, 3.2)
     n = len(vector)
-    for i, (values, label, colour) in enumerate(((vector, "the whole residual stream", COLOURS["ablate"]),
+    for i, (values, label, colour) in enumerate(((vector, "the whole residual stream", COLOURS["ablate_direction"]),
                                                  (features, "its F0 alone", COLOURS["cossim_ap"]))):
         error_bars(axes, np.arange(n + 1) + (i - 0.5) * 0.4, [*values, everything[i]], width=0.37, color=colour, label=label)
     axes.axhline(0, color=SOFT, linewidth=0.8)
@@ -495,7 +495,7 @@ def compare_section(f):
     for name, s in scores.items():
         if "refusal" in s.columns:
             c = Condition.of(name)
-            label = "unedited" if c.kind == "none" else f"F* of {escape(c.method)} clamped, c = {number_label(c.value)}"
+            label = "unedited" if c.name == "none" else f"F* of {escape(c.method)} clamped, c = {number_label(c.value)}"
             refusals.append([label, mean_cell(s.columns["refusal"])])
     return (figure([compare_figure(t, found) for t in found["a"]] + [match_figure(g, sides)],
                    "As the paper's appendix A.9, layer by layer, on harmless prompts and the model's own answers; bands: 95 % "

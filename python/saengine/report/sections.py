@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 
 from . import figures, open_questions, paper
-from .data import (METHODS, RESAMPLES, SEED, interval, main_conditions, main_factor, number_label,
+from .data import (METHODS, REFERENCES, RESAMPLES, SEED, interval, main_conditions, main_factor, number_label,
                    read_candidates, read_direction, read_positions, read_scores, read_set,
                    read_verdicts, resampled_ratio, with_column)
 from .page import (details, digits_for, escape, figure, number, page, percent, span, swatch, table,
@@ -97,10 +97,10 @@ def twin(scores, condition, method):
 
 
 def comparisons(f, scores, condition):
-    """What a clamp is held against: the direction ablated, and random features clamped alike."""
-    found = []
-    if "ablate_direction" in scores:
-        found.append((scores["ablate_direction"], "the direction ablated"))
+    """What a clamp is held against: the direction ablated or added, and random features clamped
+    alike."""
+    found = [(scores[name], phrase) for name, (_, phrase) in REFERENCES.items()
+             if name != "none" and name in scores]
     random = twin(scores, condition, "random") if condition else None
     if random and condition.method != "random":
         n = f.set_size("random") or "as many"
@@ -155,7 +155,7 @@ def ce_sentence(f):
         # Coherence alone: its clamps have no refusal to be chosen by; the mildest stands for them.
         own = [s.condition for s in ce.values() if s.condition.kind == "scale"]
         clamp = own[0] if own else next((s.condition for s in ce.values()
-                                         if s.condition.kind == "ablate"), None)
+                                         if s.condition.name == "ablate_direction"), None)
     if clamp is None or "none" not in ce:
         return "", []
     before, after = cross_entropy(ce["none"]), cross_entropy(ce[clamp.name])
@@ -207,8 +207,8 @@ def headline(f):
     induced, more = refusal_sentences(f, f.induce, f.set_value, "harmless")
     ce, ce_tiles = ce_sentence(f)
     paragraphs = [text + ce, induced, direction_sentence(f) + set_sentence(f)]
-    if not tiles:
-        tiles = more
+    if not f.clamp:
+        tiles += more
     out = [f"<h1>{escape(name)}</h1>",
            f'<p class="soft">{" &middot; ".join(x for x in line if x)}</p>']
     if not a("/", "finished", ""):
@@ -353,13 +353,33 @@ ZERO_WIDTH = (" Where every prompt had the same outcome the interval has no widt
               "the true share can still be about 3/n away.")
 
 
+def edits_in_words(scores):
+    """Of a run without features: "with no edit and with the direction added"."""
+    edits = [f"with {phrase}" for name, (_, phrase) in REFERENCES.items() if name in scores]
+    return " and ".join(filter(None, (", ".join(edits[:-1]), *edits[-1:])))
+
+
+FIRST_TOKEN = ("P(refusal token): mean probability that a reply begins with it. KL: how far that "
+               "first token's distribution moved from the unedited one.")
+
+
+def shares_table(scores):
+    rows = []
+    for s in with_column(scores, "refusal").values():
+        low, high = interval(resampled_ratio(s.columns["refusal"]))
+        rows.append([condition_name(s.condition), number(s.mean("refusal"), 2)
+                     + span(low, high, 2), number(s.mean("p_refusal")), number(s.mean("kl"))])
+    return (table(["condition", "refusal", "P(refusal token)", "KL (nat)"], rows)
+            + f'<p class="note">In brackets: {BOOTSTRAP}. {FIRST_TOKEN}</p>')
+
+
 def refusal_section(f):
     panels = figures.share_panels(f.jailbreak)
     n = max((len(s.prompts) for s in f.jailbreak.values()), default=0)
     if not n:
         return ""
     edits = "while the features of each method are multiplied by a factor at every token" \
-        if panels else "without an edit and with the direction ablated"
+        if panels else edits_in_words(f.jailbreak)
     out = [f"<p>{n} harmful prompts are continued {edits}. A reply counts as a refusal when it "
            "contains one of the refusal phrases of the config; whether it is harmful is not judged "
            "here.</p>"]
@@ -370,14 +390,7 @@ def refusal_section(f):
             "mean that the features carry refusal; random features show what an edit of as many "
             "features does by itself." + ZERO_WIDTH))
     else:
-        only = [s for n in ("none", "ablate_direction")
-                if (s := with_column(f.jailbreak, "refusal").get(n))]
-        rows = []
-        for s in only:
-            low, high = interval(resampled_ratio(s.columns["refusal"]))
-            rows.append([condition_name(s.condition),
-                         number(s.mean("refusal"), 2) + span(low, high, 2)])
-        out.append(table(["condition", "refusal"], rows))
+        out.append(shares_table(f.jailbreak))
     return "".join(out)
 
 
@@ -423,12 +436,11 @@ def verdicts_section(f):
 def induce_section(f):
     n = max((len(s.prompts) for s in f.induce.values()), default=0)
     panels = figures.share_panels(f.induce, "set")
-    if not n or not panels:
+    if not n:
         return ""
-    rows = []
-    for s in f.induce.values():
-        rows.append([condition_name(s.condition), number(s.mean("refusal"), 2),
-                     number(s.mean("p_refusal")), number(s.mean("kl"))])
+    if not panels:
+        return (f"<p>{n} harmless prompts are continued {edits_in_words(f.induce)}.</p>"
+                + shares_table(f.induce))
     return (f"<p>{n} harmless prompts are continued while the features are held at one value at "
             "every token.</p>"
             + figure([svg for _, svg in panels],
@@ -436,7 +448,7 @@ def induce_section(f):
                      f"are {BOOTSTRAP}. A line that rises from the dotted level shows features "
                      "that are enough to cause refusal; read the replies below before taking high "
                      "values for refusals, since broken text can contain the phrases too.")
-            + table(["condition", "refusal", "P(refusal token)", "KL (nat)"], rows))
+            + shares_table(f.induce))
 
 
 # ---- cost ----------------------------------------------------------------------------------
@@ -449,7 +461,7 @@ def ce_cells(ce, condition, digits):
     own = resampled_ratio(s.columns["nll"], s.columns["n_tokens"])
     cells = [number(cross_entropy(s), digits) + span(*interval(own), digits)]
     none = ce.get("none")
-    if condition.kind == "none" or none is None or not np.array_equal(none.prompts, s.prompts):
+    if condition.name == "none" or none is None or not np.array_equal(none.prompts, s.prompts):
         return cells + ["\N{EN DASH}"]
     base = resampled_ratio(none.columns["nll"], none.columns["n_tokens"])
     difference = cross_entropy(s) - cross_entropy(none)
@@ -461,8 +473,8 @@ def cost_section(f):
     ce = with_ce(f.coherence)
     known = {**{k: s.condition for k, s in f.jailbreak.items()},
              **{k: s.condition for k, s in ce.items()}}
-    if not known:
-        return ""
+    if not ce and all(c.kind == "reference" for c in known.values()):
+        return ""  # the table of refusal has all there is
     digits = ce_digits(ce)
     conditions = sorted(known.values(), key=lambda c: c.order)
     head = ["condition"] + (["CE (nat/token)", "difference to unedited"] if ce else [])
@@ -470,7 +482,7 @@ def cost_section(f):
     rows, rules, before = [], [], None
     for c in conditions:
         key = c.method or c.kind
-        if before in METHODS and key != before or before == "ablate":
+        if before in (*METHODS, "reference") and key != before:
             rules.append(len(rows))
         before = key
         row = [condition_name(c)] + (ce_cells(ce, c, digits) if ce else [])
@@ -487,8 +499,7 @@ def cost_section(f):
                      "for the difference. An edit that leaves harmless behaviour alone has a "
                      "difference near 0. Local sets belong to harmful prompts, so they have no CE.")
     if f.jailbreak:
-        notes.append("P(refusal token): mean probability that a harmful prompt's reply begins with "
-                     "it. KL: how far that first token's distribution moved from the unedited one.")
+        notes.append(FIRST_TOKEN)
     return table(head, rows, (0,), rules) + f'<p class="note">{" ".join(notes)}</p>'
 
 
@@ -592,7 +603,8 @@ def examples_section(f):
     if harmful:
         out.append("<h3>Harmful prompts</h3>" + harmful)
     if harmless:
-        out.append("<h3>Harmless prompts, features set to a value</h3>" + harmless)
+        edit = ", features set to a value" if f.set_value else ""
+        out.append(f"<h3>Harmless prompts{edit}</h3>" + harmless)
     if not out:
         return ""
     return ("<p>Prompts drawn at random with a fixed seed, their replies word for word. "
