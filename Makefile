@@ -111,7 +111,7 @@ quick: build/cpu/CMakeCache.txt
 test-asan: deps deps-test
 	cmake --preset cpu-asan
 	cmake --build --preset cpu-asan -j $(JOBS)
-	ctest --preset cpu-asan -j $(JOBS)
+	ctest --preset cpu-asan -j $$(($(JOBS) + 1))
 
 test-strict: deps deps-test
 	cmake --preset cpu-strict

@@ -270,8 +270,10 @@ add_test(NAME released_switches COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/tes
 set_tests_properties(released_switches PROPERTIES SKIP_RETURN_CODE 77)
 
 # What waits for minutes comes first, beside what computes for minutes; then what others need.
-set_tests_properties(test_resume test_ranks PROPERTIES COST 3000)
+# ctest goes by COST only among the tests that others depend on, and then among the rest.
+set_tests_properties(test_resume test_ranks test_run PROPERTIES COST 3000)
 if(NOT SAENGINE_SANITIZE)
   set_tests_properties(slurm PROPERTIES COST 4000)
+  set_tests_properties(test_runner PROPERTIES DEPENDS "slurm;test_resume;test_ranks")
 endif()
 set_tests_properties(run_tiny_gemma2 run_tiny_llama PROPERTIES COST 900)
