@@ -108,29 +108,37 @@ static enum moment moment_of(const char *name, int n_all)
 	return n == 0 ? BEFORE_UNITS : n < n_all ? AMONG_UNITS : AFTER_UNITS;
 }
 
+/* Until NAME.units has n units, or NAME.h5 is complete; a minute at most. */
+static void wait_for_units(const char *name, int n)
+{
+	char result[64], folder[64];
+
+	snprintf(result, sizeof result, "%s.h5", name);
+	snprintf(folder, sizeof folder, "%s.units", name);
+	for (int i = 0; i < 30000 && units_in(folder) < n; i++) {
+		if (file_exists(in_scratch(result)))
+			return;
+		usleep(2000);
+	}
+}
+
 /* Until the moment of the next kill: now and then while the run starts, else when it has written
  * some units more and a little later, and, when all are there, at any moment of what is left. Units
  * are what is counted, for how long a run takes depends on what else the machine does. */
 static void wait_for_a_moment(const char *name, struct test_random *random, int n_all, double whole)
 {
-	char result[64], folder[64];
-	int before, target;
 	double rest = whole;
+	char folder[64];
+	int n;
 
-	snprintf(result, sizeof result, "%s.h5", name);
 	snprintf(folder, sizeof folder, "%s.units", name);
-	before = units_in(folder);
+	n = units_in(folder);
 	if (test_random_below(random, 8) == 0) {
 		rest = whole / 8;
-	} else if (before < n_all) {
+	} else if (n < n_all) {
+		n += 1 + (int)test_random_below(random, (size_t)n_all / 3);
+		wait_for_units(name, n < n_all ? n : n_all);
 		rest = 2 * whole / n_all;
-		target = before + 1 + (int)test_random_below(random, (size_t)n_all / 3);
-		target = target < n_all ? target : n_all;
-		for (int i = 0; i < 30000 && units_in(folder) < target; i++) {
-			if (file_exists(in_scratch(result)))
-				break;
-			usleep(2000);
-		}
 	}
 	usleep((useconds_t)test_random_below(random, (size_t)(1e6 * rest) + 1));
 }
@@ -194,8 +202,7 @@ static struct engine_process start_until(const char *name, int units)
 	snprintf(folder, sizeof folder, "%s.units", name);
 	before = units_in(folder);
 	engine = engine_start("run", "", "%s --set output=%s", JOB, in_scratch(result));
-	for (int i = 0; i < 6000 && units_in(folder) < before + units; i++)
-		usleep(10000);
+	wait_for_units(name, before + units);
 	return engine;
 }
 

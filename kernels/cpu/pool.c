@@ -27,7 +27,7 @@
 #include <omp.h>
 
 enum {
-	SPINS = 2000, /* tries before a worker sleeps: 30 to 100 microseconds, by the processor */
+	SPINS = 2000, /* tries before a worker sleeps: tens of microseconds */
 	SPINS_BEFORE_YIELD = 200
 };
 

@@ -139,10 +139,11 @@ class Result:
 METHODS = {"cossim_ap": "CosSim+AP", "ap": "AP", "cossim": "CosSim", "actdiff": "ActDiff",
            "random": "Random"}
 SCOPES = ("global", "local")
-# The conditions that clamp no features: what they are called, and in a sentence after "with".
-REFERENCES = {"none": ("Unedited", "no edit"),
-              "ablate_direction": ("Direction ablated", "the direction ablated"),
-              "add_direction": ("Direction added", "the direction added")}
+# The conditions that clamp no features: the parts of their label, and, in a sentence, what the
+# replies are "with".
+REFERENCES = {"none": (("Unedited", ""), "no edit"),
+              "ablate_direction": (("Direction ablated", "(AS)"), "the direction ablated"),
+              "add_direction": (("Direction added", ""), "the direction added")}
 _CLAMP = re.compile(r"(?P<method>\w+)_(?P<scope>global|local)_(?P<op>x|to)(?P<value>[-+.\w]+)")
 
 
@@ -173,9 +174,9 @@ class Condition:
 
     @property
     def order(self):
-        methods, references = list(METHODS), list(REFERENCES)
-        return (("reference", "scale", "set", "other").index(self.kind),
-                references.index(self.name) if self.kind == "reference" else 0,
+        methods = list(METHODS)
+        return ((*REFERENCES, "scale", "set", "other").index(
+                    self.name if self.kind == "reference" else self.kind),
                 methods.index(self.method) if self.method in methods else len(methods),
                 self.method, self.scope, abs(self.value), self.value, self.name)
 
@@ -188,7 +189,7 @@ class Condition:
     def parts(self):
         """What it is called, and for a clamp, how it was done."""
         if self.kind == "reference":
-            return REFERENCES[self.name][0], "(AS)" if self.name == "ablate_direction" else ""
+            return REFERENCES[self.name][0]
         if self.kind == "other":
             return self.name, ""
         return METHODS.get(self.method, self.method), f"{self.scope}, {self.operation}"

@@ -16,13 +16,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .data import METHODS, REFERENCES, SCOPES, interval, number_label, resampled_ratio, with_column
+from .data import METHODS, SCOPES, interval, number_label, resampled_ratio, with_column
 from .page import percent
 
 INK, SOFT, GRID = "#1b1f24", "#57606a", "#d8dee4"
 COLOURS = {"none": "#333333", "ablate_direction": "#E69F00", "add_direction": "#8A5A00",
-           "cossim_ap": "#0072B2", "ap": "#D55E00",
-           "cossim": "#009E73", "actdiff": "#CC79A7", "random": "#8c8c8c"}
+           "cossim_ap": "#0072B2", "ap": "#D55E00", "cossim": "#009E73", "actdiff": "#CC79A7",
+           "random": "#8c8c8c"}
 MARKERS = {"cossim_ap": "o", "ap": "s", "cossim": "^", "actdiff": "D", "random": "X"}
 OTHER = "#56B4E9"  # a method that this version does not know
 
@@ -277,24 +277,19 @@ def share_interval(scores, measure):
     return scores.mean(measure), low, high
 
 
-def references_of(scores, measure):
-    return [scores[name] for name in REFERENCES
-            if name in scores and len(scores[name].prompts) and measure in scores[name].columns]
+def conditions_of(scores, kind, measure, scope=""):
+    return [s for s in with_column(scores, measure).values()
+            if s.condition.kind == kind and s.condition.scope == scope and len(s.prompts)]
 
 
 def reference_lines(axes, scores, measure):
     """The conditions without features across the panel; their values in the legend."""
     styles = {"none": (0, (1, 1.5)), "ablate_direction": (0, (5, 2)),
               "add_direction": (0, (5, 2, 1, 2))}
-    for s in references_of(scores, measure):
+    for s in conditions_of(scores, "reference", measure):
         axes.axhline(s.mean(measure), color=colour_of(s.condition), linewidth=1.6,
                      linestyle=styles[s.condition.name], zorder=1, clip_on=False,
                      label=f"{s.condition.label}: {s.mean(measure):.2f}")
-
-
-def clamps_of(scores, scope, kind, measure):
-    return [s for s in with_column(scores, measure).values()
-            if s.condition.kind == kind and s.condition.scope == scope and len(s.prompts)]
 
 
 MOST_BARS = 30      # of a panel; more values than that are read better as lines
@@ -305,10 +300,10 @@ def share_panels(scores, kind="scale", measure="refusal"):
     """One figure per scope: (scope, svg)."""
     panels = []
     # One decision for both panels, so that they look alike.
-    most = max(len(clamps_of(scores, scope, kind, measure)) for scope in SCOPES)
+    most = max(len(conditions_of(scores, kind, measure, scope)) for scope in SCOPES)
     bars = kind == "scale" and most <= MOST_BARS
     for scope in SCOPES:
-        clamps = clamps_of(scores, scope, kind, measure)
+        clamps = conditions_of(scores, kind, measure, scope)
         if clamps:
             draw = share_bars if bars else share_lines
             panels.append((scope, draw(scores, clamps, scope, most, measure)))
@@ -323,7 +318,7 @@ SCOPE_TITLES = {"global": "Global sets: the same features for every prompt",
 def share_bars(scores, clamps, scope, most, measure):
     methods = list(dict.fromkeys(s.condition.method for s in clamps))
     values = sorted({s.condition.value for s in clamps}, key=abs)
-    first = references_of(scores, measure)
+    first = conditions_of(scores, "reference", measure)
     n_bars = len(clamps) + len(first)
     numbered = most <= MOST_NUMBERED
     bar = 0.42 if numbered else 0.27

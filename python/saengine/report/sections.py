@@ -9,9 +9,9 @@ from urllib.parse import quote
 import numpy as np
 
 from . import figures, open_questions, paper
-from .data import (METHODS, REFERENCES, RESAMPLES, SEED, interval, main_conditions, main_factor, number_label,
-                   read_candidates, read_direction, read_positions, read_scores, read_set,
-                   read_verdicts, resampled_ratio, with_column)
+from .data import (METHODS, REFERENCES, RESAMPLES, SEED, interval, main_conditions, main_factor,
+                   number_label, read_candidates, read_direction, read_positions, read_scores,
+                   read_set, read_verdicts, resampled_ratio, with_column)
 from .page import (details, digits_for, escape, figure, number, page, percent, span, swatch, table,
                    tile, words)
 
