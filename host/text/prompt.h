@@ -16,6 +16,11 @@ struct prompt {
 	char *base;     /* the prompt before it was made adversarial; NULL when there is none */
 	char *suffix;   /* what was put behind base and a space; NULL when there is none */
 	char *context;  /* what the request is about, not blank; NULL when the file gives none */
+	char *system;   /* its own system text, in place of the config's; NULL when the file gives
+			 * none */
+	char *messages; /* a conversation, as JSON: a list of {"role", "content"} objects, the last
+			 * one the user's unless the reply is begun; `text` is the last user's. NULL:
+			 * one user turn, `text` */
 	size_t record;  /* index of its record in the file, from 0 */
 };
 

@@ -271,6 +271,7 @@ int prompt_copy_shared(struct prompt *to, const struct prompt *from, struct err 
 {
 	TRY(copy_or_null(&to->category, from->category, err));
 	TRY(copy_or_null(&to->answer, from->answer, err));
+	TRY(copy_or_null(&to->system, from->system, err));
 	return copy_or_null(&to->context, from->context, err);
 fail:
 	return err->code;
@@ -369,4 +370,6 @@ void prompt_free(struct prompt *p)
 	free(p->base);
 	free(p->suffix);
 	free(p->context);
+	free(p->system);
+	free(p->messages);
 }

@@ -22,8 +22,8 @@ int record_read(struct prompt_list *out, const struct record *record,
 
 void prompt_free(struct prompt *p);
 
-/* Copies to a prompt that has none what all forms of a record's prompt share: category, answer and
- * context. */
+/* Copies to a prompt that has none what all forms of a record's prompt share: category, answer,
+ * system text and context. */
 int prompt_copy_shared(struct prompt *to, const struct prompt *from, struct err *err);
 
 #endif
