@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A tokenizer of single characters and the given special tokens (ids from 0), of which the first
- * is put before every text if `bos`. */
+/* A tokenizer of single characters and the given special tokens (ids from 0, which the vocabulary
+ * gives them), of which the first is put before every text if `bos`. */
 static struct tokenizer *make_tokenizer(const char *const *special, bool bos)
 {
 	struct tokenizer *tok;
@@ -35,8 +35,10 @@ static struct tokenizer *make_tokenizer(const char *const *special, bool bos)
 		n += (size_t)snprintf(file + n, sizeof file - n, "null");
 	n += (size_t)snprintf(file + n, sizeof file - n,
 		",\"decoder\":{\"type\":\"ByteLevel\"},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
-		"\"use_regex\":false},\"model\":{\"vocab\":{\"x\":100,\"y\":101,\"\u010a\":102},"
-		"\"merges\":[]}}");
+		"\"use_regex\":false},\"model\":{\"vocab\":{\"x\":100,\"y\":101,\"\u010a\":102");
+	for (int i = 0; special[i]; i++)
+		n += (size_t)snprintf(file + n, sizeof file - n, ",\"%s\":%d", special[i], i);
+	n += (size_t)snprintf(file + n, sizeof file - n, "},\"merges\":[]}}");
 	if (tokenizer_parse(&tok, "test", file, n, &err)) {
 		test_fail(__FILE__, __LINE__, "%s", err.text);
 		exit(1);

@@ -3,15 +3,16 @@
  * tokenize.c - a filter around a tokenizer, for comparing it with others
  * (tests/parity_tokenizers.py).
  *
- *   tokenize TOKENIZER-FILE
+ *   tokenize TOKENIZER-FILE-OR-FOLDER
  *
  * Read: strings, each its length in bytes (uint32) and its bytes. Written for each: the number of
  * ids (int32; -1 = refused), the ids (int32), the length (uint32) and the bytes of the text that
  * they decode to. Integers as the machine has them. That decoding token by token gives the same
  * text, and well-formed text at every step, is checked here. Exit status: 0, or the error's.
  */
-#include "host/text/tokenizer.h"
+#include "host/base/file.h"
 #include "host/base/utf8.h"
+#include "host/text/tokenizer.h"
 
 #include <stdio.h>
 
@@ -102,8 +103,9 @@ int main(int argc, char **argv)
 	struct err err = {0};
 
 	if (argc != 2)
-		err_set(&err, ERR_CONFIG, "usage: tokenize TOKENIZER-FILE");
-	else if (tokenizer_open(&tok, argv[1], &err) == 0)
+		err_set(&err, ERR_CONFIG, "usage: tokenize TOKENIZER-FILE-OR-FOLDER");
+	else if ((folder_exists(argv[1]) ? tokenizer_open_folder : tokenizer_open)(&tok, argv[1],
+			 &err) == 0)
 		answer_all(tok, &err);
 	tokenizer_close(tok);
 	if (err.code)

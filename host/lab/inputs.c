@@ -141,12 +141,11 @@ int inputs_collect(struct inputs *inputs, const struct config *c, const struct m
 	const struct input_list *more, struct err *err)
 {
 	const struct safetensors_folder *weights = m->model->files;
-	char *tokenizer = NULL;
 
 	err_clear(err);
 	TRY(add_model_file(inputs, c, "config.json", "model", err));
-	TRY(tokenizer_find(&tokenizer, c->model.path, err));
-	TRY(add_file(inputs, tokenizer, "tokenizer", err));
+	for (size_t i = 0; i < tokenizer_n_files(m->tok); i++)
+		TRY(add_file(inputs, tokenizer_file(m->tok, i), "tokenizer", err));
 	for (size_t i = 0; i < safetensors_folder_files(weights); i++)
 		TRY(add_file(inputs, safetensors_folder_path(weights, i), "weights", err));
 	for (size_t l = 0; m->saes && l < sae_set_layers(m->saes); l++)
@@ -157,7 +156,6 @@ int inputs_collect(struct inputs *inputs, const struct config *c, const struct m
 		TRY(add_file(inputs, more->data[i].path, more->data[i].role, err));
 	TRY(hash_files(inputs, c->threads > 0 ? (int)c->threads : omp_get_num_procs(), err));
 fail:
-	free(tokenizer);
 	return err->code;
 }
 

@@ -73,7 +73,7 @@ int machine_open(struct machine *m, const struct config *c, struct ranks *ranks,
 {
 	const struct model_options model = {.n_ctx = (size_t)c->model.n_ctx,
 		.rope_original_context = c->model.rope_original_context};
-	char device[256], *tokenizer = NULL;
+	char device[256];
 
 	*m = (struct machine){0};
 	err_clear(err);
@@ -81,12 +81,10 @@ int machine_open(struct machine *m, const struct config *c, struct ranks *ranks,
 	TRY(device_open(&m->dev, device, ranks_threads(ranks, (int)c->threads), err));
 	TRY(weights_join(m->dev, ranks, c, err));
 	TRY(model_open(&m->model, m->dev, c->model.path, &model, err));
-	TRY(tokenizer_find(&tokenizer, c->model.path, err));
-	TRY(tokenizer_open(&m->tok, tokenizer, err));
+	TRY(tokenizer_open_folder(&m->tok, c->model.path, err));
 	TRY(open_saes(m, c, err));
 	TRY(readout_init(&m->readout, m->model, err));
 fail:
-	free(tokenizer);
 	return err->code;
 }
 

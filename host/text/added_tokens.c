@@ -30,15 +30,17 @@ static const char WORD[] =
 int added_set_add(struct added_set *set, const struct added_token *tokens, int32_t token,
 	struct err *err)
 {
-	const struct text *form = &tokens[token].form;
+	const struct added_token *t = &tokens[token];
+	const char *form = t->normalized ? t->form.data : t->content;
+	const size_t n = t->normalized ? t->form.n : strlen(t->content);
 	int32_t node = 0;
 
-	if (tokens[token].single_word && !set->word)
+	if (t->single_word && !set->word)
 		TRY(split_compile(&set->word, WORD, true, SPLIT_ISOLATED, false, err));
 	if (set->nodes.n == 0)
 		TRY(vec_push(&set->nodes, ((struct trie_node){.token = -1}), err));
-	for (size_t i = 0; i < form->n; i++) {
-		const unsigned char byte = (unsigned char)form->data[i];
+	for (size_t i = 0; i < n; i++) {
+		const unsigned char byte = (unsigned char)form[i];
 		int32_t next = child_of(set, node, byte);
 
 		if (!next) {

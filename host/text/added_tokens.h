@@ -13,8 +13,8 @@
 
 struct added_token {
 	char *content;    /* owned; as the file spells it */
-	struct text form; /* what to look for in the text and to decode to: the content, normalized
-			   * where the text is */
+	struct text form; /* owned; what it decodes to: the content, normalized if the token ever
+			   * was */
 	int32_t id;
 	bool special;        /* left out of decoded text */
 	bool normalized;     /* matched in normalized text, else in the raw text */
@@ -38,7 +38,8 @@ struct added_set {
 	struct split *word; /* what a word character is; NULL when no token is single_word */
 };
 
-/* Adds `token`, an index into the tokens, whose form is not empty. */
+/* Adds `token`, an index into the tokens: what is looked for is its form where it is normalized,
+ * else its content. Neither is empty. */
 int added_set_add(struct added_set *set, const struct added_token *tokens, int32_t token,
 	struct err *err);
 void added_set_free(struct added_set *set);

@@ -189,7 +189,7 @@ int tokenizer_encode(const struct tokenizer *tok, const char *text, size_t n, st
 	return cut_added(tok, &tok->added_raw, (struct piece){text, n, true}, encode_raw, ids, err);
 }
 
-/* ---- queries and lifetime -------------------------------------------------------------- */
+/* ---- queries --------------------------------------------------------------------------- */
 
 size_t tokenizer_size(const struct tokenizer *tok)
 {
@@ -211,6 +211,124 @@ int32_t tokenizer_bos(const struct tokenizer *tok)
 	return tok->bos;
 }
 
+const char *tokenizer_bos_doubt(const struct tokenizer *tok)
+{
+	return tok->bos_doubt;
+}
+
+const char *tokenizer_special(const struct tokenizer *tok, const char *name)
+{
+	for (size_t i = 0; i < tok->named.n; i++)
+		if (strcmp(tok->named.data[i].name, name) == 0)
+			return tok->named.data[i].text;
+	return NULL;
+}
+
+size_t tokenizer_n_special(const struct tokenizer *tok)
+{
+	return tok->named.n;
+}
+
+const char *tokenizer_special_name(const struct tokenizer *tok, size_t i)
+{
+	return tok->named.data[i].name;
+}
+
+size_t tokenizer_n_files(const struct tokenizer *tok)
+{
+	return tok->files.n;
+}
+
+const char *tokenizer_file(const struct tokenizer *tok, size_t i)
+{
+	return tok->files.data[i];
+}
+
+size_t tokenizer_n_notes(const struct tokenizer *tok)
+{
+	return tok->notes.n;
+}
+
+const char *tokenizer_note(const struct tokenizer *tok, size_t i)
+{
+	return tok->notes.data[i];
+}
+
+/* ---- added tokens ---------------------------------------------------------------------- */
+
+int32_t tokenizer_next_id(const struct tokenizer *tok)
+{
+	int32_t next = (int32_t)tok->n_model;
+
+	for (size_t i = 0; i < tok->n_added; i++)
+		if (tok->added[i].id >= next)
+			next = tok->added[i].id + 1;
+	return next;
+}
+
+static int fill_form(const struct tokenizer *tok, struct added_token *t, struct err *err)
+{
+	const size_t n = strlen(t->content);
+
+	if (t->normalized) {
+		free(t->form.data);
+		return tokenizer_normalize(tok, t->content, n, &t->form, err);
+	}
+	return t->form.n > 0 ? 0 : vec_append(&t->form, t->content, n, err);
+}
+
+/* A place for one more; its content is there, and its id. */
+static int append_added(struct tokenizer *tok, const char *content, int32_t id, struct err *err)
+{
+	struct added_token *t;
+
+	TRY(vec_grow((void **)&tok->added, &tok->added_cap, tok->n_added + 1, sizeof *tok->added,
+		err));
+	while (tok->added_at.n <= (size_t)id)
+		TRY(vec_push(&tok->added_at, -1, err));
+	t = &tok->added[tok->n_added];
+	*t = (struct added_token){.content = strdup(content), .id = id};
+	if (!t->content)
+		return err_nomem(err, "added tokens", strlen(content));
+	tok->added_at.data[id] = (int32_t)tok->n_added++;
+	return 0;
+fail:
+	return err->code;
+}
+
+int tokenizer_add(struct tokenizer *tok, const struct added_token *token, int32_t *next,
+	struct err *err)
+{
+	const size_t n = strlen(token->content);
+	int32_t id = vocab_find(&tok->spelling, token->content, n);
+	struct added_token *t;
+
+	err_clear(err);
+	if (id < 0) {
+		id = *next;
+		if (vocab_bytes(&tok->spelling, id, NULL))
+			return err_set(err, ERR_INPUT,
+				"token \"%s\": its id %d belongs to another token of the vocabulary",
+				token->content, id);
+		TRY(vocab_add(&tok->spelling, token->content, n, id, err));
+		++*next;
+	}
+	if ((size_t)id >= tok->added_at.n || tok->added_at.data[id] < 0)
+		TRY(append_added(tok, token->content, id, err));
+	t = &tok->added[tok->added_at.data[id]];
+	t->special = t->special || token->special;
+	t->normalized = token->normalized;
+	t->lstrip = token->lstrip;
+	t->rstrip = token->rstrip;
+	t->single_word = token->single_word;
+	TRY(fill_form(tok, t, err));
+	if (t->form.n == 0)
+		return err_set(err, ERR_INPUT,
+			"token \"%s\": nothing of it is left after normalization", token->content);
+fail:
+	return err->code;
+}
+
 static void index_bytes(struct bpe *bpe)
 {
 	for (int byte = 0; byte < 256; byte++) {
@@ -224,15 +342,23 @@ static void index_bytes(struct bpe *bpe)
 int tokenizer_index(struct tokenizer *tok, struct err *err)
 {
 	index_bytes(&tok->bpe);
-	tok->n_added_at = tokenizer_size(tok);
-	tok->added_at = malloc((tok->n_added_at + 1) * sizeof *tok->added_at);
-	if (!tok->added_at)
-		return err_nomem(err, "added tokens", tok->n_added_at * sizeof *tok->added_at);
-	for (size_t i = 0; i < tok->n_added_at; i++)
-		tok->added_at[i] = -1;
+	added_set_free(&tok->added_raw);
+	added_set_free(&tok->added_normalized);
 	for (size_t i = 0; i < tok->n_added; i++)
-		tok->added_at[tok->added[i].id] = (int32_t)i;
+		if (added_set_add(tok->added[i].normalized ? &tok->added_normalized
+							   : &tok->added_raw,
+			    tok->added, (int32_t)i, err))
+			return err->code;
 	return 0;
+}
+
+/* ---- lifetime -------------------------------------------------------------------------- */
+
+static void free_texts(struct texts *texts)
+{
+	for (size_t i = 0; i < texts->n; i++)
+		free(texts->data[i]);
+	free(texts->data);
 }
 
 void tokenizer_close(struct tokenizer *tok)
@@ -255,8 +381,17 @@ void tokenizer_close(struct tokenizer *tok)
 	bpe_free(&tok->bpe);
 	vocab_free(&tok->spelling);
 	free(tok->metaspace.mark);
-	free(tok->added_at);
+	free(tok->added_at.data);
 	free(tok->decoder.from);
 	free(tok->decoder.to);
+	for (size_t i = 0; i < tok->named.n; i++) {
+		free(tok->named.data[i].name);
+		free(tok->named.data[i].text);
+	}
+	free(tok->named.data);
+	free_texts(&tok->files);
+	free_texts(&tok->notes);
+	free(tok->bos_doubt);
+	free(tok->pad_token);
 	free(tok);
 }

@@ -19,10 +19,20 @@ struct tokenizer;
  * naming file and field. */
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *err);
 
-/* The file of a checkpoint's folder that tokenizer_open should read: tokenizer.json, else
- * tokenizer.model, else original/tokenizer.model; the first when there is none of them. To be
- * freed by the caller. Errors: memory. */
-int tokenizer_find(char **path, const char *folder, struct err *err);
+/* The tokenizer of a checkpoint's folder: tokenizer.json, else tokenizer.model, else
+ * original/tokenizer.model; over it the tokens that tokenizer_config.json, special_tokens_map.json
+ * and added_tokens.json declare, as transformers' AutoTokenizer takes them together (version 5;
+ * tokenizer_side.h). Errors: those of tokenizer_open for each file; what these files say against
+ * each other. */
+int tokenizer_open_folder(struct tokenizer **out, const char *folder, struct err *err);
+
+/* The files that were read for it, of a folder. Borrowed. */
+size_t tokenizer_n_files(const struct tokenizer *tok);
+const char *tokenizer_file(const struct tokenizer *tok, size_t i);
+
+/* What a user should know of how the files were taken together, a line each. Borrowed. */
+size_t tokenizer_n_notes(const struct tokenizer *tok);
+const char *tokenizer_note(const struct tokenizer *tok, size_t i);
 
 /* A tokenizer.json from its bytes; `name` is for messages. */
 int tokenizer_parse(struct tokenizer **out, const char *name, const char *bytes, size_t n,
@@ -51,6 +61,17 @@ const char *tokenizer_spelling(const struct tokenizer *tok, int32_t id);
 /* The token that the file wants before every text (its post-processor); -1 when there is none.
  * tokenizer_encode does not add it. */
 int32_t tokenizer_bos(const struct tokenizer *tok);
+
+/* Where tokenizer.json and tokenizer_config.json differ on that token, both sides in words; NULL
+ * where they do not. Then a text without it cannot be encoded as "the tokenizer does". Borrowed. */
+const char *tokenizer_bos_doubt(const struct tokenizer *tok);
+
+/* The special tokens that the files of a folder name, as transformers passes them to a chat
+ * template: "bos_token", "eos_token", "unk_token", "pad_token", ... and the model's own. The text
+ * of one by name, NULL when there is none; the names by index. Borrowed. */
+const char *tokenizer_special(const struct tokenizer *tok, const char *name);
+size_t tokenizer_n_special(const struct tokenizer *tok);
+const char *tokenizer_special_name(const struct tokenizer *tok, size_t i);
 
 /* Appends the ids of n bytes of text. Special tokens written out in the text become those
  * tokens; none is added (as add_special_tokens=False). Errors: ERR_INPUT for ill-formed UTF-8. */

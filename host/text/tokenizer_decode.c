@@ -99,7 +99,7 @@ int token_stream_push(struct token_stream *st, int32_t id, struct text *text, st
 {
 	const struct tokenizer *tok = st->tok;
 	const struct decoder *d = &tok->decoder;
-	const int32_t added = id >= 0 && (size_t)id < tok->n_added_at ? tok->added_at[id] : -1;
+	const int32_t added = id >= 0 && (size_t)id < tok->added_at.n ? tok->added_at.data[id] : -1;
 	const bool first = !st->after_token;
 	size_t n;
 	const char *s = vocab_bytes(&tok->spelling, id, &n);

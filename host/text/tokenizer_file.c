@@ -348,6 +348,7 @@ static int read_model(struct reader r, const json_t *model, const json_t *added)
 		return err_set(r.err, ERR_INPUT, "%s: model.vocab: expected an object, found %s",
 			r.name, json_kind(json_object_get(model, "vocab")));
 	TRY(read_vocab(r, json_object_get(model, "vocab"), added));
+	r.tok->n_model = json_object_size(json_object_get(model, "vocab"));
 	bpe->unk = unk ? vocab_find(&r.tok->spelling, unk, strlen(unk)) : -1;
 	if (bpe->byte_level && bpe->byte_fallback)
 		return refuse(r, "model", "byte_fallback with a pre-tokenizer", "ByteLevel");
@@ -358,72 +359,60 @@ fail:
 
 /* ---- added tokens ---------------------------------------------------------------------- */
 
-/* Its id must be its own, and the one that the vocabulary has for it. */
-static int name_added_token(struct reader r, const struct added_token *t)
+/* A token's id is the one that the vocabulary has for it, else the next one: what the file says is
+ * only compared with that. */
+static int add_token(struct reader r, const struct added_token *t, int32_t id, int32_t *next)
 {
-	const size_t n = strlen(t->content);
-	const char *there = vocab_bytes(&r.tok->spelling, t->id, NULL);
-	const int32_t id = vocab_find(&r.tok->spelling, t->content, n);
+	const char *there = vocab_bytes(&r.tok->spelling, id, NULL);
+	const int32_t known = tokenizer_id(r.tok, t->content);
 
 	if (there && strcmp(there, t->content) != 0)
 		return bad_token(r, t->content,
 			"its id belongs to another token of the vocabulary");
-	if (id >= 0 && id != t->id)
+	if (known >= 0 && known != id)
 		return bad_token(r, t->content, "the vocabulary has it under another id");
-	return there ? 0 : add_spelling(r, t->content, n, t->id);
+	if (known < 0 && id != *next)
+		return err_set(r.err, ERR_INPUT,
+			"%s: token \"%s\": expected the id %d, the next free one, which the "
+			"tokenizers library gives it, found %d",
+			r.name, t->content, *next, id);
+	return tokenizer_add(r.tok, t, next, r.err) ? err_prefix(r.err, "%s", r.name) : 0;
 }
 
-/* A token that is looked for in normalized text is normalized itself. */
-static int set_added_token(struct reader r, struct added_token *t)
+static int read_added_token(struct reader r, const json_t *entry, size_t index, int32_t *next)
 {
-	struct tokenizer *tok = r.tok;
-	const size_t n = strlen(t->content);
-
-	if (t->normalized)
-		TRY(tokenizer_normalize(tok, t->content, n, &t->form, r.err));
-	else
-		TRY(vec_append(&t->form, t->content, n, r.err));
-	if (t->form.n == 0)
-		return bad_token(r, t->content, "nothing of it is left after normalization");
-	return added_set_add(t->normalized ? &tok->added_normalized : &tok->added_raw, tok->added,
-		(int32_t)(t - tok->added), r.err);
-fail:
-	return r.err->code;
-}
-
-static int read_added_token(struct reader r, const json_t *entry, size_t index)
-{
-	struct added_token *t = &r.tok->added[r.tok->n_added];
+	struct added_token t = {0};
 	const json_t *content = json_object_get(entry, "content");
 	int64_t id = -1;
+	int rc;
 
 	TRY(json_get_int(entry, r.name, "id", &id, r.err));
 	if (json_string_length(content) == 0 || id < 0 || id > r.max_id)
 		return err_set(r.err, ERR_INPUT,
 			"%s: added token %zu: expected a content and an id from 0 to %lld", r.name,
 			index, (long long)r.max_id);
-	TRY(json_get_bool(entry, r.name, "special", &t->special, r.err));
-	TRY(json_get_bool(entry, r.name, "normalized", &t->normalized, r.err));
-	TRY(json_get_bool(entry, r.name, "lstrip", &t->lstrip, r.err));
-	TRY(json_get_bool(entry, r.name, "rstrip", &t->rstrip, r.err));
-	TRY(json_get_bool(entry, r.name, "single_word", &t->single_word, r.err));
-	TRY(copy_text(r, content, "added token", &t->content));
-	t->id = (int32_t)id;
-	r.tok->n_added++;
-	return name_added_token(r, t) || set_added_token(r, t) ? r.err->code : 0;
+	TRY(json_get_bool(entry, r.name, "special", &t.special, r.err));
+	TRY(json_get_bool(entry, r.name, "normalized", &t.normalized, r.err));
+	TRY(json_get_bool(entry, r.name, "lstrip", &t.lstrip, r.err));
+	TRY(json_get_bool(entry, r.name, "rstrip", &t.rstrip, r.err));
+	TRY(json_get_bool(entry, r.name, "single_word", &t.single_word, r.err));
+	TRY(copy_text(r, content, "added token", &t.content));
+	rc = add_token(r, &t, (int32_t)id, next);
+	free(t.content);
+	return rc;
 fail:
 	return r.err->code;
 }
 
 static int read_added(struct reader r, const json_t *added)
 {
-	const size_t n = json_array_size(added);
+	int32_t next = tokenizer_next_id(r.tok);
 
-	r.tok->added = calloc(n + 1, sizeof *r.tok->added);
-	if (!r.tok->added)
-		return err_nomem(r.err, r.name, n * sizeof *r.tok->added);
-	for (size_t i = 0; i < n; i++)
-		if (read_added_token(r, json_array_get(added, i), i))
+	if (added && !json_is_array(added) && !json_is_null(added))
+		return err_set(r.err, ERR_INPUT, "%s: added_tokens: expected an array, found %s",
+			r.name, json_kind(added));
+	for (size_t i = 0; i < json_array_size(added); i++)
+		if (read_added_token(r, json_array_get(added, i), i, &next))
 			return r.err->code;
 	return 0;
 }
@@ -551,6 +540,14 @@ fail:
 	return r.err->code;
 }
 
+/* Nothing is padded here; but the token is the pad_token of files that name none. */
+static int read_padding(struct reader r, const json_t *padding)
+{
+	const json_t *token = json_object_get(padding, "pad_token");
+
+	return token ? copy_text(r, token, "padding.pad_token", &r.tok->pad_token) : 0;
+}
+
 int tokenizer_parse(struct tokenizer **out, const char *name, const char *bytes, size_t n,
 	struct err *err)
 {
@@ -577,6 +574,7 @@ int tokenizer_parse(struct tokenizer **out, const char *name, const char *bytes,
 	TRY(read_model(r, model, added));
 	TRY(read_added(r, added));
 	TRY(read_decoder(r, json_object_get(file, "decoder")));
+	TRY(read_padding(r, json_object_get(file, "padding")));
 	tok->bos = -1;
 	TRY(read_post_processor(r, json_object_get(file, "post_processor")));
 	TRY(tokenizer_index(tok, err));

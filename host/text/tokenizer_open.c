@@ -2,14 +2,13 @@
  *
  * tokenizer_open.c - which file holds a tokenizer, and of which kind it is. Contract: tokenizer.h.
  */
-#include "host/text/tokenizer.h"
+#include "host/text/tokenizer_parts.h"
+#include "host/text/tokenizer_side.h"
 
 #include "host/base/file.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-int tokenizer_find(char **path, const char *folder, struct err *err)
+/* The file that holds the tokenizer itself; to be freed. */
+static int find_base(char **path, const char *folder, struct err *err)
 {
 	static const char *const names[] = {"tokenizer.json", "tokenizer.model",
 		"original/tokenizer.model"};
@@ -38,4 +37,65 @@ int tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
 		path, map.data ? (const char *)map.data : "", map.size, err);
 	file_map_close(&map);
 	return rc;
+}
+
+/* A file that may be absent: *file stays NULL then. */
+static int read_side(struct tokenizer *tok, const char *folder, const char *name, json_t **file,
+	struct err *err)
+{
+	char *path = path_join(folder, name);
+
+	err_clear(err);
+	if (!path)
+		return err_nomem(err, name, strlen(folder));
+	if (file_exists(path)) {
+		TRY(json_read(file, path, err));
+		TRY(vec_push(&tok->files, path, err));
+		return 0;
+	}
+fail:
+	free(path);
+	return err->code;
+}
+
+static int apply_side(struct tokenizer *tok, const char *folder, struct err *err)
+{
+	json_t *config = NULL, *special_map = NULL, *added = NULL, *model = NULL;
+	int rc;
+
+	err_clear(err);
+	TRY(read_side(tok, folder, "tokenizer_config.json", &config, err));
+	TRY(read_side(tok, folder, "special_tokens_map.json", &special_map, err));
+	TRY(read_side(tok, folder, "added_tokens.json", &added, err));
+	TRY(read_side(tok, folder, "config.json", &model, err));
+	rc = tokenizer_side_apply(tok, &(struct tokenizer_side){config, special_map, added, model},
+		err);
+	if (rc)
+		err_prefix(err, "%s", folder);
+fail:
+	json_decref(config);
+	json_decref(special_map);
+	json_decref(added);
+	json_decref(model);
+	return err->code;
+}
+
+int tokenizer_open_folder(struct tokenizer **out, const char *folder, struct err *err)
+{
+	struct tokenizer *tok = NULL;
+	char *path = NULL;
+
+	*out = NULL;
+	err_clear(err);
+	TRY(find_base(&path, folder, err));
+	TRY(tokenizer_open(&tok, path, err));
+	TRY(vec_push(&tok->files, path, err));
+	path = NULL;
+	TRY(apply_side(tok, folder, err));
+	*out = tok;
+	return 0;
+fail:
+	free(path);
+	tokenizer_close(tok);
+	return err->code;
 }

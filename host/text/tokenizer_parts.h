@@ -39,13 +39,26 @@ struct decoder {
 
 enum { MAX_STEPS = 8 };
 
+/* A token that the files name: "eos_token" and the like. */
+struct named_token {
+	char *name, *text; /* owned */
+};
+
+struct texts {
+	char **data; /* owned, as each */
+	size_t n, cap;
+};
+
 struct tokenizer {
 	struct bpe bpe;
+	size_t n_model;        /* tokens of the model itself, added ones apart */
 	struct vocab spelling; /* every token as the file spells it, added tokens included */
 	struct added_token *added;
-	size_t n_added;
-	int32_t *added_at; /* [n_added_at]: the index in `added` of an id; -1 = an ordinary token */
-	size_t n_added_at;
+	size_t n_added, added_cap;
+	struct {
+		int32_t *data; /* by id: the index in `added`; -1 = an ordinary token */
+		size_t n, cap;
+	} added_at;
 	struct added_set added_raw, added_normalized;
 	struct normalizer normalizers[MAX_STEPS];
 	size_t n_normalizers;
@@ -53,7 +66,15 @@ struct tokenizer {
 	struct split *splits[MAX_STEPS];
 	size_t n_splits;
 	struct decoder decoder;
-	int32_t bos; /* put before a text when special tokens are asked for; -1 = none */
+	int32_t bos;     /* put before a text when special tokens are asked for; -1 = none */
+	char *pad_token; /* owned; of the file's padding; NULL = it says nothing */
+	/* Of the files beside it: tokenizer_side.h. */
+	struct {
+		struct named_token *data; /* owned */
+		size_t n, cap;
+	} named;
+	struct texts files, notes;
+	char *bos_doubt; /* owned; NULL = none */
 };
 
 /* Leaves the normalized text in *out, which the caller frees. */
@@ -64,8 +85,18 @@ int tokenizer_normalize(const struct tokenizer *tok, const char *s, size_t n, st
 int replace_all(const char *from, const char *to, const char *s, size_t n, struct text *out,
 	struct err *err);
 
-/* What is looked up while running: the <0xHH> tokens and the added tokens by id. Last when
- * reading a file. */
+/* The id that the next token gets that is in no vocabulary, as the tokenizers library counts:
+ * behind the model's tokens and the added ones. */
+int32_t tokenizer_next_id(const struct tokenizer *tok);
+
+/* Adds a token, whose content is not empty and borrowed, its id and form not read. One that is
+ * there keeps its id and gets the flags; once special it stays so. *next is tokenizer_next_id, and
+ * goes on. Errors: ERR_INPUT, beginning with the token. */
+int tokenizer_add(struct tokenizer *tok, const struct added_token *token, int32_t *next,
+	struct err *err);
+
+/* What is looked up while running: the <0xHH> tokens and the added tokens in texts. After tokens
+ * were added. */
 int tokenizer_index(struct tokenizer *tok, struct err *err);
 
 #endif

@@ -143,39 +143,23 @@ static int make_merges(struct reader *r)
 	return 0;
 }
 
-static int add_special(struct reader *r, int place, int *n_reserved)
-{
-	struct tokenizer *tok = r->tok;
-	struct added_token *t = &tok->added[tok->n_added];
-	const int32_t id = (int32_t)vocab_size(&tok->bpe.vocab) + place;
-	char name[48] = "";
-
-	for (size_t i = 0; i < N_NAMED; i++)
-		if (named[i].place == place)
-			snprintf(name, sizeof name, "%s", named[i].name);
-	if (!name[0])
-		snprintf(name, sizeof name, "<|reserved_special_token_%d|>", (*n_reserved)++);
-	*t = (struct added_token){.content = strdup(name), .id = id, .special = true};
-	if (!t->content)
-		return err_nomem(r->err, r->name, sizeof name);
-	tok->n_added++;
-	TRY(vec_append(&t->form, name, strlen(name), r->err));
-	TRY(vocab_add(&tok->spelling, name, strlen(name), id, r->err));
-	return added_set_add(&tok->added_raw, tok->added, (int32_t)tok->n_added - 1, r->err);
-fail:
-	return r->err->code;
-}
-
 static int add_specials(struct reader *r)
 {
+	int32_t next = tokenizer_next_id(r->tok);
 	int n_reserved = 0;
 
-	r->tok->added = calloc(N_SPECIAL, sizeof *r->tok->added);
-	if (!r->tok->added)
-		return err_nomem(r->err, r->name, N_SPECIAL * sizeof *r->tok->added);
-	for (int place = 0; place < N_SPECIAL; place++)
-		if (add_special(r, place, &n_reserved))
-			return r->err->code;
+	for (int place = 0; place < N_SPECIAL; place++) {
+		char name[48] = "";
+
+		for (size_t i = 0; i < N_NAMED; i++)
+			if (named[i].place == place)
+				snprintf(name, sizeof name, "%s", named[i].name);
+		if (!name[0])
+			snprintf(name, sizeof name, "<|reserved_special_token_%d|>", n_reserved++);
+		if (tokenizer_add(r->tok, &(struct added_token){.content = name, .special = true},
+			    &next, r->err))
+			return err_prefix(r->err, "%s", r->name);
+	}
 	return 0;
 }
 
@@ -204,6 +188,7 @@ int tokenizer_parse_tiktoken(struct tokenizer **out, const char *name, const cha
 		goto fail;
 	}
 	TRY(make_merges(&r));
+	tok->n_model = vocab_size(&tok->bpe.vocab);
 	TRY(add_specials(&r));
 	TRY(split_compile(&tok->splits[0], PATTERN, true, SPLIT_ISOLATED, false, err));
 	tok->n_splits = 1;

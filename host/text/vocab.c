@@ -49,6 +49,28 @@ static size_t place_of(const struct vocab *v, const char *s, size_t n)
 	return at;
 }
 
+/* Twice the room, and every string in its place there; of equal ones the first to come. */
+static int grow(struct vocab *v, struct err *err)
+{
+	struct vocab wider = *v;
+
+	wider.table_size = v->table_size ? 2 * v->table_size : 64;
+	wider.table = malloc(wider.table_size * sizeof *wider.table);
+	if (!wider.table)
+		return err_nomem(err, "a vocabulary", wider.table_size * sizeof *wider.table);
+	memset(wider.table, 0xff, wider.table_size * sizeof *wider.table);
+	for (size_t i = 0; i < v->table_size; i++) {
+		size_t n;
+		const char *s = vocab_bytes(v, v->table[i], &n);
+
+		if (s)
+			wider.table[place_of(&wider, s, n)] = v->table[i];
+	}
+	free(v->table);
+	*v = wider;
+	return 0;
+}
+
 int vocab_add(struct vocab *v, const char *s, size_t n, int32_t id, struct err *err)
 {
 	size_t at;
@@ -60,7 +82,7 @@ int vocab_add(struct vocab *v, const char *s, size_t n, int32_t id, struct err *
 	if (v->start.data[id])
 		return err_set(err, ERR_INPUT, "token id %d is used twice", id);
 	if (2 * ++v->n > v->table_size)
-		return err_set(err, ERR_INTERNAL, "vocabulary larger than announced");
+		TRY(grow(v, err));
 	v->start.data[id] = v->pool.n + 1;
 	v->length.data[id] = n;
 	TRY(vec_append(&v->pool, s, n, err));

@@ -23,7 +23,8 @@ struct vocab {
 	size_t table_size, n;
 };
 
-/* Sizes the hash table for `n` strings. A zeroed struct is empty; vocab_free accepts it. */
+/* Sizes the hash table for `n` strings; more make it grow. A zeroed struct is empty; vocab_free
+ * accepts it. */
 int vocab_init(struct vocab *v, size_t n, struct err *err);
 void vocab_free(struct vocab *v);
 
