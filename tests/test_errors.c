@@ -497,10 +497,22 @@ TEST(prompt_files_with_empty_or_ill_formed_instructions_are_refused_by_record)
 		{"[{\"ask\": \"a\"}]",
 			"prompts.harmful_train: %s/p.json: record 0: expected a prompt in a field of a "
 			"known name (instruction, Goal, Behavior, forbidden_prompt, prompt, question, "
-			"text; else set text_field), found the fields ask\n"},
+			"text, messages; else set text_field), found the fields ask\n"},
+		{"[{\"goal\": \"a\", \"prompt\": \"b\"}]",
+			"prompts.harmful_train: %s/p.json: record 0: expected one field that can be the "
+			"prompt, found \"goal\" and \"prompt\"; text_field says which is meant\n"},
+		{"[{\"goal\": \"N/A\"}]",
+			"prompts.harmful_train: %s/p.json: record 0: expected a text as its goal, found "
+			"\"N/A\", which stands for a missing value (na_is_text = true takes it as it "
+			"is)\n"},
+		{"[{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\"}]}]",
+			"prompts.harmful_train: %s/p.json: record 0: message 0 of \"messages\": expected "
+			"the user's as the last, found the assistant's; last_reply = \"drop\" leaves it "
+			"out, \"begin\" has replies go on from it\n"},
 		{"{}", "prompts.harmful_train: %s/p.json: expected an array of {\"instruction\": ...}, "
 		       "found an object\n"},
-		{"[]", "prompts.harmful_train: %s/p.json: no prompt\n"},
+		{"[]", "prompts.harmful_train: %s/p.json: expected a prompt, found none; of 0 "
+		       "records none left out\n"},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -518,8 +530,9 @@ TEST(a_filter_that_lets_nothing_through_is_refused_by_the_file)
 	write_config(MODEL, SAES, PROMPTS);
 	engine_run(&run, "%s/run.cfg --set prompts.harmful_train.where=category=none",
 		test_scratch_folder());
-	expect(3, "prompts.harmful_train: models/small-world/harmful_train.json: no prompt that "
-		  "`where` lets through\n");
+	expect(3,
+		"prompts.harmful_train: models/small-world/harmful_train.json: expected a prompt, "
+		"found none; of 160 records left out: 160 by where\n");
 }
 
 TEST(an_output_folder_that_cannot_be_written_stops_the_run_before_it_computes)

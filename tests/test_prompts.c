@@ -32,6 +32,11 @@ static int texts_of(const char *name, const char *content, struct prompt_selecti
 
 static const struct prompt_selection ALL = {0};
 
+static bool same(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 /* ---- formats ---------------------------------------------------------------------------- */
 
 TEST(every_published_layout_is_recognised_by_extension_and_field_names)
@@ -291,7 +296,419 @@ TEST(answers_are_the_number_of_gsm8k_the_letter_of_arc_or_the_text)
 	}
 }
 
+/* ---- which field ------------------------------------------------------------------------ */
+
+TEST(published_sets_with_several_known_fields_have_the_one_reading_that_is_theirs)
+{
+	static const struct {
+		const char *name, *content, *text, *base, *field;
+		struct prompt_selection selection;
+	} cases[] = {
+		/* JailbreakBench's behaviors, its artifacts, WildJailbreak, Alpaca with a rendered
+		 * text, WildGuardMix with a flag. */
+		{"p.csv", "Index,Goal,Target,Behavior,Category,Source\n0,a b,t,title,c,s\n", "a b",
+			NULL, "Goal", {0}},
+		{"p.json",
+			"[{\"index\":0,\"goal\":\"g\",\"behavior\":\"title\",\"category\":\"c\","
+			"\"prompt\":\"as a hero, g\",\"response\":\"Sure\",\"jailbroken\":true}]",
+			"as a hero, g", "g", "prompt", {0}},
+		{"p.tsv", "vanilla\tadversarial\tcompletion\tdata_type\nv\tin a dream, v\tc\tx\n",
+			"in a dream, v", "v", "adversarial", {0}},
+		{"p.tsv", "vanilla\tadversarial\tcompletion\tdata_type\nv\t\tc\tx\n", "v", NULL,
+			"vanilla", {0}},
+		{"p.json",
+			"[{\"instruction\":\"i\",\"input\":\"\",\"output\":\"o\",\"text\":\"Below is "
+			"an instruction. i\"}]",
+			"i", NULL, "instruction", {0}},
+		{"p.json", "[{\"prompt\":\"p\",\"adversarial\":false,\"response\":\"r\"}]", "p",
+			NULL, "prompt", {0}},
+		/* A field that is named is taken, and is what it is in the published set. */
+		{"p.csv", "goal,prompt\ng,p\n", "g", NULL, "goal", {.text_field = "goal"}},
+		{"p.csv", "goal,prompt,response,jailbroken\ng,p,r,True\n", "p", "g", "prompt",
+			{.text_field = "prompt"}},
+		{"p.csv", "goal,prompt,response,jailbroken\ng,p,r,True\n", "g", NULL, "goal",
+			{.text_field = "goal"}},
+		/* No field of the file gives a text that stands alone. */
+		{"p.json", "[\"a\"]", "a", NULL, NULL, {0}},
+		{"p.txt", "a\n", "a", NULL, NULL, {0}},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct prompt_set set;
+		struct err err;
+		const struct prompt *p;
+
+		REQUIRE_OK(prompt_set_parse(&set, cases[i].name, cases[i].content,
+				   strlen(cases[i].content), &cases[i].selection, &err),
+			&err);
+		p = set.items;
+		CHECK(set.n == 1 && strcmp(p->text, cases[i].text) == 0, "case %zu: \"%s\"", i,
+			p->text);
+		CHECK(same(p->base, cases[i].base), "case %zu: base \"%s\"", i, p->base);
+		CHECK(same(p->field, cases[i].field), "case %zu: field \"%s\"", i, p->field);
+		prompt_set_free(&set);
+	}
+}
+
+TEST(fields_that_could_both_be_meant_are_an_error_that_names_them_and_the_setting)
+{
+	static const struct {
+		const char *content, *message;
+	} cases[] = {
+		{"[{\"goal\":\"g\",\"prompt\":\"p\"}]",
+			"one field that can be the prompt, found \"goal\" and \"prompt\"; text_field says "
+			"which is meant"},
+		/* Not an artifact without its response and flag; not JailbreakBench without Target.
+		 */
+		{"[{\"goal\":\"g\",\"behavior\":\"b\",\"prompt\":\"p\",\"response\":\"r\"}]",
+			"one field that can be the prompt, found \"goal\", \"behavior\" and \"prompt\"; "
+			"text_field says which is meant"},
+		{"[{\"Goal\":\"g\",\"Behavior\":\"b\"}]",
+			"one field that can be the prompt, found \"Goal\" and \"Behavior\"; text_field says "
+			"which is meant"},
+		/* A null may be a value that only this record lacks. */
+		{"[{\"prompt\":null,\"text\":\"t\"}]",
+			"one field that can be the prompt, found \"prompt\" and \"text\"; text_field says "
+			"which is meant"},
+		{"[{\"prompt\":\"p\",\"messages\":[{\"role\":\"user\",\"content\":\"p\"}]}]",
+			"one field that can be the prompt, found \"prompt\" and \"messages\"; text_field "
+			"says which is meant"},
+		{"[{\"prompt\":\"p\",\"category\":\"c\",\"SemanticCategory\":\"s\"}]",
+			"one field that can be the category, found \"category\" and \"SemanticCategory\"; "
+			"category_field says which is meant"},
+		{"[{\"prompt\":\"p\",\"system\":\"c\",\"system_prompt\":\"s\"}]",
+			"one field that can be the system text, found \"system\" and \"system_prompt\"; "
+			"system_field says which is meant"},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char texts[64], message[512];
+		struct err err = {0};
+
+		snprintf(message, sizeof message, "p.json: record 0: expected %s",
+			cases[i].message);
+		CHECK(texts_of("p.json", cases[i].content, ALL, texts, sizeof texts, &err) ==
+					ERR_INPUT &&
+				strcmp(err.text, message) == 0,
+			"case %zu says %s", i, err.text);
+	}
+}
+
+TEST(an_input_is_left_out_and_counted_appended_or_ignored_as_the_set_says)
+{
+	static const char file[] =
+		"[{\"instruction\":\"a\",\"input\":\"of\\nthis\"},"
+		"{\"instruction\":\"b\",\"input\":\" \"},"
+		"{\"instruction\":\"c\",\"input\":null},{\"instruction\":\"d\"}]";
+	static const char *const texts[] = {[PROMPT_INPUT_LEAVE_OUT] = "b|c|d",
+		[PROMPT_INPUT_APPEND] = "a\n\nof\nthis|b|c|d",
+		[PROMPT_INPUT_IGNORE] = "a|b|c|d"};
+	char found[64];
+	struct err err;
+
+	for (int i = 0; i < 3; i++) {
+		/* Also where the field is named. */
+		for (int named = 0; named < 2; named++) {
+			const struct prompt_selection s = {.input = (enum prompt_input)i,
+				.text_field = named ? "instruction" : NULL};
+
+			REQUIRE_OK(texts_of("p.json", file, s, found, sizeof found, &err), &err);
+			CHECK(strcmp(found, texts[i]) == 0, "%d: %s", i, found);
+		}
+	}
+	CHECK(texts_of("p.json", "[{\"instruction\":\"a\",\"input\":[1]}]", ALL, found,
+		      sizeof found, &err) == ERR_INPUT &&
+			strcmp(err.text,
+				"p.json: record 0: expected a string \"input\", found an array") ==
+				0,
+		"%s", err.text);
+}
+
+TEST(cells_that_stand_for_a_missing_value_are_refused_unless_they_are_texts)
+{
+	static const char *const missing[] = {"nan", "NaN", "NAN", "None", "null", "NULL", "N/A",
+		"n/a", "NA", "#N/A", "#NA", "<NA>", " nan "};
+	static const char *const texts[] = {"nanny", "none", "Nan", "N", "an N/A", "-"};
+	static const char *const columns[] = {"goal", "category", "answer", "ContextString",
+		"system"};
+	char file[128], found[64], message[256];
+	struct err err;
+
+	for (size_t i = 0; i < sizeof missing / sizeof *missing; i++) {
+		snprintf(file, sizeof file, "goal\nx\n%s\n", missing[i]);
+		snprintf(message, sizeof message,
+			"p.csv:3: expected a text as its goal, found \"%s\", which stands for a "
+			"missing value (na_is_text = true takes it as it is)",
+			missing[i]);
+		CHECK(texts_of("p.csv", file, ALL, found, sizeof found, &err) == ERR_INPUT &&
+				strcmp(err.text, message) == 0,
+			"\"%s\" says %s", missing[i], err.text);
+		REQUIRE_OK(texts_of("p.csv", file, (struct prompt_selection){.na_is_text = true},
+				   found, sizeof found, &err),
+			&err);
+		CHECK(strcmp(found + 2, missing[i]) == 0, "%s", found);
+	}
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		snprintf(file, sizeof file, "goal\n%s\n", texts[i]);
+		REQUIRE_OK(texts_of("p.csv", file, ALL, found, sizeof found, &err), &err);
+	}
+	for (size_t i = 1; i < sizeof columns / sizeof *columns; i++) {
+		snprintf(file, sizeof file, "goal,%s\nx,N/A\n", columns[i]);
+		snprintf(message, sizeof message,
+			"p.csv:2: expected a text as its %s, found \"N/A\"", columns[i]);
+		CHECK(texts_of("p.csv", file, ALL, found, sizeof found, &err) == ERR_INPUT &&
+				strncmp(err.text, message, strlen(message)) == 0,
+			"%s", err.text);
+	}
+}
+
+/* ---- system texts and conversations ------------------------------------------------------ */
+
+TEST(a_system_text_comes_from_its_record_and_blank_ones_are_none)
+{
+	static const struct {
+		const char *content, *system;
+		struct prompt_selection selection;
+	} cases[] = {
+		{"[{\"prompt\":\"p\",\"system\":\"Be brief.\"}]", "Be brief.", {0}},
+		{"[{\"question\":\"p\",\"system_prompt\":\"Be brief.\"}]", "Be brief.", {0}},
+		{"[{\"prompt\":\"p\",\"system\":\" \"}]", NULL, {0}},
+		{"[{\"prompt\":\"p\",\"system\":null}]", NULL, {0}},
+		{"[{\"prompt\":\"p\",\"system\":\"x\",\"who\":\"y\"}]", "y",
+			{.system_field = "who"}},
+		{"[{\"prompt\":\"p\",\"system\":\"x\"}]", NULL, {.no_system = true}},
+		{"[{\"prompt\":\"p\",\"system\":\"x\",\"r\":[\"q\"]}]", "x", {.suffix_field = "r"}},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct prompt_set set;
+		struct err err;
+
+		REQUIRE_OK(prompt_set_parse(&set, "p.json", cases[i].content,
+				   strlen(cases[i].content), &cases[i].selection, &err),
+			&err);
+		CHECK(same(set.items[0].system, cases[i].system), "case %zu: \"%s\"", i,
+			set.items[0].system);
+		if (cases[i].selection.suffix_field) {
+			REQUIRE_OK(prompt_set_take(&set, PROMPT_TAKE_WORDS, &err), &err);
+			CHECK(set.n == 2 && same(set.items[1].system, cases[i].system), "%zu",
+				set.n);
+		}
+		prompt_set_free(&set);
+	}
+}
+
+TEST(a_conversation_is_one_list_of_roles_and_contents_whatever_its_spelling)
+{
+#define USER(text) "{\"role\":\"user\",\"content\":\"" text "\"}"
+#define REPLY(text) "{\"role\":\"assistant\",\"content\":\"" text "\"}"
+#define SYSTEM(text) "{\"role\":\"system\",\"content\":\"" text "\"}"
+	static const struct {
+		const char *content, *messages, *text;
+		struct prompt_selection selection;
+	} cases[] = {
+		{"[{\"messages\":[" SYSTEM("s") "," USER("a") "," REPLY("b") "," USER("c") "]}]",
+			"[" SYSTEM("s") "," USER("a") "," REPLY("b") "," USER("c") "]", "c", {0}},
+		/* ShareGPT; other keys stay. */
+		{"[{\"conversations\":[{\"from\":\"system\",\"value\":\"s\"},{\"from\":\"human\","
+		 "\"value\":\"a\",\"weight\":0},{\"from\":\"gpt\",\"value\":\"b\"},{\"from\":"
+		 "\"human\",\"value\":\"c\"}]}]",
+			"[" SYSTEM("s") ",{\"role\":\"user\",\"content\":\"a\",\"weight\":0}," REPLY(
+				"b") "," USER("c") "]",
+			"c", {0}},
+		/* A prompt that is a list, as trainers take it; contents in parts. */
+		{"[{\"prompt\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a \"},"
+		 "{\"type\":\"text\",\"text\":\"b\\n\"}]}]}]",
+			"[" USER("a b\\n") "]", "a b\n", {0}},
+		/* Tools. */
+		{"[{\"messages\":[" USER("a") ",{\"role\":\"assistant\",\"content\":null,"
+					      "\"tool_calls\":[{\"id\":1}]},{\"role\":\"tool\","
+					      "\"name\":\"f\",\"content\":\"7\"}," USER("b") "]}]",
+			"[" USER("a") ",{\"role\":\"assistant\",\"content\":null,\"tool_calls\":["
+				      "{\"id\":1}]},{\"role\":\"tool\",\"content\":\"7\",\"name\":"
+				      "\"f\"}," USER("b") "]",
+			"b", {0}},
+		/* A system text of its own is the first message. */
+		{"[{\"messages\":[" USER("a") "],\"system\":\"s\"}]",
+			"[" SYSTEM("s") "," USER("a") "]", "a", {0}},
+		{"[{\"messages\":[" SYSTEM("t") "," USER("a") "],\"system\":\"s\"}]",
+			"[" SYSTEM("t") "," USER("a") "]", "a", {.no_system = true}},
+		/* The last reply. */
+		{"[{\"messages\":[" USER("a") "," REPLY("b") "]}]", "[" USER("a") "]", "a",
+			{.last_reply = PROMPT_LAST_REPLY_DROP}},
+		{"[{\"messages\":[" USER("a") "," REPLY("Sure") "]}]",
+			"[" USER("a") "," REPLY("Sure") "]", "a",
+			{.last_reply = PROMPT_LAST_REPLY_BEGIN}},
+		{"[{\"messages\":[" USER("a") "]}]", "[" USER("a") "]", "a",
+			{.last_reply = PROMPT_LAST_REPLY_DROP}},
+		/* A field that is named may hold one, and beside it a text may stand. */
+		{"[{\"prompt\":\"p\",\"messages\":[" USER("a") "]}]", "[" USER("a") "]", "a",
+			{.text_field = "messages"}},
+		{"[{\"prompt\":\"p\",\"messages\":[" USER("a") "]}]", NULL, "p",
+			{.text_field = "prompt"}},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct prompt_set set;
+		struct err err;
+
+		REQUIRE_OK(prompt_set_parse(&set, "p.json", cases[i].content,
+				   strlen(cases[i].content), &cases[i].selection, &err),
+			&err);
+		CHECK(same(set.items[0].messages, cases[i].messages), "case %zu: %s", i,
+			set.items[0].messages);
+		CHECK(strcmp(set.items[0].text, cases[i].text) == 0, "case %zu: \"%s\"", i,
+			set.items[0].text);
+		CHECK(!set.items[0].system, "case %zu: system \"%s\"", i, set.items[0].system);
+		prompt_set_free(&set);
+	}
+}
+
+TEST(each_fault_of_a_conversation_is_named_with_its_message)
+{
+	static const struct {
+		const char *fields, *message;
+		struct prompt_selection selection;
+	} cases[] = {
+		{"\"messages\":[" USER("a") "," REPLY("b") "]",
+			"message 1 of \"messages\": expected the user's as the last, found the assistant's; "
+			"last_reply = \"drop\" leaves it out, \"begin\" has replies go on from it",
+			{0}},
+		{"\"messages\":[" USER("a") "," REPLY("") "]",
+			"message 1 of \"messages\": expected text that begins the reply, found none",
+			{.last_reply = PROMPT_LAST_REPLY_BEGIN}},
+		{"\"messages\":[" USER("a") "," REPLY("b") "," REPLY("c") "]",
+			"message 1 of \"messages\": expected the user's as the last, found assistant",
+			{.last_reply = PROMPT_LAST_REPLY_DROP}},
+		{"\"messages\":[" USER("a") "," SYSTEM("b") "]",
+			"message 1 of \"messages\": expected the user's as the last, found system",
+			{0}},
+		{"\"messages\":[" REPLY("b") "]",
+			"expected a user's message in \"messages\", found none",
+			{.last_reply = PROMPT_LAST_REPLY_BEGIN}},
+		{"\"messages\":[]", "expected messages in \"messages\", found none", {0}},
+		{"\"messages\":[7]",
+			"message 0 of \"messages\": expected an object, found an integer", {0}},
+		{"\"messages\":\"a\"", "expected a list of messages \"messages\", found a string",
+			{0}},
+		{"\"messages\":{}", "expected a list of messages \"messages\", found an object",
+			{0}},
+		{"\"messages\":[" USER(" ") "]",
+			"message 0 of \"messages\": expected text, found none", {0}},
+		{"\"messages\":[" USER("a\\u0000") "]",
+			"message 0 of \"messages\": expected a text, found one that holds a zero byte",
+			{0}},
+		{"\"messages\":[{\"role\":\"user\",\"content\":null}]",
+			"message 0 of \"messages\": expected a text, found null", {0}},
+		{"\"messages\":[{\"role\":\"bot\",\"content\":\"a\"}]",
+			"message 0 of \"messages\": expected as the role system, developer, user (or "
+			"human), assistant (or gpt) or tool, found \"bot\"",
+			{0}},
+		{"\"messages\":[{\"content\":\"a\"}]",
+			"message 0 of \"messages\": expected one of the keys \"role\" and \"from\", found "
+			"none",
+			{0}},
+		{"\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"value\":\"b\"}]",
+			"message 0 of \"messages\": expected one of the keys \"content\" and \"value\", "
+			"found both",
+			{0}},
+		{"\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\"}]}]",
+			"message 0 of \"messages\": expected parts {\"type\": \"text\", \"text\": ...} as "
+			"content, found one of type \"image\"",
+			{0}},
+		{"\"messages\":[" SYSTEM("t") "," USER("a") "],\"system\":\"s\"",
+			"expected one system text, found one in a field of its own and one in message 0 of "
+			"\"messages\"; system = false leaves the field out",
+			{0}},
+		{"\"messages\":[" USER("a") "],\"ContextString\":\"s\"",
+			"expected a conversation or a context, found \"messages\" and a context beside it; "
+			"context = false leaves it out",
+			{0}},
+		{"\"messages\":[" USER("a") "],\"r\":[\"s\"]",
+			"expected a text to put suffixes behind, found the conversation \"messages\"",
+			{.suffix_field = "r"}},
+		{"\"messages\":[" USER("None") "]",
+			"expected a text as its messages, found \"None\", which stands for a missing value "
+			"(na_is_text = true takes it as it is)",
+			{0}},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char file[512], texts[64], message[512];
+		struct err err = {0};
+
+		snprintf(file, sizeof file, "[{%s}]", cases[i].fields);
+		snprintf(message, sizeof message, "p.json: record 0: %s", cases[i].message);
+		CHECK(texts_of("p.json", file, cases[i].selection, texts, sizeof texts, &err) ==
+					ERR_INPUT &&
+				strcmp(err.text, message) == 0,
+			"case %zu says %s", i, err.text);
+	}
+}
+
 /* ---- selection -------------------------------------------------------------------------- */
+
+TEST(what_was_taken_and_every_record_left_out_is_counted_by_reason)
+{
+	static const char *const kind_x[] = {"kind=x"};
+	static const struct {
+		const char *name, *content;
+		struct prompt_selection selection;
+		size_t n, n_records, left_out[N_PROMPT_LEFT_OUT];
+		const char *described;
+	} cases[] = {
+		{"p.csv", "goal,kind\na,x\nb,y\nc,x\nd,x\n",
+			{.where = kind_x, .n_where = 1, .limit = 2}, 2, 4,
+			{[PROMPT_LEFT_OUT_WHERE] = 1, [PROMPT_LEFT_OUT_LIMIT] = 1},
+			"field \"goal\", of 4 records left out: 1 by where, 1 beyond the limit"},
+		{"p.json",
+			"[{\"instruction\":\"a\",\"input\":\"x\"},{\"instruction\":\"b\",\"input\":\"\"}]",
+			{0}, 1, 2, {[PROMPT_LEFT_OUT_INPUT] = 1},
+			"field \"instruction\", of 2 records left out: 1 with an input"},
+		{"p.json",
+			"[{\"goal\":\"g\",\"prompt\":null,\"response\":null,\"jailbroken\":false},"
+			"{\"goal\":\"g\",\"prompt\":\"p\",\"response\":\"r\",\"jailbroken\":true}]",
+			{0}, 1, 2, {[PROMPT_LEFT_OUT_EMPTY] = 1},
+			"field \"prompt\", of 2 records left out: 1 with an empty prompt"},
+		{"p.csv", "goal,s\na,\"['x', 'y', 'z']\"\nb,[]\n",
+			{.suffix_field = "s", .limit = 2}, 2, 2,
+			{[PROMPT_LEFT_OUT_SUFFIX] = 1, [PROMPT_LEFT_OUT_LIMIT] = 1},
+			"field \"goal\", of 2 records left out: 1 with no suffix, 1 beyond the limit"},
+		{"p.tsv", "vanilla\tadversarial\nv\tw\nv\t\nv\tu\n", {0}, 3, 3, {0},
+			"2 of field \"adversarial\", 1 of field \"vanilla\", of 3 records none left out"},
+		{"p.txt", "a\n", {0}, 1, 1, {0}, "of 1 record none left out"},
+		{"p.json",
+			"[{\"messages\":[" USER("a") "]},{\"text\":\"b\",\"ContextString\":\"c\","
+						     "\"system\":\"s\"}]",
+			{0}, 2, 2, {0},
+			"1 of field \"messages\", 1 of field \"text\", 1 with a context, 1 with a system "
+			"text, 1 conversation, of 2 records none left out"},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct prompt_set set;
+		struct text described = {0};
+		struct err err;
+
+		REQUIRE_OK(prompt_set_parse(&set, cases[i].name, cases[i].content,
+				   strlen(cases[i].content), &cases[i].selection, &err),
+			&err);
+		CHECK(set.n == cases[i].n && set.counts.n_records == cases[i].n_records,
+			"case %zu: %zu of %zu", i, set.n, set.counts.n_records);
+		CHECK(memcmp(set.counts.left_out, cases[i].left_out, sizeof cases[i].left_out) == 0,
+			"case %zu: other numbers", i);
+		REQUIRE_OK(prompt_set_take(&set,
+				   cases[i].selection.suffix_field ? PROMPT_TAKE_WORDS
+								   : PROMPT_TAKE_TEXT,
+				   &err),
+			&err);
+		REQUIRE_OK(prompt_set_describe(&set, &described, &err), &err);
+		CHECK(strcmp(described.data, cases[i].described) == 0, "case %zu: %s", i,
+			described.data);
+		free(described.data);
+		prompt_set_free(&set);
+	}
+}
 
 static const char TEN[] =
 	"[{\"instruction\":\"0\"},{\"instruction\":\"1\"},{\"instruction\":\"2\"},"
@@ -402,7 +819,7 @@ TEST(each_fault_of_a_prompt_file_is_named_with_line_or_record_field_expected_and
 			{.context_field = "about"}},
 		{"p.json", "[{\"ask\":\"x\",\"id\":1}]",
 			"p.json: record 0: expected a prompt in a field of a known name (instruction, Goal, "
-			"Behavior, forbidden_prompt, prompt, question, text; else set text_field), found "
+			"Behavior, forbidden_prompt, prompt, question, text, messages; else set text_field), found "
 			"the fields ask, id",
 			{0}},
 		{"p.json", "[{}]", "p.json: record 0: expected a field \"ask\", found nothing",
@@ -416,7 +833,8 @@ TEST(each_fault_of_a_prompt_file_is_named_with_line_or_record_field_expected_and
 		{"p.json", "[\n{\"instruction\":\"a\",\"instruction\":\"b\"}]",
 			"p.json:2:32: not valid JSON: duplicate object key near '\"instruction\"'",
 			{0}},
-		{"p.json", "[]", "p.json: no prompt", {0}},
+		{"p.json", "[]",
+			"p.json: expected a prompt, found none; of 0 records none left out", {0}},
 		{"p.json", "", "p.json:1:0: not valid JSON: '[' or '{' expected near end of file",
 			{0}},
 		{"p.jsonl", "{\"text\":\"a\"}\n\n{\"text\":}\n",
@@ -425,7 +843,8 @@ TEST(each_fault_of_a_prompt_file_is_named_with_line_or_record_field_expected_and
 			"p.jsonl:2: expected an object or a text, found an array", {0}},
 		{"p.jsonl", "{\"text\":\"a\"}\n{\"text\":\"\"}", "p.jsonl:2: its text is empty",
 			{0}},
-		{"p.csv", "goal,kind\na,y\n", "p.csv: no prompt that `where` lets through",
+		{"p.csv", "goal,kind\na,y\n",
+			"p.csv: expected a prompt, found none; of 1 record left out: 1 by where",
 			{.where = kind_x, .n_where = 1}},
 		{"p.csv", "goal,type\na,y\n",
 			"p.csv:2: expected a field \"kind\", found the fields goal, "
@@ -455,7 +874,8 @@ TEST(each_fault_of_a_prompt_file_is_named_with_line_or_record_field_expected_and
 			"p.tsv:2: column 1: expected a tab or a line end behind the closing quote, found "
 			"',' (quotes inside a quoted field are doubled)",
 			{0}},
-		{"p.csv", "", "p.csv: no prompt", {0}},
+		{"p.csv", "", "p.csv: expected a prompt, found none; of 0 records none left out",
+			{0}},
 		{"p.txt", "a\nb\x80", "p.txt:2: expected UTF-8, found byte 0x80 at offset 3", {0}},
 		{"p.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:abc\n",
 			"p.csv: this is a git-lfs pointer, not the prompts; fetch them with `git lfs pull` "
@@ -576,6 +996,17 @@ TEST(every_escape_of_a_python_string_is_python_s)
 
 /* ---- the sets themselves ---------------------------------------------------------------- */
 
+/* A path below ../shared, or $SAENGINE_SHARED. */
+static void shared_path(char *out, size_t size, const char *file)
+{
+	const char *shared = getenv("SAENGINE_SHARED");
+
+	if (shared)
+		snprintf(out, size, "%s/%s", shared, file);
+	else
+		snprintf(out, size, "%s/../shared/%s", test_source_root(), file);
+}
+
 static void check_file(const char *path, const struct prompt_selection *selection, size_t n,
 	const char *sha256)
 {
@@ -679,15 +1110,14 @@ TEST(published_sets_have_their_published_counts_and_python_s_texts)
 		{"strongreject.json", 313,
 			"d7bb690a815111671e0dfdd58b73179eed8c93a5a4ead80bb0e64321da7a1d0f", {0}},
 	};
-	char path[512];
+	char file[128], path[512];
 
-	snprintf(path, sizeof path, "%s/../shared/data/prompts/raw/advbench.csv",
-		test_source_root());
+	shared_path(path, sizeof path, "data/prompts/raw/advbench.csv");
 	if (!file_exists(path))
 		SKIP("no published prompt sets in ../shared/data/prompts");
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		snprintf(path, sizeof path, "%s/../shared/data/prompts/%s", test_source_root(),
-			cases[i].file);
+		snprintf(file, sizeof file, "data/prompts/%s", cases[i].file);
+		shared_path(path, sizeof path, file);
 		check_file(path, &cases[i].selection, cases[i].n, cases[i].sha256);
 	}
 }
@@ -700,15 +1130,13 @@ TEST(a_filter_and_an_edited_set_agree)
 	struct err err;
 	char path[512];
 
-	snprintf(path, sizeof path, "%s/../shared/data/prompts/raw/harmbench_test.csv",
-		test_source_root());
+	shared_path(path, sizeof path, "data/prompts/raw/harmbench_test.csv");
 	if (!file_exists(path))
 		SKIP("no published prompt sets in ../shared/data/prompts");
 	REQUIRE_OK(prompt_set_read(&table, path,
 			   &(struct prompt_selection){.where = standard, .n_where = 1}, &err),
 		&err);
-	snprintf(path, sizeof path, "%s/../shared/data/prompts/harmbench_test.json",
-		test_source_root());
+	shared_path(path, sizeof path, "data/prompts/harmbench_test.json");
 	REQUIRE_OK(prompt_set_read(&edited, path, &ALL, &err), &err);
 	REQUIRE(table.n == edited.n, "%zu and %zu prompts", table.n, edited.n);
 	for (size_t i = 0; i < table.n; i++)

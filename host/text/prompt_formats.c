@@ -12,6 +12,7 @@
 /* One pass over a file. */
 struct pass {
 	struct prompt_list *out;
+	struct prompt_counts *counts;
 	const char *name, *bytes; /* of the file */
 	size_t n;
 	const struct prompt_selection *selection;
@@ -21,14 +22,14 @@ struct pass {
 	} fields;         /* of the current record */
 	struct text line; /* the current one, zero-terminated */
 	struct python_list suffixes;
-	size_t n_records;
 };
 
-static int end_record(struct pass *pass, const char *place, struct err *err)
+static int end_record(struct pass *pass, const char *place, bool bare, struct err *err)
 {
-	const struct record record = {place, pass->n_records++, pass->fields.data, pass->fields.n};
+	const struct record record = {place, pass->counts->n_records++, pass->fields.data,
+		pass->fields.n, bare};
 
-	return record_read(pass->out, &record, pass->selection, &pass->suffixes, err);
+	return record_read(pass->out, pass->counts, &record, pass->selection, &pass->suffixes, err);
 }
 
 static int add_field(struct pass *pass, const char *name, const char *text, size_t n,
@@ -62,7 +63,7 @@ static int read_value(struct pass *pass, const char *place, const json_t *value,
 		return err_set(err, ERR_INPUT, "%s: expected an object or a text, found %s", place,
 			json_kind(value));
 	}
-	return end_record(pass, place, err);
+	return end_record(pass, place, json_is_string(value), err);
 fail:
 	return err->code;
 }
@@ -140,7 +141,7 @@ static int read_text_lines(struct pass *pass, struct err *err)
 		TRY(vec_append(&pass->line, from, length, err));
 		TRY(vec_push(&pass->line, '\0', err));
 		TRY(add_field(pass, "instruction", pass->line.data, length, NULL, err));
-		TRY(end_record(pass, line_place(pass, line, place, sizeof place), err));
+		TRY(end_record(pass, line_place(pass, line, place, sizeof place), true, err));
 	}
 	return 0;
 fail:
@@ -195,7 +196,7 @@ static int read_row(struct pass *pass, const struct csv_row *header, const struc
 
 		TRY(add_field(pass, name, text, n, NULL, err));
 	}
-	return end_record(pass, place, err);
+	return end_record(pass, place, false, err);
 fail:
 	return err->code;
 }
@@ -264,12 +265,12 @@ static const struct format *find_format(const char *path, const char *name)
 	return NULL;
 }
 
-int prompt_format_read(struct prompt_list *out, const char *name, const char *bytes, size_t n,
-	const struct prompt_selection *selection, struct err *err)
+int prompt_format_read(struct prompt_list *out, struct prompt_counts *counts, const char *name,
+	const char *bytes, size_t n, const struct prompt_selection *selection, struct err *err)
 {
 	const struct format *format = find_format(name, selection->format);
 	const bool mark = n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0;
-	struct pass pass = {.out = out, .name = name, .selection = selection};
+	struct pass pass = {.out = out, .counts = counts, .name = name, .selection = selection};
 	int rc;
 
 	if (!format)

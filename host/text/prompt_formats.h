@@ -7,9 +7,10 @@
 
 #include "host/text/prompt_record.h"
 
-/* Appends the prompts of every record of a file of n bytes, well-formed UTF-8. Errors: ERR_INPUT;
+/* Appends the prompts of every record of a file of n bytes, well-formed UTF-8, and counts the
+ * records and those left out. Errors: ERR_INPUT;
  * ERR_CONFIG for a format of unknown name. */
-int prompt_format_read(struct prompt_list *out, const char *name, const char *bytes, size_t n,
-	const struct prompt_selection *selection, struct err *err);
+int prompt_format_read(struct prompt_list *out, struct prompt_counts *counts, const char *name,
+	const char *bytes, size_t n, const struct prompt_selection *selection, struct err *err);
 
 #endif

@@ -5,70 +5,11 @@
 #include "host/text/prompt_record.h"
 
 #include "host/text/prompt_choices.h"
+#include "host/text/prompt_conversation.h"
+#include "host/text/prompt_shape.h"
 
 #include <assert.h>
 #include <stdio.h>
-
-/* Where published sets keep their prompts. Goal comes before Behavior, which is a short title
- * where both are there (JailbreakBench). */
-static const char *const text_fields[] = {"instruction", "Goal", "goal", "Behavior", "behavior",
-	"forbidden_prompt", "prompt", "Prompt", "Question", "question", "adversarial", "vanilla",
-	"text", NULL};
-
-static const char *const category_fields[] = {"category", "Category", "SemanticCategory",
-	"data_type", NULL};
-
-static bool is_blank(const struct record_field *f)
-{
-	size_t i = 0;
-
-	while (i < f->n && f->text[i] && strchr(" \t\r\n", f->text[i]))
-		i++;
-	return i == f->n;
-}
-
-static const struct record_field *find_any(const struct record *record, const char *const *names)
-{
-	const struct record_field *found = NULL;
-
-	for (; *names && !found; names++)
-		found = record_find(record, *names);
-	return found;
-}
-
-/* "a, b, c", cut to what fits. */
-static const char *names_of(const struct record *record, char *buffer, size_t size)
-{
-	size_t n = 0;
-
-	snprintf(buffer, size, "nothing");
-	for (size_t i = 0; i < record->n_fields && n < size; i++)
-		n += (size_t)snprintf(buffer + n, size - n, "%s%s", i ? ", " : "the fields ",
-			record->fields[i].name);
-	return buffer;
-}
-
-static int missing(const struct record *record, const char *what, struct err *err)
-{
-	char names[1024];
-
-	return err_set(err, ERR_INPUT, "%s: expected %s, found %s", record->place, what,
-		names_of(record, names, sizeof names));
-}
-
-/* The field `name` that the config asks for. */
-static const struct record_field *need(const struct record *record, const char *name,
-	struct err *err)
-{
-	const struct record_field *field = record_find(record, name);
-	char what[300];
-
-	if (!field) {
-		snprintf(what, sizeof what, "a field \"%.256s\"", name);
-		missing(record, what, err);
-	}
-	return field;
-}
 
 /* What a field says in words: its text, a number, true or false, "" for null. NULL for lists and
  * objects. */
@@ -89,25 +30,69 @@ static const char *words(const struct record_field *f, char *buffer, size_t size
 	return buffer;
 }
 
-/* A copy of n bytes as text. */
-static int copy_text(const struct record *record, const char *name, const char *text, size_t n,
+/* What tables say in place of a value that is missing, pandas' ways among them. */
+static bool is_na(const char *text, size_t n)
+{
+	static const char *const words[] = {"nan", "NaN", "NAN", "None", "null", "NULL", "N/A",
+		"n/a", "NA", "#N/A", "#NA", "<NA>"};
+	static const char blanks[] = " \t\r\n";
+	bool is = false;
+
+	while (n > 0 && strchr(blanks, text[n - 1]))
+		n--;
+	while (n > 0 && strchr(blanks, *text)) {
+		text++;
+		n--;
+	}
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		is |= strlen(words[i]) == n && memcmp(words[i], text, n) == 0;
+	return is;
+}
+
+/* A record and how it is read. */
+struct reading {
+	const struct record *record;
+	const struct prompt_selection *s;
+};
+
+/* A copy of n bytes of the record's `name` as text. */
+static int copy_text(const struct reading *r, const char *name, const char *text, size_t n,
 	char **out, struct err *err)
 {
 	if (memchr(text, '\0', n))
-		return err_set(err, ERR_INPUT, "%s: its %s holds a zero byte", record->place, name);
+		return err_set(err, ERR_INPUT, "%s: its %s holds a zero byte", r->record->place,
+			name);
+	if (!r->s->na_is_text && is_na(text, n))
+		return err_set(err, ERR_INPUT,
+			"%s: expected a text as its %s, found \"%.*s\", which stands for a missing "
+			"value (na_is_text = true takes it as it is)",
+			r->record->place, name, (int)n, text);
 	*out = strndup(text, n);
-	return *out ? 0 : err_nomem(err, record->place, n);
+	return *out ? 0 : err_nomem(err, r->record->place, n);
 }
 
-static int copy_words(const struct record *record, const struct record_field *f, char **out,
+/* Of a field that is a text, if there is one and it is not blank. */
+static int copy_field(const struct reading *r, const struct record_field *f, char **out,
+	struct err *err)
+{
+	if (!f || (!f->text && json_is_null(f->json)))
+		return 0;
+	if (!f->text)
+		return err_set(err, ERR_INPUT, "%s: expected a string \"%s\", found %s",
+			r->record->place, f->name, json_kind(f->json));
+	return is_blank(f->text, f->n) ? 0 : copy_text(r, f->name, f->text, f->n, out, err);
+}
+
+/* Also of one that is a number, true or false. */
+static int copy_words(const struct reading *r, const struct record_field *f, char **out,
 	struct err *err)
 {
 	char buffer[32];
-	const char *text = words(f, buffer, sizeof buffer);
+	const char *text = f ? words(f, buffer, sizeof buffer) : NULL;
 
 	if (!text || (!f->text && json_is_null(f->json)))
 		return 0;
-	return copy_text(record, f->name, text, f->text ? f->n : strlen(text), out, err);
+	return copy_text(r, f->name, text, f->text ? f->n : strlen(text), out, err);
 }
 
 /* ---- which records ---------------------------------------------------------------------- */
@@ -123,7 +108,7 @@ static int has_value(const struct record *record, const struct prompt_selection 
 
 	assert(s->where[i][n] == '=');
 	snprintf(name, sizeof name, "%.*s", (int)n, s->where[i]);
-	field = need(record, name, err);
+	field = record_need(record, name, err);
 	if (!field)
 		return err->code;
 	value = words(field, buffer, sizeof buffer);
@@ -134,49 +119,16 @@ static int has_value(const struct record *record, const struct prompt_selection 
 	return 0;
 }
 
-static int is_wanted(const struct record *record, const struct prompt_selection *s, bool *yes,
-	struct err *err)
+static int lets_through(const struct reading *r, bool *yes, struct err *err)
 {
-	const struct record_field *input = record_find(record, "input");
-	const bool alpaca = !(s->text_field && *s->text_field) && input && input->text &&
-			    record_find(record, "instruction");
-
-	*yes = !alpaca || is_blank(input);
-	for (size_t i = 0; i < s->n_where && *yes; i++)
-		if (has_value(record, s, i, yes, err))
+	*yes = true;
+	for (size_t i = 0; i < r->s->n_where && *yes; i++)
+		if (has_value(r->record, r->s, i, yes, err))
 			return err->code;
 	return 0;
 }
 
-/* ---- what they hold ---------------------------------------------------------------------- */
-
-static int find_text(const struct record *record, const struct prompt_selection *s,
-	const struct record_field **out, struct err *err)
-{
-	const bool named = s->text_field && *s->text_field;
-	const struct record_field *field = named ? need(record, s->text_field, err)
-						 : find_any(record, text_fields);
-	const struct record_field *vanilla;
-
-	if (!field && named)
-		return err->code;
-	if (!field)
-		return missing(record,
-			"a prompt in a field of a known name (instruction, Goal, Behavior, "
-			"forbidden_prompt, prompt, question, text; else set text_field)",
-			err);
-	vanilla = record_find(record, "vanilla");
-	if (!named && vanilla && strcmp(field->name, "adversarial") == 0 && field->text &&
-		is_blank(field))
-		field = vanilla;
-	if (!field->text)
-		return err_set(err, ERR_INPUT, "%s: expected a string \"%s\", found %s",
-			record->place, field->name, json_kind(field->json));
-	if (is_blank(field))
-		return err_set(err, ERR_INPUT, "%s: its %s is empty", record->place, field->name);
-	*out = field;
-	return 0;
-}
+/* ---- the prompt -------------------------------------------------------------------------- */
 
 /* GSM8K ends its worked answers with "#### 1,234". */
 static void shorten_answer(char *answer)
@@ -191,46 +143,29 @@ static void shorten_answer(char *answer)
 	*to = '\0';
 }
 
-static int read_category(struct prompt *p, const struct record *record,
-	const struct prompt_selection *s, struct err *err)
+static int read_answer(struct prompt *p, const struct reading *r, const struct record_field *text,
+	struct err *err)
 {
-	const bool named = s->category_field && *s->category_field;
-	const struct record_field *field = named ? need(record, s->category_field, err)
-						 : find_any(record, category_fields);
+	const struct record_field *field = record_find(r->record, "answer");
 
-	if (!field)
-		return named ? err->code : 0;
-	return copy_words(record, field, &p->category, err);
+	if (field != text)
+		TRY(copy_words(r, field, &p->answer, err));
+	if (p->answer)
+		shorten_answer(p->answer);
+	return 0;
+fail:
+	return err->code;
 }
 
-static int read_context(struct prompt *p, const struct record *record,
-	const struct prompt_selection *s, struct err *err)
-{
-	const bool named = s->context_field && *s->context_field;
-	const struct record_field *field;
-
-	if (s->no_context)
-		return 0;
-	field = named ? need(record, s->context_field, err) : record_find(record, "ContextString");
-	if (!field)
-		return named ? err->code : 0;
-	if (!field->text && !json_is_null(field->json))
-		return err_set(err, ERR_INPUT, "%s: expected a string \"%s\", found %s",
-			record->place, field->name, json_kind(field->json));
-	if (!field->text || is_blank(field))
-		return 0;
-	return copy_text(record, field->name, field->text, field->n, &p->context, err);
-}
-
-static int read_choices(struct prompt *p, const struct record *record, struct err *err)
+static int read_choices(struct prompt *p, const struct reading *r, struct err *err)
 {
 	struct text text = {0};
 	char answer[2] = "";
 
-	TRY(record_read_choices(record, &text, &answer[0], err));
-	TRY(copy_text(record, "question", text.data, text.n, &p->text, err));
+	TRY(record_read_choices(r->record, &text, &answer[0], err));
+	TRY(copy_text(r, "question", text.data, text.n, &p->text, err));
 	if (answer[0])
-		TRY(copy_text(record, "answer", answer, 1, &p->answer, err));
+		TRY(copy_text(r, "answer", answer, 1, &p->answer, err));
 	free(text.data);
 	return 0;
 fail:
@@ -238,23 +173,146 @@ fail:
 	return err->code;
 }
 
-static int read_plain(struct prompt *p, const struct record *record,
-	const struct prompt_selection *s, struct err *err)
+static int read_conversation(struct prompt *p, const struct reading *r,
+	const struct record_field *field, struct err *err)
 {
-	const struct record_field *text = NULL, *answer = record_find(record, "answer");
-	const struct record_field *vanilla = record_find(record, "vanilla");
+	struct conversation c;
 
-	TRY(find_text(record, s, &text, err));
-	TRY(copy_text(record, text->name, text->text, text->n, &p->text, err));
-	if (strcmp(text->name, "adversarial") == 0 && vanilla && vanilla->text &&
-		!is_blank(vanilla))
-		TRY(copy_text(record, "vanilla", vanilla->text, vanilla->n, &p->base, err));
-	if (answer && answer != text) {
-		TRY(copy_words(record, answer, &p->answer, err));
-		if (p->answer)
-			shorten_answer(p->answer);
-	}
+	if (p->context)
+		return err_set(err, ERR_INPUT,
+			"%s: expected a conversation or a context, found \"%s\" and a context "
+			"beside it; context = false leaves it out",
+			r->record->place, field->name);
+	if (r->s->suffix_field && *r->s->suffix_field)
+		return err_set(err, ERR_INPUT,
+			"%s: expected a text to put suffixes behind, found the conversation \"%s\"",
+			r->record->place, field->name);
+	if (conversation_read(&c, r->record, field, p->system, r->s->last_reply, err))
+		return err->code;
+	free(p->system); /* it is the first message */
+	p->system = NULL;
+	p->messages = c.messages;
+	(void)copy_text(r, field->name, c.text, strlen(c.text), &p->text, err);
+	free(c.text);
+	return err->code;
+}
+
+/* The input of a record {instruction, input}; *left_out when the selection leaves those out. */
+static int read_input(const struct reading *r, char **input, bool *left_out, struct err *err)
+{
+	const struct record_field *field = record_find(r->record, "input");
+
+	if (r->s->input == PROMPT_INPUT_IGNORE || copy_field(r, field, input, err))
+		return err->code;
+	*left_out = *input && r->s->input == PROMPT_INPUT_LEAVE_OUT;
 	return 0;
+}
+
+static int append_input(struct prompt *p, const char *input, struct err *err)
+{
+	char *whole;
+
+	if (asprintf(&whole, "%s\n\n%s", p->text, input) < 0)
+		return err_nomem(err, "a prompt", strlen(input));
+	free(p->text);
+	p->text = whole;
+	return 0;
+}
+
+static int read_text(struct prompt *p, const struct reading *r, const struct record_field *field,
+	bool *left_out, struct err *err)
+{
+	char *input = NULL;
+
+	if (strcmp(field->name, "instruction") == 0)
+		TRY(read_input(r, &input, left_out, err));
+	if (*left_out)
+		goto fail;
+	TRY(copy_field(r, field, &p->text, err));
+	if (!p->text) {
+		err_set(err, ERR_INPUT, "%s: its %s is empty", r->record->place, field->name);
+		goto fail;
+	}
+	if (input)
+		TRY(append_input(p, input, err));
+fail:
+	free(input);
+	return err->code;
+}
+
+static bool is_conversation(const char *name)
+{
+	return strcmp(name, "messages") == 0 || strcmp(name, "conversations") == 0 ||
+	       strcmp(name, "conversation") == 0;
+}
+
+/* What is asked, however the record says it; *why is N_PROMPT_LEFT_OUT unless it is left out. */
+static int read_prompt(struct prompt *p, const struct reading *r, enum prompt_left_out *why,
+	struct err *err)
+{
+	const bool named = r->s->text_field && *r->s->text_field;
+	const struct record_field *field;
+	struct prompt_shape shape;
+	bool left_out = false;
+
+	TRY(prompt_shape_find(r->record, r->s->text_field, &shape, err));
+	field = shape.prompt;
+	if (!field) {
+		*why = PROMPT_LEFT_OUT_EMPTY;
+		return 0;
+	}
+	TRY(copy_field(r, shape.base, &p->base, err));
+	if (!r->record->bare && !(p->field = strdup(field->name)))
+		return err_nomem(err, r->record->place, strlen(field->name));
+	if (!named && strcmp(field->name, "question") == 0 && record_has_choices(r->record))
+		return read_choices(p, r, err);
+	TRY(read_answer(p, r, field, err));
+	if (json_is_array(field->json))
+		return read_conversation(p, r, field, err);
+	if (is_conversation(field->name) && !json_is_null(field->json))
+		return err_set(err, ERR_INPUT, "%s: expected a list of messages \"%s\", found %s",
+			r->record->place, field->name,
+			field->text ? "a string" : json_kind(field->json));
+	TRY(read_text(p, r, field, &left_out, err));
+	if (left_out)
+		*why = PROMPT_LEFT_OUT_INPUT;
+	return 0;
+fail:
+	return err->code;
+}
+
+/* ---- what stands beside it --------------------------------------------------------------- */
+
+static int read_category(struct prompt *p, const struct reading *r, struct err *err)
+{
+	const struct record_field *field;
+
+	TRY(prompt_category_find(r->record, r->s->category_field, &field, err));
+	return copy_words(r, field, &p->category, err);
+fail:
+	return err->code;
+}
+
+static int read_context(struct prompt *p, const struct reading *r, struct err *err)
+{
+	const bool named = r->s->context_field && *r->s->context_field;
+	const struct record_field *field;
+
+	if (r->s->no_context)
+		return 0;
+	field = named ? record_need(r->record, r->s->context_field, err)
+		      : record_find(r->record, "ContextString");
+	return named && !field ? err->code : copy_field(r, field, &p->context, err);
+}
+
+static int read_system(struct prompt *p, const struct reading *r, struct err *err)
+{
+	const struct record_field *field;
+
+	if (r->s->no_system)
+		return 0;
+	TRY(prompt_system_find(r->record, r->s->system_field, &field, err));
+	return copy_field(r, field, &p->system, err);
 fail:
 	return err->code;
 }
@@ -269,6 +327,7 @@ static int copy_or_null(char **to, const char *from, struct err *err)
 
 int prompt_copy_shared(struct prompt *to, const struct prompt *from, struct err *err)
 {
+	TRY(copy_or_null(&to->field, from->field, err));
 	TRY(copy_or_null(&to->category, from->category, err));
 	TRY(copy_or_null(&to->answer, from->answer, err));
 	TRY(copy_or_null(&to->system, from->system, err));
@@ -278,19 +337,20 @@ fail:
 }
 
 /* `plain` with one of its suffixes. */
-static int add_suffixed(struct prompt_list *out, const struct record *record,
+static int add_suffixed(struct prompt_list *out, const struct reading *r,
 	const struct prompt *plain, const char *suffix, size_t n, struct err *err)
 {
 	struct prompt p = {.record = plain->record};
 
-	if (is_blank(&(struct record_field){.text = suffix, .n = n}))
-		return err_set(err, ERR_INPUT, "%s: one of its suffixes is empty", record->place);
-	TRY(copy_text(record, "suffix", suffix, n, &p.suffix, err));
+	if (is_blank(suffix, n))
+		return err_set(err, ERR_INPUT, "%s: one of its suffixes is empty",
+			r->record->place);
+	TRY(copy_text(r, "suffix", suffix, n, &p.suffix, err));
 	TRY(copy_or_null(&p.base, plain->text, err));
 	TRY(prompt_copy_shared(&p, plain, err));
 	if (asprintf(&p.text, "%s %s", p.base, p.suffix) < 0) {
 		p.text = NULL;
-		err_nomem(err, record->place, n);
+		err_nomem(err, r->record->place, n);
 		goto fail;
 	}
 	TRY(vec_push(out, p, err));
@@ -300,31 +360,32 @@ fail:
 	return err->code;
 }
 
-static int add_each_suffix(struct prompt_list *out, const struct record *record,
+static int add_each_suffix(struct prompt_list *out, const struct reading *r,
 	const struct prompt *plain, const struct record_field *field, struct python_list *list,
 	struct err *err)
 {
+	const char *place = r->record->place;
+
 	if (field->text) {
-		TRY(python_list_parse(list, record->place, field->text, field->n, err));
+		TRY(python_list_parse(list, place, field->text, field->n, err));
 		for (size_t i = 0; i < list->start.n; i++) {
 			const char *suffix = list->text.data + list->start.data[i];
 
-			TRY(add_suffixed(out, record, plain, suffix, strlen(suffix), err));
+			TRY(add_suffixed(out, r, plain, suffix, strlen(suffix), err));
 		}
 		return 0;
 	}
 	if (!json_is_array(field->json))
 		return err_set(err, ERR_INPUT, "%s: expected a list of texts \"%s\", found %s",
-			record->place, field->name, json_kind(field->json));
+			place, field->name, json_kind(field->json));
 	for (size_t i = 0; i < json_array_size(field->json); i++) {
 		const json_t *suffix = json_array_get(field->json, i);
 
 		if (!json_is_string(suffix))
 			return err_set(err, ERR_INPUT,
-				"%s: element %zu of \"%s\": expected a string, "
-				"found %s",
-				record->place, i, field->name, json_kind(suffix));
-		TRY(add_suffixed(out, record, plain, json_string_value(suffix),
+				"%s: element %zu of \"%s\": expected a string, found %s", place, i,
+				field->name, json_kind(suffix));
+		TRY(add_suffixed(out, r, plain, json_string_value(suffix),
 			json_string_length(suffix), err));
 	}
 	return 0;
@@ -332,31 +393,54 @@ fail:
 	return err->code;
 }
 
-int record_read(struct prompt_list *out, const struct record *record,
-	const struct prompt_selection *s, struct python_list *suffixes, struct err *err)
-{
-	struct prompt p = {.record = record->index};
-	const struct record_field *field = NULL;
-	bool wanted;
+/* ---- the whole --------------------------------------------------------------------------- */
 
-	TRY(is_wanted(record, s, &wanted, err));
-	if (!wanted)
-		return 0;
-	if (!(s->text_field && *s->text_field) && record_has_choices(record))
-		TRY(read_choices(&p, record, err));
-	else
-		TRY(read_plain(&p, record, s, err));
-	TRY(read_category(&p, record, s, err));
-	TRY(read_context(&p, record, s, err));
-	if (!s->suffix_field || !*s->suffix_field) {
-		TRY(vec_push(out, p, err));
+/* Puts the prompt, or it with each of its suffixes, into the list, which has it then; *why as in
+ * read_prompt. */
+static int put(struct prompt_list *out, const struct reading *r, struct prompt *p,
+	struct python_list *suffixes, enum prompt_left_out *why, struct err *err)
+{
+	const size_t n = out->n;
+	const struct record_field *field;
+
+	if (!r->s->suffix_field || !*r->s->suffix_field) {
+		TRY(vec_push(out, *p, err));
+		*p = (struct prompt){0};
 		return 0;
 	}
-	if (!(field = need(record, s->suffix_field, err)))
-		goto fail;
-	TRY(add_each_suffix(out, record, &p, field, suffixes, err));
-	prompt_free(&p);
+	field = record_need(r->record, r->s->suffix_field, err);
+	if (!field)
+		return err->code;
+	TRY(add_each_suffix(out, r, p, field, suffixes, err));
+	if (out->n == n)
+		*why = PROMPT_LEFT_OUT_SUFFIX;
 	return 0;
+fail:
+	return err->code;
+}
+
+int record_read(struct prompt_list *out, struct prompt_counts *counts, const struct record *record,
+	const struct prompt_selection *s, struct python_list *suffixes, struct err *err)
+{
+	const struct reading r = {record, s};
+	struct prompt p = {.record = record->index};
+	enum prompt_left_out why = N_PROMPT_LEFT_OUT;
+	bool wanted;
+
+	err_clear(err);
+	TRY(lets_through(&r, &wanted, err));
+	if (!wanted)
+		why = PROMPT_LEFT_OUT_WHERE;
+	if (wanted) {
+		TRY(read_category(&p, &r, err));
+		TRY(read_context(&p, &r, err));
+		TRY(read_system(&p, &r, err));
+		TRY(read_prompt(&p, &r, &why, err));
+	}
+	if (why == N_PROMPT_LEFT_OUT)
+		TRY(put(out, &r, &p, suffixes, &why, err));
+	if (why < N_PROMPT_LEFT_OUT)
+		counts->left_out[why]++;
 fail:
 	prompt_free(&p);
 	return err->code;
@@ -365,6 +449,7 @@ fail:
 void prompt_free(struct prompt *p)
 {
 	free(p->text);
+	free(p->field);
 	free(p->category);
 	free(p->answer);
 	free(p->base);

@@ -15,15 +15,16 @@ struct prompt_list {
 	size_t n, cap;
 };
 
-/* Appends the prompts of one record: none when the selection's `where` leaves it out, one, or one
- * per suffix. `suffixes` is scratch. Errors: ERR_INPUT with place, field, expected and found. */
-int record_read(struct prompt_list *out, const struct record *record,
+/* Appends the prompts of one record: none when it is left out, which is counted by reason, one, or
+ * one per suffix. `suffixes` is scratch. Errors: ERR_INPUT with place, field, expected and found.
+ */
+int record_read(struct prompt_list *out, struct prompt_counts *counts, const struct record *record,
 	const struct prompt_selection *selection, struct python_list *suffixes, struct err *err);
 
 void prompt_free(struct prompt *p);
 
-/* Copies to a prompt that has none what all forms of a record's prompt share: category, answer,
- * system text and context. */
+/* Copies to a prompt that has none what all forms of a record's prompt share: field, category,
+ * answer, system text and context. */
 int prompt_copy_shared(struct prompt *to, const struct prompt *from, struct err *err);
 
 #endif

@@ -67,7 +67,7 @@ static int add_words(struct prompt_list *items, const struct prompt *p, struct e
 
 int prompt_set_take(struct prompt_set *set, enum prompt_take take, struct err *err)
 {
-	struct prompt_set out = {0};
+	struct prompt_set out = *set;
 	struct prompt_list items = {0};
 
 	if (take == PROMPT_TAKE_TEXT)
@@ -86,8 +86,8 @@ int prompt_set_take(struct prompt_set *set, enum prompt_take take, struct err *e
 		TRY(take == PROMPT_TAKE_BASE ? add(&items, p, 0, err) : add_words(&items, p, err));
 	}
 fail:
-	out = (struct prompt_set){items.data, items.n, ""};
-	memcpy(out.sha256, set->sha256, sizeof out.sha256);
+	out.items = items.data;
+	out.n = items.n;
 	prompt_set_free(set);
 	*set = out;
 	return err->code;

@@ -25,27 +25,34 @@
 struct prompt_set {
 	struct prompt *items;
 	size_t n;
-	char sha256[SHA256_HEX]; /* of the file */
+	struct prompt_counts counts; /* of the file */
+	char sha256[SHA256_HEX];     /* of the file */
 };
 
 /* Reads a file of prompts.
  *
- * The prompt is in `text_field`, else in the first of instruction, Goal, goal, Behavior,
- * behavior, forbidden_prompt, prompt, Prompt, Question, question, adversarial (with vanilla as its
- * base; where it is empty, vanilla is the prompt), vanilla, text. The category is in
- * `category_field`, else in category, Category, SemanticCategory or data_type, if there is one. The
- * context is in `context_field`, else in ContextString (HarmBench's contextual behaviors); a blank
- * one is none.
+ * The prompt is in `text_field`, else in the one field of a known name: instruction, Goal, goal,
+ * Behavior, behavior, forbidden_prompt, prompt, Prompt, Question, question, adversarial, vanilla,
+ * text, messages, conversations, conversation. Several are an error, unless the record is of a
+ * published set that has them all (prompt_shape.c): JailbreakBench's Goal beside Behavior; the
+ * prompt of its artifacts, with goal as its base, no prompt where it is empty; WildJailbreak's
+ * adversarial with vanilla as its base, or vanilla alone where it is empty; Alpaca's instruction
+ * beside text. A list in such a field is a conversation (prompt_conversation.h).
  *
- * Of {instruction, input, output} (Alpaca) records with an input are left out: their instruction
- * is no prompt alone. An `answer` becomes the prompt's answer, only what follows #### where it has
- * that (GSM8K), without thousands separators. A question with choices (ARC, as first published or
- * with lists of texts and labels) becomes the question and its choices, "A. ..." a line; its
- * answer is a letter.
+ * The category is in `category_field`, else in category, Category, SemanticCategory or data_type;
+ * the system text in `system_field`, else in system or system_prompt; several are an error. The
+ * context is in `context_field`, else in ContextString (HarmBench's contextual behaviors). Blank
+ * ones are none. A system text becomes the first message of a conversation.
+ *
+ * An `input` beside `instruction` (Alpaca): enum prompt_input. An `answer` becomes the prompt's
+ * answer, only what follows #### where it has that (GSM8K), without thousands separators. A
+ * question with choices (ARC, as first published or with lists of texts and labels) becomes the
+ * question and its choices, "A. ..." a line; its answer is a letter.
  *
  * Errors: ERR_INPUT with file, line or record, field, expected and found: no such file, bytes that
  * are not UTF-8, a git-lfs pointer, a quote without its partner, a missing field (with those there
- * are), an empty prompt, no record left after the selection. ERR_CONFIG: an unknown format. */
+ * are), several where one is meant, an empty prompt, one that stands for a missing value ("nan",
+ * "None", "N/A", ...), no record left after the selection. ERR_CONFIG: an unknown format. */
 int prompt_set_read(struct prompt_set *set, const char *path,
 	const struct prompt_selection *selection, struct err *err);
 
@@ -56,6 +63,10 @@ int prompt_set_parse(struct prompt_set *set, const char *name, const void *bytes
 /* Appends what a model is asked, zero-terminated: the text, behind its context and HarmBench's rule
  * between the two, "\n\n---\n\n", where there is a context. */
 int prompt_message(const struct prompt *p, struct text *out, struct err *err);
+
+/* Appends what was taken and what was not, zero-terminated: `field "goal", 81 with a context, of
+ * 520 records left out: 12 with an input, 408 beyond the limit`. */
+int prompt_set_describe(const struct prompt_set *set, struct text *out, struct err *err);
 
 /* Accepts a zeroed set. */
 void prompt_set_free(struct prompt_set *set);

@@ -22,9 +22,20 @@ struct record {
 	size_t index;      /* from 0 */
 	const struct record_field *fields;
 	size_t n_fields;
+	bool bare; /* a text alone, in one field "instruction" that the file does not name */
 };
 
 /* NULL when there is none of that name. */
 const struct record_field *record_find(const struct record *record, const char *name);
+
+/* The same; NULL is an ERR_INPUT that names the fields that are there. */
+const struct record_field *record_need(const struct record *record, const char *name,
+	struct err *err);
+
+/* ERR_INPUT: expected `what`, found the fields that are there. */
+int record_lacks(const struct record *record, const char *what, struct err *err);
+
+/* Text that is nothing but white space. */
+bool is_blank(const char *text, size_t n);
 
 #endif
