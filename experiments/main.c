@@ -202,6 +202,21 @@ fail:
 	return err->code;
 }
 
+static int log_prompt_sets(const struct run *r, struct err *err)
+{
+	struct text line = {0};
+
+	err_clear(err);
+	for (size_t i = 0; i < r->prompts.table.n_sets; i++) {
+		line.n = 0;
+		TRY(prompts_describe(&r->prompts, r->lab.config, i, &line, err));
+		log_info("  %s", line.data);
+	}
+fail:
+	free(line.data);
+	return err->code;
+}
+
 static int compute(struct run *r, bool fresh, struct err *err)
 {
 	const struct config *c = r->lab.config;
@@ -213,6 +228,8 @@ static int compute(struct run *r, bool fresh, struct err *err)
 		device_make_synchronous(r->machine.dev);
 	log_info("saengine %s: %s on %s, %zu prompts", SAENGINE_VERSION, c->model.path,
 		device_description(r->machine.dev), r->prompts.table.n);
+	if (r->job.ranks->rank == 0)
+		TRY(log_prompt_sets(r, err));
 	TRY(begin_results(r, fresh, err));
 	if (c->sae.check && r->machine.saes)
 		TRY(sae_check_run(&r->lab, err));

@@ -73,11 +73,11 @@ void registry_print(FILE *to)
 void registry_print_datasets(FILE *to)
 {
 	const struct dataset_section *const first[] = {&frame_sections[0], &frame_sections[1],
-		&sae_check_section};
+		&frame_sections[2], &sae_check_section};
 	const struct dataset_section *const shared[] = {&continuation_section, &answers_section,
 		&effects_sections[0], &effects_sections[1], &activation_stats_section,
 		&findings_sections[0], &findings_sections[1]};
-	const struct dataset_section *const last[] = {&summary_section, &frame_sections[2],
+	const struct dataset_section *const last[] = {&summary_section, &frame_sections[3],
 		&job_section, &results_summary_section};
 
 	for (size_t i = 0; i < sizeof first / sizeof *first; i++)

@@ -23,6 +23,8 @@ static const char *const actdiff_positions[] = {"prompt", "all", NULL};
 static const char *const save_types[] = {"float32", "float16", NULL};
 
 static const char *const takes[] = {"text", "base", "words", NULL};
+static const char *const inputs[] = {"leave_out", "append", "ignore", NULL};
+static const char *const last_replies[] = {"refuse", "drop", "begin", NULL};
 
 static const char *const merges[] = {"copy", "virtual", NULL};
 static const char *const weights_ways[] = {"auto", "each", "broadcast", NULL};
@@ -287,12 +289,14 @@ const struct setting prompts_settings[] = {
 	TEXT("format", format, "\"auto\"", prompt_formats,
 		"auto: by the extension (.json, .jsonl, .ndjson, .csv, .tsv, .txt)"),
 	TEXT("text_field", text_field, "\"\"", NULL,
-		"field or column that holds the prompt; empty = the first known name: instruction, Goal, "
-		"goal, Behavior, behavior, forbidden_prompt, prompt, Prompt, Question, question, "
-		"adversarial, vanilla, text"),
+		"field or column that holds the prompt, a text or a list of messages; empty = the one of a "
+		"known name: instruction, Goal, goal, Behavior, behavior, forbidden_prompt, prompt, "
+		"Prompt, Question, question, adversarial, vanilla, text, messages, conversations, "
+		"conversation; several are an error, but in published sets that are known to have them "
+		"(docs/models-and-saes.md)"),
 	TEXT("category_field", category_field, "\"\"", NULL,
 		"field that holds the category; empty = category, Category, SemanticCategory or "
-		"data_type, if there is one"),
+		"data_type, if there is one; several are an error"),
 	TEXT("context_field", context_field, "\"\"", NULL,
 		"field that holds the context of a request; empty = ContextString, if there is one "
 		"(HarmBench)"),
@@ -300,6 +304,21 @@ const struct setting prompts_settings[] = {
 		"put a record's context before its request, as HarmBench does: the context, a line of "
 		"three dashes between two empty ones, the request; of the standard behaviors, the "
 		"paper's, none has a context. false = as if the file gave none"),
+	TEXT("system_field", system_field, "\"\"", NULL,
+		"field that holds a system text for its record, in place of model.system; empty = system "
+		"or system_prompt, if there is one; several are an error"),
+	BOOL("system", system, "true",
+		"false = as if the file gave no system texts in fields of their own"),
+	TEXT("input", input, "\"leave_out\"", inputs,
+		"of records with an input beside their instruction (Alpaca): leave_out, as the published "
+		"splits of refusal_direction do; append, the prompt is the instruction, an empty line and "
+		"the input; ignore, it is the instruction"),
+	TEXT("last_reply", last_reply, "\"refuse\"", last_replies,
+		"what the assistant's message at the end of a conversation is: drop, an answer, which is "
+		"left out; begin, the beginning of the reply, which goes on from it; refuse = an error"),
+	BOOL("na_is_text", na_is_text, "false",
+		"take fields that say nan, NaN, None, null, NULL, N/A, n/a, NA, #N/A, #NA or <NA> as "
+		"texts; false = refuse them, as they stand for a missing value"),
 	TEXT("suffix_field", suffix_field, "\"\"", NULL,
 		"field that holds adversarial suffixes, a list or a Python list as text: each gives the "
 		"prompt, a space and the suffix"),

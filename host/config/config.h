@@ -15,8 +15,10 @@
 struct prompts_config {
 	char *name; /* owned, as all text here */
 	char *file, *published;
-	char *format, *text_field, *category_field, *context_field, *suffix_field;
-	bool context; /* whether those of the file are read */
+	char *format, *text_field, *category_field, *context_field, *system_field, *suffix_field;
+	bool context, system; /* whether those of the file are read */
+	bool na_is_text;
+	char *input, *last_reply;
 	struct text_list where;
 	char *take;
 	int64_t limit;

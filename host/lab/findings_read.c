@@ -87,23 +87,38 @@ fail:
 	return err->code;
 }
 
-/* The local sets of an earlier file: row i belongs to the prompt with text texts[prompt[i]]. */
+/* What makes a prompt, and where an earlier file has it: a column that is not there is of prompts
+ * that have none. */
+static const struct {
+	const char *path;
+	const char *(*get)(const struct prompts *, size_t);
+} identity[] = {
+	{"/prompts/text", prompts_text},
+	{"/prompts/context", prompts_context},
+	{"/prompts/system", prompts_system},
+	{"/prompts/messages", prompts_messages},
+};
+enum { N_IDENTITY = sizeof identity / sizeof *identity };
+
+/* The local sets of an earlier file: row i belongs to its prompt prompt[i]. */
 struct local_columns {
-	size_t n_rows, rank, n_texts, n_contexts;
+	size_t n_rows, rank, n_prompts;
 	size_t taken; /* of each row's rank features */
 	int32_t *prompt, *layer, *feature;
 	float *score;
-	char **texts, **contexts; /* of the prompts; contexts NULL = none has one */
+	struct {
+		char **texts; /* NULL: the file has no such column */
+		size_t n;
+	} identity[N_IDENTITY];
 };
 
 static void free_local(struct local_columns *c)
 {
-	for (size_t i = 0; i < c->n_texts; i++)
-		free(c->texts[i]);
-	for (size_t i = 0; i < c->n_contexts; i++)
-		free(c->contexts[i]);
-	free(c->texts);
-	free(c->contexts);
+	for (size_t k = 0; k < N_IDENTITY; k++) {
+		for (size_t i = 0; i < c->identity[k].n; i++)
+			free(c->identity[k].texts[i]);
+		free(c->identity[k].texts);
+	}
 	free(c->prompt);
 	free(c->layer);
 	free(c->feature);
@@ -123,14 +138,16 @@ static int read_local_columns(struct results_reader *r, const char *group, struc
 	TRY(results_read_ints(r, path[1], 2, dims[0], &c->layer, err));
 	TRY(results_read_ints(r, path[2], 2, dims[1], &c->feature, err));
 	TRY(results_read_floats(r, path[3], 2, dims[2], &c->score, err));
-	TRY(results_read_texts(r, "/prompts/text", &c->n_texts, &c->texts, err));
-	if (results_has(r, "/prompts/context")) {
-		TRY(results_read_texts(r, "/prompts/context", &c->n_contexts, &c->contexts, err));
-		if (c->n_contexts != c->n_texts)
-			return err_set(err, ERR_INPUT,
-				"from: /prompts/context: expected %zu texts, found %zu", c->n_texts,
-				c->n_contexts);
+	for (size_t k = 0; k < N_IDENTITY; k++) {
+		if (k > 0 && !results_has(r, identity[k].path))
+			continue;
+		TRY(results_read_texts(r, identity[k].path, &c->identity[k].n,
+			&c->identity[k].texts, err));
+		if (c->identity[k].n != c->identity[0].n)
+			return err_set(err, ERR_INPUT, "from: %s: expected %zu texts, found %zu",
+				identity[k].path, c->identity[0].n, c->identity[k].n);
 	}
+	c->n_prompts = c->identity[0].n;
 	for (int i = 0; i < 3; i++)
 		if (dims[i][0] != c->n_rows || dims[i][1] != dims[0][1])
 			return err_set(err, ERR_INPUT,
@@ -157,13 +174,18 @@ fail:
 static bool is_prompt(const struct load *l, size_t prompt, const struct local_columns *c,
 	int32_t id)
 {
-	const char *context = prompts_context(l->prompts, prompt);
+	bool is = true;
 
-	return strcmp(prompts_text(l->prompts, prompt), c->texts[id]) == 0 &&
-	       strcmp(context ? context : "", c->contexts ? c->contexts[id] : "") == 0;
+	for (size_t k = 0; k < N_IDENTITY; k++) {
+		const char *here = identity[k].get(l->prompts, prompt);
+		char *const *there = c->identity[k].texts;
+
+		is = is && strcmp(here ? here : "", there ? there[id] : "") == 0;
+	}
+	return is;
 }
 
-/* Prompts are matched by text and context: their numbers differ from run to run. */
+/* Prompts are matched by what makes them: their numbers differ from run to run. */
 static int read_local(const struct load *l, enum method method, struct err *err)
 {
 	struct method_sets *sets = &l->f->sets[method];
@@ -178,9 +200,9 @@ static int read_local(const struct load *l, enum method method, struct err *err)
 	TRY(read_local_columns(l->r, group, &c, err));
 	TRY(features_taken(l, group, c.rank, (size_t)l->config->from_k_star, &c.taken, err));
 	for (size_t row = 0; row < c.n_rows; row++) {
-		if (c.prompt[row] < 0 || (size_t)c.prompt[row] >= c.n_texts) {
+		if (c.prompt[row] < 0 || (size_t)c.prompt[row] >= c.n_prompts) {
 			err_set(err, ERR_INPUT, "from: %s/prompt: expected ids below %zu, found %d",
-				group, c.n_texts, c.prompt[row]);
+				group, c.n_prompts, c.prompt[row]);
 			goto fail;
 		}
 		for (size_t p = 0; p < l->prompts->table.n; p++)

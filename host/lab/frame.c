@@ -49,7 +49,8 @@ fail:
 /* ---- prompts --------------------------------------------------------------------------- */
 
 static const struct {
-	struct dataset text, set, category, context, answer, base, suffix, sha256;
+	struct dataset text, set, category, context, system, messages, answer, base, suffix, field,
+		sha256;
 	struct dataset token_ids, token_end, token;
 } prompts = {
 	.text = {"/prompts/text", {"prompt"}, RESULTS_TEXT, "",
@@ -60,6 +61,11 @@ static const struct {
 	.context = {"/prompts/context", {"prompt"}, RESULTS_TEXT, "",
 		"context put before the instruction, with HarmBench's rule `\\n\\n---\\n\\n` between "
 		"them; empty for none"},
+	.system = {"/prompts/system", {"prompt"}, RESULTS_TEXT, "",
+		"system text of its own, in place of `model.system`; empty for none"},
+	.messages = {"/prompts/messages", {"prompt"}, RESULTS_TEXT, "",
+		"the conversation, JSON: a list of {role, content}; `text` is the last user's "
+		"content; empty where `text` is all"},
 	.answer = {"/prompts/answer", {"prompt"}, RESULTS_TEXT, "",
 		"right answer, as in the prompt file (of GSM8K its number, of ARC the letter); "
 		"empty for none"},
@@ -67,6 +73,9 @@ static const struct {
 		"of an adversarial prompt, what it was before; empty for none"},
 	.suffix = {"/prompts/adversarial_suffix", {"prompt"}, RESULTS_TEXT, "",
 		"what of a suffix stands behind the base and a space; empty for none"},
+	.field = {"/prompts/field", {"prompt"}, RESULTS_TEXT, "",
+		"field of the prompt file that gave the text, or what it was made of; empty where texts "
+		"stand alone"},
 	.sha256 = {"/prompts/sha256", {"prompt"}, RESULTS_TEXT, "", "SHA-256 of the text"},
 	.token_ids = {"/prompts/token_ids", {"prompt_token"}, RESULTS_I32, "",
 		"ids of all rendered prompts (template and text), end to end", .compress = true},
@@ -132,9 +141,12 @@ static int write_prompt_texts(const struct lab *lab, struct err *err)
 		{&prompts.set, prompts_set_name, true},
 		{&prompts.category, prompts_category, true},
 		{&prompts.context, prompts_context, false},
+		{&prompts.system, prompts_system, false},
+		{&prompts.messages, prompts_messages, false},
 		{&prompts.answer, prompts_answer, false},
 		{&prompts.base, prompts_base, false},
 		{&prompts.suffix, prompts_suffix, false},
+		{&prompts.field, prompts_field, false},
 	};
 
 	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
@@ -160,6 +172,44 @@ static int write_prompt_tokens(const struct lab *lab, struct err *err)
 	TRY(dataset_write(r, &prompts.token_end, NULL, &t->n, end, err));
 fail:
 	free(end);
+	return err->code;
+}
+
+static const struct {
+	struct dataset set, reason, n_records, left_out;
+} sets = {
+	.set = {"/prompt_sets/set", {"set"}, RESULTS_TEXT, "", "prompt set of the config"},
+	.reason = {"/prompt_sets/reason", {"reason"}, RESULTS_TEXT, "",
+		"why a record of the file gave no prompt"},
+	.n_records = {"/prompt_sets/n_records", {"set"}, RESULTS_I64, "1",
+		"records of the set's file"},
+	.left_out = {"/prompt_sets/left_out", {"set", "reason"}, RESULTS_I64, "1",
+		"records left out; beyond the limit, prompts, of which a record with several "
+		"adversarial suffixes gives as many"},
+};
+
+static int write_prompt_sets(const struct lab *lab, struct err *err)
+{
+	const struct prompt_table *t = &lab->prompts->table;
+	const size_t n[2] = {t->n_sets, N_PROMPT_LEFT_OUT};
+	struct results *r = lab->job->results;
+	struct arena memory = {0};
+	int64_t *n_records = arena_alloc(&memory, n[0], sizeof *n_records);
+	int64_t *left_out = arena_alloc(&memory, n[0] * n[1], sizeof *left_out);
+
+	err_clear(err);
+	TRY(arena_check(&memory, "prompt sets", err));
+	for (size_t i = 0; i < t->n_sets; i++) {
+		n_records[i] = (int64_t)t->sets[i].counts.n_records;
+		for (size_t k = 0; k < n[1]; k++)
+			left_out[i * n[1] + k] = (int64_t)t->sets[i].counts.left_out[k];
+	}
+	TRY(dataset_write(r, &sets.set, NULL, &n[0], t->names, err));
+	TRY(dataset_write(r, &sets.reason, NULL, &n[1], prompt_left_out_names, err));
+	TRY(dataset_write(r, &sets.n_records, NULL, &n[0], n_records, err));
+	TRY(dataset_write(r, &sets.left_out, NULL, n, left_out, err));
+fail:
+	arena_free(&memory);
 	return err->code;
 }
 
@@ -220,9 +270,10 @@ fail:
 
 const struct dataset_section frame_sections[] = {{"Shared scales", NULL, DATASETS(scales)},
 	{"Prompts",
-		"`context`, `answer`, `base` and `adversarial_suffix` are there when one of the "
-		"prompts has one.",
+		"`context`, `system`, `messages`, `answer`, `base`, `adversarial_suffix` and `field` are "
+		"there when one of the prompts has one.",
 		DATASETS(prompts)},
+	{"Prompt sets", "Not of a judge's file.", DATASETS(sets)},
 	{"Provenance", NULL, DATASETS(files)}};
 
 static void utc_now(char *out, size_t size)
@@ -300,6 +351,8 @@ int frame_write(const struct lab *lab, const struct inputs *inputs, struct err *
 	TRY(write_prompt_texts(lab, err));
 	TRY(write_prompt_tokens(lab, err));
 	TRY(write_prompt_attributes(lab, err));
+	if (!lab->prompts->source)
+		TRY(write_prompt_sets(lab, err));
 	return write_files(lab, inputs, err);
 fail:
 	return err->code;

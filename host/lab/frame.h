@@ -10,11 +10,11 @@
 #include "host/lab/lab.h"
 #include "host/store/dataset.h"
 
-/* What is written, for the page: scales, prompts, files. */
-extern const struct dataset_section frame_sections[3];
+/* What is written, for the page: scales, prompts, their sets, files. */
+extern const struct dataset_section frame_sections[4];
 
-/* At the beginning: root attributes, /layer, /d_model, /prompt, /feature, /prompts, /provenance.
- * Errors: ERR_OUTPUT. */
+/* At the beginning: root attributes, /layer, /d_model, /prompt, /feature, /prompts, /prompt_sets,
+ * /provenance. Errors: ERR_OUTPUT. */
 int frame_write(const struct lab *lab, const struct inputs *inputs, struct err *err);
 
 /* At the end, last: the attribute `finished`. */

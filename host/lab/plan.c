@@ -44,8 +44,6 @@ static void print_inputs(const struct lab *lab)
 {
 	const struct arch *a = &lab->machine->model->arch;
 	const struct config *c = lab->config;
-	const struct prompt_table *t = &lab->prompts->table;
-	const struct prompt_source *source = lab->prompts->source;
 
 	printf("experiments");
 	for (size_t i = 0; i < c->experiment.n; i++)
@@ -60,9 +58,22 @@ static void print_inputs(const struct lab *lab)
 	printf("device     %s\n", device_description(lab->machine->dev));
 	if (lab->machine->saes)
 		print_saes(lab);
-	for (size_t i = 0; i < t->n_sets; i++)
-		printf("%-10s %s: %zu from %s\n", source ? source->what : "prompts", t->names[i],
-			t->sets[i].n, source ? c->from : c->prompts[i].file);
+}
+
+static int print_prompt_sets(const struct lab *lab, struct err *err)
+{
+	const struct prompt_source *source = lab->prompts->source;
+	struct text line = {0};
+
+	err_clear(err);
+	for (size_t i = 0; i < lab->prompts->table.n_sets; i++) {
+		line.n = 0;
+		TRY(prompts_describe(lab->prompts, lab->config, i, &line, err));
+		printf("%-10s %s\n", source ? source->what : "prompts", line.data);
+	}
+fail:
+	free(line.data);
+	return err->code;
 }
 
 /* Text on one line: what is not printable in C's way. */
@@ -279,6 +290,7 @@ int plan_print(const struct lab *lab, const struct plan_request *request, struct
 
 	TRY(plan_memory(lab, request, &m, err));
 	print_inputs(lab);
+	TRY(print_prompt_sets(lab, err));
 	TRY(print_example(lab, err));
 	for (size_t i = 0; i < request->attributions.n; i++) {
 		struct attribution_plan plan;

@@ -7,6 +7,7 @@
 #include "host/base/vec.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +62,16 @@ const char *prompts_context(const struct prompts *p, size_t prompt)
 	return prompt_of(p, prompt)->context;
 }
 
+const char *prompts_system(const struct prompts *p, size_t prompt)
+{
+	return prompt_of(p, prompt)->system;
+}
+
+const char *prompts_messages(const struct prompts *p, size_t prompt)
+{
+	return prompt_of(p, prompt)->messages;
+}
+
 const char *prompts_suffix(const struct prompts *p, size_t prompt)
 {
 	return prompt_of(p, prompt)->suffix;
@@ -71,9 +82,35 @@ const char *prompts_base(const struct prompts *p, size_t prompt)
 	return prompt_of(p, prompt)->base;
 }
 
+const char *prompts_field(const struct prompts *p, size_t prompt)
+{
+	return prompt_of(p, prompt)->field;
+}
+
 const char *prompts_set_name(const struct prompts *p, size_t prompt)
 {
 	return p->table.names[set_of(p, prompt)];
+}
+
+int prompts_describe(const struct prompts *p, const struct config *c, size_t set, struct text *out,
+	struct err *err)
+{
+	const struct prompt_table *t = &p->table;
+	char *begin;
+	int n = asprintf(&begin, "%s: %zu from %s%s", t->names[set], t->sets[set].n,
+		p->source ? c->from : c->prompts[set].file, p->source ? "" : ": ");
+
+	if (n < 0)
+		return err_nomem(err, "prompts", 0);
+	err_clear(err);
+	TRY(vec_append(out, begin, (size_t)n, err));
+	if (p->source)
+		TRY(vec_push(out, '\0', err));
+	else
+		TRY(prompt_set_describe(&t->sets[set], out, err));
+fail:
+	free(begin);
+	return err->code;
 }
 
 int prompts_render(const struct prompts *p, size_t prompt, struct text *out, struct err *err)

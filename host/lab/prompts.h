@@ -76,15 +76,24 @@ struct token_span prompts_tokens(const struct prompts *p, size_t prompt, size_t 
 /* The first tokens, which all prompts share: p->n_prefix. */
 const int32_t *prompts_prefix(const struct prompts *p);
 
-/* Text, set name, and, NULL when the file gives none, right answer, category, context, adversarial
- * suffix and what stood before it, of a prompt. Borrowed. */
+/* Text, set name, and, NULL when the file gives none, right answer, category, context, system
+ * text, conversation, adversarial suffix and what stood before it, and the field that gave it, of a
+ * prompt. Borrowed. */
 const char *prompts_text(const struct prompts *p, size_t prompt);
 const char *prompts_set_name(const struct prompts *p, size_t prompt);
 const char *prompts_answer(const struct prompts *p, size_t prompt);
 const char *prompts_category(const struct prompts *p, size_t prompt);
 const char *prompts_context(const struct prompts *p, size_t prompt);
+const char *prompts_system(const struct prompts *p, size_t prompt);
+const char *prompts_messages(const struct prompts *p, size_t prompt);
 const char *prompts_suffix(const struct prompts *p, size_t prompt);
 const char *prompts_base(const struct prompts *p, size_t prompt);
+const char *prompts_field(const struct prompts *p, size_t prompt);
+
+/* Appends a line of what a set is, zero-terminated: its name and number, where it comes from and,
+ * of a file, which field was taken and which records were not. */
+int prompts_describe(const struct prompts *p, const struct config *config, size_t set,
+	struct text *out, struct err *err);
 
 /* Appends a prompt as the model reads it. */
 int prompts_render(const struct prompts *p, size_t prompt, struct text *out, struct err *err);

@@ -19,6 +19,20 @@ static enum prompt_take take_of(const struct prompts_config *p)
 				   : PROMPT_TAKE_WORDS;
 }
 
+static enum prompt_input input_of(const struct prompts_config *p)
+{
+	return p->input[0] == 'l'   ? PROMPT_INPUT_LEAVE_OUT
+	       : p->input[0] == 'a' ? PROMPT_INPUT_APPEND
+				    : PROMPT_INPUT_IGNORE;
+}
+
+static enum prompt_last_reply last_reply_of(const struct prompts_config *p)
+{
+	return p->last_reply[0] == 'd'   ? PROMPT_LAST_REPLY_DROP
+	       : p->last_reply[0] == 'b' ? PROMPT_LAST_REPLY_BEGIN
+					 : PROMPT_LAST_REPLY_REFUSE;
+}
+
 static int read_sets(struct prompt_table *t, const struct config *c, struct err *err)
 {
 	if (prompt_table_create(t, c->n_prompts, err))
@@ -29,7 +43,12 @@ static int read_sets(struct prompt_table *t, const struct config *c, struct err 
 			.text_field = p->text_field,
 			.category_field = p->category_field,
 			.context_field = p->context_field,
+			.system_field = p->system_field,
 			.no_context = !p->context,
+			.no_system = !p->system,
+			.input = input_of(p),
+			.last_reply = last_reply_of(p),
+			.na_is_text = p->na_is_text,
 			.suffix_field = p->suffix_field,
 			.where = (const char *const *)p->where.items,
 			.n_where = p->where.n,
