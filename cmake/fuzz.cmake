@@ -23,7 +23,8 @@ add_library(arch STATIC EXCLUDE_FROM_ALL host/model/arch.c host/model/rope.c)
 target_link_libraries(arch PUBLIC formats)
 
 # The JSON files beside SAEs, likewise.
-add_library(sae_config STATIC EXCLUDE_FROM_ALL host/model/sae_config.c host/model/site.c)
+add_library(sae_config STATIC EXCLUDE_FROM_ALL host/model/sae_config.c
+  host/model/sae_file.c host/model/sae_site.c host/model/site.c)
 target_link_libraries(sae_config PUBLIC formats)
 
 if(SAENGINE_FUZZ)

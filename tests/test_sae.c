@@ -554,15 +554,14 @@ static const struct refusal {
 		"%s/L1R/config.json: norm_activation: expected \"dataset-wise\", found \"inference\""},
 	{"lm_saes", "L1R/config.json", "\"hook_point_out\": \"blocks.1.hook_resid_post",
 		"\"hook_point_out\": \"blocks.1.hook_mlp_out", "", 3, 24,
-		"%s/L1R/config.json: expected an SAE that reads and reconstructs resid_post, found a "
-		"transcoder (hook_point_in is not hook_point_out)"},
+		"%s/L1R/config.json: hook_point_out: expected a hook of resid_post of layer 1, where the "
+		"engine reads and clamps, found \"blocks.1.hook_mlp_out\", which is mlp_out of layer 1"},
 	{"lm_saes", "L1R/config.json", "glu_encoder\": false", "glu_encoder\": true", "", 3, 24,
 		"%s/L1R/config.json: expected an SAE that reads and reconstructs resid_post, found a "
 		"gated linear encoder (use_glu_encoder)"},
-	{"lm_saes", "L1R/config.json", "blocks.1.hook_resid_post\", \"hook_point_out\": \"blocks.1",
-		"blocks.0.hook_resid_post\", \"hook_point_out\": \"blocks.0", "", 3, 24,
+	{"lm_saes", "L1R/sae_weights.safetensors", "norm.blocks.1", "norm.blocks.0", "", 3, 24,
 		"%s/L1R/sae_weights.safetensors: expected a tensor "
-		"\"dataset_average_activation_norm.blocks.0.hook_resid_post\" of one F32, F64, BF16 or "
+		"\"dataset_average_activation_norm.blocks.1.hook_resid_post\" of one F32, F64, BF16 or "
 		"F16, found none of 0 dimensions"},
 	{"saelens_topk", "any-x/cfg.json", "\"k\": 6", "\"k\": 41", "", 3, 24,
 		"%s/any-x/cfg.json: k: expected 1 to 40, found 41"},
@@ -678,32 +677,38 @@ static void spoil_tensor(const char *path, const char *name, float value)
 TEST(values_that_are_not_finite_as_they_are_kept_are_refused_with_file_and_array)
 {
 	static const struct {
-		const char *tensor, *array;
+		const char *golden, *folder, *tensor, *array;
 		float value;
 		enum sae_dtype dtype;
 		bool refused;
 	} cases[] = {
-		{"W_enc", "W_enc", NAN, SAE_FLOAT32, true},
-		{"W_enc", "W_enc", -INFINITY, SAE_BF16, true},
-		{"W_dec", "W_dec", INFINITY, SAE_FLOAT32, true},
-		{"W_dec", "W_dec", 3.4e38f, SAE_FLOAT32, false},
-		{"W_dec", "W_dec", 3.4e38f, SAE_BF16, true}, /* rounds to infinity */
-		{"b_gate", "b_enc", NAN, SAE_BF16, true},
-		{"b_gate", "b_enc", 3.4e38f, SAE_RELEASED, true},
-		{"b_dec", "b_dec", NAN, SAE_RELEASED, true},
+		{"saelens_gated", "a_1/b", "W_enc", "W_enc", NAN, SAE_FLOAT32, true},
+		{"saelens_gated", "a_1/b", "W_enc", "W_enc", -INFINITY, SAE_BF16, true},
+		{"saelens_gated", "a_1/b", "W_dec", "W_dec", INFINITY, SAE_FLOAT32, true},
+		{"saelens_gated", "a_1/b", "W_dec", "W_dec", 3.4e38f, SAE_FLOAT32, false},
+		{"saelens_gated", "a_1/b", "W_dec", "W_dec", 3.4e38f, SAE_BF16,
+			true}, /* rounds to infinity */
+		{"saelens_gated", "a_1/b", "b_gate", "b_enc", NAN, SAE_BF16, true},
+		{"saelens_gated", "a_1/b", "b_gate", "b_enc", 3.4e38f, SAE_RELEASED, true},
+		{"saelens_gated", "a_1/b", "b_dec", "b_dec", NAN, SAE_RELEASED, true},
+		{"saelens_jumprelu", "any-y", "threshold", "threshold", NAN, SAE_FLOAT32, true},
+		{"saelens_jumprelu", "any-y", "threshold", "threshold", NAN, SAE_RELEASED, true},
+		{"saelens_jumprelu", "any-y", "threshold", "threshold", -1, SAE_FLOAT32, false},
+		{"lm_saes", "L1R", "log_jumprelu_threshold", "threshold", NAN, SAE_FLOAT32, true},
 	};
 	struct device *dev;
 	struct err err;
 
 	REQUIRE_OK(device_open(&dev, "cpu", 3, &err), &err);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		const char *folder = copy_tree("saelens_gated");
+		const char *folder = copy_tree(cases[i].golden);
 		struct sae_options options = options_of(folder);
 		struct sae_set *saes;
 		struct sae_weights w;
 		char path[700], text[900];
 
-		snprintf(path, sizeof path, "%s/a_1/b/sae_weights.safetensors", folder);
+		snprintf(path, sizeof path, "%s/%s/sae_weights.safetensors", folder,
+			cases[i].folder);
 		spoil_tensor(path, cases[i].tensor, cases[i].value);
 		options.dtype = cases[i].dtype;
 		REQUIRE_OK(sae_set_open(&saes, dev, &options, N_LAYERS, D, &err), &err);

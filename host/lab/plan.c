@@ -21,6 +21,19 @@ static void print_bytes(const char *what, size_t bytes)
 	printf("  %-44s %10.1f MiB\n", what, mib(bytes));
 }
 
+/* Of a layer: its site, the file below sae.path, and who says that it is of that site. */
+static void print_sae(const struct lab *lab, size_t layer)
+{
+	const struct sae_set *saes = lab->machine->saes;
+	const char *file = sae_set_path(saes, layer), *by = sae_set_says_site(saes, layer);
+	const char *model = sae_set_says_model(saes, layer);
+
+	printf("           %s  %s: %s%s%s%s\n", site_name(sae_set_reads(saes, layer)).text,
+		file + strlen(lab->config->sae.path) + 1,
+		*by ? by : "nothing beside it says of which place", *model ? "; trained on \"" : "",
+		model, *model ? "\"" : "");
+}
+
 static void print_saes(const struct lab *lab)
 {
 	static const char *const kept_as[N_SAE_DTYPES] = {[SAE_FLOAT32] = "float32",
@@ -38,6 +51,10 @@ static void print_saes(const struct lab *lab)
 		: device_rounds_products(lab->machine->dev)
 			? ", and this device rounds the inputs of products"
 			: ", and this device does not round the inputs of products");
+	for (size_t l = 0; l < sae_set_layers(saes); l++)
+		if (sae_set_has(saes, l))
+			print_sae(lab, l);
+	printf("           their SHA-256 is taken when the run begins (/provenance/sha256)\n");
 }
 
 static void print_inputs(const struct lab *lab)
@@ -58,6 +75,8 @@ static void print_inputs(const struct lab *lab)
 	printf("device     %s\n", device_description(lab->machine->dev));
 	if (lab->machine->saes)
 		print_saes(lab);
+	else
+		printf("SAEs       none (sae.path is empty): no features are found or clamped\n");
 }
 
 static int print_prompt_sets(const struct lab *lab, struct err *err)

@@ -9,6 +9,7 @@
 #include "host/model/sae_parts.h"
 
 #include "host/base/file.h"
+#include "host/model/sae_site.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -61,7 +62,7 @@ static bool recognised_by_pattern(const struct sae_format *format,
 static int choose_format(struct sae_set *set, const struct sae_options *options, struct err *err)
 {
 	const bool by_pattern = *options->layer_folder != '\0';
-	char ignored[SAE_PATH];
+	char ignored[SAE_PATH], others[512];
 
 	if (by_pattern && folder_by_pattern(options, 0, ignored, err))
 		return err->code;
@@ -78,8 +79,9 @@ static int choose_format(struct sae_set *set, const struct sae_options *options,
 	return err_set(err, ERR_INPUT,
 		"%s: expected a folder of SAEs: layer_0/... (Gemma Scope), layer_0_width_... (Gemma "
 		"Scope 2), ...-L0R-... (Llama Scope), L0R (lm_saes), folders with "
-		"sae_weights.safetensors (SAELens) or layers.0 (sparsify); found none of them%s%s",
-		options->path, by_pattern ? " by sae.layer_folder = " : "", options->layer_folder);
+		"sae_weights.safetensors (SAELens) or layers.0 (sparsify); found none of them%s%s%s",
+		options->path, by_pattern ? " by sae.layer_folder = " : "", options->layer_folder,
+		sae_site_others(options, others, sizeof others));
 }
 
 static int check_file(const struct sae_set *set, const struct sae_file *file, struct err *err)
@@ -100,7 +102,7 @@ static int open_layer(struct sae_set *set, const struct sae_options *options, si
 {
 	const struct site site = {layer, options->place};
 	struct sae_file *file = &set->files[layer];
-	char folder[SAE_PATH] = "", path[SAE_PATH + 64];
+	char folder[SAE_PATH] = "", path[SAE_PATH + 64], others[512];
 
 	*file = (struct sae_file){.options = options,
 		.reads = site,
@@ -115,14 +117,15 @@ static int open_layer(struct sae_set *set, const struct sae_options *options, si
 			return 0;
 		return err_set(err, ERR_INPUT,
 			"%s: expected an SAE of every layer, found none of layer %zu in the format %s "
-			"(to go on without, sae.layers = \"found\")",
-			options->path, layer, set->format->name);
+			"(to go on without, sae.layers = \"found\")%s",
+			options->path, layer, set->format->name,
+			sae_site_others(options, others, sizeof others));
 	}
 	file->format = set->format;
 	file->path = strdup(path);
 	if (!file->path)
 		return err_nomem(err, path, strlen(path));
-	if (set->format->open(file, err) || check_file(set, file, err))
+	if (sae_site_check(file, err) || set->format->open(file, err) || check_file(set, file, err))
 		return err->code;
 	file->options = NULL;
 	set->d_sae = file->d_sae;

@@ -36,6 +36,10 @@ const char *sae_set_format(const struct sae_set *set);
 enum sae_dtype sae_set_dtype(const struct sae_set *set);
 const char *sae_set_path(const struct sae_set *set, size_t layer); /* the file, borrowed; NULL
 								    * without an SAE */
+/* Who says that it was trained at the site, in words: a hook of its config, a folder's name; "" =
+ * nobody. And the model that its config names, "" = none. Borrowed. */
+const char *sae_set_says_site(const struct sae_set *set, size_t layer);
+const char *sae_set_says_model(const struct sae_set *set, size_t layer);
 /* The config read beside it, into path of n bytes. False where there is none. */
 bool sae_set_config_path(const struct sae_set *set, size_t layer, char *path, size_t n);
 

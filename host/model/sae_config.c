@@ -31,6 +31,33 @@ int sae_expect_text(const json_t *object, const char *path, const char *key, con
 	return 0;
 }
 
+int sae_expect_size(const json_t *object, const char *path, const char *key, size_t expected,
+	struct err *err)
+{
+	int64_t found = (int64_t)expected;
+
+	if (json_get_int(object, path, key, &found, err))
+		return err->code;
+	if (found != (int64_t)expected)
+		return err_set(err, ERR_INPUT,
+			"%s: %s: expected %zu, as the weights have, found %lld", path, key,
+			expected, (long long)found);
+	return 0;
+}
+
+int sae_expect_bool(const json_t *object, const char *path, const char *key, bool expected,
+	struct err *err)
+{
+	bool found = expected;
+
+	if (json_get_bool(object, path, key, &found, err))
+		return err->code;
+	if (found != expected)
+		return err_set(err, ERR_INPUT, "%s: %s: expected %s, found %s", path, key,
+			expected ? "true" : "false", found ? "true" : "false");
+	return 0;
+}
+
 /* ---- SAELens ----------------------------------------------------------------------------- */
 
 /* What cfg.json says of the hook: top level before version 6, then in metadata. */
@@ -183,9 +210,21 @@ int llama_scope_config_read(struct llama_scope_config *out, const json_t *file, 
 	struct err *err)
 {
 	const json_t *norms = json_object_get(file, "dataset_average_activation_norm");
+	const char *activation = "jumprelu";
 
 	*out = (struct llama_scope_config){.threshold = -1};
+	/* The authors' loader takes a TopK SAE that has a threshold for JumpReLU. */
+	TRY(json_get_text(file, path, "act_fn", &activation, err));
+	if (strcmp(activation, "jumprelu") != 0 && strcmp(activation, "topk") != 0)
+		return err_set(err, ERR_INPUT,
+			"%s: act_fn: expected \"jumprelu\" (or \"topk\" with a "
+			"jump_relu_threshold), found \"%s\"",
+			path, activation);
 	TRY(sae_expect_text(file, path, "norm_activation", "dataset-wise", err));
+	TRY(sae_expect_bool(file, path, "sparsity_include_decoder_norm", true, err));
+	TRY(sae_expect_bool(file, path, "use_decoder_bias", true, err));
+	TRY(sae_expect_bool(file, path, "apply_decoder_bias_to_pre_encoder", false, err));
+	TRY(sae_expect_bool(file, path, "use_glu_encoder", false, err));
 	TRY(json_get_double(file, path, "jump_relu_threshold", &out->threshold, err));
 	TRY(json_get_double(norms, path, "in", &out->norm_in, err));
 	TRY(json_get_double(norms, path, "out", &out->norm_out, err));
@@ -218,24 +257,20 @@ fail:
 int lm_saes_config_read(struct lm_saes_config *out, const json_t *cfg, const char *path,
 	struct err *err)
 {
-	const char *in = "", *to;
+	const char *hook = "";
 
 	*out = (struct lm_saes_config){.rescaled = true};
 	TRY(check_sae(cfg, path, err));
-	TRY(json_get_text(cfg, path, "hook_point_in", &in, err));
-	to = in;
-	TRY(json_get_text(cfg, path, "hook_point_out", &to, err));
+	TRY(json_get_text(cfg, path, "hook_point_in", &hook, err));
 	TRY(sae_expect_text(cfg, path, "norm_activation", "dataset-wise", err));
 	TRY(json_get_bool(cfg, path, "sparsity_include_decoder_norm", &out->rescaled, err));
 	TRY(json_get_bool(cfg, path, "apply_decoder_bias_to_pre_encoder", &out->subtract_b_dec,
 		err));
-	if (strcmp(in, to) != 0)
-		return sae_refuse(path, "a transcoder (hook_point_in is not hook_point_out)", err);
-	if (strlen(in) >= sizeof out->hook || !site_of_name(in, &(struct site){0}))
+	if (!*hook || strlen(hook) >= sizeof out->hook)
 		return err_set(err, ERR_INPUT,
 			"%s: hook_point_in: expected blocks.LAYER.%s, found \"%s\"", path,
-			site_places[SITE_RESID_POST].hook, in);
-	memcpy(out->hook, in, strlen(in) + 1);
+			site_places[SITE_RESID_POST].hook, hook);
+	memcpy(out->hook, hook, strlen(hook) + 1);
 	return 0;
 fail:
 	return err->code;

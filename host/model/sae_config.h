@@ -13,11 +13,17 @@
 #include "host/formats/json.h"
 #include "kernels/ops.h"
 
-/* ERR_INPUT: an SAE that cannot stand where the engine reads SAEs, whatever its numbers. */
+/* ERR_INPUT: an SAE that cannot stand where the engine reads SAEs, whatever its numbers. Which hook
+ * a config names is held against the wanted one for all publishers alike: sae_site.h. */
 int sae_refuse(const char *path, const char *what, struct err *err);
 
-/* ERR_INPUT unless the text of `key`, where there is one, is `expected`. */
+/* ERR_INPUT unless the text of `key`, where there is one, is `expected`; the same of a number and
+ * of true or false. */
 int sae_expect_text(const json_t *object, const char *path, const char *key, const char *expected,
+	struct err *err);
+int sae_expect_size(const json_t *object, const char *path, const char *key, size_t expected,
+	struct err *err);
+int sae_expect_bool(const json_t *object, const char *path, const char *key, bool expected,
 	struct err *err);
 
 /* ---- SAELens' cfg.json ------------------------------------------------------------------- */
@@ -36,8 +42,7 @@ struct saelens_config {
 int saelens_config_read(struct saelens_config *out, const json_t *cfg, const char *path,
 	struct err *err);
 
-/* The name of its hook alone, borrowed from cfg, "" = none: folders hold SAEs of other sites, which
- * are none of our concern. */
+/* The name of its hook, borrowed from cfg, "" = none. */
 int saelens_config_hook(const char **hook, const json_t *cfg, const char *path, struct err *err);
 
 /* ---- sparsify's cfg.json ----------------------------------------------------------------- */
@@ -65,7 +70,7 @@ int llama_scope_config_read(struct llama_scope_config *out, const json_t *file, 
 
 /* Its weights are for inputs scaled to a mean norm of sqrt(d_model). */
 struct lm_saes_config {
-	char hook[64];       /* of input and output */
+	char hook[64];       /* of the input, which its norm is named after */
 	bool rescaled;       /* thresholds are of f |W_dec| */
 	bool subtract_b_dec; /* from the scaled input */
 };

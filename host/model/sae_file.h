@@ -13,6 +13,13 @@
 
 enum { SAE_PATH = 4096 };
 
+/* What config and folders say of where the SAE was trained: sae_site.h. */
+struct sae_said {
+	char by[256];   /* who says the place, in words; "" = nobody */
+	size_t block;   /* by the config, as it counts; where `by` is not "" */
+	char model[96]; /* the config's model_name, "" = none */
+};
+
 struct sae_file {
 	const struct sae_format *format;
 	const struct sae_options *options; /* borrowed while opening */
@@ -27,6 +34,7 @@ struct sae_file {
 	bool gated;
 	double claimed_l0; /* what folder or config say of the mean number of active features;
 			    * NAN = nothing */
+	struct sae_said said;
 };
 
 /* The matrices that are wanted. */

@@ -4,7 +4,8 @@
  * and params.safetensors: w_enc [d_model, d_sae], w_dec [d_sae, d_model], b_enc, b_dec, threshold
  * (the matrices in either case of letter). JumpReLU on the raw residual stream.
  * Interface: sae_file.h. Published as google/gemma-scope-2-*, folders resid_post (four layers of
- * each model) and resid_post_all. Tests: tests/test_sae.c.
+ * each model) and resid_post_all; its others hold SAEs of other places (sae_site.h). Tests:
+ * tests/test_sae.c.
  *
  * NAME is small, medium or big; of several, the one whose config.json has its l0 nearest to
  * sae.l0 is taken. Copies by another seed (..._seed_1) only through sae.layer_folder.
@@ -30,8 +31,19 @@ static bool recognises(const char *folder)
 	return sae_folders(folder, is_layer, NULL, &ignored) == 1;
 }
 
-/* l0 of a folder's config.json; NAN where there is none. */
-static int read_l0(const char *config, double *l0, struct err *err)
+/* The config of an SAE with d_sae features, the hooks apart. `type` says sae but of transcoders and
+ * crosscoders. */
+static int check_config(const json_t *file, const char *config, size_t d_sae, struct err *err)
+{
+	TRY(sae_expect_text(file, config, "type", "sae", err));
+	TRY(sae_expect_bool(file, config, "affine_connection", false, err));
+	return sae_expect_size(file, config, "width", d_sae, err);
+fail:
+	return err->code;
+}
+
+/* l0 of a folder's config.json; NAN where there is none. d_sae: 0 = the l0 alone is wanted. */
+static int read_config(const char *config, size_t d_sae, double *l0, struct err *err)
 {
 	json_t *file = NULL;
 	int rc;
@@ -42,6 +54,8 @@ static int read_l0(const char *config, double *l0, struct err *err)
 	if (json_read(&file, config, err))
 		return err->code;
 	rc = sae_expect_text(file, config, "architecture", "jump_relu", err);
+	if (!rc && d_sae > 0)
+		rc = check_config(file, config, d_sae, err);
 	if (!rc)
 		rc = json_get_double(file, config, "l0", l0, err);
 	json_decref(file);
@@ -65,7 +79,7 @@ static int offer(void *context, const char *name, struct err *err)
 	if (strncmp(name, c->beginning, strlen(c->beginning)) != 0 || strstr(name, "_seed_"))
 		return 0;
 	snprintf(config, sizeof config, "%s/%s/config.json", c->options->path, name);
-	if (read_l0(config, &l0, err))
+	if (read_config(config, 0, &l0, err))
 		return err->code;
 	c->unknown |= isnan(l0);
 	if (c->n++ == 0 || fabs(l0 - c->options->l0) < c->distance) {
@@ -134,7 +148,7 @@ static int open_files(struct sae_file *file, struct err *err)
 	TRY(sae_tensor_find(r->weights, file->path, "threshold", file->d_sae, 0, &t->threshold,
 		err));
 	sae_config_path(file, config);
-	return read_l0(config, &file->claimed_l0, err);
+	return read_config(config, file->d_sae, &file->claimed_l0, err);
 fail:
 	return err->code;
 }

@@ -102,6 +102,10 @@ static int read_hyperparams(struct sae_file *file, struct sae_tensors *t, struct
 	if (sae_config_open(file, path, &hyperparams, err))
 		return err->code;
 	rc = llama_scope_config_read(&c, hyperparams, path, err);
+	if (!rc)
+		rc = sae_expect_size(hyperparams, path, "d_model", t->d_model, err);
+	if (!rc)
+		rc = sae_expect_size(hyperparams, path, "d_sae", t->d_sae, err);
 	json_decref(hyperparams);
 	if (rc)
 		return rc;

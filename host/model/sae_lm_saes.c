@@ -104,8 +104,12 @@ static int open_files(struct sae_file *file, struct err *err)
 	if (sae_config_open(file, path, &cfg, err))
 		return err->code;
 	rc = lm_saes_config_read(&config, cfg, path, err);
+	if (!rc)
+		rc = open_with(file, r, &config, err);
+	if (!rc)
+		rc = sae_expect_size(cfg, path, "d_model", file->d_model, err);
 	json_decref(cfg);
-	return rc ? rc : open_with(file, r, &config, err);
+	return rc;
 }
 
 const struct sae_format sae_lm_saes = {

@@ -11,7 +11,7 @@
  * Interface: sae_file.h. Source: github.com/jbloomAus/SAELens, sae_lens/saes/, and for configs
  * before version 6 loading/pretrained_sae_loaders.py. Tests: tests/test_sae.c.
  *
- * A site's folder is the one whose cfg.json names it as its hook (site.h).
+ * A site's folder is the one whose cfg.json names it as its hook (sae_site.h).
  *
  * normalize_activations "expected_average_only_in" is a constant that SAELens folds into the
  * weights before it saves them; like its own loader from disk we take it as folded (sae.check
@@ -20,6 +20,7 @@
 #include "host/model/sae_tensors.h"
 
 #include "host/base/file.h"
+#include "host/model/sae_site.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -37,7 +38,9 @@ struct search {
 	char found[SAE_PATH]; /* the layer's */
 	struct site site;
 	int depth;
-	bool any; /* the first weights will do */
+	bool any;                       /* the first weights will do */
+	size_t n_there;                 /* SAEs of the site's place, of any layer */
+	char other[SAE_PATH], hook[64]; /* the first SAE of another place, by its path */
 };
 
 static int search_folder(struct search *s, struct err *err);
@@ -58,18 +61,29 @@ static int search_below(void *context, const char *name, struct err *err)
 	return rc;
 }
 
+static void note_place(struct search *s, const struct sae_where *w, const char *hook)
+{
+	const bool there = strcmp(w->place, site_places[s->site.place].word) == 0;
+
+	s->n_there += there;
+	if (there || (*s->other && strcmp(s->other, s->path) < 0))
+		return;
+	snprintf(s->other, sizeof s->other, "%s", s->path);
+	snprintf(s->hook, sizeof s->hook, "%s", hook);
+}
+
 static int compare_hook(struct search *s, const char *cfg_path, struct err *err)
 {
 	json_t *cfg = NULL;
-	struct site site;
+	struct sae_where w;
 	const char *hook;
-	bool is_it;
 
 	TRY(json_read(&cfg, cfg_path, err));
 	TRY(saelens_config_hook(&hook, cfg, cfg_path, err));
-	is_it = site_of_name(hook, &site) && site_equal(site, s->site);
+	w = sae_where_of_hook(hook);
+	note_place(s, &w, hook);
 	json_decref(cfg);
-	if (!is_it)
+	if (!sae_where_is(&w, s->site))
 		return 0;
 	if (*s->found)
 		return err_set(err, ERR_INPUT,
@@ -113,6 +127,11 @@ static int locate(const struct sae_options *options, struct site site, char fold
 	snprintf(s.path, sizeof s.path, "%s", options->path);
 	if (search_folder(&s, err))
 		return err->code;
+	if (s.n_there == 0 && *s.other)
+		return err_set(err, ERR_INPUT,
+			"%s: expected SAEs of %s, by the hook that cfg.json names, found none of "
+			"that place; %s is of \"%s\"",
+			options->path, site_places[site.place].word, s.other, s.hook);
 	snprintf(folder, SAE_PATH, "%s", s.found);
 	return 0;
 }
@@ -222,8 +241,14 @@ static int open_files(struct sae_file *file, struct err *err)
 	if (sae_config_open(file, path, &cfg, err))
 		return err->code;
 	rc = saelens_config_read(&config, cfg, path, err);
+	if (!rc)
+		rc = open_with(file, r, &config, path, err);
+	if (!rc)
+		rc = sae_expect_size(cfg, path, "d_in", file->d_model, err);
+	if (!rc)
+		rc = sae_expect_size(cfg, path, "d_sae", file->d_sae, err);
 	json_decref(cfg);
-	return rc ? rc : open_with(file, r, &config, path, err);
+	return rc;
 }
 
 const struct sae_format sae_saelens = {

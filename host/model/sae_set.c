@@ -49,6 +49,16 @@ const char *sae_set_path(const struct sae_set *set, size_t layer)
 	return set->files[layer].path;
 }
 
+const char *sae_set_says_site(const struct sae_set *set, size_t layer)
+{
+	return set->files[layer].said.by;
+}
+
+const char *sae_set_says_model(const struct sae_set *set, size_t layer)
+{
+	return set->files[layer].said.model;
+}
+
 bool sae_set_config_path(const struct sae_set *set, size_t layer, char *path, size_t n)
 {
 	const struct sae_file *file = &set->files[layer];

@@ -52,6 +52,8 @@ static int read_cfg(struct sae_file *file, struct err *err)
 	if (sae_config_open(file, path, &cfg, err))
 		return err->code;
 	rc = sparsify_config_read(&c, cfg, path, err);
+	if (!rc)
+		rc = sae_expect_size(cfg, path, "d_in", file->d_model, err);
 	json_decref(cfg);
 	if (rc)
 		return rc;

@@ -184,7 +184,9 @@ static struct feature_terms terms_of(const struct sae_tensors *t, size_t i)
 	f.threshold = t->threshold.data ? element(&t->threshold, i) : t->constant_threshold;
 	if (t->log_threshold)
 		f.threshold = exp(f.threshold);
-	f.threshold = fmax(f.threshold * t->threshold_scale, 0);
+	f.threshold *= t->threshold_scale;
+	if (f.threshold < 0) /* not fmax, which takes NaN for a number that is missing */
+		f.threshold = 0;
 	if (t->b_mag.data) {
 		f.gain = exp(element(&t->r_mag, i));
 		f.shift = element(&t->b_mag, i) - f.gain * f.b_enc;

@@ -27,9 +27,10 @@
  *   takes a copy. op_attention_backward reads attended as attention left it: edits of z go to a
  *   copy. backward ends at resid_post of the first layer: what lies below it there needs more.
  *
- *   Dictionaries. sae.c, open_layer: what is read and written, if that differs (a transcoder);
- *   check_file: the width at the place. locate and open of each format: the place's letter or
- *   folder, and what the config says of it. edits.c, clamp: features are of what the dictionary
+ *   Dictionaries. sae_site.c: what publishers call the place, in hooks and folders' names, is
+ *   there already. sae.c, open_layer: what is read and written, if that differs (a transcoder);
+ *   check_file: the width at the place. locate of each format: the place's letter or folder.
+ *   edits.c, clamp: features are of what the dictionary
  *   reads; for one that writes elsewhere they are encoded when the pass is there, and kept.
  *   attribution.c, attribution_all: encodes the end of the path and ablates the direction there,
  *   which is right where what is read is what is written, and resid_post. Whoever clamps or taps

@@ -517,6 +517,13 @@ put("sae_config", "llama_scope_1e999", json.dumps(LLAMA_SCOPE).replace("3.5", "1
 put("sae_config", "lm_saes", json.dumps(LM_SAES))
 put("sae_config", "lm_saes_transcoder", json.dumps(LM_SAES | {"hook_point_out": "blocks.1.hook_mlp_out"}))
 put("sae_config", "list", "[{}]")
+put("sae_config", "gemma_scope_2",
+    '{"hf_hook_point_in":"model.layers.1.pre_feedforward_layernorm.output","type":"transcoder",'
+    '"hf_hook_point_out":"model.layers.1.post_feedforward_layernorm.output","l0":50.0}')
+put("sae_config", "two_hooks",
+    '{"hook_name":"blocks.1.hook_resid_post","hook_layer":2,"model_name":"m","hook_head_index":0,'
+    '"metadata":{"hook_name":"model.layers.1.output","hook_point_layer":1}}')
+put("sae_config", "folder", '{"hook_name":"Llama3_1-8B-Base-L1TC-8x"}')
 
 # The index of a model's shards
 put("shard_index", "two", '{"metadata":{"total_size":8},"weight_map":{"a.weight":'
