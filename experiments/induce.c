@@ -31,6 +31,14 @@ static const struct setting settings[] = {
 	MOVED("induce.prompts", "clamp.harmless"),
 };
 
+static void check_settings(const struct config *c, const void *values, struct faults *faults)
+{
+	static const char *const of_features[] = {"induce.methods", "induce.value", NULL};
+
+	(void)values;
+	config_need_features(c, faults, of_features);
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct induce_settings *s = values;
@@ -78,6 +86,7 @@ const struct experiment experiment_induce = {
 	.name = "induce",
 	.asks = "do the features suffice for refusal?",
 	SETTINGS_OF(settings, struct induce_settings),
+	.check_settings = check_settings,
 	.needs = NEED_DIRECTION,
 	.takes = FIND_SETS,
 	.uses = USE_GENERATION,

@@ -38,8 +38,10 @@ static const struct setting settings[] = {
 /* Prompts continued under their own features are attributed in the same run, if any are. */
 static void check_settings(const struct config *c, const void *values, struct faults *faults)
 {
+	static const char *const of_features[] = {"jailbreak.scopes", "clamp.scale", NULL};
 	const struct jailbreak_settings *s = values;
 
+	config_need_features(c, faults, of_features);
 	if (!config_runs(c, "attribution") || !text_list_holds(&s->scopes, "local") ||
 		c->attribution.prompts.n == 0)
 		return;

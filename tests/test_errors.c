@@ -262,6 +262,28 @@ TEST(a_setting_that_means_nothing_without_another_is_refused_with_both_named)
 		"found from = \"\"\n");
 }
 
+TEST(settings_of_features_are_refused_where_no_saes_are_given_and_not_where_none_is_said)
+{
+	static const char *const settings =
+		"--set 'jailbreak.scopes=[\"global\"]' --set induce.value=3.0 --set clamp.scale=-1.0";
+
+	engine_run(&run, "configs/tiny_direction.cfg --set output=%s/out.h5 --dry-run %s",
+		test_scratch_folder(), settings);
+	expect(2,
+		"--set jailbreak.scopes=[\"global\"]: jailbreak.scopes: expected SAEs whose features "
+		"it is of, found no sae.path; give it, or sae.path = \"\" to do without features\n"
+		"--set clamp.scale=-1.0: clamp.scale: expected SAEs whose features it is of, found no "
+		"sae.path; give it, or sae.path = \"\" to do without features\n"
+		"--set induce.value=3.0: induce.value: expected SAEs whose features it is of, found no "
+		"sae.path; give it, or sae.path = \"\" to do without features\n");
+	engine_run(&run,
+		"configs/tiny_direction.cfg --set output=%s/out.h5 --dry-run %s "
+		"--set sae.path=",
+		test_scratch_folder(), settings);
+	CHECK(run.status == 0 && strstr(run.out, "\nSAEs       none (sae.path is empty): "),
+		"%d: %s%s", run.status, run.out, run.err);
+}
+
 TEST(a_fault_found_after_reading_names_the_set_option_that_gave_the_value)
 {
 	write_config(MODEL, SAES, PROMPTS);
@@ -703,6 +725,10 @@ TEST(help_version_and_dry_run_succeed)
 	CHECK(run.status == 0 && strstr(run.out, "integrated gradients"), "%s%s", run.out, run.err);
 	CHECK(strstr(run.out, "example    \"<bos><start_of_turn>user\\n"), "%s", run.out);
 	CHECK(strstr(run.out, "tokens  2 \"<bos>\" 4 \"<start_of_turn>\" "), "%s", run.out);
+	CHECK(strstr(run.out,
+		      "blocks.5.hook_resid_post  layer_5/width_1k/average_l0_20/params.npz: "
+		      "nothing beside it says of which place\n"),
+		"%s", run.out);
 	engine_run(&run, "%s/run.cfg --dry-run --set model.bos=double", test_scratch_folder());
 	CHECK(strstr(run.out, "tokens  2 \"<bos>\" 2 \"<bos>\" 4 \"<start_of_turn>\" "), "%s",
 		run.out);

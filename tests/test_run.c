@@ -133,6 +133,54 @@ TEST(without_saes_a_jailbreak_is_the_direction_ablated_and_added)
 		"too little was compared");
 }
 
+TEST(a_direction_of_length_0_is_refused_by_its_sets_before_the_first_pass_where_they_are_equal)
+{
+	engine_run(&run,
+		"configs/tiny_direction.cfg --set output=%s --set direction.filter=false "
+		"--set direction.harmful=harmless_train",
+		in_scratch("none.h5"));
+	CHECK(run.status == 2 &&
+			strcmp(run.err,
+				"direction.harmful, direction.harmless: expected sets of other "
+				"prompts, found the same 160 in \"harmless_train\" and "
+				"\"harmless_train\", whose difference is 0\n") == 0,
+		"%d: %s", run.status, run.err);
+	/* In another order: other batches, and sums that differ in their last bits. */
+	for (int layer = -1; layer <= 3; layer += 4) {
+		engine_run(&run,
+			"configs/tiny_direction.cfg --set output=%s --set direction.filter=false "
+			"--set prompts.harmful_train.file=models/small-world/harmless_train.json "
+			"--set prompts.harmful_train.shuffle=true --set direction.layer=%d "
+			"--set direction.harmful_val=harmful_test "
+			"--set direction.harmless_val=harmless_test",
+			in_scratch("none.h5"), layer);
+		CHECK(run.status == 2 &&
+				strstr(run.err,
+					"expected sets whose mean resid_post differs, found the "
+					"same mean of \"harmful_train\" and \"harmless_train\" in ") &&
+				strstr(run.err,
+					layer < 0 ? "in every layer, a direction of length 0\n"
+						  : "in layer 3 (direction.layer), a direction "
+						    "of length 0\n"),
+			"layer %d: %d: %s", layer, run.status, run.err);
+	}
+}
+
+TEST(what_is_said_of_the_directions_prompts_follows_the_filter)
+{
+	static const char *const job = "configs/tiny_direction.cfg --set experiment=direction "
+				       "--set prompts.harmful_train.limit=24 "
+				       "--set prompts.harmless_train.limit=24";
+
+	RUN("%s --set output=%s", job, in_scratch("filtered.h5"));
+	CHECK(strstr(run.out, "refused harmful and ") &&
+			strstr(run.out, " answered harmless prompts"),
+		"%s", run.out);
+	RUN("%s --set output=%s --set direction.filter=false", job, in_scratch("all.h5"));
+	CHECK(strstr(run.out, "direction: layer 3, from 24 harmful and 24 harmless prompts\n"),
+		"%s", run.out);
+}
+
 TEST(without_saes_induce_is_the_direction_added_on_harmless_prompts)
 {
 	struct results_reader *r;

@@ -25,6 +25,8 @@
 #include "experiments/direction/direction_scores.h"
 #include "experiments/direction/mean_resid.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,6 +85,46 @@ struct work {
 	struct direction_scores scores;
 };
 
+static double length(const double *x, size_t d)
+{
+	double sum = 0;
+
+	for (size_t j = 0; j < d; j++)
+		sum += x[j] * x[j];
+	return sqrt(sum);
+}
+
+/* Whether candidate c is a difference of two means that are the same but for rounding: those of one
+ * prompt in two batches differ by some 1e-7 of their length. */
+static bool is_none(const struct work *w, size_t c)
+{
+	const double *a = w->harmful + c * w->d, *b = w->harmless + c * w->d;
+	double sum = 0;
+
+	for (size_t j = 0; j < w->d; j++)
+		sum += (a[j] - b[j]) * (a[j] - b[j]);
+	return sqrt(sum) <= 1e-6 * length(a, w->d);
+}
+
+/* A direction of length 0 edits nothing, and everything measured of it looks like a result. */
+static int refuse_none(const struct work *w, const char *where, struct err *err)
+{
+	const struct config *c = w->lab->config;
+
+	return err_set(err, ERR_CONFIG,
+		"direction.harmful, direction.harmless: expected sets whose mean resid_post differs, "
+		"found the same mean of \"%s\" and \"%s\"%s, a direction of length 0",
+		c->direction.harmful, c->direction.harmless, where);
+}
+
+static int check_given_layer(const struct work *w, struct err *err)
+{
+	char where[64];
+
+	snprintf(where, sizeof where, " in layer %zu (direction.layer)", w->best);
+	return is_none(w, w->best) ? refuse_none(w, where, err) : 0;
+}
+
 /* The lowest `ablated` among the candidates that qualify; false when none does. */
 static bool choose(struct work *w, bool must_induce)
 {
@@ -90,7 +132,7 @@ static bool choose(struct work *w, bool must_induce)
 
 	for (size_t c = 0; c < w->n_pos * w->n_layer; c++) {
 		if (5 * (c % w->n_layer) >= 4 * w->n_layer || !(w->scores.kl[c] <= 0.1) ||
-			(must_induce && !(w->scores.added[c] > 0)))
+			is_none(w, c) || (must_induce && !(w->scores.added[c] > 0)))
 			continue;
 		if (!found || w->scores.ablated[c] < w->scores.ablated[w->best])
 			w->best = c;
@@ -101,6 +143,12 @@ static bool choose(struct work *w, bool must_induce)
 
 static int choose_layer(struct work *w, struct err *err)
 {
+	size_t n_none = 0;
+
+	for (size_t c = 0; c < w->n_pos * w->n_layer; c++)
+		n_none += is_none(w, c);
+	if (n_none == w->n_pos * w->n_layer)
+		return refuse_none(w, " in every layer", err);
 	w->scored = true;
 	if (direction_scores(w->lab, w->settings, w->v, w->n_pos * w->n_layer, &w->scores, err))
 		return err->code;
@@ -180,6 +228,37 @@ static int allocate(struct work *w, struct err *err)
 	return arena_check(&w->memory, "the direction", err);
 }
 
+static bool same_tokens(struct token_span a, struct token_span b)
+{
+	return a.n == b.n && memcmp(a.ids, b.ids, a.n * sizeof *a.ids) == 0;
+}
+
+/* Prompts that are all counted (direction.filter) are not to be those of the other set. */
+static int check_sets(const struct lab *lab, struct err *err)
+{
+	const struct prompts *p = lab->prompts;
+	const struct config *c = lab->config;
+	struct prompt_ids harmful = {0}, harmless = {0};
+	bool same;
+
+	err_clear(err);
+	TRY(prompts_of_set(p, c->direction.harmful, &harmful, err));
+	TRY(prompts_of_set(p, c->direction.harmless, &harmless, err));
+	same = harmful.n == harmless.n;
+	for (size_t i = 0; i < harmful.n && same; i++)
+		same = same_tokens(prompts_tokens(p, harmful.data[i], 0),
+			prompts_tokens(p, harmless.data[i], 0));
+	if (same)
+		err_set(err, ERR_CONFIG,
+			"direction.harmful, direction.harmless: expected sets of other prompts, found "
+			"the same %zu in \"%s\" and \"%s\", whose difference is 0",
+			harmful.n, c->direction.harmful, c->direction.harmless);
+fail:
+	free(harmful.data);
+	free(harmless.data);
+	return err->code;
+}
+
 static int check(const struct lab *lab, const struct findings *f, const void *values,
 	struct err *err)
 {
@@ -187,10 +266,11 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	const size_t n_layer = lab->machine->model->arch.n_layer;
 
 	(void)f;
-	if (s->layer < (int64_t)n_layer)
-		return 0;
-	return err_set(err, ERR_CONFIG, "direction.layer: expected a layer below %zu, found %lld",
-		n_layer, (long long)s->layer);
+	if (s->layer >= (int64_t)n_layer)
+		return err_set(err, ERR_CONFIG,
+			"direction.layer: expected a layer below %zu, found %lld", n_layer,
+			(long long)s->layer);
+	return s->filter ? 0 : check_sets(lab, err);
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
@@ -218,16 +298,15 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 		w.v[i] = (float)(w.harmful[i] - w.harmless[i]);
 
 	/* 3. The layer: given, or chosen by what ablating and adding do. */
-	if (s->layer >= 0)
-		w.best = (size_t)s->layer;
-	else
-		TRY(choose_layer(&w, err));
+	w.best = s->layer >= 0 ? (size_t)s->layer : 0;
+	TRY(s->layer >= 0 ? check_given_layer(&w, err) : choose_layer(&w, err));
 
 	/* 4. Record. */
 	TRY(write_direction(&w, err));
 	TRY(keep_direction(&w, &f->direction, err));
-	log_info("direction: layer %zu, from %zu refused harmful and %zu answered harmless prompts",
-		f->direction.layer, w.n_harmful, w.n_harmless);
+	log_info("direction: layer %zu, from %zu %sharmful and %zu %sharmless prompts",
+		f->direction.layer, w.n_harmful, s->filter ? "refused " : "", w.n_harmless,
+		s->filter ? "answered " : "");
 fail:
 	arena_free(&w.memory);
 	return err->code;

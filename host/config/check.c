@@ -65,6 +65,17 @@ static void need_saes(struct walk w)
 			n == 1 ? "s" : "");
 }
 
+void config_need_features(const struct config *c, struct faults *f, const char *const *keys)
+{
+	if (!c->sae.path || *c->sae.path || key_place(f->walk->given, "sae.path"))
+		return;
+	for (; *keys; keys++)
+		if (key_place(f->walk->given, *keys))
+			config_fault(f, *keys,
+				"expected SAEs whose features it is of, found no sae.path; give it, or "
+				"sae.path = \"\" to do without features");
+}
+
 /* Settings that mean nothing without another, which is empty. */
 static void check_alone(struct walk w)
 {

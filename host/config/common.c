@@ -124,7 +124,7 @@ const struct setting common_settings[] = {
 
 	TEXT("sae.path", sae.path, "\"\"", NULL,
 		"folder that holds one SAE folder per layer; empty = none, for experiments that do "
-		"without"),
+		"without; then settings of features are refused unless \"\" is given here"),
 	TEXT("sae.published", sae.published, "\"\"", NULL, "where the SAEs are published"),
 	TEXT("sae.neuronpedia", sae.neuronpedia, "\"\"", NULL,
 		"Neuronpedia's path of the SAEs, {layer} in place of the layer, e.g. "

@@ -125,4 +125,9 @@ struct section {
 void config_fault(struct faults *f, const char *key, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* For the check of an experiment that does without SAEs too: a fault for each of these keys,
+ * NULL-terminated, that is of features and was given where sae.path was not. Who gives it as ""
+ * has said that there are none. */
+void config_need_features(const struct config *c, struct faults *f, const char *const *keys);
+
 #endif

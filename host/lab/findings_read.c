@@ -214,6 +214,14 @@ fail:
 	return err->code;
 }
 
+static bool is_zero(const float *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (v[i] != 0)
+			return false;
+	return true;
+}
+
 static int read_direction(const struct load *l, struct err *err)
 {
 	struct direction *d = &l->f->direction;
@@ -249,6 +257,12 @@ static int read_direction(const struct load *l, struct err *err)
 				l->config->from, (double)d->v[i], i, (long long)layer);
 			goto fail;
 		}
+	}
+	if (is_zero(d->v, dims[2])) {
+		err_set(err, ERR_INPUT,
+			"from: %s: /direction/v: expected a direction, found only zeros in layer %lld",
+			l->config->from, (long long)layer);
+		goto fail;
 	}
 	d->layer = (size_t)layer;
 	d->known = true;
