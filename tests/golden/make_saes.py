@@ -111,7 +111,7 @@ def to_old_config(folder, k, layer):
     """cfg.json as SAELens wrote it before version 6."""
     cfg = json.loads((folder / "cfg.json").read_text())
     old = {"d_in": cfg["d_in"], "d_sae": cfg["d_sae"], "dtype": "torch.float32", "device": "cpu",
-           "model_name": "x", "hook_point_layer": layer, "normalize_activations": False,
+           "model_name": "x", "hook_point_layer": layer + 1, "normalize_activations": False,
            "hook_point" if layer == 0 else "hook_name": f"blocks.{layer + 1}.hook_resid_pre"}
     if k:
         old |= {"architecture": "standard", "activation_fn_str": "topk",
