@@ -11,6 +11,7 @@
 #include "host/base/vec.h"
 #include "host/lab/frame.h"
 #include "host/lab/plan.h"
+#include "host/measure/refusal_check.h"
 #include "host/measure/sae_check.h"
 #include "host/work/stop.h"
 
@@ -220,6 +221,7 @@ fail:
 static int compute(struct run *r, bool fresh, struct err *err)
 {
 	const struct config *c = r->lab.config;
+	struct refusal_check refusal;
 	const bool whole_saes = c->sae.check || experiments_use(c) & USE_WHOLE_SAES;
 
 	TRY(plan_check(&r->lab, &r->plan, err));
@@ -230,7 +232,9 @@ static int compute(struct run *r, bool fresh, struct err *err)
 		device_description(r->machine.dev), r->prompts.table.n);
 	if (r->job.ranks->rank == 0)
 		TRY(log_prompt_sets(r, err));
+	TRY(refusal_check_run(&r->lab, &refusal, err));
 	TRY(begin_results(r, fresh, err));
+	TRY(refusal_check_write(&r->lab, &refusal, err));
 	if (c->sae.check && r->machine.saes)
 		TRY(sae_check_run(&r->lab, err));
 	TRY(experiments_run(&r->lab, &r->findings, err));

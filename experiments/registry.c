@@ -9,6 +9,7 @@
 #include "host/measure/answers.h"
 #include "host/measure/continuation.h"
 #include "host/measure/effects.h"
+#include "host/measure/refusal_check.h"
 #include "host/measure/sae_check.h"
 
 #include <stdio.h>
@@ -73,7 +74,7 @@ void registry_print(FILE *to)
 void registry_print_datasets(FILE *to)
 {
 	const struct dataset_section *const first[] = {&frame_sections[0], &frame_sections[1],
-		&frame_sections[2], &sae_check_section};
+		&frame_sections[2], &refusal_check_section, &sae_check_section};
 	const struct dataset_section *const shared[] = {&continuation_section, &answers_section,
 		&effects_sections[0], &effects_sections[1], &activation_stats_section,
 		&findings_sections[0], &findings_sections[1]};

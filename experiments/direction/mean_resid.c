@@ -167,10 +167,12 @@ int mean_resid(struct lab *lab, const char *set, size_t n_pos, enum mean_resid_f
 		err));
 	if (w.n_counted == 0) {
 		err_set(err, ERR_INPUT,
-			"prompts.%s: expected prompts whose replies %s with \"%s\", found none among "
+			"prompts.%s: expected prompts whose replies %s with token %d \"%s\", found none among "
 			"%zu (see refusal.token, model.template, direction.filter)",
 			set, filter == MEAN_OF_REFUSED ? "begin" : "do not begin",
-			lab->config->refusal.token, prompts.n);
+			lab->prompts->refusal_token,
+			tokenizer_spelling(lab->machine->tok, lab->prompts->refusal_token),
+			prompts.n);
 		goto fail;
 	}
 	for (size_t i = 0; i < n_values(&w); i++)

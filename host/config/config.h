@@ -58,7 +58,7 @@ struct config {
 		char *stop;
 	} generate;
 	struct {
-		char *token;
+		struct token_choice token;
 		struct text_list substrings;
 	} refusal;
 	struct {
@@ -67,7 +67,8 @@ struct config {
 	struct {
 		struct text_list prompts, methods;
 		int64_t k0, k_star, steps;
-		char *ig_rule, *ig_endpoint, *positions, *actdiff_positions, *target;
+		char *ig_rule, *ig_endpoint, *positions, *actdiff_positions;
+		struct token_choice target;
 	} attribution;
 	struct {
 		struct text_list prompts;

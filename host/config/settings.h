@@ -33,11 +33,18 @@ struct real_list {
 	size_t n;
 };
 
+/* A token, as the one that a text becomes or by its id. */
+struct token_choice {
+	char *text; /* owned; NULL where the id is given */
+	int64_t id;
+};
+
 enum setting_type {
 	SETTING_TEXT,        /* char * */
 	SETTING_INTEGER,     /* int64_t */
 	SETTING_REAL,        /* double */
 	SETTING_BOOL,        /* bool */
+	SETTING_TOKEN,       /* struct token_choice: a text, or an integer */
 	SETTING_TEXTS,       /* struct text_list: a list, or one text */
 	SETTING_REALS,       /* struct real_list: a list, or one number */
 	SETTING_INTEGERS,    /* struct real_list of whole numbers: a list, or one */
@@ -80,6 +87,8 @@ struct setting {
 	{key, SETTING_REALS, offsetof(SETTINGS, field), value, min, max, NULL, meaning, NULL, false}
 #define BOOL(key, field, value, meaning) \
 	{key, SETTING_BOOL, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, NULL, false}
+#define TOKEN(key, field, value, meaning) \
+	{key, SETTING_TOKEN, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, NULL, false}
 #define PROMPTS(key, field, value, unread, meaning) \
 	{key, SETTING_PROMPTS, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, unread, false}
 #define PROMPT_SETS(key, field, value, unread, meaning) \

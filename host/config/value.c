@@ -139,6 +139,20 @@ static bool take_reals(const struct setting *row, const config_setting_t *s, str
 	return true;
 }
 
+static bool take_token(const config_setting_t *s, struct token_choice *token)
+{
+	const char *text = config_setting_get_string(s);
+	const int type = config_setting_type(s);
+	const int64_t id = config_setting_get_int64(s);
+
+	if (!text && ((type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) || id < 0 ||
+			     id > INT32_MAX))
+		return false;
+	free(token->text);
+	*token = (struct token_choice){text ? strdup(text) : NULL, text ? -1 : id};
+	return true;
+}
+
 bool value_take(const struct setting *row, const struct config *c, const config_setting_t *s,
 	void *base)
 {
@@ -168,6 +182,8 @@ bool value_take(const struct setting *row, const struct config *c, const config_
 			return false;
 		*(bool *)value = config_setting_get_bool(s);
 		return true;
+	case SETTING_TOKEN:
+		return take_token(s, value);
 	case SETTING_TEXTS:
 	case SETTING_PROMPT_SETS:
 	case SETTING_EXPERIMENTS:
@@ -212,6 +228,7 @@ void value_print(const struct setting *row, const void *base, FILE *to)
 	const void *value = (const char *)base + row->offset;
 	const struct text_list *texts = value;
 	const struct real_list *reals = value;
+	const struct token_choice *token = value;
 
 	switch (row->type) {
 	case SETTING_TEXT:
@@ -226,6 +243,12 @@ void value_print(const struct setting *row, const void *base, FILE *to)
 		break;
 	case SETTING_BOOL:
 		fputs(*(const bool *)value ? "true" : "false", to);
+		break;
+	case SETTING_TOKEN:
+		if (token->text)
+			print_text(token->text, to);
+		else
+			print_integer(token->id, to);
 		break;
 	case SETTING_TEXTS:
 	case SETTING_PROMPT_SETS:
@@ -268,6 +291,9 @@ void value_free(const struct setting *row, void *base)
 	case SETTING_REALS:
 	case SETTING_INTEGERS:
 		free(((struct real_list *)value)->items);
+		break;
+	case SETTING_TOKEN:
+		free(((struct token_choice *)value)->text);
 		break;
 	case SETTING_INTEGER:
 	case SETTING_REAL:

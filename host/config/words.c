@@ -73,6 +73,7 @@ static const char *kind(enum setting_type type)
 		[SETTING_INTEGER] = "an integer",
 		[SETTING_REAL] = "a number",
 		[SETTING_BOOL] = "true or false",
+		[SETTING_TOKEN] = "a text of one token or the id of a token",
 		[SETTING_TEXTS] = "texts",
 		[SETTING_INTEGERS] = "whole numbers",
 		[SETTING_REALS] = "numbers",

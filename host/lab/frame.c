@@ -213,7 +213,23 @@ fail:
 	return err->code;
 }
 
-/* How a prompt is rendered. */
+
+static int write_refusal_token(const struct lab *lab, struct err *err)
+{
+	const struct prompts *p = lab->prompts;
+	const char *spelling = tokenizer_spelling(lab->machine->tok, p->refusal_token);
+	struct results *r = lab->job->results;
+
+	TRY(results_attribute_integer(r, "/prompts", "refusal_token", p->refusal_token, err));
+	TRY(results_attribute_text(r, "/prompts", "refusal_token_spelling",
+		spelling ? spelling : "", err));
+	return results_attribute_text(r, "/prompts", "refusal_token_by",
+		lab->config->refusal.token.text ? "text" : "id", err);
+fail:
+	return err->code;
+}
+
+/* How a prompt is rendered, and the refusal token. */
 static int write_prompt_attributes(const struct lab *lab, struct err *err)
 {
 	const struct prompts *p = lab->prompts;
@@ -221,8 +237,7 @@ static int write_prompt_attributes(const struct lab *lab, struct err *err)
 
 	TRY(results_attribute_integer(r, "/prompts", "n_prefix", (int64_t)p->n_prefix, err));
 	if (p->refusal_token >= 0)
-		TRY(results_attribute_integer(r, "/prompts", "refusal_token", p->refusal_token,
-			err));
+		TRY(write_refusal_token(lab, err));
 	TRY(results_attribute_text(r, "/prompts", "template", p->chat->name, err));
 	TRY(results_attribute_text(r, "/prompts", "prefix", p->chat->prefix, err));
 	TRY(results_attribute_text(r, "/prompts", "suffix", p->chat->suffix, err));

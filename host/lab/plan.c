@@ -5,6 +5,7 @@
 #include "host/lab/plan.h"
 
 #include "host/base/size.h"
+#include "host/base/utf8.h"
 #include "host/method/attribution.h"
 
 #include <stdio.h>
@@ -112,6 +113,43 @@ static void print_quoted(const char *s, size_t n)
 	putchar('"');
 }
 
+static void print_token(const struct lab *lab, int32_t id)
+{
+	const char *spelling = tokenizer_spelling(lab->machine->tok, id);
+
+	printf("%d ", id);
+	print_quoted(spelling ? spelling : "", spelling ? strlen(spelling) : 0);
+}
+
+/* Which token it is, and why; `rendered` is a prompt. */
+static void print_refusal_token(const struct lab *lab, const struct text *rendered)
+{
+	const struct prompts *p = lab->prompts;
+	const struct token_choice *choice = &lab->config->refusal.token;
+	size_t tail = rendered->n > 24 ? rendered->n - 24 : 0;
+
+	if (p->refusal_token < 0)
+		return;
+	while (utf8_length(rendered->data + tail, rendered->n - tail) == 0 && tail < rendered->n)
+		tail++;
+	printf("refusal    token ");
+	print_token(lab, p->refusal_token);
+	if (choice->text) {
+		fputs(": what ", stdout);
+		print_quoted(choice->text, strlen(choice->text));
+		fputs(" is behind ", stdout);
+		print_quoted(rendered->data + tail, rendered->n - tail);
+		putchar('\n');
+	} else {
+		puts(", as given");
+	}
+	for (size_t i = 1; i < p->n_refusal_spellings; i++) {
+		printf("           ");
+		print_token(lab, p->refusal_spellings[i]);
+		puts(" spells the same word; a run measures how likely each is before its experiments");
+	}
+}
+
 /* The first prompt as the model will see it, and its tokens. */
 static int print_example(const struct lab *lab, struct err *err)
 {
@@ -126,15 +164,11 @@ static int print_example(const struct lab *lab, struct err *err)
 	print_quoted(text.data, text.n);
 	printf("\n%zu tokens ", span.n);
 	for (size_t i = 0; i < span.n; i++) {
-		const char *spelling = tokenizer_spelling(lab->machine->tok, span.ids[i]);
-
-		printf(" %d ", span.ids[i]);
-		print_quoted(spelling, strlen(spelling));
+		putchar(' ');
+		print_token(lab, span.ids[i]);
 	}
 	putchar('\n');
-	if (p->refusal_token >= 0)
-		printf("refusal    token %d \"%s\"\n", p->refusal_token,
-			lab->config->refusal.token);
+	print_refusal_token(lab, &text);
 fail:
 	free(text.data);
 	return err->code;

@@ -153,6 +153,16 @@ int prompts_of_sets(const struct prompts *p, const struct text_list *names, stru
 	return 0;
 }
 
+int prompts_spread(const struct prompts *p, size_t most, struct prompt_ids *out, struct err *err)
+{
+	const size_t n = p->table.n < most ? p->table.n : most;
+
+	for (size_t i = 0; i < n; i++)
+		if (vec_push(out, i * p->table.n / n, err))
+			return err->code;
+	return 0;
+}
+
 int prompts_schedule(const struct prompts *p, const struct prompt_ids *ids, size_t skip,
 	size_t max_tokens, size_t max_prompts, struct schedule *out, struct err *err)
 {

@@ -42,6 +42,9 @@ struct prompt_source {
 	void (*close)(void *context); /* accepts NULL */
 };
 
+/* Itself, and behind a prompt with a space and without, and where a text begins. */
+enum { REFUSAL_SPELLINGS = 4 };
+
 struct prompts {
 	struct prompt_table table;
 	struct chat_template *chat;
@@ -49,7 +52,11 @@ struct prompts {
 	size_t n_released_prefix; /* of these, the ones the released code leaves out of its means */
 	int32_t stop[CHAT_MAX_STOP]; /* what ends a reply */
 	size_t n_stop;
-	int32_t refusal_token;              /* -1 where nothing is refused: prompts of a source */
+	int32_t refusal_token; /* -1 where nothing is refused: prompts of a source */
+	/* The tokens that spell its word, with and without a space before it, itself first. */
+	int32_t refusal_spellings[REFUSAL_SPELLINGS];
+	size_t n_refusal_spellings;
+	int32_t target_token;               /* of attribution.target; -1 = none is named */
 	const struct prompt_source *source; /* NULL: those of the config */
 	void *context;                      /* of the source, owned */
 };
@@ -63,6 +70,12 @@ struct prompt_ids {
 /* `source` may be NULL. Errors: those of the parts; prompts longer than the context. */
 int prompts_open(struct prompts *p, const struct config *config, const struct machine *m,
 	const struct prompt_source *source, struct err *err);
+
+/* The tokens that the config names: of a text, the one that the tokenizer makes of it behind each
+ * of the prompts, which are open but for this. Errors: ERR_CONFIG with the key where it is not one
+ * token of its own, or another one behind another prompt; an id outside the vocabulary. */
+int prompts_find_tokens(struct prompts *p, const struct config *config, const struct machine *m,
+	struct err *err);
 
 /* Accepts a zeroed struct. */
 void prompts_close(struct prompts *p);
@@ -103,6 +116,9 @@ int prompts_of_set(const struct prompts *p, const char *name, struct prompt_ids 
 	struct err *err);
 int prompts_of_sets(const struct prompts *p, const struct text_list *names, struct prompt_ids *out,
 	struct err *err);
+
+/* Appends up to `most` of all ids, evenly spread. */
+int prompts_spread(const struct prompts *p, size_t most, struct prompt_ids *out, struct err *err);
 
 /* Schedule over a list of prompts whose first `skip` tokens are shared; order holds indices into
  * the list. */

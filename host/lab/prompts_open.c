@@ -102,25 +102,6 @@ fail:
 	return err->code;
 }
 
-static int find_refusal_token(struct prompts *p, const char *token, const struct machine *m,
-	struct err *err)
-{
-	struct token_ids ids = {0};
-
-	err_clear(err);
-	TRY(tokenizer_encode(m->tok, token, strlen(token), &ids, err));
-	if (ids.n != 1) {
-		err_set(err, ERR_CONFIG,
-			"refusal.token: expected a text of one token, \"%s\" has %zu", token,
-			ids.n);
-		goto fail;
-	}
-	p->refusal_token = ids.data[0];
-fail:
-	free(ids.data);
-	return err->code;
-}
-
 /* ---- tokens ---------------------------------------------------------------------------- */
 
 /* How many tokens of the prefix text, encoded alone, begin every prompt. Whatever follows the
@@ -201,14 +182,14 @@ static int encode_sets(struct prompts *p, const struct machine *m, struct err *e
 int prompts_open(struct prompts *p, const struct config *c, const struct machine *m,
 	const struct prompt_source *source, struct err *err)
 {
-	*p = (struct prompts){.source = source, .refusal_token = -1};
+	*p = (struct prompts){.source = source, .refusal_token = -1, .target_token = -1};
 	TRY(open_template(p, c, m, err));
 	if (source) {
 		TRY(source->read(p->context, m, p, err));
 	} else {
-		TRY(find_refusal_token(p, c->refusal.token, m, err));
 		TRY(read_sets(&p->table, c, err));
 		TRY(encode_sets(p, m, err));
+		TRY(prompts_find_tokens(p, c, m, err));
 	}
 	TRY(shared_prefix(p, m, p->chat->prefix, &p->n_prefix, err));
 	return shared_prefix(p, m, p->chat->released_prefix, &p->n_released_prefix, err);

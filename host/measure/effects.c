@@ -20,29 +20,6 @@ static size_t prefix_to_skip(const struct lab *lab)
 		       : lab->prompts->n_released_prefix;
 }
 
-static int target_token(const struct lab *lab, int32_t *out, struct err *err)
-{
-	const char *text = lab->config->attribution.target;
-	struct token_ids ids = {0};
-
-	*out = -1;
-	if (!*text)
-		return 0;
-	TRY(tokenizer_encode(lab->machine->tok, text, strlen(text), &ids, err));
-	if (ids.n != 1) {
-		err_set(err, ERR_CONFIG,
-			"attribution.target: expected a text of one token, \"%s\" has %zu", text,
-			ids.n);
-		goto fail;
-	}
-	*out = ids.data[0];
-	free(ids.data);
-	return 0;
-fail:
-	free(ids.data);
-	return err->code;
-}
-
 static int open_attribution(struct effects_work *w, struct err *err)
 {
 	const struct lab *lab = w->lab;
@@ -61,7 +38,8 @@ static int open_attribution(struct effects_work *w, struct err *err)
 			.endpoint = strcmp(c->attribution.ig_endpoint, "ablated") == 0
 					    ? IG_ENDPOINT_ABLATED
 					    : IG_ENDPOINT_RELEASED,
-			.refusal_token = lab->prompts->refusal_token},
+			.refusal_token = lab->prompts->refusal_token,
+			.target_token = lab->prompts->target_token},
 		.all_features = w->request->all_features};
 
 	if (path) {
@@ -70,8 +48,6 @@ static int open_attribution(struct effects_work *w, struct err *err)
 		setup.options.path = path->path;
 		setup.options.layer = path->layer;
 	}
-	if (target_token(lab, &setup.options.target_token, err))
-		return err->code;
 	return attribution_create(&w->attribution, &setup,
 		(struct attribution_size){w->schedule.most_tokens, w->schedule.most_prompts}, err);
 }

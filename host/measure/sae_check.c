@@ -6,7 +6,6 @@
 
 #include "host/base/arena.h"
 #include "host/base/log.h"
-#include "host/base/vec.h"
 #include "host/model/sparse.h"
 #include "host/model/transfer.h"
 #include "host/measure/activations.h"
@@ -233,19 +232,6 @@ fail:
 	return err->code;
 }
 
-/* Up to MOST_PROMPTS of all, evenly spread. */
-static int choose_prompts(const struct lab *lab, struct prompt_ids *out, struct err *err)
-{
-	const size_t n = lab->prompts->table.n < MOST_PROMPTS ? lab->prompts->table.n
-							      : MOST_PROMPTS;
-
-	for (size_t i = 0; i < n; i++)
-		TRY(vec_push(out, i * lab->prompts->table.n / n, err));
-	return 0;
-fail:
-	return err->code;
-}
-
 int sae_check_run(struct lab *lab, struct err *err)
 {
 	struct work w = {.lab = lab,
@@ -260,7 +246,7 @@ int sae_check_run(struct lab *lab, struct err *err)
 
 	err_clear(err);
 	TRY(allocate(&w, err));
-	TRY(choose_prompts(lab, &prompts, err));
+	TRY(prompts_spread(lab->prompts, MOST_PROMPTS, &prompts, err));
 	TRY(activations_visit(lab, &prompts, "SAEs: check", &visitor, err));
 	TRY(report(&w, err));
 fail:
