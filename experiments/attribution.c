@@ -12,8 +12,9 @@
  * actdiff (harmful minus harmless, maximum over tokens, mean over prompts), random (as many per
  * layer as the global F*, among features that occur on these prompts).
  *
- * Departs: the released code ends its path at the un-ablated residual stream of the patched run
- * and takes means from BOS on; attribution.ig_endpoint and attribution.positions give that back.
+ * Departs: the released code ends its path at the un-ablated residual stream of the patched run,
+ * brings gradients through the path's hooks undamped and takes means from BOS on;
+ * attribution.ig_endpoint, .ig_backward and .positions give that back.
  * Writes:  /candidates, /indirect_effect/{cossim_ap,ap}, /feature_sets, and if saved /activations,
  *          /features.
  * Cost:    N + 1 passes forward and N back over the prompts; with ap, two full encodings per

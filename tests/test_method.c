@@ -2,8 +2,8 @@
  *
  * test_method.c - SAEs, integrated gradients and clamping against a literal implementation in
  * PyTorch float64 (tests/golden/make_models.py: the SAE encoded and decoded inside the autograd
- * loop, as the published code does), on random models of awkward shapes with SAEs in the Gemma
- * Scope and the Llama Scope layout.
+ * loop by the published forward hook; make_hooks.py: with the released code's backward hook beside
+ * it), on random models of awkward shapes with SAEs in the Gemma Scope and the Llama Scope layout.
  *
  * Effects are compared by relative L2 norm, per layer. Tolerances: 1e-4 for the CPU in float32,
  * 1e-5 for clamped logits (the project's contract); 3e-6 for the engine in float64, where the
@@ -283,7 +283,8 @@ static void check_all_features(struct golden *g, struct attribution *a,
 	host_csr_free(&csr);
 }
 
-static void check_effects(struct golden *g, enum ig_endpoint endpoint, double tolerance)
+static void check_effects_by(struct golden *g, enum ig_backward backward, enum ig_endpoint endpoint,
+	double tolerance)
 {
 	struct feature_set candidates = all_features(g->model->arch.n_layer);
 	struct attribution_setup setup;
@@ -296,6 +297,7 @@ static void check_effects(struct golden *g, enum ig_endpoint endpoint, double to
 	REQUIRE(open_saes(g, &saes) == 0 && readout_init(&readout, g->model, &g->err) == 0, "%s",
 		g->err.text);
 	setup = setup_of(g, &readout, saes, &candidates, endpoint);
+	setup.options.backward = backward;
 	for (size_t p = 0; p < g->n_prompts; p++)
 		prompts[p] = span_of(g, p, 0);
 	REQUIRE(attribution_create(&a, &setup, (struct attribution_size){g->n_tokens, g->n_prompts},
@@ -311,6 +313,11 @@ static void check_effects(struct golden *g, enum ig_endpoint endpoint, double to
 	free(candidates.data);
 }
 
+static void check_effects(struct golden *g, enum ig_endpoint endpoint, double tolerance)
+{
+	check_effects_by(g, IG_BACKWARD_PATH, endpoint, tolerance);
+}
+
 TEST(indirect_effects_equal_those_of_the_published_hook_under_autograd)
 {
 	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
@@ -323,6 +330,36 @@ TEST(indirect_effects_equal_those_of_the_published_hook_under_autograd)
 		REQUIRE(golden_open(&g, golden_models[i], &backend_ref_f64) == 0, "%s", g.err.text);
 		check_effects(&g, IG_ENDPOINT_ABLATED, 3e-6);
 		check_effects(&g, IG_ENDPOINT_RELEASED, 3e-6);
+		golden_close(&g);
+	}
+}
+
+/* With hooks.safetensors (tests/golden/make_hooks.py) in place of expected.safetensors. */
+static void check_effects_of_hooks(struct golden *g, double tolerance)
+{
+	struct safetensors *expected = g->expected;
+	char path[600];
+
+	snprintf(path, sizeof path, "%s/hooks.safetensors", g->folder);
+	REQUIRE(safetensors_open(&g->expected, path, &g->err) == 0, "%s", g->err.text);
+	check_effects_by(g, IG_BACKWARD_STRAIGHT_THROUGH, IG_ENDPOINT_ABLATED, tolerance);
+	check_effects_by(g, IG_BACKWARD_STRAIGHT_THROUGH, IG_ENDPOINT_RELEASED, tolerance);
+	safetensors_close(g->expected);
+	g->expected = expected;
+}
+
+TEST(straight_through_effects_equal_those_under_the_released_codes_two_hooks)
+{
+	static const char *const models[] = {"gemma2_a", "gemma2_b", "llama_a", "llama_c"};
+
+	for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+		struct golden g;
+
+		REQUIRE(golden_open(&g, models[i], NULL) == 0, "%s", g.err.text);
+		check_effects_of_hooks(&g, 1e-4);
+		golden_close(&g);
+		REQUIRE(golden_open(&g, models[i], &backend_ref_f64) == 0, "%s", g.err.text);
+		check_effects_of_hooks(&g, 3e-6);
 		golden_close(&g);
 	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_refusal_token.c - which token a refusal begins with: in what tokenizers make of a word behind
- * a prompt, by its id, and held against what the model says. The models are the small one with
- * another tokenizer.
+ * test_refusal_token.c - which token a refusal begins with: in what tokenizers make of a word
+ * behind a prompt, by its id, and held against what the model says. The models are the small one
+ * with another tokenizer.
  */
 #include "host/base/file.h"
 #include "host/store/results.h"
@@ -75,8 +75,8 @@ static double mean_p_refusal(struct results_reader *r)
 	double p[4] = {NAN};
 	struct err err;
 
-	CHECK(results_read_exactly(r, "/scores/jailbreak/none/p_refusal", RESULTS_F64, p, 4, &err) ==
-			0,
+	CHECK(results_read_exactly(r, "/scores/jailbreak/none/p_refusal", RESULTS_F64, p, 4,
+		      &err) == 0,
 		"%s", err.text);
 	return (p[0] + p[1] + p[2] + p[3]) / 4;
 }
@@ -114,8 +114,7 @@ TEST(the_token_is_the_one_behind_the_prompt_where_a_text_begins_with_another)
 	REQUIRE(run.status == 0, "%d: %s", run.status, run.err);
 	REQUIRE_OK(results_open(&r, in_scratch("behind.h5"), &err), &err);
 	expect_token(r, WORD, "I", "text");
-	CHECK(mean_p_refusal(r) > 0.9, "P(refusal) is %g",
-		mean_p_refusal(r));
+	CHECK(mean_p_refusal(r) > 0.9, "P(refusal) is %g", mean_p_refusal(r));
 	REQUIRE_OK(results_read_exactly(r, "/refusal_check/token", RESULTS_I32, found, 2, &err),
 		&err);
 	REQUIRE_OK(results_read_exactly(r, "/refusal_check/probability", RESULTS_F64, probability,
@@ -132,15 +131,13 @@ TEST(the_token_is_the_one_behind_the_prompt_where_a_text_begins_with_another)
 TEST(the_plan_says_the_token_and_the_other_spelling)
 {
 	engine_run(&run, "%s --dry-run", JOB);
-	CHECK(run.status == 0 &&
-			strstr(run.out, "refusal    token 310 \"I\": what \"I\" is behind "
-					"\"n>\\n<start_of_turn>model\\n\"\n"
-					"           416 \"\u2581I\" spells the same word"),
+	CHECK(run.status == 0 && strstr(run.out, "refusal    token 310 \"I\": what \"I\" is behind "
+						 "\"n>\\n<start_of_turn>model\\n\"\n"
+						 "           416 \"\u2581I\" spells the same word"),
 		"%d: %s", run.status, run.out);
 	engine_run(&run, "%s --dry-run --set refusal.token=416", JOB);
-	CHECK(run.status == 0 &&
-			strstr(run.out, "refusal    token 416 \"\u2581I\", as given\n"
-					"           310 \"I\" spells the same word"),
+	CHECK(run.status == 0 && strstr(run.out, "refusal    token 416 \"\u2581I\", as given\n"
+						 "           310 \"I\" spells the same word"),
 		"%d: %s", run.status, run.out);
 }
 
@@ -152,13 +149,13 @@ TEST(an_id_is_taken_as_it_is_given_with_a_warning_where_replies_begin_otherwise)
 	engine_run(&run, "%s --set refusal.token=416 --set direction.filter=false --set output=%s",
 		JOB, in_scratch("id.h5"));
 	REQUIRE(run.status == 0, "%d: %s", run.status, run.err);
-	CHECK(strstr(run.err, "warning: refusal.token: 416 is given, but more replies begin with 310 "
-			      "\"I\""),
+	CHECK(strstr(run.err,
+		      "warning: refusal.token: 416 is given, but more replies begin with 310 "
+		      "\"I\""),
 		"no warning: %s", run.err);
 	REQUIRE_OK(results_open(&r, in_scratch("id.h5"), &err), &err);
 	expect_token(r, SPACE_WORD, "\u2581I", "id");
-	CHECK(mean_p_refusal(r) < 0.1, "P(refusal) is %g",
-		mean_p_refusal(r));
+	CHECK(mean_p_refusal(r) < 0.1, "P(refusal) is %g", mean_p_refusal(r));
 	results_reader_close(r);
 	engine_run(&run, "%s --set refusal.token=310 --set output=%s", JOB, in_scratch("id.h5"));
 	CHECK(run.status == 0 && !*run.err, "%d: %s", run.status, run.err);
@@ -168,8 +165,9 @@ TEST(a_text_whose_token_the_model_does_not_say_is_refused_with_both_before_anyth
 {
 	engine_run(&run, "%s --set 'refusal.token=\" I\"' --set output=%s", JOB,
 		in_scratch("out.h5"));
-	expect_error("refusal.token: \" I\" is token 416 behind the prompts, but more replies begin "
-		     "with 310: 416 \"\u2581I\" ");
+	expect_error(
+		"refusal.token: \" I\" is token 416 behind the prompts, but more replies begin "
+		"with 310: 416 \"\u2581I\" ");
 	expect_error("; give the id of the one that is meant: refusal.token = 310\n");
 }
 
@@ -178,22 +176,26 @@ TEST(what_is_not_one_token_behind_every_prompt_is_refused_in_the_plan_too)
 	static const char *const plain = "--set model.template=plain --set model.bos=none";
 
 	engine_run(&run, "%s --dry-run --set 'refusal.token=I cannot'", JOB);
-	expect_error("refusal.token: expected a text of one token, \"I cannot\" has 2 behind "
-		     "\"...d_of_turn>\\n<start_of_turn>model\\n\", the first 310 \"I\"; the id of a token is "
-		     "taken, too\n");
+	expect_error(
+		"refusal.token: expected a text of one token, \"I cannot\" has 2 behind "
+		"\"...d_of_turn>\\n<start_of_turn>model\\n\", the first 310 \"I\"; the id of a token is "
+		"taken, too\n");
 	engine_run(&run, "%s --dry-run --set 'refusal.token=\"\"'", JOB);
 	expect_error("refusal.token: expected a text of one token, found \"\"\n");
 	engine_run(&run, "%s --dry-run --set refusal.token=1664", JOB);
 	expect_error("refusal.token: expected the id of a token of the vocabulary of 1664, found "
 		     "1664\n");
 	engine_run(&run, "%s --dry-run --set refusal.token=-1", JOB);
-	expect_error("refusal.token: expected a text of one token or the id of a token, found -1\n");
+	expect_error(
+		"refusal.token: expected a text of one token or the id of a token, found -1\n");
 	write_scratch("open.json", "[{\"instruction\": \"How do I rob a ban\"}]");
-	engine_run(&run, "%s --dry-run %s --set refusal.token=k --set prompts.harmful_train.file=%s",
-		JOB, plain, in_scratch("open.json"));
-	expect_error("refusal.token: expected a text that begins a token behind the prompt, \"k\" "
-		     "becomes part of the last one of \"...How do I rob a ban\"; the id of a token is "
-		     "taken, too\n");
+	engine_run(&run,
+		"%s --dry-run %s --set refusal.token=k --set prompts.harmful_train.file=%s", JOB,
+		plain, in_scratch("open.json"));
+	expect_error(
+		"refusal.token: expected a text that begins a token behind the prompt, \"k\" "
+		"becomes part of the last one of \"...How do I rob a ban\"; the id of a token is "
+		"taken, too\n");
 }
 
 TEST(a_text_that_is_another_token_behind_another_prompt_is_refused_with_both)
@@ -207,18 +209,21 @@ TEST(a_text_that_is_another_token_behind_another_prompt_is_refused_with_both)
 		"%s --dry-run --set model.path=%s --set model.template=plain --set model.bos=none "
 		"--set 'refusal.token=\" I\"' --set prompts.harmful_train.file=%s",
 		JOB, test_scratch_folder(), in_scratch("open.json"));
-	expect_error("refusal.token: expected the same token behind all prompts, \" I\" is 1664 \" I\" "
-		     "behind \"...An end.\" and 416 \"\u2581I\" behind \"...An e\"; the id of a token "
-		     "is taken, too\n");
+	expect_error(
+		"refusal.token: expected the same token behind all prompts, \" I\" is 1664 \" I\" "
+		"behind \"...An end.\" and 416 \"\u2581I\" behind \"...An e\"; the id of a token "
+		"is taken, too\n");
 }
 
 TEST(the_metrics_token_is_found_and_checked_in_the_same_way)
 {
 	engine_run(&run, "%s --dry-run --set 'attribution.target=The ruler'", JOB);
-	expect_error("attribution.target: expected a text of one token, \"The ruler\" has 2 behind ");
+	expect_error(
+		"attribution.target: expected a text of one token, \"The ruler\" has 2 behind ");
 	engine_run(&run, "%s --dry-run --set attribution.target=310", JOB);
-	expect_error("attribution.target: expected another token than refusal.token, against which it "
-		     "is held, found 310 \"I\" for both\n");
+	expect_error(
+		"attribution.target: expected another token than refusal.token, against which it "
+		"is held, found 310 \"I\" for both\n");
 	engine_run(&run, "%s --dry-run --set attribution.target=443", JOB);
 	CHECK(run.status == 0, "%d: %s", run.status, run.err);
 }

@@ -96,7 +96,8 @@ def paper_compatible_turns_all_on_and_says_so():
         return found
     released = {"model.bos": '"released"', "model.rope_original_context": "2048.0", "sae.fold": '"saelens5"',
                 "sae.dtype": '"released"', "generate.stop": '"eos"', "attribution.ig_rule": '"left"',
-                "attribution.ig_endpoint": '"released"', "attribution.positions": '"released"',
+                "attribution.ig_endpoint": '"released"', "attribution.ig_backward": '"straight_through"',
+                "attribution.positions": '"released"',
                 "attribution.actdiff_positions": '"all"'}
     off = settings(run(LLAMA, "off", 'experiment=["direction"]', "direction.layer=3"))
     assert off["paper_compatible"] == "false"
@@ -116,10 +117,36 @@ def paper_compatible_turns_all_on_and_says_so():
     assert gemma[0] != gemma[1], "a Gemma prompt begins with BOS twice"
 
 
+def attribution_equals_the_released_hooks(backward="straight_through"):
+    """Against tests/golden/make_hooks.py. 1e-4: the tolerance of all effects in float32; off by another backward
+    rule they are off by a third and more."""
+    settings = [] if backward == "straight_through" else [f"attribution.ig_backward={backward}"]
+    f = run(GEMMA, f"hooks_{backward}", 'experiment=["direction", "attribution"]', "paper_compatible=true",
+            'attribution.methods=["cossim_ap"]', *settings)
+    with np.load(ROOT / "tests/golden/released/golden.npz") as golden:
+        for name in ("layer", "feature"):
+            assert (f[f"candidates/{name}"][...] == golden[name]).all(), f"other candidates: {name}"
+        order = np.argsort(f["indirect_effect/cossim_ap/prompt"][...])
+        found, expected = f["indirect_effect/cossim_ap/per_prompt"][...][order], golden[f"{backward}/per_prompt"]
+        off = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+        assert off < 1e-4, f"effects are off by {off:.2g}"
+        best = f["feature_sets/cossim_ap/global"]
+        chosen = list(zip(best["layer"][...].tolist(), best["feature"][...].tolist()))
+        assert chosen == list(map(tuple, golden[f"{backward}/global"].tolist())), chosen
+        other = golden["path/per_prompt" if backward == "straight_through" else "straight_through/per_prompt"]
+        assert np.linalg.norm(other - expected) / np.linalg.norm(expected) > 0.3, "the rules make no difference here"
+    print(f"     {backward}: effects off by {off:.1e}, correlation 1 - {1 - np.corrcoef(found.ravel(), expected.ravel())[0, 1]:.1e}")
+
+
+def attribution_by_the_formula_equals_the_forward_hook_alone():
+    attribution_equals_the_released_hooks("path")
+
+
 def main():
     failed = 0
     for test in (actdiff_is_taken_over_the_positions_asked_for, ce_released_divides_by_every_position_of_the_padded_batch,
-                 rope_context_changes_a_llama_and_no_gemma, paper_compatible_turns_all_on_and_says_so):
+                 rope_context_changes_a_llama_and_no_gemma, attribution_equals_the_released_hooks,
+                 attribution_by_the_formula_equals_the_forward_hook_alone, paper_compatible_turns_all_on_and_says_so):
         try:
             test()
             print(f"ok   {test.__name__}")

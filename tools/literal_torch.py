@@ -242,13 +242,17 @@ class LiteralModel:
         n_skipped = len(self.prefix_ids) if skip == "prefix" else self.n_system
         return mask.cumsum(1) > n_skipped
 
-    def forward(self, ids, mask, edit=None, keep=False, cache=None):
-        """Logits [n, T, n_vocab] and, with keep, resid_post of every layer as the next layer sees it (edited)."""
+    def forward(self, ids, mask, edit=None, keep=False, cache=None, points=None):
+        """Logits [n, T, n_vocab] and, with keep, resid_post of every layer as the next layer sees it (edited).
+
+        points: a module a layer that resid_post passes through, before the edit if there is one as well."""
         residuals = [None] * self.n_layers
 
         def hook(layer):
             def replace(_module, _inputs, output):
                 x = output[0] if isinstance(output, tuple) else output
+                if points is not None:
+                    x = points[layer](x)
                 if edit is not None:
                     x = edit(layer, x)
                 if keep:
@@ -348,7 +352,7 @@ class LiteralModel:
 
     # -------------------------------------------------------------------------- 4. attribution
 
-    def attribution(self, prompts, v, n_steps=10, endpoint="ablated"):
+    def attribution(self, prompts, v, n_steps=10, endpoint="ablated", backward="path"):
         """Integrated gradients from the clean to the ablated run, through the SAEs, literally.
 
         IE_i[t] = (f_patch - f_clean)_i[t] * mean over a of dm/df_i[t],   a = 0, 1/N, ..., (N-1)/N
@@ -356,6 +360,8 @@ class LiteralModel:
 
         endpoint "ablated": eps_patch = x_patch - decode(f_patch) of the ablated resid_post;
         "released": of resid_post before the layer's own ablation, as the released code stores it.
+        backward "path": what autograd makes of the hook; "straight_through": with the backward hook that
+        the released code registers beside it (released_hooks).
         Returns IE, a list of [n, T, d_sae], with ids, mask and j."""
         ids, mask = self.batch(prompts)
         ablate = ablation(v)
@@ -373,6 +379,8 @@ class LiteralModel:
             ends = after if endpoint == "ablated" else before
             eps_patch = [x - sae.decode(f) for sae, x, f in zip(self.saes, ends, f_patch)]
 
+        # Such a backward hook wants an input that needs a gradient, in layer 0 too.
+        self.model.get_input_embeddings().requires_grad_(backward == "straight_through")
         gradient = [torch.zeros_like(f) for f in f_clean]
         for k in range(n_steps):
             a = k / n_steps
@@ -389,18 +397,19 @@ class LiteralModel:
                 mixed[layer] = f
                 return sae.decode(f) + (1 - a) * eps + a * eps_patch[layer]
 
-            last = self.forward(ids, mask, mix)[:, -1]
+            last = (self.forward(ids, mask, mix) if backward == "path" else
+                    self.forward(ids, mask, points=released_hooks(mix, self.n_layers)))[:, -1]
             metric = last.gather(1, j[:, None])[:, 0] - last[:, self.refusal_id]
             metric.sum().backward()                       # rows are independent
             for layer in range(self.n_layers):
                 gradient[layer] += mixed[layer].grad / n_steps
         return [(p - c) * g for p, c, g in zip(f_patch, f_clean, gradient)], ids, mask, j
 
-    def mean_effect(self, prompts, v, n_steps=10, endpoint="ablated", skip="prefix", batch_size=25):
+    def mean_effect(self, prompts, v, n_steps=10, endpoint="ablated", skip="prefix", batch_size=25, backward="path"):
         """IE averaged over the positions after the template prefix: [n_prompts, n_layers, d_sae]."""
         rows = []
         for first in range(0, len(prompts), batch_size):
-            effects, _, mask, _ = self.attribution(prompts[first:first + batch_size], v, n_steps, endpoint)
+            effects, _, mask, _ = self.attribution(prompts[first:first + batch_size], v, n_steps, endpoint, backward)
             body = self.body_mask(mask, skip).to(self.dtype)
             rows.append(torch.stack([(e * body[..., None]).sum(1) / body.sum(1, keepdim=True) for e in effects], 1))
         return torch.cat(rows)
@@ -464,6 +473,18 @@ def ablation(v):
     """x <- x - (x . u) u at every layer and position: the steered run (AS)."""
     u = F.normalize(v, dim=0)
     return lambda layer, x: x - (x @ u)[..., None] * u
+
+
+def released_hooks(edit, n_layers):
+    """The points of resid_post with the hooks of the released code on them, registered in its order: on each,
+    a module that does nothing, the forward hook that replaces its output by the edit's; then on each a full
+    backward hook that returns the gradient of the output, which PyTorch takes for the gradient of the input."""
+    points = [torch.nn.Identity() for _ in range(n_layers)]
+    for layer, point in enumerate(points):
+        point.register_forward_hook(lambda _module, _inputs, x, layer=layer: edit(layer, x))
+    for point in points:
+        point.register_full_backward_hook(lambda _module, _grad_input, grad_output: grad_output)
+    return points
 
 
 def addition(v, at_layer):

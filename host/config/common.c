@@ -15,6 +15,7 @@ static const char *const folds[] = {"authors", "saelens5", "saelens6", NULL};
 static const char *const sae_types[] = {"auto", "float32", "bf16", "released", NULL};
 static const char *const rules[] = {"left", "midpoint", NULL};
 static const char *const endpoints[] = {"ablated", "released", NULL};
+static const char *const backwards[] = {"path", "straight_through", NULL};
 static const char *const positions[] = {"prompt", "released", NULL};
 static const char *const stops[] = {"template", "eos", "none", NULL};
 static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "tsv", "text", NULL};
@@ -95,8 +96,8 @@ const struct setting common_settings[] = {
 	BOOL("paper_compatible", paper_compatible, "false",
 		"compute as the code released with arXiv:2505.23556 does, its traps included: changes the "
 		"defaults of model.bos, model.rope_original_context, sae.fold, sae.dtype, generate.stop, "
-		"attribution.ig_rule, .ig_endpoint, .positions and .actdiff_positions; what a config "
-		"gives itself stays as given"),
+		"attribution.ig_rule, .ig_endpoint, .ig_backward, .positions and .actdiff_positions; what "
+		"a config gives itself stays as given"),
 
 	TEXT("model.path", model.path, NULL, NULL, "folder of a Hugging Face checkpoint"),
 	TEXT("model.published", model.published, "\"\"", NULL,
@@ -205,6 +206,11 @@ const struct setting common_settings[] = {
 	TEXT("attribution.ig_endpoint", attribution.ig_endpoint, "\"ablated\"", endpoints,
 		"end of the path: the ablated residual stream, or, as in the released code, the one "
 		"before its own layer's ablation"),
+	TEXT("attribution.ig_backward", attribution.ig_backward, "\"path\"", backwards,
+		"how gradients come back through the path's mixture in later layers: path, multiplied by "
+		"1 - a at point a, the derivative, as in the paper's formula; or straight_through, as they "
+		"are: the released code's backward hook has that effect, so that its effects are those of "
+		"early layers not damped by later ones"),
 	TEXT("attribution.positions", attribution.positions, "\"prompt\"", positions,
 		"tokens the mean is over: all behind the template's prefix, or, as in the released "
 		"code, all behind BOS (Gemma) or the system block (Llama)"),
@@ -271,6 +277,7 @@ const char *setting_released_value(const struct setting *row)
 		{"generate.stop", "\"eos\""},
 		{"attribution.ig_rule", "\"left\""},
 		{"attribution.ig_endpoint", "\"released\""},
+		{"attribution.ig_backward", "\"straight_through\""},
 		{"attribution.positions", "\"released\""},
 		{"attribution.actdiff_positions", "\"all\""},
 	};

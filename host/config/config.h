@@ -67,7 +67,7 @@ struct config {
 	struct {
 		struct text_list prompts, methods;
 		int64_t k0, k_star, steps;
-		char *ig_rule, *ig_endpoint, *positions, *actdiff_positions;
+		char *ig_rule, *ig_endpoint, *ig_backward, *positions, *actdiff_positions;
 		struct token_choice target;
 	} attribution;
 	struct {

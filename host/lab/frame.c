@@ -213,7 +213,6 @@ fail:
 	return err->code;
 }
 
-
 static int write_refusal_token(const struct lab *lab, struct err *err)
 {
 	const struct prompts *p = lab->prompts;

@@ -20,6 +20,13 @@ static size_t prefix_to_skip(const struct lab *lab)
 		       : lab->prompts->n_released_prefix;
 }
 
+static enum ig_backward backward_of(const struct lab *lab, bool other)
+{
+	const bool path = strcmp(lab->config->attribution.ig_backward, "path") == 0;
+
+	return path != other ? IG_BACKWARD_PATH : IG_BACKWARD_STRAIGHT_THROUGH;
+}
+
 static int open_attribution(struct effects_work *w, struct err *err)
 {
 	const struct lab *lab = w->lab;
@@ -38,6 +45,7 @@ static int open_attribution(struct effects_work *w, struct err *err)
 			.endpoint = strcmp(c->attribution.ig_endpoint, "ablated") == 0
 					    ? IG_ENDPOINT_ABLATED
 					    : IG_ENDPOINT_RELEASED,
+			.backward = backward_of(lab, w->request->other_backward),
 			.refusal_token = lab->prompts->refusal_token,
 			.target_token = lab->prompts->target_token},
 		.all_features = w->request->all_features};

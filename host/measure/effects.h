@@ -23,6 +23,7 @@ struct effects_request {
 	const float *direction; /* [d_model]: what the path ends without */
 	const struct feature_set *candidates;
 	const struct effects_path *path; /* NULL = the config's */
+	bool other_backward;             /* not by attribution.ig_backward: by the other way */
 	bool path_effects;               /* also the true effect of each candidate along the path */
 	const char *title;               /* of the progress line; NULL = none, for one of many */
 	bool all_features;               /* also of every feature: the AP baseline */

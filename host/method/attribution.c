@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * attribution.c - Contract and formulas: attribution.h.
- * Tests: tests/test_method.c, against a literal implementation of the published hook under
- * autograd in float64 (tools/literal_torch.py).
+ * Tests: tests/test_method.c, against literal implementations in float64 of the published forward
+ * hook under autograd (tests/golden/make_models.py) and of the released code's two hooks on real
+ * modules (make_hooks.py).
  */
 #include "host/method/attribution_parts.h"
 
@@ -164,7 +165,8 @@ static struct edit mixture(const struct attribution *a, size_t k, const struct t
 		.layer_first = single ? a->setup.options.layer : 0,
 		.layer_last = single ? a->setup.options.layer : a->n_layer - 1,
 		.amount = attribution_position(a, k),
-		.targets = targets};
+		.targets = targets,
+		.straight_through = a->setup.options.backward == IG_BACKWARD_STRAIGHT_THROUGH};
 }
 
 static enum tap_kind endpoint_tap(const struct attribution *a)

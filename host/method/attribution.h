@@ -11,7 +11,8 @@
  * decode is affine, so this is exactly
  *   x' = (1-a) x + a x_patch,   x_patch = decode(f_patch) + eps_patch,
  *   dm/df_i = <W_dec[i], dm/dx'>,
- * and the N steps need no SAE at all. Afterwards
+ * and the N steps need no SAE at all (how dm/dx' comes back through the hooks of later layers: enum
+ * ig_backward). Afterwards
  *   IE_i[t] = (f_patch,i[t] - f_clean,i[t]) <W_dec[i], mean over a of dm/dx'[t]>.
  *
  * So for every activation function. An SAE whose input is normed row by row (SAE_INPUT_SPHERE,
@@ -48,6 +49,26 @@ enum ig_rule {
 	IG_RULE_MIDPOINT /* a = 1/2N, 3/2N, ... */
 };
 
+/* How the gradient that is read at layer l's hook, g_l = dm/dx'_l, comes back through the hooks of
+ * the layers behind it. The way forward is the same. Both agree at a = 0, so for N = 1 by the left
+ * rule, and in the last layer. */
+enum ig_backward {
+	/* dx'/dx = (1-a) I, the derivative of the mixture. g_l is what a small change of x'_l does
+	 * to the metric at this point of the path, where later layers are held at the patched run
+	 * by the share a: the factor of the chain rule along the path, dm/da = sum over l of <g_l,
+	 * x_patch,l - x_l>,   x_l what layer l computes at a. n later hooks damp it by (1-a)^n: the
+	 * deeper the model, the more of an early layer's mean comes from small a. What it estimates
+	 * is attribution_path_effect. */
+	IG_BACKWARD_PATH,
+	/* dx'/dx = I. The released code registers on the point of its forward hook a full backward
+	 * hook that returns the gradient of the point's output, and PyTorch puts that in place of
+	 * the gradient of its input. g_l is then the gradient, at the activations of point a, of a
+	 * network in which each later hook adds the constant a (x_patch - x) to its layer: what a
+	 * small change of x'_l would do if it passed on undamped. It is no derivative along the
+	 * path, and its effects do not add up to anything there. */
+	IG_BACKWARD_STRAIGHT_THROUGH
+};
+
 /* Which residual streams move along the path. */
 enum ig_path {
 	IG_PATH_JOINT, /* every layer's at once, prefix included: the published hook */
@@ -61,6 +82,7 @@ struct ig_options {
 	enum ig_path path;
 	size_t layer; /* SINGLE: that layer */
 	enum ig_endpoint endpoint;
+	enum ig_backward backward;
 	int32_t refusal_token; /* r */
 	int32_t target_token;  /* j for every prompt; -1: the argmax of each patched run */
 };

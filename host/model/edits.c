@@ -78,7 +78,8 @@ int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits,
 		case EDIT_ADD:
 			break;
 		case EDIT_MIX:
-			TRY(op_scale(dev, 1 - e->amount, g, err));
+			if (!e->straight_through)
+				TRY(op_scale(dev, 1 - e->amount, g, err));
 			break;
 		case EDIT_CLAMP:
 			return err_set(err, ERR_INTERNAL, "no gradient through clamped features");

@@ -24,7 +24,7 @@ enum edit_kind {
 	EDIT_ABLATE, /* x = x - (x.u) u            vector: u, of length 1 */
 	EDIT_ADD,    /* x = x + amount v           vector: v */
 	EDIT_CLAMP,  /* f_i = scale f_i + offset   clamps */
-	EDIT_MIX     /* x = (1 - amount) x + amount target */
+	EDIT_MIX     /* x = (1 - amount) x + amount target; straight_through */
 };
 
 struct edit {
@@ -37,6 +37,9 @@ struct edit {
 	/* MIX: [n_layer] activations with the rows of the pass: all rows, in the last layer the
 	 * out rows. */
 	const struct tensor *targets;
+	/* MIX: backward passes g on as it is, as if the edited x were x plus a constant; else it
+	 * multiplies it by 1 - amount, the derivative. */
+	bool straight_through;
 };
 
 /* What to keep of x, what a pass computes at a place of each layer, while it goes by. out:
@@ -66,7 +69,8 @@ int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, st
  * features first, whose number the host must know. Passes with such edits cannot be recorded. */
 bool edits_wait(const struct edit *edits, size_t n_edits);
 
-/* Turns g = dL/d(edited x) into dL/d(x), in place. Errors: ERR_INTERNAL for EDIT_CLAMP, whose
+/* Turns g = dL/d(edited x) into dL/d(x), in place; of a straight_through mixture, into what stands
+ * for it. Errors: ERR_INTERNAL for EDIT_CLAMP, whose
  * gradient nobody needs yet. */
 int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits, struct site site,
 	struct tensor g, struct err *err);

@@ -32,14 +32,15 @@ struct entry_list {
 		const char *name;
 		long long id;
 		struct declared token; /* content NULL: said to be none */
-	} * data; /* owned */
+	} * data;                      /* owned */
 	size_t n, cap;
 };
 
 struct side {
 	struct tokenizer *tok;
 	const struct tokenizer_side *files;
-	const char *class; /* transformers' class; NULL = the one that takes tokenizer.json as it is */
+	const char
+		*class; /* transformers' class; NULL = the one that takes tokenizer.json as it is */
 	struct entry_list decoder; /* by id */
 	struct entry_list named;   /* in transformers' order */
 	struct declared_list extra;
@@ -561,7 +562,8 @@ static const char *choose_class(const struct side *s)
 
 	if (!declared || (type && strcmp(type, "qwen2") == 0))
 		return own;
-	if ((type && strcmp(type, "mistral") == 0) || (bytes && is_class(declared, "LlamaTokenizer")))
+	if ((type && strcmp(type, "mistral") == 0) ||
+		(bytes && is_class(declared, "LlamaTokenizer")))
 		return NULL;
 	for (size_t i = 0; i < N_CLASSES; i++)
 		if (is_class(declared, classes[i].class))

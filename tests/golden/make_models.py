@@ -304,7 +304,8 @@ def run_edited(model, ids, edit):
 
 
 def indirect_effects(model, saes, u, ids, endpoint):
-    """The published hook, literally. Returns IE per layer [n_token, d_sae] and the target j."""
+    """The published forward hook, literally; its backward hook is left to make_hooks.py.
+    Returns IE per layer [n_token, d_sae] and the target j."""
     before, after, clean = {}, {}, {}
 
     def ablate(layer, x):
