@@ -90,15 +90,19 @@ fail:
 void job_leave(struct job *job, struct err *err)
 {
 	const size_t n = strlen(err->text);
+	const bool refused = err->code == ERR_CONFIG || err->code == ERR_INPUT;
+	char folder[sizeof job->units->folder];
 
-	if (err->code == ERR_CONFIG || err->code == ERR_INPUT)
-		units_discard(job->units);
-	else {
-		snprintf(err->text + n, sizeof err->text - n,
-			"\nwhat was finished is in %s; the same command goes on from there",
-			job->units->folder);
+	memcpy(folder, job->units->folder, sizeof folder);
+	if (!refused)
 		units_close(job->units);
-	}
+	if (!refused || units_leave(job->units))
+		snprintf(err->text + n, sizeof err->text - n,
+			"\nwhat was finished is in %s; the same command goes on from there%s",
+			folder,
+			refused ? ", another config or other files begin anew with --fresh, which "
+				  "renames the folder"
+				: "");
 	job->units = NULL;
 	if (job->results)
 		results_discard(job->results);

@@ -31,8 +31,8 @@ int job_write_end(struct job *job, struct err *err);
 /* The result file gets its name; the units go, unless they are to be kept. */
 int job_finish(struct job *job, struct err *err);
 
-/* The end of a run that failed: one that failed by its inputs leaves nothing, any other keeps its
- * units, which is added to the text of the error. */
+/* The end of a run that failed: its finished units stay, which is added to the text of the error
+ * with how to go on. */
 void job_leave(struct job *job, struct err *err);
 
 /* Accepts a zeroed job. Closes what was neither finished nor left. */

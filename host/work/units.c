@@ -6,7 +6,9 @@
 
 #include "host/base/file.h"
 #include "host/base/log.h"
+#include "host/base/size.h"
 #include "host/base/vec.h"
+#include "host/work/manifest.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -65,140 +67,88 @@ static void release_lock(struct units *u)
 
 /* ---- the manifest ---------------------------------------------------------------------- */
 
-static size_t line_length(const char *line)
+static int compare(const char *folder, const char *theirs, const char *ours, struct err *err)
 {
-	return strcspn(line, "\n");
-}
-
-static const char *next_line(const char *line)
-{
-	line += line_length(line);
-	return *line ? line + 1 : line;
-}
-
-/* Up to " = ". */
-static size_t key_length(const char *line)
-{
-	const char *equals = strstr(line, " = ");
-
-	return equals && equals < line + line_length(line) ? (size_t)(equals - line)
-							   : line_length(line);
-}
-
-/* The line of the same key; NULL when there is none. */
-static const char *find_line(const char *text, const char *line)
-{
-	const size_t n = key_length(line);
-
-	for (; *text; text = next_line(text))
-		if (key_length(text) == n && memcmp(text, line, n) == 0)
-			return text;
-	return NULL;
-}
-
-static bool same_line(const char *a, const char *b)
-{
-	return line_length(a) == line_length(b) && memcmp(a, b, line_length(a)) == 0;
-}
-
-/* A line's value, for messages. */
-static void value_of(const char *line, char *out, size_t size)
-{
-	const size_t key = line ? key_length(line) : 0, n = line ? line_length(line) : 0;
-
-	if (!line || n < key + 3)
-		snprintf(out, size, "nothing");
-	else
-		snprintf(out, size, "%.*s%s", (int)size_min(n - key - 3, 80), line + key + 3,
-			n - key - 3 > 80 ? "..." : "");
-}
-
-/* Whose two texts are compared, for messages. */
-struct sides {
-	const char *theirs, *ours;
-};
-
-static void name_difference(struct text *to, const char *key_line, struct sides who,
-	const char *theirs, const char *ours)
-{
-	char line[512], a[96], b[96];
-	struct err ignored;
-
-	value_of(theirs, a, sizeof a);
-	value_of(ours, b, sizeof b);
-	snprintf(line, sizeof line, "\n  %.*s: %s %s, %s %s",
-		(int)size_min(key_length(key_line), 200), key_line, who.theirs, a, who.ours, b);
-	(void)vec_append(to, line, strlen(line), &ignored);
-}
-
-/* The lines of `ours` that `theirs` lacks or has otherwise. */
-static void compare_lines(const char *theirs, const char *ours, struct sides who,
-	struct text *differences)
-{
-	for (const char *line = ours; *line; line = next_line(line)) {
-		const char *other = find_line(theirs, line);
-
-		if (!other || !same_line(line, other))
-			name_difference(differences, line, who, other, line);
-	}
-}
-
-static int compare(const struct units *u, const char *theirs, const char *ours, struct err *err)
-{
-	static const struct sides who = {"the units were made with", "this run has"};
-	const char *engine = find_line(theirs, ours); /* its version is the first line */
+	static const struct manifest_sides who = {"the units were made with", "this run has"};
 	struct text differences = {0};
 
 	err_clear(err);
-	if (!engine || !same_line(ours, engine)) { /* its settings may have other names */
-		name_difference(&differences, ours, who, engine, ours);
+	/* The engine's version is the first line; its settings may have other names. */
+	manifest_compare_first(theirs, ours, who, &differences);
+	if (differences.n > 0) {
 		err_set(err, ERR_CONFIG,
 			"%s: expected units of this engine, found those of another:%.*s\ngo on with "
 			"that engine, or begin anew with --fresh, which renames the folder",
-			u->folder, (int)size_min(differences.n, 3000), differences.data);
+			folder, (int)size_min(differences.n, 3000), differences.data);
 		free(differences.data);
 		return err->code;
 	}
-	compare_lines(theirs, ours, who, &differences);
-	for (const char *line = theirs; *line; line = next_line(line))
-		if (!find_line(ours, line))
-			name_difference(&differences, line, who, line, NULL);
+	manifest_compare(theirs, ours, who, &differences);
 	if (differences.n > 0)
 		err_set(err, ERR_CONFIG,
 			"%s: expected units of this config and these files, found those of another "
 			"run:%.*s\nput the old settings back to go on with that run, or begin anew "
 			"with --fresh, which renames the folder",
-			u->folder, (int)size_min(differences.n, 3000), differences.data);
+			folder, (int)size_min(differences.n, 3000), differences.data);
 	free(differences.data);
 	return err->code;
 }
 
-static int check_manifest(const struct units *u, const char *inputs, struct err *err)
+static void manifest_path(const char *folder, char out[4200])
+{
+	snprintf(out, 4200, "%s/manifest", folder);
+}
+
+static int check_manifest(const char *folder, const char *inputs, struct err *err)
 {
 	char path[4200], *text;
 	int rc;
 
-	snprintf(path, sizeof path, "%s/manifest", u->folder);
-	if (!file_exists(path))
-		return file_write_text(path, inputs, err);
+	manifest_path(folder, path);
 	if (file_read_text(path, &text, err))
 		return err->code;
-	rc = compare(u, text, inputs, err);
+	rc = compare(folder, text, inputs, err);
 	free(text);
 	return rc;
+}
+
+static int settle_manifest(const char *folder, const char *inputs, struct err *err)
+{
+	char path[4200];
+
+	manifest_path(folder, path);
+	return file_exists(path) ? check_manifest(folder, inputs, err)
+				 : file_write_text(path, inputs, err);
+}
+
+bool units_stand(const char *result_path)
+{
+	char folder[4096], path[4200];
+
+	path_beside(result_path, ".units", folder, sizeof folder);
+	manifest_path(folder, path);
+	return file_exists(path);
+}
+
+int units_check(const char *result_path, const char *inputs, struct err *err)
+{
+	char folder[4096];
+
+	path_beside(result_path, ".units", folder, sizeof folder);
+	return units_stand(result_path) ? check_manifest(folder, inputs, err) : 0;
 }
 
 /* As rank 0 computes, this rank must. */
 static int check_rank(const struct units *u, const char *inputs, struct err *err)
 {
-	static const struct sides who = {"rank 0 has", "this one"};
+	static const struct manifest_sides who = {"rank 0 has", "this one"};
 	struct text differences = {0};
 	char path[4200], *theirs;
 
-	snprintf(path, sizeof path, "%s/manifest", u->folder);
+	manifest_path(u->folder, path);
 	if (file_read_text(path, &theirs, err))
 		return err->code;
-	compare_lines(theirs, inputs, who, &differences);
+	manifest_compare_ours(theirs, inputs, who, &differences);
 	free(theirs);
 	err_clear(err);
 	if (differences.n > 0)
@@ -256,7 +206,7 @@ static int open_folder(struct units *u, bool fresh, const char *inputs, struct e
 		TRY(set_aside(u, err));
 		u->resumed = false;
 	}
-	TRY(check_manifest(u, inputs, err));
+	TRY(settle_manifest(u->folder, inputs, err));
 	nftw(u->folder, clear_one, 16, FTW_PHYS);
 	return 0;
 fail:
@@ -309,15 +259,25 @@ int units_finish(struct units *u, bool keep, struct err *err)
 	return err->code;
 }
 
-void units_discard(struct units *u)
+static int stop_at_unit(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
+	(void)st;
+	return kind == FTW_F && ftw->level > 1 && ends_in(path, ".h5");
+}
+
+bool units_leave(struct units *u)
+{
+	bool stands = true;
 	struct err ignored;
 
-	writer_close(u->writer);
+	writer_close(u->writer); /* what was committed is written */
 	u->writer = NULL;
-	if (u->ranks->rank == 0 && !u->resumed)
+	if (u->ranks->rank == 0)
+		stands = nftw(u->folder, stop_at_unit, 16, FTW_PHYS) != 0;
+	if (!stands)
 		(void)folder_remove(u->folder, &ignored);
 	units_close(u);
+	return stands;
 }
 
 int units_stage(struct units *u, const char *title, char *out, size_t size, struct err *err)

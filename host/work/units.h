@@ -44,14 +44,20 @@ struct units {
 int units_open(struct units **out, const char *result_path, struct ranks *ranks, bool fresh,
 	const char *inputs, struct err *err);
 
+/* What units_open will say of the inputs, asked before and of no rank: whether units stand there,
+ * and whether they are of these. Nothing is written. Errors: ERR_CONFIG. */
+bool units_stand(const char *result_path);
+int units_check(const char *result_path, const char *inputs, struct err *err);
+
 /* Whatever was committed stays. Accepts NULL. */
 void units_close(struct units *u);
 
 /* The result file is complete: removes the folder unless it is kept. Closes. */
 int units_finish(struct units *u, bool keep, struct err *err);
 
-/* Closes, and removes the folder if this run made it: for runs that ended by their inputs. */
-void units_discard(struct units *u);
+/* Closes, and removes a folder in which no unit stands: for runs that ended by their config or
+ * inputs. Returns whether one stands, on rank 0; true on the others. */
+bool units_leave(struct units *u);
 
 /* The folder of the next stage, made if it is not there: "NAME.units/03-direction-harmful". Stages
  * come in the same order in every run of a config. */
