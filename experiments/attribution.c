@@ -238,20 +238,42 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	return candidates_check(lab, err);
 }
 
-static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
-	struct err *err)
+/* What is attributed; direction and candidates are found when the run is there. */
+static struct effects_request request_of(const struct config *c,
+	const struct attribution_settings *s, const struct prompt_ids *prompts)
+{
+	const bool ap = text_list_holds(&c->attribution.methods, method_names[METHOD_AP]);
+
+	return (struct effects_request){.prompts = prompts,
+		.title = "attribution: integrated gradients",
+		.all_features = ap,
+		.save_all = ap,
+		.k_star = (size_t)c->attribution.k_star,
+		.save_tokens = s->save_per_token,
+		.save_gradients = c->save.gradients};
+}
+
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
 {
 	const struct config *c = lab->config;
+	struct prompt_ids prompts = {0};
+	struct effects_request request;
 
-	(void)values;
-	out->all_features = text_list_holds(&c->attribution.methods, method_names[METHOD_AP]);
-	return prompts_of_sets(lab->prompts, &c->attribution.prompts, &out->prompts, err);
+	(void)f;
+	err_clear(err);
+	TRY(prompts_of_sets(lab->prompts, &c->attribution.prompts, &prompts, err));
+	request = request_of(c, values, &prompts);
+	TRY(effects_plan(lab, out, &request, effects_extent(c), err));
+fail:
+	free(prompts.data);
+	return err->code;
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
-	const struct attribution_settings *s = values;
 	const struct config *c = lab->config;
+	struct effects_request request;
 	struct work w = {.lab = lab,
 		.findings = f,
 		.n_layer = lab->machine->model->arch.n_layer,
@@ -267,17 +289,10 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 		err));
 
 	/* 2. Their indirect effects; for ap, those of all features. */
-	TRY(effects_run(lab,
-		&(struct effects_request){.prompts = &w.prompts,
-			.direction = f->direction.v,
-			.candidates = &w.candidates.set,
-			.title = "attribution: integrated gradients",
-			.all_features = wants(&w, METHOD_AP),
-			.save_all = wants(&w, METHOD_AP),
-			.k_star = (size_t)c->attribution.k_star,
-			.save_tokens = s->save_per_token,
-			.save_gradients = c->save.gradients},
-		&w.effects, err));
+	request = request_of(c, values, &w.prompts);
+	request.direction = f->direction.v;
+	request.candidates = &w.candidates.set;
+	TRY(effects_run(lab, &request, &w.effects, err));
 	TRY(write_effects(&w, err));
 
 	/* 3. F*, global and local, and the baselines. */
@@ -337,8 +352,8 @@ const struct experiment experiment_attribution = {
 	.provides = FIND_SETS,
 	.uses = USE_WHOLE_SAES,
 	.prompts = PROMPTS_ATTRIBUTED | PROMPTS_ACTDIFF,
-	.attributes = attributes,
 	.check = check,
+	.plan = plan,
 	.run = run,
 	.print = print,
 };

@@ -131,6 +131,35 @@ fail:
 	return err->code;
 }
 
+/* The conditions that `run` goes through. */
+static size_t count_conditions(const struct lab *lab, const struct findings *f,
+	const struct coherence_settings *s)
+{
+	size_t n = f->direction.expected ? 2 : 1; /* none, ablated */
+
+	for (int m = 0; m < N_METHODS; m++)
+		if (f->sets[m].expected && text_list_holds(&s->methods, method_names[m]))
+			n += lab->config->clamp.scale.n;
+	return n;
+}
+
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	const struct coherence_settings *s = values;
+	const size_t n = count_conditions(lab, f, s);
+	struct prompt_ids questions = {0};
+
+	err_clear(err);
+	TRY(answers_plan(lab, out, lab->config->clamp.harmless, n, err));
+	TRY(prompts_of_sets(lab->prompts, &s->questions, &questions, err));
+	if (questions.n > 0)
+		TRY(continuation_plan(lab, out, &questions, n, err));
+fail:
+	free(questions.data);
+	return err->code;
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct coherence_settings *s = values;
@@ -187,9 +216,9 @@ const struct experiment experiment_coherence = {
 	SETTINGS_OF(settings, struct coherence_settings),
 	.writes = &section,
 	.takes = FIND_DIRECTION | FIND_SETS,
-	.uses = USE_GENERATION,
 	.prompts = PROMPTS_HARMLESS,
 	.check = check,
+	.plan = plan,
 	.run = run,
 	.print = print,
 };

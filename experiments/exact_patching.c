@@ -489,25 +489,33 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	return candidates_check(lab, err);
 }
 
-static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
-	struct err *err)
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
 {
 	const struct exact_settings *s = values;
+	const struct config *c = lab->config;
+	struct effects_extent extent = effects_extent(c);
 	struct estimate estimates[MOST_ESTIMATES];
+	struct prompt_ids prompts = {0};
 	size_t n;
 
-	if (list_estimates(s, estimates, &n, err))
-		return err->code;
-	out->points = (size_t)s->contexts; /* follow_path */
+	(void)f;
+	err_clear(err);
+	TRY(list_estimates(s, estimates, &n, err));
+	extent.points = (size_t)s->contexts; /* follow_path */
 	for (size_t i = 0; i < n; i++) {
 		const size_t paths = estimates[i].path.path == IG_PATH_SINGLE
 					     ? sae_set_count(lab->machine->saes)
 					     : 1;
 
-		out->paths += paths;
-		out->points += paths * estimates[i].path.steps;
+		extent.paths += paths;
+		extent.points += paths * estimates[i].path.steps;
 	}
-	return prompts_of_sets(lab->prompts, &lab->config->dissect.prompts, &out->prompts, err);
+	TRY(prompts_of_sets(lab->prompts, &c->dissect.prompts, &prompts, err));
+	TRY(effects_plan(lab, out, &(struct effects_request){.prompts = &prompts}, extent, err));
+fail:
+	free(prompts.data);
+	return err->code;
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
@@ -562,7 +570,7 @@ const struct experiment experiment_exact_patching = {
 	.needs = NEED_SAES | NEED_DIRECTION,
 	.uses = USE_WHOLE_SAES,
 	.prompts = PROMPTS_DISSECTED,
-	.attributes = attributes,
 	.check = check,
+	.plan = plan,
 	.run = run,
 };

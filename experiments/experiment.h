@@ -28,7 +28,6 @@ enum need {
 /* What it does, as far as that has to be known before it runs. */
 enum use {
 	USE_WHOLE_SAES = 1, /* not a few of their features */
-	USE_GENERATION = 2, /* it continues prompts */
 };
 
 struct experiment {
@@ -50,8 +49,6 @@ struct experiment {
 	unsigned provides; /* enum finding */
 	unsigned uses;     /* enum use */
 	unsigned prompts;  /* enum common_prompts: what it reads of them */
-	/* Uses that depend on its settings; NULL = none. */
-	unsigned (*uses_too)(const void *settings);
 
 	/* Prompts of its own in place of the config's; then it runs alone. NULL = the config's. */
 	const struct prompt_source *source;
@@ -60,15 +57,15 @@ struct experiment {
 	int (*inputs)(const struct config *config, const void *settings, struct input_list *out,
 		struct err *err);
 
-	/* What it attributes by integrated gradients, for the plan: one path of attribution.steps
-	 * points unless it says otherwise. NULL = nothing. */
-	int (*attributes)(const struct lab *lab, const void *settings, struct plan_attribution *out,
-		struct err *err);
-
 	/* What it demands of its inputs beyond `needs`, before anything is computed or written.
 	 * May be NULL. */
 	int (*check)(const struct lab *lab, const struct findings *findings, const void *settings,
 		struct err *err);
+
+	/* Declares what it will attribute, continue and write (plan.h), where that is possible
+	 * (`check` comes before). Of the findings it may ask which are expected. */
+	int (*plan)(const struct lab *lab, const struct findings *findings, const void *settings,
+		struct plan *out, struct err *err);
 
 	int (*run)(struct lab *lab, struct findings *findings, const void *settings,
 		struct err *err);

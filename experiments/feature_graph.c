@@ -115,40 +115,48 @@ struct work {
 /* ---- 1. nodes and groups ----------------------------------------------------------------- */
 
 /* How many nodes lie in layers [from, to). */
-static size_t count(const struct work *w, size_t from, size_t to)
+static size_t count(const struct feature_set *nodes, size_t from, size_t to)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < w->k; i++)
-		n += (size_t)w->nodes->data[i].layer >= from &&
-		     (size_t)w->nodes->data[i].layer < to;
+	for (size_t i = 0; i < nodes->n; i++)
+		n += (size_t)nodes->data[i].layer >= from && (size_t)nodes->data[i].layer < to;
 	return n;
 }
 
 /* The two cuts between layers that leave the largest group smallest. */
-static int cut_groups(struct work *w, struct err *err)
+static int find_cuts(const struct feature_set *nodes, size_t n_layer, size_t *first, size_t *second,
+	struct err *err)
 {
-	const size_t n_layer = w->lab->machine->model->arch.n_layer;
-	size_t best = SIZE_MAX, first = 0, second = 0;
+	size_t best = SIZE_MAX;
 
 	for (size_t a = 1; a < n_layer; a++) {
 		for (size_t b = a + 1; b < n_layer; b++) {
-			const size_t sizes[N_GROUPS] = {count(w, 0, a), count(w, a, b),
-				count(w, b, n_layer)};
+			const size_t sizes[N_GROUPS] = {count(nodes, 0, a), count(nodes, a, b),
+				count(nodes, b, n_layer)};
 			const size_t most = size_max(sizes[0], size_max(sizes[1], sizes[2]));
 
 			if (sizes[0] == 0 || sizes[1] == 0 || sizes[2] == 0 || most >= best)
 				continue;
 			best = most;
-			first = a;
-			second = b;
+			*first = a;
+			*second = b;
 		}
 	}
 	if (best == SIZE_MAX)
 		return err_set(err, ERR_CONFIG,
 			"feature_graph: expected features in at least three layers, the %zu of cossim_ap "
 			"lie in fewer; try a larger attribution.k_star",
-			w->k);
+			nodes->n);
+	return 0;
+}
+
+static int cut_groups(struct work *w, struct err *err)
+{
+	size_t first, second;
+
+	if (find_cuts(w->nodes, w->lab->machine->model->arch.n_layer, &first, &second, err))
+		return err->code;
 	for (size_t i = 0; i < w->k; i++) {
 		const size_t layer = (size_t)w->nodes->data[i].layer;
 
@@ -483,6 +491,28 @@ static void work_close(struct work *w)
 	arena_free(&w->memory);
 }
 
+/* Those of an earlier file are known by now. */
+static int check(const struct lab *lab, const struct findings *f, const void *values,
+	struct err *err)
+{
+	const struct method_sets *sets = &f->sets[METHOD_COSSIM_AP];
+	const size_t n_layer = lab->machine->model->arch.n_layer,
+		     most = size_min(sae_set_count(lab->machine->saes),
+			     (size_t)lab->config->attribution.k_star);
+	size_t first, second;
+
+	(void)values;
+	if (sets->known)
+		return find_cuts(&sets->global, n_layer, &first, &second, err);
+	if (most < N_GROUPS)
+		return err_set(err, ERR_CONFIG,
+			"feature_graph: expected features in at least three layers, found "
+			"attribution.k_star = %lld and SAEs of %zu layers",
+			(long long)lab->config->attribution.k_star,
+			sae_set_count(lab->machine->saes));
+	return 0;
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -523,5 +553,6 @@ const struct experiment experiment_feature_graph = {
 	.writes = &section,
 	.needs = NEED_SETS | NEED_DIRECTION,
 	.prompts = PROMPTS_DISSECTED,
+	.check = check,
 	.run = run,
 };

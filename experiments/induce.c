@@ -39,6 +39,31 @@ static void check_settings(const struct config *c, const void *values, struct fa
 	config_need_features(c, faults, of_features);
 }
 
+/* The conditions that `run` goes through. */
+static size_t count_conditions(const struct lab *lab, const struct findings *f,
+	const struct induce_settings *s)
+{
+	size_t n = lab->machine->saes ? 1 : 2; /* none; the direction added */
+
+	for (int m = 0; m < N_METHODS; m++)
+		if (f->sets[m].expected && text_list_holds(&s->methods, method_names[m]))
+			n += s->value.n;
+	return n;
+}
+
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	struct prompt_ids prompts = {0};
+
+	err_clear(err);
+	TRY(prompts_of_set(lab->prompts, lab->config->clamp.harmless, &prompts, err));
+	TRY(continuation_plan(lab, out, &prompts, count_conditions(lab, f, values), err));
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct induce_settings *s = values;
@@ -89,8 +114,8 @@ const struct experiment experiment_induce = {
 	.check_settings = check_settings,
 	.needs = NEED_DIRECTION,
 	.takes = FIND_SETS,
-	.uses = USE_GENERATION,
 	.prompts = PROMPTS_HARMLESS,
+	.plan = plan,
 	.run = run,
 	.print = print,
 };

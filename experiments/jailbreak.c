@@ -86,6 +86,32 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	return 0;
 }
 
+/* The conditions that `run` goes through. */
+static size_t count_conditions(const struct lab *lab, const struct findings *f,
+	const struct jailbreak_settings *s)
+{
+	size_t n = lab->machine->saes ? 2 : 3; /* none, ablated; added */
+
+	for (int m = 0; m < N_METHODS; m++)
+		for (size_t k = 0; k < s->scopes.n && f->sets[m].expected; k++)
+			if (strcmp(s->scopes.items[k], "local") != 0 || f->sets[m].expected_local)
+				n += lab->config->clamp.scale.n;
+	return n;
+}
+
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	struct prompt_ids prompts = {0};
+
+	err_clear(err);
+	TRY(prompts_of_sets(lab->prompts, &lab->config->clamp.prompts, &prompts, err));
+	TRY(continuation_plan(lab, out, &prompts, count_conditions(lab, f, values), err));
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct jailbreak_settings *s = values;
@@ -140,9 +166,9 @@ const struct experiment experiment_jailbreak = {
 	.check_settings = check_settings,
 	.needs = NEED_DIRECTION,
 	.takes = FIND_SETS,
-	.uses = USE_GENERATION,
 	.prompts = PROMPTS_CLAMPED,
 	.check = check,
+	.plan = plan,
 	.run = run,
 	.print = print,
 };

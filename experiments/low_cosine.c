@@ -251,12 +251,32 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	return candidates_check(lab, err);
 }
 
-static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
-	struct err *err)
+/* What is attributed; direction and candidates are found when the run is there. */
+static struct effects_request request_of(const struct prompt_ids *prompts)
 {
-	(void)values;
-	out->all_features = true;
-	return prompts_of_sets(lab->prompts, &lab->config->clamp.prompts, &out->prompts, err);
+	return (struct effects_request){.prompts = prompts,
+		.title = "low_cosine: integrated gradients",
+		.all_features = true};
+}
+
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	const struct config *c = lab->config;
+	const size_t n = 1 + c->clamp.scale.n * (N_SETS + (size_t)c->controls.draws);
+	struct prompt_ids prompts = {0};
+	struct effects_request request;
+
+	(void)f, (void)values;
+	err_clear(err);
+	TRY(prompts_of_sets(lab->prompts, &c->clamp.prompts, &prompts, err));
+	request = request_of(&prompts);
+	TRY(effects_plan(lab, out, &request, effects_extent(c), err));
+	TRY(continuation_plan(lab, out, &prompts, n, err));
+	TRY(answers_plan(lab, out, c->clamp.harmless, n, err));
+fail:
+	free(prompts.data);
+	return err->code;
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
@@ -264,19 +284,17 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	const struct config *c = lab->config;
 	const struct condition none = condition_none();
 	struct work w = {.lab = lab, .settings = values};
+	struct effects_request request;
 
 	err_clear(err);
 	TRY(prompts_of_sets(lab->prompts, &c->clamp.prompts, &w.prompts, err));
 
 	/* 1. The indirect effect of every feature; sets inside and outside F0, and random ones. */
 	TRY(candidates_find(&w.candidates, lab, f->direction.v, (size_t)c->attribution.k0, err));
-	TRY(effects_run(lab,
-		&(struct effects_request){.prompts = &w.prompts,
-			.direction = f->direction.v,
-			.candidates = &w.candidates.set,
-			.title = "low_cosine: integrated gradients",
-			.all_features = true},
-		&w.effects, err));
+	request = request_of(&w.prompts);
+	request.direction = f->direction.v;
+	request.candidates = &w.candidates.set;
+	TRY(effects_run(lab, &request, &w.effects, err));
 	TRY(choose_sets(&w, err));
 	TRY(draw_controls(&w, err));
 	TRY(write_features(&w, err));
@@ -313,9 +331,9 @@ const struct experiment experiment_low_cosine = {
 	SETTINGS_OF(settings, struct low_cosine_settings),
 	.writes = &section,
 	.needs = NEED_SAES | NEED_DIRECTION,
-	.uses = USE_WHOLE_SAES | USE_GENERATION,
+	.uses = USE_WHOLE_SAES,
 	.prompts = PROMPTS_CLAMPED | PROMPTS_HARMLESS,
-	.attributes = attributes,
 	.check = check,
+	.plan = plan,
 	.run = run,
 };

@@ -150,7 +150,7 @@ struct run {
 	struct lab lab; /* of the above */
 	struct input_list more;
 	struct inputs inputs; /* rank 0 only */
-	struct plan_request plan;
+	struct plan plan;
 };
 
 /* Opens everything that the config names, and sees that the experiments will find what they need.
@@ -158,7 +158,7 @@ struct run {
 static int run_open(struct run *r, const struct config *c, struct ranks *ranks, struct err *err)
 {
 	*r = (struct run){.job = {.config = c, .ranks = ranks},
-		.lab = {c, &r->job, &r->machine, &r->prompts}};
+		.lab = {c, &r->job, &r->machine, &r->prompts, &r->plan}};
 	TRY(experiments_inputs(c, &r->more, err));
 	TRY(inputs_check(c, &r->more, err));
 	TRY(machine_open(&r->machine, c, ranks, err));
@@ -166,7 +166,7 @@ static int run_open(struct run *r, const struct config *c, struct ranks *ranks, 
 	TRY(findings_load(&r->findings, c, &r->machine, &r->prompts, experiments_provide(c),
 		experiments_want(c), err));
 	TRY(experiments_check(&r->lab, &r->findings, err));
-	return experiments_plan(&r->lab, &r->plan, err);
+	return experiments_plan(&r->lab, &r->findings, &r->plan, err);
 fail:
 	return err->code;
 }
@@ -174,7 +174,7 @@ fail:
 static void run_close(struct run *r)
 {
 	job_close(&r->job);
-	plan_request_free(&r->plan);
+	plan_free(&r->plan);
 	inputs_free(&r->inputs);
 	free(r->more.data);
 	findings_free(&r->findings);
@@ -224,7 +224,7 @@ static int compute(struct run *r, bool fresh, struct err *err)
 	struct refusal_check refusal;
 	const bool whole_saes = c->sae.check || experiments_use(c) & USE_WHOLE_SAES;
 
-	TRY(plan_check(&r->lab, &r->plan, err));
+	TRY(plan_check(&r->lab, err));
 	TRY(machine_finish_loading(&r->machine, whole_saes, err));
 	if (c->profile)
 		device_make_synchronous(r->machine.dev);
@@ -254,7 +254,8 @@ static int run(const struct config *c, const struct arguments *arguments, struct
 	err_clear(err);
 	TRY(run_open(&r, c, ranks, err));
 	if (arguments->dry_run) {
-		plan_print(&r.lab, &r.plan, err);
+		TRY(plan_print(&r.lab, err));
+		plan_check(&r.lab, err);
 		goto fail;
 	}
 	TRY(compute(&r, arguments->fresh, err));

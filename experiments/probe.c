@@ -478,6 +478,31 @@ static size_t times_named(const struct probe_settings *s, const char *name)
 	return n;
 }
 
+/* Both kinds of prompts are left to train on, and some to validate on. */
+static int check_split(const struct lab *lab, const struct probe_settings *s, struct err *err)
+{
+	struct work w = {.lab = (struct lab *)lab, .settings = s};
+	size_t n[2] = {0}, n_validation = 0;
+
+	err_clear(err);
+	TRY(gather(&w, err));
+	for (size_t i = 0; i < w.train.n; i++) {
+		n[w.label[i]] += w.part[i] == TRAIN;
+		n_validation += w.part[i] == VALIDATION;
+	}
+	if (n[0] == 0 || n[1] == 0 || n_validation == 0)
+		err_set(err, ERR_CONFIG,
+			"probe: expected prompts of prompts.%s and of prompts.%s to train on, and a fifth of "
+			"them, drawn with the seed, to validate on, found %zu, %zu and %zu; more prompts are "
+			"needed",
+			s->train_harmful, s->train_benign, n[1], n[0], n_validation);
+fail:
+	free(w.prompts.data);
+	free(w.train.data);
+	arena_free(&w.memory);
+	return err->code;
+}
+
 static int check(const struct lab *lab, const struct findings *f, const void *values,
 	struct err *err)
 {
@@ -496,7 +521,7 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 				"probe: prompts.%s is named twice; training and tests need prompts of their "
 				"own",
 				c->prompts[i].name);
-	return 0;
+	return check_split(lab, s, err);
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)

@@ -370,6 +370,23 @@ fail:
 	return err->code;
 }
 
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	const struct config *c = lab->config;
+	const struct feature_set *set = &f->sets[METHOD_COSSIM_AP].global;
+	const size_t k = f->sets[METHOD_COSSIM_AP].known ? set->n : (size_t)c->attribution.k_star;
+	struct prompt_ids prompts = {0};
+
+	(void)values;
+	err_clear(err);
+	TRY(prompts_of_sets(lab->prompts, &c->dissect.prompts, &prompts, err));
+	TRY(continuation_plan(lab, out, &prompts, 1 + k, err));
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	struct work w = {.lab = lab,
@@ -407,7 +424,7 @@ const struct experiment experiment_prune = {
 	SETTINGS_OF(settings, struct prune_settings),
 	.writes = &section,
 	.needs = NEED_SETS,
-	.uses = USE_GENERATION,
 	.prompts = PROMPTS_DISSECTED,
+	.plan = plan,
 	.run = run,
 };

@@ -147,32 +147,22 @@ unsigned experiments_use(const struct config *c)
 {
 	unsigned all = 0;
 
-	for (size_t i = 0; i < c->experiment.n; i++) {
-		const struct experiment *e = experiment_at(c, i);
-
-		all |= e->uses | (e->uses_too ? e->uses_too(config_own(c, e->name)) : 0);
-	}
+	for (size_t i = 0; i < c->experiment.n; i++)
+		all |= experiment_at(c, i)->uses;
 	return all;
 }
 
-int experiments_plan(const struct lab *lab, struct plan_request *out, struct err *err)
+int experiments_plan(const struct lab *lab, const struct findings *f, struct plan *out,
+	struct err *err)
 {
 	const struct config *c = lab->config;
 
-	out->generates = (experiments_use(c) & USE_GENERATION) != 0;
 	for (size_t i = 0; i < c->experiment.n; i++) {
 		const struct experiment *e = experiment_at(c, i);
-		struct plan_attribution a = {.experiment = e->name,
-			.paths = 1,
-			.points = (size_t)c->attribution.steps};
 
-		if (!e->attributes)
-			continue;
-		if (e->attributes(lab, config_own(c, e->name), &a, err) ||
-			vec_push(&out->attributions, a, err)) {
-			free(a.prompts.data);
+		out->experiment = e->name;
+		if (e->plan && e->plan(lab, f, config_own(c, e->name), out, err))
 			return err->code;
-		}
 	}
 	return 0;
 }
@@ -213,6 +203,19 @@ static int check_order(const struct config *c, size_t i, struct err *err)
 	return 0;
 }
 
+/* Whether the roles that were found have features. */
+static int check_roles(const struct config *c, const char *experiment, const struct roles *r,
+	struct err *err)
+{
+	if (r->refusal.n > 0 && r->harm.n > 0)
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"attribution.k_star: %s needs features of refusal, the best of every category, and of "
+		"harm, the rest; among the best %lld there are %zu and %zu; try %s",
+		experiment, (long long)c->attribution.k_star, r->refusal.n, r->harm.n,
+		r->refusal.n == 0 ? "a larger K*" : "a smaller or a larger K*");
+}
+
 static int check_needs(const struct lab *lab, const struct findings *f, size_t i, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -235,6 +238,8 @@ static int check_needs(const struct lab *lab, const struct findings *f, size_t i
 			"experiment: %s needs the features of refusal and of harm: \"categories\" before "
 			"it, or a file that has them (from)",
 			e->name);
+	if (e->needs & FIND_ROLES && f->roles.known)
+		return check_roles(c, e->name, &f->roles, err);
 	return 0;
 }
 
@@ -253,19 +258,6 @@ int experiments_check(const struct lab *lab, const struct findings *f, struct er
 }
 
 /* ---- running ----------------------------------------------------------------------------- */
-
-/* Whether the roles that were found have features. */
-static int check_roles(const struct config *c, const char *experiment, const struct roles *r,
-	struct err *err)
-{
-	if (r->refusal.n > 0 && r->harm.n > 0)
-		return 0;
-	return err_set(err, ERR_CONFIG,
-		"attribution.k_star: %s needs features of refusal, the best of every category, and of "
-		"harm, the rest; among the best %lld there are %zu and %zu; try %s",
-		experiment, (long long)c->attribution.k_star, r->refusal.n, r->harm.n,
-		r->refusal.n == 0 ? "a larger K*" : "a smaller or a larger K*");
-}
 
 int experiments_run(struct lab *lab, struct findings *f, struct err *err)
 {

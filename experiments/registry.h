@@ -30,12 +30,14 @@ unsigned experiments_provide(const struct config *config);
 unsigned experiments_want(const struct config *config);
 unsigned experiments_use(const struct config *config);
 
-/* Appends what takes memory. */
-int experiments_plan(const struct lab *lab, struct plan_request *out, struct err *err);
-
 /* Whether each will find what it needs and its inputs are what it demands; nothing is computed.
  * Errors: ERR_CONFIG, ERR_INPUT. */
 int experiments_check(const struct lab *lab, const struct findings *findings, struct err *err);
+
+/* Fills an empty plan, which is to be the lab's. What is declared was checked. Errors: those of the
+ * declarations. */
+int experiments_plan(const struct lab *lab, const struct findings *findings, struct plan *out,
+	struct err *err);
 
 /* Errors: those of the experiments. */
 int experiments_run(struct lab *lab, struct findings *findings, struct err *err);

@@ -240,11 +240,29 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	return 0;
 }
 
-static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
-	struct err *err)
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
 {
-	(void)values;
-	return prompts_of_sets(lab->prompts, &lab->config->attribution.prompts, &out->prompts, err);
+	const struct sweep_settings *s = values;
+	const struct config *c = lab->config;
+	double one;
+	const struct real_list k0 = k0_values(s, c, &one);
+	const size_t n_points = k0.n * s->k_star.n * c->clamp.scale.n;
+	struct effects_extent extent = effects_extent(c);
+	struct prompt_ids prompts = {0}, attributed = {0};
+
+	(void)f;
+	extent.k0 = (size_t)largest(k0);
+	err_clear(err);
+	TRY(prompts_of_sets(lab->prompts, &c->attribution.prompts, &attributed, err));
+	TRY(effects_plan(lab, out, &(struct effects_request){.prompts = &attributed}, extent, err));
+	TRY(prompts_of_sets(lab->prompts, &c->clamp.prompts, &prompts, err));
+	TRY(continuation_plan(lab, out, &prompts, 1 + n_points, err));
+	TRY(answers_plan(lab, out, c->clamp.harmless, 1 + n_points, err));
+fail:
+	free(attributed.data);
+	free(prompts.data);
+	return err->code;
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
@@ -292,10 +310,10 @@ const struct experiment experiment_sweep_kstar = {
 	SETTINGS_OF(settings, struct sweep_settings),
 	.writes = &section,
 	.needs = NEED_SAES | NEED_DIRECTION,
-	.uses = USE_WHOLE_SAES | USE_GENERATION,
+	.uses = USE_WHOLE_SAES,
 	.prompts = PROMPTS_ATTRIBUTED | PROMPTS_CLAMPED | PROMPTS_HARMLESS,
-	.attributes = attributes,
 	.check = check,
+	.plan = plan,
 	.run = run,
 	.print = print,
 };

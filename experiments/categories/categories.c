@@ -451,26 +451,36 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	struct err *err)
 {
 	const struct categories_settings *s = values;
+	struct prompt_ids prompts = {0};
+	size_t n;
 
 	(void)f;
 	if (candidates_check(lab, err))
 		return err->code;
-	return category_sets_check(lab, s->prompts, &s->names, err);
+	err_clear(err);
+	category_sets_expect(lab, s->prompts, &s->names, &prompts, &n, err);
+	free(prompts.data);
+	return err->code;
 }
 
-static unsigned uses_too(const void *values)
+/* Each category's prompts are continued under the edits of its own and those of every other one.
+ */
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
 {
 	const struct categories_settings *s = values;
+	struct prompt_ids prompts = {0};
+	size_t n;
 
-	return s->generate ? USE_GENERATION : 0;
-}
-
-static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
-	struct err *err)
-{
-	const struct categories_settings *s = values;
-
-	return prompts_of_set(lab->prompts, s->prompts, &out->prompts, err);
+	(void)f;
+	err_clear(err);
+	TRY(category_sets_expect(lab, s->prompts, &s->names, &prompts, &n, err));
+	TRY(category_sets_plan(lab, out, &prompts, err));
+	if (s->generate)
+		TRY(continuation_plan(lab, out, &prompts, N_EDITS + n - 1, err));
+fail:
+	free(prompts.data);
+	return err->code;
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
@@ -512,8 +522,7 @@ const struct experiment experiment_categories = {
 	.needs = NEED_SAES | NEED_DIRECTION,
 	.provides = FIND_ROLES,
 	.uses = USE_WHOLE_SAES,
-	.uses_too = uses_too,
-	.attributes = attributes,
 	.check = check,
+	.plan = plan,
 	.run = run,
 };

@@ -75,20 +75,8 @@ fail:
 	return err->code;
 }
 
-int category_sets_check(const struct lab *lab, const char *set, const struct text_list *names,
-	struct err *err)
-{
-	struct prompt_ids prompts = {0};
-	struct names found = {0};
-
-	settle_names(lab, set, names, &prompts, &found, err);
-	free(prompts.data);
-	free(found.data);
-	return err->code;
-}
-
 /* The prompts of the categories, and which each is of. */
-static int take_prompts(struct category_sets *c, struct lab *lab, const char *set,
+static int take_prompts(struct category_sets *c, const struct lab *lab, const char *set,
 	const struct text_list *wanted, struct err *err)
 {
 	struct prompt_ids all = {0};
@@ -115,6 +103,33 @@ fail:
 	free(names.data);
 	free(all.data);
 	return err->code;
+}
+
+int category_sets_expect(const struct lab *lab, const char *set, const struct text_list *names,
+	struct prompt_ids *prompts, size_t *n, struct err *err)
+{
+	struct category_sets sets = {0};
+
+	take_prompts(&sets, lab, set, names, err);
+	*prompts = sets.prompts;
+	*n = sets.n;
+	sets.prompts = (struct prompt_ids){0};
+	category_sets_free(&sets);
+	return err->code;
+}
+
+static struct effects_request request_of(const struct prompt_ids *prompts)
+{
+	return (struct effects_request){.prompts = prompts,
+		.title = "categories: integrated gradients"};
+}
+
+int category_sets_plan(const struct lab *lab, struct plan *plan, const struct prompt_ids *prompts,
+	struct err *err)
+{
+	const struct effects_request request = request_of(prompts);
+
+	return effects_plan(lab, plan, &request, effects_extent(lab->config), err);
 }
 
 static bool in_all(const struct category_sets *c, const struct feature *f)
@@ -152,16 +167,15 @@ int category_sets_find(struct category_sets *out, struct lab *lab, const float *
 	const char *set, const struct text_list *names, struct err *err)
 {
 	const struct config *c = lab->config;
+	struct effects_request request;
 
 	*out = (struct category_sets){0};
 	TRY(take_prompts(out, lab, set, names, err));
 	TRY(candidates_find(&out->candidates, lab, direction, (size_t)c->attribution.k0, err));
-	TRY(effects_run(lab,
-		&(struct effects_request){.prompts = &out->prompts,
-			.direction = direction,
-			.candidates = &out->candidates.set,
-			.title = "categories: integrated gradients"},
-		&out->effects, err));
+	request = request_of(&out->prompts);
+	request.direction = direction;
+	request.candidates = &out->candidates.set;
+	TRY(effects_run(lab, &request, &out->effects, err));
 	return choose(out, (size_t)c->attribution.k_star, err);
 fail:
 	return err->code;

@@ -52,6 +52,17 @@ static const struct setting settings[] = {
 		"prompt set for the choice of layer"),
 };
 
+/* The direction from a set to itself is none. */
+static void check_settings(const struct config *c, const void *values, struct faults *faults)
+{
+	(void)values;
+	if (c->direction.harmful && c->direction.harmless &&
+		strcmp(c->direction.harmful, c->direction.harmless) == 0)
+		config_fault(faults, "direction.harmless",
+			"expected another prompt set than direction.harmful, found \"%s\" for both",
+			c->direction.harmful);
+}
+
 static const struct {
 	struct dataset v, position, ablated, added, kl;
 } datasets = {
@@ -259,17 +270,46 @@ fail:
 	return err->code;
 }
 
+/* Every prompt has tokens at all the positions, behind the shared prefix. */
+static int check_lengths(const struct lab *lab, const char *set, size_t n_pos, struct err *err)
+{
+	struct prompt_ids prompts = {0};
+
+	err_clear(err);
+	TRY(prompts_of_set(lab->prompts, set, &prompts, err));
+	for (size_t i = 0; i < prompts.n; i++) {
+		const size_t n =
+			prompts_tokens(lab->prompts, prompts.data[i], lab->prompts->n_prefix).n;
+
+		if (n >= n_pos)
+			continue;
+		err_set(err, ERR_CONFIG,
+			"direction.positions: expected at most %zu, the tokens of a prompt of "
+			"prompts.%s behind what all prompts begin with, found %zu",
+			n, set, n_pos);
+		goto fail;
+	}
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
 static int check(const struct lab *lab, const struct findings *f, const void *values,
 	struct err *err)
 {
 	const struct direction_settings *s = values;
-	const size_t n_layer = lab->machine->model->arch.n_layer;
+	const struct config *c = lab->config;
+	const size_t n_layer = lab->machine->model->arch.n_layer, n_pos = (size_t)s->positions;
 
 	(void)f;
 	if (s->layer >= (int64_t)n_layer)
 		return err_set(err, ERR_CONFIG,
 			"direction.layer: expected a layer below %zu, found %lld", n_layer,
 			(long long)s->layer);
+	if (check_lengths(lab, c->direction.harmful, n_pos, err))
+		return err->code;
+	if (check_lengths(lab, c->direction.harmless, n_pos, err))
+		return err->code;
 	return s->filter ? 0 : check_sets(lab, err);
 }
 
@@ -316,6 +356,7 @@ const struct experiment experiment_direction = {
 	.name = "direction",
 	.asks = "which direction of the residual stream stands for refusal?",
 	SETTINGS_OF(settings, struct direction_settings),
+	.check_settings = check_settings,
 	.writes = &section,
 	.provides = FIND_DIRECTION,
 	.prompts = PROMPTS_CONTRASTED,

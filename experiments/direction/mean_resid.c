@@ -89,17 +89,6 @@ static int add_batch(struct work *w, size_t n, int64_t *n_counted, struct err *e
 	return 0;
 }
 
-static int check_lengths(const struct scoring *s, size_t n, size_t n_pos, struct err *err)
-{
-	for (size_t i = 0; i < n; i++)
-		if (s->spans[i].n < n_pos)
-			return err_set(err, ERR_CONFIG,
-				"direction.positions: expected at most %zu, the tokens of the shortest "
-				"prompt, found %zu",
-				s->spans[i].n, n_pos);
-	return 0;
-}
-
 static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
 	struct work *w = context;
@@ -108,7 +97,6 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	const size_t n = scoring_batch(s, b);
 	int64_t n_counted;
 
-	TRY(check_lengths(s, n, w->n_pos, err));
 	for (size_t l = 0; l < w->n_layer; l++)
 		w->views[l] = tensor_rows(w->resid[l], 0, n * w->n_pos);
 	TRY(scoring_run(s, n, NULL, 0, &tap, 1, err));

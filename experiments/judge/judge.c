@@ -468,9 +468,20 @@ fail:
 	return err->code;
 }
 
-static unsigned uses_too(const void *values)
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
 {
-	return judged_by_reply(values) ? USE_GENERATION : 0;
+	struct prompt_ids pairs = {0};
+
+	(void)f;
+	err_clear(err);
+	for (size_t p = 0; p < lab->prompts->table.n; p++)
+		TRY(vec_push(&pairs, p, err));
+	if (judged_by_reply(values))
+		TRY(continuation_plan(lab, out, &pairs, 1, err));
+fail:
+	free(pairs.data);
+	return err->code;
 }
 
 static void print(const struct lab *lab, const struct findings *f)
@@ -498,10 +509,10 @@ const struct experiment experiment_judge = {
 	SETTINGS_OF(settings, struct judge_settings),
 	.check_settings = check_settings,
 	.writes = &section,
-	.uses_too = uses_too,
 	.source = &judged_source,
 	.inputs = inputs,
 	.check = check,
+	.plan = plan,
 	.run = run,
 	.print = print,
 };

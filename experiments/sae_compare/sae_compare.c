@@ -25,6 +25,7 @@
 #include "host/base/arena.h"
 #include "host/base/file.h"
 #include "host/base/log.h"
+#include "host/base/size.h"
 #include "host/measure/activation_stats.h"
 #include "host/measure/answers.h"
 #include "host/measure/candidates.h"
@@ -165,12 +166,22 @@ static int open_other(const struct lab *lab, const struct compare_settings *s, s
 	return 0;
 }
 
+/* A side is a machine of its own: the run's with other SAEs. */
+static void side_open(struct side *s, const char *name, const struct lab *lab, struct sae_set *saes)
+{
+	*s = (struct side){.name = name, .saes = saes, .machine = *lab->machine, .lab = *lab};
+	s->machine.saes = saes;
+	s->lab.machine = &s->machine;
+}
+
 static int check(const struct lab *lab, const struct findings *f, const void *values,
 	struct err *err)
 {
 	const struct compare_settings *s = values;
 	struct sae_set *other = NULL;
+	struct side b;
 
+	err_clear(err);
 	(void)f;
 	if (candidates_check(lab, err))
 		return err->code;
@@ -183,16 +194,11 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 			*s->published ? "; published at " : "", s->published);
 	if (open_other(lab, s, &other, err))
 		return err->code;
+	side_open(&b, "b", lab, other);
+	if (candidates_check(&b.lab, err))
+		err_prefix(err, "sae_compare.path");
 	sae_set_close(other);
-	return 0;
-}
-
-/* A side is a machine of its own: the run's with other SAEs. */
-static void side_open(struct side *s, const char *name, const struct lab *lab, struct sae_set *saes)
-{
-	*s = (struct side){.name = name, .saes = saes, .machine = *lab->machine, .lab = *lab};
-	s->machine.saes = saes;
-	s->lab.machine = &s->machine;
+	return err->code;
 }
 
 /* ---- 2. one side ------------------------------------------------------------------------- */
@@ -387,13 +393,39 @@ static void side_free(struct side *s)
 	free(s->best.data);
 }
 
-static int attributes(const struct lab *lab, const void *values, struct plan_attribution *out,
+/* Bytes of the largest whole SAE of the other set. */
+static int largest_other(const struct lab *lab, const struct compare_settings *s, size_t *bytes,
 	struct err *err)
 {
-	(void)values;
-	out->paths *= 2; /* both sides */
-	out->points *= 2;
-	return prompts_of_sets(lab->prompts, &lab->config->attribution.prompts, &out->prompts, err);
+	struct sae_set *other = NULL;
+
+	if (open_other(lab, s, &other, err))
+		return err->code;
+	for (size_t l = 0; l < sae_set_layers(other); l++)
+		*bytes = size_max(*bytes, sae_set_bytes(other, l));
+	sae_set_close(other);
+	return 0;
+}
+
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	const struct config *c = lab->config;
+	struct effects_extent extent = effects_extent(c);
+	struct prompt_ids harmful = {0};
+
+	(void)f;
+	extent.paths *= 2; /* both sides */
+	extent.points *= 2;
+	err_clear(err);
+	TRY(prompts_of_sets(lab->prompts, &c->attribution.prompts, &harmful, err));
+	TRY(largest_other(lab, values, &out->sae_bytes, err));
+	TRY(answers_plan(lab, out, c->clamp.harmless, 0, err));
+	TRY(continuation_plan(lab, out, &harmful, 1 + 2 * c->clamp.scale.n, err));
+	TRY(effects_plan(lab, out, &(struct effects_request){.prompts = &harmful}, extent, err));
+fail:
+	free(harmful.data);
+	return err->code;
 }
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
@@ -448,9 +480,9 @@ const struct experiment experiment_sae_compare = {
 	SETTINGS_OF(settings, struct compare_settings),
 	.writes = &section,
 	.needs = NEED_SAES | NEED_DIRECTION,
-	.uses = USE_WHOLE_SAES | USE_GENERATION,
+	.uses = USE_WHOLE_SAES,
 	.prompts = PROMPTS_ATTRIBUTED | PROMPTS_HARMLESS | PROMPTS_CONTRASTED,
-	.attributes = attributes,
 	.check = check,
+	.plan = plan,
 	.run = run,
 };

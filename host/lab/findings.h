@@ -22,6 +22,7 @@
 #include "host/store/dataset.h"
 
 struct direction {
+	bool expected; /* known by the time that experiments use it, as those of the sets */
 	bool known;
 	size_t layer; /* l* */
 	float *v;     /* [d_model], owned: v_{l*}, not normalised */
@@ -29,6 +30,9 @@ struct direction {
 
 /* What a method found. */
 struct method_sets {
+	/* Before the run: whether there will be sets, and local ones, found by this run or taken
+	 * from the earlier file. */
+	bool expected, expected_local;
 	bool known;
 	struct feature_set global;
 	struct feature_set *local; /* [n_prompts]; NULL = no local sets; a prompt that was not

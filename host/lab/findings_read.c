@@ -51,7 +51,9 @@ static int read_global(const struct load *l, const char *name, size_t most, stru
 {
 	int32_t *layer = NULL, *feature = NULL;
 	float *score = NULL, *cosine = NULL;
-	size_t n[4] = {0}, taken;
+	uint8_t *seen = NULL; /* [n_layer, d_sae] */
+	const size_t width = sae_set_width(l->m->saes);
+	size_t n[4] = {0}, taken, at;
 	char path[4][128];
 
 	err_clear(err);
@@ -72,14 +74,32 @@ static int read_global(const struct load *l, const char *name, size_t most, stru
 			goto fail;
 		}
 	}
+	if (n[0] == 0) {
+		err_set(err, ERR_INPUT, "from: %s: expected features, found none", path[0]);
+		goto fail;
+	}
 	TRY(features_taken(l, path[0], n[0], most, &taken, err));
+	seen = calloc(l->m->model->arch.n_layer * width, sizeof *seen);
+	if (!seen) {
+		err_nomem(err, path[0], l->m->model->arch.n_layer * width);
+		goto fail;
+	}
 	for (size_t k = 0; k < taken; k++) {
 		TRY(check_feature(l, path[0], layer[k], feature[k], err));
+		at = (size_t)layer[k] * width + (size_t)feature[k];
+		if (seen[at]++) {
+			err_set(err, ERR_INPUT,
+				"from: %s: expected each feature once, found layer %d, feature %d "
+				"again at rank %zu",
+				path[0], layer[k], feature[k], k);
+			goto fail;
+		}
 		TRY(feature_set_add(set,
 			(struct feature){layer[k], feature[k], cosine[k], score[k]}, err));
 	}
 	*known = true;
 fail:
+	free(seen);
 	free(layer);
 	free(feature);
 	free(score);
@@ -381,12 +401,34 @@ fail:
 	return err->code;
 }
 
+/* What this run will find itself: local sets are made of the effects of each prompt. */
+static void expect_own(struct findings *f, const struct config *c, unsigned found_here)
+{
+	f->direction.expected = (found_here & FIND_DIRECTION) != 0;
+	for (int i = 0; i < N_METHODS; i++) {
+		f->sets[i].expected = found_here & FIND_SETS &&
+				      text_list_holds(&c->attribution.methods, method_names[i]);
+		f->sets[i].expected_local = f->sets[i].expected &&
+					    (i == METHOD_COSSIM_AP || i == METHOD_AP);
+	}
+}
+
+static void expect_loaded(struct findings *f)
+{
+	f->direction.expected |= f->direction.known;
+	for (int i = 0; i < N_METHODS; i++) {
+		f->sets[i].expected |= f->sets[i].known;
+		f->sets[i].expected_local |= f->sets[i].local != NULL;
+	}
+}
+
 int findings_load(struct findings *f, const struct config *config, const struct machine *m,
 	const struct prompts *prompts, unsigned found_here, unsigned wanted, struct err *err)
 {
 	struct load l = {f, config, m, prompts, NULL};
 
 	*f = (struct findings){.n_prompts = prompts->table.n};
+	expect_own(f, config, found_here);
 	err_clear(err);
 	if (!*config->from || prompts->source)
 		return 0;
@@ -410,6 +452,7 @@ int findings_load(struct findings *f, const struct config *config, const struct 
 		TRY(read_global(&l, "refusal", 0, &f->roles.refusal, &f->roles.known, err));
 		TRY(read_global(&l, "harm", 0, &f->roles.harm, &f->roles.known, err));
 	}
+	expect_loaded(f);
 fail:
 	results_reader_close(l.r);
 	return err->code;

@@ -11,12 +11,15 @@
 #include "host/work/job.h"
 #include "host/work/stage.h"
 
+struct plan;
+
 /* All borrowed. */
 struct lab {
 	const struct config *config;
 	struct job *job;
 	struct machine *machine;
 	struct prompts *prompts;
+	const struct plan *plan; /* what experiments have declared: plan.h */
 };
 
 #endif

@@ -1,186 +1,152 @@
 /* SPDX-License-Identifier: MIT
  *
- * plan.c - Contract: plan.h. Sizes come from the functions that allocate (carver.h).
+ * plan.c - what was declared, and whether it is possible. Contract: plan.h. Sizes come from the
+ * functions that allocate (carver.h). Tests: tests/test_errors.c.
  */
-#include "host/lab/plan.h"
+#include "host/lab/plan_parts.h"
 
 #include "host/base/size.h"
-#include "host/base/utf8.h"
+#include "host/base/vec.h"
 #include "host/method/attribution.h"
 
-#include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-static double mib(size_t bytes)
+/* ---- declaring ------------------------------------------------------------------------- */
+
+static int copy_prompts(struct prompt_ids *out, const struct prompt_ids *prompts, struct err *err)
 {
-	return (double)bytes / 0x1p20;
+	*out = (struct prompt_ids){0};
+	return vec_append(out, prompts->data, prompts->n, err);
 }
 
-static void print_bytes(const char *what, size_t bytes)
+int plan_attribute(struct plan *plan, const struct plan_attribution *what, struct err *err)
 {
-	printf("  %-44s %10.1f MiB\n", what, mib(bytes));
-}
+	struct plan_attribution own = *what;
 
-/* Of a layer: its site, the file below sae.path, and who says that it is of that site. */
-static void print_sae(const struct lab *lab, size_t layer)
-{
-	const struct sae_set *saes = lab->machine->saes;
-	const char *file = sae_set_path(saes, layer), *by = sae_set_says_site(saes, layer);
-	const char *model = sae_set_says_model(saes, layer);
-
-	printf("           %s  %s: %s%s%s%s\n", site_name(sae_set_reads(saes, layer)).text,
-		file + strlen(lab->config->sae.path) + 1,
-		*by ? by : "nothing beside it says of which place", *model ? "; trained on \"" : "",
-		model, *model ? "\"" : "");
-}
-
-static void print_saes(const struct lab *lab)
-{
-	static const char *const kept_as[N_SAE_DTYPES] = {[SAE_FLOAT32] = "float32",
-		[SAE_BF16] = "bf16: matrices in bfloat16, biases and thresholds float32",
-		[SAE_RELEASED] =
-			"released: matrices in bfloat16, biases and thresholds rounded to it"};
-	const struct sae_set *saes = lab->machine->saes;
-	const bool automatic = strcmp(lab->config->sae.dtype, "auto") == 0;
-
-	printf("SAEs       %s: %s, %zu layers of %zu features\n", lab->config->sae.path,
-		sae_set_format(saes), sae_set_count(saes), sae_set_width(saes));
-	printf("           as %s (sae.dtype = \"%s\"%s)\n", kept_as[sae_set_dtype(saes)],
-		lab->config->sae.dtype,
-		!automatic ? ""
-		: device_rounds_products(lab->machine->dev)
-			? ", and this device rounds the inputs of products"
-			: ", and this device does not round the inputs of products");
-	for (size_t l = 0; l < sae_set_layers(saes); l++)
-		if (sae_set_has(saes, l))
-			print_sae(lab, l);
-	printf("           their SHA-256 is taken when the run begins (/provenance/sha256)\n");
-}
-
-static void print_inputs(const struct lab *lab)
-{
-	const struct arch *a = &lab->machine->model->arch;
-	const struct config *c = lab->config;
-
-	printf("experiments");
-	for (size_t i = 0; i < c->experiment.n; i++)
-		printf("%s %s", i ? "," : "", c->experiment.items[i]);
-	putchar('\n');
-	printf("model      %s: %s, %zu layers, d_model %zu, %zu heads (%zu kv) of %zu, d_ff %zu, "
-	       "vocabulary %zu, %.1f M parameters in %s\n",
-		c->model.path, a->model_type, a->n_layer, a->d_model, a->n_head, a->n_kv_head,
-		a->head_dim, a->d_ff, a->n_vocab,
-		(double)model_parameters(lab->machine->model) * 1e-6,
-		dtype_name(lab->machine->model->embedding.dtype));
-	printf("device     %s\n", device_description(lab->machine->dev));
-	if (lab->machine->saes)
-		print_saes(lab);
-	else
-		printf("SAEs       none (sae.path is empty): no features are found or clamped\n");
-}
-
-static int print_prompt_sets(const struct lab *lab, struct err *err)
-{
-	const struct prompt_source *source = lab->prompts->source;
-	struct text line = {0};
-
-	err_clear(err);
-	for (size_t i = 0; i < lab->prompts->table.n_sets; i++) {
-		line.n = 0;
-		TRY(prompts_describe(lab->prompts, lab->config, i, &line, err));
-		printf("%-10s %s\n", source ? source->what : "prompts", line.data);
-	}
-fail:
-	free(line.data);
+	own.experiment = plan->experiment;
+	if (copy_prompts(&own.prompts, &what->prompts, err) ||
+		vec_push(&plan->attributions, own, err))
+		free(own.prompts.data);
 	return err->code;
 }
 
-/* Text on one line: what is not printable in C's way. */
-static void print_quoted(const char *s, size_t n)
+int plan_generate(struct plan *plan, const struct prompt_ids *prompts, size_t times,
+	struct err *err)
 {
-	putchar('"');
-	for (size_t i = 0; i < n; i++) {
-		if (s[i] == '\n')
-			fputs("\\n", stdout);
-		else if (s[i] == '"' || s[i] == '\\')
-			printf("\\%c", s[i]);
-		else if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
-			printf("\\x%02x", (unsigned)s[i]);
-		else
-			putchar(s[i]);
-	}
-	putchar('"');
-}
+	struct plan_generation own = {.experiment = plan->experiment, .times = times};
 
-static void print_token(const struct lab *lab, int32_t id)
-{
-	const char *spelling = tokenizer_spelling(lab->machine->tok, id);
-
-	printf("%d ", id);
-	print_quoted(spelling ? spelling : "", spelling ? strlen(spelling) : 0);
-}
-
-/* Which token it is, and why; `rendered` is a prompt. */
-static void print_refusal_token(const struct lab *lab, const struct text *rendered)
-{
-	const struct prompts *p = lab->prompts;
-	const struct token_choice *choice = &lab->config->refusal.token;
-	size_t tail = rendered->n > 24 ? rendered->n - 24 : 0;
-
-	if (p->refusal_token < 0)
-		return;
-	while (utf8_length(rendered->data + tail, rendered->n - tail) == 0 && tail < rendered->n)
-		tail++;
-	printf("refusal    token ");
-	print_token(lab, p->refusal_token);
-	if (choice->text) {
-		fputs(": what ", stdout);
-		print_quoted(choice->text, strlen(choice->text));
-		fputs(" is behind ", stdout);
-		print_quoted(rendered->data + tail, rendered->n - tail);
-		putchar('\n');
-	} else {
-		puts(", as given");
-	}
-	for (size_t i = 1; i < p->n_refusal_spellings; i++) {
-		printf("           ");
-		print_token(lab, p->refusal_spellings[i]);
-		puts(" spells the same word; a run measures how likely each is before its experiments");
-	}
-}
-
-/* The first prompt as the model will see it, and its tokens. */
-static int print_example(const struct lab *lab, struct err *err)
-{
-	const struct prompts *p = lab->prompts;
-	const struct token_span span = prompts_tokens(p, 0, 0);
-	struct text text = {0};
-
-	err_clear(err);
-	TRY(prompts_render(p, 0, &text, err));
-	printf("template   %s; the first %zu tokens are shared by all prompts\nexample    ",
-		p->source ? p->source->template_name(p->context) : p->chat->name, p->n_prefix);
-	print_quoted(text.data, text.n);
-	printf("\n%zu tokens ", span.n);
-	for (size_t i = 0; i < span.n; i++) {
-		putchar(' ');
-		print_token(lab, span.ids[i]);
-	}
-	putchar('\n');
-	print_refusal_token(lab, &text);
-fail:
-	free(text.data);
+	if (copy_prompts(&own.prompts, prompts, err) || vec_push(&plan->generations, own, err))
+		free(own.prompts.data);
 	return err->code;
 }
 
-struct attribution_plan {
-	size_t n_batches, most_tokens, bytes;
-};
+void plan_free(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->attributions.n; i++)
+		free(plan->attributions.data[i].prompts.data);
+	for (size_t i = 0; i < plan->generations.n; i++)
+		free(plan->generations.data[i].prompts.data);
+	free(plan->attributions.data);
+	free(plan->generations.data);
+	*plan = (struct plan){0};
+}
 
-/* Batches and memory of integrated gradients over the prompts of an experiment. */
-static int plan_attribution(const struct lab *lab, const struct plan_attribution *a,
-	struct attribution_plan *out, struct err *err)
+/* ---- while it runs ------------------------------------------------------------------------ */
+
+static bool holds(const struct prompt_ids *list, size_t prompt)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->data[i] == prompt)
+			return true;
+	return false;
+}
+
+static int undeclared(const struct lab *lab, size_t prompt, const char *what, struct err *err)
+{
+	return err_set(err, ERR_INTERNAL,
+		"prompt %zu of %s is %s, which no experiment has declared (struct experiment.plan)",
+		prompt, prompts_set_name(lab->prompts, prompt), what);
+}
+
+int plan_holds_attribution(const struct lab *lab, const struct prompt_ids *prompts, struct err *err)
+{
+	const struct plan *plan = lab->plan;
+
+	for (size_t i = 0; i < prompts->n; i++) {
+		bool found = false;
+
+		for (size_t k = 0; k < plan->attributions.n && !found; k++)
+			found = holds(&plan->attributions.data[k].prompts, prompts->data[i]);
+		if (!found)
+			return undeclared(lab, prompts->data[i], "attributed", err);
+	}
+	return 0;
+}
+
+int plan_holds_generation(const struct lab *lab, const struct prompt_ids *prompts, struct err *err)
+{
+	const struct plan *plan = lab->plan;
+
+	for (size_t i = 0; i < prompts->n; i++) {
+		bool found = false;
+
+		for (size_t k = 0; k < plan->generations.n && !found; k++)
+			found = holds(&plan->generations.data[k].prompts, prompts->data[i]);
+		if (!found)
+			return undeclared(lab, prompts->data[i], "continued", err);
+	}
+	return 0;
+}
+
+/* ---- the context ----------------------------------------------------------------------- */
+
+/* The longest prompt of a list, which is not empty. */
+static size_t longest_of(const struct lab *lab, const struct prompt_ids *prompts)
+{
+	size_t longest = prompts->data[0];
+
+	for (size_t i = 1; i < prompts->n; i++)
+		if (prompts_tokens(lab->prompts, prompts->data[i], 0).n >
+			prompts_tokens(lab->prompts, longest, 0).n)
+			longest = prompts->data[i];
+	return longest;
+}
+
+static int check_context(const struct lab *lab, const struct plan_generation *g, struct err *err)
+{
+	const size_t n_ctx = lab->machine->model->n_ctx,
+		     max_new = (size_t)lab->config->generate.max_new_tokens;
+	size_t prompt, length;
+	const char *set;
+
+	if (g->prompts.n == 0)
+		return 0;
+	prompt = longest_of(lab, &g->prompts);
+	length = prompts_tokens(lab->prompts, prompt, 0).n;
+	set = prompts_set_name(lab->prompts, prompt);
+	if (length + max_new <= n_ctx)
+		return 0;
+	if (length >= n_ctx)
+		return err_set(err, ERR_CONFIG,
+			"prompts.%s: expected prompts of less than %zu tokens (model.n_ctx), for %s "
+			"continues them, found one of %zu",
+			set, n_ctx, g->experiment, length);
+	return err_set(err, ERR_CONFIG,
+		"generate.max_new_tokens: expected at most %zu, which with the longest prompt of "
+		"prompts.%s (%zu tokens; %s continues it) fills model.n_ctx (%zu), found %zu",
+		n_ctx - length, set, length, g->experiment, n_ctx, max_new);
+}
+
+/* ---- memory ---------------------------------------------------------------------------- */
+
+double plan_mib(double bytes)
+{
+	return bytes / 0x1p20;
+}
+
+int plan_attribution_extent(const struct lab *lab, const struct plan_attribution *a,
+	struct attribution_extent *out, struct err *err)
 {
 	const struct config *c = lab->config;
 	struct schedule s = {0};
@@ -191,25 +157,16 @@ static int plan_attribution(const struct lab *lab, const struct plan_attribution
 		(size_t)c->batch.tokens, (size_t)c->batch.tokens, &s, err));
 	for (size_t l = 0; l < lab->machine->model->arch.n_layer;
 		l++) /* stand-ins: only layers count */
-		for (int64_t k = 0; k < c->attribution.k0; k++)
+		for (size_t k = 0; k < a->k0; k++)
 			TRY(feature_set_add(&none, (struct feature){(int32_t)l, (int32_t)k, 0, 0},
 				err));
-	*out = (struct attribution_plan){s.n_batches, s.most_tokens,
+	*out = (struct attribution_extent){s.n_batches, s.most_tokens,
 		attribution_bytes(lab->machine->model, &none, a->all_features,
 			(struct attribution_size){s.most_tokens, s.most_prompts})};
 fail:
 	free(none.data);
 	schedule_free(&s);
 	return err->code;
-}
-
-/* A pass forward for each point and one for what is ablated along each path; one back a point. */
-static void print_attribution(const struct plan_attribution *a, const struct attribution_plan *plan)
-{
-	printf("effects    %s: %zu prompts in %zu batches of at most %zu tokens; %zu + %zu passes "
-	       "forward, %zu back\n",
-		a->experiment, a->prompts.n, plan->n_batches, plan->most_tokens, a->points,
-		a->paths, a->points);
 }
 
 /* Tokens of the longest prompt. */
@@ -222,16 +179,30 @@ static size_t longest_prompt(const struct lab *lab)
 	return longest;
 }
 
-static size_t plan_generation(const struct lab *lab)
+/* Prompts whole, as under edits that differ by prompt; and what is kept of each prompt's first
+ * token, of these replies and of the unedited ones that they are compared with. */
+static int generation_bytes(const struct lab *lab, const struct plan_generation *g, size_t *bytes,
+	struct err *err)
 {
 	const struct config *c = lab->config;
-	const size_t prompts = size_min((size_t)c->generate.prompts, lab->prompts->table.n);
-	const size_t longest = longest_prompt(lab), most = prompts * longest;
+	const struct machine *m = lab->machine;
+	const size_t longest =
+		g->prompts.n > 0 ? prompts_tokens(lab->prompts, longest_of(lab, &g->prompts), 0).n
+				 : 0;
+	struct schedule s = {0};
 
-	return generator_bytes(lab->machine->model,
-		(struct generator_size){prompts, most,
-			size_max(size_min((size_t)c->batch.tokens, most), longest),
-			(size_t)c->generate.max_new_tokens});
+	if (prompts_schedule(lab->prompts, &g->prompts, 0, SIZE_MAX, (size_t)c->generate.prompts,
+		    &s, err))
+		return err->code;
+	*bytes = generator_bytes(m->model,
+			 (struct generator_size){s.most_prompts, s.most_tokens,
+				 size_max(size_min((size_t)c->batch.tokens, s.most_tokens),
+					 longest),
+				 (size_t)c->generate.max_new_tokens}) +
+		 (2 * g->prompts.n + s.most_prompts) * m->model->arch.d_model *
+			 dtype_bytes(device_activation(m->dev));
+	schedule_free(&s);
+	return 0;
 }
 
 /* A pass over a batch, and resid_post of every layer beside it. */
@@ -248,120 +219,69 @@ static size_t plan_scoring(const struct lab *lab)
 	       a->n_layer * rows * a->d_model * sizeof(float);
 }
 
-/* What a run allocates beside the weights. */
-struct memory_plan {
-	size_t attribution; /* 0 when nothing is attributed, as the next */
-	size_t generation;
-	size_t scoring, readout;
-	size_t sae, encoders; /* a whole one; of all layers */
-	size_t working;       /* of the ops themselves */
-};
-
-static int plan_memory(const struct lab *lab, const struct plan_request *request,
-	struct memory_plan *m, struct err *err)
-{
-	const struct machine *machine = lab->machine;
-
-	*m = (struct memory_plan){.scoring = plan_scoring(lab),
-		.readout = readout_bytes(machine->model),
-		.working = device_working_bytes(machine->dev)};
-	if (request->generates)
-		m->generation = plan_generation(lab);
-	for (size_t l = 0; machine->saes && l < sae_set_layers(machine->saes); l++) {
-		m->sae = size_max(m->sae, sae_set_bytes(machine->saes, l));
-		m->encoders += sae_set_encoder_bytes(machine->saes, l);
-	}
-	for (size_t i = 0; i < request->attributions.n; i++) {
-		struct attribution_plan plan;
-
-		if (plan_attribution(lab, &request->attributions.data[i], &plan, err))
-			return err->code;
-		m->attribution = size_max(m->attribution, plan.bytes);
-	}
-	return 0;
-}
-
 /* With what is there already: rotary tables, the readout. Experiments take turns. */
 static size_t needed_bytes(const struct lab *lab, const struct memory_plan *m)
 {
 	return machine_memory_in_use(lab->machine) + m->sae + m->working +
+	       (device_is_host(lab->machine->dev) ? m->host : 0) +
 	       size_max(m->scoring, size_max(m->attribution, m->generation));
 }
 
-static int check_memory(const struct lab *lab, const struct memory_plan *m, struct err *err)
+int plan_memory(const struct lab *lab, struct memory_plan *m, struct err *err)
+{
+	const struct machine *machine = lab->machine;
+	const struct plan *plan = lab->plan;
+
+	*m = (struct memory_plan){.scoring = plan_scoring(lab),
+		.readout = readout_bytes(machine->model),
+		.working = device_working_bytes(machine->dev),
+		.host = plan->host_bytes};
+	for (size_t i = 0; i < plan->generations.n; i++) {
+		size_t bytes = 0;
+
+		if (generation_bytes(lab, &plan->generations.data[i], &bytes, err))
+			return err->code;
+		m->generation = size_max(m->generation, bytes);
+	}
+	for (size_t l = 0; machine->saes && l < sae_set_layers(machine->saes); l++) {
+		m->sae = size_max(m->sae, sae_set_bytes(machine->saes, l));
+		m->encoders += sae_set_encoder_bytes(machine->saes, l);
+	}
+	m->sae += plan->sae_bytes;
+	for (size_t i = 0; i < plan->attributions.n; i++) {
+		struct attribution_extent extent;
+
+		if (plan_attribution_extent(lab, &plan->attributions.data[i], &extent, err))
+			return err->code;
+		m->attribution = size_max(m->attribution, extent.bytes);
+	}
+	m->needed = needed_bytes(lab, m);
+	return 0;
+}
+
+static int check_memory(const struct lab *lab, struct err *err)
 {
 	const struct memory_left left = machine_memory(lab->machine, lab->config);
-	const size_t needed = needed_bytes(lab, m);
-
-	if (needed <= left.bytes)
-		return 0;
-	return err_set(err, ERR_DEVICE,
-		"too little memory on %s: %.1f MiB are needed (weights %.1f, a whole SAE %.1f, and in turn "
-		"scoring %.1f, integrated gradients %.1f, generation %.1f), %.1f MiB are %s; smaller "
-		"batch.tokens, generate.prompts and generate.max_new_tokens need less",
-		device_description(lab->machine->dev), mib(needed), mib(lab->machine->model->bytes),
-		mib(m->sae), mib(m->scoring), mib(m->attribution), mib(m->generation),
-		mib(left.bytes), left.limit);
-}
-
-int plan_check(const struct lab *lab, const struct plan_request *request, struct err *err)
-{
 	struct memory_plan m;
 
-	if (plan_memory(lab, request, &m, err))
+	if (plan_memory(lab, &m, err))
 		return err->code;
-	return check_memory(lab, &m, err);
+	if (m.needed > left.bytes)
+		return err_set(err, ERR_DEVICE,
+			"too little memory on %s: %.1f MiB are needed (weights %.1f, a whole SAE %.1f, and in turn "
+			"scoring %.1f, integrated gradients %.1f, generation %.1f), %.1f MiB are %s; smaller "
+			"batch.tokens, generate.prompts and generate.max_new_tokens need less",
+			device_description(lab->machine->dev), plan_mib((double)m.needed),
+			plan_mib((double)lab->machine->model->bytes), plan_mib((double)m.sae),
+			plan_mib((double)m.scoring), plan_mib((double)m.attribution),
+			plan_mib((double)m.generation), plan_mib((double)left.bytes), left.limit);
+	return 0;
 }
 
-static void print_memory(const struct lab *lab, const struct memory_plan *m)
+int plan_check(const struct lab *lab, struct err *err)
 {
-	printf("memory\n");
-	print_bytes(device_is_host(lab->machine->dev) ? "weights, mapped from the checkpoint"
-						      : "weights",
-		lab->machine->model->bytes);
-	if (m->sae > 0)
-		print_bytes("one SAE, whole", m->sae);
-	if (lab->machine->saes && sae_set_top_k(lab->machine->saes))
-		print_bytes("encoders of the features in use, whole: top-k SAEs, at most",
-			m->encoders);
-	print_bytes("scoring a batch, at most", m->scoring);
-	if (m->attribution > 0)
-		print_bytes("integrated gradients", m->attribution);
-	if (m->generation > 0)
-		print_bytes("generation, at most", m->generation);
-	print_bytes("readout of logits", m->readout);
-	if (m->working > 0)
-		print_bytes("scratch of the ops, at most", m->working);
-	print_bytes("needed at a time, at most", needed_bytes(lab, m));
-	print_bytes(machine_memory(lab->machine, lab->config).limit,
-		machine_memory(lab->machine, lab->config).bytes);
-}
-
-int plan_print(const struct lab *lab, const struct plan_request *request, struct err *err)
-{
-	struct memory_plan m;
-
-	TRY(plan_memory(lab, request, &m, err));
-	print_inputs(lab);
-	TRY(print_prompt_sets(lab, err));
-	TRY(print_example(lab, err));
-	for (size_t i = 0; i < request->attributions.n; i++) {
-		struct attribution_plan plan;
-
-		TRY(plan_attribution(lab, &request->attributions.data[i], &plan, err));
-		print_attribution(&request->attributions.data[i], &plan);
-	}
-	print_memory(lab, &m);
-	printf("output     %s\n", lab->config->output);
-	return check_memory(lab, &m, err);
-fail:
-	return err->code;
-}
-
-void plan_request_free(struct plan_request *request)
-{
-	for (size_t i = 0; i < request->attributions.n; i++)
-		free(request->attributions.data[i].prompts.data);
-	free(request->attributions.data);
-	*request = (struct plan_request){0};
+	for (size_t i = 0; i < lab->plan->generations.n; i++)
+		if (check_context(lab, &lab->plan->generations.data[i], err))
+			return err->code;
+	return check_memory(lab, err);
 }

@@ -5,6 +5,7 @@
  */
 #include "host/lab/prompts.h"
 
+#include "host/base/log.h"
 #include "host/text/prompt_take.h"
 
 #include <stdlib.h>
@@ -55,10 +56,16 @@ static int read_sets(struct prompt_table *t, const struct config *c, struct err 
 			.limit = (size_t)p->limit,
 			.shuffle = p->shuffle,
 			.seed = (uint64_t)c->seed + i};
+		size_t n;
 
-		if (prompt_set_read(&t->sets[i], p->file, &selection, err) ||
-			prompt_set_take(&t->sets[i], take_of(p), err))
+		if (prompt_set_read(&t->sets[i], p->file, &selection, err))
 			return err_prefix(err, "prompts.%s", p->name);
+		n = t->sets[i].n;
+		if (prompt_set_take(&t->sets[i], take_of(p), err))
+			return err_prefix(err, "prompts.%s", p->name);
+		if (n < selection.limit)
+			log_warn("prompts.%s.limit: %zu asked for, %s has %zu such prompts",
+				p->name, selection.limit, p->file, n);
 		t->names[i] = p->name;
 		t->first[i + 1] = t->first[i] + t->sets[i].n;
 	}

@@ -25,6 +25,20 @@ static const struct {
 const struct dataset_section answers_section = {"Cross-entropy of the unedited model's own answers",
 	"Cross-entropy per token is `sum(nll) / sum(n_tokens)`.", DATASETS(scores)};
 
+int answers_plan(const struct lab *lab, struct plan *plan, const char *set, size_t n_conditions,
+	struct err *err)
+{
+	struct prompt_ids prompts = {0};
+
+	(void)n_conditions;
+	err_clear(err);
+	TRY(prompts_of_set(lab->prompts, set, &prompts, err));
+	TRY(continuation_plan(lab, plan, &prompts, 1, err));
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
 int answers_run(struct answers *a, struct lab *lab, const char *experiment, const char *set,
 	struct err *err)
 {

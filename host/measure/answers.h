@@ -19,6 +19,10 @@ struct answers {
 /* What is written, for the page. */
 extern const struct dataset_section answers_section;
 
+/* Declares the answers to the prompts of `set`, scored under so many conditions. */
+int answers_plan(const struct lab *lab, struct plan *plan, const char *set, size_t n_conditions,
+	struct err *err);
+
 /* Answers the prompts of `set` and writes /generations/EXPERIMENT/none. */
 int answers_run(struct answers *a, struct lab *lab, const char *experiment, const char *set,
 	struct err *err);

@@ -57,25 +57,6 @@ static void layout_out(void *object, struct carver *c)
 	w->out->first_y = carve(c, w->prompts->n, w->lab->machine->model->arch.d_model);
 }
 
-/* The longest prompt and max_new_tokens must fit the context together. */
-static int settle_length(struct work *w, struct err *err)
-{
-	const struct config *c = w->lab->config;
-	size_t longest = 0;
-
-	for (size_t i = 0; i < w->prompts->n; i++)
-		longest = size_max(longest,
-			prompts_tokens(w->lab->prompts, w->prompts->data[i], 0).n);
-	w->max_new = (size_t)c->generate.max_new_tokens;
-	if (longest + w->max_new <= w->lab->machine->model->n_ctx)
-		return 0;
-	return err_set(err, ERR_CONFIG,
-		"generate.max_new_tokens: expected at most %zu, which with the longest prompt (%zu tokens) "
-		"fills model.n_ctx (%zu), found %zu",
-		w->lab->machine->model->n_ctx - longest, longest, w->lab->machine->model->n_ctx,
-		w->max_new);
-}
-
 static int allocate_out(struct work *w, struct err *err)
 {
 	struct continuation *c = w->out;
@@ -136,7 +117,7 @@ static int work_open(struct work *w, const struct condition *condition, struct e
 	const struct config *c = w->lab->config;
 
 	TRY(allocate_out(w, err));
-	TRY(settle_length(w, err));
+	TRY(plan_holds_generation(w->lab, w->prompts, err));
 	TRY(condition_open(&w->condition, w->lab, condition, err));
 	w->skip = condition_is_local(&w->condition) ? 0 : w->lab->prompts->n_prefix;
 	/* Features are retained in one pass over a batch's prompts. */
@@ -356,7 +337,10 @@ int continuation_run(struct lab *lab, const struct prompt_ids *prompts,
 	const struct condition *condition, const char *title, const struct continuation *unedited,
 	struct continuation *out, struct err *err)
 {
-	struct work w = {.lab = lab, .prompts = prompts, .out = out};
+	struct work w = {.lab = lab,
+		.prompts = prompts,
+		.out = out,
+		.max_new = (size_t)lab->config->generate.max_new_tokens};
 
 	err_clear(err);
 	TRY(work_open(&w, condition, err));

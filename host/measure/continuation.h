@@ -5,6 +5,7 @@
 #ifndef SAENGINE_CONTINUATION_H
 #define SAENGINE_CONTINUATION_H
 
+#include "host/lab/plan.h"
 #include "host/measure/conditions.h"
 #include "host/store/dataset.h"
 
@@ -24,8 +25,13 @@ struct continuation {
 	struct device *dev;
 };
 
+/* Declares replies to the prompts under so many conditions. What was not declared is not run. */
+int continuation_plan(const struct lab *lab, struct plan *plan, const struct prompt_ids *prompts,
+	size_t n_conditions, struct err *err);
+
 /* `title` is for the progress line; `unedited` (may be NULL) the same prompts without a condition,
- * to compare first tokens with. Errors: those of generation. */
+ * to compare first tokens with. Errors: those of generation; ERR_INTERNAL for prompts
+ * that were not declared. */
 int continuation_run(struct lab *lab, const struct prompt_ids *prompts,
 	const struct condition *condition, const char *title, const struct continuation *unedited,
 	struct continuation *out, struct err *err);

@@ -40,6 +40,13 @@ const struct dataset_section continuation_section = {"Replies and their scores",
 	"alone has `refusal`, `p_refusal` and `kl` there, and replies.",
 	DATASETS(replies)};
 
+int continuation_plan(const struct lab *lab, struct plan *plan, const struct prompt_ids *prompts,
+	size_t n_conditions, struct err *err)
+{
+	(void)lab;
+	return plan_generate(plan, prompts, n_conditions, err);
+}
+
 /* NaN for an empty or unmeasured column. */
 static double mean_of(const double *values, size_t n)
 {

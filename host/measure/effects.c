@@ -293,6 +293,23 @@ fail:
 	return err->code;
 }
 
+struct effects_extent effects_extent(const struct config *c)
+{
+	return (struct effects_extent){(size_t)c->attribution.k0, 1, (size_t)c->attribution.steps};
+}
+
+int effects_plan(const struct lab *lab, struct plan *plan, const struct effects_request *request,
+	struct effects_extent extent, struct err *err)
+{
+	const struct plan_attribution what = {.prompts = *request->prompts,
+		.all_features = request->all_features,
+		.k0 = extent.k0,
+		.paths = extent.paths,
+		.points = extent.points};
+
+	return plan_attribute(plan, &what, err);
+}
+
 int effects_run(struct lab *lab, const struct effects_request *request, struct effects *out,
 	struct err *err)
 {
@@ -306,6 +323,7 @@ int effects_run(struct lab *lab, const struct effects_request *request, struct e
 		.n_candidates = request->candidates->n,
 		.n_layer = lab->machine->model->arch.n_layer,
 		.d_sae = sae_set_width(lab->machine->saes)};
+	TRY(plan_holds_attribution(lab, request->prompts, err));
 	TRY(work_open(&w, err));
 	TRY(stage_run(lab->job, lab->machine->dev,
 		&(struct stage){.title = request->title,

@@ -6,6 +6,7 @@
 #ifndef SAENGINE_EFFECTS_H
 #define SAENGINE_EFFECTS_H
 
+#include "host/lab/plan.h"
 #include "host/measure/candidates.h"
 #include "host/method/attribution.h"
 #include "host/store/dataset.h"
@@ -51,6 +52,21 @@ struct effects {
 /* What is written, for the page: two sections. */
 extern const struct dataset_section effects_sections[2];
 
+/* How much of it there will be. */
+struct effects_extent {
+	size_t k0;            /* candidates per layer */
+	size_t paths, points; /* followed; on all of them together */
+};
+
+/* That of the config: its K0, one path. */
+struct effects_extent effects_extent(const struct config *config);
+
+/* Declares what a request asks for; its direction and candidates need not be known yet.
+ * Errors: ERR_CONFIG for attribution.target. */
+int effects_plan(const struct lab *lab, struct plan *plan, const struct effects_request *request,
+	struct effects_extent extent, struct err *err);
+
+/* Errors: also ERR_INTERNAL for prompts that were not declared. */
 int effects_run(struct lab *lab, const struct effects_request *request, struct effects *out,
 	struct err *err);
 
