@@ -11,7 +11,13 @@ Strings: every character of Unicode, the prompts of ../shared/data/prompts and m
 where they are, this repository's own code, and random mixtures of words, white space, newline runs,
 digits, scripts, emoji, combining marks, rare characters and added tokens.
 
-Run: tests/parity_tokenizers.py [--strings N] [NAME...]      (needs tokenizers; build/cpu/tokenize)
+Then the files beside a tokenizer.json, with transformers' AutoTokenizer (skipped where there is no
+transformers 5): random declarations of tokens in tokenizer_config.json, special_tokens_map.json and
+added_tokens.json (tests/golden/make_side_files.py); where a declared id is not the one that the
+token gets, ours must refuse.
+
+Run: tests/parity_tokenizers.py [--strings N] [--folders N] [NAME...]
+     (needs tokenizers; build/cpu/tokenize; NAME side_files for the folders alone)
 Exit status 1 when anything differs; the first differences are printed.
 """
 import argparse
@@ -27,6 +33,7 @@ import threading
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/golden"))
 
+import make_side_files  # noqa: E402
 import make_tokenizers  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 
@@ -161,21 +168,26 @@ def ill_formed(rng, n, real):
             yield bytes(data)
 
 
-def ours(path, texts):
-    """For each text (ids, decoded), or None where it was refused."""
+def ours(path, texts, may_refuse=False):
+    """For each text (ids, decoded), or None where it was refused; None where the files were."""
     program = subprocess.Popen([ROOT / "build/cpu/tokenize", path], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE if may_refuse else None)
 
     def feed():
-        for text in texts:
-            program.stdin.write(struct.pack("=I", len(text)) + text)
-        program.stdin.close()
+        try:
+            for text in texts:
+                program.stdin.write(struct.pack("=I", len(text)) + text)
+            program.stdin.close()
+        except BrokenPipeError:
+            pass
 
     feeder = threading.Thread(target=feed)
     feeder.start()
     out = program.stdout.read()
     feeder.join()
     if program.wait() != 0:
+        if may_refuse and program.returncode == 3:
+            return None
         sys.exit(f"{path}: tokenize stopped with {program.returncode}")
     results, at = [], 0
     for _ in texts:
@@ -220,9 +232,37 @@ def compare(name, path, library, n_strings):
     return n_bad + accepted
 
 
+def compare_folders(folder, n):
+    """Number of folders that differ."""
+    try:
+        import transformers
+    except ImportError:
+        transformers = None
+    if not transformers or not transformers.__version__.startswith("5."):
+        print("side_files: skipped, there is no transformers 5")
+        return 0
+    transformers.logging.set_verbosity_error()
+    n_bad = n_refused = 0
+    for case in make_side_files.cases(random.Random("side_files"), folder, n):
+        texts = case["texts"]
+        found = ours(folder, [t[0].encode() for t in texts or []], may_refuse=True)
+        n_refused += texts is None
+        if found == (texts and [(ids, decoded) for _, ids, decoded in texts]):
+            continue
+        n_bad += 1
+        if n_bad <= 5:
+            print(f"  {json.dumps(case['files'])} over {case['base']}")
+            for text, one in zip(texts or [], found or [None] * 99):
+                if one != (text[1], text[2]):
+                    print(f"    {text[0]!r}\n    expected {text[1:]}\n    found    {one}")
+    print(f"side_files: {n} folders, {n_bad} differ; {n_refused} of them to be refused", flush=True)
+    return n_bad
+
+
 def main():
     parser = argparse.ArgumentParser(description="Compare with the tokenizers library.")
     parser.add_argument("--strings", type=int, default=150000, help="at least so many a tokenizer")
+    parser.add_argument("--folders", type=int, default=400, help="so many with side files")
     parser.add_argument("names", nargs="*", help="only these")
     arguments = parser.parse_args()
     n_bad = 0
@@ -230,6 +270,8 @@ def main():
         for name, path, library in tokenizers(pathlib.Path(folder)):
             if not arguments.names or name in arguments.names:
                 n_bad += compare(name, path, library, arguments.strings)
+        if not arguments.names or "side_files" in arguments.names:
+            n_bad += compare_folders(pathlib.Path(folder) / "model", arguments.folders)
     return n_bad > 0
 
 

@@ -307,6 +307,10 @@ static int settle_bos(struct chat_template *t, const struct family *f, const cha
 			"model.prefix: expected one %s token, found %zu; model.bos = \"double\" "
 			"allows two",
 			tokenizer_spelling(tok, bos), n);
+	if (n == 0 && !twice && strcmp(how, "none") != 0 && tokenizer_bos_doubt(tok))
+		return err_set(err, ERR_CONFIG,
+			"model.bos: expected \"none\", or a template that spells its BOS token, for %s",
+			tokenizer_bos_doubt(tok));
 	if (n == 0 && twice)
 		return err_set(err, ERR_CONFIG,
 			"model.bos: expected a template with a BOS token to double, found none in "

@@ -122,7 +122,9 @@ static int cut_added(const struct tokenizer *tok, const struct added_set *set, s
 				(struct piece){text.s + at, match.start - at,
 					text.at_start && at == 0},
 				ids, err));
-		TRY(vec_push(ids, tok->added[match.token].id, err));
+		/* One that another has swallowed, and that swallows what is before it, is gone. */
+		if (match.end > match.start)
+			TRY(vec_push(ids, tok->added[match.token].id, err));
 		at = match.end;
 	}
 	if (at < text.n)

@@ -95,6 +95,14 @@ static int hold_bytes(struct token_stream *st, const char *s, size_t n, struct e
 	return 0;
 }
 
+/* A special token that normalization changes is text: the tokenizers library looks it up by what it
+ * decodes to. */
+static bool is_left_out(const struct added_token *t)
+{
+	return t->special && t->form.n == strlen(t->content) &&
+	       memcmp(t->form.data, t->content, t->form.n) == 0;
+}
+
 int token_stream_push(struct token_stream *st, int32_t id, struct text *text, struct err *err)
 {
 	const struct tokenizer *tok = st->tok;
@@ -105,7 +113,7 @@ int token_stream_push(struct token_stream *st, int32_t id, struct text *text, st
 	const char *s = vocab_bytes(&tok->spelling, id, &n);
 	int byte;
 
-	if (!s || (added >= 0 && tok->added[added].special && !st->keep_special))
+	if (!s || (added >= 0 && is_left_out(&tok->added[added]) && !st->keep_special))
 		return 0;
 	if (added >= 0) {
 		s = tok->added[added].form.data;

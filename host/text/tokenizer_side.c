@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 static const char CONFIG[] = "tokenizer_config.json", SPECIAL_MAP[] = "special_tokens_map.json",
-		  ADDED[] = "added_tokens.json";
+		  ADDED[] = "added_tokens.json", DEFAULTS[] = "the tokenizer's class";
 
 /* A token as a file declares it: a text alone, or with flags. */
 struct declared {
@@ -78,6 +78,11 @@ static int read_token(struct side *s, const json_t *value, const char *file, con
 	return 0;
 fail:
 	return s->err->code;
+}
+
+static bool is_normalized(const struct declared *d)
+{
+	return d->normalized < 0 ? !d->special : d->normalized;
 }
 
 /* ---- lists of them --------------------------------------------------------------------- */
@@ -213,7 +218,7 @@ static int read_standard(struct side *s, const json_t *map, const char *key)
 	if (!known && strcmp(key, "pad_token") == 0)
 		known = s->tok->pad_token;
 	token = (struct declared){.content = known,
-		.file = CONFIG,
+		.file = DEFAULTS,
 		.bare = true,
 		.special = true,
 		.normalized = -1};
@@ -366,14 +371,21 @@ fail:
 	return s->err->code;
 }
 
+/* Whether transformers knows the text of the token by then: those with flags in
+ * tokenizer_config.json are made tokens later. */
+static bool is_text(const struct declared *d, const char *content)
+{
+	return strcmp(d->content, content) == 0 &&
+	       (d->file == SPECIAL_MAP || (d->file == CONFIG && d->bare));
+}
+
 static bool is_named(const struct side *s, const char *content)
 {
 	for (size_t i = 0; i < s->named.n; i++)
-		if (is_standard(s->named.data[i].name) &&
-			strcmp(s->named.data[i].token.content, content) == 0)
+		if (is_standard(s->named.data[i].name) && is_text(&s->named.data[i].token, content))
 			return true;
 	for (size_t i = 0; i < s->n_early; i++)
-		if (strcmp(s->extra.data[i].content, content) == 0)
+		if (is_text(&s->extra.data[i], content))
 			return true;
 	return false;
 }
@@ -432,7 +444,7 @@ static int add(struct side *s, const struct declared *d, int32_t *next)
 		.lstrip = d->lstrip,
 		.rstrip = d->rstrip,
 		.single_word = d->single_word,
-		.normalized = d->normalized < 0 ? !d->special : d->normalized};
+		.normalized = is_normalized(d)};
 
 	if (!d->content[0])
 		return 0;
@@ -477,28 +489,46 @@ static bool is_added(const struct side *s, size_t n_before, const struct declare
 	return at >= 0 && (size_t)at < n_before;
 }
 
-static int add_special(struct side *s, struct declared *d, size_t n_before, int32_t *next)
+static bool same(const struct declared *a, const struct declared *b)
 {
-	if (is_added(s, n_before, d))
-		return 0;
-	d->special = d->special || is_any_name(s, d->content);
-	return add(s, d, next);
+	return strcmp(a->content, b->content) == 0 && a->bare == b->bare &&
+	       a->special == b->special && a->lstrip == b->lstrip && a->rstrip == b->rstrip &&
+	       a->single_word == b->single_word && is_normalized(a) == is_normalized(b);
+}
+
+/* Of the named and extra tokens those that are not added yet, each way to write one once: of
+ * several ways the last decides. */
+static int add_special(struct side *s, size_t n_before, int32_t *next)
+{
+	const size_t n = s->named.n + s->extra.n;
+	const struct declared **all = malloc((n + 1) * sizeof *all);
+
+	err_clear(s->err);
+	if (!all)
+		return err_nomem(s->err, CONFIG, n * sizeof *all);
+	for (size_t i = 0; i < n; i++) {
+		struct declared token;
+		bool again = false;
+
+		all[i] = i < s->named.n ? &s->named.data[i].token : &s->extra.data[i - s->named.n];
+		for (size_t k = 0; k < i && !again; k++)
+			again = same(all[k], all[i]);
+		if (again || is_added(s, n_before, all[i]))
+			continue;
+		token = *all[i];
+		token.special = token.special || is_any_name(s, token.content);
+		TRY(add(s, &token, next));
+	}
+fail:
+	free(all);
+	return s->err->code;
 }
 
 static int add_all(struct side *s)
 {
 	int32_t next = tokenizer_next_id(s->tok);
-	size_t n_before;
 
-	TRY(add_decoder(s, &next));
-	n_before = s->tok->n_added;
-	for (size_t i = 0; i < s->named.n; i++)
-		TRY(add_special(s, &s->named.data[i].token, n_before, &next));
-	for (size_t i = 0; i < s->extra.n; i++)
-		TRY(add_special(s, &s->extra.data[i], n_before, &next));
-	return 0;
-fail:
-	return s->err->code;
+	return add_decoder(s, &next) || add_special(s, s->tok->n_added, &next) ? s->err->code : 0;
 }
 
 static int keep_names(struct side *s)
