@@ -107,6 +107,7 @@ add_engine_test(test_compare_results unit same_results)
 add_dependencies(test_compare_results compare_results)
 target_compile_definitions(test_compare_results PRIVATE
   COMPARE_RESULTS="$<TARGET_FILE:compare_results>")
+add_engine_test(test_stop_tokens unit lab)
 add_engine_test(test_writer unit work)
 add_engine_test(test_units unit work)
 target_include_directories(test_units PRIVATE ${HDF5_INCLUDE_DIRS})

@@ -264,7 +264,7 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	err_clear(err);
 	TRY(prompts_of_sets(lab->prompts, &c->attribution.prompts, &prompts, err));
 	request = request_of(c, values, &prompts);
-	TRY(effects_plan(lab, out, &request, effects_extent(c), err));
+	TRY(effects_plan(out, &request, effects_extent(c), err));
 fail:
 	free(prompts.data);
 	return err->code;

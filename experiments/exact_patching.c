@@ -512,7 +512,7 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 		extent.points += paths * estimates[i].path.steps;
 	}
 	TRY(prompts_of_sets(lab->prompts, &c->dissect.prompts, &prompts, err));
-	TRY(effects_plan(lab, out, &(struct effects_request){.prompts = &prompts}, extent, err));
+	TRY(effects_plan(out, &(struct effects_request){.prompts = &prompts}, extent, err));
 fail:
 	free(prompts.data);
 	return err->code;

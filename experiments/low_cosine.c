@@ -271,7 +271,7 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	err_clear(err);
 	TRY(prompts_of_sets(lab->prompts, &c->clamp.prompts, &prompts, err));
 	request = request_of(&prompts);
-	TRY(effects_plan(lab, out, &request, effects_extent(c), err));
+	TRY(effects_plan(out, &request, effects_extent(c), err));
 	TRY(continuation_plan(lab, out, &prompts, n, err));
 	TRY(answers_plan(lab, out, c->clamp.harmless, n, err));
 fail:

@@ -232,6 +232,8 @@ static int compute(struct run *r, bool fresh, struct err *err)
 		device_description(r->machine.dev), r->prompts.table.n);
 	if (r->job.ranks->rank == 0)
 		TRY(log_prompt_sets(r, err));
+	if (r->plan.generations.n > 0 && r->job.ranks->rank == 0)
+		stop_tokens_log(&r->prompts.stop, r->machine.tok);
 	TRY(refusal_check_run(&r->lab, &refusal, err));
 	TRY(begin_results(r, fresh, err));
 	TRY(refusal_check_write(&r->lab, &refusal, err));

@@ -95,7 +95,7 @@ def paper_compatible_turns_all_on_and_says_so():
             found[f"{group}.{key}" if line.startswith("\t") else key] = value
         return found
     released = {"model.bos": '"released"', "model.rope_original_context": "2048.0", "sae.fold": '"saelens5"',
-                "sae.dtype": '"released"', "generate.stop": '"eos"', "attribution.ig_rule": '"left"',
+                "sae.dtype": '"released"', "generate.stop": '["eos"]', "attribution.ig_rule": '"left"',
                 "attribution.ig_endpoint": '"released"', "attribution.ig_backward": '"straight_through"',
                 "attribution.positions": '"released"',
                 "attribution.actdiff_positions": '"all"'}

@@ -367,6 +367,19 @@ def scores_are_in_range(f):
             assert (g["nll"][...] >= 0).all() and (g["n_tokens"][...] >= 0).all(), g.name
 
 
+def what_ended_a_reply_is_a_stop_token_of_the_run_or_its_length(f):
+    """And no reply holds a stop token, or is cut before the length."""
+    stops = f["provenance/stop_token"][...] if "provenance/stop_token" in f else np.array([], np.int32)
+    if len(stops):
+        assert all(texts(f["provenance/stop_origin"])), "a stop token without an origin"
+    most = int(re.search(r"max_new_tokens = (\d+);", f.attrs["config"]).group(1))
+    for _, _, g in conditions(f, "generations"):
+        ended, length = g["ended_by"][...], np.diff(g["token_end"][...], prepend=0)
+        assert np.isin(ended, [-1, *stops]).all(), f"{g.name}: {ended}"
+        assert (length[ended == -1] == most).all() and (length[ended >= 0] < most).all(), g.name
+        assert not np.isin(g["token_ids"][...], stops).any(), g.name
+
+
 def answers_are_scored_on_all_their_tokens(f):
     """n_tokens is the length of the unedited answer, its stop token included."""
     answers = f.get("generations/coherence/none")
@@ -483,6 +496,8 @@ EXPECTED_DIMS = {
 
 def xarray_opens_every_group_with_the_names_of_its_dimensions(f, xarray):
     expected = dict(EXPECTED_DIMS)
+    if "provenance/stop_token" in f:  # not there where nothing ends a reply but its length
+        expected["provenance"] = {"file", "stop_token"}
     expected.update({g.name[1:]: {"prompt", "reply_token"} for _, _, g in
                      conditions(f, "generations")})
     expected.update({g.name[1:]: {"prompt"} for _, _, g in conditions(f, "scores")})
@@ -542,6 +557,7 @@ TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
          candidates_are_sorted_by_cosine_within_layers, effects_per_prompt_are_means_over_tokens,
          effects_of_all_features_agree_with_those_of_the_candidates,
          sets_are_the_best_by_mean_effect, refusal_follows_from_the_replies, scores_are_in_range,
+         what_ended_a_reply_is_a_stop_token_of_the_run_or_its_length,
          answers_are_scored_on_all_their_tokens, summary_follows_from_the_scores, verdicts_are_of_the_pairs_of_their_condition,
          the_chosen_direction_is_in_the_file, the_chosen_layer_follows_from_the_scores,
          hashes_are_sha256]

@@ -129,7 +129,7 @@ int category_sets_plan(const struct lab *lab, struct plan *plan, const struct pr
 {
 	const struct effects_request request = request_of(prompts);
 
-	return effects_plan(lab, plan, &request, effects_extent(lab->config), err);
+	return effects_plan(plan, &request, effects_extent(lab->config), err);
 }
 
 static bool in_all(const struct category_sets *c, const struct feature *f)

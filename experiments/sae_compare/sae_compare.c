@@ -422,7 +422,7 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	TRY(largest_other(lab, values, &out->sae_bytes, err));
 	TRY(answers_plan(lab, out, c->clamp.harmless, 0, err));
 	TRY(continuation_plan(lab, out, &harmful, 1 + 2 * c->clamp.scale.n, err));
-	TRY(effects_plan(lab, out, &(struct effects_request){.prompts = &harmful}, extent, err));
+	TRY(effects_plan(out, &(struct effects_request){.prompts = &harmful}, extent, err));
 fail:
 	free(harmful.data);
 	return err->code;

@@ -17,7 +17,6 @@ static const char *const rules[] = {"left", "midpoint", NULL};
 static const char *const endpoints[] = {"ablated", "released", NULL};
 static const char *const backwards[] = {"path", "straight_through", NULL};
 static const char *const positions[] = {"prompt", "released", NULL};
-static const char *const stops[] = {"template", "eos", "none", NULL};
 static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "tsv", "text", NULL};
 static const char *const bos_tokens[] = {"auto", "none", "double", "released", NULL};
 static const char *const actdiff_positions[] = {"prompt", "all", NULL};
@@ -168,9 +167,13 @@ const struct setting common_settings[] = {
 		"most tokens of a scoring pass, the shared template prefix apart"),
 	INTEGER("generate.max_new_tokens", generate.max_new_tokens, "256", 1, 1 << 20,
 		"longest reply, in tokens"),
-	TEXT("generate.stop", generate.stop, "\"template\"", stops,
-		"what ends a reply: the template's stop tokens; eos, only the tokenizer's eos_token, as "
-		"in the released code; or none, so that all are max_new_tokens long"),
+	TOKENS("generate.stop", generate.stop, "\"checkpoint\"",
+		"what ends a reply, several of: checkpoint, the tokens that the checkpoint declares, as "
+		"transformers' generate reads it (eos_token_id of generation_config.json, else of "
+		"config.json; where there is none, the tokenizer's eos_token and the template's); eos, "
+		"the tokenizer's eos_token, as in the released code; template, the tokens known for the "
+		"template's family; a text that is one token; an id; or none, alone, so that all are "
+		"max_new_tokens long"),
 	INTEGER("generate.prompts", generate.prompts, "32", 1, 1 << 16,
 		"most prompts continued side by side"),
 

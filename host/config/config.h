@@ -55,7 +55,7 @@ struct config {
 	} batch;
 	struct {
 		int64_t max_new_tokens, prompts;
-		char *stop;
+		struct text_list stop;
 	} generate;
 	struct {
 		struct token_choice token;

@@ -46,6 +46,7 @@ enum setting_type {
 	SETTING_BOOL,        /* bool */
 	SETTING_TOKEN,       /* struct token_choice: a text, or an integer */
 	SETTING_TEXTS,       /* struct text_list: a list, or one text */
+	SETTING_TOKENS,      /* struct text_list: texts and ids, these as their digits; or one */
 	SETTING_REALS,       /* struct real_list: a list, or one number */
 	SETTING_INTEGERS,    /* struct real_list of whole numbers: a list, or one */
 	SETTING_PROMPTS,     /* char *: the name of a prompt set, which must exist */
@@ -77,6 +78,8 @@ struct setting {
 	{key, SETTING_TEXT, offsetof(SETTINGS, field), value, 0, 0, choices, meaning, NULL, false}
 #define TEXTS(key, field, value, choices, meaning) \
 	{key, SETTING_TEXTS, offsetof(SETTINGS, field), value, 0, 0, choices, meaning, NULL, false}
+#define TOKENS(key, field, value, meaning) \
+	{key, SETTING_TOKENS, offsetof(SETTINGS, field), value, 0, 0, NULL, meaning, NULL, false}
 #define INTEGER(key, field, value, min, max, meaning) \
 	{key, SETTING_INTEGER, offsetof(SETTINGS, field), value, min, max, NULL, meaning, NULL, false}
 #define INTEGERS(key, field, value, min, max, meaning) \

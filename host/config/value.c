@@ -98,15 +98,29 @@ const char *value_complaint(const struct setting *row, const struct config *c,
 	return buffer;
 }
 
+/* A text, or the digits of an id where one may stand in its place; NULL = neither. */
+static const char *text_of(const struct setting *row, const config_setting_t *s, char *digits,
+	size_t size)
+{
+	const int type = config_setting_type(s);
+
+	if (row->type != SETTING_TOKENS || (type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) ||
+		config_setting_get_int64(s) < 0)
+		return config_setting_get_string(s);
+	snprintf(digits, size, "%lld", config_setting_get_int64(s));
+	return digits;
+}
+
 static bool take_texts(const struct setting *row, const struct config *c, const config_setting_t *s,
 	struct text_list *list)
 {
 	const size_t n = elements(s);
+	char digits[32];
 
 	if (!list_fits(row, s))
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		const char *text = config_setting_get_string(element(s, i));
+		const char *text = text_of(row, element(s, i), digits, sizeof digits);
 
 		if (!text || !one_of(row, c, text))
 			return false;
@@ -114,7 +128,7 @@ static bool take_texts(const struct setting *row, const struct config *c, const 
 	clear_texts(list);
 	list->items = calloc(n + 1, sizeof *list->items);
 	for (size_t i = 0; i < n && list->items; i++)
-		list->items[list->n++] = strdup(config_setting_get_string(element(s, i)));
+		list->items[list->n++] = strdup(text_of(row, element(s, i), digits, sizeof digits));
 	return true;
 }
 
@@ -185,6 +199,7 @@ bool value_take(const struct setting *row, const struct config *c, const config_
 	case SETTING_TOKEN:
 		return take_token(s, value);
 	case SETTING_TEXTS:
+	case SETTING_TOKENS:
 	case SETTING_PROMPT_SETS:
 	case SETTING_EXPERIMENTS:
 		return take_texts(row, c, s, value);
@@ -251,6 +266,7 @@ void value_print(const struct setting *row, const void *base, FILE *to)
 			print_integer(token->id, to);
 		break;
 	case SETTING_TEXTS:
+	case SETTING_TOKENS:
 	case SETTING_PROMPT_SETS:
 	case SETTING_EXPERIMENTS:
 		fputc('[', to);
@@ -284,6 +300,7 @@ void value_free(const struct setting *row, void *base)
 		free(*(char **)value);
 		break;
 	case SETTING_TEXTS:
+	case SETTING_TOKENS:
 	case SETTING_PROMPT_SETS:
 	case SETTING_EXPERIMENTS:
 		clear_texts(value);

@@ -75,6 +75,7 @@ static const char *kind(enum setting_type type)
 		[SETTING_BOOL] = "true or false",
 		[SETTING_TOKEN] = "a text of one token or the id of a token",
 		[SETTING_TEXTS] = "texts",
+		[SETTING_TOKENS] = "texts and ids",
 		[SETTING_INTEGERS] = "whole numbers",
 		[SETTING_REALS] = "numbers",
 		[SETTING_PROMPTS] = "the name of a prompt set",
@@ -87,8 +88,8 @@ static const char *kind(enum setting_type type)
 
 static bool is_list(enum setting_type type)
 {
-	return type == SETTING_TEXTS || type == SETTING_INTEGERS || type == SETTING_REALS ||
-	       type == SETTING_PROMPT_SETS || type == SETTING_EXPERIMENTS;
+	return type == SETTING_TEXTS || type == SETTING_TOKENS || type == SETTING_INTEGERS ||
+	       type == SETTING_REALS || type == SETTING_PROMPT_SETS || type == SETTING_EXPERIMENTS;
 }
 
 static bool is_bounded(const struct setting *row)

@@ -249,14 +249,33 @@ fail:
 /* ---- provenance ------------------------------------------------------------------------ */
 
 static const struct {
-	struct dataset file, role, sha256;
+	struct dataset file, role, sha256, stop_token, stop_origin;
 } files = {
 	.file = {"/provenance/file", {"file"}, RESULTS_TEXT, "", "path of a file that was read"},
 	.role = {"/provenance/role", {"file"}, RESULTS_TEXT, "",
 		"model, tokenizer, weights, sae (weights and the config beside them), prompts, "
 		"findings (`from`), judged (`from` of a judge), template (the judge's)"},
 	.sha256 = {"/provenance/sha256", {"file"}, RESULTS_TEXT, "", "SHA-256 of its bytes"},
+	.stop_token = {"/provenance/stop_token", {"stop_token"}, RESULTS_I32, "",
+		"a token that ends a reply"},
+	.stop_origin = {"/provenance/stop_origin", {"stop_token"}, RESULTS_TEXT, "",
+		"who says so: generation_config.json, config.json, the tokenizer's eos_token, the "
+		"template, generate.stop"},
 };
+
+/* Not there where nothing ends a reply but its length. */
+static int write_stop_tokens(const struct lab *lab, struct err *err)
+{
+	const struct stop_tokens *stop = &lab->prompts->stop;
+	struct results *r = lab->job->results;
+
+	if (stop->ids.n == 0)
+		return 0;
+	TRY(dataset_write(r, &files.stop_token, NULL, &stop->ids.n, stop->ids.data, err));
+	return dataset_write(r, &files.stop_origin, NULL, &stop->ids.n, stop->origins, err);
+fail:
+	return err->code;
+}
 
 static int write_files(const struct lab *lab, const struct inputs *inputs, struct err *err)
 {
@@ -288,7 +307,9 @@ const struct dataset_section frame_sections[] = {{"Shared scales", NULL, DATASET
 		"there when one of the prompts has one.",
 		DATASETS(prompts)},
 	{"Prompt sets", "Not of a judge's file.", DATASETS(sets)},
-	{"Provenance", NULL, DATASETS(files)}};
+	{"Provenance",
+		"`stop_token` and `stop_origin` are not there with `generate.stop = \"none\"`.",
+		DATASETS(files)}};
 
 static void utc_now(char *out, size_t size)
 {
@@ -367,6 +388,7 @@ int frame_write(const struct lab *lab, const struct inputs *inputs, struct err *
 	TRY(write_prompt_attributes(lab, err));
 	if (!lab->prompts->source)
 		TRY(write_prompt_sets(lab, err));
+	TRY(write_stop_tokens(lab, err));
 	return write_files(lab, inputs, err);
 fail:
 	return err->code;

@@ -7,6 +7,7 @@
 #include "host/base/size.h"
 #include "host/base/vec.h"
 #include "host/formats/safetensors.h"
+#include "host/lab/stop_tokens.h"
 
 #include <omp.h>
 
@@ -103,6 +104,19 @@ static int add_model_file(struct inputs *inputs, const struct config *c, const c
 	return rc;
 }
 
+static int add_stop_tokens_file(struct inputs *inputs, const struct config *c, struct err *err)
+{
+	char *path = path_join(c->model.path, STOP_TOKENS_FILE);
+
+	err_clear(err);
+	if (!path)
+		return err_nomem(err, STOP_TOKENS_FILE, strlen(c->model.path));
+	if (file_exists(path))
+		add_file(inputs, path, "model", err);
+	free(path);
+	return err->code;
+}
+
 static int add_sae(struct inputs *inputs, const struct sae_set *saes, size_t layer, struct err *err)
 {
 	char config[4096];
@@ -146,6 +160,8 @@ int inputs_collect(struct inputs *inputs, const struct config *c, const struct m
 	TRY(add_model_file(inputs, c, "config.json", "model", err));
 	for (size_t i = 0; i < tokenizer_n_files(m->tok); i++)
 		TRY(add_file(inputs, tokenizer_file(m->tok, i), "tokenizer", err));
+	if (text_list_holds(&c->generate.stop, "checkpoint"))
+		TRY(add_stop_tokens_file(inputs, c, err));
 	for (size_t i = 0; i < safetensors_folder_files(weights); i++)
 		TRY(add_file(inputs, safetensors_folder_path(weights, i), "weights", err));
 	for (size_t l = 0; m->saes && l < sae_set_layers(m->saes); l++)

@@ -143,6 +143,23 @@ static void print_refusal_token(const struct lab *lab, const struct text *render
 	}
 }
 
+/* What a user should know of the tokenizer's files. */
+static void print_tokenizer(const struct lab *lab)
+{
+	const struct tokenizer *tok = lab->machine->tok;
+	const size_t n_vocab = lab->machine->model->arch.n_vocab;
+	size_t beyond = 0;
+
+	for (size_t id = n_vocab; id < tokenizer_size(tok); id++)
+		beyond += tokenizer_spelling(tok, (int32_t)id) != NULL;
+	if (beyond > 0)
+		printf("tokenizer  %zu of its tokens, from %zu on, have no row in the model's "
+		       "embedding and may not be in a prompt\n",
+			beyond, n_vocab);
+	for (size_t i = 0; i < tokenizer_n_notes(tok); i++)
+		printf("tokenizer  %s\n", tokenizer_note(tok, i));
+}
+
 /* The first prompt as the model will see it, and its tokens. */
 static int print_example(const struct lab *lab, struct err *err)
 {

@@ -7,6 +7,7 @@
 #define SAENGINE_LAB_PROMPTS_H
 
 #include "host/lab/machine.h"
+#include "host/lab/stop_tokens.h"
 #include "host/model/generate.h"
 #include "host/text/chat_template.h"
 #include "host/text/prompts.h"
@@ -50,9 +51,8 @@ struct prompts {
 	struct chat_template *chat;
 	size_t n_prefix;          /* tokens that all prompts begin with */
 	size_t n_released_prefix; /* of these, the ones the released code leaves out of its means */
-	int32_t stop[CHAT_MAX_STOP]; /* what ends a reply */
-	size_t n_stop;
-	int32_t refusal_token; /* -1 where nothing is refused: prompts of a source */
+	struct stop_tokens stop;  /* what ends a reply */
+	int32_t refusal_token;    /* -1 where nothing is refused: prompts of a source */
 	/* The tokens that spell its word, with and without a space before it, itself first. */
 	int32_t refusal_spellings[REFUSAL_SPELLINGS];
 	size_t n_refusal_spellings;

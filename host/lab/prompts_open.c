@@ -75,16 +75,6 @@ static int read_sets(struct prompt_table *t, const struct config *c, struct err 
 
 /* ---- the template ---------------------------------------------------------------------- */
 
-static void find_stop_tokens(struct prompts *p, const char *which)
-{
-	const struct chat_template *chat = p->chat;
-
-	for (size_t i = 0; strcmp(which, "template") == 0 && i < chat->n_stop; i++)
-		p->stop[p->n_stop++] = chat->stop[i];
-	if (strcmp(which, "eos") == 0 && chat->eos >= 0)
-		p->stop[p->n_stop++] = chat->eos;
-}
-
 /* A text of the config that may stay the template's own. */
 static const char *own_or(const char *text)
 {
@@ -103,8 +93,7 @@ static int open_template(struct prompts *p, const struct config *c, const struct
 		TRY(p->source->open(&p->context, c, &chat, err));
 	TRY(chat_template_open(&p->chat, &chat, arch->model_type,
 		arch->rope[ARCH_ROPE_GLOBAL].scaling == ROPE_LLAMA3, m->tok, err));
-	find_stop_tokens(p, c->generate.stop);
-	return 0;
+	return stop_tokens_find(&p->stop, c, m, p->chat, err);
 fail:
 	return err->code;
 }
@@ -184,6 +173,27 @@ static int encode_sets(struct prompts *p, const struct machine *m, struct err *e
 	return 0;
 }
 
+/* A tokenizer may have more tokens than the model has rows (gemma3's image token): none of those
+ * may be in a prompt. */
+static int check_ids(const struct prompts *p, const struct machine *m, struct err *err)
+{
+	const size_t n_vocab = m->model->arch.n_vocab;
+
+	for (size_t i = 0; i < p->table.n; i++) {
+		const struct token_span span = prompts_tokens(p, i, 0);
+
+		for (size_t k = 0; k < span.n; k++)
+			if ((size_t)span.ids[k] >= n_vocab)
+				return err_set(err, ERR_INPUT,
+					"prompts.%s: expected tokens below %zu, the rows of the model's "
+					"embedding, found %d \"%s\" of the tokenizer in \"%.40s...\"",
+					prompts_set_name(p, i), n_vocab, span.ids[k],
+					tokenizer_spelling(m->tok, span.ids[k]),
+					prompts_text(p, i));
+	}
+	return 0;
+}
+
 /* ---- the whole ------------------------------------------------------------------------- */
 
 int prompts_open(struct prompts *p, const struct config *c, const struct machine *m,
@@ -198,6 +208,7 @@ int prompts_open(struct prompts *p, const struct config *c, const struct machine
 		TRY(encode_sets(p, m, err));
 		TRY(prompts_find_tokens(p, c, m, err));
 	}
+	TRY(check_ids(p, m, err));
 	TRY(shared_prefix(p, m, p->chat->prefix, &p->n_prefix, err));
 	return shared_prefix(p, m, p->chat->released_prefix, &p->n_released_prefix, err);
 fail:
@@ -229,5 +240,6 @@ void prompts_close(struct prompts *p)
 	if (p->source)
 		p->source->close(p->context);
 	chat_template_close(p->chat);
+	stop_tokens_free(&p->stop);
 	*p = (struct prompts){0};
 }

@@ -200,8 +200,8 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 		w->spans);
 	struct generation g = {.prompts = w->spans,
 		.n_prompts = n,
-		.stop = lab->prompts->stop,
-		.n_stop = lab->prompts->n_stop,
+		.stop = lab->prompts->stop.ids.data,
+		.n_stop = lab->prompts->stop.ids.n,
 		.tokens = w->tokens,
 		.lengths = w->lengths,
 		.ended_by = w->ended_by,

@@ -298,7 +298,7 @@ struct effects_extent effects_extent(const struct config *c)
 	return (struct effects_extent){(size_t)c->attribution.k0, 1, (size_t)c->attribution.steps};
 }
 
-int effects_plan(const struct lab *lab, struct plan *plan, const struct effects_request *request,
+int effects_plan(struct plan *plan, const struct effects_request *request,
 	struct effects_extent extent, struct err *err)
 {
 	const struct plan_attribution what = {.prompts = *request->prompts,

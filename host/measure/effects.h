@@ -63,7 +63,7 @@ struct effects_extent effects_extent(const struct config *config);
 
 /* Declares what a request asks for; its direction and candidates need not be known yet.
  * Errors: ERR_CONFIG for attribution.target. */
-int effects_plan(const struct lab *lab, struct plan *plan, const struct effects_request *request,
+int effects_plan(struct plan *plan, const struct effects_request *request,
 	struct effects_extent extent, struct err *err);
 
 /* Errors: also ERR_INTERNAL for prompts that were not declared. */
