@@ -144,7 +144,7 @@ TEST(contradicting_variables_are_a_config_error)
 
 TEST(each_rank_of_a_node_has_its_own_gpu)
 {
-	const struct ranks one = {0, 1, 0, 1, NULL}, second = {1, 2, 1, 2, NULL};
+	const struct ranks one = {0, 1, 0, 1, "", NULL}, second = {1, 2, 1, 2, "", NULL};
 	char device[32];
 
 	ranks_device(&one, "cuda", device, sizeof device);
@@ -404,6 +404,31 @@ static long beats(const char *name)
 	if (file)
 		fclose(file);
 	return count;
+}
+
+/* Waits for BEAT_FIRST. */
+TEST(variables_left_behind_are_named_at_once_and_again_when_the_other_ranks_have_not_come)
+{
+	struct engine_process lonely;
+	double began;
+
+	engine_run(&run, "%s --set output=%s --dry-run", JOB, in_scratch("lonely.h5"));
+	CHECK(run.status == 0 && !strstr(run.out, "ranks "), "%d: %s", run.status, run.out);
+	began = clock_seconds();
+	lonely = engine_start("lonely", "env RANK=0 WORLD_SIZE=4", "%s --set output=%s", JOB,
+		in_scratch("lonely.h5"));
+	engine_wait(&run, &lonely);
+	CHECK(run.status == 85 &&
+			strstr(run.err,
+				"stopped (another rank never joined: number 1 of the 4 that "
+				"RANK=0, WORLD_SIZE=4 announce; to run alone, unset these variables)"),
+		"%d: %s", run.status, run.err);
+	CHECK(strncmp(run.out,
+		      "ranks: this is the first of 4, as RANK=0, WORLD_SIZE=4 say\n"
+		      "ranks: 1 of 4 have joined\n",
+		      83) == 0,
+		"%s", run.out);
+	CHECK(clock_seconds() - began < BEAT_FIRST + 30, "it took %.1f s", clock_seconds() - began);
 }
 
 TEST(a_wall_clock_that_jumps_by_hours_ends_no_rank_and_breaks_neither_lock_nor_resume)

@@ -67,6 +67,9 @@ static void print_inputs(const struct lab *lab)
 		(double)model_parameters(lab->machine->model) * 1e-6,
 		dtype_name(lab->machine->model->embedding.dtype));
 	printf("device     %s\n", device_description(lab->machine->dev));
+	if (lab->job->ranks->world > 1)
+		printf("ranks      %zu, as %s say\n", lab->job->ranks->world,
+			lab->job->ranks->found);
 	if (lab->machine->saes)
 		print_saes(lab);
 	else
@@ -178,6 +181,8 @@ static int print_example(const struct lab *lab, struct err *err)
 		print_token(lab, span.ids[i]);
 	}
 	putchar('\n');
+	print_tokenizer(lab);
+	stop_tokens_log(&p->stop, lab->machine->tok);
 	print_refusal_token(lab, &text);
 fail:
 	free(text.data);

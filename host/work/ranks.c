@@ -13,6 +13,7 @@
 
 #include "host/base/clock.h"
 #include "host/base/file.h"
+#include "host/base/log.h"
 #include "host/work/stop.h"
 
 #include <errno.h>
@@ -32,7 +33,8 @@ static const char *const STARTING = "starting", *const RUNNING = "running", *con
 struct meeting {
 	size_t rank, world;
 	char folder[4096], session[256];
-	bool named; /* the session */
+	bool named;        /* the session */
+	const char *found; /* of struct ranks */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -107,6 +109,8 @@ int ranks_from_environment(struct ranks *ranks, struct err *err)
 				launchers[i].rank, launchers[i].world,
 				getenv(launchers[i].rank) ? getenv(launchers[i].rank) : "",
 				getenv(launchers[i].world));
+		snprintf(ranks->found, sizeof ranks->found, "%s=%zu, %s=%zu", launchers[i].rank,
+			ranks->rank, launchers[i].world, ranks->world);
 		if (!number_in(launchers[i].local, &ranks->local))
 			ranks->local = ranks->rank;
 		if (!number_here(launchers[i].n_local, &ranks->n_local) || ranks->n_local == 0)
@@ -248,6 +252,22 @@ static void beat(const struct meeting *m, unsigned long count)
 	file_say(m, name, text);
 }
 
+/* Asks to stop for want of the next rank. The text stays for as long as the process. */
+static void stop_without(const struct meeting *m, const struct watch *next)
+{
+	static char reason[256];
+
+	if (next->n_changes > 0)
+		snprintf(reason, sizeof reason, "another rank died");
+	else
+		snprintf(reason, sizeof reason,
+			"another rank never joined: number %zu of the %zu that %s announce; to run alone, "
+			"unset these variables",
+			(m->rank + 1) % m->world, m->world, m->found);
+	file_say(m, "stop", "a rank died");
+	stop_request(reason);
+}
+
 /* Passes on that one rank stops, and sees to it that a dead one is noticed. */
 static void look_around(const struct meeting *m, struct watch *next)
 {
@@ -260,16 +280,42 @@ static void look_around(const struct meeting *m, struct watch *next)
 	else if (file_says(m, "stop", reason, sizeof reason))
 		stop_request("another rank stopped");
 	look(m, next, (m->rank + 1) % m->world);
-	if (is_dead(next)) {
-		file_say(m, "stop", "a rank died");
-		stop_request("another rank died");
+	if (is_dead(next) && !stop_requested())
+		stop_without(m, next);
+}
+
+/* Rank 0: which others have given a sign of life, [world], and how many ranks are here. */
+struct joined {
+	struct watch *others; /* NULL: no longer looked for */
+	size_t n;
+};
+
+/* Says how many ranks have joined when that has changed, until all have. */
+static void count_joined(const struct meeting *m, struct joined *joined)
+{
+	size_t n = 1;
+
+	if (!joined->others)
+		return;
+	for (size_t r = 1; r < m->world; r++) {
+		look(m, &joined->others[r], r);
+		/* Without a name for the launch the first sight may be of an earlier one. */
+		n += joined->others[r].n_changes > (m->named ? 0 : 1);
 	}
+	if (n != joined->n)
+		log_info("ranks: %zu of %zu have joined", n, m->world);
+	joined->n = n;
+	if (n < m->world)
+		return;
+	free(joined->others);
+	joined->others = NULL;
 }
 
 static void *meeting_main(void *argument)
 {
 	struct meeting *m = argument;
 	struct watch next = {.since = clock_seconds()};
+	struct joined joined = {.others = m->rank == 0 ? calloc(m->world, sizeof next) : NULL};
 
 	pthread_mutex_lock(&m->lock);
 	for (unsigned long count = 0; !m->leaving; count++) {
@@ -278,6 +324,7 @@ static void *meeting_main(void *argument)
 		pthread_mutex_unlock(&m->lock);
 		beat(m, count);
 		look_around(m, &next);
+		count_joined(m, &joined);
 		pthread_mutex_lock(&m->lock);
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += BEAT_EVERY;
@@ -285,6 +332,7 @@ static void *meeting_main(void *argument)
 			pthread_cond_timedwait(&m->wake, &m->lock, &until);
 	}
 	pthread_mutex_unlock(&m->lock);
+	free(joined.others);
 	return NULL;
 }
 
@@ -319,6 +367,7 @@ int ranks_open(struct ranks *ranks, const char *path, struct err *err)
 		return err_nomem(err, "the ranks", sizeof *m);
 	m->rank = ranks->rank;
 	m->world = ranks->world;
+	m->found = ranks->found;
 	atomic_store(&m->state, STARTING);
 	path_beside(path, ".ranks", m->folder, sizeof m->folder);
 	name_session(m);
@@ -327,6 +376,8 @@ int ranks_open(struct ranks *ranks, const char *path, struct err *err)
 	path_of(m, "stop", stop, sizeof stop);
 	if (m->rank == 0)
 		unlink(stop);
+	if (m->rank == 0)
+		log_info("ranks: this is the first of %zu, as %s say", m->world, m->found);
 	TRY(start_beating(m, err));
 	ranks->meeting = m;
 	return 0;
@@ -355,8 +406,10 @@ int ranks_gather(struct ranks *ranks, struct err *err)
 		if (stop_check(err))
 			return err->code;
 		if (is_dead(&first))
-			return err_set(err, ERR_STOPPED, "rank %zu: rank 0 died or never began",
-				m->rank);
+			return err_set(err, ERR_STOPPED,
+				"rank %zu: rank 0 died or never began; that there is one is what %s "
+				"say",
+				m->rank, m->found);
 		usleep(50000);
 	}
 	if (m)

@@ -22,7 +22,9 @@
  * Death: each rank counts up in a file of its own, NAME.ranks/N, every few seconds, and watches the
  * count of the next rank by its own clock, so that wrong clocks do not matter. When it stands still
  * for BEAT_LIMIT seconds, the watcher writes `stop`, which all ranks look for, and all leave with
- * ERR_STOPPED.
+ * ERR_STOPPED. A rank that has not joined after BEAT_FIRST seconds is as good as dead. Variables
+ * that another program left behind look like a launch whose other ranks are slow: rank 0 says at
+ * once which it found, and how many ranks have joined whenever that changes.
  */
 #ifndef SAENGINE_RANKS_H
 #define SAENGINE_RANKS_H
@@ -41,6 +43,7 @@ enum {
 struct ranks {
 	size_t rank, world;      /* 0 <= rank < world */
 	size_t local, n_local;   /* among the ranks of this machine */
+	char found[128];         /* of several: the variables that say so, "RANK=0, WORLD_SIZE=4" */
 	struct meeting *meeting; /* owned; NULL when alone */
 };
 
