@@ -174,12 +174,14 @@ add_test(NAME test_convert_sae
   COMMAND ${PYTHON3_OF_PATH} ${CMAKE_SOURCE_DIR}/tests/test_convert_sae.py)
 set_tests_properties(test_convert_sae PROPERTIES LABELS unit SKIP_RETURN_CODE 77)
 set(RESULTS ${CMAKE_BINARY_DIR}/runs)
+set(ANEW ${CMAKE_SOURCE_DIR}/tests/anew.sh)
 add_executable(test_science tests/test_science.c)
 target_link_libraries(test_science PRIVATE store)
 foreach(model gemma2 llama)
   set(file ${RESULTS}/tiny_${model}_ap.h5)
   add_test(NAME run_tiny_${model} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
-    COMMAND engine configs/tiny_${model}_ap.cfg --set output=${file} --set sae.check=true)
+    COMMAND ${ANEW} ${file} $<TARGET_FILE:engine> configs/tiny_${model}_ap.cfg
+      --set output=${file} --set sae.check=true)
   add_test(NAME science_tiny_${model} COMMAND test_science ${file})
   add_test(NAME result_file_tiny_${model}
     COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_result_file.py ${file})
@@ -227,7 +229,7 @@ include(cmake/fuzz.cmake)
 function(add_run_tests name config script)
   set(file ${RESULTS}/${name}.h5)
   add_test(NAME run_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
-    COMMAND engine ${config} --set output=${file} ${ARGN})
+    COMMAND ${ANEW} ${file} $<TARGET_FILE:engine> ${config} --set output=${file} ${ARGN})
   add_test(NAME science_${name} COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/${script} ${file})
   add_test(NAME result_file_${name}
     COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_result_file.py ${file})
@@ -260,7 +262,8 @@ endif()
 set(judged ${RESULTS}/tiny_gemma2_ap.h5)
 set(file ${RESULTS}/tiny_judge.h5)
 add_test(NAME run_tiny_judge WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
-  COMMAND engine configs/tiny_judge.cfg --set from=${judged} --set output=${file})
+  COMMAND ${ANEW} ${file} $<TARGET_FILE:engine> configs/tiny_judge.cfg --set from=${judged}
+    --set output=${file})
 add_test(NAME science_tiny_judge
   COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_judge.py ${judged} ${file})
 add_test(NAME result_file_tiny_judge

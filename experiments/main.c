@@ -10,6 +10,7 @@
 #include "host/base/log.h"
 #include "host/base/vec.h"
 #include "host/lab/frame.h"
+#include "host/lab/output.h"
 #include "host/lab/plan.h"
 #include "host/measure/refusal_check.h"
 #include "host/measure/sae_check.h"
@@ -32,10 +33,12 @@ static const char USAGE[] =
 	"\n"
 	"  --set KEY=VALUE  overrides a setting, e.g. --set attribution.k_star=5\n"
 	"  --device NAME    the same as --set device=NAME\n"
-	"  --fresh          begins anew; units of an earlier run are kept as NAME.units.old-N\n"
+	"  --fresh          begins anew; units of an earlier run are kept as NAME.units.old-N, a finished\n"
+	"                   file of another run as NAME.old-N.h5\n"
 	"  --inspect PATH   prints what a result file or a folder of units holds, and whether it is "
 	"complete\n"
-	"  --dry-run        opens every input, prints the plan and the memory it needs, and stops\n"
+	"  --dry-run        opens every input, prints the plan and what it needs, checks all that can be\n"
+	"                   known before the first pass, and stops: a run would refuse the same\n"
 	"  --profile        prints where the time went, by kernel, at the end\n"
 	"  --help-config    all experiments, and settings with types, bounds, defaults and meanings\n"
 	"  --help-results   all datasets of a result file, as tables\n"
@@ -151,16 +154,21 @@ struct run {
 	struct input_list more;
 	struct inputs inputs; /* rank 0 only */
 	struct plan plan;
+	bool fresh, other_output; /* --fresh; another run's file has the name of the output */
 };
 
 /* Opens everything that the config names, and sees that the experiments will find what they need.
  * Nothing is computed or written. */
-static int run_open(struct run *r, const struct config *c, struct ranks *ranks, struct err *err)
+static int run_open(struct run *r, const struct config *c, struct ranks *ranks, bool fresh,
+	struct err *err)
 {
 	*r = (struct run){.job = {.config = c, .ranks = ranks},
-		.lab = {c, &r->job, &r->machine, &r->prompts, &r->plan}};
+		.lab = {c, &r->job, &r->machine, &r->prompts, &r->plan},
+		.fresh = fresh};
 	TRY(experiments_inputs(c, &r->more, err));
 	TRY(inputs_check(c, &r->more, err));
+	if (ranks->rank == 0)
+		TRY(output_check_place(c, err));
 	TRY(machine_open(&r->machine, c, ranks, err));
 	TRY(prompts_open(&r->prompts, c, &r->machine, experiments_source(c), err));
 	TRY(findings_load(&r->findings, c, &r->machine, &r->prompts, experiments_provide(c),
@@ -182,21 +190,39 @@ static void run_close(struct run *r)
 	machine_close(&r->machine);
 }
 
-static int begin_results(struct run *r, bool fresh, struct err *err)
+/* What the files are, and whether they are those that earlier results of the same names were made
+ * from: on rank 0. */
+static int identify_inputs(struct run *r, struct err *err)
 {
-	const size_t rank = r->job.ranks->rank;
+	const struct config *c = r->lab.config;
+
+	TRY(inputs_collect(&r->inputs, c, &r->machine, &r->more, err));
+	if (!r->prompts.source)
+		TRY(findings_check_weights(c, &r->inputs, err));
+	if (output_check_finished(c, &r->machine, &r->inputs, &r->other_output, err) &&
+		r->other_output && r->fresh)
+		err_clear(err);
+fail:
+	return err->code;
+}
+
+static int manifest_of(const struct run *r, char **out, struct err *err)
+{
+	*out = inputs_text(&r->inputs, r->lab.config, &r->machine, r->job.ranks->rank);
+	return *out ? 0 : err_nomem(err, "the manifest", 4096);
+}
+
+static int begin_results(struct run *r, struct err *err)
+{
 	char *manifest = NULL;
 
 	err_clear(err);
-	if (rank == 0) {
-		TRY(inputs_collect(&r->inputs, r->lab.config, &r->machine, &r->more, err));
-		if (!r->prompts.source)
-			TRY(findings_check_weights(r->lab.config, &r->inputs, err));
-	}
-	manifest = inputs_text(&r->inputs, r->lab.config, &r->machine, rank);
-	if (!manifest)
-		return err_nomem(err, "the manifest", 4096);
-	TRY(job_begin(&r->job, manifest, fresh, err));
+	if (r->job.ranks->rank == 0)
+		TRY(identify_inputs(r, err));
+	TRY(manifest_of(r, &manifest, err));
+	TRY(job_begin(&r->job, manifest, r->fresh, err));
+	if (r->other_output)
+		TRY(output_set_aside(r->lab.config, err));
 	TRY(frame_write(&r->lab, &r->inputs, err));
 fail:
 	free(manifest);
@@ -218,7 +244,27 @@ fail:
 	return err->code;
 }
 
-static int compute(struct run *r, bool fresh, struct err *err)
+/* The plan, and what `compute` would refuse before its first pass, in that order. Files are hashed
+ * only where there is something to compare them with, for that takes long. */
+static int rehearse(struct run *r, struct err *err)
+{
+	const struct config *c = r->lab.config;
+	char *manifest = NULL;
+
+	TRY(plan_print(&r->lab, err));
+	TRY(plan_check(&r->lab, err));
+	if (!*c->from && !file_exists(c->output) && !units_stand(c->output))
+		return 0;
+	TRY(identify_inputs(r, err));
+	TRY(manifest_of(r, &manifest, err));
+	if (!r->fresh)
+		TRY(units_check(c->output, manifest, err));
+fail:
+	free(manifest);
+	return err->code;
+}
+
+static int compute(struct run *r, struct err *err)
 {
 	const struct config *c = r->lab.config;
 	struct refusal_check refusal;
@@ -235,7 +281,7 @@ static int compute(struct run *r, bool fresh, struct err *err)
 	if (r->plan.generations.n > 0 && r->job.ranks->rank == 0)
 		stop_tokens_log(&r->prompts.stop, r->machine.tok);
 	TRY(refusal_check_run(&r->lab, &refusal, err));
-	TRY(begin_results(r, fresh, err));
+	TRY(begin_results(r, err));
 	TRY(refusal_check_write(&r->lab, &refusal, err));
 	if (c->sae.check && r->machine.saes)
 		TRY(sae_check_run(&r->lab, err));
@@ -254,13 +300,12 @@ static int run(const struct config *c, const struct arguments *arguments, struct
 	struct run r;
 
 	err_clear(err);
-	TRY(run_open(&r, c, ranks, err));
+	TRY(run_open(&r, c, ranks, arguments->fresh, err));
 	if (arguments->dry_run) {
-		TRY(plan_print(&r.lab, err));
-		plan_check(&r.lab, err);
+		rehearse(&r, err);
 		goto fail;
 	}
-	TRY(compute(&r, arguments->fresh, err));
+	TRY(compute(&r, err));
 	if (ranks->rank == 0) {
 		experiments_print(&r.lab, &r.findings);
 		fflush(stdout);

@@ -35,4 +35,6 @@ if [ "$OUT" -nt "$file" ]; then
 	say "$OUT is there"
 	exit 0
 fi
-run_engine "$config" "$@" --set "from=$file" --set "output=$OUT"
+fresh=() # verdicts on an earlier file of that name are kept, under another
+[ -e "$OUT" ] && fresh=(--fresh)
+run_engine "$config" "$@" --set "from=$file" --set "output=$OUT" ${fresh[@]+"${fresh[@]}"}

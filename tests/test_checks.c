@@ -137,3 +137,193 @@ TEST(a_limit_above_what_a_file_has_is_said)
 				"models/small-world/harmful_test.json has 200 such prompts\n") == 0,
 		"%d: %s", run.status, run.err);
 }
+
+/* ---- what only a pass tells --------------------------------------------------------------- */
+
+TEST(an_error_that_only_a_pass_can_tell_keeps_what_was_finished_and_says_where)
+{
+	char expected[1024];
+
+	/* No harmful prompt is answered with this token. */
+	snprintf(expected, sizeof expected,
+		"prompts.harmful_train: expected prompts whose replies begin with \"Sure\", found none "
+		"among 16 (see refusal.token, model.template, direction.filter)\n"
+		"what was finished is in %s; the same command goes on from there, another config or "
+		"other files begin anew with --fresh, which renames the folder\n",
+		in_scratch("late.units"));
+	for (int i = 0; i < 2; i++) { /* the second time from what the first one left */
+		engine_run(&run, "%s --set refusal.token=Sure --set output=%s", JOB,
+			in_scratch("late.h5"));
+		CHECK(run.status == 3 && strcmp(run.err, expected) == 0,
+			"run %d: exit status %d\n%s\nexpected\n%s", i, run.status, run.err,
+			expected);
+		CHECK(file_exists(in_scratch("late.units/00-direction-harmful_train/000000.h5")),
+			"run %d: the unit is gone", i);
+		CHECK(!file_exists(in_scratch("late.h5.part")), "run %d: a part was left", i);
+	}
+
+	/* Other settings are refused, in the dry run as well, and begin anew where that is asked.
+	 */
+	engine_run(&dry, "%s --set output=%s --dry-run", JOB, in_scratch("late.h5"));
+	engine_run(&run, "%s --set output=%s", JOB, in_scratch("late.h5"));
+	CHECK(run.status == 2 && strstr(run.err, "\n  refusal.token: the units were made with "
+						 "\"Sure\", this run has \"I\"\n"),
+		"%d: %s", run.status, run.err);
+	CHECK(dry.status == 2 && strcmp(dry.err, run.err) == 0, "the dry run ended with %d: %s",
+		dry.status, dry.err);
+	engine_run(&run, "%s --set output=%s --fresh --dry-run", JOB, in_scratch("late.h5"));
+	CHECK(run.status == 0 && run.err[0] == '\0', "%d: %s", run.status, run.err);
+	engine_run(&run, "%s --set output=%s --fresh", JOB, in_scratch("late.h5"));
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
+	CHECK(folder_exists(in_scratch("late.units.old-1")), "the old units are gone");
+}
+
+/* ---- the output ---------------------------------------------------------------------------- */
+
+/* One byte of a file, or how long it is. */
+static long size_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? (long)st.st_size : -1;
+}
+
+TEST(a_finished_file_of_another_run_is_kept_and_one_of_this_run_made_again)
+{
+	char expected[1024], output[512];
+	struct engine_run first;
+	long size;
+
+	snprintf(output, sizeof output, "%s", in_scratch("mine.h5"));
+	engine_run(&first, "%s --set experiment=direction --set output=%s", JOB, output);
+	CHECK(first.status == 0, "%s", first.err);
+	size = size_of(output);
+
+	/* Settings that bear on nothing are no other run. */
+	engine_run(&run, "%s --set experiment=direction --set output=%s --set threads=1", JOB,
+		output);
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
+
+	snprintf(expected, sizeof expected,
+		"output: expected no file, or a finished one of this run to make again, found \"%s\" of "
+		"another run:\n"
+		"  direction.layer: the file was made with 3, this run has 2\n"
+		"name another output, move that file, or begin anew with --fresh, which renames it\n",
+		output);
+	engine_run(&dry,
+		"%s --set experiment=direction --set output=%s --set direction.layer=2 "
+		"--dry-run",
+		JOB, output);
+	engine_run(&run, "%s --set experiment=direction --set output=%s --set direction.layer=2",
+		JOB, output);
+	CHECK(run.status == 2 && strcmp(run.err, expected) == 0, "%d: %s", run.status, run.err);
+	CHECK(dry.status == 2 && strcmp(dry.err, expected) == 0, "the dry run: %d: %s", dry.status,
+		dry.err);
+	CHECK(!folder_exists(in_scratch("mine.units")), "it made units");
+	CHECK(size_of(output) == size, "the file has changed");
+
+	engine_run(&run,
+		"%s --set experiment=direction --set output=%s --set direction.layer=2 --fresh",
+		JOB, output);
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
+	CHECK(size_of(in_scratch("mine.old-1.h5")) == size, "the other run's file is gone");
+	CHECK(file_exists(in_scratch("mine.old-1.summary.h5")), "its summary is gone");
+	CHECK(file_exists(in_scratch("mine.summary.h5")), "there is no new summary");
+
+	/* Of this run now: nothing is set aside. */
+	engine_run(&run,
+		"%s --set experiment=direction --set output=%s --set direction.layer=2 --fresh",
+		JOB, output);
+	CHECK(run.status == 0 && !file_exists(in_scratch("mine.old-2.h5")), "%d: %s", run.status,
+		run.err);
+}
+
+TEST(a_prompt_file_that_has_changed_makes_another_run)
+{
+	char output[512], prompts[512];
+
+	snprintf(output, sizeof output, "%s", in_scratch("changed.h5"));
+	snprintf(prompts, sizeof prompts, "%s", in_scratch("asked.json"));
+	copy_file("models/small-world/harmful_train.json", prompts, 0, NULL, 0, 0);
+	engine_run(&run,
+		"%s --set experiment=direction --set output=%s --set prompts.harmful_train.file=%s",
+		JOB, output, prompts);
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
+	copy_file("models/small-world/harmful_test.json", prompts, 0, NULL, 0, 0);
+	engine_run(&run,
+		"%s --set experiment=direction --set output=%s --set prompts.harmful_train.file=%s "
+		"--dry-run",
+		JOB, output, prompts);
+	CHECK(run.status == 2 && strstr(run.err, "/asked.json: the file was made with "), "%d: %s",
+		run.status, run.err);
+}
+
+TEST(what_is_no_file_or_no_result_file_is_not_replaced)
+{
+	char command[2048], folder[512], text[512];
+
+	snprintf(folder, sizeof folder, "%s", in_scratch("folder"));
+	snprintf(text, sizeof text, "%s", in_scratch("text.h5"));
+	mkdir(folder, 0777);
+	engine_run(&run, "%s --set output=%s", JOB, folder);
+	CHECK(run.status == 2 &&
+			strstr(run.err, "output: expected the name of a file, found a folder"),
+		"%d: %s", run.status, run.err);
+	engine_run(&run, "%s --set output=/dev/null", JOB);
+	CHECK(run.status == 2 &&
+			strstr(run.err, "output: expected the name of a file, found a folder"),
+		"%d: %s", run.status, run.err);
+
+	write_scratch("text.h5", "notes");
+	engine_run(&run, "%s --set output=%s --dry-run", JOB, text);
+	CHECK(run.status == 2 && strstr(run.err, "which is no finished result file"), "%d: %s",
+		run.status, run.err);
+	CHECK(size_of(text) == 5, "the notes are gone");
+
+	/* The file grows under this name: through a link it would be another. */
+	snprintf(command, sizeof command, "ln -s '%s' '%s'", text, in_scratch("link.h5.part"));
+	CHECK(system(command) == 0, "no link");
+	engine_run(&run, "%s --set output=%s", JOB, in_scratch("link.h5"));
+	CHECK(run.status == 2 &&
+			strstr(run.err, "output: expected no link, folder or device under"),
+		"%d: %s", run.status, run.err);
+	CHECK(size_of(text) == 5, "the notes are gone");
+}
+
+/* ---- findings of an earlier file ----------------------------------------------------------- */
+
+TEST(findings_of_an_earlier_file_are_checked_by_the_dry_run)
+{
+	char from[512], expected[1024];
+
+	snprintf(from, sizeof from, "%s", in_scratch("from.h5"));
+	engine_run(&run,
+		"%s --set 'experiment=[\"direction\", \"attribution\"]' --set output=%s "
+		"--set attribution.k_star=3",
+		JOB, from);
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
+	refuses(2,
+		"experiment: conditional needs the features of refusal and of harm: \"categories\" "
+		"before it, or a file that has them (from)\n",
+		"%s --set experiment=conditional --set from=%s", JOB, from);
+	snprintf(expected, sizeof expected,
+		"from: %s was made with another model: expected one with SHA-256 ddab0d0d5d74..., found "
+		"models/tiny-gemma2-base/model.safetensors with 7377ec6d40d0...\n",
+		from); /* told by the weights: config.json is the same */
+	refuses(3, expected,
+		"%s --set experiment=jailbreak --set from=%s --set model.path=models/tiny-gemma2-base",
+		JOB, from);
+	snprintf(expected, sizeof expected,
+		"from_k_star: expected at most 3, the features of /feature_sets/cossim_ap/global/layer "
+		"in %s, found 4\n",
+		from);
+	refuses(2, expected, "%s --set experiment=prune --set from=%s --set from_k_star=4", JOB,
+		from);
+	snprintf(expected, sizeof expected,
+		"feature_graph: expected features in at least three layers, the 3 of cossim_ap lie in "
+		"fewer; try a larger attribution.k_star\n");
+	refuses(2, expected,
+		"%s --set experiment=feature_graph --set from=%s --set "
+		"dissect.prompts=[\\\"harmful_test\\\"]",
+		JOB, from);
+}

@@ -27,6 +27,7 @@ SMALL = ["prompts.harmful_train.limit=16", "prompts.harmless_train.limit=16", "p
 
 def run(config, name, *settings):
     path = FOLDER / f"released_{name}.h5"
+    path.unlink(missing_ok=True)  # of other settings the engine would keep it
     arguments = [x for s in (*SMALL, *settings, f"output={path}") for x in ("--set", s)]
     done = subprocess.run([ENGINE, config, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{name}: exit status {done.returncode}: {done.stderr}"

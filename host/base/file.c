@@ -81,6 +81,13 @@ bool folder_exists(const char *path)
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+bool file_is_special(const char *path, bool links)
+{
+	struct stat st;
+
+	return (links ? lstat(path, &st) : stat(path, &st)) == 0 && !S_ISREG(st.st_mode);
+}
+
 bool file_is_same(const char *a, const char *b)
 {
 	struct stat of_a, of_b;
@@ -121,18 +128,36 @@ int folder_make(const char *path, struct err *err)
 	return 0;
 }
 
+static int check_writable(const char *folder, struct err *err)
+{
+	if (access(folder, W_OK) == 0)
+		return 0;
+	return err_set(err, ERR_OUTPUT, "%s: cannot write into the folder: %s", folder,
+		strerror(errno));
+}
+
+int folder_check_for(const char *path, struct err *err)
+{
+	char *copy = strdup(path), *folder = copy ? dirname(copy) : NULL;
+
+	err_clear(err);
+	if (!copy)
+		return err_nomem(err, path, strlen(path));
+	if (!folder_exists(folder))
+		folder = dirname(folder); /* what it is made in */
+	check_writable(folder, err);
+	free(copy);
+	return err->code;
+}
+
 int folder_make_for(const char *path, struct err *err)
 {
 	char *copy = strdup(path), *folder = copy ? dirname(copy) : NULL;
-	int rc = 0;
+	int rc;
 
 	if (!copy)
 		return err_nomem(err, path, strlen(path));
-	if (folder_make(folder, err))
-		rc = err->code;
-	else if (access(folder, W_OK) != 0)
-		rc = err_set(err, ERR_OUTPUT, "%s: cannot write into the folder: %s", folder,
-			strerror(errno));
+	rc = folder_make(folder, err) ? err->code : check_writable(folder, err);
 	free(copy);
 	return rc;
 }

@@ -33,6 +33,10 @@ bool is_lfs_pointer(const void *bytes, size_t n);
 bool file_exists(const char *path);
 bool folder_exists(const char *path);
 
+/* Whether something is there under this name that is no regular file: a folder, a device, a pipe, a
+ * link (of the name itself, where `links` counts them). */
+bool file_is_special(const char *path, bool links);
+
 /* Whether both are there, and the same file. */
 bool file_is_same(const char *a, const char *b);
 
@@ -45,6 +49,9 @@ void path_beside(const char *path, const char *suffix, char *out, size_t size);
 
 /* A folder whose parent exists; one that is there is left as it is. Errors: ERR_OUTPUT. */
 int folder_make(const char *path, struct err *err);
+
+/* Whether folder_make_for would succeed; nothing is made. Errors: ERR_OUTPUT. */
+int folder_check_for(const char *path, struct err *err);
 
 /* The folder of a file that is to be written there, made if its parent exists; it must allow
  * writing. Errors: ERR_OUTPUT. */
