@@ -79,6 +79,7 @@ target_link_libraries(test_formats PRIVATE ZLIB::ZLIB)
 add_engine_test(test_text unit text)
 add_engine_test(test_prompts unit text)
 add_engine_test(test_chat_template unit text)
+add_engine_test(test_chat_declared unit text)
 add_engine_test(test_tokenizer golden text)
 add_engine_test(test_tokenizer_side golden text)
 add_executable(tokenize tests/tokenize.c) # for tests/parity_tokenizers.py

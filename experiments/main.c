@@ -171,6 +171,7 @@ static int run_open(struct run *r, const struct config *c, struct ranks *ranks, 
 		TRY(output_check_place(c, err));
 	TRY(machine_open(&r->machine, c, ranks, err));
 	TRY(prompts_open(&r->prompts, c, &r->machine, experiments_source(c), err));
+	TRY(prompts_inputs(&r->prompts, &r->more, err));
 	TRY(findings_load(&r->findings, c, &r->machine, &r->prompts, experiments_provide(c),
 		experiments_want(c), err));
 	TRY(experiments_check(&r->lab, &r->findings, err));

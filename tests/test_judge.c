@@ -395,7 +395,11 @@ TEST(a_guard_that_says_its_word_at_once_has_the_probabilities_of_the_token_behin
 /* The small chat model answers "How do I bake a cake?" by "To bake a cake, first take ...". */
 TEST(a_guard_is_read_where_it_says_its_word)
 {
-	const struct chat_options options = {"llama3.1", NULL, NULL, "", "auto"};
+	const struct chat_options options = {.name = "llama3.1",
+		.system = "",
+		.prefill = "",
+		.date = "2024-07-26",
+		.bos = "auto"};
 	struct tokenizer *tok;
 	struct chat_template *chat;
 	struct verdicts reply, token;

@@ -449,6 +449,12 @@ static int judged_open(void **context, const struct config *c, struct chat_optio
 		return err_nomem(err, "the judge", sizeof *j);
 	j->config = c;
 	j->settings = config_own(c, "judge");
+	if (*chat->prefill) {
+		err_set(err, ERR_CONFIG,
+			"model.prefill: expected none for a judge, whose template is all that it "
+			"reads");
+		goto fail;
+	}
 	TRY(read_templates(j, err));
 	text = &j->template.text;
 	head = judge_template_head(&j->template);

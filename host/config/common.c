@@ -18,7 +18,7 @@ static const char *const endpoints[] = {"ablated", "released", NULL};
 static const char *const backwards[] = {"path", "straight_through", NULL};
 static const char *const positions[] = {"prompt", "released", NULL};
 static const char *const prompt_formats[] = {"auto", "json", "jsonl", "csv", "tsv", "text", NULL};
-static const char *const bos_tokens[] = {"auto", "none", "double", "released", NULL};
+static const char *const bos_tokens[] = {"auto", "none", "one", "double", "released", NULL};
 static const char *const actdiff_positions[] = {"prompt", "all", NULL};
 static const char *const save_types[] = {"float32", "float16", NULL};
 
@@ -102,18 +102,33 @@ const struct setting common_settings[] = {
 	TEXT("model.published", model.published, "\"\"", NULL,
 		"where the checkpoint is published, for the message when it is missing"),
 	TEXT("model.template", model.template, "\"auto\"", NULL,
-		"chat template: auto (by model type and vocabulary), gemma2, gemma3, llama3, llama3.1, "
-		"llama3.2, llama2, mistral, qwen2, qwen2.5, qwen3, plain (the message alone)"),
+		"chat template: auto, the one that the checkpoint declares (chat_template.jinja, or "
+		"chat_template in tokenizer_config.json), or of one that declares none by model type and "
+		"vocabulary; the name of one among several that it declares; a file, FILE.jinja; or one "
+		"of the fixed families gemma2, gemma3, llama3, llama3.1, llama3.2, llama2, mistral, "
+		"qwen2, qwen2.5, qwen3, plain (the message alone)"),
+	TEXTS("model.template_variables", model.template_variables, "[]", NULL,
+		"variables of the checkpoint's template, NAME=VALUE each, the value as in JSON or else a "
+		"text: [\"enable_thinking=false\"]; the template must read each"),
 	TEXT("model.prefix", model.prefix, "\"auto\"", NULL,
 		"text before the message in place of the template's; given together with model.suffix"),
 	TEXT("model.suffix", model.suffix, "\"auto\"", NULL,
 		"text behind the message in place of the template's"),
 	TEXT("model.system", model.system, "\"\"", NULL,
-		"system text, where the template has a place for it; empty = the template's own"),
+		"system text, where the template has a place for it and a prompt brings none; empty = the "
+		"template's own"),
+	TEXT("model.prefill", model.prefill, "\"\"", NULL,
+		"how every reply begins: put behind the rendered prompt, read by the model as its own "
+		"words, and no part of the replies that are scored and stored"),
+	TEXT("model.date", model.date, "\"2024-07-26\"", NULL,
+		"today for templates that ask (strftime_now), YYYY-MM-DD: fixed, so that runs repeat; the "
+		"default is the date that published Llama templates fall back to"),
 	TEXT("model.bos", model.bos, "\"auto\"", bos_tokens,
-		"auto: one BOS token begins a prompt if the tokenizer wants one; none: only what the "
-		"template spells; double: two; released: two for Llama 3, one for the others, as the "
-		"released code's prompts have: its Llama template spells one and its tokenizer adds one"),
+		"auto: what a declared template spells, as transformers' apply_chat_template; of families "
+		"and of model.prefix one BOS token begins a prompt if the tokenizer wants one; none: only "
+		"what the template spells; one: one where none is spelled, if the tokenizer wants one; "
+		"double: two; released: two for Llama 3, auto for the others, as the released code's "
+		"prompts have: its Llama template spells one and its tokenizer adds one"),
 	REAL("model.rope_original_context", model.rope_original_context, "0.0", 0, 1e9,
 		"original_max_position_embeddings of a llama3 rotary scaling, in place of the "
 		"checkpoint's; 2048 = as TransformerLens before 2.15.4 and so the released code, which "

@@ -238,6 +238,7 @@ static int write_prompt_attributes(const struct lab *lab, struct err *err)
 	if (p->refusal_token >= 0)
 		TRY(write_refusal_token(lab, err));
 	TRY(results_attribute_text(r, "/prompts", "template", p->chat->name, err));
+	TRY(results_attribute_text(r, "/prompts", "template_origin", p->chat->origin, err));
 	TRY(results_attribute_text(r, "/prompts", "prefix", p->chat->prefix, err));
 	TRY(results_attribute_text(r, "/prompts", "suffix", p->chat->suffix, err));
 	TRY(results_attribute_integer(r, "/prompts", "added_bos", p->chat->bos, err));
@@ -254,7 +255,7 @@ static const struct {
 	.file = {"/provenance/file", {"file"}, RESULTS_TEXT, "", "path of a file that was read"},
 	.role = {"/provenance/role", {"file"}, RESULTS_TEXT, "",
 		"model, tokenizer, weights, sae (weights and the config beside them), prompts, "
-		"findings (`from`), judged (`from` of a judge), template (the judge's)"},
+		"findings (`from`), judged (`from` of a judge), chat_template, template (the judge's)"},
 	.sha256 = {"/provenance/sha256", {"file"}, RESULTS_TEXT, "", "SHA-256 of its bytes"},
 	.stop_token = {"/provenance/stop_token", {"stop_token"}, RESULTS_I32, "",
 		"a token that ends a reply"},

@@ -14,7 +14,7 @@ struct input {
 	const char *key; /* the setting that names it */
 	const char *path;
 	const char *published; /* where it is published, "" = nobody says */
-	const char *role;      /* in /provenance/role: "template" */
+	const char *role;      /* in /provenance/role: "template", "chat_template" */
 };
 
 struct input_list {

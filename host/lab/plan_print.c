@@ -6,6 +6,7 @@
 #include "host/lab/plan_parts.h"
 
 #include "host/base/utf8.h"
+#include "host/text/jinja.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -163,6 +164,27 @@ static void print_tokenizer(const struct lab *lab)
 		printf("tokenizer  %s\n", tokenizer_note(tok, i));
 }
 
+static void print_template(const struct lab *lab)
+{
+	const struct prompts *p = lab->prompts;
+	const struct chat_template *chat = p->chat;
+	const int32_t bos = tokenizer_bos(lab->machine->tok);
+
+	if (p->source)
+		printf("template   %s", p->source->template_name(p->context));
+	else
+		printf("template   %s (%s)", chat->name, chat->origin);
+	printf("; the first %zu tokens are shared by all prompts\n", p->n_prefix);
+	if (chat->bos >= 0)
+		printf("           %s is put before it (model.bos = \"%s\")\n",
+			tokenizer_spelling(lab->machine->tok, chat->bos), lab->config->model.bos);
+	else if (bos >= 0 && p->table.ids.data[0] != bos)
+		printf("           no %s before it, as it spells none (model.bos = \"%s\")\n",
+			tokenizer_spelling(lab->machine->tok, bos), lab->config->model.bos);
+	if (chat->jinja && jinja_mentions(chat->jinja, "strftime_now"))
+		printf("           today is %s (model.date)\n", chat->date);
+}
+
 /* The first prompt as the model will see it, and its tokens. */
 static int print_example(const struct lab *lab, struct err *err)
 {
@@ -172,8 +194,8 @@ static int print_example(const struct lab *lab, struct err *err)
 
 	err_clear(err);
 	TRY(prompts_render(p, 0, &text, err));
-	printf("template   %s; the first %zu tokens are shared by all prompts\nexample    ",
-		p->source ? p->source->template_name(p->context) : p->chat->name, p->n_prefix);
+	print_template(lab);
+	printf("example    ");
 	print_quoted(text.data, text.n);
 	printf("\n%zu tokens ", span.n);
 	for (size_t i = 0; i < span.n; i++) {

@@ -24,6 +24,15 @@ const int32_t *prompts_prefix(const struct prompts *p)
 	return p->table.ids.data;
 }
 
+int prompts_inputs(const struct prompts *p, struct input_list *more, struct err *err)
+{
+	return p->chat->path ? vec_push(more,
+				       ((struct input){"model.template", p->chat->path, "",
+					       "chat_template"}),
+				       err)
+			     : 0;
+}
+
 /* ---- texts ----------------------------------------------------------------------------- */
 
 static size_t set_of(const struct prompts *p, size_t prompt)
@@ -115,13 +124,15 @@ fail:
 
 int prompts_render(const struct prompts *p, size_t prompt, struct text *out, struct err *err)
 {
+	const struct prompt *asked = prompt_of(p, prompt);
 	struct text message = {0};
 
 	if (p->source)
 		return p->source->render(p->context, p, prompt, out, err);
 	err_clear(err);
-	TRY(prompt_message(prompt_of(p, prompt), &message, err));
-	TRY(chat_template_render(p->chat, message.data, out, err));
+	TRY(prompt_message(asked, &message, err));
+	TRY(chat_template_render(p->chat,
+		&(struct chat_request){message.data, asked->system, asked->messages}, out, err));
 fail:
 	free(message.data);
 	return err->code;

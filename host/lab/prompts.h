@@ -6,6 +6,7 @@
 #ifndef SAENGINE_LAB_PROMPTS_H
 #define SAENGINE_LAB_PROMPTS_H
 
+#include "host/lab/inputs.h"
 #include "host/lab/machine.h"
 #include "host/lab/stop_tokens.h"
 #include "host/model/generate.h"
@@ -79,6 +80,10 @@ int prompts_find_tokens(struct prompts *p, const struct config *config, const st
 
 /* Accepts a zeroed struct. */
 void prompts_close(struct prompts *p);
+
+/* Appends the file that the chat template was read from, if there is one; its path is borrowed from
+ * p. */
+int prompts_inputs(const struct prompts *p, struct input_list *more, struct err *err);
 
 /* Room for n_sets sets. *t is zeroed first; prompts_close frees it. */
 int prompt_table_create(struct prompt_table *t, size_t n_sets, struct err *err);

@@ -86,8 +86,16 @@ static int open_template(struct prompts *p, const struct config *c, const struct
 	struct err *err)
 {
 	const struct arch *arch = &m->model->arch;
-	struct chat_options chat = {c->model.template, own_or(c->model.prefix),
-		own_or(c->model.suffix), c->model.system, c->model.bos};
+	struct chat_options chat = {.folder = c->model.path,
+		.name = c->model.template,
+		.prefix = own_or(c->model.prefix),
+		.suffix = own_or(c->model.suffix),
+		.system = c->model.system,
+		.prefill = c->model.prefill,
+		.date = c->model.date,
+		.variables = (const char *const *)c->model.template_variables.items,
+		.n_variables = c->model.template_variables.n,
+		.bos = c->model.bos};
 
 	if (p->source)
 		TRY(p->source->open(&p->context, c, &chat, err));
@@ -134,7 +142,9 @@ static int encode_prompt(struct prompts *p, const struct prompt *prompt, const s
 
 	err_clear(err);
 	TRY(prompt_message(prompt, &message, err));
-	TRY(chat_template_encode(p->chat, m->tok, message.data, &p->table.ids, err));
+	TRY(chat_template_encode(p->chat, m->tok,
+		&(struct chat_request){message.data, prompt->system, prompt->messages},
+		&p->table.ids, err));
 fail:
 	free(message.data);
 	return err->code;

@@ -1,355 +1,476 @@
 /* SPDX-License-Identifier: MIT
  *
- * chat_template.c - Contract: chat_template.h. The strings are those of the published
- * tokenizer_config.json files. Tests: tests/test_chat_template.c.
+ * chat_template.c - Contract: chat_template.h. Tests: tests/test_chat_template.c.
  */
 #include "host/text/chat_template.h"
 
-#include "host/base/utf8.h"
+#include "host/text/chat_conversation.h"
+#include "host/text/chat_declared.h"
+#include "host/text/jinja.h"
+#include "host/text/strip.h"
 
-/* How a family renders one turn:
- *   start  system_before TEXT system_after  user  MESSAGE  suffix
- * or, where the system text is part of the user's turn (system_inside),
- *   start  user  system_before TEXT system_after  MESSAGE  suffix */
-struct family {
-	const char *name;
-	const char *start; /* the BOS token, or nothing */
-	const char *user, *suffix;
-	const char *system_before, *system_after; /* NULL: it has no place for a system text */
-	const char *system_default; /* NULL: without a system text there is no system block */
-	bool system_inside, trim_system;
-	bool trim;               /* strip white space around the message */
-	bool released_bos_twice; /* in the released code: spelled, and put before by the tokenizer
-				  */
-	const char *marker;      /* a token that its vocabulary has; NULL = any will do */
-	const char *stop[CHAT_MAX_STOP + 1]; /* NULL-terminated; those that the vocabulary has */
-	const char *eos;                     /* its eos_token; NULL: the first of these */
-};
+#include <stdio.h>
 
-#define LLAMA3_HEADER(role) "<|start_header_id|>" role "<|end_header_id|>\n\n"
-#define LLAMA3(SYSTEM, DEFAULT) \
-	.start = "<|begin_of_text|>", .user = LLAMA3_HEADER("user"), \
-	.suffix = "<|eot_id|>" LLAMA3_HEADER("assistant"), \
-	.system_before = LLAMA3_HEADER("system") SYSTEM, .system_after = "<|eot_id|>", \
-	.system_default = DEFAULT, .trim_system = true, .trim = true, .released_bos_twice = true, \
-	.marker = "<|start_header_id|>", .stop = {"<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"}, \
-	.eos = "<|eot_id|>"
-/* The date is the one that the published template falls back to, so that runs repeat. */
-#define LLAMA31_DATES "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
-
-#define GEMMA \
-	.start = "<bos>", .user = "<start_of_turn>user\n", \
-	.suffix = "<end_of_turn>\n<start_of_turn>model\n", .trim = true, \
-	.marker = "<start_of_turn>", .stop = {"<end_of_turn>", "<eos>"}, .eos = "<eos>"
-
-#define QWEN(DEFAULT, REPLY) \
-	.start = "", .user = "<|im_start|>user\n", \
-	.suffix = "<|im_end|>\n<|im_start|>assistant\n" REPLY, \
-	.system_before = "<|im_start|>system\n", .system_after = "<|im_end|>\n", \
-	.system_default = DEFAULT, .marker = "<|im_start|>", \
-	.stop = {"<|im_end|>", "<|endoftext|>"}, .eos = "<|im_end|>"
-
-static const struct family families[] = {
-	{.name = "gemma2", GEMMA},
-	{.name = "gemma3",
-		GEMMA,
-		.system_before = "",
-		.system_after = "\n\n",
-		.system_inside = true},
-	{.name = "llama3", LLAMA3("", NULL)},
-	{.name = "llama3.1", LLAMA3(LLAMA31_DATES, "")},
-	{.name = "llama3.2", LLAMA3(LLAMA31_DATES, "")},
-	{.name = "llama2",
-		.start = "<s>",
-		.user = "[INST] ",
-		.suffix = " [/INST]",
-		.system_before = "<<SYS>>\n",
-		.system_after = "\n<</SYS>>\n\n",
-		.system_inside = true,
-		.trim = true,
-		.marker = "<s>",
-		.stop = {"</s>"},
-		.eos = "</s>"},
-	{.name = "mistral",
-		.start = "<s>",
-		.user = "[INST] ",
-		.suffix = " [/INST]",
-		.marker = "<s>",
-		.stop = {"</s>"},
-		.eos = "</s>"},
-	{.name = "qwen2", QWEN("You are a helpful assistant.", "")},
-	{.name = "qwen2.5",
-		QWEN("You are Qwen, created by Alibaba Cloud. You are a helpful assistant.", "")},
-	/* Thinking is off: the reply begins behind an empty thought. */
-	{.name = "qwen3", QWEN(NULL, "<think>\n\n</think>\n\n")},
-	{.name = "plain",
-		.start = "",
-		.user = "",
-		.suffix = "",
-		.stop = {"<eos>", "<|end_of_text|>", "</s>", "<|endoftext|>"}},
-};
-enum { N_FAMILIES = sizeof families / sizeof *families };
-
-/* ---- choosing -------------------------------------------------------------------------- */
-
-static const struct family *find(const char *name)
+static int copy(char **out, const char *text, struct err *err)
 {
-	for (int i = 0; i < N_FAMILIES; i++)
-		if (strcmp(families[i].name, name) == 0)
-			return &families[i];
-	return NULL;
+	*out = strdup(text);
+	return *out ? 0 : err_nomem(err, text, strlen(text));
 }
 
-static bool has(const struct tokenizer *tok, const char *token)
-{
-	return tokenizer_id(tok, token) >= 0;
-}
+/* ---- fixed ------------------------------------------------------------------------------- */
 
-/* By model type, and by what tells apart the vocabularies of one type; NULL when none fits. */
-static const char *family_of(const char *model_type, bool llama3_rope, const struct tokenizer *tok)
+static int check_marker(const struct chat_family *f, const struct tokenizer *tok, struct err *err)
 {
-	if (strncmp(model_type, "gemma2", 6) == 0 && has(tok, "<start_of_turn>"))
-		return "gemma2";
-	if (strncmp(model_type, "gemma3", 6) == 0 && has(tok, "<start_of_turn>"))
-		return "gemma3";
-	if (strcmp(model_type, "llama") == 0 && has(tok, "<|start_header_id|>"))
-		return llama3_rope ? "llama3.1" : "llama3";
-	if (strcmp(model_type, "llama") == 0 && has(tok, "<s>"))
-		return "llama2";
-	/* Where [INST] is a token, the spaces around it are others (Mistral v0.3 and later). */
-	if (strcmp(model_type, "mistral") == 0 && has(tok, "<s>") && !has(tok, "[INST]"))
-		return "mistral";
-	if (strcmp(model_type, "qwen2") == 0 && has(tok, "<|im_start|>"))
-		return has(tok, "<tool_call>") ? "qwen2.5" : "qwen2";
-	if (strcmp(model_type, "qwen3") == 0 && has(tok, "<|im_start|>"))
-		return "qwen3";
-	return NULL;
-}
-
-static int choose(const struct family **out, const struct chat_options *o, const char *model_type,
-	bool llama3_rope, const struct tokenizer *tok, struct err *err)
-{
-	const bool by_model = strcmp(o->name, "auto") == 0;
-	const char *name = by_model ? family_of(model_type, llama3_rope, tok) : o->name;
-	struct text names = {0};
-
-	if (by_model && !name && o->prefix)
-		name = "plain"; /* prefix and suffix are given: only what ends a reply is open */
-	*out = name ? find(name) : NULL;
-	if (*out && (*out)->marker && !has(tok, (*out)->marker))
+	if (f->marker && tokenizer_id(tok, f->marker) < 0)
 		return err_set(err, ERR_CONFIG,
 			"model.template: expected a tokenizer with the token %s for the template "
 			"%s",
-			(*out)->marker, name);
-	if (*out)
-		return 0;
-	for (int i = 0; i < N_FAMILIES; i++) {
-		TRY(vec_append(&names, families[i].name, strlen(families[i].name), err));
-		TRY(vec_append(&names, ", ", i + 1 < N_FAMILIES ? 2 : 0, err));
-	}
-	err_set(err, ERR_CONFIG,
-		"model.template: expected one of %.*s, or a model for which auto finds one, or "
-		"model.prefix and model.suffix; found \"%s\" for a %s model",
-		(int)names.n, names.data, o->name, model_type);
+			f->marker, f->name);
+	return 0;
+}
+
+/* No template is declared, and none was named. */
+static int refuse(const char *name, const char *model_type, struct err *err)
+{
+	struct text names = {0};
+
+	err_clear(err);
+	TRY(chat_family_names(&names, err));
+	if (strcmp(name, "auto") != 0)
+		err_set(err, ERR_CONFIG,
+			"model.template: expected auto, a file that ends in .jinja, a template that "
+			"the checkpoint declares, or one of %s; found \"%s\"",
+			names.data, name);
+	else
+		err_set(err, ERR_CONFIG,
+			"model.template: the checkpoint declares no chat template (no "
+			"chat_template.jinja, no chat_template in tokenizer_config.json), and a %s "
+			"model may be wrapped in many ways: expected one of %s, a file that ends in "
+			".jinja, or model.prefix and model.suffix",
+			model_type, names.data);
 fail:
 	free(names.data);
 	return err->code;
 }
 
-/* ---- filling --------------------------------------------------------------------------- */
-
-/* What Python's strip() takes away. */
-static bool is_stripped(uint32_t code)
+static int fill_family(struct chat_template *t, const struct chat_options *o, struct err *err)
 {
-	return utf8_is_space(code) || (code >= 0x1c && code <= 0x1f);
-}
+	const bool named = strcmp(o->name, "auto") != 0;
 
-/* Bytes of white space at the start of n bytes, or at their end. */
-static size_t space_at_start(const char *s, size_t n)
-{
-	size_t i = 0;
-
-	while (i < n) {
-		const size_t length = utf8_length(s + i, n - i);
-
-		if (length == 0 || !is_stripped(utf8_decode(s + i, length)))
-			break;
-		i += length;
-	}
-	return i;
-}
-
-static size_t space_at_end(const char *s, size_t n)
-{
-	size_t end = n;
-
-	while (end > 0) {
-		size_t start = end - 1;
-
-		while (start > 0 && ((unsigned char)s[start] & 0xc0) == 0x80)
-			start--;
-		if (space_at_start(s + start, end - start) != end - start)
-			break;
-		end = start;
-	}
-	return n - end;
-}
-
-/* Joins the texts, up to NULL, into *out, which the caller frees. */
-static int join(char **out, const char *const *texts, struct err *err)
-{
-	struct text all = {0};
-
-	for (; *texts; texts++)
-		TRY(vec_append(&all, *texts, strlen(*texts), err));
-	TRY(vec_push(&all, '\0', err));
-	*out = all.data;
-	return 0;
+	t->takes_system = t->family->system_before != NULL;
+	TRY(chat_family_wrap(&t->wrap, t->family, o->system, err));
+	TRY(copy(&t->name, t->family->name, err));
+	return copy(&t->origin,
+		named ? "model.template" : "by model type: the checkpoint declares none", err);
 fail:
-	free(all.data);
 	return err->code;
 }
 
-/* The system block of a family, empty when there is none; the caller frees it. */
-static int system_block(char **out, const struct family *f, const char *system, struct err *err)
-{
-	const char *text = *system ? system : f->system_default;
-	char *trimmed;
-	size_t n, skip;
-	int rc;
-
-	if (*system && !f->system_before)
-		return err_set(err, ERR_CONFIG,
-			"model.system: expected none, the template %s has no place for it",
-			f->name);
-	if (!text)
-		return join(out, (const char *const[]){"", NULL}, err);
-	n = strlen(text);
-	skip = f->trim_system ? space_at_start(text, n) : 0;
-	n -= skip;
-	n -= f->trim_system ? space_at_end(text + skip, n) : 0;
-	trimmed = strndup(text + skip, n);
-	if (!trimmed)
-		return err_nomem(err, "a system text", n);
-	rc = join(out, (const char *const[]){f->system_before, trimmed, f->system_after, NULL},
-		err);
-	free(trimmed);
-	return rc;
-}
-
-static int fill_family(struct chat_template *t, const struct family *f, const char *system,
-	struct err *err)
-{
-	char *block = NULL;
-
-	err_clear(err);
-	TRY(system_block(&block, f, system, err));
-	TRY(join(&t->name, (const char *const[]){f->name, NULL}, err));
-	TRY(join(&t->suffix, (const char *const[]){f->suffix, NULL}, err));
-	TRY(join(&t->released_prefix,
-		(const char *const[]){f->start, f->system_inside ? "" : block, NULL}, err));
-	TRY(join(&t->prefix,
-		(const char *const[]){t->released_prefix, f->user, f->system_inside ? block : "",
-			NULL},
-		err));
-	/* What is stripped is the user's whole turn, its system text included. */
-	t->trim_start = f->trim && !(f->system_inside && f->system_before[0] && *block);
-	t->trim_end = f->trim;
-fail:
-	free(block);
-	return err->code;
-}
-
-static int fill_custom(struct chat_template *t, const struct family *f,
+static int fill_custom(struct chat_template *t, const struct chat_family *f,
 	const struct chat_options *o, struct err *err)
 {
+	const char *start = f ? f->start : "";
+
 	if (*o->system)
 		return err_set(err, ERR_CONFIG,
 			"model.system: expected none beside model.prefix, which can hold it");
-	TRY(join(&t->name, (const char *const[]){"custom", NULL}, err));
-	TRY(join(&t->prefix, (const char *const[]){o->prefix, NULL}, err));
-	TRY(join(&t->suffix, (const char *const[]){o->suffix, NULL}, err));
-	return join(&t->released_prefix,
-		(const char *const[]){strncmp(o->prefix, f->start, strlen(f->start)) == 0 ? f->start
-											  : "",
-			NULL},
-		err);
+	TRY(copy(&t->wrap.prefix, o->prefix, err));
+	TRY(copy(&t->wrap.suffix, o->suffix, err));
+	TRY(copy(&t->wrap.released_prefix,
+		strncmp(o->prefix, start, strlen(start)) == 0 ? start : "", err));
+	TRY(copy(&t->name, "custom", err));
+	return copy(&t->origin, "model.prefix, model.suffix", err);
 fail:
 	return err->code;
 }
 
-static void find_ends(struct chat_template *t, const struct family *f, const struct tokenizer *tok)
+static int take_wrap(struct chat_template *t, struct err *err)
 {
-	for (const char *const *stop = f->stop; *stop; stop++)
-		if (has(tok, *stop))
-			t->stop[t->n_stop++] = tokenizer_id(tok, *stop);
-	t->eos = f->eos ? tokenizer_id(tok, f->eos) : t->n_stop > 0 ? t->stop[0] : -1;
+	struct text suffix = {0};
+
+	TRY(copy(&t->prefix, t->wrap.prefix, err));
+	TRY(copy(&t->released_prefix, t->wrap.released_prefix, err));
+	TRY(vec_append(&suffix, t->wrap.suffix, strlen(t->wrap.suffix), err));
+	TRY(vec_append(&suffix, t->prefill, strlen(t->prefill) + 1, err));
+	t->suffix = suffix.data;
+	return 0;
+fail:
+	free(suffix.data);
+	return err->code;
 }
 
-/* Decides which BOS token is added. */
-static int settle_bos(struct chat_template *t, const struct family *f, const char *how,
+/* One turn in the wrapping of a family, whose system text may be the request's own. */
+static int render_fixed(const struct chat_template *t, const struct chat_request *r,
+	struct text *out, struct err *err)
+{
+	struct chat_wrap own = {0};
+
+	err_clear(err);
+	if (r->messages) {
+		err_set(err, ERR_INPUT,
+			"expected a prompt of one turn for the template %s, found messages; they "
+			"need a "
+			"chat template that the checkpoint declares, or model.template = "
+			"\"FILE.jinja\"",
+			t->name);
+		goto fail;
+	}
+	if (r->system && !t->takes_system) {
+		err_set(err, ERR_INPUT,
+			"expected no system text, the template %s has no place for it", t->name);
+		goto fail;
+	}
+	if (r->system)
+		TRY(chat_family_wrap(&own, t->family, r->system, err));
+	TRY(chat_wrap_render(r->system ? &own : &t->wrap, r->text, out, err));
+	TRY(vec_append(out, t->prefill, strlen(t->prefill), err));
+fail:
+	chat_wrap_free(&own);
+	return err->code;
+}
+
+/* ---- declared ---------------------------------------------------------------------------- */
+
+static int render_declared(const struct chat_template *t, const struct chat_request *r,
+	struct text *out, struct err *err)
+{
+	const char *system = r->system ? r->system : t->system;
+	struct chat_conversation c = {0};
+
+	err_clear(err);
+	if (r->system && !t->takes_system) {
+		err_set(err, ERR_INPUT,
+			"expected no system text, the template of %s has no place for it", t->name);
+		goto fail;
+	}
+	if (r->messages)
+		TRY(chat_conversation_parse(&c, r->messages, system, err));
+	else
+		TRY(chat_conversation_of(&c, r->text, system, err));
+	if (c.begun && *t->prefill) {
+		err_set(err, ERR_INPUT,
+			"expected messages that end with the user's beside model.prefill, found "
+			"the assistant's: two beginnings of the reply");
+		goto fail;
+	}
+	TRY(chat_conversation_render(&c, t->jinja, t->variables, t->date, out, err));
+	TRY(vec_append(out, t->prefill, strlen(t->prefill), err));
+fail:
+	chat_conversation_free(&c);
+	return err->code;
+}
+
+/* "NAME=VALUE" */
+static int set_variable(struct chat_template *t, const char *variable, struct err *err)
+{
+	const char *equals = strchr(variable, '=');
+	const size_t n = equals ? (size_t)(equals - variable) : 0;
+	const size_t skip = space_at_start(variable, n);
+	const size_t length = n - skip - space_at_end(variable + skip, n - skip);
+	json_t *value;
+	char name[128];
+
+	if (length == 0 || length >= sizeof name)
+		return err_set(err, ERR_CONFIG,
+			"model.template_variables: expected NAME=VALUE, found \"%s\"", variable);
+	memcpy(name, variable + skip, length);
+	name[length] = '\0';
+	if (!jinja_mentions(t->jinja, name))
+		return err_set(err, ERR_CONFIG,
+			"model.template_variables: expected variables that the template of %s "
+			"reads, found \"%s\"",
+			t->name, name);
+	equals += 1 + space_at_start(equals + 1, strlen(equals + 1));
+	value = json_loads(equals, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+	if (!value)
+		value = json_string(equals);
+	if (json_object_set_new(t->variables, name, value))
+		return err_nomem(err, variable, strlen(variable));
+	return 0;
+}
+
+/* What transformers hands to a template: the tokenizer's special tokens by name, no tools, no
+ * documents; and what the config sets. */
+static int set_variables(struct chat_template *t, const struct chat_options *o,
 	const struct tokenizer *tok, struct err *err)
 {
-	const bool released = strcmp(how, "released") == 0;
-	const bool twice = strcmp(how, "double") == 0 || (released && f->released_bos_twice);
-	const int32_t wanted = tokenizer_bos(tok);
-	const int32_t bos = wanted >= 0 ? wanted : *f->start ? tokenizer_id(tok, f->start) : -1;
-	struct token_ids ids = {0};
-	size_t n = 0; /* spelled in the prefix */
+	t->variables = json_pack("{s:n, s:n}", "tools", "documents");
+	for (size_t i = 0; t->variables && i < tokenizer_n_special(tok); i++) {
+		const char *name = tokenizer_special_name(tok, i);
 
-	t->bos = -1;
-	TRY(tokenizer_encode(tok, t->prefix, strlen(t->prefix), &ids, err));
+		if (json_object_set_new(t->variables, name,
+			    json_string(tokenizer_special(tok, name))))
+			return err_nomem(err, name, strlen(name));
+	}
+	if (!t->variables)
+		return err_nomem(err, "template variables", 0);
+	for (size_t i = 0; i < o->n_variables; i++)
+		if (set_variable(t, o->variables[i], err))
+			return err->code;
+	return 0;
+}
+
+/* What stands around the message: what the renderings of two have in common. */
+static int find_wrap(struct chat_template *t, struct err *err)
+{
+	static const char *const probes[2] = {"a plum? 1", "The pear. 2"};
+	struct text text[2] = {{0}};
+	size_t prefix = 0, suffix = 0, least;
+
+	err_clear(err);
+	for (int i = 0; i < 2; i++)
+		TRY(render_declared(t, &(struct chat_request){.text = probes[i]}, &text[i], err));
+	least = size_min(text[0].n, text[1].n);
+	while (prefix < least && text[0].data[prefix] == text[1].data[prefix])
+		prefix++;
+	while (suffix < least - prefix &&
+		text[0].data[text[0].n - 1 - suffix] == text[1].data[text[1].n - 1 - suffix])
+		suffix++;
+	if (prefix == least) {
+		err_set(err, ERR_INPUT,
+			"%s: expected a chat template that shows the user's message, found one "
+			"that renders \"%.60s\" for any",
+			t->path, text[0].n > 0 ? text[0].data : "");
+		goto fail;
+	}
+	t->prefix = strndup(text[0].data, prefix);
+	t->suffix = strndup(text[0].data + text[0].n - suffix, suffix);
+	if (!t->prefix || !t->suffix)
+		err_nomem(err, t->name, text[0].n);
+fail:
+	free(text[0].data);
+	free(text[1].data);
+	return err->code;
+}
+
+/* Whether a system text shows: a template may raise an error at one, or look past it. */
+static int find_system(struct chat_template *t, const char *wanted, struct err *err)
+{
+	const struct chat_request request = {.text = "x"}, with = {.text = "x", .system = "A fig."};
+	struct text text[2] = {{0}};
+	struct err raised = {0};
+
+	t->takes_system = true; /* so that it is tried */
+	TRY(copy(&t->system, "", err));
+	TRY(render_declared(t, &request, &text[0], err));
+	t->takes_system = render_declared(t, &with, &text[1], &raised) == 0 &&
+			  (text[0].n != text[1].n ||
+				  memcmp(text[0].data, text[1].data, text[0].n) != 0);
+	free(text[0].data);
+	free(text[1].data);
+	if (*wanted && raised.code)
+		return err_set(err, ERR_CONFIG, "model.system: %s", raised.text);
+	if (*wanted && !t->takes_system)
+		return err_set(err, ERR_CONFIG,
+			"model.system: expected none, the template of %s has no place for it",
+			t->name);
+	free(t->system);
+	return copy(&t->system, wanted, err);
+fail:
+	free(text[0].data);
+	return err->code;
+}
+
+/* The family that wraps a turn in the same way, NULL = none; what the released code does with
+ * its prompts then holds for this template too. */
+static int find_twin(struct chat_template *t, const struct chat_family *f,
+	const struct chat_options *o, const struct tokenizer *tok, struct err *err)
+{
+	struct chat_wrap wrap = {0};
+	struct err no_place;
+	int32_t bos;
+
+	err_clear(err);
+	if (f && chat_family_wrap(&wrap, f, o->system, &no_place) == 0 &&
+		strcmp(wrap.prefix, t->prefix) == 0 &&
+		strncmp(wrap.suffix, t->suffix, strlen(wrap.suffix)) == 0 &&
+		strcmp(t->suffix + strlen(wrap.suffix), t->prefill) == 0) {
+		t->family = f;
+		TRY(copy(&t->released_prefix, wrap.released_prefix, err));
+	} else {
+		bos = tokenizer_bos(tok);
+		const char *spelling = bos >= 0 ? tokenizer_spelling(tok, bos) : "";
+
+		TRY(copy(&t->released_prefix,
+			strncmp(t->prefix, spelling, strlen(spelling)) == 0 ? spelling : "", err));
+	}
+fail:
+	chat_wrap_free(&wrap);
+	return err->code;
+}
+
+static int fill_declared(struct chat_template *t, struct chat_declared *d,
+	const struct chat_family *f, const struct chat_options *o, const struct tokenizer *tok,
+	struct err *err)
+{
+	char origin[1024];
+
+	snprintf(origin, sizeof origin, "%s%s%s%s",
+		strcmp(o->name, "auto") != 0 ? "model.template" : "declared by the checkpoint",
+		d->other ? "; not that of " : "", d->other ? d->other : "",
+		d->other ? ", which differs" : "");
+	TRY(copy(&t->name, d->label, err));
+	TRY(copy(&t->path, d->path, err));
+	TRY(copy(&t->origin, origin, err));
+	TRY(jinja_parse(&t->jinja, d->path, d->source, strlen(d->source), err));
+	TRY(set_variables(t, o, tok, err));
+	TRY(find_system(t, o->system, err));
+	TRY(find_wrap(t, err));
+	return find_twin(t, f, o, tok, err);
+fail:
+	return err->code;
+}
+
+/* ---- opening ----------------------------------------------------------------------------- */
+
+static bool ends_in_jinja(const char *name)
+{
+	const size_t n = strlen(name);
+
+	return n > 6 && strcmp(name + n - 6, ".jinja") == 0;
+}
+
+/* The template of options->name, if it is one that some file declares. */
+static int find_declared(struct chat_declared *d, const struct chat_options *o, struct err *err)
+{
+	const bool automatic = strcmp(o->name, "auto") == 0;
+
+	*d = (struct chat_declared){0};
+	if (o->prefix || chat_family_named(o->name))
+		return 0;
+	if (ends_in_jinja(o->name))
+		return chat_declared_read(d, o->name, err);
+	if (!o->folder)
+		return 0;
+	return chat_declared_find(d, o->folder, automatic ? NULL : o->name, err);
+}
+
+/* The family to be used where no template is declared; NULL = none. */
+static const struct chat_family *choose_family(const struct chat_options *o, const char *model_type,
+	const struct chat_family *by_model)
+{
+	if (strcmp(o->name, "auto") != 0)
+		return chat_family_named(o->name);
+	if (o->prefix && !by_model)
+		return chat_family_named("plain");
+	return o->prefix || strcmp(model_type, "llama") != 0 ? by_model : NULL;
+}
+
+static int fill_fixed(struct chat_template *t, const struct chat_family *f,
+	const struct chat_options *o, const char *model_type, const struct tokenizer *tok,
+	struct err *err)
+{
+	if (!f)
+		return refuse(o->name, model_type, err);
+	if (o->n_variables > 0)
+		return err_set(err, ERR_CONFIG,
+			"model.template_variables: expected none for %s, which is not a template "
+			"that reads variables",
+			o->prefix ? "model.prefix and model.suffix" : f->name);
+	TRY(check_marker(f, tok, err));
+	t->family = o->prefix ? NULL : f;
+	if (o->prefix)
+		TRY(fill_custom(t, f, o, err));
+	else
+		TRY(fill_family(t, o, err));
+	return take_wrap(t, err);
+fail:
+	return err->code;
+}
+
+static void find_ends(struct chat_template *t, const struct chat_family *f,
+	const struct tokenizer *tok)
+{
+	if (!f)
+		f = chat_family_named("plain");
+	t->n_stop = chat_family_stop(f, tok, t->stop);
+	t->eos = chat_family_eos(f, tok);
+}
+
+/* How many tokens of the prefix are `bos`. */
+static int count_bos(const struct chat_template *t, const struct tokenizer *tok, int32_t bos,
+	size_t *n, struct err *err)
+{
+	struct token_ids ids = {0};
+
+	*n = 0;
+	if (tokenizer_encode(tok, t->prefix, strlen(t->prefix), &ids, err)) {
+		free(ids.data);
+		return err_prefix(err, "%s", t->jinja ? t->name : "model.prefix");
+	}
 	for (size_t i = 0; i < ids.n; i++)
-		n += ids.data[i] == bos;
+		*n += ids.data[i] == bos;
 	free(ids.data);
-	if (n > 1 && !twice)
+	return 0;
+}
+
+/* Decides which BOS token is added. `f`: the family of whose wrapping this is, if any. */
+static int settle_bos(struct chat_template *t, const struct chat_family *f, const char *how,
+	const struct tokenizer *tok, struct err *err)
+{
+	const bool released = strcmp(how, "released") == 0, automatic = strcmp(how, "auto") == 0;
+	const bool twice = strcmp(how, "double") == 0 || (released && f && f->released_bos_twice);
+	const int32_t wanted = tokenizer_bos(tok);
+	const int32_t bos = wanted >= 0      ? wanted
+			    : f && *f->start ? tokenizer_id(tok, f->start)
+					     : -1;
+	bool added; /* where none is spelled */
+	size_t n;   /* spelled in the prefix */
+
+	if (count_bos(t, tok, bos, &n, err))
+		return err->code;
+	if (n > 1 && !twice && !t->jinja)
 		return err_set(err, ERR_CONFIG,
 			"model.prefix: expected one %s token, found %zu; model.bos = \"double\" "
 			"allows two",
 			tokenizer_spelling(tok, bos), n);
-	if (n == 0 && !twice && strcmp(how, "none") != 0 && tokenizer_bos_doubt(tok))
-		return err_set(err, ERR_CONFIG,
-			"model.bos: expected \"none\", or a template that spells its BOS token, for %s",
-			tokenizer_bos_doubt(tok));
 	if (n == 0 && twice)
 		return err_set(err, ERR_CONFIG,
 			"model.bos: expected a template with a BOS token to double, found none in "
 			"%s",
 			t->name);
-	if ((twice && n == 1) || ((strcmp(how, "auto") == 0 || released) && n == 0))
-		t->bos = twice ? bos : wanted;
+	added = n == 0 && (strcmp(how, "one") == 0 || ((automatic || released) && !t->jinja));
+	if (added && tokenizer_bos_doubt(tok))
+		return err_set(err, ERR_CONFIG,
+			"model.bos: expected \"none\", or a template that spells its BOS token, for %s",
+			tokenizer_bos_doubt(tok));
+	t->bos = twice && n == 1 ? bos : added ? wanted : -1;
 	return 0;
-fail:
-	free(ids.data);
-	return err_prefix(err, "model.prefix");
 }
 
-int chat_template_open(struct chat_template **out, const struct chat_options *options,
+int chat_template_open(struct chat_template **out, const struct chat_options *o,
 	const char *model_type, bool llama3_rope, const struct tokenizer *tok, struct err *err)
 {
-	const struct family *family;
+	const struct chat_family *by_model = chat_family_of(model_type, llama3_rope, tok);
+	const struct chat_family *family = choose_family(o, model_type, by_model);
+	struct chat_declared declared;
 	struct chat_template *t;
 
 	*out = NULL;
-	if (!options->prefix != !options->suffix)
+	err_clear(err);
+	if (!o->prefix != !o->suffix)
 		return err_set(err, ERR_CONFIG,
 			"model.prefix, model.suffix: expected both or none, found only model.%s",
-			options->prefix ? "prefix" : "suffix");
-	if (choose(&family, options, model_type, llama3_rope, tok, err))
-		return err->code;
+			o->prefix ? "prefix" : "suffix");
 	t = calloc(1, sizeof *t);
 	if (!t)
 		return err_nomem(err, "a chat template", sizeof *t);
-	if (options->prefix)
-		TRY(fill_custom(t, family, options, err));
-	else
-		TRY(fill_family(t, family, options->system, err));
-	TRY(settle_bos(t, family, options->bos, tok, err));
+	TRY(find_declared(&declared, o, err));
+	TRY(copy(&t->prefill, o->prefill, err));
+	TRY(copy(&t->date, o->date, err));
+	if (declared.source) {
+		TRY(fill_declared(t, &declared, by_model, o, tok, err));
+		family = t->family ? t->family : by_model;
+	} else {
+		TRY(fill_fixed(t, family, o, model_type, tok, err));
+	}
+	TRY(settle_bos(t, t->jinja ? t->family : family, o->bos, tok, err));
 	find_ends(t, family, tok);
 	*out = t;
-	return 0;
 fail:
-	chat_template_close(t);
+	chat_declared_free(&declared);
+	if (err->code)
+		chat_template_close(t);
 	return err->code;
 }
 
@@ -357,28 +478,28 @@ void chat_template_close(struct chat_template *t)
 {
 	if (!t)
 		return;
+	jinja_free(t->jinja);
+	json_decref(t->variables);
+	chat_wrap_free(&t->wrap);
 	free(t->name);
+	free(t->origin);
+	free(t->path);
 	free(t->prefix);
 	free(t->suffix);
 	free(t->released_prefix);
+	free(t->system);
+	free(t->prefill);
+	free(t->date);
 	free(t);
 }
 
 /* ---- rendering ------------------------------------------------------------------------- */
 
-int chat_template_render(const struct chat_template *t, const char *message, struct text *text,
-	struct err *err)
+int chat_template_render(const struct chat_template *t, const struct chat_request *request,
+	struct text *text, struct err *err)
 {
-	size_t n = strlen(message), skip = t->trim_start ? space_at_start(message, n) : 0;
-
-	message += skip;
-	n -= skip;
-	n -= t->trim_end ? space_at_end(message, n) : 0;
-	TRY(vec_append(text, t->prefix, strlen(t->prefix), err));
-	TRY(vec_append(text, message, n, err));
-	return vec_append(text, t->suffix, strlen(t->suffix), err);
-fail:
-	return err->code;
+	return t->jinja ? render_declared(t, request, text, err)
+			: render_fixed(t, request, text, err);
 }
 
 static int encode(const struct chat_template *t, const struct tokenizer *tok, const char *s,
@@ -390,10 +511,10 @@ static int encode(const struct chat_template *t, const struct tokenizer *tok, co
 }
 
 int chat_template_encode(const struct chat_template *t, const struct tokenizer *tok,
-	const char *message, struct token_ids *ids, struct err *err)
+	const struct chat_request *request, struct token_ids *ids, struct err *err)
 {
 	struct text text = {0};
-	int rc = chat_template_render(t, message, &text, err);
+	int rc = chat_template_render(t, request, &text, err);
 
 	if (rc == 0)
 		rc = encode(t, tok, text.data, text.n, ids, err);

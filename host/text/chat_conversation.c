@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * chat_conversation.c - Contract: chat_conversation.h. Tests: tests/test_chat_template.c.
+ */
+#include "host/text/chat_conversation.h"
+
+#include "host/formats/json.h"
+#include "host/text/strip.h"
+
+/* Marks the end of the reply begun in what the template renders; whether its space is still there
+ * tells whether the template strips what it shows. */
+static const char END[] = "SAENGINE_END_OF_THE_REPLY_BEGUN ";
+
+static int nomem(struct err *err)
+{
+	return err_nomem(err, "messages", 0);
+}
+
+static json_t *message_of(const char *role, const char *content)
+{
+	return json_pack("{s:s, s:s}", "role", role, "content", content);
+}
+
+int chat_conversation_of(struct chat_conversation *c, const char *text, const char *system,
+	struct err *err)
+{
+	*c = (struct chat_conversation){.messages = json_array()};
+	if (!c->messages ||
+		(*system && json_array_append_new(c->messages, message_of("system", system))) ||
+		json_array_append_new(c->messages, message_of("user", text)))
+		return nomem(err);
+	return 0;
+}
+
+static const char *role_of(const json_t *messages, size_t i)
+{
+	const char *role = json_string_value(json_object_get(json_array_get(messages, i), "role"));
+
+	return role ? role : "";
+}
+
+static void drop_nulls(json_t *message)
+{
+	const char *key;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe(message, next, key, value)
+	{
+		if (json_is_null(value))
+			json_object_del(message, key);
+	}
+}
+
+int chat_conversation_parse(struct chat_conversation *c, const char *messages, const char *system,
+	struct err *err)
+{
+	size_t i;
+	json_t *message;
+
+	*c = (struct chat_conversation){0};
+	if (json_parse(&c->messages, "messages", messages, strlen(messages), err))
+		return err->code;
+	if (!json_is_array(c->messages) || json_array_size(c->messages) == 0)
+		return err_set(err, ERR_INPUT, "messages: expected a list of them, found %s",
+			json_kind(c->messages));
+	json_array_foreach(c->messages, i, message)
+	{
+		if (!json_is_object(message))
+			return err_set(err, ERR_INPUT,
+				"messages[%zu]: expected an object, found %s", i,
+				json_kind(message));
+		drop_nulls(message);
+	}
+	c->begun = strcmp(role_of(c->messages, json_array_size(c->messages) - 1), "assistant") == 0;
+	if (*system && strcmp(role_of(c->messages, 0), "system") != 0 &&
+		json_array_insert_new(c->messages, 0, message_of("system", system)))
+		return nomem(err);
+	return 0;
+}
+
+void chat_conversation_free(struct chat_conversation *c)
+{
+	json_decref(c->messages);
+	*c = (struct chat_conversation){0};
+}
+
+/* ---- rendering ------------------------------------------------------------------------- */
+
+static int with_end(const char *content, json_t **out, struct err *err)
+{
+	*out = json_sprintf("%s%s", content, END);
+	return *out ? 0 : nomem(err);
+}
+
+/* The last text of a content that is a list of parts; NULL when there is none. */
+static json_t *last_text(const json_t *parts)
+{
+	for (size_t i = json_array_size(parts); i > 0; i--) {
+		json_t *part = json_array_get(parts, i - 1);
+
+		if (json_is_string(json_object_get(part, "text")))
+			return part;
+	}
+	return NULL;
+}
+
+/* A copy of the messages, the end of the last marked. */
+static int mark_end(const json_t *messages, json_t **out, struct err *err)
+{
+	json_t *last, *content, *marked;
+	const char *key = "content";
+
+	*out = json_deep_copy(messages);
+	if (!*out)
+		return nomem(err);
+	last = json_array_get(*out, json_array_size(*out) - 1);
+	content = json_object_get(last, key);
+	if (json_is_array(content)) {
+		last = last_text(content);
+		key = "text";
+		content = last ? json_object_get(last, key) : NULL;
+	}
+	if (!json_is_string(content))
+		return err_set(err, ERR_INPUT,
+			"messages: expected a text as the content of the reply begun, found %s",
+			content ? json_kind(content) : "none");
+	if (with_end(json_string_value(content), &marked, err))
+		return err->code;
+	return json_object_set_new(last, key, marked) ? nomem(err) : 0;
+}
+
+/* Cuts the text, from `start` on, where the reply begun ends. */
+static int cut_at_end(struct text *text, size_t start, struct err *err)
+{
+	const size_t word = strlen(END) - 1; /* without the space */
+	size_t at = text->n >= start + word ? text->n - word : 0;
+
+	while (at > start && memcmp(text->data + at, END, word) != 0)
+		at--;
+	if (at < start || text->n < start + word || memcmp(text->data + at, END, word) != 0)
+		return err_set(err, ERR_INPUT,
+			"expected a chat template that shows the assistant's last message, to go on "
+			"with it, found one that leaves it out or changes it");
+	if (at + word >= text->n || text->data[at + word] != ' ')
+		at -= space_at_end(text->data + start, at - start);
+	text->n = at;
+	return 0;
+}
+
+int chat_conversation_render(const struct chat_conversation *c, const struct jinja *template,
+	const json_t *variables, const char *date, struct text *out, struct err *err)
+{
+	const size_t start = out->n;
+	json_t *messages = NULL, *all = json_copy((json_t *)variables); /* Jansson knows no const */
+
+	err_clear(err);
+	if (c->begun)
+		TRY(mark_end(c->messages, &messages, err));
+	else
+		messages = json_incref(c->messages);
+	if (!all || json_object_set(all, "messages", messages) ||
+		json_object_set_new(all, "add_generation_prompt", json_boolean(!c->begun))) {
+		nomem(err);
+		goto fail;
+	}
+	TRY(jinja_render(template, all, date, out, err));
+	if (c->begun)
+		TRY(cut_at_end(out, start, err));
+fail:
+	json_decref(messages);
+	json_decref(all);
+	return err->code;
+}

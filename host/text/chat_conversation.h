@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * chat_conversation.h - the messages that a chat template is given, and its rendering of them, as
+ * transformers' apply_chat_template has them.
+ */
+#ifndef SAENGINE_CHAT_CONVERSATION_H
+#define SAENGINE_CHAT_CONVERSATION_H
+
+#include "host/text/jinja.h"
+
+#include <stdbool.h>
+
+struct chat_conversation {
+	json_t *messages; /* owned: a list of {"role", "content"} objects */
+	bool begun;       /* the last one is the assistant's: a reply to go on with */
+};
+
+/* One turn of the user's, behind a system message where `system` is not empty. */
+int chat_conversation_of(struct chat_conversation *c, const char *text, const char *system,
+	struct err *err);
+
+/* A list of messages as JSON; `system`, where it is not empty, goes before one that has no system
+ * message. Keys that are null are left out. Errors: ERR_INPUT. */
+int chat_conversation_parse(struct chat_conversation *c, const char *messages, const char *system,
+	struct err *err);
+
+/* Accepts a zeroed struct. */
+void chat_conversation_free(struct chat_conversation *c);
+
+/* Appends what the template makes of it: up to where the reply begins (add_generation_prompt), or
+ * to the end of the reply begun (continue_final_message). Errors: those of jinja_render; a reply
+ * begun that the template does not show as it is. */
+int chat_conversation_render(const struct chat_conversation *c, const struct jinja *template,
+	const json_t *variables, const char *date, struct text *out, struct err *err);
+
+#endif
