@@ -249,7 +249,9 @@ add_run_tests(golden_paper tests/golden/paper/paper.cfg test_paper.py)
 set_tests_properties(run_golden_paper science_golden_paper PROPERTIES LABELS quick)
 add_run_tests(golden_open tests/golden/open/open.cfg test_open.py)
 if(NOT SAENGINE_SANITIZE)
-  foreach(name direction categories conditional suffix jailbreaks probe sweep_kstar)
+  add_run_tests(tiny_direction configs/tiny_direction.cfg test_experiments.py
+    --set refusal.measure=rules)
+  foreach(name categories conditional suffix jailbreaks probe sweep_kstar)
     add_run_tests(tiny_${name} configs/tiny_${name}.cfg test_experiments.py)
   endforeach()
   add_test(NAME report_without_saes

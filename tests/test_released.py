@@ -99,7 +99,7 @@ def paper_compatible_turns_all_on_and_says_so():
                 "sae.dtype": '"released"', "generate.stop": '["eos"]', "attribution.ig_rule": '"left"',
                 "attribution.ig_endpoint": '"released"', "attribution.ig_backward": '"straight_through"',
                 "attribution.positions": '"released"',
-                "attribution.actdiff_positions": '"all"'}
+                "attribution.actdiff_positions": '"all"', "refusal.apostrophes": '"exact"'}
     off = settings(run(LLAMA, "off", 'experiment=["direction"]', "direction.layer=3"))
     assert off["paper_compatible"] == "false"
     same = {k for k, v in released.items() if off[k] == v}

@@ -161,8 +161,9 @@ def empty_every_condition(f):
     for experiment in f.get("scores", {}):
         for condition in f["scores"][experiment].values():
             for name in list(condition):
+                kind = h5py.check_string_dtype(condition[name].dtype)
                 del condition[name]
-                condition[name] = np.zeros(0)
+                condition.create_dataset(name, (0,), kind and h5py.string_dtype())
 
 
 def unknown_condition(f):
@@ -302,12 +303,19 @@ def whole_file(path, folder):
                    "provenance": True}
         shown = {"refusal": named_conditions(f, "jailbreak"),
                  "induce": named_conditions(f, "induce")}
+        told_apart = "scores/jailbreak/none/class" in f
+        token = f["prompts"].attrs["refusal_token"]
+        likely = f["refusal_check/probability"][0]
     for section, expected in present.items():
         assert (section in page.sections) == expected, f"section {section}: {page.sections}"
     for section, names in shown.items():
         for name in names:
             assert name in text.split(f'<section id="{section}"')[1].split("</section>")[0], \
                 f"section {section}: {name} is not there"
+    assert ("Replies are told apart by rules" in text) == told_apart
+    assert (">partial</th>" in text and ">compliance</th>" in text) == told_apart
+    assert re.search(fr"<dt>refusal token</dt><dd>{token} I \(begins a reply with probability: {token} I: "
+                     fr"{likely:.3f}", text), "the refusal token is not there"
 
 
 def summary(path, folder):

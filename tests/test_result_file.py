@@ -332,8 +332,14 @@ def refusal_substrings(config):
     return [re.sub(r"\\(.)", r"\1", s) for s in re.findall(r'"((?:[^"\\]|\\.)*)"', items, re.S)]
 
 
-def is_refusal(text, substrings):
-    """As host/text/refusal.c: by bytes, letters of ASCII in either case."""
+APOSTROPHES = re.compile("[\u0060\u00b4\u02bc\u2018\u2019\u2032\uff07]")
+
+
+def is_refusal(text, substrings, apostrophes):
+    """As host/text/refusal.c: letters of ASCII in either case, and where they are any, all
+    apostrophes one."""
+    if apostrophes == "any":
+        text, substrings = (APOSTROPHES.sub("'", text), [APOSTROPHES.sub("'", s) for s in substrings])
     text = text.encode().lower()  # bytes.lower changes ASCII alone
     return bool(text) and any(s.encode().lower() in text for s in substrings)
 
@@ -344,13 +350,36 @@ def conditions(f, kind):
 
 
 def refusal_follows_from_the_replies(f):
-    substrings = refusal_substrings(text_of(f.attrs["config"]))
+    config = text_of(f.attrs["config"])
+    substrings = refusal_substrings(config)
     assert substrings, "no refusal substrings in the config attribute"
+    apostrophes, measure = (re.search(fr'\b{name} = "(\w+)";', config).group(1)
+                            for name in ("apostrophes", "measure"))
     for experiment, condition, replies in conditions(f, "generations"):
         scores = f[f"scores/{experiment}/{condition}"]
         assert (scores["prompt"][...] == replies["prompt"][...]).all(), replies.name
-        expected = [is_refusal(t, substrings) for t in texts(replies["text"])]
+        assert ("class" in scores) == (measure == "rules"), scores.name
+        if measure == "rules":
+            classes = texts(scores["class"])
+            assert set(classes) <= {"refusal", "partial", "compliance", ""}, scores.name
+            expected = [c == "refusal" for c in classes]
+            empty = [not re.search(r"\w", t) for t in texts(replies["text"])]
+            assert [c == "" for c in classes] == empty, scores.name
+        else:
+            expected = [is_refusal(t, substrings, apostrophes) for t in texts(replies["text"])]
         assert scores["refusal"][...].tolist() == expected, scores.name
+
+
+def summary_has_the_share_of_each_class(f):
+    """Of replies told apart by rules; nowhere else."""
+    told_apart = {f"{e}/{c}": texts(g["class"]) for e, c, g in conditions(f, "scores")
+                  if "class" in g}
+    assert ("summary/partial" in f) == bool(told_apart)
+    for i, name in enumerate(texts(f["summary/condition"]) if told_apart else ()):
+        for column in ("refusal", "partial", "compliance"):
+            own = told_apart.get(name)
+            share = own.count(column) / len(own) if own else np.nan
+            assert same(f[f"summary/{column}"][i], share), (name, column)
 
 
 def scores_are_in_range(f):
@@ -556,7 +585,8 @@ TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
          random_sets_have_as_many_features_per_layer_and_share_none,
          candidates_are_sorted_by_cosine_within_layers, effects_per_prompt_are_means_over_tokens,
          effects_of_all_features_agree_with_those_of_the_candidates,
-         sets_are_the_best_by_mean_effect, refusal_follows_from_the_replies, scores_are_in_range,
+         sets_are_the_best_by_mean_effect, refusal_follows_from_the_replies,
+         summary_has_the_share_of_each_class, scores_are_in_range,
          what_ended_a_reply_is_a_stop_token_of_the_run_or_its_length,
          answers_are_scored_on_all_their_tokens, summary_follows_from_the_scores, verdicts_are_of_the_pairs_of_their_condition,
          the_chosen_direction_is_in_the_file, the_chosen_layer_follows_from_the_scores,

@@ -307,7 +307,7 @@ static int read_replies(struct work *w, struct err *err)
 	TRY(extend_prompts(w, &extended.table, err));
 	TRY(read_next(w, &lab, err));
 	for (size_t p = 0; p < w->pairs.n; p++) {
-		w->jailbreak[p] = is_refusal(w->replies.text[p], &w->yes_word, 1);
+		w->jailbreak[p] = is_refusal(w->replies.text[p], &w->yes_word, 1, false);
 		w->verdict[p] = w->replies.text[p];
 		w->replies.text[p] = NULL;
 		if (!w->spoken[p])

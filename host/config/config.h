@@ -60,6 +60,7 @@ struct config {
 	} generate;
 	struct {
 		struct token_choice token;
+		char *measure, *apostrophes;
 		struct text_list substrings;
 	} refusal;
 	struct {

@@ -111,6 +111,8 @@ static int summarise(const struct answers *a, struct lab *lab, const struct cond
 	struct summary_row row = {.n_prompts = a->prompts.n,
 		.refusal = NAN,
 		.p_refusal = NAN,
+		.partial = NAN,
+		.compliance = NAN,
 		.kl = NAN};
 	double sum = 0, tokens = 0;
 

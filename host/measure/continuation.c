@@ -10,7 +10,6 @@
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
 #include "host/work/stage.h"
-#include "host/text/refusal.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -69,6 +68,11 @@ static int allocate_out(struct work *w, struct err *err)
 	c->p_refusal = calloc(n + 1, sizeof *c->p_refusal);
 	c->kl = calloc(n + 1, sizeof *c->kl);
 	c->refused = calloc(n + 1, sizeof *c->refused);
+	if (strcmp(w->lab->config->refusal.measure, "rules") == 0) {
+		c->class = calloc(n + 1, sizeof *c->class);
+		if (!c->class)
+			return err_nomem(err, "replies", n * sizeof *c->class);
+	}
 	if (!c->start || !c->ended_by || !c->text || !c->p_refusal || !c->kl || !c->refused)
 		return err_nomem(err, "replies", n * sizeof *c->text);
 	return carve_allocate(w->lab->machine->dev, layout_out, w, &c->memory, err);
@@ -164,6 +168,7 @@ void continuation_free(struct continuation *c)
 	free(c->p_refusal);
 	free(c->kl);
 	free(c->refused);
+	free(c->class);
 	*c = (struct continuation){0};
 }
 
@@ -308,10 +313,24 @@ fail:
 	return err->code;
 }
 
-static int score(struct work *w, const struct continuation *unedited, struct err *err)
+/* Whether reply i is a refusal. */
+static void classify(struct work *w, size_t i)
 {
 	struct continuation *c = w->out;
 	const struct text_list *substrings = &w->lab->config->refusal.substrings;
+
+	if (c->class) {
+		c->class[i] = reply_class(c->text[i]);
+		c->refused[i] = c->class[i] == REPLY_REFUSAL;
+	} else {
+		c->refused[i] = is_refusal(c->text[i], (const char *const *)substrings->items,
+			substrings->n, strcmp(w->lab->config->refusal.apostrophes, "any") == 0);
+	}
+}
+
+static int score(struct work *w, const struct continuation *unedited, struct err *err)
+{
+	struct continuation *c = w->out;
 	int32_t *token = malloc(c->n * sizeof *token + 1);
 	int rc;
 
@@ -320,8 +339,7 @@ static int score(struct work *w, const struct continuation *unedited, struct err
 	for (size_t i = 0; i < c->n; i++) {
 		token[i] = w->lab->prompts->refusal_token;
 		c->kl[i] = NAN;
-		c->refused[i] = is_refusal(c->text[i], (const char *const *)substrings->items,
-			substrings->n);
+		classify(w, i);
 	}
 	rc = readout_logprob(&w->lab->machine->readout, c->first_y, token, c->p_refusal, err);
 	free(token);

@@ -8,6 +8,7 @@
 #include "host/lab/plan.h"
 #include "host/measure/conditions.h"
 #include "host/store/dataset.h"
+#include "host/text/refusal.h"
 
 /* Replies to n prompts, in the order of the list. Owned; continuation_free. */
 struct continuation {
@@ -19,7 +20,8 @@ struct continuation {
 	double *p_refusal;       /* [n] probability that the first token is the refusal token */
 	double *kl;              /* [n] of the first token's distribution, unedited to this; NaN
 				  * when there was nothing to compare with */
-	uint8_t *refused;        /* [n] whether a refusal substring occurs */
+	uint8_t *refused;        /* [n] whether the reply is a refusal, as refusal.measure says */
+	enum reply_class *class; /* [n] by rules; NULL where substrings are the measure */
 	struct tensor first_y;   /* [n, d_model] final norm before the first token, on the device */
 	void *memory;            /* device */
 	struct device *dev;

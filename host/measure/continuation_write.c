@@ -9,10 +9,11 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static const struct {
 	struct dataset text, ended_by, token_ids, token_end, reply_token, prompt;
-	struct dataset refusal, p_refusal, kl, scored_prompt;
+	struct dataset refusal, class, p_refusal, kl, scored_prompt;
 } replies = {
 	.text = {"/generations/EXPERIMENT/CONDITION/text", {"prompt"}, RESULTS_TEXT, "",
 		"reply, decoded without special tokens; bytes that are no UTF-8 became U+FFFD"},
@@ -26,8 +27,12 @@ static const struct {
 		RESULTS_I32, "", "token of all replies"},
 	.prompt = PROMPT_SCALE("/generations/EXPERIMENT/CONDITION"),
 	.refusal = {"/scores/EXPERIMENT/CONDITION/refusal", {"prompt"}, RESULTS_U8, "1",
-		"1 if one of `refusal.substrings` occurs in the reply, ASCII letters in either "
-		"case"},
+		"1 if the reply is a refusal: with `refusal.measure` \"substrings\" if one of "
+		"`refusal.substrings` occurs in it, ASCII letters in either case; with \"rules\" if "
+		"that is its class"},
+	.class = {"/scores/EXPERIMENT/CONDITION/class", {"prompt"}, RESULTS_TEXT, "",
+		"with `refusal.measure` \"rules\": `refusal`, `partial` or `compliance`, as the rules "
+		"of experiments/README.md tell them; empty for a reply without a word"},
 	.p_refusal = {"/scores/EXPERIMENT/CONDITION/p_refusal", {"prompt"}, RESULTS_F64, "1",
 		"probability that the first token is the refusal token"},
 	.kl = {"/scores/EXPERIMENT/CONDITION/kl", {"prompt"}, RESULTS_F64, "nat",
@@ -57,10 +62,22 @@ static double mean_of(const double *values, size_t n)
 	return n > 0 ? sum / (double)n : NAN;
 }
 
+/* NaN where there are no classes. */
+static double share_of(const struct continuation *c, enum reply_class class)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; c->class && i < c->n; i++)
+		n += c->class[i] == class;
+	return c->class && c->n > 0 ? (double)n / (double)c->n : NAN;
+}
+
 static int summarise(struct lab *lab, const char *experiment, const struct condition *condition,
 	const struct continuation *c, struct err *err)
 {
 	struct summary_row row = {.n_prompts = c->n,
+		.partial = share_of(c, REPLY_PARTIAL),
+		.compliance = share_of(c, REPLY_COMPLIANCE),
 		.p_refusal = mean_of(c->p_refusal, c->n),
 		.kl = mean_of(c->kl, c->n),
 		.ce = NAN,
@@ -70,6 +87,7 @@ static int summarise(struct lab *lab, const char *experiment, const struct condi
 	snprintf(row.condition, sizeof row.condition, "%s", condition->name);
 	for (size_t i = 0; i < c->n; i++)
 		row.refusal += (double)c->refused[i] / (double)c->n;
+	lab->job->summary.classes = c->class != NULL;
 	return summary_add(&lab->job->summary, &row, err);
 }
 
@@ -92,6 +110,21 @@ fail:
 	return err->code;
 }
 
+static int write_classes(struct results *r, const char *const *words, const struct continuation *c,
+	struct err *err)
+{
+	const char **names = malloc(c->n * sizeof *names + 1);
+
+	if (!names)
+		return err_nomem(err, "replies", c->n * sizeof *names);
+	for (size_t i = 0; i < c->n; i++)
+		names[i] = reply_class_names[c->class[i]];
+	err_clear(err);
+	dataset_write(r, &replies.class, words, &c->n, names, err);
+	free(names);
+	return err->code;
+}
+
 int continuation_write(struct lab *lab, const char *experiment, const struct condition *condition,
 	const struct prompt_ids *prompts, const struct continuation *c, struct err *err)
 {
@@ -104,6 +137,8 @@ int continuation_write(struct lab *lab, const char *experiment, const struct con
 	TRY(write_tokens(r, words, c, err));
 	TRY(prompt_scale_write(r, &replies.scored_prompt, words, prompts, err));
 	TRY(dataset_write(r, &replies.refusal, words, &c->n, c->refused, err));
+	if (c->class)
+		TRY(write_classes(r, words, c, err));
 	TRY(dataset_write(r, &replies.p_refusal, words, &c->n, c->p_refusal, err));
 	TRY(dataset_write(r, &replies.kl, words, &c->n, c->kl, err));
 	return summarise(lab, experiment, condition, c, err);

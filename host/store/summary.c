@@ -27,6 +27,8 @@ int summary_add(struct summary *s, const struct summary_row *row, struct err *er
 			strcmp(old->condition, row->condition) != 0)
 			continue;
 		fill(&old->refusal, row->refusal);
+		fill(&old->partial, row->partial);
+		fill(&old->compliance, row->compliance);
 		fill(&old->p_refusal, row->p_refusal);
 		fill(&old->kl, row->kl);
 		fill(&old->ce, row->ce);
@@ -52,12 +54,18 @@ const struct summary_row *summary_find(const struct summary *s, const char *expe
 /* ---- writing --------------------------------------------------------------------------- */
 
 static const struct {
-	struct dataset condition, refusal, p_refusal, kl, ce, ce_released, jailbreak, p_yes;
+	struct dataset condition, refusal, partial, compliance, p_refusal, kl, ce, ce_released;
+	struct dataset jailbreak, p_yes;
 } datasets = {
 	.condition = {"/summary/condition", {"condition"}, RESULTS_TEXT, "",
 		"EXPERIMENT/CONDITION"},
 	.refusal = {"/summary/refusal", {"condition"}, RESULTS_F64, "1",
 		"share of replies that are refusals; NaN = not measured"},
+	.partial = {"/summary/partial", {"condition"}, RESULTS_F64, "1",
+		"with `refusal.measure` \"rules\": share of replies that refuse and say more; NaN = not "
+		"measured"},
+	.compliance = {"/summary/compliance", {"condition"}, RESULTS_F64, "1",
+		"likewise: share of replies that do not refuse; what the three leave of 1 is empty"},
 	.p_refusal = {"/summary/p_refusal", {"condition"}, RESULTS_F64, "1",
 		"mean probability that the first token is the refusal token"},
 	.kl = {"/summary/kl", {"condition"}, RESULTS_F64, "nat",
@@ -70,7 +78,7 @@ static const struct {
 		"arXiv:2505.23556 averages, so that it depends on the batching; compare it with "
 		"printed figures only"},
 	.jailbreak = {"/summary/jailbreak", {"condition"}, RESULTS_F64, "1",
-		"of a judge's file, which has this and the next in place of the five above: share of "
+		"of a judge's file, which has this and the next in place of those above: share of "
 		"replies that do what was asked for, as the judge says"},
 	.p_yes = {"/summary/p_yes", {"condition"}, RESULTS_F64, "1",
 		"mean probability that the judge says so, over replies that have one"},
@@ -104,14 +112,17 @@ int summary_write(const struct summary *s, struct results *results, struct err *
 		const struct dataset *d;
 		size_t offset;
 		bool verdict; /* in a judge's file, or in all others */
+		bool class;   /* where replies are told apart by rules alone */
 	} columns[] = {
-		{&datasets.refusal, offsetof(struct summary_row, refusal), false},
-		{&datasets.p_refusal, offsetof(struct summary_row, p_refusal), false},
-		{&datasets.kl, offsetof(struct summary_row, kl), false},
-		{&datasets.ce, offsetof(struct summary_row, ce), false},
-		{&datasets.ce_released, offsetof(struct summary_row, ce_released), false},
-		{&datasets.jailbreak, offsetof(struct summary_row, jailbreak), true},
-		{&datasets.p_yes, offsetof(struct summary_row, p_yes), true},
+		{&datasets.refusal, offsetof(struct summary_row, refusal), false, false},
+		{&datasets.partial, offsetof(struct summary_row, partial), false, true},
+		{&datasets.compliance, offsetof(struct summary_row, compliance), false, true},
+		{&datasets.p_refusal, offsetof(struct summary_row, p_refusal), false, false},
+		{&datasets.kl, offsetof(struct summary_row, kl), false, false},
+		{&datasets.ce, offsetof(struct summary_row, ce), false, false},
+		{&datasets.ce_released, offsetof(struct summary_row, ce_released), false, false},
+		{&datasets.jailbreak, offsetof(struct summary_row, jailbreak), true, false},
+		{&datasets.p_yes, offsetof(struct summary_row, p_yes), true, false},
 	};
 	double *column = malloc(s->n * sizeof *column + 1);
 
@@ -120,7 +131,7 @@ int summary_write(const struct summary *s, struct results *results, struct err *
 		return err_nomem(err, "the summary", s->n * sizeof *column);
 	TRY(write_conditions(s, results, err));
 	for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
-		if (columns[c].verdict != s->verdicts)
+		if (columns[c].verdict != s->verdicts || (columns[c].class && !s->classes))
 			continue;
 		for (size_t i = 0; i < s->n; i++)
 			memcpy(&column[i], (char *)&s->data[i] + columns[c].offset, sizeof *column);
@@ -153,12 +164,17 @@ void summary_print(const struct summary *s, const char *experiment, const char *
 		if (strcmp(row->experiment, experiment) != 0)
 			continue;
 		if (!any)
-			printf("\n%s (%zu %s)\n  %-28s %8s %10s %8s %14s\n", experiment,
-				row->n_prompts, prompts, "condition", "refusal", "P(refusal)", "KL",
+			printf("\n%s (%zu %s)\n  %-28s %8s%s %10s %8s %14s\n", experiment,
+				row->n_prompts, prompts, "condition", "refusal",
+				s->classes ? "  partial complies" : "", "P(refusal)", "KL",
 				"CE, harmless");
 		any = true;
 		printf("  %-28s", row->condition);
 		summary_print_number(row->refusal, 9, 3);
+		if (s->classes) {
+			summary_print_number(row->partial, 9, 3);
+			summary_print_number(row->compliance, 9, 3);
+		}
 		summary_print_number(row->p_refusal, 11, 3);
 		summary_print_number(row->kl, 9, 3);
 		summary_print_number(ce ? ce->ce : NAN, 15, 4);

@@ -11,13 +11,15 @@ struct summary_row {
 	char experiment[24], condition[64];
 	size_t n_prompts;
 	double refusal, p_refusal, kl, ce, ce_released; /* means; NaN = not measured */
-	double jailbreak, p_yes; /* of a judge's run, which measures nothing else */
+	double partial, compliance; /* of replies told apart by rules, as refusal is then */
+	double jailbreak, p_yes;    /* of a judge's run, which measures nothing else */
 };
 
 struct summary {
 	struct summary_row *data; /* owned: free it */
 	size_t n, cap;
 	bool verdicts; /* the rows are a judge's */
+	bool classes;  /* replies are told apart by rules */
 };
 
 /* Adds a row, or fills what a row of the same experiment and condition has not measured yet. */

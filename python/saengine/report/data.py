@@ -213,6 +213,8 @@ class Scores:
 
 
 COLUMNS = ("refusal", "p_refusal", "kl", "nll", "n_tokens", "jailbreak", "p_yes")
+# Where replies are told apart by rules; the third, refusal, is a column already.
+CLASSES = ("partial", "compliance")
 
 
 def read_scores(result, experiment):
@@ -228,6 +230,9 @@ def read_scores(result, experiment):
             values = result.numbers(f"{group}/{column}", length=len(prompts))
             if values is not None:
                 scores.columns[column] = values.astype(float)
+        classes = result.texts(f"{group}/class", len(prompts))
+        for column in CLASSES if classes is not None else ():
+            scores.columns[column] = np.array([c == column for c in classes], float)
         found.append(scores)
     found.sort(key=lambda s: s.condition.order)
     return {s.condition.name: s for s in found}

@@ -216,7 +216,7 @@ def harm_categories_section(f):
             "rest of F* held at every token of the prompt at its unedited values.</p>"
             + figure(out, "As the paper's figure 3: what each kind of features does, divided by what clamping all of the "
                           "category's F* does, with 95 % bootstrap intervals over prompts. A reply refuses when it has one of "
-                          "the refusal phrases (the paper asks a judge whether it is harmful); a prompt complies when the "
+                          "the refusal phrases, or by rules (the paper asks a judge whether it is harmful); a prompt complies when the "
                           "first token of its reply is not the refusal token; m = logit[j] \N{MINUS SIGN} logit[refusal].", "scroll")
             + table(["category", "prompts", "F*", "common", "n", "comply, unedited", "all of F*", "n common", "n specific"], rows))
 

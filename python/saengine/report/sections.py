@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 
 from . import figures, open_questions, paper
-from .data import (METHODS, REFERENCES, RESAMPLES, SEED, interval, main_conditions, main_factor,
+from .data import (CLASSES, METHODS, REFERENCES, RESAMPLES, SEED, interval, main_conditions, main_factor,
                    number_label, read_candidates, read_direction, read_positions, read_scores,
                    read_set, read_verdicts, resampled_ratio, with_column)
 from .page import (details, digits_for, escape, figure, number, page, percent, span, swatch, table,
@@ -363,13 +363,21 @@ FIRST_TOKEN = ("P(refusal token): mean probability that a reply begins with it. 
                "first token's distribution moved from the unedited one.")
 
 
+RULES = ("Replies are told apart by rules (experiments/README.md): a <i>refusal</i>; <i>partial</i>, one "
+         "that refuses and gives a list, code or much text beside it; <i>compliance</i>, one that does "
+         "not refuse, whatever else it says. What the three leave of 1 is empty.")
+
+
 def shares_table(scores):
+    scores = with_column(scores, "refusal")
+    classes = [c for c in CLASSES if with_column(scores, c)]
     rows = []
-    for s in with_column(scores, "refusal").values():
-        low, high = interval(resampled_ratio(s.columns["refusal"]))
-        rows.append([condition_name(s.condition), number(s.mean("refusal"), 2)
-                     + span(low, high, 2), number(s.mean("p_refusal")), number(s.mean("kl"))])
-    return (table(["condition", "refusal", "P(refusal token)", "KL (nat)"], rows)
+    for s in scores.values():
+        shares = [number(s.mean(c), 2) + span(*interval(resampled_ratio(s.columns[c])), 2)
+                  if c in s.columns else "" for c in ["refusal"] + classes]
+        rows.append([condition_name(s.condition), *shares, number(s.mean("p_refusal")),
+                     number(s.mean("kl"))])
+    return (table(["condition", "refusal", *classes, "P(refusal token)", "KL (nat)"], rows)
             + f'<p class="note">In brackets: {BOOTSTRAP}. {FIRST_TOKEN}</p>')
 
 
@@ -380,16 +388,18 @@ def refusal_section(f):
         return ""
     edits = "while the features of each method are multiplied by a factor at every token" \
         if panels else edits_in_words(f.jailbreak)
-    out = [f"<p>{n} harmful prompts are continued {edits}. A reply counts as a refusal when it "
-           "contains one of the refusal phrases of the config; whether it is harmful is not judged "
-           "here.</p>"]
+    told_apart = with_column(f.jailbreak, CLASSES[0])
+    measure = RULES if told_apart else ("A reply counts as a refusal when it contains one of the refusal "
+                                        "phrases of the config;")
+    out = [f"<p>{n} harmful prompts are continued {edits}. {measure} "
+           f"{'W' if told_apart else 'w'}hether it is harmful is not judged here.</p>"]
     if panels:
         out.append(figure(
             [svg for _, svg in panels],
             f"Share of replies that refuse, by method and factor; lines are {BOOTSTRAP}. Low bars "
             "mean that the features carry refusal; random features show what an edit of as many "
             "features does by itself." + ZERO_WIDTH))
-    else:
+    if told_apart or not panels:
         out.append(shares_table(f.jailbreak))
     return "".join(out)
 
@@ -558,6 +568,15 @@ def reply_html(text):
             + details("whole reply", words(text)))
 
 
+def verdict_on(scores, i):
+    """What the phrases or the rules make of reply i."""
+    if scores.columns["refusal"][i]:
+        return "refused"
+    if CLASSES[0] not in scores.columns:
+        return "not refused"
+    return next((c for c in CLASSES if scores.columns[c][i]), "empty")
+
+
 def examples(f, experiment, scores, conditions):
     """A seeded draw of prompts with their replies under the conditions."""
     group = f"/generations/{experiment}"
@@ -588,7 +607,7 @@ def examples(f, experiment, scores, conditions):
             if s is not None and "refusal" in s.columns:
                 at = np.flatnonzero(s.prompts == prompt)
                 if len(at):
-                    verdict = "refused" if s.columns["refusal"][at[0]] else "not refused"
+                    verdict = verdict_on(s, at[0])
             out.append(f'<div class="reply"><div class="who">{condition_name(c)} '
                        f'<span class="verdict">{verdict}</span></div>'
                        f"<div>{reply_html(texts[prompt])}</div></div>")
@@ -608,7 +627,8 @@ def examples_section(f):
     if not out:
         return ""
     return ("<p>Prompts drawn at random with a fixed seed, their replies word for word. "
-            "&ldquo;Refused&rdquo; is the phrase test above, not a judgement.</p>" + "".join(out))
+            "&ldquo;Refused&rdquo; is what the phrases or rules above make of it, not a "
+            "judgement.</p>" + "".join(out))
 
 
 # ---- provenance ----------------------------------------------------------------------------
@@ -629,6 +649,24 @@ def stages_table(f):
     return table(["stage", "work", "seconds", "per second"], rows)
 
 
+def refusal_token(f):
+    """Its id and spelling; and the other spellings of its word, with how likely each is."""
+    a = f.result.attribute
+    token, spelling = a("/prompts", "refusal_token", -1), a("/prompts", "refusal_token_spelling", "")
+    if token < 0:
+        return ""
+    text = f"{token} {spelling}"
+    group = "/refusal_check"
+    p = f.result.numbers(f"{group}/probability")
+    if p is None:
+        return text
+    tokens = f.result.numbers(f"{group}/token", length=len(p))
+    names = f.result.texts(f"{group}/spelling", len(p)) or [""] * len(p)
+    found = [] if tokens is None else [f"{t} {name}: {number(float(q))}"
+                                       for t, name, q in zip(tokens, names, p)]
+    return text + (f" (begins a reply with probability: {', '.join(found)})" if found else "")
+
+
 def provenance_section(f):
     a = f.result.attribute
     items = [("engine", " ".join(x for x in (a("/", "engine_version", ""),
@@ -641,6 +679,7 @@ def provenance_section(f):
              ("SAE format", a("/", "sae_format", "")),
              ("SAEs kept as", a("/", "sae_dtype", "")),
              ("chat template", a("/prompts", "template", "")),
+             ("refusal token", refusal_token(f)),
              ("prompts", str(len(f.texts)) if f.texts else ""),
              ("schema version", str(a("/", "schema_version", 0))),
              ("HDF5", a("/", "hdf5_version", "")),
