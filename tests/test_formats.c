@@ -236,6 +236,40 @@ TEST(an_index_is_followed_to_its_shards_and_not_beyond_its_folder)
 	}
 }
 
+TEST(a_single_file_counts_before_an_index_and_what_is_left_alone_is_named)
+{
+	static const char index[] = "{\"weight_map\":{\"a\":\"model-1.safetensors\"}}";
+	struct safetensors_folder *f;
+	struct err err = {0};
+	char folder[256];
+	size_t n;
+	const void *bytes;
+
+	snprintf(folder, sizeof folder, "%s/stale", test_scratch_folder());
+	mkdir(folder, 0777);
+	CHECK(!safetensors_folder_exists(folder), "an empty folder has weights");
+	write_file(folder, "model.safetensors.index.json", index, strlen(index));
+	bytes = make_file("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, &n);
+	write_file(folder, "model-1.safetensors", bytes, n);
+	write_file(folder, "training_args.bin", bytes, n);
+	REQUIRE(safetensors_folder_open(&f, folder, &err) == 0, "%s", err.text);
+	CHECK(strcmp(safetensors_folder_left(f), "") == 0, "%s", safetensors_folder_left(f));
+	safetensors_folder_close(f);
+
+	bytes = make_file("{\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, &n);
+	write_file(folder, "model.safetensors", bytes, n);
+	REQUIRE(safetensors_folder_open(&f, folder, &err) == 0, "%s", err.text);
+	CHECK(safetensors_folder_exists(folder) && safetensors_folder_find(f, "b") &&
+			!safetensors_folder_find(f, "a") && safetensors_folder_files(f) == 1,
+		"the shards were read");
+	CHECK(strcmp(safetensors_folder_at(f, 0)->name, "b") == 0 && !safetensors_folder_at(f, 1),
+		"not one tensor");
+	CHECK(strcmp(safetensors_folder_left(f),
+		      "model-1.safetensors, model.safetensors.index.json") == 0,
+		"%s", safetensors_folder_left(f));
+	safetensors_folder_close(f);
+}
+
 TEST(a_folder_without_safetensors_says_what_is_there_instead)
 {
 	struct safetensors_folder *f;
@@ -255,8 +289,16 @@ TEST(a_folder_without_safetensors_says_what_is_there_instead)
 		"%s", err.text);
 	write_file(folder, "pytorch_model.bin", "PK", 2);
 	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT &&
-			strstr(err.text,
-				"found pytorch_model.bin: pickled Python objects, which are not"),
+			strstr(err.text, "found only pytorch_model.bin; convert to safetensors"),
+		"%s", err.text);
+	for (int i = 1; i <= 4; i++) {
+		char name[64];
+
+		snprintf(name, sizeof name, "model-0000%d-of-00004.safetensors", i);
+		write_file(folder, name, "x", 1);
+	}
+	CHECK(safetensors_folder_open(&f, folder, &err) == ERR_INPUT &&
+			strstr(err.text, "-00003-of-00004.safetensors and 2 more; convert"),
 		"%s", err.text);
 }
 

@@ -32,8 +32,9 @@ const struct file_tensor *safetensors_at(const struct safetensors *file, size_t 
 /* NULL when there is none of that name. */
 const struct file_tensor *safetensors_find(const struct safetensors *file, const char *name);
 
-/* A folder as `huggingface-cli download` leaves it: model.safetensors.index.json and its shards,
- * or model.safetensors. */
+/* A folder as `huggingface-cli download` leaves it: model.safetensors, or, where that is not there,
+ * model.safetensors.index.json and its shards. Other files of weights are left alone; alone, they
+ * are ERR_INPUT that names them. */
 struct safetensors_folder;
 
 int safetensors_folder_open(struct safetensors_folder **out, const char *folder, struct err *err);
@@ -41,8 +42,17 @@ void safetensors_folder_close(struct safetensors_folder *folder);
 const struct file_tensor *safetensors_folder_find(const struct safetensors_folder *folder,
 	const char *name);
 
+/* Whether there is anything that safetensors_folder_open would read. */
+bool safetensors_folder_exists(const char *folder);
+
+/* Every tensor of every file: NULL from the i that is beyond the last. */
+const struct file_tensor *safetensors_folder_at(const struct safetensors_folder *folder, size_t i);
+
 /* The files read, index first where there is one; paths borrowed until close. */
 size_t safetensors_folder_files(const struct safetensors_folder *folder);
 const char *safetensors_folder_path(const struct safetensors_folder *folder, size_t i);
+
+/* The names of other files of weights that lie there: "a, b and 3 more"; "" = none. */
+const char *safetensors_folder_left(const struct safetensors_folder *folder);
 
 #endif

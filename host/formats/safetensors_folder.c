@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * safetensors_folder.c - a model folder: model.safetensors.index.json with its shards, or one
- * model.safetensors. Contract: safetensors.h, safetensors_index.h. Tests: tests/test_formats.c,
- * tests/fuzz/fuzz_shard_index.c.
+ * safetensors_folder.c - a model folder: model.safetensors, or model.safetensors.index.json with
+ * its shards. Where both are there the single file counts, as in transformers. Contract:
+ * safetensors.h, safetensors_index.h. Tests: tests/test_formats.c, tests/fuzz/fuzz_shard_index.c.
  *
  * The index is not trusted: shard names must be plain file names, every tensor it lists must be in
  * the shard it names, and no tensor may be in two.
@@ -12,14 +12,20 @@
 #include "host/base/file.h"
 #include "host/formats/safetensors.h"
 
+#include <dirent.h>
+#include <fnmatch.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LEFT_NAMES = 256 }; /* room for the names of files that are not read */
 
 struct safetensors_folder {
 	struct safetensors **shards;
 	size_t n_shards;
 	char **paths; /* the index first, where there is one, then the shards */
 	size_t n_paths;
+	char left[LEFT_NAMES];
 };
 
 /* Shard `name` of the folder: the open one, or opened now. */
@@ -153,18 +159,64 @@ fail:
 	return err->code;
 }
 
-/* Folders of before safetensors have pickled files alone. */
-static int no_weights(const char *folder, struct err *err)
-{
-	char *pickled = path_join(folder, "pytorch_model.bin");
-	const bool found = pickled && file_exists(pickled);
+/* ---- other files of weights ------------------------------------------------------------- */
 
-	free(pickled);
-	return err_set(err, ERR_INPUT,
-		"%s: expected model.safetensors or model.safetensors.index.json, found %s", folder,
-		found ? "pytorch_model.bin: pickled Python objects, which are not read"
-		      : "neither");
+static bool holds_weights(const char *name)
+{
+	static const char *const patterns[] = {"model*.safetensors", "model.safetensors.index.json",
+		"consolidated*", "pytorch_model*.bin", "pytorch_model.bin.index.json",
+		"tf_model*.h5", "flax_model*.msgpack", "*.gguf", "*.pth"};
+
+	for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
+		if (fnmatch(patterns[i], name, 0) == 0)
+			return true;
+	return false;
 }
+
+static bool is_read(const struct safetensors_folder *f, const char *folder, const char *name)
+{
+	char *path = path_join(folder, name);
+	bool read = false;
+
+	for (size_t i = 0; path && i < f->n_paths; i++)
+		read = read || strcmp(f->paths[i], path) == 0;
+	free(path);
+	return read;
+}
+
+/* The first three by name, and how many more. */
+static void name_left(const struct safetensors_folder *f, const char *folder, char out[LEFT_NAMES])
+{
+	struct dirent **entries = NULL;
+	const int n = scandir(folder, &entries, NULL, alphasort);
+	size_t found = 0, length = 0;
+
+	out[0] = '\0';
+	for (int i = 0; i < n; i++) {
+		const char *name = entries[i]->d_name;
+
+		if (holds_weights(name) && !is_read(f, folder, name) && ++found <= 3)
+			length += (size_t)snprintf(out + length, LEFT_NAMES - length, "%s%.60s",
+				found > 1 ? ", " : "", name);
+		free(entries[i]);
+	}
+	free(entries);
+	if (found > 3)
+		snprintf(out + length, LEFT_NAMES - length, " and %zu more", found - 3);
+}
+
+static int no_weights(const struct safetensors_folder *f, const char *folder, struct err *err)
+{
+	char found[LEFT_NAMES];
+
+	name_left(f, folder, found);
+	return err_set(err, ERR_INPUT,
+		"%s: expected model.safetensors or model.safetensors.index.json, found %s%s%s",
+		folder, *found ? "only " : "neither", found,
+		*found ? "; convert to safetensors" : "");
+}
+
+/* ---- opening ---------------------------------------------------------------------------- */
 
 static int open_single(struct safetensors_folder *f, const char *folder, struct err *err)
 {
@@ -180,10 +232,11 @@ static int open_single(struct safetensors_folder *f, const char *folder, struct 
 int safetensors_folder_open(struct safetensors_folder **out, const char *folder, struct err *err)
 {
 	struct safetensors_folder *f = calloc(1, sizeof *f);
-	char *index = path_join(folder, "model.safetensors.index.json"), *single = NULL;
+	char *index = path_join(folder, "model.safetensors.index.json");
+	char *single = path_join(folder, "model.safetensors");
 
 	*out = NULL;
-	if (!f || !index) {
+	if (!f || !index || !single) {
 		err_nomem(err, folder, sizeof *f);
 		goto fail;
 	}
@@ -191,19 +244,15 @@ int safetensors_folder_open(struct safetensors_folder **out, const char *folder,
 		err_set(err, ERR_INPUT, "%s: no such folder", folder);
 		goto fail;
 	}
-	single = path_join(folder, "model.safetensors");
-	if (!single) {
-		err_nomem(err, folder, sizeof *f);
-		goto fail;
-	}
-	if (!file_exists(index) && !file_exists(single)) {
-		no_weights(folder, err);
-		goto fail;
-	}
-	if (file_exists(index))
-		TRY(open_index(f, folder, index, err));
-	else
+	if (file_exists(single)) {
 		TRY(open_single(f, folder, err));
+	} else if (file_exists(index)) {
+		TRY(open_index(f, folder, index, err));
+	} else {
+		no_weights(f, folder, err);
+		goto fail;
+	}
+	name_left(f, folder, f->left);
 	free(index);
 	free(single);
 	*out = f;
@@ -213,6 +262,17 @@ fail:
 	free(single);
 	safetensors_folder_close(f);
 	return err->code;
+}
+
+bool safetensors_folder_exists(const char *folder)
+{
+	char *index = path_join(folder, "model.safetensors.index.json");
+	char *single = path_join(folder, "model.safetensors");
+	const bool found = index && single && (file_exists(single) || file_exists(index));
+
+	free(index);
+	free(single);
+	return found;
 }
 
 void safetensors_folder_close(struct safetensors_folder *f)
@@ -240,6 +300,18 @@ const struct file_tensor *safetensors_folder_find(const struct safetensors_folde
 	return NULL;
 }
 
+const struct file_tensor *safetensors_folder_at(const struct safetensors_folder *f, size_t i)
+{
+	for (size_t s = 0; s < f->n_shards; s++) {
+		const size_t n = safetensors_count(f->shards[s]);
+
+		if (i < n)
+			return safetensors_at(f->shards[s], i);
+		i -= n;
+	}
+	return NULL;
+}
+
 size_t safetensors_folder_files(const struct safetensors_folder *f)
 {
 	return f->n_paths;
@@ -248,4 +320,9 @@ size_t safetensors_folder_files(const struct safetensors_folder *f)
 const char *safetensors_folder_path(const struct safetensors_folder *f, size_t i)
 {
 	return f->paths[i];
+}
+
+const char *safetensors_folder_left(const struct safetensors_folder *f)
+{
+	return f->left;
 }
