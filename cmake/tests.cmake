@@ -86,6 +86,7 @@ add_executable(tokenize tests/tokenize.c) # for tests/parity_tokenizers.py
 target_link_libraries(tokenize PRIVATE text)
 add_executable(jinja_render tests/jinja_render.c) # for tests/test_jinja.py
 target_link_libraries(jinja_render PRIVATE text)
+add_engine_test(test_arch unit model)
 add_engine_test(test_model golden model)
 add_executable(parity_model tests/parity_model.c) # for tests/parity_models.py
 target_link_libraries(parity_model PRIVATE model)

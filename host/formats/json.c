@@ -120,6 +120,9 @@ int json_get_text(const json_t *object, const char *file, const char *key, const
 		return 0;
 	if (!json_is_string(value))
 		return wrong_kind(err, file, key, "a string", value);
+	if (strlen(json_string_value(value)) != json_string_length(value))
+		return err_set(err, ERR_INPUT, "%s: %s: expected a text, found a NUL in it", file,
+			key);
 	*out = json_string_value(value);
 	return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "host/base/file.h"
 #include "host/formats/json.h"
+#include "host/model/arch_keys.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -98,28 +99,32 @@ enum { N_FAMILIES = sizeof families / sizeof *families };
 struct reader {
 	const char *path;
 	const json_t *config;
+	const json_t *whole; /* of a multimodal model: what `config` is in; else NULL */
 	struct err *err;
 };
 
 /* The multimodal Gemma 3 keeps its language model's config inside. */
 static const struct family *family_of(struct reader *r)
 {
-	const char *type = json_string_value(json_object_get(r->config, "model_type"));
 	const json_t *text = json_object_get(r->config, "text_config");
+	const char *type = "nothing";
 	char known[128] = "";
 
-	if (type && strcmp(type, "gemma3") == 0 && json_is_object(text)) {
+	if (json_get_text(r->config, r->path, "model_type", &type, r->err))
+		return NULL;
+	if (strcmp(type, "gemma3") == 0 && json_is_object(text)) {
+		r->whole = r->config;
 		r->config = text;
 		type = "gemma3_text";
 	}
 	for (size_t i = 0; i < N_FAMILIES; i++) {
-		if (type && strcmp(type, families[i].model_type) == 0)
+		if (strcmp(type, families[i].model_type) == 0)
 			return &families[i];
 		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
 			families[i].model_type);
 	}
 	err_set(r->err, ERR_INPUT, "%s: model_type: expected one of %s, found %s", r->path, known,
-		type ? type : "nothing");
+		type);
 	return NULL;
 }
 
@@ -161,46 +166,142 @@ static int read_softcap(struct reader r, const char *key, double usual, double *
 
 static int read_activation(struct reader r, const struct family *family, struct arch *arch)
 {
+	const char *key = arch_key_is_read("hidden_act", family->model_type) ? "hidden_act"
+									     : "hidden_activation";
 	const char *name = family->activation;
 
-	TRY(json_get_text(r.config, r.path, "hidden_act", &name, r.err));
-	TRY(json_get_text(r.config, r.path, "hidden_activation", &name, r.err));
+	if (json_get_text(r.config, r.path, key, &name, r.err))
+		return r.err->code;
 	if (strcmp(name, "gelu_pytorch_tanh") == 0)
 		arch->activation = ACTIVATION_GELU_TANH;
 	else if (strcmp(name, "silu") == 0)
 		arch->activation = ACTIVATION_SILU;
 	else
 		return err_set(r.err, ERR_INPUT,
-			"%s: hidden_activation: expected gelu_pytorch_tanh or silu, found %s",
-			r.path, name);
+			"%s: %s: expected gelu_pytorch_tanh or silu, found %s", r.path, key, name);
+	return 0;
+}
+
+/* The flag of a multimodal model stands outside; inside it may only say the same. */
+static int read_tied(struct reader r, const struct family *family, struct arch *arch)
+{
+	bool inner;
+
+	arch->tied_embedding = family->tied;
+	TRY(json_get_bool(r.whole ? r.whole : r.config, r.path, "tie_word_embeddings",
+		&arch->tied_embedding, r.err));
+	inner = arch->tied_embedding;
+	TRY(json_get_bool(r.config, r.path, "tie_word_embeddings", &inner, r.err));
+	if (inner != arch->tied_embedding)
+		return err_set(r.err, ERR_INPUT,
+			"%s: tie_word_embeddings: %s, but %s in text_config; expected the same",
+			r.path, arch->tied_embedding ? "true" : "false", inner ? "true" : "false");
 	return 0;
 fail:
 	return r.err->code;
 }
 
-/* Older files: rope_theta, rope_scaling and rope_local_base_freq beside the other keys. Newer
- * ones: rope_parameters, for Gemma 3 one of them for each type of layer. */
+/* An object of rotary parameters; *out is NULL where it is absent. */
+static int find_rope(struct reader r, const json_t *in, const char *key, const json_t **out)
+{
+	*out = json_object_get(in, key);
+	if (json_is_null(*out))
+		*out = NULL;
+	if (*out && !json_is_object(*out))
+		return err_set(r.err, ERR_INPUT, "%s: %s: expected an object, found %s", r.path,
+			key, json_kind(*out));
+	return 0;
+}
+
+/* Whether part of each head is not turned: no family here does that. */
+static int check_whole_heads(struct reader r, const json_t *object)
+{
+	double share = 1;
+
+	if (json_get_double(object, r.path, "partial_rotary_factor", &share, r.err))
+		return r.err->code;
+	if (share != 1)
+		return err_set(r.err, ERR_INPUT, "%s: partial_rotary_factor: expected 1, found %g",
+			r.path, share);
+	return 0;
+}
+
+/* One object that says all, of which newer files call it rope_parameters and older ones
+ * rope_scaling: that one counts where both are there, so both must say the same. */
+static int read_one_rope(struct reader r, struct rope *rope, const json_t *scaling,
+	const json_t *parameters)
+{
+	struct rope other = *rope;
+
+	if (json_object_get(parameters, "full_attention"))
+		return err_set(r.err, ERR_INPUT,
+			"%s: rope_parameters: expected those of all layers, found full_attention",
+			r.path);
+	TRY(check_whole_heads(r, scaling));
+	TRY(check_whole_heads(r, parameters));
+	TRY(rope_read(rope, scaling, r.path, r.err));
+	TRY(rope_read(&other, parameters, r.path, r.err));
+	if (json_object_size(scaling) == 0)
+		*rope = other;
+	else if (parameters && !rope_equal(rope, &other))
+		return err_set(r.err, ERR_INPUT,
+			"%s: rope_scaling and rope_parameters say different things; expected one "
+			"of them",
+			r.path);
+	return 0;
+fail:
+	return r.err->code;
+}
+
+/* Gemma 3: rope_scaling is of the layers that see everything; rope_parameters has an object for
+ * either kind of layer. */
+static int read_two_ropes(struct reader r, const struct family *family, struct arch *arch,
+	const json_t *scaling, const json_t *parameters)
+{
+	struct rope *global = &arch->rope[ARCH_ROPE_GLOBAL], *local = &arch->rope[ARCH_ROPE_LOCAL];
+	const json_t *full, *sliding;
+
+	local->theta = family->local_theta;
+	TRY(find_rope(r, parameters, "full_attention", &full));
+	TRY(find_rope(r, parameters, "sliding_attention", &sliding));
+	if (json_object_size(parameters) > 0 && !full && !sliding)
+		return err_set(r.err, ERR_INPUT,
+			"%s: rope_parameters: expected full_attention and sliding_attention, found "
+			"neither",
+			r.path);
+	TRY(read_one_rope(r, global, scaling, full));
+	TRY(read_positive(r, r.config, "rope_local_base_freq", &local->theta));
+	TRY(read_one_rope(r, local, NULL, sliding));
+	for (size_t l = 0; l < arch->n_layer; l++)
+		arch->rope_of[l] = arch->window[l] ? ARCH_ROPE_LOCAL : ARCH_ROPE_GLOBAL;
+	return 0;
+fail:
+	return r.err->code;
+}
+
 static int read_rope(struct reader r, const struct family *family, struct arch *arch,
 	double original_context)
 {
-	const json_t *parameters = json_object_get(r.config, "rope_parameters");
-	const json_t *full = json_object_get(parameters, "full_attention");
-	const json_t *sliding = json_object_get(parameters, "sliding_attention");
-	struct rope *global = &arch->rope[ARCH_ROPE_GLOBAL], *local = &arch->rope[ARCH_ROPE_LOCAL];
+	struct rope *global = &arch->rope[ARCH_ROPE_GLOBAL];
+	const json_t *parameters, *scaling;
+	double outside = 0;
 
-	global->theta = family->theta;
-	local->theta = family->local_theta;
+	*global = (struct rope){.theta = family->theta,
+		.original_context = (double)arch->max_position};
 	TRY(read_positive(r, r.config, "rope_theta", &global->theta));
-	TRY(rope_read_scaling(global, json_object_get(r.config, "rope_scaling"), r.path, r.err));
-	if (json_is_object(parameters))
-		TRY(rope_read(global, full ? full : parameters, r.path, r.err));
-	if (family->local_theta > 0) {
-		TRY(read_positive(r, r.config, "rope_local_base_freq", &local->theta));
-		if (sliding)
-			TRY(rope_read(local, sliding, r.path, r.err));
-		for (size_t l = 0; l < arch->n_layer; l++)
-			arch->rope_of[l] = arch->window[l] ? ARCH_ROPE_LOCAL : ARCH_ROPE_GLOBAL;
-	}
+	TRY(find_rope(r, r.config, "rope_parameters", &parameters));
+	TRY(find_rope(r, r.config, "rope_scaling", &scaling));
+	TRY(check_whole_heads(r, r.config));
+	if (family->local_theta > 0)
+		TRY(read_two_ropes(r, family, arch, scaling, parameters));
+	else
+		TRY(read_one_rope(r, global, scaling, parameters));
+	TRY(json_get_double(r.config, r.path, "original_max_position_embeddings", &outside, r.err));
+	if (global->scaling == ROPE_LLAMA3 && outside > 0 && outside != global->original_context)
+		return err_set(r.err, ERR_INPUT,
+			"%s: original_max_position_embeddings: %g, but %g beside rope_type; "
+			"expected the same",
+			r.path, outside, global->original_context);
 	if (global->scaling == ROPE_LLAMA3 && original_context > 0)
 		global->original_context = original_context;
 	return 0;
@@ -224,9 +325,11 @@ static int read_heads(struct reader r, const struct family *family, struct arch 
 			"%s: expected num_attention_heads (%zu) to be a multiple of "
 			"num_key_value_heads (%zu), and an even head_dim (%zu)",
 			r.path, arch->n_head, arch->n_kv_head, arch->head_dim);
-	TRY(json_get_bool(r.config, r.path, "attention_bias", &arch->o_bias, r.err));
+	if (arch_key_is_read("attention_bias", family->model_type))
+		TRY(json_get_bool(r.config, r.path, "attention_bias", &arch->o_bias, r.err));
 	arch->qkv_bias = family->qkv_bias || arch->o_bias;
-	TRY(json_get_bool(r.config, r.path, "mlp_bias", &mlp_bias, r.err));
+	if (arch_key_is_read("mlp_bias", family->model_type))
+		TRY(json_get_bool(r.config, r.path, "mlp_bias", &mlp_bias, r.err));
 	TRY(json_get_bool(r.config, r.path, "use_bidirectional_attention", &both_ways, r.err));
 	if (mlp_bias || both_ways)
 		return err_set(r.err, ERR_INPUT, "%s: %s: expected false, found true", r.path,
@@ -236,12 +339,12 @@ static int read_heads(struct reader r, const struct family *family, struct arch 
 	if (family->query_scalar > 0)
 		TRY(read_positive(r, r.config, "query_pre_attn_scalar", &query_scalar));
 	arch->attention_scale = 1 / sqrt(query_scalar);
-	if (family->scale_embedding) { /* the Gemmas */
+	if (arch_key_is_read("attn_logit_softcapping", family->model_type))
 		TRY(read_softcap(r, "attn_logit_softcapping", family->attention_softcap,
 			&arch->attention_softcap));
+	if (arch_key_is_read("final_logit_softcapping", family->model_type))
 		TRY(read_softcap(r, "final_logit_softcapping", family->final_softcap,
 			&arch->final_softcap));
-	}
 	return 0;
 fail:
 	return r.err->code;
@@ -270,28 +373,116 @@ static int listed_window(struct reader r, const json_t *types, size_t l, bool *h
 
 static int read_windows(struct reader r, const struct family *family, struct arch *arch)
 {
-	const json_t *types = json_object_get(r.config, "layer_types");
+	const bool listed = arch_key_is_read("layer_types", family->model_type);
+	const json_t *types = listed ? json_object_get(r.config, "layer_types") : NULL;
 	size_t window = 4096, pattern = 6;
 	int64_t first = 28;
 	bool in_use = family->windows != WINDOWS_UPPER, has;
 
-	TRY(json_get_bool(r.config, r.path, "use_sliding_window", &in_use, r.err));
-	if (family->windows == WINDOWS_NONE || !in_use ||
-		json_is_null(json_object_get(r.config, "sliding_window")))
+	if (family->windows == WINDOWS_NONE)
 		return 0;
+	if (types && !json_is_null(types) &&
+		(!json_is_array(types) || json_array_size(types) != arch->n_layer))
+		return err_set(r.err, ERR_INPUT,
+			"%s: layer_types: expected a list of num_hidden_layers (%zu), found %s of %zu",
+			r.path, arch->n_layer, json_kind(types), json_array_size(types));
+	if (arch_key_is_read("use_sliding_window", family->model_type))
+		TRY(json_get_bool(r.config, r.path, "use_sliding_window", &in_use, r.err));
+	in_use = in_use && !json_is_null(json_object_get(r.config, "sliding_window"));
 	TRY(read_size(r, "sliding_window", INT32_MAX, &window));
 	TRY(read_size(r, "sliding_window_pattern", INT32_MAX, &pattern));
 	if (family->windows == WINDOWS_UPPER)
 		TRY(json_get_int(r.config, r.path, "max_window_layers", &first, r.err));
 	for (size_t l = 0; l < arch->n_layer; l++) {
-		has = usual_window(family->windows, l, pattern, first);
-		if (json_is_array(types) && family->windows != WINDOWS_ALL)
+		has = in_use && usual_window(family->windows, l, pattern, first);
+		if (json_is_array(types))
 			TRY(listed_window(r, types, l, &has));
+		if (has && !in_use)
+			return err_set(r.err, ERR_INPUT,
+				"%s: layer_types: sliding_attention for layer %zu, but no "
+				"sliding_window is in use; expected full_attention",
+				r.path, l);
 		arch->window[l] = has ? window : 0;
 	}
 	return 0;
 fail:
 	return r.err->code;
+}
+
+/* The kind of quantization that an object declares: "gptq, 4 bits". */
+static void quantization_name(const json_t *object, char *out, size_t size)
+{
+	static const char *const names[] = {"quant_method", "quant_algo", "format", "quant_type"};
+	static const char *const widths[] = {"bits", "w_bit", "num_bits", "nbits"};
+	const json_t *inner = json_object_get(object, "quantization"); /* hf_quant_config.json */
+	size_t n = 0;
+
+	object = inner ? inner : object;
+	snprintf(out, size, "of a kind that is not named");
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		const char *name = json_string_value(json_object_get(object, names[i]));
+
+		if (name)
+			n += (size_t)snprintf(out + n, size - n, "%s%.40s", n ? ", " : "", name);
+	}
+	if (json_is_true(json_object_get(object, "load_in_4bit")))
+		n += (size_t)snprintf(out + n, size - n, "%s4 bits", n ? ", " : "");
+	if (json_is_true(json_object_get(object, "load_in_8bit")))
+		n += (size_t)snprintf(out + n, size - n, "%s8 bits", n ? ", " : "");
+	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+		const json_t *bits = json_object_get(object, widths[i]);
+
+		if (json_is_integer(bits))
+			n += (size_t)snprintf(out + n, size - n, "%s%lld bits", n ? ", " : "",
+				(long long)json_integer_value(bits));
+	}
+}
+
+static int refuse_quantized(const json_t *object, const char *path, const char *key,
+	struct err *err)
+{
+	char name[256];
+
+	quantization_name(object, name, sizeof name);
+	return err_set(err, ERR_INPUT,
+		"%s%s%s: the weights are quantized: %s; expected weights in float32, bfloat16 or "
+		"float16",
+		path, *key ? ": " : "", key, name);
+}
+
+static int check_not_quantized(struct reader r)
+{
+	static const char *const keys[] = {"quantization_config", "compression_config"};
+
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+		const json_t *inner = json_object_get(r.config, keys[i]);
+		const json_t *outer = json_object_get(r.whole, keys[i]);
+
+		if ((inner && !json_is_null(inner)) || (outer && !json_is_null(outer)))
+			return refuse_quantized(outer ? outer : inner, r.path, keys[i], r.err);
+	}
+	return 0;
+}
+
+/* Where programs of before quantization_config declare it. */
+static int check_no_quantization_beside(const char *folder, struct err *err)
+{
+	static const char *const names[] = {"quantize_config.json", "quant_config.json",
+		"hf_quant_config.json"};
+
+	err_clear(err);
+	for (size_t i = 0; i < sizeof names / sizeof *names && !err->code; i++) {
+		char *path = path_join(folder, names[i]);
+		json_t *json = NULL;
+
+		if (!path)
+			return err_nomem(err, folder, strlen(folder));
+		if (file_exists(path) && json_read(&json, path, err) == 0)
+			refuse_quantized(json, path, "", err);
+		json_decref(json);
+		free(path);
+	}
+	return err->code;
 }
 
 static int read_config(struct reader r, struct arch *arch, double original_context)
@@ -300,6 +491,7 @@ static int read_config(struct reader r, struct arch *arch, double original_conte
 
 	if (!family)
 		return r.err->code;
+	TRY(check_not_quantized(r));
 	snprintf(arch->model_type, sizeof arch->model_type, "%s", family->model_type);
 	TRY(read_size(r, "num_hidden_layers", ARCH_MAX_LAYERS, &arch->n_layer));
 	TRY(read_size(r, "hidden_size", 1 << 16, &arch->d_model));
@@ -313,8 +505,8 @@ static int read_config(struct reader r, struct arch *arch, double original_conte
 	arch->post_norms = family->post_norms;
 	arch->qk_norm = family->qk_norm;
 	arch->scale_embedding = family->scale_embedding;
-	arch->tied_embedding = family->tied;
-	TRY(json_get_bool(r.config, r.path, "tie_word_embeddings", &arch->tied_embedding, r.err));
+	arch_keys_unread(r.config, family->model_type, arch->unread_keys, sizeof arch->unread_keys);
+	TRY(read_tied(r, family, arch));
 	TRY(read_activation(r, family, arch));
 	TRY(read_heads(r, family, arch));
 	TRY(read_windows(r, family, arch));
@@ -332,10 +524,13 @@ int arch_read(struct arch *arch, const char *folder, double rope_original_contex
 	*arch = (struct arch){0};
 	if (!path)
 		return err_nomem(err, folder, strlen(folder));
-	rc = file_map_open(&map, path, err);
-	if (!rc)
-		rc = arch_parse(arch, path, map.data ? (const char *)map.data : "", map.size,
-			rope_original_context, err);
+	rc = check_no_quantization_beside(folder, err) || file_map_open(&map, path, err);
+	if (rc) {
+		free(path);
+		return err->code;
+	}
+	rc = arch_parse(arch, path, map.data ? (const char *)map.data : "", map.size,
+		rope_original_context, err);
 	file_map_close(&map);
 	free(path);
 	return rc;
@@ -350,7 +545,7 @@ int arch_parse(struct arch *arch, const char *name, const char *bytes, size_t n,
 	*arch = (struct arch){0};
 	if (json_parse(&config, name, bytes, n, err))
 		return err->code;
-	rc = read_config((struct reader){name, config, err}, arch, rope_original_context);
+	rc = read_config((struct reader){name, config, NULL, err}, arch, rope_original_context);
 	json_decref(config);
 	return rc;
 }

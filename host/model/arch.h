@@ -26,18 +26,20 @@ struct arch {
 	bool qkv_bias, o_bias;
 	enum activation activation;
 	bool scale_embedding;           /* by sqrt(d_model) */
-	bool tied_embedding;            /* the unembedding is the embedding */
+	bool tied_embedding;            /* declared: the unembedding is the embedding */
 	double attention_scale;         /* of q.k */
 	double attention_softcap;       /* 0 = none */
 	double final_softcap;           /* 0 = none */
 	size_t window[ARCH_MAX_LAYERS]; /* per layer; 0 = sees everything before it */
 	struct rope rope[ARCH_N_ROPES];
 	enum arch_rope rope_of[ARCH_MAX_LAYERS];
+	char unread_keys[256]; /* of config.json, that the family's code does not read either */
 };
 
 /* Reads FOLDER/config.json. `rope_original_context`, when not 0, replaces the value of a llama3
  * scaling (the released code's library computed with 2048). Errors: ERR_INPUT naming file and
- * key; an architecture that is not supported, with the list of those that are. */
+ * key; an architecture that is not supported, with the list of those that are; quantized weights,
+ * by their kind, wherever the folder declares them. */
 int arch_read(struct arch *arch, const char *folder, double rope_original_context, struct err *err);
 
 /* The same over the n bytes of a config; `name` is for messages. */

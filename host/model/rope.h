@@ -8,6 +8,7 @@
 #include "host/base/err.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 };
@@ -21,12 +22,12 @@ struct rope {
 };
 
 /* Reads rope_theta and a scaling ({"rope_type" or "type": ..., "factor": ...}) from an object of
- * a config.json; absent keys leave what is there. `path` is for messages. Errors: ERR_INPUT; a
- * scaling that is not supported, with the list of those that are. */
+ * a config.json, which may be NULL; absent keys leave what is there. `path` is for messages.
+ * Errors: ERR_INPUT; a scaling that is not supported, with the list of those that are; one whose
+ * numbers are missing; numbers of a scaling that does not say its type. */
 int rope_read(struct rope *rope, const json_t *object, const char *path, struct err *err);
 
-/* The same of a scaling alone, which may be NULL or null. */
-int rope_read_scaling(struct rope *rope, const json_t *scaling, const char *path, struct err *err);
+bool rope_equal(const struct rope *a, const struct rope *b);
 
 /* Angles per position of the head_dim/2 rotation pairs, in the float32 arithmetic of the
  * published implementations: inv_freq[i] = theta^(-2i/head_dim), stretched if so configured. */
