@@ -19,7 +19,7 @@ function(add_fuzz_target name) # and what it links
 endfunction()
 
 # A model's config.json alone, likewise without the kernels.
-add_library(arch STATIC EXCLUDE_FROM_ALL host/model/arch.c host/model/rope.c)
+add_library(arch STATIC EXCLUDE_FROM_ALL host/model/arch.c host/model/arch_keys.c host/model/rope.c)
 target_link_libraries(arch PUBLIC formats)
 
 # The JSON files beside SAEs, likewise.

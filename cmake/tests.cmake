@@ -87,6 +87,11 @@ target_link_libraries(tokenize PRIVATE text)
 add_executable(jinja_render tests/jinja_render.c) # for tests/test_jinja.py
 target_link_libraries(jinja_render PRIVATE text)
 add_engine_test(test_arch unit model)
+add_engine_test(test_weights unit model)
+add_engine_test(test_adapter unit model)
+foreach(test weights adapter)
+  target_sources(test_${test} PRIVATE tests/small_model.c)
+endforeach()
 add_engine_test(test_model golden model)
 add_executable(parity_model tests/parity_model.c) # for tests/parity_models.py
 target_link_libraries(parity_model PRIVATE model)
@@ -122,6 +127,7 @@ add_program_test(test_checks unit)
 add_program_test(test_judge integration work)
 add_program_test(test_run integration work)
 target_link_libraries(test_run PRIVATE same_results)
+target_sources(test_run PRIVATE tests/small_model.c)
 
 # Runs that are killed, stopped, or out of disk. test_soak is the same with many kills: make soak.
 add_library(no_space MODULE tests/no_space.c)

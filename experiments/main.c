@@ -12,6 +12,7 @@
 #include "host/lab/frame.h"
 #include "host/lab/output.h"
 #include "host/lab/plan.h"
+#include "host/lab/weights_notes.h"
 #include "host/measure/refusal_check.h"
 #include "host/measure/sae_check.h"
 #include "host/work/stop.h"
@@ -230,6 +231,17 @@ fail:
 	return err->code;
 }
 
+/* What is not as usual of the model's files. */
+static void log_weights(const struct machine *m)
+{
+	struct weights_note notes[WEIGHTS_NOTES];
+	const size_t n = weights_notes(m, notes);
+
+	for (size_t i = 0; i < n; i++)
+		if (notes[i].notable)
+			log_info("%s: %s", notes[i].label, notes[i].text);
+}
+
 static int log_prompt_sets(const struct run *r, struct err *err)
 {
 	struct text line = {0};
@@ -277,8 +289,10 @@ static int compute(struct run *r, struct err *err)
 		device_make_synchronous(r->machine.dev);
 	log_info("saengine %s: %s on %s, %zu prompts", SAENGINE_VERSION, c->model.path,
 		device_description(r->machine.dev), r->prompts.table.n);
-	if (r->job.ranks->rank == 0)
+	if (r->job.ranks->rank == 0) {
+		log_weights(&r->machine);
 		TRY(log_prompt_sets(r, err));
+	}
 	if (r->plan.generations.n > 0 && r->job.ranks->rank == 0)
 		stop_tokens_log(&r->prompts.stop, r->machine.tok);
 	TRY(refusal_check_run(&r->lab, &refusal, err));

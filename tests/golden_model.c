@@ -18,6 +18,10 @@ const char *const golden_models[N_GOLDEN_MODELS] = {"gemma2_a", "gemma2_b", "gem
 const char *const golden_sae_models[N_GOLDEN_SAE_MODELS] = {"sae_topk", "sae_gated", "sae_sphere",
 	"sae_standardized"};
 
+const struct golden_adapter golden_adapters[N_GOLDEN_ADAPTERS] = {{"list", "llama_a"},
+	{"all_linear", "gemma2_b"}, {"pattern", "qwen2_a"}, {"embedding", "gemma3_c"},
+	{"layers", "llama_b"}, {"head", "llama_c"}};
+
 static const void *golden_tensor(struct golden *g, const char *name)
 {
 	const struct file_tensor *t = safetensors_find(g->expected, name);
@@ -47,7 +51,9 @@ const float *golden_layer(struct golden *g, const char *kind, size_t layer)
 	return golden_tensor(g, name);
 }
 
-int golden_open(struct golden *g, const char *name, const struct backend *backend)
+/* `adapter`: its folder, or NULL. */
+static int open_model(struct golden *g, const char *name, const char *adapter,
+	const struct backend *backend)
 {
 	char path[600];
 
@@ -60,8 +66,9 @@ int golden_open(struct golden *g, const char *name, const struct backend *backen
 		    : device_open(&g->dev, "cpu", 2, &g->err));
 	snprintf(g->folder, sizeof g->folder, "%s/tests/golden/models/%s", test_source_root(),
 		name);
-	TRY(model_open(&g->model, g->dev, g->folder, &(struct model_options){0}, &g->err));
-	snprintf(path, sizeof path, "%s/expected.safetensors", g->folder);
+	TRY(model_open(&g->model, g->dev, g->folder, &(struct model_options){.adapter = adapter},
+		&g->err));
+	snprintf(path, sizeof path, "%s/expected.safetensors", adapter ? adapter : g->folder);
 	TRY(safetensors_open(&g->expected, path, &g->err));
 	g->tokens = golden_ints(g, "tokens");
 	g->lengths = golden_ints(g, "lengths");
@@ -78,6 +85,24 @@ int golden_open(struct golden *g, const char *name, const struct backend *backen
 	return 0;
 fail:
 	return g->err.code;
+}
+
+int golden_open(struct golden *g, const char *name, const struct backend *backend)
+{
+	return open_model(g, name, NULL, backend);
+}
+
+int golden_open_adapted(struct golden *g, const struct golden_adapter *adapter,
+	const struct backend *backend)
+{
+	char folder[512];
+	int rc;
+
+	snprintf(folder, sizeof folder, "%s/tests/golden/adapters/%s", test_source_root(),
+		adapter->name);
+	rc = open_model(g, adapter->base, folder, backend);
+	g->name = adapter->name;
+	return rc;
 }
 
 void golden_close(struct golden *g)

@@ -21,6 +21,13 @@ enum { N_GOLDEN_SAE_MODELS = 4 };
 
 extern const char *const golden_sae_models[N_GOLDEN_SAE_MODELS];
 
+/* LoRA adapters on some of them (tests/golden/make_adapters.py). */
+enum { N_GOLDEN_ADAPTERS = 6 };
+
+extern const struct golden_adapter {
+	const char *name, *base;
+} golden_adapters[N_GOLDEN_ADAPTERS];
+
 struct golden {
 	const char *name;
 	char folder[512];
@@ -39,6 +46,10 @@ struct golden {
 
 /* backend NULL: the CPU device. Closes nothing on failure; the test ends anyway. */
 int golden_open(struct golden *g, const char *name, const struct backend *backend);
+
+/* The same of a model with an adapter on it; what is expected is peft's. */
+int golden_open_adapted(struct golden *g, const struct golden_adapter *adapter,
+	const struct backend *backend);
 void golden_close(struct golden *g);
 
 /* A tensor of expected.safetensors; fails the test when it is not there. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_arch.c - what is read from config.json, and what of it is refused or named. Rotary frequencies
- * bit for bit against transformers: tests/golden/rope.txt, made by tests/golden/make_rope.py.
+ * test_arch.c - what is read from config.json, and what of it is refused or named. Rotary
+ * frequencies bit for bit against transformers: tests/golden/rope.txt, made by
+ * tests/golden/make_rope.py.
  */
 #include "host/model/arch.h"
 #include "tests/test.h"
@@ -37,8 +38,9 @@ TEST(every_rotary_frequency_is_the_float32_that_transformers_has)
 	snprintf(path, sizeof path, "%s/tests/golden/rope.txt", test_source_root());
 	file = fopen(path, "r");
 	REQUIRE(file, "%s is not there", path);
-	while (fscanf(file, "%d %zu %lf %lf %lf %lf %lf", &type, &head_dim, &rope.theta, &rope.factor,
-		       &rope.low_factor, &rope.high_factor, &rope.original_context) == 7) {
+	while (fscanf(file, "%d %zu %lf %lf %lf %lf %lf", &type, &head_dim, &rope.theta,
+		       &rope.factor, &rope.low_factor, &rope.high_factor,
+		       &rope.original_context) == 7) {
 		float frequencies[256];
 
 		rope.scaling = (enum rope_scaling)type;
@@ -174,7 +176,8 @@ TEST(keys_that_a_family_does_not_read_change_nothing_and_are_named)
 	static const struct {
 		const char *type, *more, *unread;
 	} cases[] = {
-		{"llama", "\"use_cache\":true,\"torch_dtype\":\"bfloat16\",\"sliding_window\":null", ""},
+		{"llama", "\"use_cache\":true,\"torch_dtype\":\"bfloat16\",\"sliding_window\":null",
+			""},
 		{"llama", "\"sliding_window\":4,\"logit_scale\":2.0,\"x\":[],\"y\":false",
 			"sliding_window, logit_scale"},
 		{"mistral", "\"attention_bias\":true,\"layer_types\":[\"full_attention\"]",
@@ -207,7 +210,8 @@ TEST(gemma_3_caps_no_attention_whatever_its_config_says)
 	REQUIRE(parse(&arch, &err, "gemma3_text", "\"attn_logit_softcapping\":50.0") == 0, "%s",
 		err.text);
 	CHECK(arch.attention_softcap == 0, "capped at %g", arch.attention_softcap);
-	REQUIRE(parse(&arch, &err, "gemma2", "\"attn_logit_softcapping\":20.0") == 0, "%s", err.text);
+	REQUIRE(parse(&arch, &err, "gemma2", "\"attn_logit_softcapping\":20.0") == 0, "%s",
+		err.text);
 	CHECK(arch.attention_softcap == 20, "capped at %g", arch.attention_softcap);
 }
 
@@ -243,8 +247,8 @@ TEST(a_multimodal_config_ties_by_its_own_flag_and_the_inner_one_must_agree)
 		struct err err;
 		int rc;
 		const int n = snprintf(text, sizeof text,
-			"{\"model_type\":\"gemma3\"%s,\"text_config\":{" LLAMA "%s}}", cases[i].outer,
-			cases[i].inner);
+			"{\"model_type\":\"gemma3\"%s,\"text_config\":{" LLAMA "%s}}",
+			cases[i].outer, cases[i].inner);
 
 		rc = arch_parse(&arch, "config.json", text, (size_t)n, 0, &err);
 		if (cases[i].tied < 0) {

@@ -138,6 +138,29 @@ TEST(logits_resid_post_and_gradients_of_the_float64_reference_agree_with_transfo
 	}
 }
 
+TEST(a_model_with_an_adapter_computes_what_peft_computes_with_it_unmerged)
+{
+	for (size_t i = 0; i < N_GOLDEN_ADAPTERS; i++) {
+		struct golden g;
+
+		REQUIRE(golden_open_adapted(&g, &golden_adapters[i], NULL) == 0, "%s", g.err.text);
+		check_against_transformers(&g, 1e-5, 1e-4);
+		golden_close(&g);
+	}
+}
+
+TEST(a_model_with_an_adapter_in_the_float64_reference_agrees_with_peft)
+{
+	for (size_t i = 0; i < N_GOLDEN_ADAPTERS; i++) {
+		struct golden g;
+
+		REQUIRE(golden_open_adapted(&g, &golden_adapters[i], &backend_ref_f64) == 0, "%s",
+			g.err.text);
+		check_against_transformers(&g, 2e-6, 2e-6);
+		golden_close(&g);
+	}
+}
+
 /* ---- ways of computing the same --------------------------------------------------------- */
 
 /* resid_post of every layer and the final norm, all rows. */

@@ -5,8 +5,9 @@
 #include "host/base/file.h"
 #include "host/store/results.h"
 #include "tests/run_engine.h"
+#include "tests/result_differences.h"
 #include "tests/same_results.h"
-#include "tests/test.h"
+#include "tests/small_model.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -442,6 +443,81 @@ TEST(an_earlier_file_of_another_model_or_other_saes_is_refused)
 			strstr(run.err, "found models/tiny-gemma2-base/model.safetensors with "),
 		"%d: %s", run.status, run.err);
 	CHECK(!file_exists(in_scratch("refused.h5")), "a result was written");
+}
+
+/* An adapter on one matrix of models/tiny-gemma2. */
+static const char *write_adapter(void)
+{
+	static const struct small_tensor factors[] =
+		{{"base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight", 1, 128, -1},
+			{"base_model.model.model.layers.2.self_attn.q_proj.lora_B.weight", 192, 1,
+				-1.5f}};
+	const char *folder = small_folder("lora");
+
+	small_write_text(folder, "adapter_config.json",
+		"{\"peft_type\":\"LORA\",\"r\":1,\"lora_alpha\":0.25,\"target_modules\":"
+		"[\"2.self_attn.q_proj\"],\"base_model_name_or_path\":\"somebody/tiny\"}");
+	small_write_tensors(folder, "adapter_model.safetensors", factors, 2);
+	return folder;
+}
+
+static bool direction_differs;
+
+static void note_direction(const char *what)
+{
+	direction_differs = direction_differs || strstr(what, "direction/v");
+}
+
+static bool directions_differ(const char *path_a, const char *path_b)
+{
+	const hid_t a = H5Fopen(path_a, H5F_ACC_RDONLY, H5P_DEFAULT);
+	const hid_t b = H5Fopen(path_b, H5F_ACC_RDONLY, H5P_DEFAULT);
+
+	direction_differs = false;
+	result_differences(a, b, note_direction);
+	H5Fclose(a);
+	H5Fclose(b);
+	return direction_differs;
+}
+
+TEST(an_adapter_is_applied_said_in_the_plan_and_part_of_what_a_file_came_from)
+{
+	const char *folder = write_adapter();
+
+	engine_run(&run, "%s --dry-run --set model.path=%s", SHORT_JOB, folder);
+	CHECK(run.status == 2 && strstr(run.err, "expected the base's folder as model.base; the "
+						 "adapter calls it \"somebody/tiny\""),
+		"%d: %s", run.status, run.err);
+	RUN("%s --dry-run --set model.path=%s --set model.base=models/tiny-gemma2", SHORT_JOB,
+		folder);
+	CHECK(strstr(run.out,
+		      ": LoRA of r 1, scale 0.25 (alpha / r): 1 matrices changed, 0 tensors "
+		      "replaced; base models/tiny-gemma2; ") &&
+			strstr(run.out, "weights that the adapter changes, float32 "),
+		"%s", run.out);
+
+	RUN("%s --set output=%s --set 'experiment=[\"direction\"]' --set direction.filter=false",
+		SHORT_JOB, in_scratch("base.h5"));
+	RUN("%s --set output=%s --set 'experiment=[\"direction\"]' --set direction.filter=false "
+	    "--set model.path=%s --set model.base=models/tiny-gemma2",
+		SHORT_JOB, in_scratch("adapted.h5"), folder);
+	CHECK(strstr(run.out, "adapter: "), "the log does not name the adapter: %s", run.out);
+	CHECK(directions_differ(in_scratch("base.h5"), in_scratch("adapted.h5")),
+		"the direction is the base's");
+
+	engine_run(&run,
+		"%s --set output=%s --set experiment=jailbreak --set from=%s --set sae.path='' "
+		"--set model.path=%s --set model.base=models/tiny-gemma2",
+		SHORT_JOB, in_scratch("refused.h5"), in_scratch("base.h5"), folder);
+	CHECK(run.status == 3 && strstr(run.err, "was made without an adapter, found "), "%d: %s",
+		run.status, run.err);
+	engine_run(&run,
+		"%s --set output=%s --set experiment=jailbreak --set from=%s --set sae.path=''",
+		SHORT_JOB, in_scratch("refused.h5"), in_scratch("adapted.h5"));
+	CHECK(run.status == 3 &&
+			strstr(run.err,
+				"was made with an adapter on the model, found none in models/"),
+		"%d: %s", run.status, run.err);
 }
 
 TEST(the_best_features_of_an_earlier_file_are_the_sets_of_a_run_that_asks_for_so_many)

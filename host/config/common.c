@@ -102,6 +102,10 @@ const struct setting common_settings[] = {
 		".actdiff_positions; what a config gives itself stays as given"),
 
 	TEXT("model.path", model.path, NULL, NULL, "folder of a Hugging Face checkpoint"),
+	TEXT("model.base", model.base, "\"\"", NULL,
+		"where model.path is a LoRA adapter alone (adapter_config.json and "
+		"adapter_model.safetensors): the folder of its base; empty = the one that the adapter "
+		"names, if it is a folder here. An adapter beside a whole checkpoint is applied to that"),
 	TEXT("model.published", model.published, "\"\"", NULL,
 		"where the checkpoint is published, for the message when it is missing"),
 	TEXT("model.template", model.template, "\"auto\"", NULL,

@@ -37,7 +37,8 @@ struct config {
 	double memory_gb;
 
 	struct {
-		char *path, *published, *template, *prefix, *suffix, *system, *prefill, *date, *bos;
+		char *path, *base, *published, *template, *prefix, *suffix, *system, *prefill,
+			*date, *bos;
 		struct text_list template_variables;
 		int64_t n_ctx;
 		double rope_original_context;

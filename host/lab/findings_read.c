@@ -357,13 +357,13 @@ static int check_file(const struct load *l, const char *role, const char *path,
  * here by config.json and by the first layer's SAE: weights take long to hash. */
 static int check_origin(const struct load *l, struct err *err)
 {
-	char *config = path_join(l->config->model.path, "config.json");
+	char *config = path_join(l->m->folder.base, "config.json");
 	struct origin origin = {0};
 	size_t first = 0;
 
 	err_clear(err);
 	if (!config) {
-		err_nomem(err, "a path", strlen(l->config->model.path));
+		err_nomem(err, "a path", strlen(l->m->folder.base));
 		goto fail;
 	}
 	TRY(read_origin(&origin, l->r, err));
@@ -376,6 +376,33 @@ static int check_origin(const struct load *l, struct err *err)
 fail:
 	free_origin(&origin);
 	free(config);
+	return err->code;
+}
+
+/* Of an adapter both must have the same files, or none. */
+static int check_adapter(const struct config *c, const struct origin *origin,
+	const struct inputs *inputs, struct err *err)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < inputs->n; i++) {
+		const struct input_file *file = &inputs->data[i];
+
+		if (strcmp(file->role, "adapter") != 0)
+			continue;
+		if (!*hash_of(origin, "adapter", n))
+			return err_set(err, ERR_INPUT,
+				"from: %s was made without an adapter, found %s", c->from,
+				file->path);
+		TRY(compare_hash(c, "adapter", file->path, file->sha256,
+			hash_of(origin, "adapter", n++), err));
+	}
+	if (n == 0 && *hash_of(origin, "adapter", 0))
+		return err_set(err, ERR_INPUT,
+			"from: %s was made with an adapter on the model, found none in %s", c->from,
+			c->model.path);
+	return 0;
+fail:
 	return err->code;
 }
 
@@ -395,6 +422,7 @@ int findings_check_weights(const struct config *config, const struct inputs *inp
 		if (strcmp(inputs->data[i].role, "weights") == 0)
 			TRY(compare_hash(config, "model", inputs->data[i].path,
 				inputs->data[i].sha256, hash_of(&origin, "weights", n++), err));
+	TRY(check_adapter(config, &origin, inputs, err));
 fail:
 	free_origin(&origin);
 	results_reader_close(r);

@@ -6,6 +6,7 @@
 
 #include "host/base/arena.h"
 #include "host/base/file.h"
+#include "host/lab/weights_notes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,7 +255,7 @@ static const struct {
 } files = {
 	.file = {"/provenance/file", {"file"}, RESULTS_TEXT, "", "path of a file that was read"},
 	.role = {"/provenance/role", {"file"}, RESULTS_TEXT, "",
-		"model, tokenizer, weights, sae (weights and the config beside them), prompts, "
+		"model, tokenizer, adapter, weights, sae (weights and the config beside them), prompts, "
 		"findings (`from`), judged (`from` of a judge), chat_template, template (the judge's)"},
 	.sha256 = {"/provenance/sha256", {"file"}, RESULTS_TEXT, "", "SHA-256 of its bytes"},
 	.stop_token = {"/provenance/stop_token", {"stop_token"}, RESULTS_I32, "",
@@ -334,14 +335,32 @@ static char *config_text(const struct config *c)
 	return text;
 }
 
+/* A line each; owned by the caller. */
+static char *weights_text(const struct machine *m)
+{
+	struct weights_note notes[WEIGHTS_NOTES];
+	const size_t n = weights_notes(m, notes);
+	char *text = NULL;
+	size_t size = 0;
+	FILE *memory = open_memstream(&text, &size);
+
+	if (!memory)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		fprintf(memory, "%s%s: %s", i ? "\n" : "", notes[i].label, notes[i].text);
+	fclose(memory);
+	return text;
+}
+
 static int write_attributes(const struct lab *lab, struct err *err)
 {
 	const char *job = getenv("SLURM_JOB_ID");
-	char *config = config_text(lab->config), when[32], hdf5[32];
+	char *config = config_text(lab->config), *weights = weights_text(lab->machine);
+	char when[32], hdf5[32];
 	unsigned major, minor, release;
 
 	err_clear(err);
-	if (!config) {
+	if (!config || !weights) {
 		err_nomem(err, "the config", 4096);
 		goto fail;
 	}
@@ -360,6 +379,7 @@ static int write_attributes(const struct lab *lab, struct err *err)
 		{"device", device_description(lab->machine->dev)},
 		{"compute_dtype", dtype_name(device_activation(lab->machine->dev))},
 		{"weights_dtype", dtype_name(lab->machine->model->embedding.dtype)},
+		{"weights", weights},
 		{"model_type", lab->machine->model->arch.model_type},
 		{"hdf5_version", hdf5},
 		{"slurm_job_id", job ? job : ""},
@@ -377,6 +397,7 @@ static int write_attributes(const struct lab *lab, struct err *err)
 	TRY(results_attribute_integer(lab->job->results, "/", "seed", lab->config->seed, err));
 fail:
 	free(config);
+	free(weights);
 	return err->code;
 }
 

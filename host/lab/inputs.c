@@ -8,6 +8,7 @@
 #include "host/base/vec.h"
 #include "host/formats/safetensors.h"
 #include "host/lab/stop_tokens.h"
+#include "host/model/adapter.h"
 
 #include <omp.h>
 
@@ -43,6 +44,8 @@ int inputs_check(const struct config *c, const struct input_list *more, struct e
 	err_clear(err);
 	need(&missing, folder_exists(c->model.path), "folder", "model.path", c->model.path,
 		c->model.published);
+	need(&missing, !*c->model.base || folder_exists(c->model.base), "folder", "model.base",
+		c->model.base, "");
 	need(&missing, !*c->sae.path || folder_exists(c->sae.path), "folder", "sae.path",
 		c->sae.path, c->sae.published);
 	for (size_t i = 0; i < more->n; i++) {
@@ -91,10 +94,10 @@ static int add_file(struct inputs *inputs, const char *path, const char *role, s
 	return err->code;
 }
 
-static int add_model_file(struct inputs *inputs, const struct config *c, const char *name,
+static int add_model_file(struct inputs *inputs, const struct machine *m, const char *name,
 	const char *role, struct err *err)
 {
-	char *path = path_join(c->model.path, name);
+	char *path = path_join(m->folder.base, name);
 	int rc;
 
 	if (!path)
@@ -104,13 +107,13 @@ static int add_model_file(struct inputs *inputs, const struct config *c, const c
 	return rc;
 }
 
-static int add_stop_tokens_file(struct inputs *inputs, const struct config *c, struct err *err)
+static int add_stop_tokens_file(struct inputs *inputs, const struct machine *m, struct err *err)
 {
-	char *path = path_join(c->model.path, STOP_TOKENS_FILE);
+	char *path = path_join(m->folder.base, STOP_TOKENS_FILE);
 
 	err_clear(err);
 	if (!path)
-		return err_nomem(err, STOP_TOKENS_FILE, strlen(c->model.path));
+		return err_nomem(err, STOP_TOKENS_FILE, strlen(m->folder.base));
 	if (file_exists(path))
 		add_file(inputs, path, "model", err);
 	free(path);
@@ -155,13 +158,18 @@ int inputs_collect(struct inputs *inputs, const struct config *c, const struct m
 	const struct input_list *more, struct err *err)
 {
 	const struct safetensors_folder *weights = m->model->files;
+	const struct adapter *adapter = m->model->adapter;
 
 	err_clear(err);
-	TRY(add_model_file(inputs, c, "config.json", "model", err));
+	TRY(add_model_file(inputs, m, "config.json", "model", err));
 	for (size_t i = 0; i < tokenizer_n_files(m->tok); i++)
 		TRY(add_file(inputs, tokenizer_file(m->tok, i), "tokenizer", err));
 	if (text_list_holds(&c->generate.stop, "checkpoint"))
-		TRY(add_stop_tokens_file(inputs, c, err));
+		TRY(add_stop_tokens_file(inputs, m, err));
+	if (adapter) {
+		TRY(add_file(inputs, adapter_config_path(adapter), "adapter", err));
+		TRY(add_file(inputs, adapter_weights_path(adapter), "adapter", err));
+	}
 	for (size_t i = 0; i < safetensors_folder_files(weights); i++)
 		TRY(add_file(inputs, safetensors_folder_path(weights, i), "weights", err));
 	for (size_t l = 0; m->saes && l < sae_set_layers(m->saes); l++)

@@ -4,6 +4,7 @@
  */
 #include "host/lab/machine.h"
 
+#include "host/base/file.h"
 #include "host/base/size.h"
 #include "host/work/weights.h"
 
@@ -25,7 +26,8 @@ struct memory_left machine_memory(const struct machine *m, const struct config *
 
 size_t machine_memory_in_use(const struct machine *m)
 {
-	return device_allocated(m->dev) + (device_is_host(m->dev) ? m->model->bytes : 0);
+	return device_allocated(m->dev) +
+	       (device_is_host(m->dev) ? m->model->bytes - m->model->merged_bytes : 0);
 }
 
 /* Half of what is left. */
@@ -69,9 +71,15 @@ static int open_saes(struct machine *m, const struct config *c, struct err *err)
 		m->model->arch.d_model, err);
 }
 
+/* An adapter's own, where it was saved with one; else its base's. */
+static const char *find_tokenizer(const struct model_folder *folder)
+{
+	return folder->adapter && tokenizer_is_in(folder->adapter) ? folder->adapter : folder->base;
+}
+
 int machine_open(struct machine *m, const struct config *c, struct ranks *ranks, struct err *err)
 {
-	const struct model_options model = {.n_ctx = (size_t)c->model.n_ctx,
+	struct model_options model = {.n_ctx = (size_t)c->model.n_ctx,
 		.rope_original_context = c->model.rope_original_context};
 	char device[256];
 
@@ -80,8 +88,11 @@ int machine_open(struct machine *m, const struct config *c, struct ranks *ranks,
 	ranks_device(ranks, c->device, device, sizeof device);
 	TRY(device_open(&m->dev, device, ranks_threads(ranks, (int)c->threads), err));
 	TRY(weights_join(m->dev, ranks, c, err));
-	TRY(model_open(&m->model, m->dev, c->model.path, &model, err));
-	TRY(tokenizer_open_folder(&m->tok, c->model.path, err));
+	TRY(model_folder_find(&m->folder, c->model.path, c->model.base, err));
+	model.adapter = m->folder.adapter;
+	TRY(model_open(&m->model, m->dev, m->folder.base, &model, err));
+	m->tokenizer_folder = find_tokenizer(&m->folder);
+	TRY(tokenizer_open_folder(&m->tok, m->tokenizer_folder, err));
 	TRY(open_saes(m, c, err));
 	TRY(readout_init(&m->readout, m->model, err));
 fail:
@@ -101,6 +112,7 @@ void machine_close(struct machine *m)
 	tokenizer_close(m->tok);
 	readout_free(&m->readout);
 	model_close(m->model);
+	model_folder_free(&m->folder);
 	device_close(m->dev);
 	*m = (struct machine){0};
 }

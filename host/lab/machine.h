@@ -8,6 +8,7 @@
 #include "host/base/memory.h"
 #include "host/config/config.h"
 #include "host/model/model.h"
+#include "host/model/model_folder.h"
 #include "host/model/readout.h"
 #include "host/model/sae.h"
 #include "host/text/tokenizer.h"
@@ -15,7 +16,9 @@
 
 struct machine {
 	struct device *dev;
+	struct model_folder folder;
 	struct model *model;
+	const char *tokenizer_folder; /* of the two; its chat template too */
 	struct tokenizer *tok;
 	struct sae_set *saes; /* NULL when the config names none */
 	struct readout readout;

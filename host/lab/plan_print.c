@@ -6,6 +6,7 @@
 #include "host/lab/plan_parts.h"
 
 #include "host/base/utf8.h"
+#include "host/lab/weights_notes.h"
 #include "host/text/jinja.h"
 
 #include <stdio.h>
@@ -52,6 +53,15 @@ static void print_saes(const struct lab *lab)
 	printf("           their SHA-256 is taken when the run begins (/provenance/sha256)\n");
 }
 
+static void print_weights(const struct lab *lab)
+{
+	struct weights_note notes[WEIGHTS_NOTES];
+	const size_t n = weights_notes(lab->machine, notes);
+
+	for (size_t i = 0; i < n; i++)
+		printf("%-10s %s\n", notes[i].label, notes[i].text);
+}
+
 static void print_inputs(const struct lab *lab)
 {
 	const struct arch *a = &lab->machine->model->arch;
@@ -67,6 +77,7 @@ static void print_inputs(const struct lab *lab)
 		a->head_dim, a->d_ff, a->n_vocab,
 		(double)model_parameters(lab->machine->model) * 1e-6,
 		dtype_name(lab->machine->model->embedding.dtype));
+	print_weights(lab);
 	printf("device     %s\n", device_description(lab->machine->dev));
 	if (lab->job->ranks->world > 1)
 		printf("ranks      %zu, as %s say\n", lab->job->ranks->world,
@@ -232,7 +243,10 @@ static void print_memory(const struct lab *lab, const struct memory_plan *m)
 	printf("memory\n");
 	print_bytes(device_is_host(lab->machine->dev) ? "weights, mapped from the checkpoint"
 						      : "weights",
-		lab->machine->model->bytes);
+		lab->machine->model->bytes - lab->machine->model->merged_bytes);
+	if (lab->machine->model->merged_bytes > 0)
+		print_bytes("weights that the adapter changes, float32",
+			lab->machine->model->merged_bytes);
 	if (m->sae > 0)
 		print_bytes("one SAE, whole", m->sae);
 	if (lab->machine->saes && sae_set_top_k(lab->machine->saes))

@@ -86,7 +86,7 @@ static int open_template(struct prompts *p, const struct config *c, const struct
 	struct err *err)
 {
 	const struct arch *arch = &m->model->arch;
-	struct chat_options chat = {.folder = c->model.path,
+	struct chat_options chat = {.folder = m->tokenizer_folder,
 		.name = c->model.template,
 		.prefix = own_or(c->model.prefix),
 		.suffix = own_or(c->model.suffix),

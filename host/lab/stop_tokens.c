@@ -281,7 +281,11 @@ int stop_tokens_find(struct stop_tokens *stop, const struct config *c, const str
 	const struct chat_template *chat, struct err *err)
 {
 	const struct text_list *items = &c->generate.stop;
-	struct finding f = {.out = stop, .m = m, .chat = chat, .folder = c->model.path, .err = err};
+	struct finding f = {.out = stop,
+		.m = m,
+		.chat = chat,
+		.folder = m->folder.base,
+		.err = err};
 
 	*stop = (struct stop_tokens){0};
 	err_clear(err);

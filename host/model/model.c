@@ -1,92 +1,110 @@
 /* SPDX-License-Identifier: MIT
  *
- * model.c - binding a checkpoint's tensors. Contract: model.h. Tests: tests/test_model.c.
+ * model.c - binding a checkpoint's tensors, changed by an adapter where there is one. Contract:
+ * model.h. Tests: tests/test_model.c, tests/test_weights.c, tests/test_adapter.c.
  */
 #include "host/model/model.h"
 
+#include "host/base/memory.h"
 #include "host/formats/safetensors.h"
+#include "host/model/adapter.h"
+#include "host/model/layout.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- names and shapes ------------------------------------------------------------------ */
+/* ---- where a tensor comes from ---------------------------------------------------------- */
 
-enum part { MATRIX, VECTOR };
-
-/* One tensor of a layer: its name in the file and where it goes. Llama's
- * post_attention_layernorm is the norm before the MLP; Gemma's is the one after attention. */
-struct binding {
-	const char *name;
-	size_t field; /* offset in struct layer_weights */
+/* A tensor of the model: its name in the checkpoint, and as adapters have it, without what stands
+ * before "layers". */
+struct wanted {
+	const char *name, *inner;
+	enum module_kind kind;
 	enum part part;
-	size_t rows, cols; /* VECTOR: rows 1 */
+	size_t rows, cols;
 };
 
-enum { MAX_BINDINGS = 24 };
+struct origin {
+	const struct file_tensor *t; /* the checkpoint's, or the one that replaces it */
+	struct adapter_change change;
+};
 
-static size_t layer_bindings(const struct arch *a, struct binding out[MAX_BINDINGS])
+static int check_tensor(const struct wanted *w, const struct file_tensor *t, struct err *err)
 {
-	const size_t d = a->d_model, q = a->n_head * a->head_dim, kv = a->n_kv_head * a->head_dim;
-	size_t n = 0;
+	const bool fits = w->part == VECTOR ? t->n_dims == 1 && t->shape[0] == w->cols
+					    : t->n_dims == 2 && t->shape[0] == w->rows &&
+						      t->shape[1] == w->cols;
 
-#define BIND(name, field, part, rows, cols) \
-	out[n++] = (struct binding){name, offsetof(struct layer_weights, field), part, rows, cols}
-	BIND("input_layernorm.weight", attention_norm, VECTOR, 1, d);
-	BIND("self_attn.q_proj.weight", q, MATRIX, q, d);
-	BIND("self_attn.k_proj.weight", k, MATRIX, kv, d);
-	BIND("self_attn.v_proj.weight", v, MATRIX, kv, d);
-	BIND("self_attn.o_proj.weight", o, MATRIX, d, q);
-	BIND("mlp.gate_proj.weight", gate, MATRIX, a->d_ff, d);
-	BIND("mlp.up_proj.weight", up, MATRIX, a->d_ff, d);
-	BIND("mlp.down_proj.weight", down, MATRIX, d, a->d_ff);
-	if (a->post_norms) {
-		BIND("post_attention_layernorm.weight", post_attention_norm, VECTOR, 1, d);
-		BIND("pre_feedforward_layernorm.weight", mlp_norm, VECTOR, 1, d);
-		BIND("post_feedforward_layernorm.weight", post_mlp_norm, VECTOR, 1, d);
-	} else {
-		BIND("post_attention_layernorm.weight", mlp_norm, VECTOR, 1, d);
-	}
-	if (a->qk_norm) {
-		BIND("self_attn.q_norm.weight", q_norm, VECTOR, 1, a->head_dim);
-		BIND("self_attn.k_norm.weight", k_norm, VECTOR, 1, a->head_dim);
-	}
-	if (a->qkv_bias) {
-		BIND("self_attn.q_proj.bias", q_bias, VECTOR, 1, q);
-		BIND("self_attn.k_proj.bias", k_bias, VECTOR, 1, kv);
-		BIND("self_attn.v_proj.bias", v_bias, VECTOR, 1, kv);
-	}
-	if (a->o_bias)
-		BIND("self_attn.o_proj.bias", o_bias, VECTOR, 1, d);
-#undef BIND
-	return n;
-}
-
-static int find_tensor(const struct tensor_source *source, const char *name, enum part part,
-	size_t rows, size_t cols, const struct file_tensor **out, struct err *err)
-{
-	const struct file_tensor *t = source->find(source->context, name, rows, cols);
-	const bool fits = t && (part == VECTOR ? t->n_dims == 1 && t->shape[0] == cols
-					       : t->n_dims == 2 && t->shape[0] == rows &&
-							 t->shape[1] == cols);
-
-	if (!t)
-		return err_set(err, ERR_INPUT, "tensor \"%s\": not in the checkpoint", name);
-	if (!fits && part == VECTOR)
+	if (!fits && w->part == VECTOR)
 		return err_set(err, ERR_INPUT,
 			"tensor \"%s\": expected shape [%zu], found %d dimensions, the first %zu",
-			name, cols, t->n_dims, t->n_dims > 0 ? t->shape[0] : 0);
+			t->name, w->cols, t->n_dims, t->n_dims > 0 ? t->shape[0] : 0);
 	if (!fits)
 		return err_set(err, ERR_INPUT,
 			"tensor \"%s\": expected shape [%zu, %zu], found %d dimensions, [%zu, %zu]",
-			name, rows, cols, t->n_dims, t->n_dims > 0 ? t->shape[0] : 0,
+			t->name, w->rows, w->cols, t->n_dims, t->n_dims > 0 ? t->shape[0] : 0,
 			t->n_dims > 1 ? t->shape[1] : 0);
 	if (!t->known || (t->dtype != DTYPE_F32 && t->dtype != DTYPE_BF16 && t->dtype != DTYPE_F16))
 		return err_set(err, ERR_INPUT,
-			"tensor \"%s\": expected type F32, BF16 or F16, found %s", name, t->type);
-	*out = t;
+			"tensor \"%s\": expected type F32, BF16 or F16, found %s", t->name,
+			t->type);
 	return 0;
+}
+
+static float element(const struct file_tensor *t, size_t i)
+{
+	float f;
+	uint16_t half;
+
+	if (t->dtype == DTYPE_F32) {
+		memcpy(&f, t->data + 4 * i, 4);
+		return f;
+	}
+	memcpy(&half, t->data + 2 * i, 2);
+	return t->dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
+}
+
+static bool same_values(const struct wanted *w, const struct file_tensor *a,
+	const struct file_tensor *b)
+{
+	if (a->dtype == b->dtype)
+		return memcmp(a->data, b->data, a->bytes) == 0;
+	for (size_t i = 0; i < w->rows * w->cols; i++)
+		if (element(a, i) != element(b, i))
+			return false;
+	return true;
+}
+
+/* The checkpoint's tensor, and what the adapter makes of it. */
+static int find_origin(struct model *m, const struct tensor_source *source, const struct wanted *w,
+	struct origin *out, struct err *err)
+{
+	struct adapter_change *change = &out->change;
+	const struct file_tensor *base = source->find(source->context, w->name, w->rows, w->cols);
+
+	*out = (struct origin){base, {0}};
+	if (!base)
+		return err_set(err, ERR_INPUT, "tensor \"%s\": not in the checkpoint", w->name);
+	TRY(check_tensor(w, base, err));
+	if (!m->adapter)
+		return 0;
+	TRY(adapter_find(m->adapter, w->inner, w->kind, w->rows, w->cols, change, err));
+	if (!change->whole)
+		return 0;
+	if (check_tensor(w, change->whole, err))
+		return err_prefix(err, "%s", adapter_weights_path(m->adapter));
+	if (change->declared)
+		out->t = change->whole;
+	else if (!same_values(w, base, change->whole))
+		return err_set(err, ERR_INPUT,
+			"%s: tensor \"%s\" differs from the base's, but neither modules_to_save nor "
+			"bias in adapter_config.json means it",
+			adapter_weights_path(m->adapter), change->whole->name);
+	return 0;
+fail:
+	return err->code;
 }
 
 /* ---- placing --------------------------------------------------------------------------- */
@@ -122,16 +140,8 @@ static int place_vector(struct model *m, const struct file_tensor *t, struct ten
 
 	if (!values)
 		return err_nomem(err, t->name, n * sizeof *values);
-	for (size_t i = 0; i < n; i++) {
-		uint16_t half;
-
-		if (t->dtype == DTYPE_F32) {
-			memcpy(&values[i], t->data + 4 * i, 4);
-			continue;
-		}
-		memcpy(&half, t->data + 2 * i, 2);
-		values[i] = t->dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
-	}
+	for (size_t i = 0; i < n; i++)
+		values[i] = element(t, i);
 	rc = place_floats(m, values, 1, n, out, err);
 	free(values);
 	return rc;
@@ -148,83 +158,164 @@ static int place_matrix(struct model *m, const struct file_tensor *t, struct ten
 	return device_upload_weights(m->dev, out->data, t->data, t->bytes, err);
 }
 
-/* What is done with every tensor of the model: checked and weighed first, then placed. */
-typedef int visitor(struct model *m, const struct tensor_source *source, const char *name,
-	enum part part, size_t rows, size_t cols, struct tensor *out, struct err *err);
-
-static int weigh(struct model *m, const struct tensor_source *source, const char *name,
-	enum part part, size_t rows, size_t cols, struct tensor *out, struct err *err)
+/* W + s B A, made here and kept in float32. Ranks that are sent their weights make nothing. */
+static int place_merged(struct model *m, const struct wanted *w, const struct origin *from,
+	struct tensor *out, struct err *err)
 {
-	const struct file_tensor *t = NULL;
+	const bool host = device_is_host(m->dev);
+	const size_t bytes = w->rows * w->cols * sizeof(float);
+	float *values = NULL;
+
+	*out = (struct tensor){NULL, DTYPE_F32, w->rows, w->cols};
+	err_clear(err);
+	if (own(m, bytes, &out->data, err))
+		return err->code;
+	if (!host && !(values = malloc(bytes)))
+		return err_nomem(err, w->name, bytes);
+	if (host || !device_is_joined(m->dev) || device_gives_weights(m->dev))
+		TRY(adapter_merge(from->t, &from->change, w->kind, device_threads(m->dev),
+			host ? out->data : values, err));
+	if (!host)
+		TRY(device_upload_weights(m->dev, out->data, values, bytes, err));
+fail:
+	free(values);
+	return err->code;
+}
+
+/* What is done with every tensor of the model: checked and weighed first, then placed. */
+typedef int visitor(struct model *m, const struct tensor_source *source, const struct wanted *w,
+	struct tensor *out, struct err *err);
+
+static int weigh(struct model *m, const struct tensor_source *source, const struct wanted *w,
+	struct tensor *out, struct err *err)
+{
+	const size_t merged = w->rows * w->cols * sizeof(float);
+	struct origin from;
 
 	(void)out;
-	if (find_tensor(source, name, part, rows, cols, &t, err))
+	if (find_origin(m, source, w, &from, err))
 		return err->code;
-	m->bytes += part == VECTOR ? rows * cols * sizeof(float) : t->bytes;
+	m->bytes += from.change.a || w->part == VECTOR ? merged : from.t->bytes;
+	m->merged_bytes += from.change.a ? merged : 0;
 	return 0;
 }
 
-static int place(struct model *m, const struct tensor_source *source, const char *name,
-	enum part part, size_t rows, size_t cols, struct tensor *out, struct err *err)
+static int place(struct model *m, const struct tensor_source *source, const struct wanted *w,
+	struct tensor *out, struct err *err)
 {
-	const struct file_tensor *t = NULL;
+	struct origin from;
 
-	if (find_tensor(source, name, part, rows, cols, &t, err))
+	if (find_origin(m, source, w, &from, err))
 		return err->code;
-	return part == VECTOR ? place_vector(m, t, out, err) : place_matrix(m, t, out, err);
+	if (from.change.a)
+		return place_merged(m, w, &from, out, err);
+	return w->part == VECTOR ? place_vector(m, from.t, out, err)
+				 : place_matrix(m, from.t, out, err);
 }
 
-/* What stands before "embed_tokens.weight" and the like: multimodal exports put more there. */
-static const char *const prefixes[] = {"model.", "language_model.model.", "model.language_model.",
-	""};
-
-static const char *find_prefix(const struct arch *a, const struct tensor_source *source)
+/* Whether an adapter makes something else of one of two matrices that are tied in the base. */
+static int is_untied(struct model *m, const struct wanted *embedding, const struct wanted *head,
+	bool *untied, struct err *err)
 {
-	char name[128];
+	struct adapter_change of_embedding, of_head;
 
-	for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
-		snprintf(name, sizeof name, "%sembed_tokens.weight", prefixes[i]);
-		if (source->find(source->context, name, a->n_vocab, a->d_model))
-			return prefixes[i];
+	*untied = false;
+	if (!m->adapter)
+		return 0;
+	TRY(adapter_find(m->adapter, embedding->inner, embedding->kind, embedding->rows,
+		embedding->cols, &of_embedding, err));
+	TRY(adapter_find(m->adapter, head->inner, head->kind, head->rows, head->cols, &of_head,
+		err));
+	*untied = of_embedding.a || of_head.a || (of_embedding.whole && of_embedding.declared) ||
+		  (of_head.whole && of_head.declared);
+	if (*untied && adapter_ties(m->adapter))
+		return err_set(err, ERR_INPUT,
+			"%s: ensure_weight_tying: not done here; expected false where embed_tokens or "
+			"lm_head is changed, found true",
+			adapter_config_path(m->adapter));
+	return 0;
+fail:
+	return err->code;
+}
+
+/* transformers ties the two where config.json says so, unless the files have both and they differ.
+ */
+static int choose_head(struct model *m, const struct tensor_source *source,
+	const struct wanted *embedding, struct wanted *head, bool *shared, struct err *err)
+{
+	const struct file_tensor *own, *e;
+	struct file_tensor kept;
+	bool untied;
+
+	own = source->find(source->context, head->name, head->rows, head->cols);
+	if (!own && !m->arch.tied_embedding)
+		return err_set(err, ERR_INPUT,
+			"tensor \"%s\": not in the checkpoint, but tie_word_embeddings is false in "
+			"config.json; expected one or the other",
+			head->name);
+	m->head = own ? HEAD_OWN : HEAD_TIED;
+	if (own && m->arch.tied_embedding) {
+		kept = *own;
+		e = source->find(source->context, embedding->name, embedding->rows,
+			embedding->cols);
+		if (!e)
+			return err_set(err, ERR_INPUT, "tensor \"%s\": not in the checkpoint",
+				embedding->name);
+		TRY(check_tensor(embedding, e, err));
+		TRY(check_tensor(head, &kept, err));
+		m->head = same_values(head, e, &kept) ? HEAD_REPEATED : HEAD_DIFFERS;
 	}
-	return prefixes[0]; /* for the message that the tensor is missing */
+	*shared = m->head == HEAD_TIED || m->head == HEAD_REPEATED;
+	if (!*shared)
+		return 0;
+	TRY(is_untied(m, embedding, head, &untied, err));
+	head->name = embedding->name;
+	*shared = !untied;
+	return 0;
+fail:
+	return err->code;
 }
 
-/* The unembedding is beside the model, not in it. */
-static const char *unembedding_name(const struct arch *a, const struct tensor_source *source)
+static enum module_kind kind_of(const struct binding *b)
 {
-	static const char inner[] = "language_model.lm_head.weight";
-
-	return source->find(source->context, inner, a->n_vocab, a->d_model) ? inner
-									    : "lm_head.weight";
+	return b->part == VECTOR && strstr(b->name, "norm") ? MODULE_NORM : MODULE_LINEAR;
 }
 
 static int visit_all(struct model *m, const struct tensor_source *source, visitor *visit,
 	struct err *err)
 {
 	const struct arch *a = &m->arch;
-	const char *prefix = find_prefix(a, source);
+	const char *prefix = layout_prefix(a, source);
 	struct binding bindings[MAX_BINDINGS];
 	const size_t n = layer_bindings(a, bindings);
 	char name[192];
+	const char *inner = name + strlen(prefix);
+	const struct wanted embedding = {name, inner, MODULE_EMBEDDING, MATRIX, a->n_vocab,
+		a->d_model};
+	struct wanted head = {layout_head(a, source), "lm_head.weight", MODULE_HEAD, MATRIX,
+		a->n_vocab, a->d_model};
+	const struct wanted final_norm = {name, inner, MODULE_NORM, VECTOR, 1, a->d_model};
+	bool shared;
 
 	snprintf(name, sizeof name, "%sembed_tokens.weight", prefix);
-	TRY(visit(m, source, name, MATRIX, a->n_vocab, a->d_model, &m->embedding, err));
+	TRY(choose_head(m, source, &embedding, &head, &shared, err));
+	TRY(visit(m, source, &embedding, &m->embedding, err));
 	m->unembedding = m->embedding;
-	if (!a->tied_embedding)
-		TRY(visit(m, source, unembedding_name(a, source), MATRIX, a->n_vocab, a->d_model,
-			&m->unembedding, err));
+	if (!shared)
+		TRY(visit(m, source, &head, &m->unembedding, err));
 	for (size_t l = 0; l < a->n_layer; l++) {
 		for (size_t i = 0; i < n; i++) {
 			const struct binding *b = &bindings[i];
+			const struct wanted w = {name, inner, kind_of(b), b->part, b->rows,
+				b->cols};
 
 			snprintf(name, sizeof name, "%slayers.%zu.%s", prefix, l, b->name);
-			TRY(visit(m, source, name, b->part, b->rows, b->cols,
+			TRY(visit(m, source, &w,
 				(struct tensor *)((char *)&m->layers[l] + b->field), err));
 		}
 	}
 	snprintf(name, sizeof name, "%snorm.weight", prefix);
-	TRY(visit(m, source, name, VECTOR, 1, a->d_model, &m->final_norm, err));
+	TRY(visit(m, source, &final_norm, &m->final_norm, err));
 	return 0;
 fail:
 	return err->code;
@@ -261,24 +352,30 @@ const struct rope_table *model_rope(const struct model *m, size_t layer)
 	return &m->rope[m->arch.rope_of[layer]];
 }
 
+/* On a device that reads host memory, what an adapter changes is all that is made here. */
 static int check_room(struct model *m, struct err *err)
 {
+	const bool host = device_is_host(m->dev);
+	const size_t needed = host ? m->merged_bytes : m->bytes;
 	size_t available;
 
-	if (device_is_host(m->dev) || !device_free_memory(m->dev, &available) ||
-		m->bytes <= available)
+	if (host)
+		available = memory_left().bytes;
+	else if (!device_free_memory(m->dev, &available))
+		return 0;
+	if (needed <= available)
 		return 0;
 	return err_set(err, ERR_DEVICE,
 		"too little memory on %s: the weights need %.1f MiB, %.1f MiB are free",
-		device_description(m->dev), (double)m->bytes / 0x1p20, (double)available / 0x1p20);
+		device_description(m->dev), (double)needed / 0x1p20, (double)available / 0x1p20);
 }
 
-int model_open_from(struct model **out, struct device *dev, const struct arch *arch,
-	const struct tensor_source *source, const struct model_options *options, struct err *err)
+static int model_create(struct model **out, struct device *dev, const struct arch *arch,
+	const struct model_options *options, struct err *err)
 {
 	struct model *m = calloc(1, sizeof *m);
 
-	*out = NULL;
+	*out = m;
 	if (!m)
 		return err_nomem(err, "a model", sizeof *m);
 	m->dev = dev;
@@ -288,49 +385,63 @@ int model_open_from(struct model **out, struct device *dev, const struct arch *a
 		m->n_ctx = 8192;
 	m->embedding_scale = m->arch.scale_embedding ? sqrt((double)m->arch.d_model) : 1;
 	m->layers = calloc(m->arch.n_layer, sizeof *m->layers);
-	if (!m->layers) {
-		err_nomem(err, "a model", m->arch.n_layer * sizeof *m->layers);
-		goto fail;
-	}
+	if (!m->layers)
+		return err_nomem(err, "a model", m->arch.n_layer * sizeof *m->layers);
+	return 0;
+}
+
+static int load(struct model *m, const struct tensor_source *source, struct err *err)
+{
 	TRY(visit_all(m, source, weigh, err));
+	if (m->adapter)
+		TRY(adapter_check_used(m->adapter, err));
 	TRY(check_room(m, err));
 	TRY(visit_all(m, source, place, err));
 	for (int i = 0; i < ARCH_N_ROPES; i++)
 		if (m->arch.rope[i].theta > 0)
 			TRY(place_rope(m, &m->arch.rope[i], &m->rope[i], err));
-	*out = m;
 	return 0;
 fail:
-	model_close(m);
 	return err->code;
 }
 
-/* Files have shapes of their own. */
-static const struct file_tensor *find_in_files(void *files, const char *name, size_t rows,
-	size_t cols)
+int model_open_from(struct model **out, struct device *dev, const struct arch *arch,
+	const struct tensor_source *source, const struct model_options *options, struct err *err)
 {
-	(void)rows;
-	(void)cols;
-	return safetensors_folder_find(files, name);
+	TRY(model_create(out, dev, arch, options, err));
+	TRY(load(*out, source, err));
+	return 0;
+fail:
+	model_close(*out);
+	*out = NULL;
+	return err->code;
 }
 
 int model_open(struct model **out, struct device *dev, const char *folder,
 	const struct model_options *options, struct err *err)
 {
-	struct safetensors_folder *files = NULL;
+	struct tensor_source source;
 	struct arch arch;
+	struct model *m = NULL;
 
 	*out = NULL;
-	if (arch_read(&arch, folder, options->rope_original_context, err) ||
-		safetensors_folder_open(&files, folder, err))
+	if (arch_read(&arch, folder, options->rope_original_context, err))
 		return err->code;
-	if (model_open_from(out, dev, &arch, &(struct tensor_source){find_in_files, files}, options,
-		    err)) {
-		safetensors_folder_close(files);
-		return err_prefix(err, "%s", folder);
+	TRY(model_create(&m, dev, &arch, options, err));
+	TRY(safetensors_folder_open(&m->files, folder, err));
+	if (options->adapter)
+		TRY(adapter_open(&m->adapter, options->adapter, err));
+	source = layout_files(m->files);
+	if (layout_unused(&arch, m->files, m->unused, sizeof m->unused, err) ||
+		load(m, &source, err)) {
+		err_prefix(err, "%s", folder);
+		goto fail;
 	}
-	(*out)->files = files;
+	*out = m;
 	return 0;
+fail:
+	model_close(m);
+	return err->code;
 }
 
 void model_close(struct model *m)
@@ -341,6 +452,7 @@ void model_close(struct model *m)
 		device_free(m->dev, m->owned[i]);
 	free(m->owned);
 	free(m->layers);
+	adapter_close(m->adapter);
 	safetensors_folder_close(m->files);
 	free(m);
 }
@@ -352,7 +464,7 @@ size_t model_parameters(const struct model *m)
 	const size_t n = layer_bindings(a, bindings);
 	size_t sum = a->d_model + tensor_count(m->embedding);
 
-	if (!a->tied_embedding)
+	if (m->unembedding.data != m->embedding.data)
 		sum += tensor_count(m->unembedding);
 	for (size_t i = 0; i < n; i++)
 		sum += a->n_layer * bindings[i].rows * bindings[i].cols;

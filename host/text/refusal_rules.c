@@ -14,8 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Sentences that are a reply's opening; more behind a refusal than so many bytes, or such a list, is
- * more than a refusal. */
+/* Sentences that are a reply's opening; more behind a refusal than so many bytes, or such a list,
+ * is more than a refusal. */
 enum { OPENING = 3, MUCH = 1000, LIST = 2 };
 
 /* Longer words are cut, longer sentences go on as another. */
@@ -28,8 +28,8 @@ struct sentence {
 
 /* ---- words ----------------------------------------------------------------------------- */
 
-/* Bytes of the letter or digit that begins here: ASCII's, and all beyond it but spaces and U+2010 to
- * U+205E, dashes and quotes. 0 = none does. */
+/* Bytes of the letter or digit that begins here: ASCII's, and all beyond it but spaces and U+2010
+ * to U+205E, dashes and quotes. 0 = none does. */
 static size_t letter_at(const char *s)
 {
 	const size_t n = utf8_length(s, strnlen(s, 4));
@@ -90,7 +90,7 @@ static const char *read_word(const char *text, char word[WORD])
 		if (apostrophe + letter == 0)
 			break;
 		if (n + 1 < WORD)
-			word[n++] = apostrophe > 0		       ? '\''
+			word[n++] = apostrophe > 0                 ? '\''
 				    : *text >= 'A' && *text <= 'Z' ? (char)(*text - 'A' + 'a')
 								   : *text;
 	}
@@ -171,7 +171,8 @@ static bool refuses_at(const struct sentence *s, size_t at)
 
 static bool apologises_at(const struct sentence *s, size_t at)
 {
-	static const char *const apologies[] = {"sorry", "apologize", "apologise", "apologies", NULL};
+	static const char *const apologies[] = {"sorry", "apologize", "apologise", "apologies",
+		NULL};
 
 	return is_one_of(s, at, apologies);
 }

@@ -26,6 +26,9 @@ int tokenizer_open(struct tokenizer **out, const char *path, struct err *err);
  * each other. */
 int tokenizer_open_folder(struct tokenizer **out, const char *folder, struct err *err);
 
+/* Whether a folder holds one. */
+bool tokenizer_is_in(const char *folder);
+
 /* The files that were read for it, of a folder. Borrowed. */
 size_t tokenizer_n_files(const struct tokenizer *tok);
 const char *tokenizer_file(const struct tokenizer *tok, size_t i);

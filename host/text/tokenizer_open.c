@@ -7,7 +7,7 @@
 
 #include "host/base/file.h"
 
-/* The file that holds the tokenizer itself; to be freed. */
+/* The file that holds the tokenizer itself, the first name where none is there; to be freed. */
 static int find_base(char **path, const char *folder, struct err *err)
 {
 	static const char *const names[] = {"tokenizer.json", "tokenizer.model",
@@ -23,6 +23,16 @@ static int find_base(char **path, const char *folder, struct err *err)
 	}
 	*path = path_join(folder, names[0]);
 	return *path ? 0 : err_nomem(err, "a path", strlen(folder));
+}
+
+bool tokenizer_is_in(const char *folder)
+{
+	struct err err;
+	char *path = NULL;
+	const bool is = find_base(&path, folder, &err) == 0 && file_exists(path);
+
+	free(path);
+	return is;
 }
 
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *err)

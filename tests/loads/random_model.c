@@ -25,6 +25,8 @@ static const struct file_tensor *find(void *context, const char *name, size_t ro
 	struct random_model *m = context;
 	const struct random_matrices *matrices = m->matrices;
 
+	if (m->tied && strstr(name, "lm_head."))
+		return NULL;
 	m->tensor = (struct file_tensor){.name = name, .known = true};
 	if (rows == 1) {
 		m->tensor.type = "F32";
@@ -90,6 +92,8 @@ int random_model_open(struct random_model *m, struct device *dev, const char *co
 	*m = (struct random_model){0};
 	if (arch_parse(&a, "random weights", config, strlen(config), 0, err))
 		return err->code;
+
+	m->tied = a.tied_embedding;
 
 	/* What the columns of each matrix are, and the most rows of such matrices. */
 	const size_t heads = a.n_head * a.head_dim;

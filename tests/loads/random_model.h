@@ -24,6 +24,7 @@ struct random_model {
 		uint16_t *values; /* bfloat16; owned */
 	} matrices[RANDOM_MODEL_WIDTHS];
 	float *vector;             /* owned */
+	bool tied;                 /* no tensor for the head */
 	struct file_tensor tensor; /* the one found last */
 };
 

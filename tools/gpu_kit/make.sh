@@ -42,6 +42,7 @@ $b/bench_loads|bin/bench_loads|what users wait for, on random weights
 build/gpu-kit-emu/tests/emu/test_ops_emu|bin/test_ops_emu|the op tests on the CPU, for machines without a device
 tools/gpu_kit/run.sh|run.sh|the steps, in the order of their value
 tools/beside_torch.py|beside_torch.py|the same work in PyTorch, interleaved with bench_loads
+tests/golden/adapters|tests/golden/adapters|adapters on them
 tests/golden/models|tests/golden/models|what test_model_cuda and test_method_cuda compare with
 models/tiny-gemma2|models/tiny-gemma2|a small trained model, for whole runs
 models/tiny-gemma2-scope|models/tiny-gemma2-scope|its SAEs

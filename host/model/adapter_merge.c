@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * adapter_merge.c - W + s B A, row by row, each element's r products added up in the order of r.
+ * Contract: adapter.h.
+ */
+#include "host/model/adapter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static float value(const struct file_tensor *t, size_t i)
+{
+	float f;
+	uint16_t half;
+
+	if (t->dtype == DTYPE_F32) {
+		memcpy(&f, t->data + 4 * i, 4);
+		return f;
+	}
+	memcpy(&half, t->data + 2 * i, 2);
+	return t->dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
+}
+
+/* A factor as [rows, cols], or its transpose as that. */
+static void read_factor(const struct file_tensor *t, bool transposed, size_t rows, size_t cols,
+	float *out)
+{
+	for (size_t i = 0; i < rows; i++)
+		for (size_t j = 0; j < cols; j++)
+			out[i * cols + j] = value(t, transposed ? j * rows + i : i * cols + j);
+}
+
+/* left [r], right [r, cols]. */
+static void merge_row(const struct file_tensor *w, size_t first, const float *left,
+	const float *right, size_t r, size_t cols, float scale, float *out)
+{
+	memset(out, 0, cols * sizeof *out);
+	for (size_t k = 0; k < r; k++)
+		for (size_t j = 0; j < cols; j++)
+			out[j] += left[k] * right[k * cols + j];
+	for (size_t j = 0; j < cols; j++)
+		out[j] = value(w, first + j) + scale * out[j];
+}
+
+int adapter_merge(const struct file_tensor *w, const struct adapter_change *change,
+	enum module_kind kind, int n_threads, float *out, struct err *err)
+{
+	const bool embedding = kind == MODULE_EMBEDDING;
+	const size_t rows = w->shape[0], cols = w->shape[1];
+	const size_t r = embedding ? change->a->shape[0] : change->b->shape[1];
+	float *left = malloc((rows + cols) * r * sizeof *left), *right = left + rows * r;
+
+	if (!left)
+		return err_nomem(err, w->name, (rows + cols) * r * sizeof *left);
+	read_factor(embedding ? change->a : change->b, embedding, rows, r, left);
+	read_factor(embedding ? change->b : change->a, embedding, r, cols, right);
+#pragma omp parallel for schedule(static) num_threads(n_threads)
+	for (size_t i = 0; i < rows; i++)
+		merge_row(w, i * cols, left + i * r, right, r, cols, (float)change->scale,
+			out + i * cols);
+	free(left);
+	return 0;
+}
