@@ -69,6 +69,59 @@ def gpt2_split(data):
                              "trim_offsets": True}
 
 
+def splits_before_bytes(*steps):
+    return {"type": "Sequence", "pretokenizers": [
+        *({"type": "Split", "pattern": {"Regex": s}, "behavior": "Isolated", "invert": False}
+          if isinstance(s, str) else s for s in steps),
+        {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False, "trim_offsets": True}]}
+
+
+def individual_digits(data):
+    """SmolLM's."""
+    data["pre_tokenizer"] = splits_before_bytes({"type": "Digits", "individual_digits": True})
+    data["pre_tokenizer"]["pretokenizers"][-1]["use_regex"] = True
+
+
+def runs_of_digits(data):
+    data["pre_tokenizer"] = splits_before_bytes({"type": "Digits", "individual_digits": False})
+
+
+def tekken_split(data):
+    """Mistral's since Nemo."""
+    data["pre_tokenizer"] = splits_before_bytes(
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|"
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|"
+        r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def deepseek_split(data):
+    """Of llamas by DeepSeek, shortened: the end of a line, several steps, digits."""
+    data["pre_tokenizer"] = splits_before_bytes(
+        r"[\r\n]", r"\s?[A-Za-zµÀ-ÖØ-öø-ƺ]+", r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", "[一-龥ࠀ-一가-퟿]+",
+        {"type": "Digits", "individual_digits": True})
+
+
+def r1_split(data):
+    data["pre_tokenizer"] = splits_before_bytes(
+        r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+",
+        r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|"
+        r" ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def space_before(data):
+    data["pre_tokenizer"] = {"type": "ByteLevel", "add_prefix_space": True, "use_regex": True,
+                             "trim_offsets": True}
+
+
+def space_before_each_piece(data):
+    data["pre_tokenizer"]["pretokenizers"][-1]["add_prefix_space"] = True
+
+
+def contiguous_splits(data):
+    data["pre_tokenizer"]["pretokenizers"][0] = {
+        "type": "Split", "pattern": {"Regex": r"\p{Lu}|\p{Nd}|\s"}, "behavior": "Contiguous", "invert": False}
+
+
 def no_decoder(data):
     data["decoder"] = None
 
@@ -77,7 +130,10 @@ VARIANTS = [("llama3", no_merges_ignored), ("qwen", no_merges_ignored), ("qwen",
             ("gemma", unknown_not_fused), ("gemma", half_of_the_byte_tokens),
             ("llama2", half_of_the_byte_tokens), ("mistral", no_unknown_token),
             ("llama2", merges_spelled_otherwise), ("gemma", merges_spelled_otherwise),
-            ("mistral", no_decoder)]
+            ("mistral", no_decoder), ("llama3", individual_digits), ("qwen", runs_of_digits),
+            ("qwen", tekken_split), ("llama3", deepseek_split), ("qwen", r1_split),
+            ("llama3", space_before), ("llama3", space_before_each_piece),
+            ("llama3", contiguous_splits)]
 
 
 def tokenizers(folder):

@@ -29,6 +29,7 @@ static const struct {
 	{"qwen", "tests/golden/tokenizers/qwen.tokenizer.json", false},
 	{"metaspace_always", "tests/golden/tokenizers/metaspace_always.tokenizer.json", false},
 	{"metaspace_never", "tests/golden/tokenizers/metaspace_never.tokenizer.json", false},
+	{"smollm", "tests/golden/tokenizers/smollm.tokenizer.json", false},
 	{"llama3_real", "../shared/data/tokenizers/llama3.tiktoken", true},
 };
 
@@ -215,6 +216,12 @@ TEST(a_tokenizer_file_that_asks_for_the_unknown_is_refused_by_name)
 			"t.json: decoder: type or place of \"WordPiece\" is not supported"},
 		{"{\"added_tokens\":[{\"id\":0}],\"model\":{\"vocab\":{},\"merges\":[]}}",
 			"t.json: added token 0: expected a content and an id from 0 to 65540"},
+		{"{\"added_tokens\":{},\"model\":{\"vocab\":{},\"merges\":[]}}",
+			"t.json: added_tokens: expected an array, found an object"},
+		{"{\"added_tokens\":[{\"id\":7,\"content\":\"<x>\"}],\"model\":{\"vocab\":{\"a\":0}"
+		 ",\"merges\":[]}}",
+			"t.json: token \"<x>\": expected the id 1, the next free one, which the "
+			"tokenizers library gives it, found 7"},
 		{"{\"added_tokens\":[{\"id\":0,\"content\":\"<x>\"}],\"model\":{\"vocab\":{\"a\":0}"
 		 ","
 		 "\"merges\":[]}}",
@@ -329,6 +336,9 @@ TEST(a_pattern_that_other_engines_read_differently_is_refused)
 			"t.json: pre_tokenizer: pattern [^\\S]: \\S inside [...] is not supported"},
 		{"[a[b]]",
 			"t.json: pre_tokenizer: pattern [a[b]]: [ inside [...] is not supported"},
+		{"^a", "t.json: pre_tokenizer: pattern ^a: ^a is not supported"},
+		{"\\\\p{Han}",
+			"t.json: pre_tokenizer: pattern \\p{Han}: \\p{Han} is not supported"},
 		{"a(?R)", "t.json: pre_tokenizer: pattern a(?R): (?R is not supported"},
 		{"(*UTF)", "t.json: pre_tokenizer: pattern (*UTF): (*U is not supported"},
 		{"[a-z&&[b]]", "t.json: pre_tokenizer: pattern [a-z&&[b]]: & inside [...] is not "

@@ -4,9 +4,9 @@
  * Tests: tests/test_tokenizer.c.
  *
  * Patterns are written for Oniguruma with the tables of Unicode 16. PCRE2's own \s differs from
- * White_Space in U+180E, and its \p{L} and \p{N} are as old as its release (Unicode 14 in Debian
- * 12's), so these are spelled out before compiling. What the two engines read differently is
- * refused.
+ * White_Space in U+180E, and its classes are as old as its release (Unicode 14 in Debian 12's), so
+ * these are spelled out before compiling, as is $, which is the end of a line. What the two engines
+ * read differently is refused.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 
@@ -34,7 +34,7 @@ static const struct class
 	{"s", "S",
 		"\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}"
 		"\\x{2029}\\x{202f}\\x{205f}\\x{3000}"},
-	/* With the letters and numbers that Unicode 15 and 16 have added. */
+	/* With what Unicode 15 and 16 have added. */
 	{"p{L}", "P{L}",
 		"\\p{L}\\x{1c89}-\\x{1c8a}\\x{a7cb}-\\x{a7cd}\\x{a7da}-\\x{a7dc}\\x{105c0}-\\x{105f3}"
 		"\\x{10d4a}-\\x{10d65}\\x{10d6f}-\\x{10d85}\\x{10ec2}-\\x{10ec4}\\x{1123f}-\\x{11240}"
@@ -49,6 +49,46 @@ static const struct class
 		"\\x{11f50}-\\x{11f59}\\x{16130}-\\x{16139}\\x{16d70}-\\x{16d79}"
 		"\\x{1ccf0}-\\x{1ccf9}\\x{1d2c0}-\\x{1d2d3}\\x{1e4f0}-\\x{1e4f9}"
 		"\\x{1e5f1}-\\x{1e5fa}"},
+	{"p{Nd}", "P{Nd}",
+		"\\p{Nd}\\x{10d40}-\\x{10d49}\\x{116d0}-\\x{116e3}\\x{11bf0}-\\x{11bf9}"
+		"\\x{11f50}-\\x{11f59}\\x{16130}-\\x{16139}\\x{16d70}-\\x{16d79}\\x{1ccf0}-\\x{1ccf9}"
+		"\\x{1e4f0}-\\x{1e4f9}\\x{1e5f1}-\\x{1e5fa}"},
+	{"p{Nl}", "P{Nl}", "\\p{Nl}"},
+	{"p{Pc}", "P{Pc}", "\\p{Pc}"},
+	{"p{Lu}", "P{Lu}",
+		"\\p{Lu}\\x{1c89}\\x{a7cb}-\\x{a7cc}\\x{a7da}\\x{a7dc}\\x{10d50}-\\x{10d65}"},
+	{"p{Ll}", "P{Ll}",
+		"\\p{Ll}\\x{1c8a}\\x{a7cd}\\x{a7db}\\x{10d70}-\\x{10d85}\\x{1df25}-\\x{1df2a}"},
+	{"p{Lt}", "P{Lt}", "\\p{Lt}"},
+	{"p{Lm}", "P{Lm}",
+		"\\p{Lm}\\x{10d4e}\\x{10d6f}\\x{16d40}-\\x{16d42}\\x{16d6b}-\\x{16d6c}"
+		"\\x{1e030}-\\x{1e06d}\\x{1e4eb}"},
+	{"p{Lo}", "P{Lo}",
+		"\\p{Lo}\\x{105c0}-\\x{105f3}\\x{10d4a}-\\x{10d4d}\\x{10d4f}\\x{10ec2}-\\x{10ec4}"
+		"\\x{1123f}-\\x{11240}\\x{11380}-\\x{11389}\\x{1138b}\\x{1138e}\\x{11390}-\\x{113b5}"
+		"\\x{113b7}\\x{113d1}\\x{113d3}\\x{11bc0}-\\x{11be0}\\x{11f02}\\x{11f04}-\\x{11f10}"
+		"\\x{11f12}-\\x{11f33}\\x{1342f}\\x{13441}-\\x{13446}\\x{13460}-\\x{143fa}"
+		"\\x{16100}-\\x{1611d}\\x{16d43}-\\x{16d6a}\\x{18cff}\\x{1b132}\\x{1b155}"
+		"\\x{1e4d0}-\\x{1e4ea}\\x{1e5d0}-\\x{1e5ed}\\x{1e5f0}\\x{2b739}\\x{2ebf0}-\\x{2ee5d}"
+		"\\x{31350}-\\x{323af}"},
+	{"p{M}", "P{M}",
+		"\\p{M}\\x{897}\\x{cf3}\\x{ece}\\x{10d69}-\\x{10d6d}\\x{10efc}-\\x{10eff}\\x{11241}"
+		"\\x{113b8}-\\x{113c0}\\x{113c2}\\x{113c5}\\x{113c7}-\\x{113ca}\\x{113cc}-\\x{113d0}"
+		"\\x{113d2}\\x{113e1}-\\x{113e2}\\x{11f00}-\\x{11f01}\\x{11f03}\\x{11f34}-\\x{11f3a}"
+		"\\x{11f3e}-\\x{11f42}\\x{11f5a}\\x{13440}\\x{13447}-\\x{13455}\\x{1611e}-\\x{1612f}"
+		"\\x{1e08f}\\x{1e4ec}-\\x{1e4ef}\\x{1e5ee}-\\x{1e5ef}"},
+	{"p{P}", "P{P}",
+		"\\p{P}\\x{1b4e}-\\x{1b4f}\\x{1b7f}\\x{10d6e}\\x{113d4}-\\x{113d5}"
+		"\\x{113d7}-\\x{113d8}\\x{11b00}-\\x{11b09}\\x{11be1}\\x{11f43}-\\x{11f4f}"
+		"\\x{16d6d}-\\x{16d6f}\\x{1e5ff}"},
+	{"p{S}", "P{S}",
+		"\\p{S}\\x{2427}-\\x{2429}\\x{2ffc}-\\x{2fff}\\x{31e4}-\\x{31e5}\\x{31ef}"
+		"\\x{10d8e}-\\x{10d8f}\\x{1cc00}-\\x{1ccef}\\x{1cd00}-\\x{1ceb3}\\x{1f6dc}"
+		"\\x{1f774}-\\x{1f776}\\x{1f77b}-\\x{1f77f}\\x{1f7d9}\\x{1f8b2}-\\x{1f8bb}"
+		"\\x{1f8c0}-\\x{1f8c1}\\x{1fa75}-\\x{1fa77}\\x{1fa87}-\\x{1fa89}\\x{1fa8f}"
+		"\\x{1faad}-\\x{1faaf}\\x{1fabb}-\\x{1fabf}\\x{1fac6}\\x{1face}-\\x{1facf}"
+		"\\x{1fada}-\\x{1fadc}\\x{1fadf}\\x{1fae8}-\\x{1fae9}\\x{1faf7}-\\x{1faf8}"
+		"\\x{1fbcb}-\\x{1fbef}"},
 };
 
 static bool starts_with(const char *s, const char *prefix)
@@ -83,7 +123,9 @@ static int spell_escape(const char **p, bool in_class, struct text *out, struct 
 		*p = s + strlen(c->name) - 1;
 		return 0;
 	}
-	if (isalnum((unsigned char)*s) && !strchr("pPrntx", *s))
+	if (*s == 'p' || *s == 'P')
+		return err_set(err, ERR_INPUT, "\\%.8s is not supported", s);
+	if (isalnum((unsigned char)*s) && !strchr("rntx", *s))
 		return err_set(err, ERR_INPUT, "\\%c is not supported", *s);
 	return vec_append(out, s - 1, 2, err);
 fail:
@@ -111,8 +153,12 @@ static int spell_classes(const char *pattern, struct text *out, struct err *err)
 		}
 		if (in_class && (*p == '[' || starts_with(p, "&&")))
 			return err_set(err, ERR_INPUT, "%c inside [...] is not supported", *p);
-		if (!in_class && !is_known_group(p))
+		if (!in_class && (*p == '^' || !is_known_group(p)))
 			return err_set(err, ERR_INPUT, "%.3s is not supported", p);
+		if (!in_class && *p == '$') {
+			TRY(append(out, "(?:(?=\\n)|(?<!\\n)\\z)", err));
+			continue;
+		}
 		if (*p == '[')
 			in_class = true;
 		else if (*p == ']')
@@ -193,7 +239,7 @@ struct joiner {
 	const struct split *split;
 	const char *text;
 	size_t start, end; /* the piece waiting; none when equal */
-	bool separator;    /* whether what waits is a lone separator (MERGED_WITH_NEXT) */
+	bool separator;    /* whether what waits ends with a separator */
 	int (*piece)(void *, const char *, size_t, struct err *);
 	void *context;
 };
@@ -215,6 +261,8 @@ static int take(struct joiner *j, size_t start, size_t end, bool separator, stru
 	if (j->end > j->start) {
 		if (j->split->behavior == SPLIT_MERGED_WITH_PREVIOUS)
 			join = separator && !j->separator;
+		else if (j->split->behavior == SPLIT_CONTIGUOUS)
+			join = separator && j->separator;
 		else if (j->split->behavior == SPLIT_MERGED_WITH_NEXT)
 			join = !separator && j->separator;
 		if (!join && flush(j, err))

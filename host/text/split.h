@@ -15,6 +15,7 @@ struct split; /* a compiled pattern */
 /* What becomes of a match. */
 enum split_behavior {
 	SPLIT_ISOLATED,             /* it is a piece of its own */
+	SPLIT_CONTIGUOUS,           /* it is one piece with the matches that touch it */
 	SPLIT_REMOVED,              /* it is dropped */
 	SPLIT_MERGED_WITH_PREVIOUS, /* it ends the piece before it */
 	SPLIT_MERGED_WITH_NEXT      /* it begins the piece after it */

@@ -23,10 +23,27 @@ struct encoding {
 	size_t next_split; /* index of the next split step */
 };
 
+static int split_word(const struct encoding *e, const char *text, size_t n, struct err *err);
+
 static int encode_word(void *context, const char *text, size_t n, struct err *err)
 {
-	struct encoding *e = context;
+	const struct encoding *e = context;
+	struct text spaced = {0};
 
+	if ((int)e->next_split != e->tok->spaced_split || (n > 0 && text[0] == ' '))
+		return split_word(e, text, n, err);
+	err_clear(err);
+	TRY(vec_push(&spaced, ' ', err));
+	TRY(vec_append(&spaced, text, n, err));
+	TRY(split_word(e, spaced.data, spaced.n, err));
+fail:
+	free(spaced.data);
+	return err->code;
+}
+
+/* The rest of the way for a piece that has come to e->next_split. */
+static int split_word(const struct encoding *e, const char *text, size_t n, struct err *err)
+{
 	if (e->next_split < e->tok->n_splits) {
 		struct encoding deeper = {e->tok, e->ids, e->next_split + 1};
 

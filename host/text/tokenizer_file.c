@@ -113,8 +113,8 @@ static int read_split(struct reader r, const json_t *p)
 	static const struct {
 		const char *name;
 		enum split_behavior behavior;
-	} behaviors[] = {{"Isolated", SPLIT_ISOLATED}, {"Removed", SPLIT_REMOVED},
-		{"MergedWithPrevious", SPLIT_MERGED_WITH_PREVIOUS},
+	} behaviors[] = {{"Isolated", SPLIT_ISOLATED}, {"Contiguous", SPLIT_CONTIGUOUS},
+		{"Removed", SPLIT_REMOVED}, {"MergedWithPrevious", SPLIT_MERGED_WITH_PREVIOUS},
 		{"MergedWithNext", SPLIT_MERGED_WITH_NEXT}};
 	const json_t *pattern = json_object_get(p, "pattern");
 	const char *regex = plain_text(json_object_get(pattern, "Regex"));
@@ -167,6 +167,33 @@ fail:
 	return r.err->code;
 }
 
+/* Numbers are Rust's: with those of Unicode 17, which split patterns do not know. */
+static int read_digits(struct reader r, const json_t *p)
+{
+	bool individual = false;
+
+	if (json_get_bool(p, r.name, "individual_digits", &individual, r.err))
+		return r.err->code;
+	return add_split(r, "[\\p{N}\\x{11de0}-\\x{11de9}\\x{16ff4}-\\x{16ff6}]", true,
+		individual ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS, false);
+}
+
+/* The step that spells bytes is the last. */
+static int read_byte_level(struct reader r, const json_t *p)
+{
+	bool own_split = true, prefix = false;
+
+	TRY(json_get_bool(p, r.name, "use_regex", &own_split, r.err));
+	TRY(json_get_bool(p, r.name, "add_prefix_space", &prefix, r.err));
+	r.tok->spaced_split = prefix ? (int)r.tok->n_splits : -1;
+	if (own_split)
+		TRY(add_split(r, GPT2_PATTERN, true, SPLIT_ISOLATED, false));
+	r.tok->bpe.byte_level = true;
+	return 0;
+fail:
+	return r.err->code;
+}
+
 static int read_pre_tokenizer(struct reader r, const json_t *p)
 {
 	if (!p || json_is_null(p))
@@ -184,16 +211,10 @@ static int read_pre_tokenizer(struct reader r, const json_t *p)
 		return read_split(r, p);
 	if (strcmp(type_of(p), "Metaspace") == 0)
 		return read_metaspace(r, p);
-	if (strcmp(type_of(p), "ByteLevel") == 0) {
-		const json_t *own = json_object_get(p, "use_regex");
-
-		if (json_is_true(json_object_get(p, "add_prefix_space")))
-			return refuse(r, "pre_tokenizer", "add_prefix_space in", "ByteLevel");
-		if (!own || json_is_true(own))
-			TRY(add_split(r, GPT2_PATTERN, true, SPLIT_ISOLATED, false));
-		r.tok->bpe.byte_level = true;
-		return 0;
-	}
+	if (strcmp(type_of(p), "Digits") == 0)
+		return read_digits(r, p);
+	if (strcmp(type_of(p), "ByteLevel") == 0)
+		return read_byte_level(r, p);
 	return refuse(r, "pre_tokenizer", "type", type_of(p));
 fail:
 	return r.err->code;
@@ -559,6 +580,7 @@ int tokenizer_parse(struct tokenizer **out, const char *name, const char *bytes,
 	*out = NULL;
 	if (!tok)
 		return err_nomem(err, name, sizeof *tok);
+	tok->spaced_split = -1;
 	TRY(json_parse(&file, name, bytes, n, err));
 	model = json_object_get(file, "model");
 	if (!json_is_object(model)) {

@@ -65,6 +65,8 @@ struct tokenizer {
 	struct metaspace metaspace; /* before the splits */
 	struct split *splits[MAX_STEPS];
 	size_t n_splits;
+	int spaced_split; /* before this one of them, or behind the last, a space is put before what
+			   * begins with none; -1 = nowhere */
 	struct decoder decoder;
 	int32_t bos;     /* put before a text when special tokens are asked for; -1 = none */
 	char *pad_token; /* owned; of the file's padding; NULL = it says nothing */

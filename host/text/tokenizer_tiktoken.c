@@ -181,7 +181,7 @@ int tokenizer_parse_tiktoken(struct tokenizer **out, const char *name, const cha
 		goto fail;
 	}
 	tok->bpe.byte_level = tok->bpe.ignore_merges = true;
-	tok->bpe.unk = -1;
+	tok->bpe.unk = tok->spaced_split = -1;
 	TRY(read_lines(&r, bytes, n));
 	if (vocab_size(&tok->bpe.vocab) == 0) {
 		err_set(err, ERR_INPUT, "%s: expected a tokenizer, found an empty file", name);

@@ -76,7 +76,7 @@ static struct tokenizer *make(const struct family *f)
 		for (int c = 'a'; c <= 'z'; c++)
 			n += (size_t)snprintf(file + n, sizeof file - n, "\"%c\":%d,", c, 300 + c);
 	n += (size_t)snprintf(file + n, sizeof file - n,
-		"%s\"ab\":500,\"aba\":501,\"aa\":502,\"ba\":503},\"merges\":[\"a b\",\"ab a\","
+		"%s\"<s>\":600,\"\\n\\n\":601,\"<w> \":602,\"ab\":500,\"aba\":501,\"aa\":502,\"ba\":503},\"merges\":[\"a b\",\"ab a\","
 		"\"a a\",\"b a\"]}}",
 		f->byte_level ? "" : "\"\xe2\x96\x81\":499,");
 	MUST(n < sizeof file);

@@ -462,6 +462,22 @@ put_json(
         },
     },
 )
+put_json(
+    "tokenizer",
+    "smollm",
+    {
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Digits", "individual_digits": True},
+                {"type": "Split", "pattern": {"Regex": r"\s+$|\p{Lu}"}, "behavior": "Contiguous"},
+                {"type": "ByteLevel", "add_prefix_space": True},
+            ],
+        },
+        "decoder": {"type": "ByteLevel"},
+        "model": {"vocab": {"a": 0, "b": 1, "ab": 2, "Ġ": 3, "1": 4}, "merges": ["a b"]},
+    },
+)
 put_json("tokenizer", "no_merges", {"model": {"vocab": {"a": 0}}})
 put_json("tokenizer", "merge_without_token", {"model": {"vocab": {"a": 0}, "merges": ["a b"]}})
 put_json(
@@ -480,6 +496,41 @@ tokens = [b"a", b"b", b" ", b"\xc3", b"\xa9", b"ab", b"aba", b"\xc3\xa9"]
 lines = [f"{base64.b64encode(t).decode()} {i}\n" for i, t in enumerate(tokens)]
 put("tokenizer", "tiktoken", "".join(lines))
 put("tokenizer", "tiktoken_id_twice", "YQ== 0\nYg== 0\n")
+
+# ---- tokenizer_side ----------------------------------------------------------------------------
+
+NEW = {"content": "<n>", "lstrip": True, "rstrip": False, "normalized": False, "special": True}
+put_json(
+    "tokenizer_side",
+    "decoder",
+    {
+        "tokenizer_config": {
+            "added_tokens_decoder": {"5": NEW | {"content": "<x>"}, "7": NEW},
+            "bos_token": "<x>",
+            "eos_token": {"__type": "AddedToken", "content": "<n>"},
+            "unk_token": None,
+            "image_token": "<i>",
+            "extra_special_tokens": ["<e>", {"content": "<f>", "single_word": True}],
+            "add_bos_token": True,
+        },
+        "config": {"model_type": "llama"},
+    },
+)
+put_json(
+    "tokenizer_side",
+    "legacy",
+    {
+        "tokenizer_config": {
+            "tokenizer_class": "GemmaTokenizer",
+            "additional_special_tokens": ["<e>"],
+            "extra_special_tokens": {"audio_token": "<au>"},
+        },
+        "special_tokens_map": {"pad_token": NEW | {"content": "<y> "}, "eos_token": "<n>"},
+        "added_tokens": {"<n>": 7, "<m>": 8},
+    },
+)
+put_json("tokenizer_side", "wrong_id", {"added_tokens": {"<n>": 9}})
+put_json("tokenizer_side", "no_token", {"tokenizer_config": {"bos_token": 1}})
 
 put("encode", "words", "Hello, don't  world\n\n 123456\t'ſ")
 put("encode", "marks", "▁a▁ e\u0301 <s><w> x\n\n\n")

@@ -81,6 +81,14 @@ def byte_level(split, normalizer=None, ignore_merges=False):
     return tok, pre_tokenizers.ByteLevel.alphabet()
 
 
+def individual_digits():
+    tok, alphabet = byte_level("")
+    tok.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
+    return tok, alphabet
+
+
 def sentencepiece(normalizer, pre_tokenizer, decoder):
     tok = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     if normalizer:
@@ -108,6 +116,7 @@ FAMILIES = {
     "metaspace_always": sentencepiece(None, metaspace("always", True), decoders.Metaspace()),
     "metaspace_never": sentencepiece(None, metaspace("never", True),
                                      decoders.Metaspace(prepend_scheme="never")),
+    "smollm": individual_digits(),
 }
 # The first ids, the token before every text, and the added tokens that are not special.
 SPECIAL = {
@@ -115,6 +124,7 @@ SPECIAL = {
     "llama3": ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
                "<|eot_id|>", "<|eom_id|>"],
     "gemma": ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"],
+    "smollm": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
 }
 SPIECE_SPECIAL = ["<unk>", "<s>", "</s>"]
 BOS = {"llama3": "<|begin_of_text|>", "gemma": "<bos>", "llama2": "<s>", "mistral": "<s>"}
