@@ -9,10 +9,10 @@
 #include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
+#include "host/lab/found.h"
 #include "host/lab/frame.h"
 #include "host/lab/output.h"
 #include "host/lab/plan.h"
-#include "host/lab/weights_notes.h"
 #include "host/measure/refusal_check.h"
 #include "host/measure/sae_check.h"
 #include "host/work/stop.h"
@@ -158,8 +158,20 @@ struct run {
 	bool fresh, other_output; /* --fresh; another run's file has the name of the output */
 };
 
-/* Opens everything that the config names, and sees that the experiments will find what they need.
- * Nothing is computed or written. */
+/* Before what may be refused, so that one sees what was taken for what. */
+static int print_found(const struct run *r, struct err *err)
+{
+	err_clear(err);
+	log_info("saengine %s: %s on %s, %zu prompts", SAENGINE_VERSION, r->lab.config->model.path,
+		device_description(r->machine.dev), r->prompts.table.n);
+	if (r->job.ranks->rank == 0)
+		found_print(&r->lab, err);
+	fflush(stdout);
+	return err->code;
+}
+
+/* Opens everything that the config names, says what was found, and sees that the experiments will
+ * find what they need. Nothing is computed or written. */
 static int run_open(struct run *r, const struct config *c, struct ranks *ranks, bool fresh,
 	struct err *err)
 {
@@ -173,6 +185,7 @@ static int run_open(struct run *r, const struct config *c, struct ranks *ranks, 
 	TRY(machine_open(&r->machine, c, ranks, err));
 	TRY(prompts_open(&r->prompts, c, &r->machine, experiments_source(c), err));
 	TRY(prompts_inputs(&r->prompts, &r->more, err));
+	TRY(print_found(r, err));
 	TRY(findings_load(&r->findings, c, &r->machine, &r->prompts, experiments_provide(c),
 		experiments_want(c), err));
 	TRY(experiments_check(&r->lab, &r->findings, err));
@@ -231,32 +244,6 @@ fail:
 	return err->code;
 }
 
-/* What is not as usual of the model's files. */
-static void log_weights(const struct machine *m)
-{
-	struct weights_note notes[WEIGHTS_NOTES];
-	const size_t n = weights_notes(m, notes);
-
-	for (size_t i = 0; i < n; i++)
-		if (notes[i].notable)
-			log_info("%s: %s", notes[i].label, notes[i].text);
-}
-
-static int log_prompt_sets(const struct run *r, struct err *err)
-{
-	struct text line = {0};
-
-	err_clear(err);
-	for (size_t i = 0; i < r->prompts.table.n_sets; i++) {
-		line.n = 0;
-		TRY(prompts_describe(&r->prompts, r->lab.config, i, &line, err));
-		log_info("  %s", line.data);
-	}
-fail:
-	free(line.data);
-	return err->code;
-}
-
 /* The plan, and what `compute` would refuse before its first pass, in that order. Files are hashed
  * only where there is something to compare them with, for that takes long. */
 static int rehearse(struct run *r, struct err *err)
@@ -287,14 +274,6 @@ static int compute(struct run *r, struct err *err)
 	TRY(machine_finish_loading(&r->machine, whole_saes, err));
 	if (c->profile)
 		device_make_synchronous(r->machine.dev);
-	log_info("saengine %s: %s on %s, %zu prompts", SAENGINE_VERSION, c->model.path,
-		device_description(r->machine.dev), r->prompts.table.n);
-	if (r->job.ranks->rank == 0) {
-		log_weights(&r->machine);
-		TRY(log_prompt_sets(r, err));
-	}
-	if (r->plan.generations.n > 0 && r->job.ranks->rank == 0)
-		stop_tokens_log(&r->prompts.stop, r->machine.tok);
 	TRY(refusal_check_run(&r->lab, &refusal, err));
 	TRY(begin_results(r, err));
 	TRY(refusal_check_write(&r->lab, &refusal, err));
