@@ -186,6 +186,9 @@ static int run_open(struct run *r, const struct config *c, struct ranks *ranks, 
 	TRY(prompts_open(&r->prompts, c, &r->machine, experiments_source(c), err));
 	TRY(prompts_inputs(&r->prompts, &r->more, err));
 	TRY(print_found(r, err));
+	TRY(prompts_find_tokens(&r->prompts, c, &r->machine, err));
+	if (ranks->rank == 0)
+		TRY(found_print_tokens(&r->lab, err));
 	TRY(findings_load(&r->findings, c, &r->machine, &r->prompts, experiments_provide(c),
 		experiments_want(c), err));
 	TRY(experiments_check(&r->lab, &r->findings, err));

@@ -208,7 +208,6 @@ static int print_example(const struct lab *lab, struct err *err)
 		print_token(lab, span.ids[i]);
 	}
 	putchar('\n');
-	print_refusal_token(lab, &text);
 fail:
 	free(text.data);
 	return err->code;
@@ -222,4 +221,17 @@ int found_print(const struct lab *lab, struct err *err)
 	print_tokenizer(lab);
 	stop_tokens_log(&lab->prompts->stop, lab->machine->tok);
 	return print_example(lab, err);
+}
+
+int found_print_tokens(const struct lab *lab, struct err *err)
+{
+	struct text text = {0};
+
+	err_clear(err);
+	TRY(prompts_render(lab->prompts, 0, &text, err));
+	print_refusal_token(lab, &text);
+	fflush(stdout);
+fail:
+	free(text.data);
+	return err->code;
 }

@@ -13,4 +13,7 @@
  * rendering the first prompt. */
 int found_print(const struct lab *lab, struct err *err);
 
+/* The same of the tokens that the config names, once they are found behind the prompts. */
+int found_print_tokens(const struct lab *lab, struct err *err);
+
 #endif

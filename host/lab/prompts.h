@@ -68,13 +68,14 @@ struct prompt_ids {
 	size_t n, cap;
 };
 
-/* `source` may be NULL. Errors: those of the parts; prompts longer than the context. */
+/* All but the tokens that the config names. `source` may be NULL. Errors: those of the parts;
+ * prompts longer than the context. */
 int prompts_open(struct prompts *p, const struct config *config, const struct machine *m,
 	const struct prompt_source *source, struct err *err);
 
 /* The tokens that the config names: of a text, the one that the tokenizer makes of it behind each
- * of the prompts, which are open but for this. Errors: ERR_CONFIG with the key where it is not one
- * token of its own, or another one behind another prompt; an id outside the vocabulary. */
+ * of the prompts. None where prompts are a source's. Errors: ERR_CONFIG with the key where it is
+ * not one token of its own, or another one behind another prompt; an id outside the vocabulary. */
 int prompts_find_tokens(struct prompts *p, const struct config *config, const struct machine *m,
 	struct err *err);
 

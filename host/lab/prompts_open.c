@@ -216,7 +216,6 @@ int prompts_open(struct prompts *p, const struct config *c, const struct machine
 	} else {
 		TRY(read_sets(&p->table, c, err));
 		TRY(encode_sets(p, m, err));
-		TRY(prompts_find_tokens(p, c, m, err));
 	}
 	TRY(check_ids(p, m, err));
 	TRY(shared_prefix(p, m, p->chat->prefix, &p->n_prefix, err));

@@ -286,6 +286,8 @@ int prompts_find_tokens(struct prompts *p, const struct config *c, const struct 
 	struct rendered r = {.tok = m->tok};
 
 	err_clear(err);
+	if (p->source)
+		return 0;
 	TRY(find_token(&r, p, m, "refusal.token", &c->refusal.token, &p->refusal_token, err));
 	TRY(find_spellings(&r, p, err));
 	if (!target->text || *target->text)

@@ -11,8 +11,9 @@
  *                     unless it says input
  *   Gemma Scope       gemma-scope-2b-pt-{res,mlp,att,transcoders}, layer_3
  *   Gemma Scope 2     resid_post, attn_out, mlp_out, transcoder, each also _all; layer_3_width_16k
- *   Llama Scope       ...-L3R-8x: R resid_post, A attn_out, M mlp_out, TC transcoder; LXR all
- * layers lm_saes           L3R sparsify          layers.3, layers.3.mlp
+ *   Llama Scope       ...-L3R-8x: R resid_post, A attn_out, M mlp_out, TC transcoder; LXR: all
+ *   lm_saes           L3R
+ *   sparsify          layers.3, layers.3.mlp
  *
  * Tests: tests/test_sae.c, tests/fuzz/fuzz_sae_config.c.
  */
