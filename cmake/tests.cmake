@@ -287,7 +287,9 @@ set_tests_properties(science_tiny_judge result_file_tiny_judge PROPERTIES
 
 add_test(NAME released_switches COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_released.py
   $<TARGET_FILE:engine> ${RESULTS})
-set_tests_properties(released_switches PROPERTIES SKIP_RETURN_CODE 77)
+add_test(NAME empty_sets COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_empty_sets.py
+  $<TARGET_FILE:engine> ${RESULTS})
+set_tests_properties(released_switches empty_sets PROPERTIES SKIP_RETURN_CODE 77)
 
 # What waits for minutes comes first, beside what computes for minutes; then what others need.
 # ctest goes by COST only among the tests that others depend on, and then among the rest.

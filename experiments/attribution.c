@@ -15,14 +15,17 @@
  * Departs: the released code ends its path at the un-ablated residual stream of the patched run,
  * brings gradients through the path's hooks undamped and takes means from BOS on;
  * attribution.ig_endpoint, .ig_backward and .positions give that back.
- * Writes:  /candidates, /indirect_effect/{cossim_ap,ap}, /feature_sets, and if saved /activations,
- *          /features.
- * Cost:    N + 1 passes forward and N back over the prompts; with ap, two full encodings per
- *          layer; with actdiff, random or saving, one more pass and encoding.
+ * Sets:    a prompt that the model answers with the refusal token under the ablated direction as
+ * well has no metric, no effects, and no features of its own (attribution.empty_local). How many
+ * features of a set only rounding has chosen is recorded. Writes:  /candidates,
+ * /indirect_effect/{cossim_ap,ap}, /feature_sets, and if saved /activations, /features. Cost:    N
+ * + 1 passes forward and N back over the prompts; with ap, two full encodings per layer; with
+ * actdiff, random or saving, one more pass and encoding.
  */
 #include "experiments/experiment.h"
 
 #include "host/base/log.h"
+#include "host/base/vec.h"
 #include "host/measure/activation_stats.h"
 #include "host/measure/candidates.h"
 #include "host/measure/effects.h"
@@ -31,21 +34,34 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct attribution_settings {
-	bool save_per_token;
+	bool save_per_token, compare_backward;
+	char *empty_local;
 };
+
+static const char *const empty_sets[] = {"none", "global", NULL};
 
 #define SETTINGS struct attribution_settings
 static const struct setting settings[] = {
 	BOOL("attribution.save_per_token", save_per_token, "true",
 		"write the effect of every candidate at every token"),
+	TEXT("attribution.empty_local", empty_local, "\"none\"", empty_sets,
+		"own features of a prompt whose effects are all 0, as where the model says the refusal "
+		"token with the direction ablated as well, so that the metric compares it with itself: "
+		"none, or the global ones"),
+	BOOL("attribution.compare_backward", compare_backward, "false",
+		"also find the effects and F* that the other way of attribution.ig_backward gives, for "
+		"the report: as many passes again"),
 	MOVED("attribution.harmless", "direction.harmless"),
 };
 
 static const struct {
 	struct feature_table candidates;
-	struct dataset per_prompt, target, metric_clean, metric_patched, prompt, mean;
+	struct dataset per_prompt, noise, undecided, target, metric_clean, metric_patched, prompt;
+	struct dataset other_per_prompt, other_chosen, other_rank, other_shared, mean;
 } datasets = {
 	.candidates = {.scale = {"/candidate", {"candidate"}, RESULTS_I32, "",
 			       "row of `/candidates`"},
@@ -58,6 +74,12 @@ static const struct {
 		RESULTS_F32, "logit",
 		"indirect effect, mean over the prompt's tokens; of an SAE whose input is normed row "
 		"by row, in units of its own f and with the norm of the clean run"},
+	.noise = {"/indirect_effect/cossim_ap/noise", {"prompt", "candidate"}, RESULTS_F32, "logit",
+		"what rounding alone can make of the effect: what products of this device round to, "
+		"times the feature's values in both runs and the lengths of decoder row and gradient"},
+	.undecided = {"/indirect_effect/cossim_ap/undecided", {"prompt"}, RESULTS_I32, "1",
+		"features of the prompt's own set that one left out could stand for: their effects "
+		"differ by no more than the noise of both"},
 	.target = {"/indirect_effect/cossim_ap/target", {"prompt"}, RESULTS_I32, "",
 		"token j of the metric logit[j] - logit[refusal]"},
 	.metric_clean = {"/indirect_effect/cossim_ap/metric_clean", {"prompt"}, RESULTS_F64,
@@ -65,6 +87,16 @@ static const struct {
 	.metric_patched = {"/indirect_effect/cossim_ap/metric_patched", {"prompt"}, RESULTS_F64,
 		"logit", "the metric with the direction ablated"},
 	.prompt = PROMPT_SCALE("/indirect_effect/cossim_ap"),
+	.other_per_prompt = {"/indirect_effect/cossim_ap/BACKWARD/per_prompt",
+		{"prompt", "candidate"}, RESULTS_F32, "logit",
+		"with `attribution.compare_backward`: effects by the other way of "
+		"`attribution.ig_backward`, BACKWARD its name"},
+	.other_chosen = {"/indirect_effect/cossim_ap/BACKWARD/chosen", {"rank"}, RESULTS_I32, "",
+		"global F* by these: rows of `/candidates`"},
+	.other_rank = {"/indirect_effect/cossim_ap/BACKWARD/rank", {"rank"}, RESULTS_I32, "",
+		"0 is the best"},
+	.other_shared = {"/indirect_effect/cossim_ap/BACKWARD/shared", {"prompt"}, RESULTS_I32, "1",
+		"features that are in the prompt's own set either way"},
 	.mean = {"/indirect_effect/ap/mean", {"layer", "feature"}, RESULTS_F64, "logit",
 		"indirect effect of every feature, mean over tokens and prompts", .compress = true},
 };
@@ -75,10 +107,12 @@ static const struct dataset_section section = {"Candidates and indirect effects 
 struct work {
 	struct lab *lab;
 	struct findings *findings;
+	const struct attribution_settings *settings;
 	size_t n_layer, d_sae;
 	struct prompt_ids prompts;
-	struct candidates candidates; /* F0 */
-	struct effects effects;
+	struct candidates candidates;  /* F0 */
+	struct effects effects, other; /* by attribution.ig_backward, and by the other way */
+	size_t without_metric;         /* prompts whose target is the refusal token */
 	struct activation_stats harmful, harmless;
 };
 
@@ -117,19 +151,156 @@ static int choose_cossim(struct work *w, struct err *err)
 
 /* ---- 3. sets --------------------------------------------------------------------------- */
 
+static size_t k_star_of(const struct work *w)
+{
+	return (size_t)w->lab->config->attribution.k_star;
+}
+
+/* How far the sets are chosen by anything but effects: in how many prompts by nothing, and how many
+ * features by rounding. */
+static int record_doubts(struct work *w, const struct method_sets *sets, struct err *err)
+{
+	struct results *r = w->lab->job->results;
+	const struct effects *e = &w->effects;
+	int32_t *undecided = malloc(e->n_prompts * sizeof *undecided + 1);
+	size_t of_global, n_local = 0;
+
+	err_clear(err);
+	if (!undecided)
+		return err_nomem(err, "effects", e->n_prompts * sizeof *undecided);
+	TRY(effects_undecided(e, &w->candidates, &sets->global, &of_global, err));
+	for (size_t p = 0; p < e->n_prompts; p++) {
+		const size_t at = p * e->n_candidates;
+
+		undecided[p] = (int32_t)feature_set_undecided(&sets->local[w->prompts.data[p]],
+			&w->candidates.set, e->mean + at, e->noise + at);
+		n_local += undecided[p] > 0;
+		w->without_metric += e->target[p] == w->lab->prompts->refusal_token;
+	}
+	TRY(dataset_write(r, &datasets.undecided, NULL, &e->n_prompts, undecided, err));
+	TRY(results_attribute_integer(r, "/indirect_effect/cossim_ap", "undecided",
+		(int64_t)of_global, err));
+	TRY(results_attribute_integer(r, "/indirect_effect/cossim_ap", "without_metric",
+		(int64_t)w->without_metric, err));
+	if (w->without_metric > 0)
+		log_warn("%zu of %zu prompts begin with the refusal token with the direction "
+			 "ablated as well: the metric compares it with itself, no feature has an "
+			 "effect, and their own features are %s",
+			w->without_metric, e->n_prompts,
+			strcmp(w->settings->empty_local, "none") == 0 ? "none" : "the global ones");
+	if (of_global + n_local > 0)
+		log_warn("rounding alone could exchange %zu of the %zu features of the global F*, "
+			 "and features in the own sets of %zu of %zu prompts",
+			of_global, sets->global.n, n_local, e->n_prompts);
+fail:
+	free(undecided);
+	return err->code;
+}
+
+/* How many features two sets share. */
+static size_t shared(const struct feature_set *a, const struct feature_set *b)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->n; i++)
+		n += feature_set_holds(b, a->data[i].layer, a->data[i].id);
+	return n;
+}
+
+/* The row of a feature in /candidates. */
+static int32_t row_of(const struct candidates *c, const struct feature *f)
+{
+	int32_t row = 0;
+
+	while (c->set.data[row].layer != f->layer || c->set.data[row].id != f->id)
+		row++;
+	return row;
+}
+
+static int write_other(struct work *w, const struct feature_set *global, const int32_t *local,
+	struct err *err)
+{
+	const bool path = strcmp(w->lab->config->attribution.ig_backward, "path") == 0;
+	const char *const *words = WORDS(path ? "straight_through" : "path");
+	const size_t n[] = {w->other.n_prompts, w->other.n_candidates};
+	struct results *r = w->lab->job->results;
+	int32_t *rows = malloc(global->n * sizeof *rows + 1);
+
+	err_clear(err);
+	if (!rows)
+		return err_nomem(err, "effects", global->n * sizeof *rows);
+	for (size_t k = 0; k < global->n; k++)
+		rows[k] = row_of(&w->candidates, &global->data[k]);
+	TRY(dataset_write(r, &datasets.other_per_prompt, words, n, w->other.mean, err));
+	TRY(dataset_write_counting(r, &datasets.other_rank, words, global->n, err));
+	TRY(dataset_write(r, &datasets.other_chosen, words, &global->n, rows, err));
+	TRY(dataset_write(r, &datasets.other_shared, words, n, local, err));
+fail:
+	free(rows);
+	return err->code;
+}
+
+/* F* by the other way of attribution.ig_backward, beside the one that is used. */
+static int compare_backward(struct work *w, const struct method_sets *sets, struct err *err)
+{
+	const struct effects *e = &w->other;
+	struct feature_set global = {0}, local = {0};
+	int32_t *both = malloc(e->n_prompts * sizeof *both + 1);
+
+	err_clear(err);
+	if (!both)
+		return err_nomem(err, "effects", e->n_prompts * sizeof *both);
+	TRY(effects_best(e, &w->candidates, k_star_of(w), &global, err));
+	for (size_t p = 0; p < e->n_prompts; p++) {
+		local.n = 0;
+		TRY(candidates_best(&w->candidates, e->mean + p * e->n_candidates, k_star_of(w),
+			&local, err));
+		both[p] = (int32_t)shared(&sets->local[w->prompts.data[p]], &local);
+	}
+	TRY(write_other(w, &global, both, err));
+	log_info("the other way of attribution.ig_backward shares %zu of the %zu features of the "
+		 "global F*",
+		shared(&sets->global, &global), sets->global.n);
+fail:
+	free(global.data);
+	free(local.data);
+	free(both);
+	return err->code;
+}
+
+/* What prompts without effects are given (attribution.empty_local); and which have been attributed.
+ */
+static int complete_local(struct work *w, struct method_sets *sets, struct err *err)
+{
+	const bool global = strcmp(w->settings->empty_local, "global") == 0;
+
+	for (size_t p = 0; p < w->prompts.n; p++) {
+		struct feature_set *own = &sets->local[w->prompts.data[p]];
+
+		sets->attributed[w->prompts.data[p]] = true;
+		if (own->n == 0 && global)
+			TRY(vec_append(own, sets->global.data, sets->global.n, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
 static int choose_cossim_ap(struct work *w, struct err *err)
 {
 	struct method_sets *sets = &w->findings->sets[METHOD_COSSIM_AP];
 	const struct effects *e = &w->effects;
-	const size_t k_star = (size_t)w->lab->config->attribution.k_star;
 
 	TRY(findings_new_local(w->findings, METHOD_COSSIM_AP, err));
-	TRY(effects_best(e, &w->candidates, k_star, &sets->global, err));
+	TRY(effects_best(e, &w->candidates, k_star_of(w), &sets->global, err));
 	for (size_t p = 0; p < e->n_prompts; p++)
-		TRY(candidates_best(&w->candidates, e->mean + p * e->n_candidates, k_star,
+		TRY(candidates_best(&w->candidates, e->mean + p * e->n_candidates, k_star_of(w),
 			&sets->local[w->prompts.data[p]], err));
+	TRY(record_doubts(w, sets, err));
+	if (w->settings->compare_backward)
+		TRY(compare_backward(w, sets, err));
 	sets->known = true;
-	return 0;
+	return complete_local(w, sets, err);
 fail:
 	return err->code;
 }
@@ -163,7 +334,7 @@ static int choose_ap(struct work *w, struct err *err)
 		w->effects.all_local[p] = (struct feature_set){0};
 	}
 	sets->known = true;
-	return 0;
+	return complete_local(w, sets, err);
 fail:
 	return err->code;
 }
@@ -204,6 +375,7 @@ static int write_effects(struct work *w, struct err *err)
 
 	TRY(prompt_scale_write(r, &datasets.prompt, NULL, &w->prompts, err));
 	TRY(dataset_write(r, &datasets.per_prompt, NULL, n, e->mean, err));
+	TRY(dataset_write(r, &datasets.noise, NULL, n, e->noise, err));
 	TRY(dataset_write(r, &datasets.target, NULL, n, e->target, err));
 	TRY(dataset_write(r, &datasets.metric_clean, NULL, n, e->m_clean, err));
 	TRY(dataset_write(r, &datasets.metric_patched, NULL, n, e->m_patch, err));
@@ -253,9 +425,18 @@ static struct effects_request request_of(const struct config *c,
 		.save_gradients = c->save.gradients};
 }
 
+/* The same again, by the other way of attribution.ig_backward, of the candidates alone. */
+static struct effects_request other_request(const struct prompt_ids *prompts)
+{
+	return (struct effects_request){.prompts = prompts,
+		.other_backward = true,
+		.title = "attribution: gradients the other way"};
+}
+
 static int plan(const struct lab *lab, const struct findings *f, const void *values,
 	struct plan *out, struct err *err)
 {
+	const struct attribution_settings *s = values;
 	const struct config *c = lab->config;
 	struct prompt_ids prompts = {0};
 	struct effects_request request;
@@ -263,8 +444,11 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	(void)f;
 	err_clear(err);
 	TRY(prompts_of_sets(lab->prompts, &c->attribution.prompts, &prompts, err));
-	request = request_of(c, values, &prompts);
+	request = request_of(c, s, &prompts);
 	TRY(effects_plan(out, &request, effects_extent(c), err));
+	request = other_request(&prompts);
+	if (s->compare_backward)
+		TRY(effects_plan(out, &request, effects_extent(c), err));
 fail:
 	free(prompts.data);
 	return err->code;
@@ -272,10 +456,12 @@ fail:
 
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
+	const struct attribution_settings *s = values;
 	const struct config *c = lab->config;
-	struct effects_request request;
+	struct effects_request request, other;
 	struct work w = {.lab = lab,
 		.findings = f,
+		.settings = s,
 		.n_layer = lab->machine->model->arch.n_layer,
 		.d_sae = sae_set_width(lab->machine->saes)};
 	const bool saves = c->save.resid_post || c->save.features;
@@ -289,11 +475,16 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 		err));
 
 	/* 2. Their indirect effects; for ap, those of all features. */
-	request = request_of(c, values, &w.prompts);
+	request = request_of(c, s, &w.prompts);
 	request.direction = f->direction.v;
 	request.candidates = &w.candidates.set;
 	TRY(effects_run(lab, &request, &w.effects, err));
 	TRY(write_effects(&w, err));
+	other = other_request(&w.prompts);
+	other.direction = f->direction.v;
+	other.candidates = &w.candidates.set;
+	if (s->compare_backward)
+		TRY(effects_run(lab, &other, &w.other, err));
 
 	/* 3. F*, global and local, and the baselines. */
 	TRY(choose_cossim(&w, err));
@@ -323,6 +514,7 @@ fail:
 	activation_stats_free(&w.harmful);
 	activation_stats_free(&w.harmless);
 	effects_free(&w.effects);
+	effects_free(&w.other);
 	free(w.prompts.data);
 	candidates_free(&w.candidates);
 	return err->code;

@@ -53,7 +53,8 @@ static void check_settings(const struct config *c, const void *values, struct fa
 				c->clamp.prompts.items[i]);
 }
 
-/* Every prompt to be continued under its own features must have some. */
+/* Every prompt to be continued under its own features must have been attributed; that it has none
+ * is a finding, too. */
 static int check_local(const struct lab *lab, const struct findings *f, enum method method,
 	struct err *err)
 {
@@ -63,7 +64,7 @@ static int check_local(const struct lab *lab, const struct findings *f, enum met
 	err_clear(err);
 	TRY(prompts_of_sets(lab->prompts, &lab->config->clamp.prompts, &prompts, err));
 	for (size_t i = 0; i < prompts.n; i++)
-		n_without += f->sets[method].local[prompts.data[i]].n == 0;
+		n_without += !f->sets[method].attributed[prompts.data[i]];
 	if (n_without > 0)
 		err_set(err, ERR_CONFIG,
 			"from: %s has no local %s features for %zu of the %zu prompts of "

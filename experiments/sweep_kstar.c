@@ -124,7 +124,8 @@ fail:
 	return err->code;
 }
 
-/* The K* best of the first K0 candidates of each layer, which are the K0 of highest cosine. */
+/* The K* best of the first K0 candidates of each layer, which are the K0 of highest cosine; none of
+ * effect 0. */
 static int choose(const struct work *w, size_t k0, size_t k_star, struct feature_set *set,
 	struct err *err)
 {
@@ -139,6 +140,7 @@ static int choose(const struct work *w, size_t k0, size_t k_star, struct feature
 		if (rank < k0 && feature_set_offer(set, k_star, f, err))
 			return err->code;
 	}
+	feature_set_without_zeros(set);
 	return 0;
 }
 

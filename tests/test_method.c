@@ -364,6 +364,47 @@ TEST(straight_through_effects_equal_those_under_the_released_codes_two_hooks)
 	}
 }
 
+/* Where j is r, rounding must not be left over: effects are 0, not nearly. */
+static void check_no_effects(struct golden *g)
+{
+	struct feature_set candidates = all_features(g->model->arch.n_layer);
+	const struct token_span prompts[] = {span_of(g, 3, 0), span_of(g, 4, 0)};
+	struct attribution_setup setup;
+	struct attribution_result r;
+	struct attribution *a;
+	struct readout readout;
+	struct sae_set *saes;
+
+	REQUIRE(open_saes(g, &saes) == 0 && readout_init(&readout, g->model, &g->err) == 0, "%s",
+		g->err.text);
+	setup = setup_of(g, &readout, saes, &candidates, IG_ENDPOINT_ABLATED);
+	setup.options.refusal_token = golden_ints(g, "target")[3];
+	REQUIRE(attribution_create(&a, &setup,
+			(struct attribution_size){prompts[0].n + prompts[1].n, 2}, &g->err) == 0 &&
+			attribution_run(a, prompts, 2, &r, &g->err) == 0,
+		"%s", g->err.text);
+	REQUIRE(r.target[0] == setup.options.refusal_token, "another target, %d", r.target[0]);
+	CHECK(r.m_clean[0] == 0 && r.m_patch[0] == 0, "%s: m %g, %g", g->name, r.m_clean[0],
+		r.m_patch[0]);
+	for (size_t i = 0; i < r.token_start[1] * r.n_candidates; i++)
+		CHECK(r.effect[i] == 0, "%s: effect %zu is %g", g->name, i, (double)r.effect[i]);
+	attribution_free(a);
+	readout_free(&readout);
+	sae_set_close(saes);
+	free(candidates.data);
+}
+
+TEST(a_prompt_whose_target_is_the_refusal_token_has_no_effects)
+{
+	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
+		struct golden g;
+
+		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
+		check_no_effects(&g);
+		golden_close(&g);
+	}
+}
+
 TEST(a_shared_prefix_changes_no_effect_behind_it)
 {
 	for (size_t i = 0; i < N_GOLDEN_MODELS; i++) {
@@ -766,6 +807,32 @@ TEST(the_best_features_do_not_depend_on_the_order_in_which_they_are_offered)
 				set.data[k].id, expected[k]);
 		free(set.data);
 	}
+}
+
+TEST(features_that_rounding_alone_could_exchange_are_counted)
+{
+	/* The set is ids 0, 1, 2; the best one left out has 3 with noise 0.5, the next 2.9 with 2.
+	 */
+	const float score[] = {9, 5.5f, 3.2f, 3, 2.9f}, nothing[5] = {0};
+	const float noise[] = {0.25f, 0.25f, 0, 0.5f, 2}, tied[] = {9, 3, 3, 3, 0};
+	struct feature_set all = {0}, best = {0};
+	struct err err;
+
+	for (int32_t i = 0; i < 5; i++)
+		REQUIRE_OK(feature_set_add(&all, (struct feature){0, i, 0, score[i]}, &err), &err);
+	for (int32_t i = 0; i < 3; i++)
+		REQUIRE_OK(feature_set_offer(&best, 3, all.data[i], &err), &err);
+	CHECK(feature_set_undecided(&best, &all, score, nothing) == 0, "without noise");
+	CHECK(feature_set_undecided(&best, &all, score, noise) == 1, "%zu, not the third alone",
+		feature_set_undecided(&best, &all, score, noise));
+	CHECK(feature_set_undecided(&best, &all, tied, nothing) == 2, "%zu, not the two of a tie",
+		feature_set_undecided(&best, &all, tied, nothing));
+	CHECK(feature_set_undecided(&all, &all, score, noise) == 0, "with none left out");
+	best.data[1].score = 0;
+	feature_set_without_zeros(&best);
+	CHECK(best.n == 2 && best.data[0].id == 0 && best.data[1].id == 2, "%zu features", best.n);
+	free(all.data);
+	free(best.data);
 }
 
 TEST(random_features_match_the_layers_of_the_set_they_control_and_avoid_it)

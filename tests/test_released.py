@@ -96,7 +96,8 @@ def paper_compatible_turns_all_on_and_says_so():
             found[f"{group}.{key}" if line.startswith("\t") else key] = value
         return found
     released = {"model.bos": '"released"', "model.rope_original_context": "2048.0", "sae.fold": '"saelens5"',
-                "sae.dtype": '"released"', "generate.stop": '["eos"]', "attribution.ig_rule": '"left"',
+                "sae.dtype": '"released"', "attribution.compare_backward": "true",
+                "generate.stop": '["eos"]', "attribution.ig_rule": '"left"',
                 "attribution.ig_endpoint": '"released"', "attribution.ig_backward": '"straight_through"',
                 "attribution.positions": '"released"',
                 "attribution.actdiff_positions": '"all"', "refusal.apostrophes": '"exact"'}
@@ -136,6 +137,9 @@ def attribution_equals_the_released_hooks(backward="straight_through"):
         assert chosen == list(map(tuple, golden[f"{backward}/global"].tolist())), chosen
         other = golden["path/per_prompt" if backward == "straight_through" else "straight_through/per_prompt"]
         assert np.linalg.norm(other - expected) / np.linalg.norm(expected) > 0.3, "the rules make no difference here"
+        beside = f["indirect_effect/cossim_ap"]["path" if backward == "straight_through" else "straight_through"]
+        off_beside = np.linalg.norm(beside["per_prompt"][...][order] - other) / np.linalg.norm(other)
+        assert off_beside < 1e-4, f"effects of the other way are off by {off_beside:.2g}"
     print(f"     {backward}: effects off by {off:.1e}, correlation 1 - {1 - np.corrcoef(found.ravel(), expected.ravel())[0, 1]:.1e}")
 
 

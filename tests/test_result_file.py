@@ -126,7 +126,7 @@ PLACEHOLDERS = {"METHOD": "(?:" + "|".join(METHODS) + ")",
                 "EXPERIMENT": "(?:" + "|".join(EXPERIMENTS) + ")", "CONDITION": "[^/]+",
                 "SITE": r"blocks\.[0-9]+\.hook_[a-z_]+",
                 "CHOSEN": "(?:inside|outside|low)", "PARTS": "(?:best|random[0-9]+)",
-                "SIDE": "[ab]"}
+                "SIDE": "[ab]", "BACKWARD": "(?:path|straight_through)"}
 
 
 def schema():
@@ -324,6 +324,73 @@ def sets_are_the_best_by_mean_effect(f):
     assert np.allclose(group["cosine"][...], f["candidates/cosine"][...][order], rtol=1e-6)
 
 
+def best_of(effect, layer, feature, k):
+    """Rows of the k largest effects, best first, ties to the lower layer and feature; none of effect 0."""
+    order = np.lexsort((feature, layer, -effect))[:k]
+    return order[effect[order] != 0]
+
+
+def attributed(f):
+    """What own sets follow from: the group, the candidates' names, K*."""
+    group, local = f.get("indirect_effect/cossim_ap"), f.get("feature_sets/cossim_ap/local")
+    if group is None or local is None or 'empty_local = "none"' not in f.attrs["config"]:
+        return None
+    k_star = int(re.search(r"\bk_star = (\d+)", f.attrs["config"])[1])
+    return group, local, f["candidates/layer"][...], f["candidates/feature"][...], k_star
+
+
+def own_sets_are_the_best_of_their_prompts_and_empty_where_nothing_has_an_effect(f):
+    if (found := attributed(f)) is None:
+        return
+    group, local, layer, feature, k_star = found
+    without = 0
+    for row, effect in enumerate(group["per_prompt"][...]):
+        best = best_of(effect, layer, feature, k_star)
+        chosen = local["layer"][row] >= 0
+        assert (local["layer"][row][chosen] == layer[best]).all(), f"row {row}"
+        assert (local["feature"][row][chosen] == feature[best]).all(), f"row {row}"
+        assert (local["score"][row][chosen] == effect[best]).all(), f"row {row}"
+        if group["target"][row] == f["prompts"].attrs["refusal_token"]:
+            without += 1
+            assert not chosen.any() and not effect.any(), f"row {row} has no metric"
+            assert group["metric_clean"][row] == group["metric_patched"][row] == 0, f"row {row}"
+    assert without == group.attrs["without_metric"], without
+
+
+def what_rounding_decides_is_counted(f):
+    if (found := attributed(f)) is None:
+        return
+    group, _, layer, feature, k_star = found
+
+    def undecided(effect, noise):
+        best = best_of(effect, layer, feature, k_star)
+        out = np.setdiff1d(np.arange(len(effect)), best)
+        return int((effect[best] - noise[best] <= (effect[out] + noise[out]).max(initial=-np.inf)).sum())
+
+    per_prompt, noise = (group[n][...].astype(float) for n in ("per_prompt", "noise"))
+    assert (noise >= 0).all() and (noise[per_prompt != 0] > 0).all()
+    assert [undecided(*x) for x in zip(per_prompt, noise)] == group["undecided"][...].tolist()
+    assert undecided(per_prompt.mean(axis=0), noise.mean(axis=0)) == group.attrs["undecided"]
+
+
+def both_ways_back_are_compared_as_they_are(f):
+    if (found := attributed(f)) is None:
+        return
+    group, local, layer, feature, k_star = found
+    names = [n for n in ("path", "straight_through") if n in group]
+    assert bool(names) == ("compare_backward = true" in f.attrs["config"]), names
+    for name in names:
+        assert f'ig_backward = "{name}"' not in f.attrs["config"], "the same way twice"
+        other = group[name]
+        mean = other["per_prompt"][...].mean(axis=0, dtype=float).astype(np.float32)
+        assert (other["chosen"][...] == best_of(mean, layer, feature, k_star)).all()
+        for row, effect in enumerate(other["per_prompt"][...]):
+            theirs = best_of(effect, layer, feature, k_star)
+            own = set(zip(local["layer"][row].tolist(), local["feature"][row].tolist()))
+            shared = own & set(zip(layer[theirs].tolist(), feature[theirs].tolist()))
+            assert other["shared"][row] == len(shared), f"row {row}"
+
+
 def refusal_substrings(config):
     """refusal.substrings of the config attribute, which is in libconfig's notation."""
     group = re.search(r"^refusal = \{(.*?)^\};", config, re.S | re.M).group(1)
@@ -509,6 +576,8 @@ EXPECTED_DIMS = {
     "candidates": {"candidate"},
     "indirect_effect/cossim_ap": {"prompt", "candidate"},
     "indirect_effect/cossim_ap/per_token": {"token", "candidate"},
+    "indirect_effect/cossim_ap/path": {"prompt", "candidate", "rank"},
+    "indirect_effect/cossim_ap/straight_through": {"prompt", "candidate", "rank"},
     "indirect_effect/ap": {"layer", "feature"},
     "indirect_effect/ap/per_prompt": {"row", "entry"},
     "summary": {"condition"},
@@ -585,7 +654,10 @@ TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
          random_sets_have_as_many_features_per_layer_and_share_none,
          candidates_are_sorted_by_cosine_within_layers, effects_per_prompt_are_means_over_tokens,
          effects_of_all_features_agree_with_those_of_the_candidates,
-         sets_are_the_best_by_mean_effect, refusal_follows_from_the_replies,
+         sets_are_the_best_by_mean_effect,
+         own_sets_are_the_best_of_their_prompts_and_empty_where_nothing_has_an_effect,
+         what_rounding_decides_is_counted, both_ways_back_are_compared_as_they_are,
+         refusal_follows_from_the_replies,
          summary_has_the_share_of_each_class, scores_are_in_range,
          what_ended_a_reply_is_a_stop_token_of_the_run_or_its_length,
          answers_are_scored_on_all_their_tokens, summary_follows_from_the_scores, verdicts_are_of_the_pairs_of_their_condition,

@@ -98,8 +98,8 @@ const struct setting common_settings[] = {
 	BOOL("paper_compatible", paper_compatible, "false",
 		"compute as the code released with arXiv:2505.23556 does, its traps included: changes the "
 		"defaults of model.bos, model.rope_original_context, sae.fold, sae.dtype, generate.stop, "
-		"refusal.apostrophes, attribution.ig_rule, .ig_endpoint, .ig_backward, .positions and "
-		".actdiff_positions; what a config gives itself stays as given"),
+		"refusal.apostrophes, attribution.ig_rule, .ig_endpoint, .ig_backward, .compare_backward, "
+		".positions and .actdiff_positions; what a config gives itself stays as given"),
 
 	TEXT("model.path", model.path, NULL, NULL, "folder of a Hugging Face checkpoint"),
 	TEXT("model.base", model.base, "\"\"", NULL,
@@ -310,6 +310,7 @@ const char *setting_released_value(const struct setting *row)
 		{"attribution.ig_rule", "\"left\""},
 		{"attribution.ig_endpoint", "\"released\""},
 		{"attribution.ig_backward", "\"straight_through\""},
+		{"attribution.compare_backward", "true"},
 		{"attribution.positions", "\"released\""},
 		{"attribution.actdiff_positions", "\"all\""},
 	};

@@ -11,7 +11,10 @@ int findings_new_local(struct findings *f, enum method method, struct err *err)
 	struct method_sets *sets = &f->sets[method];
 
 	sets->local = calloc(f->n_prompts + 1, sizeof *sets->local);
-	return sets->local ? 0 : err_nomem(err, "local sets", f->n_prompts * sizeof *sets->local);
+	sets->attributed = calloc(f->n_prompts + 1, sizeof *sets->attributed);
+	if (sets->local && sets->attributed)
+		return 0;
+	return err_nomem(err, "local sets", f->n_prompts * sizeof *sets->local);
 }
 
 static void free_sets(struct method_sets *sets, size_t n_prompts)
@@ -20,6 +23,7 @@ static void free_sets(struct method_sets *sets, size_t n_prompts)
 	for (size_t p = 0; sets->local && p < n_prompts; p++)
 		free(sets->local[p].data);
 	free(sets->local);
+	free(sets->attributed);
 }
 
 void findings_free(struct findings *f)

@@ -35,8 +35,8 @@ struct method_sets {
 	bool expected, expected_local;
 	bool known;
 	struct feature_set global;
-	struct feature_set *local; /* [n_prompts]; NULL = no local sets; a prompt that was not
-				    * attributed has an empty one */
+	struct feature_set *local; /* [n_prompts]; NULL = no local sets */
+	bool *attributed;          /* [n_prompts] with local: the others' sets are empty, too */
 };
 
 /* What the best features do: those that are among the best of every harm category stand for

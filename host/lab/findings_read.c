@@ -226,8 +226,10 @@ static int read_local(const struct load *l, enum method method, struct err *err)
 			goto fail;
 		}
 		for (size_t p = 0; p < l->prompts->table.n; p++)
-			if (sets->local[p].n == 0 && is_prompt(l, p, &c, c.prompt[row]))
+			if (!sets->attributed[p] && is_prompt(l, p, &c, c.prompt[row])) {
+				sets->attributed[p] = true;
 				TRY(fill_local(l, &c, row, &sets->local[p], group, err));
+			}
 	}
 fail:
 	free_local(&c);

@@ -6,6 +6,7 @@
 #include "host/lab/findings.h"
 
 #include "host/base/arena.h"
+#include "host/base/size.h"
 #include "host/lab/tables.h"
 
 #include <math.h>
@@ -61,7 +62,10 @@ static const struct {
 
 const struct dataset_section findings_sections[] = {
 	{"Feature sets (`attribution`)",
-		"Highest score first; equal scores by lower layer, then lower id. `random` is in the "
+		"Highest score first; equal scores by lower layer, then lower id. A feature whose effect is "
+		"0 is in no set, which then has fewer than K*; a prompt's own set has none where the "
+		"model says the refusal token with the direction ablated as well "
+		"(`attribution.empty_local`). `random` is in the "
 		"order of its draw: by layer, as many as `cossim_ap` has there, none of them in that "
 		"set, fewer when too few features occur. Local sets exist for `cossim_ap` and `ap`.",
 		DATASETS(sets)},
@@ -131,14 +135,16 @@ fail:
 	return err->code;
 }
 
-/* Every prompt's set, as long as the global one. */
+/* Every prompt's set, as wide as the largest. */
 static int write_local(struct results *r, const char *const *words, const struct method_sets *of,
 	const struct prompt_ids *prompts, struct err *err)
 {
-	const size_t n[] = {prompts->n, of->global.n};
+	size_t n[] = {prompts->n, of->global.n};
 	struct columns c;
 
 	err_clear(err);
+	for (size_t i = 0; i < prompts->n; i++)
+		n[1] = size_max(n[1], of->local[prompts->data[i]].n);
 	TRY(make_columns(&c, n[0], n[1], err));
 	for (size_t i = 0; i < prompts->n; i++)
 		fill_columns(&c, i, &of->local[prompts->data[i]]);

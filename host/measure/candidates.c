@@ -78,5 +78,6 @@ int candidates_best(const struct candidates *c, const float *score, size_t k_sta
 		if (feature_set_offer(set, k_star, f, err))
 			return err->code;
 	}
+	feature_set_without_zeros(set);
 	return 0;
 }

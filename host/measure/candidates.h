@@ -26,7 +26,8 @@ int candidates_find(struct candidates *out, const struct lab *lab, const float *
 /* Accepts a zeroed struct. */
 void candidates_free(struct candidates *c);
 
-/* The K* candidates of the highest score, score[k] that of candidate k. Appends to *set, which
+/* The K* candidates of the highest score, score[k] that of candidate k; those among them whose
+ * score is 0 are left out, since only their numbers would have chosen them. Appends to *set, which
  * is empty. */
 int candidates_best(const struct candidates *c, const float *score, size_t k_star,
 	struct feature_set *set, struct err *err);

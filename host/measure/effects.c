@@ -2,7 +2,7 @@
  *
  * effects.c - Contract: effects.h.
  *
- * A unit holds, of its prompts: "mean" [n, n_candidates], "target", "metric_clean",
+ * A unit holds, of its prompts: "mean" and "noise" [n, n_candidates], "target", "metric_clean",
  * "metric_patched", "n_tokens"; with path effects, "path_effect" [n_candidates, n]; with all
  * features, their sums of means (feature_sums.h) and each prompt's best ones,
  * "best_{layer,feature,score}" [n, k_star], -1 beyond the end of a shorter set; and the rows that
@@ -69,6 +69,8 @@ static int work_open(struct effects_work *w, struct err *err)
 	TRY(prompts_schedule(w->lab->prompts, w->request->prompts, w->skip, most, most,
 		&w->schedule, err));
 	complete &= (e->mean = calloc(e->n_prompts * e->n_candidates + 1, sizeof *e->mean)) != NULL;
+	complete &= (e->noise = calloc(e->n_prompts * e->n_candidates + 1, sizeof *e->noise)) !=
+		    NULL;
 	complete &= (e->target = calloc(e->n_prompts + 1, sizeof *e->target)) != NULL;
 	complete &= (e->n_tokens = calloc(e->n_prompts + 1, sizeof *e->n_tokens)) != NULL;
 	complete &= (e->m_clean = calloc(e->n_prompts + 1, sizeof *e->m_clean)) != NULL;
@@ -132,6 +134,7 @@ void effects_free(struct effects *e)
 	free(e->all);
 	free(e->path_effect);
 	free(e->mean);
+	free(e->noise);
 	free(e->target);
 	free(e->n_tokens);
 	free(e->m_clean);
@@ -171,6 +174,27 @@ int effects_best(const struct effects *e, const struct candidates *c, size_t k_s
 	return rc;
 }
 
+int effects_undecided(const struct effects *e, const struct candidates *c,
+	const struct feature_set *set, size_t *n, struct err *err)
+{
+	float *mean = malloc(e->n_candidates * sizeof *mean + 1);
+	float *noise = calloc(e->n_candidates + 1, sizeof *noise);
+
+	err_clear(err);
+	if (!mean || !noise) {
+		err_nomem(err, "effects", e->n_candidates * sizeof *mean);
+		goto fail;
+	}
+	effects_mean(e, NULL, 0, mean);
+	for (size_t i = 0; i < e->n_prompts * e->n_candidates; i++)
+		noise[i % e->n_candidates] += e->noise[i] / (float)e->n_prompts;
+	*n = feature_set_undecided(set, &c->set, mean, noise);
+fail:
+	free(mean);
+	free(noise);
+	return err->code;
+}
+
 /* ---- candidates ------------------------------------------------------------------------ */
 
 static int put_means(struct effects_work *w, const struct attribution_result *r, struct unit *out,
@@ -195,6 +219,7 @@ static int put_means(struct effects_work *w, const struct attribution_result *r,
 		n_tokens[i] = (int32_t)n;
 	}
 	TRY(unit_put(out, "mean", RESULTS_F32, w->mean, r->n_prompts * n_candidates, err));
+	TRY(unit_put(out, "noise", RESULTS_F32, r->noise, r->n_prompts * n_candidates, err));
 	TRY(unit_put(out, "target", RESULTS_I32, r->target, r->n_prompts, err));
 	TRY(unit_put(out, "n_tokens", RESULTS_I32, n_tokens, r->n_prompts, err));
 	TRY(unit_put(out, "metric_clean", RESULTS_F64, r->m_clean, r->n_prompts, err));
@@ -228,6 +253,19 @@ static int take_path_effects(struct effects_work *w, const size_t *index, size_t
 	return 0;
 }
 
+/* Numbers per prompt and candidate, to the rows of the prompts. */
+static int take_rows(struct effects_work *w, const char *name, float *to, const size_t *index,
+	size_t n, struct unit_reader *in, struct err *err)
+{
+	const size_t m = w->out->n_candidates;
+
+	if (unit_get(in, name, RESULTS_F32, w->mean, n * m, err))
+		return err->code;
+	for (size_t i = 0; i < n; i++)
+		memcpy(to + index[i] * m, w->mean + i * m, m * sizeof *to);
+	return 0;
+}
+
 static int take_means(struct effects_work *w, const size_t *index, size_t n, struct unit_reader *in,
 	struct err *err)
 {
@@ -240,14 +278,13 @@ static int take_means(struct effects_work *w, const size_t *index, size_t n, str
 		err_nomem(err, "effects", n * sizeof *metrics);
 		goto fail;
 	}
-	TRY(unit_get(in, "mean", RESULTS_F32, w->mean, n * e->n_candidates, err));
+	TRY(take_rows(w, "noise", e->noise, index, n, in, err));
+	TRY(take_rows(w, "mean", e->mean, index, n, in, err));
 	TRY(unit_get(in, "target", RESULTS_I32, target, n, err));
 	TRY(unit_get(in, "n_tokens", RESULTS_I32, target + n, n, err));
 	TRY(unit_get(in, "metric_clean", RESULTS_F64, metrics, n, err));
 	TRY(unit_get(in, "metric_patched", RESULTS_F64, metrics + n, n, err));
 	for (size_t i = 0; i < n; i++) {
-		memcpy(e->mean + index[i] * e->n_candidates, w->mean + i * e->n_candidates,
-			e->n_candidates * sizeof *e->mean);
 		e->target[index[i]] = target[i];
 		e->n_tokens[index[i]] = target[n + i];
 		e->m_clean[index[i]] = metrics[i];

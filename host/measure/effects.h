@@ -38,7 +38,7 @@ struct effects_request {
  * of the released code: attribution.positions). Owned; effects_free. */
 struct effects {
 	size_t n_prompts, n_candidates, n_layer, d_sae;
-	float *mean;               /* [n_prompts, n_candidates] */
+	float *mean, *noise;       /* [n_prompts, n_candidates]; what rounding can make of it */
 	int32_t *target;           /* [n_prompts] token j */
 	int32_t *n_tokens;         /* [n_prompts] how many tokens the means are over */
 	double *m_clean, *m_patch; /* [n_prompts] metric at the ends of the path, logits */
@@ -77,9 +77,13 @@ void effects_free(struct effects *e);
  * ([n_prompts]; NULL = all). */
 void effects_mean(const struct effects *e, const int32_t *group, int32_t of, float *mean);
 
-/* F*: the K* candidates of the largest mean effect over all prompts, best first, appended to *set,
- * which is empty. */
+/* F*: the K* candidates of the largest mean effect over all prompts (candidates_best), best first,
+ * appended to *set, which is empty. */
 int effects_best(const struct effects *e, const struct candidates *c, size_t k_star,
 	struct feature_set *set, struct err *err);
+
+/* How many of them rounding alone could exchange (feature_set_undecided). */
+int effects_undecided(const struct effects *e, const struct candidates *c,
+	const struct feature_set *set, size_t *n, struct err *err);
 
 #endif

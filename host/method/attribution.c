@@ -11,6 +11,7 @@
 #include "host/model/transfer.h"
 #include "host/method/direction.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,7 +104,7 @@ size_t attribution_bytes(const struct model *m, const struct feature_set *candid
 static int allocate_host(struct attribution *a, struct err *err)
 {
 	const size_t prompts = a->size.prompts, rows = a->size.rows;
-	const size_t n_effects = rows * a->setup.candidates->n;
+	const size_t candidates = a->setup.candidates->n, n_effects = rows * candidates;
 	struct tensor **views[] = {&a->x_tap, &a->clean_tap, &a->f_patch_tap, &a->f_clean_tap,
 		&a->scale_tap, &a->gradient_now, &a->targets, &a->prefix_targets};
 	bool complete = true;
@@ -123,6 +124,8 @@ static int allocate_host(struct attribution *a, struct err *err)
 	complete &= (a->m_patch = malloc(prompts * sizeof *a->m_patch)) != NULL;
 	complete &= (a->m_host = malloc(2 * prompts * sizeof *a->m_host)) != NULL;
 	complete &= (a->effect = malloc(n_effects * sizeof *a->effect + 1)) != NULL;
+	complete &= (a->noise = malloc(prompts * candidates * sizeof *a->noise + 1)) != NULL;
+	complete &= (a->decoder_norm = malloc(candidates * sizeof *a->decoder_norm + 1)) != NULL;
 	return complete ? 0 : err_nomem(err, "attribution", n_effects * sizeof *a->effect);
 }
 
@@ -136,6 +139,33 @@ static int upload_direction(struct attribution *a, struct err *err)
 	direction_normalise(a->setup.direction, a->d_model, u);
 	rc = device_upload(a->setup.model->dev, a->u.data, u, a->d_model * sizeof *u, err);
 	free(u);
+	return rc;
+}
+
+/* |W_dec[i]| of a layer's candidates. */
+static int measure_decoder(struct attribution *a, size_t layer, struct err *err)
+{
+	const struct layer_state *s = &a->layers[layer];
+	const struct tensor W = a->few[layer].weights.W_dec;
+	char *raw = malloc(tensor_bytes(W) + 1);
+	int rc;
+
+	if (!raw)
+		return err_nomem(err, "decoder rows", tensor_bytes(W));
+	rc = device_download(a->setup.model->dev, raw, W.data, tensor_bytes(W), err);
+	for (size_t k = 0; k < s->n && rc == 0; k++) {
+		double sum = 0;
+
+		for (size_t i = k * W.cols; i < (k + 1) * W.cols; i++) {
+			const double w = W.dtype == DTYPE_BF16
+						 ? (double)bf16_to_f32(((uint16_t *)raw)[i])
+						 : (double)((float *)raw)[i];
+
+			sum += w * w;
+		}
+		a->decoder_norm[s->column[k]] = (float)sqrt(sum);
+	}
+	free(raw);
 	return rc;
 }
 
@@ -234,6 +264,8 @@ int attribution_create(struct attribution **out, const struct attribution_setup 
 
 		TRY(sae_set_select(setup->saes, l, s->ids, s->n, &a->few[l], err));
 		s->scaled = a->few[l].weights.input != SAE_INPUT_RAW;
+		if (s->n > 0)
+			TRY(measure_decoder(a, l, err));
 	}
 	TRY(carve_allocate(m->dev, layout, a, &a->memory, err));
 	TRY(runner_init(&a->runner, m, setup->readout, runner_size_of(size, setup->n_prefix), err));
@@ -286,6 +318,8 @@ void attribution_free(struct attribution *a)
 	free(a->m_patch);
 	free(a->m_host);
 	free(a->effect);
+	free(a->noise);
+	free(a->decoder_norm);
 	free(a);
 }
 
@@ -394,7 +428,8 @@ fail:
 	return err->code;
 }
 
-/* dm/dlogits: +1 for j, -1 for r. */
+/* dm/dlogits: +1 for j, -1 for r. Where they are the same token, nothing: its row twice, once less
+ * than the other time, leaves what rounding makes of it. */
 static int upload_seed(struct attribution *a, size_t n, struct err *err)
 {
 	float *seed = malloc(2 * n * sizeof *seed);
@@ -403,8 +438,10 @@ static int upload_seed(struct attribution *a, size_t n, struct err *err)
 	if (!seed)
 		return err_nomem(err, "attribution", 2 * n * sizeof *seed);
 	for (size_t i = 0; i < n; i++) {
-		seed[2 * i] = 1;
-		seed[2 * i + 1] = -1;
+		const bool differ = a->target[i] != a->setup.options.refusal_token;
+
+		seed[2 * i] = differ ? 1 : 0;
+		seed[2 * i + 1] = differ ? -1 : 0;
 	}
 	rc = upload_floats(a->setup.model->dev, seed, tensor_rows(a->dlogits, 0, n), err);
 	free(seed);
@@ -440,35 +477,68 @@ fail:
 	return err->code;
 }
 
-/* Step 4: IE of the candidates of one layer. */
+/* ROUNDING of attribution.h, for a length by sqrt(d). */
+static float rounding_of(const struct attribution *a)
+{
+	return (device_rounds_products(a->setup.model->dev) ? 0x1p-9f : 0x1p-21f) *
+	       sqrtf((float)a->d_model);
+}
+
+/* The rows of a prompt in a layer, and the token of the first. */
+struct prompt_rows {
+	size_t first, end, token;
+};
+
+static struct prompt_rows rows_of(const struct attribution *a, size_t layer, size_t p)
+{
+	if (layer + 1 == a->n_layer)
+		return (struct prompt_rows){p, p + 1, a->token_start[p + 1] - 1};
+	return (struct prompt_rows){a->token_start[p], a->token_start[p + 1], a->token_start[p]};
+}
+
+/* Step 4: IE of the candidates of one layer, and what rounding can make of it. */
 static int collect_effects(struct attribution *a, size_t layer, size_t n_tokens, size_t n_prompts,
 	struct err *err)
 {
 	struct device *dev = a->setup.model->dev;
 	const struct layer_state *s = &a->layers[layer];
-	const bool last = layer + 1 == a->n_layer;
-	const size_t rows = last ? n_prompts : n_tokens, all = a->setup.candidates->n;
+	const size_t rows = layer + 1 == a->n_layer ? n_prompts : n_tokens,
+		     all = a->setup.candidates->n;
 	const struct tensor dots = tensor_rows(tensor_view(a->dots, a->size.rows, s->n), 0, rows);
+	const struct tensor lengths = tensor_rows(a->shift, 0, rows);
 	float *clean = a->columns[0], *patch = a->columns[1], *dot = a->columns[2];
-	float *scale = a->columns[3];
+	float *scale = a->columns[3], *length = a->shift_host;
 
 	if (s->n == 0)
 		return 0;
 	TRY(op_linear(dev, a->gradient_now[layer], a->few[layer].weights.W_dec, (struct tensor){0},
 		dots, err));
+	/* s of this input is the row's length by sqrt(d). */
+	TRY(op_sae_scale(dev, SAE_INPUT_SPHERE, a->gradient_now[layer], lengths, err));
 	TRY(download_floats(dev, a->f_clean_tap[layer], clean, err));
 	TRY(download_floats(dev, a->f_patch_tap[layer], patch, err));
 	TRY(download_floats(dev, dots, dot, err));
+	TRY(download_floats(dev, lengths, length, err));
 	if (s->scaled)
 		TRY(download_floats(dev, a->scale_tap[layer], scale, err));
-	for (size_t r = 0; r < rows; r++) {
-		const size_t token = last ? a->token_start[r + 1] - 1 : r;
-		const float by = s->scaled ? scale[r] : 1;
+	for (size_t p = 0; p < n_prompts; p++) {
+		const struct prompt_rows of = rows_of(a, layer, p);
+		const float rounding = rounding_of(a) /
+				       (float)(a->token_start[p + 1] - a->token_start[p]);
 
-		for (size_t k = 0; k < s->n; k++) {
-			const size_t i = r * s->n + k;
+		for (size_t r = of.first; r < of.end; r++) {
+			float *effect = a->effect + (of.token + r - of.first) * all;
+			const float by = s->scaled ? scale[r] : 1;
 
-			a->effect[token * all + s->column[k]] = (patch[i] - clean[i]) * by * dot[i];
+			for (size_t k = 0; k < s->n; k++) {
+				const size_t i = r * s->n + k, column = s->column[k];
+
+				effect[column] = (patch[i] - clean[i]) * by * dot[i];
+				a->noise[p * all + column] += rounding *
+							      (fabsf(patch[i]) + fabsf(clean[i])) *
+							      by * a->decoder_norm[column] *
+							      length[r];
+			}
 		}
 	}
 	return 0;
@@ -486,6 +556,7 @@ int attribution_run(struct attribution *a, const struct token_span *prompts, siz
 	TRY(run_patched(a, prompts, n, err));
 	TRY(run_path(a, prompts, n, err));
 	memset(a->effect, 0, a->token_start[n] * a->setup.candidates->n * sizeof *a->effect);
+	memset(a->noise, 0, n * a->setup.candidates->n * sizeof *a->noise);
 	for (size_t l = 0; l < a->n_layer; l++)
 		TRY(collect_effects(a, l, a->token_start[n], n, err));
 	*result = (struct attribution_result){.n_prompts = n,
@@ -495,7 +566,8 @@ int attribution_run(struct attribution *a, const struct token_span *prompts, siz
 		.target = a->target,
 		.m_clean = a->m_clean,
 		.m_patch = a->m_patch,
-		.effect = a->effect};
+		.effect = a->effect,
+		.noise = a->noise};
 	return 0;
 fail:
 	return err->code;

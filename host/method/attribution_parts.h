@@ -46,7 +46,8 @@ struct attribution {
 	size_t *token_start;
 	int32_t *target, *pair_host;
 	double *m_clean, *m_patch, *m_host;
-	float *effect, *columns[4], *shift_host;
+	float *effect, *noise, *columns[4], *shift_host;
+	float *decoder_norm; /* [n_candidates] |W_dec[i]| */
 };
 
 /* m = logit[j] - logit[r] of the pass just run over n prompts. */

@@ -7,6 +7,8 @@
 #include "host/base/random.h"
 #include "host/base/vec.h"
 
+#include <math.h>
+
 static bool better(struct feature a, struct feature b)
 {
 	if (a.score != b.score)
@@ -39,12 +41,37 @@ int feature_set_offer(struct feature_set *set, size_t limit, struct feature f, s
 	return 0;
 }
 
+void feature_set_without_zeros(struct feature_set *set)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < set->n; i++)
+		if (set->data[i].score != 0)
+			set->data[n++] = set->data[i];
+	set->n = n;
+}
+
 bool feature_set_holds(const struct feature_set *set, int32_t layer, int32_t id)
 {
 	for (size_t i = 0; i < set->n; i++)
 		if (set->data[i].layer == layer && set->data[i].id == id)
 			return true;
 	return false;
+}
+
+size_t feature_set_undecided(const struct feature_set *set, const struct feature_set *among,
+	const float *score, const float *noise)
+{
+	double best_out = -INFINITY;
+	size_t n = 0;
+
+	for (size_t k = 0; k < among->n; k++)
+		if (!feature_set_holds(set, among->data[k].layer, among->data[k].id))
+			best_out = fmax(best_out, (double)score[k] + noise[k]);
+	for (size_t k = 0; k < among->n; k++)
+		n += (double)score[k] - noise[k] <= best_out &&
+		     feature_set_holds(set, among->data[k].layer, among->data[k].id);
+	return n;
 }
 
 int feature_set_random(struct feature_set *set, const struct feature_set *like,

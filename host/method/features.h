@@ -30,11 +30,20 @@ int feature_set_offer(struct feature_set *set, size_t limit, struct feature f, s
 /* Appends. */
 int feature_set_add(struct feature_set *set, struct feature f, struct err *err);
 
+/* Takes out the features whose score is 0, in place. */
+void feature_set_without_zeros(struct feature_set *set);
+
 bool feature_set_holds(const struct feature_set *set, int32_t layer, int32_t id);
 
 /* Appends to *out the first n of `set`, in its order, that are not in `without`. */
 int feature_set_first(const struct feature_set *set, const struct feature_set *without, size_t n,
 	struct feature_set *out, struct err *err);
+
+/* Of the features `among`, whose scores are score[k], `set` holds the best. How many of them could
+ * one left out stand for, were every score off by noise[k]? Those that exceed the best one left out
+ * by no more than both noises, ties included. noise: not negative. */
+size_t feature_set_undecided(const struct feature_set *set, const struct feature_set *among,
+	const float *score, const float *noise);
 
 /* As many random features per layer as `like` has, drawn without repetition from those alive
  * (alive[layer * d_sae + id] != 0) that are not in `like`. With too few alive, fewer are drawn.

@@ -432,6 +432,44 @@ def read_candidates(result):
                       None if effect is None else effect.mean(axis=0, dtype=float))
 
 
+@dataclass
+class OtherWay:
+    """F* by the other way of attribution.ig_backward, beside the file's own."""
+    name: str           # of the other way; the file's own is own_name
+    own_name: str
+    pairs: list         # (layer, feature), best first
+    effect: dict        # (layer, feature) -> mean over prompts, logit
+    correlation: float  # of all effects by prompt and candidate
+    shared: float       # features in a prompt's own set either way, mean over prompts with effects
+
+
+BACKWARD = ("path", "straight_through")
+
+
+def read_other_way(result, candidates):
+    """None where the run did not compare."""
+    own = result.numbers("/indirect_effect/cossim_ap/per_prompt", 2)
+    for name, own_name in (BACKWARD, BACKWARD[::-1]):
+        group = f"/indirect_effect/cossim_ap/{name}"
+        effect = result.numbers(f"{group}/per_prompt", 2)
+        chosen = result.numbers(f"{group}/chosen")
+        shared = result.numbers(f"{group}/shared")
+        if (candidates is None or own is None or effect is None or chosen is None or shared is None
+                or effect.shape != own.shape or effect.shape[1] != len(candidates.layer)
+                or len(effect) == 0):
+            continue
+        pairs = candidates.pairs()
+        if not ((chosen >= 0) & (chosen < len(pairs))).all():
+            raise BadFile(f"{result.path}: {group}/chosen: expected rows of /candidates")
+        moves = own.std() > 0 and effect.std() > 0
+        some = (own != 0).any(axis=1) & (np.arange(len(own)) < len(shared))
+        return OtherWay(name, own_name, [pairs[k] for k in chosen],
+                        dict(zip(pairs, effect.mean(axis=0, dtype=float))),
+                        np.corrcoef(own.ravel(), effect.ravel())[0, 1] if moves else float("nan"),
+                        float(shared[some].mean()) if some.any() else 0.0)
+    return None
+
+
 def suffix_pieces(text):
     """A template's suffix in the pieces that its tokens have: special tokens, runs of newlines,
     what lies between. True of the templates the engine knows; others get bare positions."""

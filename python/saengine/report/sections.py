@@ -10,8 +10,8 @@ import numpy as np
 
 from . import figures, open_questions, paper
 from .data import (CLASSES, METHODS, REFERENCES, RESAMPLES, SEED, interval, main_conditions, main_factor,
-                   number_label, read_candidates, read_direction, read_positions, read_scores,
-                   read_set, read_verdicts, resampled_ratio, with_column)
+                   number_label, read_candidates, read_direction, read_other_way, read_positions,
+                   read_scores, read_set, read_verdicts, resampled_ratio, with_column)
 from .page import (details, digits_for, escape, figure, number, page, percent, span, swatch, table,
                    tile, words)
 
@@ -30,6 +30,7 @@ class Findings:
         self.direction = read_direction(result)
         self.sets = {m: s for m in METHODS if (s := read_set(result, m)) is not None}
         self.candidates = read_candidates(result)
+        self.other_way = read_other_way(result, self.candidates)
         # A judge's own file has the verdicts of these experiments, and nothing else of them.
         own = self.verdicts is None or judge is not None
         self.jailbreak = read_scores(result, "jailbreak") if own else {}
@@ -304,6 +305,65 @@ def sets_table(f):
                  (0, 3))
 
 
+def doubts(f):
+    """Sets that nothing or rounding chose."""
+    group = "/indirect_effect/cossim_ap"
+    targets, undecided = f.result.numbers(f"{group}/target"), f.result.numbers(f"{group}/undecided")
+    without = f.result.attribute(group, "without_metric", 0)
+    by_rounding = f.result.attribute(group, "undecided", 0)
+    out = []
+    if without and targets is not None:
+        out.append(f"<p>{without} of {len(targets)} prompts begin with the refusal token with the "
+                   "direction ablated as well. There the metric compares that token with itself: "
+                   "it is 0, no feature has an effect on it, and none is chosen for the prompt by "
+                   "itself. They count as 0 in the means.</p>")
+    local = int((undecided > 0).sum()) if undecided is not None else 0
+    if by_rounding or local:
+        out.append(f"<p>Rounding alone could exchange <b>{by_rounding}</b> of the chosen features "
+                   f"with ones left out, and features in the own sets of {local} of "
+                   f"{len(undecided) if undecided is not None else 0} prompts: their effects differ "
+                   "by no more than what the arithmetic of this run makes of them.</p>")
+    return "".join(out)
+
+
+WAYS = {"path": "path: damped by the hooks of later layers, as in the formula",
+        "straight_through": "straight through: undamped, as in the released code"}
+
+
+def other_way_part(f):
+    """F* by both ways of attribution.ig_backward, side by side."""
+    o, star = f.other_way, f.sets.get("cossim_ap")
+    if o is None or star is None or not len(star):
+        return ""
+    own = star.pairs()
+    shared = len(set(own) & set(o.pairs))
+    digits = digits_for([*star.score[:1].tolist(), *(o.effect[p] for p in o.pairs[:1])])
+
+    def cells(pairs, k, effect, others):
+        if k >= len(pairs):
+            return [""] * 3
+        layer, feature = pairs[k]
+        rank = str(others.index(pairs[k]) + 1) if pairs[k] in others else "<b>not in it</b>"
+        return [f"{layer}, {feature}", number(effect, digits), rank]
+
+    rows = []
+    for k in range(max(len(own), len(o.pairs))):
+        theirs = o.effect[o.pairs[k]] if k < len(o.pairs) else 0
+        rows.append([str(k + 1)]
+                    + cells(own, k, float(star.score[k]) if k < len(own) else 0, o.pairs)
+                    + cells(o.pairs, k, theirs, own))
+    names = [o.own_name.replace("_", " "), o.name.replace("_", " ")]
+    head = ["rank"] + [h for n in names for h in (f"{n}: layer, feature", "IE (logit)",
+                                                  "rank in the other")]
+    return (f"<h3>Both ways back</h3><p>The gradients that the effects are made of can come back "
+            f"through the path's hooks in later layers in two ways. {WAYS[o.own_name].capitalize()} "
+            f"(what this run uses, on the left); {WAYS[o.name]} (on the right). Of the {len(own)} "
+            f"features of the global F* <b>{shared}</b> are in both; the effects of all candidates "
+            f"in all prompts correlate by <b>{number(o.correlation, 3)}</b>; of the own set of a "
+            f"prompt that has one {number(o.shared, 1)} are in both on average.</p>"
+            + table(head, rows, ()))
+
+
 def candidates_section(f):
     c, star = f.candidates, f.sets.get("cossim_ap")
     out = []
@@ -321,9 +381,11 @@ def candidates_section(f):
             "One point per candidate; further up, suppressing the feature does more against "
             "refusal. Were cosine enough to find the features, the ringed ones would all be at the "
             "right."))
+    out.append(doubts(f))
     if star is not None and len(star):
         out.append(f"<h3>The {len(star)} chosen features (global F*)</h3>")
         out.append(feature_table(star, f.result.attribute("/", "neuronpedia", "")))
+    out.append(other_way_part(f))
     if len(f.sets) > 1 or (f.sets and star is None):
         out.append("<h3>Sets by method</h3>")
         out.append(sets_table(f))
