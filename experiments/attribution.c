@@ -16,11 +16,12 @@
  * brings gradients through the path's hooks undamped and takes means from BOS on;
  * attribution.ig_endpoint, .ig_backward and .positions give that back.
  * Sets:    a prompt that the model answers with the refusal token under the ablated direction as
- * well has no metric, no effects, and no features of its own (attribution.empty_local). How many
- * features of a set only rounding has chosen is recorded. Writes:  /candidates,
- * /indirect_effect/{cossim_ap,ap}, /feature_sets, and if saved /activations, /features. Cost:    N
- * + 1 passes forward and N back over the prompts; with ap, two full encodings per layer; with
- * actdiff, random or saving, one more pass and encoding.
+ *          well has no metric, no effects, and no features of its own (attribution.empty_local).
+ *          How many features of a set only rounding has chosen is recorded.
+ * Writes:  /candidates, /indirect_effect/{cossim_ap,ap}, /feature_sets, and if saved
+ *          /activations, /features.
+ * Cost:    N + 1 passes forward and N back over the prompts; with ap, two full encodings per
+ *          layer; with actdiff, random or saving, one more pass and encoding.
  */
 #include "experiments/experiment.h"
 
