@@ -148,6 +148,8 @@ TEST(what_a_family_does_not_do_is_refused_or_named)
 		{"llama", "\"mlp_bias\":true", "mlp_bias: expected false, found true"},
 		{"gemma3_text", "\"use_bidirectional_attention\":true",
 			"use_bidirectional_attention: expected false, found true"},
+		{"llama", "\"transformers_weights\":\"other.safetensors\"",
+			"transformers_weights: expected model.safetensors or nothing, found other."},
 		{"llama", "\"hidden_act\":\"relu\"",
 			"hidden_act: expected gelu_pytorch_tanh or silu, found relu"},
 		{"gemma2", "\"hidden_activation\":\"gelu\"", "hidden_activation: expected gelu_py"},

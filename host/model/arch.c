@@ -464,6 +464,21 @@ static int check_not_quantized(struct reader r)
 	return 0;
 }
 
+/* A file of another name, for transformers to read. */
+static int check_usual_file(struct reader r)
+{
+	const char *name = "model.safetensors";
+
+	if (json_get_text(r.whole ? r.whole : r.config, r.path, "transformers_weights", &name,
+		    r.err))
+		return r.err->code;
+	if (strcmp(name, "model.safetensors") != 0)
+		return err_set(r.err, ERR_INPUT,
+			"%s: transformers_weights: expected model.safetensors or nothing, found %s",
+			r.path, name);
+	return 0;
+}
+
 /* Where programs of before quantization_config declare it. */
 static int check_no_quantization_beside(const char *folder, struct err *err)
 {
@@ -492,6 +507,7 @@ static int read_config(struct reader r, struct arch *arch, double original_conte
 	if (!family)
 		return r.err->code;
 	TRY(check_not_quantized(r));
+	TRY(check_usual_file(r));
 	snprintf(arch->model_type, sizeof arch->model_type, "%s", family->model_type);
 	TRY(read_size(r, "num_hidden_layers", ARCH_MAX_LAYERS, &arch->n_layer));
 	TRY(read_size(r, "hidden_size", 1 << 16, &arch->d_model));

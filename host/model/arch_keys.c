@@ -31,6 +31,7 @@ static const struct {
 	{"partial_rotary_factor", NULL},
 	{"quantization_config", NULL},
 	{"compression_config", NULL},
+	{"transformers_weights", NULL},
 	{"use_bidirectional_attention", NULL},
 	{"hidden_act", " llama mistral qwen2 qwen3 "},
 	{"hidden_activation", " gemma2 gemma3_text "},
