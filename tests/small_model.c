@@ -110,8 +110,9 @@ void small_write_model(const char *folder, const char *more, const struct small_
 			all[k] = (struct small_tensor){names[k], parts[i].rows, SMALL_WIDTH,
 				(float)k};
 		}
-	memcpy(all + k, tensors, n * sizeof *tensors);
-	small_write_tensors(folder, "model.safetensors", all, k + n);
+	for (size_t i = 0; i < n; i++)
+		all[k++] = tensors[i];
+	small_write_tensors(folder, "model.safetensors", all, k);
 }
 
 int small_open(struct model **model, struct device **dev, const char *folder, const char *adapter,

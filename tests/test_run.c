@@ -501,7 +501,7 @@ TEST(an_adapter_is_applied_said_in_the_plan_and_part_of_what_a_file_came_from)
 	RUN("%s --set output=%s --set 'experiment=[\"direction\"]' --set direction.filter=false "
 	    "--set model.path=%s --set model.base=models/tiny-gemma2",
 		SHORT_JOB, in_scratch("adapted.h5"), folder);
-	CHECK(strstr(run.out, "adapter: "), "the log does not name the adapter: %s", run.out);
+	CHECK(strstr(run.out, "\nadapter    "), "the log does not name the adapter: %s", run.out);
 	CHECK(directions_differ(in_scratch("base.h5"), in_scratch("adapted.h5")),
 		"the direction is the base's");
 

@@ -28,7 +28,6 @@ static void describe_files(const struct safetensors_folder *files, struct weight
 	snprintf(note->text, sizeof note->text, "%s%s%s%s",
 		last_part(safetensors_folder_path(files, 0)), shards, *left ? "; left alone: " : "",
 		left);
-	note->notable = *left;
 }
 
 static void describe_head(const struct model *m, struct weights_note *note)
@@ -42,7 +41,6 @@ static void describe_head(const struct model *m, struct weights_note *note)
 				 "tie_word_embeddings is true in config.json"};
 
 	snprintf(note->text, sizeof note->text, "%s", from[m->head]);
-	note->notable = m->head == HEAD_DIFFERS;
 }
 
 static void describe_adapter(const struct machine *m, struct weights_note *note)
@@ -52,7 +50,6 @@ static void describe_adapter(const struct machine *m, struct weights_note *note)
 	adapter_describe(m->model->adapter, what, sizeof what);
 	snprintf(note->text, sizeof note->text, "%s: %s; base %s; what it changes is in float32",
 		m->folder.adapter, what, m->folder.base);
-	note->notable = true;
 }
 
 size_t weights_notes(const struct machine *m, struct weights_note notes[WEIGHTS_NOTES])
@@ -73,14 +70,14 @@ size_t weights_notes(const struct machine *m, struct weights_note notes[WEIGHTS_
 		notes[n].label = "unused";
 		snprintf(notes[n].text, sizeof notes[n].text, "tensors of the checkpoint: %s",
 			model->unused);
-		notes[n++].notable = true;
+		n++;
 	}
 	if (*model->arch.unread_keys) {
 		notes[n].label = "unread";
 		snprintf(notes[n].text, sizeof notes[n].text,
 			"keys of config.json that %s has no use for, here or in transformers: %s",
 			model->arch.model_type, model->arch.unread_keys);
-		notes[n++].notable = true;
+		n++;
 	}
 	return n;
 }

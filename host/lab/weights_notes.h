@@ -13,7 +13,6 @@ enum { WEIGHTS_NOTES = 5 };
 struct weights_note {
 	const char *label; /* static: "weights", "head", "adapter", "unused", "unread" */
 	char text[1024];
-	bool notable; /* worth a line in every run, not only in a plan */
 };
 
 /* Returns how many there are. */

@@ -10,7 +10,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-enum { MAX_PATTERN = 2048 };
+enum { MAX_PATTERN = 2048, MAX_STEPS = 100000 /* a name has some 60 bytes */ };
 
 bool module_ends_with(const char *name, const char *end)
 {
@@ -25,6 +25,7 @@ static int match(const char *before, const char *pattern, const char *name, bool
 	char text[MAX_PATTERN + 32];
 	pcre2_code *code;
 	pcre2_match_data *data;
+	pcre2_match_context *limits;
 	PCRE2_SIZE at;
 	int number, rc;
 
@@ -39,8 +40,12 @@ static int match(const char *before, const char *pattern, const char *name, bool
 		return err_set(err, ERR_INPUT, "expected a regular expression, found \"%.200s\"",
 			pattern);
 	data = pcre2_match_data_create(1, NULL);
-	rc = data ? pcre2_match(code, (PCRE2_SPTR)name, strlen(name), 0, 0, data, NULL)
-		  : PCRE2_ERROR_NOMEMORY;
+	limits = pcre2_match_context_create(NULL);
+	if (limits)
+		pcre2_set_match_limit(limits, MAX_STEPS);
+	rc = data && limits ? pcre2_match(code, (PCRE2_SPTR)name, strlen(name), 0, 0, data, limits)
+			    : PCRE2_ERROR_NOMEMORY;
+	pcre2_match_context_free(limits);
 	pcre2_match_data_free(data);
 	pcre2_code_free(code);
 	*fits = rc >= 0;
