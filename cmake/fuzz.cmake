@@ -22,6 +22,12 @@ endfunction()
 add_library(arch STATIC EXCLUDE_FROM_ALL host/model/arch.c host/model/arch_keys.c host/model/rope.c)
 target_link_libraries(arch PUBLIC formats)
 
+# An adapter's, likewise.
+add_library(adapter_config STATIC EXCLUDE_FROM_ALL host/model/adapter_targets.c
+  host/model/module_pattern.c)
+target_include_directories(adapter_config PRIVATE ${PCRE2_INCLUDE})
+target_link_libraries(adapter_config PUBLIC formats PRIVATE ${PCRE2_LIBRARY})
+
 # The JSON files beside SAEs, likewise.
 add_library(sae_config STATIC EXCLUDE_FROM_ALL host/model/sae_config.c
   host/model/sae_file.c host/model/sae_site.c host/model/site.c)
@@ -32,6 +38,7 @@ if(SAENGINE_FUZZ)
   target_compile_options(config PRIVATE -fno-sanitize-coverage=trace-cmp)
 endif()
 
+add_fuzz_target(adapter adapter_config)
 add_fuzz_target(arch arch)
 add_fuzz_target(config experiments)
 add_fuzz_target(csv text)
