@@ -249,6 +249,41 @@ TEST(where_the_files_differ_on_bos_both_sides_are_named)
 	}
 }
 
+TEST(a_class_that_builds_another_pipeline_in_transformers_5_is_told_of)
+{
+	static const struct {
+		const char *base, *config, *model;
+		bool told;
+	} cases[] = {
+		{"qwen", "{}", "{\"model_type\": \"qwen3\"}", false},
+		{"llama3", "{}", "{\"model_type\": \"qwen3\"}", true},
+		{"gemma", "{}", "{\"model_type\": \"gemma2\"}", false},
+		{"llama2", "{}", "{\"model_type\": \"gemma2\"}", true},
+		{"llama2", "{\"tokenizer_class\": \"LlamaTokenizerFast\"}",
+			"{\"model_type\": \"llama\"}", true},
+		{"mistral", "{\"tokenizer_class\": \"LlamaTokenizerFast\"}",
+			"{\"model_type\": \"llama\"}", false},
+		{"smollm", "{\"tokenizer_class\": \"GPT2Tokenizer\"}",
+			"{\"model_type\": \"llama\"}", true},
+		{"smollm", "{\"tokenizer_class\": \"PreTrainedTokenizerFast\"}",
+			"{\"model_type\": \"llama\"}", false},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct tokenizer *tok;
+
+		write_base(cases[i].base);
+		write_file(side_names[0], cases[i].config);
+		write_file(side_names[1], NULL);
+		write_file(side_names[2], NULL);
+		write_file(side_names[3], cases[i].model);
+		REQUIRE_OK(tokenizer_open_folder(&tok, folder(), &err), &err);
+		CHECK(tokenizer_n_notes(tok) == cases[i].told, "case %zu: %zu notes", i,
+			tokenizer_n_notes(tok));
+		tokenizer_close(tok);
+	}
+}
+
 TEST(declarations_that_cannot_be_are_refused_by_file_and_key)
 {
 	static const struct {

@@ -19,6 +19,7 @@
 #include <pcre2.h>
 
 struct split {
+	char *pattern; /* owned */
 	pcre2_code *code;
 	enum split_behavior behavior;
 	bool invert; /* pieces are the matches, separators what lies between */
@@ -184,6 +185,11 @@ int split_compile(struct split **out, const char *pattern, bool regex, enum spli
 		return err_nomem(err, "a split pattern", sizeof *split);
 	split->behavior = behavior;
 	split->invert = invert;
+	split->pattern = strdup(pattern);
+	if (!split->pattern) {
+		err_nomem(err, "a split pattern", strlen(pattern));
+		goto fail;
+	}
 	if (regex)
 		TRY(spell_classes(pattern, &spelled, err));
 	else
@@ -214,7 +220,13 @@ void split_free(struct split *split)
 	if (!split)
 		return;
 	pcre2_code_free(split->code);
+	free(split->pattern);
 	free(split);
+}
+
+const char *split_pattern(const struct split *split)
+{
+	return split->pattern;
 }
 
 /* Whether the pattern matches at or behind `from`; the match is left in `match`. */

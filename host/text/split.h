@@ -28,6 +28,9 @@ int split_compile(struct split **out, const char *pattern, bool regex, enum spli
 	bool invert, struct err *err);
 void split_free(struct split *split);
 
+/* The pattern as it was given. Borrowed. */
+const char *split_pattern(const struct split *split);
+
 /* Calls `piece` for every piece of the n bytes of well-formed UTF-8, in order, none empty.
  * Stops at the first non-zero return and returns it. */
 int split_text(const struct split *split, const char *text, size_t n,

@@ -94,9 +94,6 @@ fail:
 
 /* ---- pre-tokenizer --------------------------------------------------------------------- */
 
-static const char GPT2_PATTERN[] =
-	"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-
 static int add_split(struct reader r, const char *pattern, bool regex, enum split_behavior behavior,
 	bool invert)
 {
@@ -187,7 +184,7 @@ static int read_byte_level(struct reader r, const json_t *p)
 	TRY(json_get_bool(p, r.name, "add_prefix_space", &prefix, r.err));
 	r.tok->spaced_split = prefix ? (int)r.tok->n_splits : -1;
 	if (own_split)
-		TRY(add_split(r, GPT2_PATTERN, true, SPLIT_ISOLATED, false));
+		TRY(add_split(r, TOKENIZER_GPT2_PATTERN, true, SPLIT_ISOLATED, false));
 	r.tok->bpe.byte_level = true;
 	return 0;
 fail:

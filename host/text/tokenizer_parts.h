@@ -39,6 +39,10 @@ struct decoder {
 
 enum { MAX_STEPS = 8 };
 
+/* How a ByteLevel pre-tokenizer splits. */
+#define TOKENIZER_GPT2_PATTERN \
+	"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
 /* A token that the files name: "eos_token" and the like. */
 struct named_token {
 	char *name, *text; /* owned */

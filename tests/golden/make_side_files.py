@@ -23,7 +23,6 @@ OUT = TOKENIZERS / "side_files.json"
 NAMES = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"]
 NEW = ["<|im_start|>", "<|im_end|>", "[PAD]", "<new>", "<a  b>", "<e\u0301>x", "<|image|>", "zq"]
 FLAGS = ["lstrip", "rstrip", "single_word", "normalized", "special"]
-TYPES = {"gemma": "gemma2", "qwen": "qwen3", "mistral": "mistral"}
 
 
 def flags(rng):
