@@ -70,6 +70,16 @@ static void check_scales(hid_t file, const char *path, int n, const char *const 
 	H5Dclose(dataset);
 }
 
+static void check_scale_name(hid_t file, const char *path, const char *expected)
+{
+	const hid_t scale = H5Dopen2(file, path, H5P_DEFAULT);
+	char name[128] = "";
+
+	H5DSget_scale_name(scale, name, sizeof name);
+	CHECK(strcmp(name, expected) == 0, "%s is called \"%s\"", path, name);
+	H5Dclose(scale);
+}
+
 static void check_attribute(struct results_reader *r, const char *path, const char *name,
 	const char *expected)
 {
@@ -81,7 +91,7 @@ static void check_attribute(struct results_reader *r, const char *path, const ch
 	free(found);
 }
 
-/* /prompt would be there as well: the nearest counts. */
+/* /prompt would be there as well: the nearest counts. What is in the root is a dimension alone. */
 TEST(a_dataset_has_the_scales_of_its_own_group_or_of_the_nearest_above)
 {
 	static const char *const kinds[] = {"plain", "\xc3\xa4"};
@@ -109,6 +119,9 @@ TEST(a_dataset_has_the_scales_of_its_own_group_or_of_the_nearest_above)
 	file = H5Fopen(in_scratch("words.h5"), H5F_ACC_RDONLY, H5P_DEFAULT);
 	check_scales(file, "/scores/prune/none/blocks.12.kl", 3,
 		(const char *[]){"/scores/prune/kind", "/scores/prune/none/prompt", "/layer"});
+	check_scale_name(file, "/scores/prune/none/prompt", "prompt");
+	check_scale_name(file, "/layer",
+		"This is a netCDF dimension but not a netCDF variable.         4");
 	H5Fclose(file);
 	REQUIRE_OK(results_open(&reader, in_scratch("words.h5"), &err), &err);
 	check_attribute(reader, "/scores/prune/none/blocks.12.kl", "long_name", "KL of a prompt");

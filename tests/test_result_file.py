@@ -56,6 +56,11 @@ def groups_with(f, *names):
             if isinstance(o, h5py.Group) and all(f"{path}/{n}" in objects(f) for n in names)]
 
 
+def dimension_only(d):
+    """What netCDF writes for the name of a dimension that is no variable."""
+    return f"This is a netCDF dimension but not a netCDF variable.{len(d):10d}"
+
+
 def texts(d):
     return d.asstr()[...].tolist()
 
@@ -97,7 +102,9 @@ def every_dataset_has_long_name_and_units(f):
 def every_dimension_has_a_named_scale_of_its_length(f):
     for path, d in datasets(f).items():
         if is_scale(d):
-            assert d.ndim == 1 and text_of(d.attrs["NAME"]) == path.rsplit("/", 1)[1], path
+            group, name = path.rsplit("/", 1)
+            assert d.ndim == 1 and text_of(d.attrs["NAME"]) == (name if group else
+                                                                dimension_only(d)), path
             continue
         for i, dimension in enumerate(d.dims):
             assert len(dimension) == 1, f"{path}: dimension {i} has {len(dimension)} scales"
@@ -105,6 +112,19 @@ def every_dimension_has_a_named_scale_of_its_length(f):
             assert is_scale(scale) and text_of(scale.attrs["NAME"]), f"{path}: dimension {i}"
             assert scale.shape == (d.shape[i],), f"{path}: dimension {i}: {scale.name} has " \
                 f"{scale.shape}, the dataset {d.shape}"
+
+
+def coordinates_mean_the_same_in_all_groups_below_them(f):
+    """A tree of groups hands them down (xarray's open_datatree): a dataset of their name below would
+    be refused or hidden. Those of the root are dimensions alone, and are not."""
+    for path, d in datasets(f).items():
+        group, name = path.rsplit("/", 1)
+        while "/" in group:
+            group = group.rsplit("/", 1)[0]
+            above = datasets(f).get(f"{group}/{name}") if group else None
+            assert above is None or not is_scale(above) or \
+                (is_scale(d) and np.array_equal(above[...], d[...])), \
+                f"{path} is not what {above.name} is"
 
 
 def values_of_scales_do_not_repeat(f):
@@ -156,7 +176,7 @@ def every_dataset_is_as_the_readme_says(f):
         assert len(found) == 1, f"{path} is in {len(found)} rows of results/README.md"
         _, dims, types, units = found[0]
         names = [path.rsplit("/", 1)[1]] if is_scale(d) else \
-            [text_of(dim[0].attrs["NAME"]) for dim in d.dims]
+            [dim[0].name.rsplit("/", 1)[1] for dim in d.dims]
         assert names == dims, f"{path}: dimensions {names}, in the README {dims}"
         assert type_name(d) in types, f"{path}: {type_name(d)}, in the README {types}"
         assert text_of(d.attrs["units"]) in units, \
@@ -624,6 +644,24 @@ def xarray_reads_what_h5py_reads(f, xarray):
                     assert (ds[name].values == values).all(), name
 
 
+def xarray_opens_the_whole_tree(f, xarray):
+    if not hasattr(xarray, "open_datatree"):  # coordinates_mean_the_same_... stands for it
+        return
+    with xarray.open_datatree(f.filename, engine="h5netcdf") as tree:
+        for path, d in datasets(f).items():
+            group, name = path.rsplit("/", 1)
+            if not group:  # a dimension
+                continue
+            found = tree[group][name]
+            names = [name] if is_scale(d) else [dim[0].name.rsplit("/", 1)[1] for dim in d.dims]
+            assert found.shape == d.shape and list(found.dims) == names, f"{path}: {found.dims}"
+        for path in ("direction/v", "candidates/layer", "summary/refusal", "prompts/token_end"):
+            if path in f:
+                group, name = path.rsplit("/", 1)
+                values = tree[group][name].values
+                assert np.array_equal(values, f[path][...], equal_nan=values.dtype.kind == "f"), path
+
+
 def saes_explain_what_they_read(f):
     """The shipped SAEs belong to the shipped models: L0 near what is claimed, little left over."""
     if "sae_check" not in f:
@@ -644,6 +682,7 @@ def saes_explain_what_they_read(f):
 TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
          only_gzip_and_shuffle_are_used, every_dataset_has_long_name_and_units,
          every_dimension_has_a_named_scale_of_its_length, values_of_scales_do_not_repeat,
+         coordinates_mean_the_same_in_all_groups_below_them,
          every_dataset_is_as_the_readme_says, root_attributes_are_complete,
          ends_ascend_to_the_length,
          prompts_begin_with_the_same_prefix, prompts_have_the_hashes_stored_with_them,
@@ -664,7 +703,7 @@ TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
          the_chosen_direction_is_in_the_file, the_chosen_layer_follows_from_the_scores,
          hashes_are_sha256]
 XARRAY_TESTS = [xarray_opens_every_group_with_the_names_of_its_dimensions,
-                xarray_reads_what_h5py_reads]
+                xarray_reads_what_h5py_reads, xarray_opens_the_whole_tree]
 
 
 def run(test, *arguments):

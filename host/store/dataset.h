@@ -16,7 +16,8 @@
  *     "/scores/EXPERIMENT/CONDITION/refusal".
  *  2. A dataset with the name of its one dimension is that dimension's scale.
  *  3. Scales are found by name, in the dataset's own group or in the nearest above, so they are
- *     written first.
+ *     written first. One in the root counts from 0 and is for netCDF a dimension alone; one in a
+ *     group is a coordinate too, so that nothing below that group has its name and other values.
  *  4. Where the run decides (units "logit or 1", or_half), a copy of the descriptor that has
  *     decided is written.
  */

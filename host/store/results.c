@@ -363,6 +363,19 @@ int results_attach_scale(struct results *r, hid_t dataset, int dimension, const 
 	return rc;
 }
 
+/* A scale of the root counts, and is every group's. As netCDF has it, it is a dimension and no
+ * variable: a variable would be a coordinate that readers of the tree hand down to all groups,
+ * where it stands against rows that are others (prompt) and hides columns of its name (layer). */
+static int make_scale(hid_t dataset, const struct results_dataset *d)
+{
+	const char *name = strrchr(d->path, '/') + 1;
+	char dimension[96];
+
+	snprintf(dimension, sizeof dimension,
+		"This is a netCDF dimension but not a netCDF variable.%10zu", d->dims[0]);
+	return H5DSset_scale(dataset, name == d->path + 1 ? dimension : name) < 0;
+}
+
 int results_describe(struct results *r, const struct results_dataset *d, hid_t dataset, int first,
 	struct err *err)
 {
@@ -370,9 +383,7 @@ int results_describe(struct results *r, const struct results_dataset *d, hid_t d
 		text_attribute(r, dataset, "units", d->units ? d->units : "", d->path, err))
 		return err->code;
 	if (d->is_scale)
-		return H5DSset_scale(dataset, strrchr(d->path, '/') + 1) < 0
-			       ? results_hdf5_error(r, d->path, err)
-			       : 0;
+		return make_scale(dataset, d) ? results_hdf5_error(r, d->path, err) : 0;
 	for (int i = first; i < d->n_dims; i++)
 		if (d->scales[i] && results_attach_scale(r, dataset, i, d->scales[i], d->path, err))
 			return err->code;
