@@ -26,8 +26,13 @@ static const char *const JOB = "configs/tiny_direction.cfg --set prompts.harmful
 			       " --set prompts.harmless_test.limit=4"
 			       " --set generate.max_new_tokens=4";
 
-/* The small model with `from` in its tokenizer.json replaced, in the scratch folder. */
-static void make_model(const char *from, const char *to)
+struct change {
+	const char *from, *to;
+};
+
+/* The small model with the first of each `from` in its tokenizer.json replaced, in the scratch
+ * folder. */
+static void make_model(const struct change *changes, size_t n)
 {
 	static const char *const linked[] = {"config.json", "generation_config.json",
 		"model.safetensors", "tokenizer_config.json"};
@@ -36,18 +41,22 @@ static void make_model(const char *from, const char *to)
 
 	snprintf(target, sizeof target, "%s/models/tiny-gemma2/tokenizer.json", test_source_root());
 	REQUIRE_OK(file_read_text(target, &text, &err), &err);
-	at = strstr(text, from);
-	REQUIRE(at, "expected a tokenizer.json with %s", from);
 	for (size_t i = 0; i < sizeof linked / sizeof *linked; i++) {
 		snprintf(target, sizeof target, "%s/models/tiny-gemma2/%s", test_source_root(),
 			linked[i]);
 		unlink(in_scratch(linked[i]));
 		REQUIRE(symlink(target, in_scratch(linked[i])) == 0, "%s: no link", linked[i]);
 	}
-	REQUIRE(asprintf(&changed, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from)) > 0,
-		"no memory");
-	write_scratch("tokenizer.json", changed);
-	free(changed);
+	for (size_t i = 0; i < n; i++) {
+		at = strstr(text, changes[i].from);
+		REQUIRE(at, "expected a tokenizer.json with %s", changes[i].from);
+		REQUIRE(asprintf(&changed, "%.*s%s%s", (int)(at - text), text, changes[i].to,
+				at + strlen(changes[i].from)) > 0,
+			"no memory");
+		free(text);
+		text = changed;
+	}
+	write_scratch("tokenizer.json", text);
 	free(text);
 }
 
@@ -55,10 +64,12 @@ static void make_model(const char *from, const char *to)
  * SentencePiece: also behind the line end that the prompt ends in. */
 static void make_model_with_a_space_before_every_text(void)
 {
-	make_model("\"normalizer\": {\n    \"type\": \"Replace\",",
+	static const struct change change = {"\"normalizer\": {\n    \"type\": \"Replace\",",
 		"\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", "
 		"\"prepend\": \"\u2581\"}, {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, "
-		"\"content\": \"\u2581\"}]}, \"unread\": {");
+		"\"content\": \"\u2581\"}]}, \"unread\": {"};
+
+	make_model(&change, 1);
 }
 
 static void expect_error(const char *message)
@@ -157,7 +168,7 @@ TEST(an_id_is_taken_as_it_is_given_with_a_warning_where_replies_begin_otherwise)
 	expect_token(r, SPACE_WORD, "\u2581I", "id");
 	CHECK(mean_p_refusal(r) < 0.1, "P(refusal) is %g", mean_p_refusal(r));
 	results_reader_close(r);
-	engine_run(&run, "%s --set refusal.token=310 --set output=%s", JOB, in_scratch("id.h5"));
+	engine_run(&run, "%s --set refusal.token=310 --set output=%s", JOB, in_scratch("same.h5"));
 	CHECK(run.status == 0 && !*run.err, "%d: %s", run.status, run.err);
 }
 
@@ -200,17 +211,20 @@ TEST(what_is_not_one_token_behind_every_prompt_is_refused_in_the_plan_too)
 
 TEST(a_text_that_is_another_token_behind_another_prompt_is_refused_with_both)
 {
-	make_model("\"added_tokens\": [",
-		"\"added_tokens\": [{\"id\": 1664, \"content\": \" I\", \"single_word\": true, "
-		"\"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": false},");
+	/* A token that is " I" where no letter stands before it, in place of eight line ends. */
+	static const struct change changes[] =
+		{{"\"content\": \"\\n\\n\\n\\n\\n\\n\\n\\n\",\n      \"single_word\": false",
+			 "\"content\": \" I\", \"single_word\": true"},
+			{"\"\\n\\n\\n\\n\\n\\n\\n\\n\": 13,", "\" I\": 13,"}};
 
+	make_model(changes, 2);
 	write_scratch("open.json", "[{\"instruction\": \"An end.\"}, {\"instruction\": \"An e\"}]");
 	engine_run(&run,
 		"%s --dry-run --set model.path=%s --set model.template=plain --set model.bos=none "
 		"--set 'refusal.token=\" I\"' --set prompts.harmful_train.file=%s",
 		JOB, test_scratch_folder(), in_scratch("open.json"));
 	expect_error(
-		"refusal.token: expected the same token behind all prompts, \" I\" is 1664 \" I\" "
+		"refusal.token: expected the same token behind all prompts, \" I\" is 13 \" I\" "
 		"behind \"...An end.\" and 416 \"\u2581I\" behind \"...An e\"; the id of a token "
 		"is taken, too\n");
 }
