@@ -52,11 +52,11 @@ static int find(struct stop_tokens *stop, const char *generation, const char *co
 	const char *tokenizer, const char *const *items)
 {
 	struct model model = {.arch = {.n_vocab = 900}};
-	struct machine m = {.model = &model};
+	struct machine m = {.model = &model, .folder = {.base = (char *)folder()}};
 	struct chat_template chat = {.name = (char *)"llama3",
 		.suffix = (char *)"<|eot_id|>\n",
 		.eos = 4};
-	struct config c = {.model = {.path = (char *)folder()}};
+	struct config c = {0};
 	int rc;
 
 	chat.stop[chat.n_stop++] = 4;
