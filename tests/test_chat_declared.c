@@ -158,12 +158,14 @@ TEST(of_several_templates_the_default_is_taken_or_the_one_that_is_named)
 	o.name = "rag";
 	SHOWS(render(&o, "llama", TURN("x")), "R x");
 	o.name = "tools";
-	SAYS(render(&o, "llama", TURN("x")), "expected one named tools, found default, rag");
+	SAYS(render(&o, "llama", TURN("x")),
+		"the checkpoint declares (default, rag), or one of gemma2");
 	o.name = "auto";
 	put("tokenizer_config.json",
 		"{\"chat_template\": [{\"name\": \"rag\", \"template\": \"R {{ messages[0].content }}\"}]}");
 	SAYS(render(&o, "llama", TURN("x")),
-		"expected one named default, found rag; model.template = \"NAME\" chooses");
+		"expected the name of one of the chat templates that the checkpoint declares, of "
+		"which none is the default: rag");
 	put("tokenizer_config.json", "{\"chat_template\": 5}");
 	SAYS(render(&o, "llama", TURN("x")), "expected a text or a list of named ones, found an");
 	put("own.jinja", "own {{ messages[0].content }}");

@@ -287,7 +287,7 @@ TEST(a_system_text_without_a_place_and_a_template_without_its_tokens_are_refused
 			"template gemma2"},
 		{GEMMA, "gemma9", NULL, "",
 			"model.template: expected auto, a file that ends in .jinja, a template that "
-			"the checkpoint declares, or one of gemma2, gemma3, llama3, llama3.1, "
+			"the checkpoint declares (by names, none), or one of gemma2, gemma3, llama3, llama3.1, "
 			"llama3.2, llama2, mistral, qwen2, qwen2.5, qwen3, plain; found "
 			"\"gemma9\""},
 		{LLAMA3, "auto", NULL, "",

@@ -94,9 +94,9 @@ static void list_names(const json_t *list, char *out, size_t size)
 	}
 }
 
-/* Of [{"name": ..., "template": ...}, ...]. */
-static int take_named(const json_t *list, const char *path, const char *name, const char **source,
-	struct err *err)
+/* Of [{"name": ..., "template": ...}, ...]; *source stays NULL where the name is not among them. */
+static int take_named(struct chat_declared *d, const json_t *list, const char *name,
+	const char **source, struct err *err)
 {
 	char names[512];
 	size_t i;
@@ -112,17 +112,15 @@ static int take_named(const json_t *list, const char *path, const char *name, co
 			return err_set(err, ERR_INPUT,
 				"%s: chat_template[%zu]: expected {\"name\", \"template\"}, two "
 				"texts, found %s",
-				path, i, json_kind(item));
+				d->path, i, json_kind(item));
 		if (strcmp(own, name) == 0)
 			*source = text;
 	}
-	if (*source)
+	if (*source || d->names)
 		return 0;
 	list_names(list, names, sizeof names);
-	return err_set(err, ERR_INPUT,
-		"%s: chat_template: expected one named %s, found %s; model.template = \"NAME\" "
-		"chooses one of them",
-		path, name, *names ? names : "none");
+	d->names = strdup(names);
+	return d->names ? 0 : err_nomem(err, d->path, sizeof names);
 }
 
 /* Whether the JSON file at d->path declares one; d->path is freed where it does not. */
@@ -138,8 +136,9 @@ static int find_in_json(struct chat_declared *d, const char *file, const char *n
 	TRY(json_read(&root, d->path, err));
 	declared = json_object_get(root, "chat_template");
 	if (json_is_array(declared)) {
-		TRY(take_named(declared, d->path, name ? name : DEFAULT, &source, err));
-		TRY(set_label(d, file, name ? name : DEFAULT, err));
+		TRY(take_named(d, declared, name ? name : DEFAULT, &source, err));
+		if (source)
+			TRY(set_label(d, file, name ? name : DEFAULT, err));
 	} else if (json_is_string(declared) && !named) {
 		source = json_string_value(declared);
 		TRY(set_label(d, file, "", err));
@@ -185,9 +184,6 @@ int chat_declared_find(struct chat_declared *out, const char *folder, const char
 		out->other = other.label;
 		other.label = NULL;
 	}
-	if (name && !out->source)
-		err_set(err, ERR_INPUT, "%s: expected a chat template named %s, found none", folder,
-			name);
 fail:
 	chat_declared_free(&other);
 	if (err->code)
@@ -214,5 +210,6 @@ void chat_declared_free(struct chat_declared *d)
 	free(d->path);
 	free(d->label);
 	free(d->other);
+	free(d->names);
 	*d = (struct chat_declared){0};
 }

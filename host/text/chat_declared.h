@@ -15,14 +15,14 @@ struct chat_declared {
 	char *path;   /* of the file */
 	char *label;  /* "tokenizer_config.json", "tokenizer_config.json: rag" */
 	char *other;  /* a file that declares one too, which is not used; NULL = none */
+	char *names;  /* of those in a list, without the one looked for; NULL = no such list */
 };
 
 /* Finds the template of a checkpoint's folder. Of several that have names (a list in
  * tokenizer_config.json, files of additional_chat_templates) that of `name`, "default" where it is
- * NULL; a template without one is "default". *out is owned: chat_declared_free. A checkpoint
- * without templates is no error unless `name` is given.
- * Errors: ERR_INPUT naming the file: `chat_template` of another kind, names without the one looked
- * for, listed; bytes that are no UTF-8. */
+ * NULL; a template without one is "default". *out is owned: chat_declared_free. That there is none
+ * is no error. Errors: ERR_INPUT naming the file: `chat_template` of another kind, bytes that are
+ * no UTF-8. */
 int chat_declared_find(struct chat_declared *out, const char *folder, const char *name,
 	struct err *err);
 

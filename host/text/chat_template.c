@@ -29,8 +29,9 @@ static int check_marker(const struct chat_family *f, const struct tokenizer *tok
 	return 0;
 }
 
-/* No template is declared, and none was named. */
-static int refuse(const char *name, const char *model_type, struct err *err)
+/* No template is declared, or none of that name. `declared`: names of those that are, NULL = no
+ * list of them. */
+static int refuse(const char *name, const char *declared, const char *model_type, struct err *err)
 {
 	struct text names = {0};
 
@@ -39,8 +40,13 @@ static int refuse(const char *name, const char *model_type, struct err *err)
 	if (strcmp(name, "auto") != 0)
 		err_set(err, ERR_CONFIG,
 			"model.template: expected auto, a file that ends in .jinja, a template that "
-			"the checkpoint declares, or one of %s; found \"%s\"",
-			names.data, name);
+			"the checkpoint declares (%s), or one of %s; found \"%s\"",
+			declared ? declared : "by names, none", names.data, name);
+	else if (declared)
+		err_set(err, ERR_CONFIG,
+			"model.template: expected the name of one of the chat templates that the "
+			"checkpoint declares, of which none is the default: %s",
+			declared);
 	else
 		err_set(err, ERR_CONFIG,
 			"model.template: the checkpoint declares no chat template (no "
@@ -357,11 +363,11 @@ static const struct chat_family *choose_family(const struct chat_options *o, con
 }
 
 static int fill_fixed(struct chat_template *t, const struct chat_family *f,
-	const struct chat_options *o, const char *model_type, const struct tokenizer *tok,
-	struct err *err)
+	const struct chat_options *o, const char *declared, const char *model_type,
+	const struct tokenizer *tok, struct err *err)
 {
-	if (!f)
-		return refuse(o->name, model_type, err);
+	if (!f || (declared && !o->prefix && strcmp(o->name, f->name) != 0))
+		return refuse(o->name, declared, model_type, err);
 	if (o->n_variables > 0)
 		return err_set(err, ERR_CONFIG,
 			"model.template_variables: expected none for %s, which is not a template "
@@ -462,7 +468,7 @@ int chat_template_open(struct chat_template **out, const struct chat_options *o,
 		TRY(fill_declared(t, &declared, by_model, o, tok, err));
 		family = t->family ? t->family : by_model;
 	} else {
-		TRY(fill_fixed(t, family, o, model_type, tok, err));
+		TRY(fill_fixed(t, family, o, declared.names, model_type, tok, err));
 	}
 	TRY(settle_bos(t, t->jinja ? t->family : family, o->bos, tok, err));
 	find_ends(t, family, tok);
