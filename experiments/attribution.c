@@ -439,18 +439,37 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 {
 	const struct attribution_settings *s = values;
 	const struct config *c = lab->config;
-	struct prompt_ids prompts = {0};
+	const bool saves = c->save.resid_post || c->save.features;
+	struct prompt_ids prompts = {0}, harmless = {0};
 	struct effects_request request;
 
 	(void)f;
 	err_clear(err);
 	TRY(prompts_of_sets(lab->prompts, &c->attribution.prompts, &prompts, err));
-	request = request_of(c, s, &prompts);
-	TRY(effects_plan(out, &request, effects_extent(c), err));
 	request = other_request(&prompts);
 	if (s->compare_backward)
-		TRY(effects_plan(out, &request, effects_extent(c), err));
+		TRY(effects_plan(lab, out, &request, effects_extent(c), err));
+	request = request_of(c, s, &prompts);
+	TRY(effects_plan(lab, out, &request, effects_extent(c), err));
+	TRY(plan_write(out, (struct plan_what){"candidates and effects", NULL}, &section,
+		LENGTHS(LENGTH("candidate", candidates_count(lab, (size_t)c->attribution.k0)),
+			LENGTH("prompt", prompts.n),
+			LENGTH("layer",
+				request.all_features ? lab->machine->model->arch.n_layer : 0),
+			LENGTH("feature", sae_set_width(lab->machine->saes)),
+			{"rank", 0, (size_t)c->attribution.k_star}),
+		s->compare_backward, err));
+	TRY(findings_plan(out, c->attribution.methods.n, prompts.n, (size_t)c->attribution.k_star,
+		err));
+	if (text_list_holds(&c->attribution.methods, method_names[METHOD_ACTDIFF]) ||
+		text_list_holds(&c->attribution.methods, method_names[METHOD_RANDOM]) || saves)
+		TRY(activation_stats_plan(lab, out, &prompts, saves, err));
+	if (text_list_holds(&c->attribution.methods, method_names[METHOD_ACTDIFF])) {
+		TRY(prompts_of_set(lab->prompts, c->direction.harmless, &harmless, err));
+		TRY(activation_stats_plan(lab, out, &harmless, false, err));
+	}
 fail:
+	free(harmless.data);
 	free(prompts.data);
 	return err->code;
 }

@@ -153,8 +153,11 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	err_clear(err);
 	TRY(answers_plan(lab, out, lab->config->clamp.harmless, n, err));
 	TRY(prompts_of_sets(lab->prompts, &s->questions, &questions, err));
-	if (questions.n > 0)
+	if (questions.n > 0) {
 		TRY(continuation_plan(lab, out, &questions, n, err));
+		TRY(plan_write(out, (struct plan_what){"right answers", NULL}, &section,
+			LENGTHS(LENGTH("prompt", questions.n)), n, err));
+	}
 fail:
 	free(questions.data);
 	return err->code;

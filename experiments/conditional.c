@@ -50,6 +50,20 @@ static double total(const struct readings *r, size_t first, size_t n)
 	return sum;
 }
 
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	struct prompt_ids prompts = {0};
+
+	(void)f, (void)values;
+	err_clear(err);
+	TRY(prompts_of_sets(lab->prompts, &lab->config->clamp.prompts, &prompts, err));
+	TRY(harm_readings_plan(lab, out, &prompts, &section, LENGTHS({NULL, 0, 0}), err));
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct roles *roles = &f->roles;
@@ -86,5 +100,6 @@ const struct experiment experiment_conditional = {
 	.writes = &section,
 	.needs = NEED_ROLES,
 	.prompts = PROMPTS_CLAMPED,
+	.plan = plan,
 	.run = run,
 };

@@ -496,6 +496,8 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	const struct config *c = lab->config;
 	struct effects_extent extent = effects_extent(c);
 	struct estimate estimates[MOST_ESTIMATES];
+	static const struct plan_what what = {"effects of candidates", NULL};
+	const size_t n_candidates = candidates_count(lab, extent.k0);
 	struct prompt_ids prompts = {0};
 	size_t n;
 
@@ -512,7 +514,20 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 		extent.points += paths * estimates[i].path.steps;
 	}
 	TRY(prompts_of_sets(lab->prompts, &c->dissect.prompts, &prompts, err));
-	TRY(effects_plan(out, &(struct effects_request){.prompts = &prompts}, extent, err));
+	extent.n_stages = 0; /* tasks keep what is found */
+	TRY(effects_plan(lab, out, &(struct effects_request){.prompts = &prompts}, extent, err));
+	TRY(plan_write(out, what, &section,
+		LENGTHS(LENGTH("truth", N_TRUTHS), LENGTH("estimate", n),
+			LENGTH("prompt", prompts.n), LENGTH("candidate", n_candidates)),
+		1, err));
+	TRY(plan_tasks(out, what, n_candidates, prompts.n, err));
+	TRY(plan_tasks(out, what, n, prompts.n * n_candidates, err));
+	/* Both runs at every token, and the way between them. */
+	TRY(plan_stages(lab, out, what, &prompts, 64 + 8 * (double)n_candidates, 0, 1, err));
+	TRY(plan_units(out, what, 4,
+		(struct plan_bytes){0,
+			8 * (double)n_candidates * (double)plan_tokens(lab, &prompts, 0)},
+		err));
 fail:
 	free(prompts.data);
 	return err->code;

@@ -26,6 +26,7 @@
 #include "host/base/size.h"
 #include "host/measure/activation_stats.h"
 #include "host/measure/controls.h"
+#include "host/measure/readings.h"
 #include "host/measure/observe.h"
 #include "host/lab/tables.h"
 #include "host/work/tasks.h"
@@ -513,6 +514,34 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	return 0;
 }
 
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	static const struct plan_what what = {"edges and mediation", NULL};
+	const struct config *c = lab->config;
+	const struct method_sets *sets = &f->sets[METHOD_COSSIM_AP];
+	const size_t k = sets->known ? sets->global.n : (size_t)c->attribution.k_star,
+		     draws = (size_t)c->controls.draws;
+	struct prompt_ids prompts = {0};
+
+	(void)values;
+	err_clear(err);
+	TRY(prompts_of_sets(lab->prompts, &c->dissect.prompts, &prompts, err));
+	TRY(plan_write(out, what, &section,
+		LENGTHS(LENGTH("prompt", prompts.n), {"node", 0, k}, {"source", 0, k},
+			LENGTH("edit", N_MEDIATIONS), LENGTH("draw", draws)),
+		1, err));
+	TRY(activation_stats_plan(lab, out, &prompts, false, err));
+	TRY(plan_tasks(out, what, k, prompts.n * (1 + k), err));
+	TRY(plan_tasks(out, what, N_MEDIATIONS + draws, 2 * prompts.n, err));
+	TRY(plan_stages(lab, out, what, &prompts, 20, 0, 1, err));
+	TRY(readings_plan(lab, out, &prompts, k, plan_tokens(lab, &prompts, 0) / prompts.n + 1, 1,
+		err));
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -554,5 +583,6 @@ const struct experiment experiment_feature_graph = {
 	.needs = NEED_SETS | NEED_DIRECTION,
 	.prompts = PROMPTS_DISSECTED,
 	.check = check,
+	.plan = plan,
 	.run = run,
 };

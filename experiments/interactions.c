@@ -29,6 +29,7 @@
 #include "host/measure/activation_stats.h"
 #include "host/measure/candidates.h"
 #include "host/measure/controls.h"
+#include "host/measure/readings.h"
 #include "host/measure/observe.h"
 #include "host/lab/tables.h"
 #include "host/work/tasks.h"
@@ -544,6 +545,37 @@ static void work_close(struct work *w)
 	arena_free(&w->memory);
 }
 
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	static const struct plan_what what = {"effects of parts", "attribution.k_star"};
+	const struct config *c = lab->config;
+	const struct method_sets *sets = &f->sets[METHOD_COSSIM_AP];
+	const size_t k = sets->known ? sets->global.n : (size_t)c->attribution.k_star,
+		     n_layer = lab->machine->model->arch.n_layer,
+		     n_groups = (size_t)c->readings.positions + 2,
+		     draws = (size_t)c->controls.draws;
+	struct prompt_ids prompts = {0};
+
+	(void)values;
+	err_clear(err);
+	TRY(prompts_of_sets(lab->prompts, &c->dissect.prompts, &prompts, err));
+	TRY(plan_write(out, what, &section,
+		LENGTHS(LENGTH("prompt", prompts.n), {"rank", 0, k},
+			{"pair_number", 0, k * (k - 1) / 2}, LENGTH("token_group", n_groups),
+			LENGTH("layer", n_layer)),
+		1 + draws, err));
+	TRY(activation_stats_plan(lab, out, &prompts, false, err));
+	TRY(plan_tasks(out, what, (1 + draws) * rows_of(k) + n_groups, prompts.n, err));
+	TRY(plan_tasks(out, what, n_layer + 1, 2 * prompts.n, err));
+	TRY(plan_stages(lab, out, what, &prompts, 20, 0, 1, err));
+	TRY(readings_plan(lab, out, &prompts, k, plan_tokens(lab, &prompts, 0) / prompts.n + 1, 1,
+		err));
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -585,5 +617,6 @@ const struct experiment experiment_interactions = {
 	.needs = NEED_SETS | NEED_DIRECTION,
 	.uses = USE_WHOLE_SAES,
 	.prompts = PROMPTS_DISSECTED,
+	.plan = plan,
 	.run = run,
 };

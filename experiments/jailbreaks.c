@@ -240,6 +240,30 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 		adversarial, plain);
 }
 
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	const struct jailbreaks_settings *s = values;
+	const struct config *c = lab->config;
+	const size_t k_star = (size_t)c->attribution.k_star;
+	struct prompt_ids prompts = {0};
+
+	(void)f;
+	err_clear(err);
+	TRY(prompts_of_sets(lab->prompts, &s->plain, &prompts, err));
+	TRY(plan_write(out, (struct plan_what){"readings", NULL}, &section,
+		LENGTHS(LENGTH("pair", prompts.n), LENGTH("side", N_SIDES),
+			{"role_feature", 0, 2 * k_star}),
+		1, err));
+	TRY(readings_plan(lab, out, &prompts, 2 * k_star, (size_t)c->readings.positions, 1, err));
+	prompts.n = 0;
+	TRY(prompts_of_sets(lab->prompts, &s->adversarial, &prompts, err));
+	TRY(readings_plan(lab, out, &prompts, 2 * k_star, (size_t)c->readings.positions, 1, err));
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct condition none = condition_none();
@@ -280,5 +304,6 @@ const struct experiment experiment_jailbreaks = {
 	.writes = &section,
 	.needs = NEED_ROLES,
 	.check = check,
+	.plan = plan,
 	.run = run,
 };

@@ -271,9 +271,16 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	err_clear(err);
 	TRY(prompts_of_sets(lab->prompts, &c->clamp.prompts, &prompts, err));
 	request = request_of(&prompts);
-	TRY(effects_plan(out, &request, effects_extent(c), err));
+	TRY(effects_plan(lab, out, &request, effects_extent(c), err));
 	TRY(continuation_plan(lab, out, &prompts, n, err));
 	TRY(answers_plan(lab, out, c->clamp.harmless, n, err));
+	TRY(activation_stats_plan(lab, out, &prompts, false, err));
+	TRY(plan_write(out, (struct plan_what){"effects and sets", NULL}, &section,
+		LENGTHS(LENGTH("layer", lab->machine->model->arch.n_layer),
+			LENGTH("feature", sae_set_width(lab->machine->saes)),
+			{"rank", 0, (size_t)c->attribution.k_star},
+			LENGTH("draw", (size_t)c->controls.draws)),
+		BOTH, err));
 fail:
 	free(prompts.data);
 	return err->code;

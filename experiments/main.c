@@ -192,6 +192,7 @@ static int run_open(struct run *r, const struct config *c, struct ranks *ranks, 
 	TRY(findings_load(&r->findings, c, &r->machine, &r->prompts, experiments_provide(c),
 		experiments_want(c), err));
 	TRY(experiments_check(&r->lab, &r->findings, err));
+	TRY(frame_plan(&r->lab, &r->plan, err));
 	return experiments_plan(&r->lab, &r->findings, &r->plan, err);
 fail:
 	return err->code;
@@ -235,8 +236,6 @@ static int begin_results(struct run *r, struct err *err)
 	char *manifest = NULL;
 
 	err_clear(err);
-	if (r->job.ranks->rank == 0)
-		TRY(identify_inputs(r, err));
 	TRY(manifest_of(r, &manifest, err));
 	TRY(job_begin(&r->job, manifest, r->fresh, err));
 	if (r->other_output)
@@ -247,23 +246,32 @@ fail:
 	return err->code;
 }
 
+/* What has the names of this run's results: on rank 0. */
+static int check_earlier(struct run *r, struct err *err)
+{
+	char *manifest = NULL;
+
+	TRY(identify_inputs(r, err));
+	TRY(manifest_of(r, &manifest, err));
+	if (!r->fresh)
+		TRY(units_check(r->lab.config->output, manifest, err));
+fail:
+	free(manifest);
+	return err->code;
+}
+
 /* The plan, and what `compute` would refuse before its first pass, in that order. Files are hashed
  * only where there is something to compare them with, for that takes long. */
 static int rehearse(struct run *r, struct err *err)
 {
 	const struct config *c = r->lab.config;
-	char *manifest = NULL;
 
 	TRY(plan_print(&r->lab, err));
-	TRY(plan_check(&r->lab, err));
-	if (!*c->from && !file_exists(c->output) && !units_stand(c->output))
-		return 0;
-	TRY(identify_inputs(r, err));
-	TRY(manifest_of(r, &manifest, err));
-	if (!r->fresh)
-		TRY(units_check(c->output, manifest, err));
+	TRY(plan_check(&r->lab, r->fresh, err));
+	if (*c->from || file_exists(c->output) || units_stand(c->output))
+		TRY(check_earlier(r, err));
+	return 0;
 fail:
-	free(manifest);
 	return err->code;
 }
 
@@ -273,10 +281,12 @@ static int compute(struct run *r, struct err *err)
 	struct refusal_check refusal;
 	const bool whole_saes = c->sae.check || experiments_use(c) & USE_WHOLE_SAES;
 
-	TRY(plan_check(&r->lab, err));
+	TRY(plan_check(&r->lab, r->fresh, err));
 	TRY(machine_finish_loading(&r->machine, whole_saes, err));
 	if (c->profile)
 		device_make_synchronous(r->machine.dev);
+	if (r->job.ranks->rank == 0)
+		TRY(check_earlier(r, err));
 	TRY(refusal_check_run(&r->lab, &refusal, err));
 	TRY(begin_results(r, err));
 	TRY(refusal_check_write(&r->lab, &refusal, err));

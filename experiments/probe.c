@@ -524,6 +524,38 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	return check_split(lab, s, err);
 }
 
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	static const struct plan_what what = {"probes", NULL};
+	const struct config *c = lab->config;
+	const struct arch *a = &lab->machine->model->arch;
+	const size_t k_star = (size_t)c->attribution.k_star, draws = (size_t)c->controls.draws,
+		     n_probes = 1 + draws + a->n_layer;
+	const struct probe_settings *s = values;
+	struct work w = {.lab = (struct lab *)lab, .settings = s};
+
+	(void)f;
+	err_clear(err);
+	TRY(gather(&w, err));
+	TRY(plan_write(out, what, &section,
+		LENGTHS(LENGTH("probe", n_probes), LENGTH("part", FIRST_TEST + s->test_harmful.n),
+			LENGTH("prompt", w.prompts.n), {"refusal_feature", 0, k_star}),
+		1, err));
+	TRY(activation_stats_plan(lab, out, &w.train, false, err));
+	TRY(readings_plan(lab, out, &w.prompts, (1 + draws) * k_star, (size_t)c->readings.positions,
+		1, err));
+	TRY(plan_stages(lab, out, what, &w.prompts, 4 * (double)(1 + a->n_layer * a->d_model),
+		1024 * (double)a->n_layer, 1, err));
+	out->host_bytes = size_max(out->host_bytes,
+		a->n_layer * w.prompts.n * a->d_model * sizeof *w.dense);
+fail:
+	free(w.prompts.data);
+	free(w.train.data);
+	arena_free(&w.memory);
+	return err->code;
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct config *c = lab->config;
@@ -573,5 +605,6 @@ const struct experiment experiment_probe = {
 	.writes = &section,
 	.needs = NEED_ROLES,
 	.check = check,
+	.plan = plan,
 	.run = run,
 };

@@ -375,13 +375,20 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 {
 	const struct config *c = lab->config;
 	const struct feature_set *set = &f->sets[METHOD_COSSIM_AP].global;
-	const size_t k = f->sets[METHOD_COSSIM_AP].known ? set->n : (size_t)c->attribution.k_star;
+	const size_t k = f->sets[METHOD_COSSIM_AP].known ? set->n : (size_t)c->attribution.k_star,
+		     n_orders = FIRST_RANDOM + (size_t)c->controls.draws;
+	static const struct plan_what what = {"orders", "controls.draws"};
 	struct prompt_ids prompts = {0};
 
 	(void)values;
 	err_clear(err);
 	TRY(prompts_of_sets(lab->prompts, &c->dissect.prompts, &prompts, err));
 	TRY(continuation_plan(lab, out, &prompts, 1 + k, err));
+	TRY(plan_write(out, what, &section,
+		LENGTHS(LENGTH("prompt", prompts.n), {"rank", 0, k}, LENGTH("order", n_orders),
+			{"step", 0, k}, {"n_released", 1, k + 1}),
+		1, err));
+	TRY(plan_tasks(out, what, 1 + (n_orders - 1) * k + k * k, 2 * prompts.n, err));
 fail:
 	free(prompts.data);
 	return err->code;

@@ -243,6 +243,24 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 		set->name, set->take);
 }
 
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	const struct suffix_settings *s = values;
+	struct work w = {.lab = (struct lab *)lab};
+
+	(void)f;
+	err_clear(err);
+	TRY(prompts_of_set(lab->prompts, s->prompts, &w.prompts, err));
+	TRY(find_suffixes(&w, err));
+	TRY(harm_readings_plan(lab, out, &w.prompts, &section,
+		LENGTHS(LENGTH("suffix", w.suffixes.n)), err));
+fail:
+	free(w.suffixes.data);
+	free(w.prompts.data);
+	return err->code;
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct suffix_settings *s = values;
@@ -279,5 +297,6 @@ const struct experiment experiment_suffix = {
 	.writes = &section,
 	.needs = NEED_ROLES,
 	.check = check,
+	.plan = plan,
 	.run = run,
 };

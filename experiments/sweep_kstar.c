@@ -257,10 +257,12 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	extent.k0 = (size_t)largest(k0);
 	err_clear(err);
 	TRY(prompts_of_sets(lab->prompts, &c->attribution.prompts, &attributed, err));
-	TRY(effects_plan(out, &(struct effects_request){.prompts = &attributed}, extent, err));
+	TRY(effects_plan(lab, out, &(struct effects_request){.prompts = &attributed}, extent, err));
 	TRY(prompts_of_sets(lab->prompts, &c->clamp.prompts, &prompts, err));
 	TRY(continuation_plan(lab, out, &prompts, 1 + n_points, err));
 	TRY(answers_plan(lab, out, c->clamp.harmless, 1 + n_points, err));
+	TRY(plan_write(out, (struct plan_what){"points", NULL}, &section,
+		LENGTHS(LENGTH("point", n_points)), 1, err));
 fail:
 	free(attributed.data);
 	free(prompts.data);

@@ -51,19 +51,18 @@ TEST(a_reply_that_does_not_fit_the_context_is_refused_for_every_experiment_that_
 {
 	static const struct {
 		const char *config, *set, *experiment;
-		bool alone; /* no other set is continued, which could be longer */
 	} continuing[] = {
 		{"configs/tiny_gemma2_ap.cfg --set experiment=[\\\"direction\\\",\\\"jailbreak\\\"]",
-			"harmful_test", "jailbreak", true},
+			"harmful_test", "jailbreak"},
 		{"configs/tiny_gemma2_ap.cfg --set experiment=[\\\"direction\\\",\\\"attribution\\\","
 		 "\\\"induce\\\"]",
-			"harmless_test", "induce", true},
-		{"configs/tiny_coherence.cfg", "harmless_test", "coherence", false},
-		{"configs/tiny_sweep_kstar.cfg", "harmful_test", "sweep_kstar", false},
-		{"configs/tiny_categories.cfg", "categories", "categories", true},
-		{"configs/tiny_low_cosine.cfg", "harmful_test", "low_cosine", false},
-		{"configs/tiny_prune.cfg", "harmful_test", "prune", true},
-		{"configs/tiny_sae_compare.cfg", "harmless_test", "sae_compare", false},
+			"harmless_test", "induce"},
+		{"configs/tiny_coherence.cfg", "harmless_test", "coherence"},
+		{"configs/tiny_sweep_kstar.cfg", "harmful_test", "sweep_kstar"},
+		{"configs/tiny_categories.cfg", "categories", "categories"},
+		{"configs/tiny_low_cosine.cfg", "harmless_test", "low_cosine"},
+		{"configs/tiny_prune.cfg", "harmful_test", "prune"},
+		{"configs/tiny_sae_compare.cfg", "harmless_test", "sae_compare"},
 	};
 
 	for (size_t i = 0; i < sizeof continuing / sizeof *continuing; i++) {
@@ -92,8 +91,7 @@ TEST(a_reply_that_does_not_fit_the_context_is_refused_for_every_experiment_that_
 			"%s --set model.n_ctx=100 --set generate.max_new_tokens=%d "
 			"--dry-run",
 			continuing[i].config, most);
-		CHECK(!continuing[i].alone || dry.status == 0, "%s: %s", continuing[i].config,
-			dry.err);
+		CHECK(dry.status == 0, "%s: %s", continuing[i].config, dry.err);
 	}
 }
 
@@ -105,11 +103,10 @@ TEST(what_config_and_prompts_tell_of_an_experiment_is_said_before_its_first_pass
 		{"configs/tiny_direction.cfg --set direction.positions=16",
 			"direction.positions: expected at most 13, the tokens of a prompt of "
 			"prompts.harmful_train behind what all prompts begin with, found 16\n"},
-		{"configs/tiny_direction.cfg --set direction.harmless=harmful_train",
-			"--set direction.harmless=harmful_train: direction.harmless: expected another "
-			"prompt set than direction.harmful, found \"harmful_train\" for both\n"},
 		{"configs/tiny_gemma2_ap.cfg --set 'attribution.target=\"Sure, here\"'",
-			"attribution.target: expected a text of one token, \"Sure, here\" has 4\n"},
+			"attribution.target: expected a text of one token, \"Sure, here\" has 4 behind "
+			"\"...d_of_turn>\\n<start_of_turn>model\\n\", the first 547 \"Sure\"; the id of a "
+			"token is taken, too\n"},
 		{"configs/tiny_probe.cfg --set prompts.vanilla_harmful.limit=1 --set "
 		 "prompts.vanilla_benign.limit=1",
 			"probe: expected prompts of prompts.vanilla_harmful and of "
@@ -146,7 +143,7 @@ TEST(an_error_that_only_a_pass_can_tell_keeps_what_was_finished_and_says_where)
 
 	/* No harmful prompt is answered with this token. */
 	snprintf(expected, sizeof expected,
-		"prompts.harmful_train: expected prompts whose replies begin with \"Sure\", found none "
+		"prompts.harmful_train: expected prompts whose replies begin with token 547 \"Sure\", found none "
 		"among 16 (see refusal.token, model.template, direction.filter)\n"
 		"what was finished is in %s; the same command goes on from there, another config or "
 		"other files begin anew with --fresh, which renames the folder\n",
@@ -288,6 +285,106 @@ TEST(what_is_no_file_or_no_result_file_is_not_replaced)
 			strstr(run.err, "output: expected no link, folder or device under"),
 		"%d: %s", run.status, run.err);
 	CHECK(size_of(text) == 5, "the notes are gone");
+}
+
+/* ---- room on disk -------------------------------------------------------------------------- */
+
+/* MiB of the line that begins with `what` in the plan of a dry run. */
+static void planned(const char *what, double *least, double *most)
+{
+	const char *at = strstr(dry.out, "disk, an estimate\n");
+
+	at = at ? strstr(at, what) : NULL;
+	*least = *most = -1;
+	CHECK(at && sscanf(at + strlen(what), " %lf to %lf MiB", least, most) == 2,
+		"the plan has no line \"%s\":\n%s", what, dry.out);
+}
+
+/* What was written lies between the two, and these not too far above. */
+static void within(const char *arguments, const char *what, double least, double most, double bytes)
+{
+	const double mib = bytes / 0x1p20;
+
+	printf("  %-40.40s %-12s %6.1f to %6.1f MiB planned, %6.2f written\n", arguments, what,
+		least, most, mib);
+	/* The plan prints tenths. */
+	CHECK(least - 0.05 <= mib && mib <= most + 0.05, "%s: %s: planned %g to %g MiB, found %g",
+		arguments, what, least, most, mib);
+	CHECK(most - 0.05 <= 3 * mib, "%s: %s: planned up to %g MiB, found %g", arguments, what,
+		most, mib);
+}
+
+TEST(what_is_written_is_estimated_from_the_descriptions_of_the_datasets)
+{
+	static const char *const runs[] = {
+		"configs/tiny_gemma2_ap.cfg --set prompts.harmful_test.limit=40 --set "
+		"prompts.harmless_test.limit=40 --set generate.max_new_tokens=12 --set "
+		"save.resid_post=true --set save.features=true --set save.gradients=true",
+		"configs/tiny_gemma2_ap.cfg --set prompts.harmful_test.limit=40 --set "
+		"prompts.harmless_test.limit=40 --set generate.stop=none --set "
+		"save.resid_post=true --set save.dtype=float16",
+		"configs/tiny_direction.cfg --set direction.layer=-1 --set "
+		"direction.harmful_val=harmful_test --set direction.harmless_val=harmless_test",
+		"tests/golden/paper/paper.cfg",
+		"tests/golden/open/open.cfg",
+	};
+
+	for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+		char output[512], units[512], summary[512];
+		double least, most;
+
+		snprintf(output, sizeof output, "%s/room%zu.h5", test_scratch_folder(), i);
+		snprintf(units, sizeof units, "%s/room%zu.units", test_scratch_folder(), i);
+		snprintf(summary, sizeof summary, "%s/room%zu.summary.h5", test_scratch_folder(),
+			i);
+		engine_run(&dry, "%s --set output=%s --dry-run", runs[i], output);
+		engine_run(&run, "%s --set output=%s --set store.keep_units=true", runs[i], output);
+		CHECK(run.status == 0 && dry.status == 0, "%s: %d: %s", runs[i], run.status,
+			run.err);
+		planned("  result file", &least, &most);
+		within(runs[i], "result file", least, most, (double)size_of(output));
+		planned("  units beside it, until it is complete", &least, &most);
+		within(runs[i], "units", least, most, folder_bytes(units));
+		planned("  its summary", &least, &most);
+		CHECK((double)size_of(summary) <= (most + 0.05) * 0x1p20,
+			"%s: the summary: planned up to %g MiB, found %ld bytes", runs[i], most,
+			size_of(summary));
+	}
+}
+
+TEST(what_certainly_does_not_fit_the_disk_is_refused_with_what_makes_it_large)
+{
+	char scales[512] = "", arguments[2048];
+	double needed, room;
+	const char *at;
+
+	/* Hundreds of replies of a million tokens under hundreds of conditions: terabytes. */
+	for (size_t i = 1, n = 0; i < 100; i++)
+		n += (size_t)snprintf(scales + n, sizeof scales - n, "%s-%zu", i > 1 ? "," : "", i);
+	snprintf(arguments, sizeof arguments,
+		"configs/tiny_gemma2_ap.cfg --set output=%s --set generate.stop=none --set "
+		"model.n_ctx=1048576 --set generate.max_new_tokens=1000000 --set generate.prompts=1 "
+		"--set memory_gb=1000 --set 'jailbreak.scopes=[\"global\"]' --set "
+		"'clamp.prompts=[\"harmful_train\", \"harmless_train\", \"harmful_test\"]' --set "
+		"'clamp.scale=[%s]'",
+		in_scratch("large.h5"), scales);
+	engine_run(&dry, "%s --dry-run", arguments);
+	engine_run(&run, "%s", arguments);
+	/* What is free changes from one moment to the next. */
+	at = strstr(run.err, "(an estimate), ");
+	CHECK(run.status == 5 && dry.status == 5 && at &&
+			strncmp(dry.err, run.err, (size_t)(at - run.err)) == 0,
+		"%d: %s, %d: %s", run.status, run.err, dry.status, dry.err);
+	CHECK(strstr(run.err, "output: too little room for ") && strstr(run.err, "(an estimate)") &&
+			strstr(run.err, "; the largest part is replies of jailbreak, ") &&
+			strstr(run.err, "; see generate.max_new_tokens\n"),
+		"%s", run.err);
+	CHECK(sscanf(strstr(run.err, ": at least ") + 11, "%lf MiB", &needed) == 1 &&
+			sscanf(strstr(run.err, "(an estimate), ") + 15, "%lf MiB are free",
+				&room) == 1 &&
+			needed > room,
+		"%s", run.err);
+	CHECK(!folder_exists(in_scratch("large.units")), "it made units");
 }
 
 /* ---- findings of an earlier file ----------------------------------------------------------- */

@@ -451,35 +451,53 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	struct err *err)
 {
 	const struct categories_settings *s = values;
-	struct prompt_ids prompts = {0};
-	size_t n;
+	struct category_sets sets;
 
 	(void)f;
 	if (candidates_check(lab, err))
 		return err->code;
-	err_clear(err);
-	category_sets_expect(lab, s->prompts, &s->names, &prompts, &n, err);
-	free(prompts.data);
+	category_sets_take(&sets, lab, s->prompts, &s->names, err);
+	category_sets_free(&sets);
 	return err->code;
 }
 
-/* Each category's prompts are continued under the edits of its own and those of every other one.
- */
+/* Each category's prompts are continued under the edits of its own and those of every other one. */
+static int plan_replies(const struct lab *lab, struct plan *out, const struct category_sets *sets,
+	struct err *err)
+{
+	err_clear(err);
+	for (size_t k = 0; k < sets->n && !err->code; k++) {
+		struct prompt_ids own = {0};
+
+		if (category_sets_prompts(sets, k, &own, err) == 0)
+			continuation_plan(lab, out, &own, N_EDITS + sets->n - 1, err);
+		free(own.data);
+	}
+	return err->code;
+}
+
 static int plan(const struct lab *lab, const struct findings *f, const void *values,
 	struct plan *out, struct err *err)
 {
 	const struct categories_settings *s = values;
-	struct prompt_ids prompts = {0};
-	size_t n;
+	const struct config *c = lab->config;
+	struct category_sets sets;
 
 	(void)f;
-	err_clear(err);
-	TRY(category_sets_expect(lab, s->prompts, &s->names, &prompts, &n, err));
-	TRY(category_sets_plan(lab, out, &prompts, err));
+	TRY(category_sets_take(&sets, lab, s->prompts, &s->names, err));
+	TRY(category_sets_plan(lab, out, &sets.prompts, err));
 	if (s->generate)
-		TRY(continuation_plan(lab, out, &prompts, N_EDITS + n - 1, err));
+		TRY(plan_replies(lab, out, &sets, err));
+	TRY(plan_write(out, (struct plan_what){"scores", "controls.draws"}, &section,
+		LENGTHS(LENGTH("category", sets.n), LENGTH("source", sets.n),
+			LENGTH("edit", N_EDITS), LENGTH("prompt", sets.prompts.n),
+			LENGTH("draw", (size_t)c->controls.draws),
+			LENGTH("candidate", candidates_count(lab, (size_t)c->attribution.k0))),
+		1, err));
+	TRY(findings_plan_roles(out, (size_t)c->attribution.k_star, err));
+	TRY(activation_stats_plan(lab, out, &sets.prompts, false, err));
 fail:
-	free(prompts.data);
+	category_sets_free(&sets);
 	return err->code;
 }
 

@@ -75,13 +75,13 @@ fail:
 	return err->code;
 }
 
-/* The prompts of the categories, and which each is of. */
-static int take_prompts(struct category_sets *c, const struct lab *lab, const char *set,
+int category_sets_take(struct category_sets *c, const struct lab *lab, const char *set,
 	const struct text_list *wanted, struct err *err)
 {
 	struct prompt_ids all = {0};
 	struct names names = {0};
 
+	*c = (struct category_sets){0};
 	err_clear(err);
 	TRY(settle_names(lab, set, wanted, &all, &names, err));
 	c->n = names.n;
@@ -105,19 +105,6 @@ fail:
 	return err->code;
 }
 
-int category_sets_expect(const struct lab *lab, const char *set, const struct text_list *names,
-	struct prompt_ids *prompts, size_t *n, struct err *err)
-{
-	struct category_sets sets = {0};
-
-	take_prompts(&sets, lab, set, names, err);
-	*prompts = sets.prompts;
-	*n = sets.n;
-	sets.prompts = (struct prompt_ids){0};
-	category_sets_free(&sets);
-	return err->code;
-}
-
 static struct effects_request request_of(const struct prompt_ids *prompts)
 {
 	return (struct effects_request){.prompts = prompts,
@@ -129,7 +116,7 @@ int category_sets_plan(const struct lab *lab, struct plan *plan, const struct pr
 {
 	const struct effects_request request = request_of(prompts);
 
-	return effects_plan(plan, &request, effects_extent(lab->config), err);
+	return effects_plan(lab, plan, &request, effects_extent(lab->config), err);
 }
 
 static bool in_all(const struct category_sets *c, const struct feature *f)
@@ -169,8 +156,7 @@ int category_sets_find(struct category_sets *out, struct lab *lab, const float *
 	const struct config *c = lab->config;
 	struct effects_request request;
 
-	*out = (struct category_sets){0};
-	TRY(take_prompts(out, lab, set, names, err));
+	TRY(category_sets_take(out, lab, set, names, err));
 	TRY(candidates_find(&out->candidates, lab, direction, (size_t)c->attribution.k0, err));
 	request = request_of(&out->prompts);
 	request.direction = direction;

@@ -24,18 +24,16 @@ struct category_sets {
 	struct feature_set *best;  /* [n] F*: the K* candidates of the highest mean */
 };
 
-/* The prompts of the categories (`names`; empty: all that the prompts of `set` have), appended to
- * *prompts, and how many categories these are. Nothing is computed. Errors: ERR_CONFIG for names
- * without prompts, and for less than two categories. */
-int category_sets_expect(const struct lab *lab, const char *set, const struct text_list *names,
-	struct prompt_ids *prompts, size_t *n, struct err *err);
+/* The categories (`names`; empty: all that the prompts of `set` have) and their prompts. Nothing is
+ * computed. Errors: ERR_CONFIG for names without prompts, and for less than two categories. */
+int category_sets_take(struct category_sets *out, const struct lab *lab, const char *set,
+	const struct text_list *names, struct err *err);
 
 /* Declares what category_sets_find will attribute: these prompts. */
 int category_sets_plan(const struct lab *lab, struct plan *plan, const struct prompt_ids *prompts,
 	struct err *err);
 
-/* Attributes the prompts (effects.h). Errors: those of category_sets_expect, candidates_find,
- * effects_run. */
+/* Takes and attributes them (effects.h). Errors: also those of candidates_find, effects_run. */
 int category_sets_find(struct category_sets *out, struct lab *lab, const float *direction,
 	const char *set, const struct text_list *names, struct err *err);
 

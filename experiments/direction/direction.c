@@ -52,17 +52,6 @@ static const struct setting settings[] = {
 		"prompt set for the choice of layer"),
 };
 
-/* The direction from a set to itself is none. */
-static void check_settings(const struct config *c, const void *values, struct faults *faults)
-{
-	(void)values;
-	if (c->direction.harmful && c->direction.harmless &&
-		strcmp(c->direction.harmful, c->direction.harmless) == 0)
-		config_fault(faults, "direction.harmless",
-			"expected another prompt set than direction.harmful, found \"%s\" for both",
-			c->direction.harmful);
-}
-
 static const struct {
 	struct dataset v, position, ablated, added, kl;
 } datasets = {
@@ -313,6 +302,46 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	return s->filter ? 0 : check_sets(lab, err);
 }
 
+/* The units of a set: a sum over its prompts; of validation prompts, what each candidate does. */
+static int plan_set(const struct lab *lab, struct plan *out, const char *set, double of_prompt,
+	double of_unit, struct err *err)
+{
+	static const struct plan_what what = {"means and scores", NULL};
+	struct prompt_ids prompts = {0};
+
+	err_clear(err);
+	TRY(prompts_of_set(lab->prompts, set, &prompts, err));
+	TRY(plan_stages(lab, out, what, &prompts, of_prompt, of_unit, 1, err));
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
+static int plan(const struct lab *lab, const struct findings *f, const void *values,
+	struct plan *out, struct err *err)
+{
+	static const struct plan_what what = {"the direction", NULL};
+	const struct direction_settings *s = values;
+	const struct config *c = lab->config;
+	const struct arch *a = &lab->machine->model->arch;
+	const size_t n_pos = (size_t)s->positions;
+	const double pairs = (double)(n_pos * a->n_layer), sum = 8 * pairs * (double)a->d_model;
+
+	(void)f;
+	TRY(plan_write(out, what, &section,
+		LENGTHS(LENGTH("position", n_pos), LENGTH("layer", a->n_layer),
+			LENGTH("d_model", a->d_model)),
+		1, err));
+	TRY(plan_set(lab, out, c->direction.harmful, 0, sum, err));
+	TRY(plan_set(lab, out, c->direction.harmless, 0, sum, err));
+	if (s->layer >= 0)
+		return 0;
+	TRY(plan_set(lab, out, s->harmful_val, 8 * pairs, 0, err));
+	return plan_set(lab, out, s->harmless_val, 16 * pairs, 0, err);
+fail:
+	return err->code;
+}
+
 static int run(struct lab *lab, struct findings *f, const void *values, struct err *err)
 {
 	const struct direction_settings *s = values;
@@ -356,10 +385,10 @@ const struct experiment experiment_direction = {
 	.name = "direction",
 	.asks = "which direction of the residual stream stands for refusal?",
 	SETTINGS_OF(settings, struct direction_settings),
-	.check_settings = check_settings,
 	.writes = &section,
 	.provides = FIND_DIRECTION,
 	.prompts = PROMPTS_CONTRASTED,
 	.check = check,
+	.plan = plan,
 	.run = run,
 };

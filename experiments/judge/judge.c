@@ -471,7 +471,10 @@ fail:
 static int plan(const struct lab *lab, const struct findings *f, const void *values,
 	struct plan *out, struct err *err)
 {
+	static const struct plan_what what = {"verdicts", NULL};
+	const struct judged *judged = lab->prompts->context;
 	struct prompt_ids pairs = {0};
+	double texts = 0;
 
 	(void)f;
 	err_clear(err);
@@ -479,6 +482,14 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 		TRY(vec_push(&pairs, p, err));
 	if (judged_by_reply(values))
 		TRY(continuation_plan(lab, out, &pairs, 1, err));
+	/* Each pair is in one condition; of every condition there are all datasets. */
+	TRY(plan_write(out, what, &section, LENGTHS(LENGTH("prompt", pairs.n)), 1, err));
+	TRY(plan_write(out, what, &section, LENGTHS(LENGTH("prompt", 0)),
+		lab->prompts->table.n_sets, err));
+	for (size_t p = 0; p < judged->n; p++)
+		texts += (double)strlen(judged->reply[p]);
+	TRY(plan_add(out, what, (struct plan_bytes){texts, texts}, err));
+	TRY(plan_stages(lab, out, what, &pairs, 20, 0, 1, err));
 fail:
 	free(pairs.data);
 	return err->code;

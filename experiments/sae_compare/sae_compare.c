@@ -393,6 +393,33 @@ static void side_free(struct side *s)
 	free(s->best.data);
 }
 
+/* What is written of both, and the units of reconstruction and of the directions. */
+static int plan_sides(const struct lab *lab, struct plan *out, struct err *err)
+{
+	static const struct plan_what what = {"reconstructions", NULL};
+	const struct config *c = lab->config;
+	const size_t n_layer = lab->machine->model->arch.n_layer,
+		     k_star = (size_t)c->attribution.k_star;
+	const double sums = 8 * (double)(n_layer * (lab->machine->model->arch.d_model + 1));
+	struct prompt_ids prompts = {0};
+
+	err_clear(err);
+	TRY(prompts_of_set(lab->prompts, c->clamp.harmless, &prompts, err));
+	TRY(plan_write(out, what, &section,
+		LENGTHS(LENGTH("prompt", prompts.n), LENGTH("layer", n_layer),
+			LENGTH("draw", (size_t)c->controls.draws), {"random_rank", 0, k_star},
+			{"rank", 0, k_star}),
+		2, err));
+	TRY(plan_stages(lab, out, what, &prompts, 8 * (double)(1 + 4 * n_layer), 2 * sums, 4, err));
+	prompts.n = 0;
+	TRY(prompts_of_set(lab->prompts, c->direction.harmful, &prompts, err));
+	TRY(prompts_of_set(lab->prompts, c->direction.harmless, &prompts, err));
+	TRY(plan_stages(lab, out, what, &prompts, 0, 2 * sums, 4, err));
+fail:
+	free(prompts.data);
+	return err->code;
+}
+
 /* Bytes of the largest whole SAE of the other set. */
 static int largest_other(const struct lab *lab, const struct compare_settings *s, size_t *bytes,
 	struct err *err)
@@ -422,7 +449,11 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	TRY(largest_other(lab, values, &out->sae_bytes, err));
 	TRY(answers_plan(lab, out, c->clamp.harmless, 0, err));
 	TRY(continuation_plan(lab, out, &harmful, 1 + 2 * c->clamp.scale.n, err));
-	TRY(effects_plan(out, &(struct effects_request){.prompts = &harmful}, extent, err));
+	extent.n_stages = 2;
+	TRY(effects_plan(lab, out, &(struct effects_request){.prompts = &harmful}, extent, err));
+	TRY(activation_stats_plan(lab, out, &harmful, false, err));
+	TRY(activation_stats_plan(lab, out, &harmful, false, err));
+	TRY(plan_sides(lab, out, err));
 fail:
 	free(harmful.data);
 	return err->code;

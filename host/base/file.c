@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
@@ -148,6 +149,37 @@ int folder_check_for(const char *path, struct err *err)
 	check_writable(folder, err);
 	free(copy);
 	return err->code;
+}
+
+bool file_room(const char *path, double *bytes)
+{
+	char *copy = strdup(path), *folder = copy ? dirname(copy) : NULL;
+	struct statvfs room;
+	bool known;
+
+	if (folder && !folder_exists(folder))
+		folder = dirname(folder);
+	known = folder && statvfs(folder, &room) == 0 && room.f_blocks > 0; /* 0: no disk */
+	if (known)
+		*bytes = (double)room.f_bavail * (double)room.f_frsize;
+	free(copy);
+	return known;
+}
+
+static __thread double walked; /* nftw hands nothing on */
+
+static int add_size(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	(void)path, (void)ftw;
+	walked += kind == FTW_F ? (double)st->st_size : 0;
+	return 0;
+}
+
+double folder_bytes(const char *path)
+{
+	walked = 0;
+	nftw(path, add_size, 16, FTW_PHYS);
+	return walked;
 }
 
 int folder_make_for(const char *path, struct err *err)

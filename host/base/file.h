@@ -50,6 +50,12 @@ void path_beside(const char *path, const char *suffix, char *out, size_t size);
 /* A folder whose parent exists; one that is there is left as it is. Errors: ERR_OUTPUT. */
 int folder_make(const char *path, struct err *err);
 
+/* Bytes free for this user where a file of that name would lie. False where nobody knows. */
+bool file_room(const char *path, double *bytes);
+
+/* Bytes of all files in a folder; 0 where there is none. */
+double folder_bytes(const char *path);
+
 /* Whether folder_make_for would succeed; nothing is made. Errors: ERR_OUTPUT. */
 int folder_check_for(const char *path, struct err *err);
 

@@ -16,6 +16,7 @@
 
 #include "host/lab/inputs.h"
 #include "host/lab/machine.h"
+#include "host/lab/plan.h"
 #include "host/lab/prompts.h"
 #include "host/method/features.h"
 #include "host/method/methods.h"
@@ -77,6 +78,11 @@ int findings_new_local(struct findings *f, enum method method, struct err *err);
 
 /* What the next two write, for the page: a section each. */
 extern const struct dataset_section findings_sections[2];
+
+/* Declares the sets of so many methods, of n_prompts prompts; and the roles. */
+int findings_plan(struct plan *plan, size_t n_methods, size_t n_prompts, size_t k_star,
+	struct err *err);
+int findings_plan_roles(struct plan *plan, size_t k_star, struct err *err);
 
 /* Writes the sets of a method; local sets of `prompts` in that order. */
 int findings_write_sets(const struct findings *f, enum method method,

@@ -72,6 +72,22 @@ const struct dataset_section findings_sections[] = {
 	{"Features by role (`categories`)", "Groups of empty sets are not there.",
 		DATASETS(roles)}};
 
+int findings_plan(struct plan *plan, size_t n_methods, size_t n_prompts, size_t k_star,
+	struct err *err)
+{
+	static const struct plan_what what = {"feature sets", "attribution.k_star"};
+
+	return plan_write(plan, what, &findings_sections[0],
+		LENGTHS({"rank", 0, k_star}, LENGTH("prompt", n_prompts)), n_methods, err);
+}
+
+int findings_plan_roles(struct plan *plan, size_t k_star, struct err *err)
+{
+	static const struct plan_what what = {"features by role", "attribution.k_star"};
+
+	return plan_write(plan, what, &findings_sections[1], LENGTHS({"rank", 0, k_star}), 1, err);
+}
+
 static const char *score_units(enum method method)
 {
 	return method == METHOD_COSSIM_AP || method == METHOD_AP ? "logit" : "1";

@@ -6,6 +6,7 @@
 
 #include "host/base/arena.h"
 #include "host/base/file.h"
+#include "host/base/size.h"
 #include "host/lab/weights_notes.h"
 
 #include <stdio.h>
@@ -312,6 +313,47 @@ const struct dataset_section frame_sections[] = {{"Shared scales", NULL, DATASET
 	{"Provenance",
 		"`stop_token` and `stop_origin` are not there with `generate.stop = \"none\"`.",
 		DATASETS(files)}};
+
+/* Bytes of texts beyond what a text is taken for. */
+static double prompt_texts(const struct lab *lab)
+{
+	const char *(*const get[])(const struct prompts *, size_t) = {prompts_text,
+		prompts_category, prompts_context, prompts_answer, prompts_base, prompts_suffix};
+	const size_t usual = results_value_bytes(RESULTS_TEXT);
+	double n = 0;
+
+	for (size_t p = 0; p < lab->prompts->table.n; p++)
+		for (size_t i = 0; i < sizeof get / sizeof *get; i++) {
+			const char *text = get[i](lab->prompts, p);
+
+			const size_t length = text ? strlen(text) : 0;
+
+			n += (double)(length - size_min(length, usual));
+		}
+	return n;
+}
+
+int frame_plan(const struct lab *lab, struct plan *plan, struct err *err)
+{
+	static const struct plan_what what = {"prompts and provenance", NULL};
+	static const struct plan_bytes rest = {8 << 10, 64 << 10}; /* attributes, config, stages */
+	const struct arch *a = &lab->machine->model->arch;
+	const struct prompt_table *t = &lab->prompts->table;
+	const struct dataset_length *lengths = LENGTHS(LENGTH("layer", a->n_layer),
+		LENGTH("d_model", a->d_model),
+		LENGTH("feature", lab->machine->saes ? sae_set_width(lab->machine->saes) : 0),
+		LENGTH("prompt", t->n), LENGTH("prompt_token", t->ids.n), LENGTH("set", t->n_sets),
+		LENGTH("reason", N_PROMPT_LEFT_OUT), LENGTH("stop_token", lab->prompts->stop.ids.n),
+		LENGTH("file", 2 * a->n_layer + 16));
+
+	plan->experiment = "the run";
+	for (size_t i = 0; i < sizeof frame_sections / sizeof *frame_sections; i++)
+		TRY(plan_write(plan, what, &frame_sections[i], lengths, 1, err));
+	TRY(plan_add(plan, what, (struct plan_bytes){0, prompt_texts(lab)}, err));
+	return plan_add(plan, what, rest, err);
+fail:
+	return err->code;
+}
 
 static void utc_now(char *out, size_t size)
 {

@@ -48,6 +48,7 @@ void plan_free(struct plan *plan)
 	for (size_t i = 0; i < plan->generations.n; i++)
 		free(plan->generations.data[i].prompts.data);
 	free(plan->attributions.data);
+	free(plan->rooms.data);
 	free(plan->generations.data);
 	*plan = (struct plan){0};
 }
@@ -113,37 +114,41 @@ static size_t longest_of(const struct lab *lab, const struct prompt_ids *prompts
 	return longest;
 }
 
-static int check_context(const struct lab *lab, const struct plan_generation *g, struct err *err)
+/* The longest of all that is continued: what fits it fits the others. */
+static int check_context(const struct lab *lab, struct err *err)
 {
+	const struct plan *plan = lab->plan;
 	const size_t n_ctx = lab->machine->model->n_ctx,
 		     max_new = (size_t)lab->config->generate.max_new_tokens;
-	size_t prompt, length;
-	const char *set;
+	const char *set, *experiment = NULL;
+	size_t prompt = 0, length = 0;
 
-	if (g->prompts.n == 0)
+	for (size_t i = 0; i < plan->generations.n; i++) {
+		const struct plan_generation *g = &plan->generations.data[i];
+		const size_t longest = g->prompts.n > 0 ? longest_of(lab, &g->prompts) : 0,
+			     n = g->prompts.n > 0 ? prompts_tokens(lab->prompts, longest, 0).n : 0;
+
+		if (n <= length)
+			continue;
+		prompt = longest;
+		length = n;
+		experiment = g->experiment;
+	}
+	if (!experiment || length + max_new <= n_ctx)
 		return 0;
-	prompt = longest_of(lab, &g->prompts);
-	length = prompts_tokens(lab->prompts, prompt, 0).n;
 	set = prompts_set_name(lab->prompts, prompt);
-	if (length + max_new <= n_ctx)
-		return 0;
 	if (length >= n_ctx)
 		return err_set(err, ERR_CONFIG,
 			"prompts.%s: expected prompts of less than %zu tokens (model.n_ctx), for %s "
 			"continues them, found one of %zu",
-			set, n_ctx, g->experiment, length);
+			set, n_ctx, experiment, length);
 	return err_set(err, ERR_CONFIG,
 		"generate.max_new_tokens: expected at most %zu, which with the longest prompt of "
 		"prompts.%s (%zu tokens; %s continues it) fills model.n_ctx (%zu), found %zu",
-		n_ctx - length, set, length, g->experiment, n_ctx, max_new);
+		n_ctx - length, set, length, experiment, n_ctx, max_new);
 }
 
 /* ---- memory ---------------------------------------------------------------------------- */
-
-double plan_mib(double bytes)
-{
-	return bytes / 0x1p20;
-}
 
 int plan_attribution_extent(const struct lab *lab, const struct plan_attribution *a,
 	struct attribution_extent *out, struct err *err)
@@ -275,13 +280,20 @@ static int check_memory(const struct lab *lab, struct err *err)
 			plan_mib((double)lab->machine->model->bytes), plan_mib((double)m.sae),
 			plan_mib((double)m.scoring), plan_mib((double)m.attribution),
 			plan_mib((double)m.generation), plan_mib((double)left.bytes), left.limit);
+	if (!device_is_host(lab->machine->dev) && m.host > memory_left().bytes)
+		return err_set(err, ERR_DEVICE,
+			"too little host memory: %.1f MiB are needed for what an experiment keeps there, "
+			"%.1f MiB are %s",
+			plan_mib((double)m.host), plan_mib((double)memory_left().bytes),
+			memory_left().limit);
 	return 0;
 }
 
-int plan_check(const struct lab *lab, struct err *err)
+int plan_check(const struct lab *lab, bool fresh, struct err *err)
 {
-	for (size_t i = 0; i < lab->plan->generations.n; i++)
-		if (check_context(lab, &lab->plan->generations.data[i], err))
-			return err->code;
-	return check_memory(lab, err);
+	if (check_context(lab, err))
+		return err->code;
+	if (check_memory(lab, err))
+		return err->code;
+	return plan_check_room(lab, fresh, err);
 }

@@ -32,7 +32,18 @@ struct plan {
 			size_t times;              /* under so many conditions */
 		} * data;
 		size_t n, cap;
-	} generations;     /* replies of at most generate.max_new_tokens */
+	} generations; /* replies of at most generate.max_new_tokens */
+	struct {
+		struct plan_room {
+			const char *experiment, *what;
+			const char *setting; /* that makes it large; NULL = none */
+			struct plan_bytes {
+				double least, most;
+			} result, units; /* of the result file; of the units beside it */
+			double summary;  /* at most */
+		} * data;
+		size_t n, cap;
+	} rooms;           /* on disk */
 	size_t sae_bytes;  /* of a whole SAE beside those of sae.path */
 	size_t host_bytes; /* most that an experiment keeps in host memory, where that is much */
 };
@@ -46,6 +57,48 @@ int plan_attribute(struct plan *plan, const struct plan_attribution *what, struc
 int plan_generate(struct plan *plan, const struct prompt_ids *prompts, size_t times,
 	struct err *err);
 
+/* ---- declaring room on disk: estimates ---------------------------------------------------- */
+
+/* What the room is for, in messages: "replies", "generate.max_new_tokens". */
+struct plan_what {
+	const char *what, *setting;
+};
+
+/* The datasets of a section, written whole; those with words in their path `times` times. */
+int plan_write(struct plan *plan, struct plan_what what, const struct dataset_section *s,
+	const struct dataset_length *lengths, size_t times, struct err *err);
+
+/* The same of datasets that grow by the rows of n_units units. */
+int plan_write_rows(const struct lab *lab, struct plan *plan, struct plan_what what,
+	const struct dataset_section *s, const struct dataset_length *lengths, size_t times,
+	size_t n_units, struct err *err);
+
+/* More in the result file, and in its summary. */
+int plan_add(struct plan *plan, struct plan_what what, struct plan_bytes bytes, struct err *err);
+
+/* n_units units with so many bytes of values together. */
+int plan_units(struct plan *plan, struct plan_what what, size_t n_units, struct plan_bytes values,
+	struct err *err);
+
+/* The units of `times` stages that score the prompts: bytes of each prompt, and of each unit, at
+ * most. */
+int plan_stages(const struct lab *lab, struct plan *plan, struct plan_what what,
+	const struct prompt_ids *prompts, double of_prompt, double of_unit, size_t times,
+	struct err *err);
+
+/* The units of n tasks that find so many numbers each, at most. */
+int plan_tasks(struct plan *plan, struct plan_what what, size_t n, size_t width, struct err *err);
+
+/* Batches of the prompts. */
+int plan_batches(const struct lab *lab, const struct prompt_ids *prompts, size_t max_tokens,
+	size_t max_prompts, size_t *n, struct err *err);
+
+/* Tokens of the prompts behind their first `skip`. */
+size_t plan_tokens(const struct lab *lab, const struct prompt_ids *prompts, size_t skip);
+
+/* Active features of a token in all layers together, about at most. */
+double plan_active_features(const struct lab *lab);
+
 /* ---- before the first pass ---------------------------------------------------------------- */
 
 /* Prints to standard output; computes and writes nothing. */
@@ -53,9 +106,10 @@ int plan_print(const struct lab *lab, struct err *err);
 
 /* Whether all of it is possible: every prompt with its reply fits the context; the run fits the
  * memory, asked before any weight is read: mapped weights count as needed, for without room for
- * them every pass would read them from disk again.
- * Errors: ERR_CONFIG; ERR_DEVICE with what is needed and what there is. */
-int plan_check(const struct lab *lab, struct err *err);
+ * them every pass would read them from disk again; and what it writes fits the disk: refused where
+ * the least does not, with a warning where the most does not. `fresh`: units that stand do not
+ * count. Errors: ERR_CONFIG; ERR_DEVICE, ERR_OUTPUT with what is needed and what there is. */
+int plan_check(const struct lab *lab, bool fresh, struct err *err);
 
 /* ---- while it runs ------------------------------------------------------------------------ */
 

@@ -28,6 +28,21 @@ struct memory_plan {
 
 int plan_memory(const struct lab *lab, struct memory_plan *m, struct err *err);
 
-double plan_mib(double bytes);
+/* What the run writes, all of it together; and the largest part. */
+struct room_plan {
+	struct plan_bytes result, units, all; /* `all`: with the summary, until the units go */
+	double summary;
+	const struct plan_room *largest; /* NULL = nothing is written */
+};
+
+struct room_plan plan_rooms(const struct plan *plan);
+
+/* Refuses what certainly does not fit the disk, warns of what may not. */
+int plan_check_room(const struct lab *lab, bool fresh, struct err *err);
+
+static inline double plan_mib(double bytes)
+{
+	return bytes / 0x1p20;
+}
 
 #endif

@@ -5,6 +5,8 @@
  */
 #include "host/lab/plan_parts.h"
 
+#include "host/base/file.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -58,6 +60,36 @@ static void print_memory(const struct lab *lab, const struct memory_plan *m)
 		machine_memory(lab->machine, lab->config).bytes);
 }
 
+static void print_room(const char *what, struct plan_bytes bytes)
+{
+	printf("  %-44s %10.1f to %.1f MiB\n", what, plan_mib(bytes.least), plan_mib(bytes.most));
+}
+
+static void print_rooms(const struct lab *lab)
+{
+	const struct room_plan rooms = plan_rooms(lab->plan);
+	double room;
+
+	printf("disk, an estimate\n");
+	print_room("result file", rooms.result);
+	print_room("its summary", (struct plan_bytes){0, rooms.summary});
+	print_room("units beside it, until it is complete", rooms.units);
+	for (size_t i = 0; i < lab->plan->rooms.n; i++) {
+		const struct plan_room *r = &lab->plan->rooms.data[i];
+		char line[128];
+
+		if (r->result.most + r->units.most < rooms.all.most / 10)
+			continue;
+		snprintf(line, sizeof line, "  of these: %s, %s%s%s%s", r->experiment, r->what,
+			r->setting ? " (" : "", r->setting ? r->setting : "",
+			r->setting ? ")" : "");
+		print_room(line, (struct plan_bytes){r->result.least + r->units.least,
+					 r->result.most + r->units.most});
+	}
+	if (file_room(lab->config->output, &room))
+		print_bytes("free there", (size_t)room);
+}
+
 int plan_print(const struct lab *lab, struct err *err)
 {
 	const struct plan *plan = lab->plan;
@@ -73,6 +105,7 @@ int plan_print(const struct lab *lab, struct err *err)
 	for (size_t i = 0; i < plan->generations.n; i++)
 		print_generation(&plan->generations.data[i]);
 	print_memory(lab, &m);
+	print_rooms(lab);
 	printf("output     %s\n", lab->config->output);
 	return 0;
 fail:

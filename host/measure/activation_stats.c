@@ -162,6 +162,43 @@ static int on_resid_post(void *context, size_t layer, const struct activation_ba
 	return unit_write_tensor(out, &resid_post, WORDS(name.text), x, err);
 }
 
+/* Whether all tokens are looked at, or those behind the shared prefix. */
+static bool whole_prompts(const struct lab *lab)
+{
+	return strcmp(lab->config->attribution.actdiff_positions, "all") == 0;
+}
+
+int activation_stats_plan(const struct lab *lab, struct plan *plan,
+	const struct prompt_ids *prompts, bool save, struct err *err)
+{
+	static const struct plan_what sums = {"sums of features", NULL},
+				      saved_what = {"saved activations",
+					      "save.resid_post, save.features"};
+	const struct config *c = lab->config;
+	const size_t most = (size_t)c->batch.tokens, n_layer = lab->machine->model->arch.n_layer,
+		     skip = whole_prompts(lab) ? 0 : lab->prompts->n_prefix,
+		     n_tokens = plan_tokens(lab, prompts, skip);
+	const double n_features = (double)(n_layer * sae_set_width(lab->machine->saes)),
+		     entries = plan_active_features(lab) * (double)n_tokens / (double)n_layer;
+	struct dataset_section section = activation_stats_section;
+	size_t n_units, width = lab->machine->model->arch.d_model;
+
+	if (strcmp(c->save.dtype, "float16") == 0) /* half the bytes of the descriptor's values */
+		width /= 2;
+	TRY(plan_stages(lab, plan, sums, prompts, 0, 12 * n_features, 1, err));
+	if (!save)
+		return 0;
+	section.n -= c->save.features ? 0 : 4; /* /features */
+	TRY(plan_batches(lab, prompts, most, most, &n_units, err));
+	return plan_write_rows(lab, plan, saved_what, &section,
+		LENGTHS(LENGTH("token", n_tokens),
+			LENGTH("d_model", c->save.resid_post ? width : 0),
+			{"entry", 0, (size_t)entries}),
+		n_layer, n_units, err);
+fail:
+	return err->code;
+}
+
 int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, const char *title,
 	bool save, struct activation_stats *out, struct err *err)
 {
@@ -173,8 +210,7 @@ int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, cons
 		.d_sae = d_sae,
 		.save_features = save && lab->config->save.features};
 	const struct activation_visitor visitor = {&w, save ? on_resid_post : NULL, on_features,
-		on_batch_done, take,
-		strcmp(lab->config->attribution.actdiff_positions, "all") == 0};
+		on_batch_done, take, whole_prompts(lab)};
 
 	err_clear(err);
 	w.skip = visitor.whole ? 0 : lab->prompts->n_prefix;

@@ -6,7 +6,7 @@
 #ifndef SAENGINE_ACTIVATION_STATS_H
 #define SAENGINE_ACTIVATION_STATS_H
 
-#include "host/lab/lab.h"
+#include "host/lab/plan.h"
 #include "host/store/dataset.h"
 
 struct activation_stats {
@@ -16,6 +16,10 @@ struct activation_stats {
 };
 
 extern const struct dataset_section activation_stats_section;
+
+/* Declares what activation_stats_run will keep and, with `save`, write. */
+int activation_stats_plan(const struct lab *lab, struct plan *plan,
+	const struct prompt_ids *prompts, bool save, struct err *err);
 
 /* With `save`, writes what config save.* asks for of that section. */
 int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, const char *title,

@@ -28,12 +28,15 @@ const struct dataset_section answers_section = {"Cross-entropy of the unedited m
 int answers_plan(const struct lab *lab, struct plan *plan, const char *set, size_t n_conditions,
 	struct err *err)
 {
+	static const struct plan_what what = {"cross-entropy of answers", NULL};
 	struct prompt_ids prompts = {0};
 
-	(void)n_conditions;
 	err_clear(err);
 	TRY(prompts_of_set(lab->prompts, set, &prompts, err));
 	TRY(continuation_plan(lab, plan, &prompts, 1, err));
+	TRY(plan_write(plan, what, &answers_section, LENGTHS(LENGTH("prompt", prompts.n)),
+		n_conditions, err));
+	TRY(plan_stages(lab, plan, what, &prompts, 12, 0, n_conditions, err));
 fail:
 	free(prompts.data);
 	return err->code;

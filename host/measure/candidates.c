@@ -10,14 +10,18 @@
 #include <math.h>
 #include <stdlib.h>
 
+size_t candidates_count(const struct lab *lab, size_t k0)
+{
+	const struct sae_set *saes = lab->machine->saes;
+
+	return saes ? sae_set_count(saes) * size_min(k0, sae_set_width(saes)) : 0;
+}
+
 int candidates_check(const struct lab *lab, struct err *err)
 {
 	const struct config *c = lab->config;
 	const size_t k0 = (size_t)c->attribution.k0, k_star = (size_t)c->attribution.k_star;
-	const size_t n = lab->machine->saes
-				 ? sae_set_count(lab->machine->saes) *
-					   size_min(k0, sae_set_width(lab->machine->saes))
-				 : 0;
+	const size_t n = candidates_count(lab, k0);
 
 	if (!lab->machine->saes || k_star <= n)
 		return 0;

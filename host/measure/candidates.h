@@ -19,6 +19,9 @@ struct candidates {
  * Errors: ERR_CONFIG. */
 int candidates_check(const struct lab *lab, struct err *err);
 
+/* How many there are with so many per layer. 0 without SAEs. */
+size_t candidates_count(const struct lab *lab, size_t k0);
+
 /* Among the features of the machine's SAEs, which are there. v: [d_model]. */
 int candidates_find(struct candidates *out, const struct lab *lab, const float *v, size_t k0,
 	struct err *err);

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const struct {
 	struct dataset text, ended_by, token_ids, token_end, reply_token, prompt;
@@ -45,11 +46,35 @@ const struct dataset_section continuation_section = {"Replies and their scores",
 	"alone has `refusal`, `p_refusal` and `kl` there, and replies.",
 	DATASETS(replies)};
 
+/* Bytes of a token's text, at most: as long as few tokens are. */
+static const double TOKEN_TEXT = 6;
+
 int continuation_plan(const struct lab *lab, struct plan *plan, const struct prompt_ids *prompts,
 	size_t n_conditions, struct err *err)
 {
-	(void)lab;
-	return plan_generate(plan, prompts, n_conditions, err);
+	static const struct plan_what what = {"replies", "generate.max_new_tokens"};
+	const struct config *c = lab->config;
+	const size_t d_model = lab->machine->model->arch.d_model,
+		     most = prompts->n * (size_t)c->generate.max_new_tokens,
+		     least = lab->prompts->stop.ids.n == 0 ? most
+							   : 0; /* nothing ends one earlier */
+	const double times = (double)n_conditions,
+		     fixed = (double)prompts->n * (double)(8 + 4 * d_model);
+	size_t n_batches;
+
+	TRY(plan_generate(plan, prompts, n_conditions, err));
+	TRY(plan_batches(lab, prompts, (size_t)c->batch.tokens, (size_t)c->generate.prompts,
+		&n_batches, err));
+	TRY(plan_write(plan, what, &continuation_section,
+		LENGTHS(LENGTH("prompt", prompts->n), {"reply_token", least, most}), n_conditions,
+		err));
+	TRY(plan_add(plan, what, (struct plan_bytes){0, times * TOKEN_TEXT * (double)most}, err));
+	return plan_units(plan, what, n_conditions * n_batches,
+		(struct plan_bytes){times * (fixed + 4 * (double)least),
+			times * (fixed + 4 * (double)most)},
+		err);
+fail:
+	return err->code;
 }
 
 /* NaN for an empty or unmeasured column. */

@@ -332,10 +332,29 @@ fail:
 
 struct effects_extent effects_extent(const struct config *c)
 {
-	return (struct effects_extent){(size_t)c->attribution.k0, 1, (size_t)c->attribution.steps};
+	return (struct effects_extent){(size_t)c->attribution.k0, 1, (size_t)c->attribution.steps,
+		1};
 }
 
-int effects_plan(struct plan *plan, const struct effects_request *request,
+/* Of each prompt its means and the metric; of each unit sums of features and, per prompt, the best
+ * ones. */
+static int plan_units_of(const struct lab *lab, struct plan *plan,
+	const struct effects_request *request, const struct effects_extent *extent, struct err *err)
+{
+	static const struct plan_what what = {"indirect effects", NULL};
+	const size_t n_features = lab->machine->model->arch.n_layer *
+				  sae_set_width(lab->machine->saes);
+	double of_prompt = 8 * (double)candidates_count(lab, extent->k0) + 24, of_unit = 0;
+
+	if (request->all_features) {
+		of_prompt += 12 * (double)request->k_star;
+		of_unit += 12 * (double)n_features;
+	}
+	return plan_stages(lab, plan, what, request->prompts, of_prompt, of_unit, extent->n_stages,
+		err);
+}
+
+int effects_plan(const struct lab *lab, struct plan *plan, const struct effects_request *request,
 	struct effects_extent extent, struct err *err)
 {
 	const struct plan_attribution what = {.prompts = *request->prompts,
@@ -344,7 +363,12 @@ int effects_plan(struct plan *plan, const struct effects_request *request,
 		.paths = extent.paths,
 		.points = extent.points};
 
-	return plan_attribute(plan, &what, err);
+	TRY(plan_attribute(plan, &what, err));
+	TRY(plan_units_of(lab, plan, request, &extent, err));
+	return effects_plan_rows(lab, plan, request, candidates_count(lab, extent.k0),
+		prefix_to_skip(lab), err);
+fail:
+	return err->code;
 }
 
 int effects_run(struct lab *lab, const struct effects_request *request, struct effects *out,

@@ -56,14 +56,15 @@ extern const struct dataset_section effects_sections[2];
 struct effects_extent {
 	size_t k0;            /* candidates per layer */
 	size_t paths, points; /* followed; on all of them together */
+	size_t n_stages;      /* whose batches are kept as units */
 };
 
-/* That of the config: its K0, one path. */
+/* That of the config: its K0, one path, one stage. */
 struct effects_extent effects_extent(const struct config *config);
 
 /* Declares what a request asks for; its direction and candidates need not be known yet.
  * Errors: ERR_CONFIG for attribution.target. */
-int effects_plan(struct plan *plan, const struct effects_request *request,
+int effects_plan(const struct lab *lab, struct plan *plan, const struct effects_request *request,
 	struct effects_extent extent, struct err *err);
 
 /* Errors: also ERR_INTERNAL for prompts that were not declared. */

@@ -52,6 +52,10 @@ int effects_take_all(struct effects_work *w, const size_t *index, size_t n, stru
 
 /* ---- rows of the result file: effects_save.c -------------------------------------------- */
 
+/* Declares the rows that the request wants saved, of tokens behind the first `skip`. */
+int effects_plan_rows(const struct lab *lab, struct plan *plan,
+	const struct effects_request *request, size_t n_candidates, size_t skip, struct err *err);
+
 /* What the request wants saved of a batch that has been run. */
 int effects_save(struct effects_work *w, const struct attribution_result *r, struct unit *out,
 	struct err *err);

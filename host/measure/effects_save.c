@@ -9,6 +9,7 @@
 #include "host/base/vec.h"
 #include "host/model/transfer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,53 @@ const struct dataset_section effects_sections[] = {
 	{"Gradients (`save.gradients`)",
 		"Of the attribution prompts, tokens behind the template's prefix.",
 		DATASETS(gradients)}};
+
+/* Entries of all prompts, about at most: features active at a token, in one run or the other, many
+ * of them at several. */
+static size_t most_entries(const struct lab *lab, const struct prompt_ids *prompts, size_t skip)
+{
+	const double active = plan_active_features(lab),
+		     all = (double)(sae_set_count(lab->machine->saes) *
+				    sae_set_width(lab->machine->saes));
+	double n = 0;
+
+	for (size_t i = 0; i < prompts->n; i++)
+		n += fmin(all,
+			active * (double)prompts_tokens(lab->prompts, prompts->data[i], skip).n);
+	return (size_t)n;
+}
+
+int effects_plan_rows(const struct lab *lab, struct plan *plan,
+	const struct effects_request *request, size_t n_candidates, size_t skip, struct err *err)
+{
+	const struct prompt_ids *prompts = request->prompts;
+	const size_t most = (size_t)lab->config->batch.tokens,
+		     n_layer = sae_set_layers(lab->machine->saes),
+		     n_tokens = plan_tokens(lab, prompts, skip);
+	size_t n_units;
+
+	TRY(plan_batches(lab, prompts, most, most, &n_units, err));
+	if (request->save_tokens || request->save_all)
+		TRY(plan_write_rows(lab, plan,
+			(struct plan_what){"effects per token and of all features",
+				"attribution.save_per_token"},
+			&effects_sections[0],
+			LENGTHS(LENGTH("token", request->save_tokens ? n_tokens : 0),
+				LENGTH("candidate", n_candidates),
+				LENGTH("row", request->save_all ? prompts->n : 0),
+				{"entry", 0,
+					request->save_all ? most_entries(lab, prompts, skip) : 0}),
+			1, n_units, err));
+	if (request->save_gradients)
+		TRY(plan_write_rows(lab, plan, (struct plan_what){"gradients", "save.gradients"},
+			&effects_sections[1],
+			LENGTHS(LENGTH("token", n_tokens),
+				LENGTH("d_model", lab->machine->model->arch.d_model)),
+			n_layer, n_units, err));
+	return 0;
+fail:
+	return err->code;
+}
 
 /* Effects per token, and which token each row is, in the order of the batches. */
 static int save_tokens(struct effects_work *w, const struct attribution_result *r, struct unit *out,

@@ -33,6 +33,26 @@ fail:
 	return err->code;
 }
 
+int harm_readings_plan(const struct lab *lab, struct plan *plan, const struct prompt_ids *prompts,
+	const struct dataset_section *section, const struct dataset_length *others, struct err *err)
+{
+	static const struct plan_what what = {"readings", NULL};
+	const struct config *c = lab->config;
+	const size_t k_star = (size_t)c->attribution.k_star, draws = (size_t)c->controls.draws;
+	struct dataset_length lengths[16] = {LENGTH("prompt", prompts->n),
+		LENGTH("edit", N_HARM_EDITS), {"refusal_feature", 0, k_star},
+		{"harm_feature", 0, k_star}, LENGTH("draw", draws)};
+
+	for (size_t n = 5; others->name && n + 1 < sizeof lengths / sizeof *lengths; others++)
+		lengths[n++] = *others;
+	TRY(plan_write(plan, what, section, lengths, 1, err));
+	TRY(readings_plan(lab, plan, prompts, k_star, (size_t)c->readings.positions, N_HARM_EDITS,
+		err));
+	return readings_plan_random(lab, plan, prompts, k_star, draws, err);
+fail:
+	return err->code;
+}
+
 void harm_readings_free(struct harm_readings *h)
 {
 	readings_free(&h->edits);

@@ -26,6 +26,12 @@ int harm_readings_take(struct harm_readings *h, struct lab *lab, const struct pr
 	const struct feature_set *refusal, const struct feature_set *harm, const char *experiment,
 	struct err *err);
 
+/* Declares both, and their datasets in `section`, whose other lengths are given. The sets have at
+ * most attribution.k_star features. */
+int harm_readings_plan(const struct lab *lab, struct plan *plan, const struct prompt_ids *prompts,
+	const struct dataset_section *section, const struct dataset_length *others,
+	struct err *err);
+
 /* Accepts a zeroed struct. */
 void harm_readings_free(struct harm_readings *h);
 

@@ -45,6 +45,25 @@ static int look(const struct readings *r, const struct condition *condition, con
 		o, err);
 }
 
+int readings_plan(const struct lab *lab, struct plan *plan, const struct prompt_ids *prompts,
+	size_t n_features, size_t n_last, size_t rows, struct err *err)
+{
+	static const struct plan_what what = {"activations of features", NULL};
+
+	return plan_stages(lab, plan, what, prompts, 20 + 4 * (double)(n_features * n_last), 0,
+		rows, err);
+}
+
+int readings_plan_random(const struct lab *lab, struct plan *plan, const struct prompt_ids *prompts,
+	size_t n_features, size_t rows, struct err *err)
+{
+	static const struct plan_what what = {"activations under random sets", "controls.draws"};
+
+	if (activation_stats_plan(lab, plan, prompts, false, err))
+		return err->code;
+	return plan_tasks(plan, what, rows, prompts->n * (2 + n_features), err);
+}
+
 int readings_take(struct readings *r, const struct condition *condition, const char *title,
 	size_t row, struct err *err)
 {

@@ -6,6 +6,7 @@
 #define SAENGINE_READINGS_H
 
 #include "host/base/arena.h"
+#include "host/lab/plan.h"
 #include "host/measure/observe.h"
 #include "host/store/dataset.h"
 
@@ -25,6 +26,10 @@ struct readings {
 
 int readings_open(struct readings *r, struct lab *lab, const struct prompt_ids *prompts,
 	const struct feature_set *features, size_t n_last, size_t rows, struct err *err);
+
+/* Declares so many rows of so many features, each a stage. */
+int readings_plan(const struct lab *lab, struct plan *plan, const struct prompt_ids *prompts,
+	size_t n_features, size_t n_last, size_t rows, struct err *err);
 
 /* Accepts a zeroed struct. */
 void readings_free(struct readings *r);
@@ -59,6 +64,10 @@ struct readings_table {
 /* Writes all rows. */
 int readings_write(const struct readings *r, const struct readings_table *t,
 	struct results *results, struct err *err);
+
+/* Declares rows for random sets. */
+int readings_plan_random(const struct lab *lab, struct plan *plan, const struct prompt_ids *prompts,
+	size_t n_features, size_t rows, struct err *err);
 
 /* Rows for random sets like `like` (controls.h), multiplied by `scale`: rows 0 to n_draws - 1.
  * Which features occur is found on the prompts first; then each set is a task (tasks.h). */

@@ -35,6 +35,11 @@ static size_t word_count(const char *path)
 	return count;
 }
 
+bool dataset_is_repeated(const struct dataset *d)
+{
+	return word_count(d->path) > 0;
+}
+
 /* The path with its words filled in; false where it is too long. */
 static bool fill_path(const char *path, const char *const *words, char *out, size_t size)
 {
@@ -72,7 +77,7 @@ static const char *name_of(const char *path)
 	return strrchr(path, '/') + 1;
 }
 
-static bool is_scale(const struct dataset *d)
+bool dataset_is_scale(const struct dataset *d)
 {
 	return !d->dims[1] && strcmp(name_of(d->path), d->dims[0]) == 0;
 }
@@ -103,7 +108,7 @@ int dataset_fill(struct dataset_filled *out, const struct dataset *d, const char
 		.long_name = out->long_name,
 		.units = d->units,
 		.compress = d->compress,
-		.is_scale = is_scale(d)};
+		.is_scale = dataset_is_scale(d)};
 	for (int i = 0; i < RESULTS_DIMS && d->dims[i]; i++) {
 		out->d.dims[out->d.n_dims++] = n[i];
 		out->d.scales[i] = out->d.is_scale ? NULL : d->dims[i];
@@ -144,7 +149,7 @@ int dataset_write_counting(struct results *r, const struct dataset *d, const cha
 	int32_t *numbers;
 	int rc;
 
-	assert(is_scale(d) && d->type == RESULTS_I32);
+	assert(dataset_is_scale(d) && d->type == RESULTS_I32);
 	if (dataset_counting(&numbers, n, err))
 		return err->code;
 	rc = dataset_write(r, d, words, &n, numbers, err);
@@ -168,7 +173,7 @@ static void print_row(const struct dataset *d, FILE *to)
 	for (int i = 0; i < RESULTS_DIMS && d->dims[i]; i++)
 		fprintf(to, "%s%s", i ? ", " : "", d->dims[i]);
 	fprintf(to, " | %s%s |%s%s | %s%s |\n", type_names[d->type], d->or_half ? " or f16" : "",
-		*d->units ? " " : "", d->units, is_scale(d) ? "scale: " : "", d->meaning);
+		*d->units ? " " : "", d->units, dataset_is_scale(d) ? "scale: " : "", d->meaning);
 }
 
 void dataset_section_print(const struct dataset_section *s, FILE *to)

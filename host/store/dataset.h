@@ -53,6 +53,38 @@ int dataset_write(struct results *r, const struct dataset *d, const char *const 
 int dataset_write_counting(struct results *r, const struct dataset *d, const char *const *words,
 	size_t n, struct err *err);
 
+/* ---- how much room it takes -------------------------------------------------------------- */
+
+/* How long the dimensions of a name will be. */
+struct dataset_length {
+	const char *name;
+	size_t least, most;
+};
+
+/* Of dimensions whose length is known, and a list of them. */
+#define LENGTH(name, n) \
+	{ \
+		name, n, n \
+	}
+#define LENGTHS(...) ((const struct dataset_length[]){__VA_ARGS__, {NULL, 0, 0}})
+
+/* An estimate: `least` is taken whatever the values, `most` is above what was measured. */
+struct dataset_bytes {
+	double least, most;
+	/* Uncompressed, as in units: at least, and at most, which decides whether the summary has
+	 * it. */
+	double least_values, values;
+};
+
+/* `rows`: it grows by the rows of units. Errors: ERR_INTERNAL for a dimension without a length. */
+int dataset_bytes(const struct dataset *d, const struct dataset_length *lengths, bool rows,
+	struct dataset_bytes *out, struct err *err);
+
+/* Whether its path has words that the run fills in: then there may be several. Whether it is its
+ * own dimension's scale. */
+bool dataset_is_repeated(const struct dataset *d);
+bool dataset_is_scale(const struct dataset *d);
+
 /* ---- for stage.c, which puts rows into units --------------------------------------------- */
 
 /* A dataset of a run: the descriptor, words and lengths filled in. */
