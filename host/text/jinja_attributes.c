@@ -117,27 +117,39 @@ fail:
 }
 
 static const struct jinja_function dict_methods[] = {
-	{"copy", "", 0, copy_dict, NULL, true},
-	{"fromkeys", NULL, 0, NULL, NULL, true},
-	{"get", "key default", 1, get, NULL, true},
-	{"items", "", 0, items, NULL, true},
-	{"keys", "", 0, keys, NULL, true},
-	{"values", "", 0, values, NULL, true},
-	{NULL, NULL, 0, NULL, NULL, false},
+	{.name = "copy", .parameters = "", .run = copy_dict, .positional = true},
+	{.name = "fromkeys"},
+	{.name = "get",
+		.parameters = "key default",
+		.n_required = 1,
+		.run = get,
+		.positional = true},
+	{.name = "items", .parameters = "", .run = items, .positional = true},
+	{.name = "keys", .parameters = "", .run = keys, .positional = true},
+	{.name = "values", .parameters = "", .run = values, .positional = true},
+	{0},
 };
 
 static const struct jinja_function list_methods[] = {
-	{"copy", "", 0, copy_list, NULL, true},
-	{"count", "value", 1, count, NULL, true},
-	{"index", "value start stop", 1, index_of, NULL, true},
-	{NULL, NULL, 0, NULL, NULL, false},
+	{.name = "copy", .parameters = "", .run = copy_list, .positional = true},
+	{.name = "count", .parameters = "value", .n_required = 1, .run = count, .positional = true},
+	{.name = "index",
+		.parameters = "value start stop",
+		.n_required = 1,
+		.run = index_of,
+		.positional = true},
+	{0},
 };
 
 /* A tuple's and a range's. */
 static const struct jinja_function tuple_methods[] = {
-	{"count", "value", 1, count, NULL, true},
-	{"index", "value start stop", 1, index_of, NULL, true},
-	{NULL, NULL, 0, NULL, NULL, false},
+	{.name = "count", .parameters = "value", .n_required = 1, .run = count, .positional = true},
+	{.name = "index",
+		.parameters = "value start stop",
+		.n_required = 1,
+		.run = index_of,
+		.positional = true},
+	{0},
 };
 
 /* Attributes that numbers and views have in Python and nobody needs here. */
@@ -204,9 +216,9 @@ static int cycle(struct jinja_run *r, struct jinja_value self,
 }
 
 static const struct jinja_function loop_methods[] = {
-	{"changed", NULL, 0, NULL, changed, true},
-	{"cycle", NULL, 0, NULL, cycle, true},
-	{NULL, NULL, 0, NULL, NULL, false},
+	{.name = "changed", .run_free = changed, .positional = true},
+	{.name = "cycle", .run_free = cycle, .positional = true},
+	{0},
 };
 
 static int loop_attribute(struct jinja_run *r, struct jinja_loop *loop, const char *name,

@@ -30,6 +30,39 @@ static size_t count_of(const char *names)
 	return n;
 }
 
+/* What a lazy function gives where it fails: an error for whoever goes through it. */
+static int break_later(struct jinja_run *r, struct jinja_value *out)
+{
+	struct err why = *r->err;
+	char *text;
+
+	if (why.code != ERR_INPUT)
+		return why.code;
+	err_clear(r->err);
+	TRY(jinja_new_list(r, JINJA_ITERATOR, 0, out));
+	text = jinja_take(r, strlen(why.text) + 1, 1);
+	if (!text)
+		return r->err->code;
+	strcpy(text, why.text);
+	out->list->broken = text;
+	return 0;
+fail:
+	return r->err->code;
+}
+
+static int run_function(struct jinja_run *r, const struct jinja_function *f,
+	struct jinja_value self, const struct jinja_value *at,
+	const struct jinja_arguments *arguments, struct jinja_value *out)
+{
+	const unsigned depth = r->depth;
+	const int rc = at ? f->run(r, self, at, out) : f->run_free(r, self, arguments, out);
+
+	if (rc == 0 || !f->lazy)
+		return rc;
+	r->depth = depth;
+	return break_later(r, out);
+}
+
 int jinja_call_function(struct jinja_run *r, const struct jinja_function *f,
 	struct jinja_value self, const struct jinja_arguments *arguments, struct jinja_value *out)
 {
@@ -37,7 +70,7 @@ int jinja_call_function(struct jinja_run *r, const struct jinja_function *f,
 	size_t n;
 
 	if (!f->parameters)
-		return f->run_free(r, self, arguments, out);
+		return run_function(r, f, self, NULL, arguments, out);
 	n = count_of(f->parameters);
 	if (arguments->n > n)
 		return jinja_fail(r, "%s: expected at most %zu arguments, found %zu", f->name, n,
@@ -62,7 +95,7 @@ int jinja_call_function(struct jinja_run *r, const struct jinja_function *f,
 		if (at[i].kind == JINJA_MISSING)
 			return jinja_fail(r, "%s: expected %zu arguments ('%s')", f->name,
 				f->n_required, f->parameters);
-	return f->run(r, self, at, out);
+	return run_function(r, f, self, at, NULL, out);
 }
 
 int jinja_int_argument(struct jinja_run *r, struct jinja_value v, const char *what,

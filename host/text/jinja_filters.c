@@ -164,27 +164,28 @@ static int truncate_text(struct jinja_run *r, struct jinja_value self, const str
 	struct jinja_value *out)
 {
 	struct jinja_string end = jinja_literal("...").string;
-	int64_t length, leeway, n, n_end;
+	int64_t length, leeway, n_end;
+	size_t n;
 	struct jinja_value kept;
 	const char *s;
 	size_t cut;
 
-	if (self.kind != JINJA_STRING)
-		return jinja_fail(r, "truncate: expected a string, found %s",
-			jinja_kind_name(self.kind));
 	TRY(jinja_int_argument(r, at[0], "truncate: length", 255, &length));
 	if (at[2].kind != JINJA_MISSING)
 		TRY(jinja_string_argument(r, at[2], "truncate: end", &end));
 	TRY(jinja_int_argument(r, jinja_given(at[3]) ? at[3] : (struct jinja_value){0},
 		"truncate: leeway", 5, &leeway));
-	n = (int64_t)jinja_count(self.string.s, self.string.n);
+	TRY(jinja_length(r, self, &n));
 	n_end = (int64_t)jinja_count(end.s, end.n);
 	if (length < n_end || leeway < 0)
 		return jinja_fail(r, "truncate: expected a length of at least that of its end, "
 				     "and a leeway of at least 0");
 	*out = self;
-	if (n - length <= leeway)
+	if ((int64_t)n - length <= leeway)
 		return 0;
+	if (self.kind != JINJA_STRING)
+		return jinja_fail(r, "truncate: expected a string, found %s",
+			jinja_kind_name(self.kind));
 	s = self.string.s;
 	cut = jinja_offset(s, self.string.n, (size_t)(length - n_end));
 	if (!jinja_bool_argument(at[1], false))
@@ -467,37 +468,39 @@ fail:
 }
 
 static const struct jinja_function filters[] = {
-	{"abs", "", 0, absolute, NULL, false},
-	{"capitalize", "", 0, capitalize, NULL, false},
-	{"center", "width", 0, center, NULL, false},
-	{"d", "default_value boolean", 0, default_of, NULL, false},
-	{"default", "default_value boolean", 0, default_of, NULL, false},
-	{"e", "", 0, escape, NULL, false},
-	{"escape", "", 0, escape, NULL, false},
-	{"float", "default", 0, to_float, NULL, false},
-	{"forceescape", "", 0, force_escape, NULL, false},
-	{"format", NULL, 0, NULL, format, false},
-	{"indent", "width first blank", 0, indent, NULL, false},
-	{"int", "default base", 0, to_int, NULL, false},
-	{"lower", "", 0, lower, NULL, false},
-	{"replace", "old new count", 2, replace, NULL, false},
-	{"round", "precision method", 0, round_number, NULL, false},
-	{"safe", "", 0, safe, NULL, false},
-	{"string", "", 0, string, NULL, false},
-	{"title", "", 0, title, NULL, false},
-	{"tojson", "ensure_ascii indent separators sort_keys", 0, jinja_tojson, NULL, false},
-	{"trim", "chars", 0, trim, NULL, false},
-	{"truncate", "length killwords end leeway", 0, truncate_text, NULL, false},
-	{"upper", "", 0, upper, NULL, false},
-	{"wordcount", "", 0, wordcount, NULL, false},
+	{.name = "abs", .parameters = "", .run = absolute},
+	{.name = "capitalize", .parameters = "", .run = capitalize},
+	{.name = "center", .parameters = "width", .run = center},
+	{.name = "d", .parameters = "default_value boolean", .run = default_of},
+	{.name = "default", .parameters = "default_value boolean", .run = default_of},
+	{.name = "e", .parameters = "", .run = escape},
+	{.name = "escape", .parameters = "", .run = escape},
+	{.name = "float", .parameters = "default", .run = to_float},
+	{.name = "forceescape", .parameters = "", .run = force_escape},
+	{.name = "format", .run_free = format},
+	{.name = "indent", .parameters = "width first blank", .run = indent},
+	{.name = "int", .parameters = "default base", .run = to_int},
+	{.name = "lower", .parameters = "", .run = lower},
+	{.name = "replace", .parameters = "old new count", .n_required = 2, .run = replace},
+	{.name = "round", .parameters = "precision method", .run = round_number},
+	{.name = "safe", .parameters = "", .run = safe},
+	{.name = "string", .parameters = "", .run = string},
+	{.name = "title", .parameters = "", .run = title},
+	{.name = "tojson",
+		.parameters = "ensure_ascii indent separators sort_keys",
+		.run = jinja_tojson},
+	{.name = "trim", .parameters = "chars", .run = trim},
+	{.name = "truncate", .parameters = "length killwords end leeway", .run = truncate_text},
+	{.name = "upper", .parameters = "", .run = upper},
+	{.name = "wordcount", .parameters = "", .run = wordcount},
 	/* Jinja's, but outside the language. */
-	{"filesizeformat", NULL, 0, NULL, NULL, false},
-	{"pprint", NULL, 0, NULL, NULL, false},
-	{"striptags", NULL, 0, NULL, NULL, false},
-	{"urlencode", NULL, 0, NULL, NULL, false},
-	{"urlize", NULL, 0, NULL, NULL, false},
-	{"wordwrap", NULL, 0, NULL, NULL, false},
-	{"xmlattr", NULL, 0, NULL, NULL, false},
+	{.name = "filesizeformat"},
+	{.name = "pprint"},
+	{.name = "striptags"},
+	{.name = "urlencode"},
+	{.name = "urlize"},
+	{.name = "wordwrap"},
+	{.name = "xmlattr"},
 };
 
 const struct jinja_function *jinja_filter_of_value(const char *name)

@@ -285,9 +285,15 @@ fail:
 
 /* ---- format.format(...) -------------------------------------------------------------------- */
 
+/* Numbers that fields have or are given, never both. */
+struct fields {
+	size_t next;
+	bool numbered;
+};
+
 /* What is between the braces: nothing, a number or a name. */
 static int field_value(struct jinja_run *r, struct jinja_string field,
-	const struct jinja_arguments *arguments, size_t *next, struct jinja_value *out)
+	const struct jinja_arguments *arguments, struct fields *fields, struct jinja_value *out)
 {
 	size_t index = 0, digits = 0;
 
@@ -299,8 +305,10 @@ static int field_value(struct jinja_run *r, struct jinja_string field,
 		index = 10 * index + (size_t)(field.s[digits] - '0');
 	if (digits == field.n) {
 		if (field.n == 0)
-			index = (*next)++;
-		else if (*next)
+			index = fields->next++;
+		else
+			fields->numbered = true;
+		if (fields->next && fields->numbered)
 			return jinja_fail(r, "format: fields with and without numbers");
 		if (index >= arguments->n)
 			return jinja_fail(r, "format: no argument %zu", index);
@@ -320,7 +328,7 @@ int jinja_format(struct jinja_run *r, struct jinja_value format,
 {
 	const struct jinja_string f = format.string;
 	struct text text = {0};
-	size_t next = 0;
+	struct fields fields = {0};
 
 	for (size_t i = 0; i < f.n; i++) {
 		const bool brace = f.s[i] == '{' || f.s[i] == '}';
@@ -339,7 +347,7 @@ int jinja_format(struct jinja_run *r, struct jinja_value format,
 		}
 		TRY(field_value(r,
 			(struct jinja_string){f.s + i + 1, (size_t)(close - f.s) - i - 1},
-			arguments, &next, &v));
+			arguments, &fields, &v));
 		if (format.safe)
 			TRY(jinja_escape(r, v, &v));
 		TRY(jinja_print(r, v, &text));

@@ -126,14 +126,21 @@ fail:
 
 /* Those without a function are Jinja's, but outside the language. */
 static const struct jinja_function functions[] = {
-	{"cycler", NULL, 0, NULL, NULL, false},
-	{"dict", NULL, 0, NULL, dict, false},
-	{"joiner", NULL, 0, NULL, NULL, false},
-	{"lipsum", NULL, 0, NULL, NULL, false},
-	{"namespace", NULL, 0, NULL, namespace, false},
-	{"raise_exception", "message", 1, raise_exception, NULL, false},
-	{"range", "start stop step", 1, range, NULL, true},
-	{"strftime_now", "format", 1, strftime_now, NULL, false},
+	{.name = "cycler"},
+	{.name = "dict", .run_free = dict},
+	{.name = "joiner"},
+	{.name = "lipsum"},
+	{.name = "namespace", .run_free = namespace},
+	{.name = "raise_exception",
+		.parameters = "message",
+		.n_required = 1,
+		.run = raise_exception},
+	{.name = "range",
+		.parameters = "start stop step",
+		.n_required = 1,
+		.run = range,
+		.positional = true},
+	{.name = "strftime_now", .parameters = "format", .n_required = 1, .run = strftime_now},
 };
 
 const struct jinja_function *jinja_global_function(const char *name)

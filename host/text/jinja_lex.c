@@ -96,8 +96,13 @@ static size_t end_of_tag(const struct lexer *l, size_t at, const char *end, bool
 	return trims && follows(l, at, "\n") ? at + 1 : at;
 }
 
+/* As in Jinja one that begins at the very end needs no end, and neither does raw text. */
 static int skip_comment(struct lexer *l, size_t at)
 {
+	if (at == l->n) {
+		advance(l, at);
+		return 0;
+	}
 	for (; at < l->n; at++) {
 		const size_t end = end_of_tag(l, at, "#}", true, true);
 
@@ -123,6 +128,8 @@ static size_t end_of_word_tag(const struct lexer *l, size_t at, const char *name
 /* From behind {% raw %} to behind {% endraw %}. */
 static int take_raw(struct lexer *l)
 {
+	if (l->at == l->n)
+		return 0;
 	for (size_t at = l->at; at < l->n; at++) {
 		char sign;
 		size_t end;

@@ -142,6 +142,14 @@ struct jinja_value jinja_literal(const char *s)
 	return jinja_string(s, strlen(s));
 }
 
+struct jinja_value jinja_part(struct jinja_value whole, size_t start, size_t end)
+{
+	struct jinja_value v = jinja_string(whole.string.s + start, end - start);
+
+	v.safe = whole.safe;
+	return v;
+}
+
 struct jinja_value jinja_undefined(const char *name)
 {
 	return (struct jinja_value){.kind = JINJA_UNDEFINED, .why = name};

@@ -142,21 +142,28 @@ static int reals(struct jinja_run *r, enum jinja_token_kind op, double a, double
 	return 0;
 }
 
-static int repeat_text(struct jinja_run *r, struct jinja_value s, size_t times,
+static int too_long(struct jinja_run *r)
+{
+	return jinja_fail(r, "more than %d MiB of text", JINJA_MAX_OUTPUT >> 20);
+}
+
+static int repeat_text(struct jinja_run *r, struct jinja_value v, size_t times,
 	struct jinja_value *out)
 {
-	struct text text = {0};
+	const size_t n = v.string.n;
+	size_t total;
+	char *s;
 
-	for (size_t i = 0; s.string.n && i < times; i++) {
-		TRY(jinja_step(r, 1));
-		TRY(jinja_add(r, &text, s.string.s, s.string.n));
-	}
-	TRY(jinja_finish(r, &text, out));
-	out->safe = s.safe;
-	return 0;
-fail:
-	free(text.data);
-	return r->err->code;
+	if (size_mul_overflow(n, times, &total) || total > JINJA_MAX_OUTPUT)
+		return too_long(r);
+	s = jinja_take(r, total, 1);
+	if (!s)
+		return r->err->code;
+	for (size_t i = 0; n && i < times; i++)
+		memcpy(s + i * n, v.string.s, n);
+	*out = jinja_string(s, total);
+	out->safe = v.safe;
+	return jinja_step(r, n ? times / JINJA_STEP_BYTES : 0);
 }
 
 static int repeat_list(struct jinja_run *r, struct jinja_value list, size_t times,
@@ -187,7 +194,7 @@ static int add_texts(struct jinja_run *r, struct jinja_value a, struct jinja_val
 		TRY(jinja_escape(r, b, &b));
 	}
 	if (a.string.n + b.string.n > JINJA_MAX_OUTPUT)
-		return jinja_fail(r, "more than %d MiB of text", JINJA_MAX_OUTPUT >> 20);
+		return too_long(r);
 	s = jinja_take(r, a.string.n + b.string.n, 1);
 	if (!s)
 		return r->err->code;

@@ -10,7 +10,8 @@
  *	jinja_json.c        JSON in, tojson out
  *	jinja_format.c      "%s" % value, "{}".format(value)
  *	jinja_operators.c   + - * / // % ** and slices
- *	jinja_strings.c     methods of strings
+ *	jinja_search.c      methods of strings that look for a part
+ *	jinja_strings.c     the others
  *	jinja_attributes.c  a.b and a[b], methods of dicts and lists
  *	jinja_tests.c       is defined, ...
  *	jinja_filters.c     |trim, ..., of one value; jinja_sequences.c |join, |sort, ..., of many
@@ -21,6 +22,7 @@
  *	jinja_run.c         statements
  *
  *	jinja_lex.c         tokens
+ *	jinja_parser.c      going through tokens, making nodes
  *	jinja_expression.c  expressions; jinja_statement.c statements: the tree
  *	jinja_scope.c       which variable each name is
  *	jinja.c             the interface
@@ -43,7 +45,7 @@ enum {
 	JINJA_MAX_SOURCE = 1 << 20, /* bytes of a template */
 	JINJA_MAX_NESTING = 200,    /* of expressions and statements in the source */
 	JINJA_MAX_DEPTH = 1000,     /* of evaluation, calls of macros and lists in lists included */
-	JINJA_MAX_STEPS = 1 << 20,  /* expressions, statements and items of a render */
+	JINJA_MAX_STEPS = 1 << 19,  /* expressions, statements and items of a render */
 	JINJA_STEP_BYTES = 64,      /* of text that are gone through in a step */
 	JINJA_MAX_MEMORY = 1 << 26, /* bytes of values of a render */
 	JINJA_MAX_OUTPUT = 1 << 24, /* bytes */
@@ -111,6 +113,7 @@ struct jinja_list {
 	int64_t start, stop, step; /* of a range */
 	size_t taken;              /* of an iterator */
 	bool group;                /* a tuple of groupby: has .grouper and .list */
+	const char *broken;        /* of an iterator: the error of going through it; NULL: none */
 };
 
 struct jinja_dict {
@@ -157,8 +160,8 @@ struct jinja_function {
 		struct jinja_value *out);
 	int (*run_free)(struct jinja_run *r, struct jinja_value self,
 		const struct jinja_arguments *arguments, struct jinja_value *out);
-	/* A method whose arguments Python takes by position alone. */
-	bool positional;
+	bool positional; /* a method whose arguments Python takes by position alone */
+	bool lazy;       /* in Python its errors come when what it gives is gone through */
 };
 
 enum { JINJA_MAX_PARAMETERS = 6 };
@@ -384,6 +387,9 @@ bool jinja_is_space(uint32_t code);
 size_t jinja_space_before(const char *s, size_t n);
 size_t jinja_space_behind(const char *s, size_t n);
 
+/* Bytes of the character at the end of n > 0 bytes. */
+size_t jinja_last_length(const char *s, size_t n);
+
 enum jinja_case { JINJA_UPPER, JINJA_LOWER, JINJA_TITLE };
 
 /* The character in that case; false where that is no single character, or depends on those around
@@ -432,6 +438,10 @@ struct jinja_value jinja_int(int64_t integer);
 struct jinja_value jinja_float(double real);
 struct jinja_value jinja_string(const char *s, size_t n);
 struct jinja_value jinja_literal(const char *s); /* borrowed, zero-terminated */
+
+/* Bytes of a string, as safe as the whole. */
+struct jinja_value jinja_part(struct jinja_value whole, size_t start, size_t end);
+
 struct jinja_value jinja_undefined(const char *name);
 struct jinja_value jinja_undefined_hint(const char *hint);
 
@@ -542,8 +552,10 @@ int jinja_slice(struct jinja_run *r, struct jinja_value a, struct jinja_value st
 
 /* ---- jinja_strings.c, jinja_attributes.c --------------------------------------------------- */
 
-/* NULL: strings have none of that name. */
+/* NULL: strings have none of that name. One without a function they have, but it is outside the
+ * language. */
 const struct jinja_function *jinja_string_method(const char *name);
+const struct jinja_function *jinja_search_method(const char *name);
 
 int jinja_strip(struct jinja_run *r, struct jinja_value v, struct jinja_value chars, bool left,
 	bool right, struct jinja_value *out);
@@ -615,6 +627,8 @@ int jinja_append(struct jinja_parser *p, struct jinja_node *parent, struct jinja
 
 const struct jinja_token *jinja_token(const struct jinja_parser *p);
 const struct jinja_token *jinja_next_token(struct jinja_parser *p); /* the one gone past */
+const struct jinja_token *jinja_look(const struct jinja_parser *p); /* the one behind */
+bool jinja_is_name(const struct jinja_token *token, const char *name);
 bool jinja_at(const struct jinja_parser *p, enum jinja_token_kind kind);
 bool jinja_at_name(const struct jinja_parser *p, const char *name);
 bool jinja_skip(struct jinja_parser *p, enum jinja_token_kind kind);

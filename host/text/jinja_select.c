@@ -170,12 +170,12 @@ fail:
 }
 
 static const struct jinja_function filters[] = {
-	{"attr", "name", 1, attr, NULL, false},
-	{"map", NULL, 0, NULL, map, false},
-	{"reject", NULL, 0, NULL, reject, false},
-	{"rejectattr", NULL, 0, NULL, rejectattr, false},
-	{"select", NULL, 0, NULL, select_items, false},
-	{"selectattr", NULL, 0, NULL, selectattr, false},
+	{.name = "attr", .parameters = "name", .n_required = 1, .run = attr},
+	{.name = "map", .run_free = map, .lazy = true},
+	{.name = "reject", .run_free = reject, .lazy = true},
+	{.name = "rejectattr", .run_free = rejectattr, .lazy = true},
+	{.name = "select", .run_free = select_items, .lazy = true},
+	{.name = "selectattr", .run_free = selectattr, .lazy = true},
 };
 
 const struct jinja_function *jinja_filter(const char *name)

@@ -28,13 +28,13 @@ size_t jinja_space_before(const char *s, size_t n)
 	return i;
 }
 
-/* Where the character that ends at `end` begins. */
-static size_t before(const char *s, size_t end)
+size_t jinja_last_length(const char *s, size_t n)
 {
-	do
-		end--;
-	while (((unsigned char)s[end] & 0xc0) == 0x80);
-	return end;
+	size_t length = 1;
+
+	while (((unsigned char)s[n - length] & 0xc0) == 0x80)
+		length++;
+	return length;
 }
 
 size_t jinja_space_behind(const char *s, size_t n)
@@ -42,11 +42,11 @@ size_t jinja_space_behind(const char *s, size_t n)
 	size_t end = n;
 
 	while (end > 0) {
-		const size_t start = before(s, end);
+		const size_t length = jinja_last_length(s, end);
 
-		if (!jinja_is_space(utf8_decode(s + start, end - start)))
+		if (!jinja_is_space(utf8_decode(s + end - length, length)))
 			break;
-		end = start;
+		end -= length;
 	}
 	return n - end;
 }

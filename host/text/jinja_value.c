@@ -258,7 +258,7 @@ int jinja_contains(struct jinja_run *r, struct jinja_value seq, struct jinja_val
 		*out = found != NULL;
 		return 0;
 	}
-	if (seq.kind == JINJA_ITERATOR) {
+	if (seq.kind == JINJA_ITERATOR && !seq.list->broken) {
 		while (!*out && seq.list->taken < seq.list->n)
 			TRY(jinja_equal(r, seq.list->items[seq.list->taken++], item, out));
 		return 0;
@@ -357,6 +357,8 @@ int jinja_items(struct jinja_run *r, struct jinja_value v, struct jinja_list *ou
 		*out = (struct jinja_list){.items = v.list->items, .n = v.list->n};
 		return jinja_step(r, out->n);
 	case JINJA_ITERATOR:
+		if (v.list->broken)
+			return err_set(r->err, ERR_INPUT, "%s", v.list->broken);
 		*out = (struct jinja_list){.items = v.list->items + v.list->taken,
 			.n = v.list->n - v.list->taken};
 		v.list->taken = v.list->n;

@@ -595,3 +595,41 @@ put("judge_template", "nested", "{{behavior}}{behavior{generation}}{gener")
 put("judge_template", "context", "{behavior}{context}{generation}")
 put("judge_template", "one", "{generation}")
 put("judge_template", "not_utf8", b"{behavior}\xc3({generation}")
+
+# Chat templates; behind a zero byte their variables
+put("jinja", "chat", "{%- for m in messages %}\n{%- if m.role == 'user' %}{{- '<u>' + m['content'] + '\\n' }}"
+    "{%- else %}{{ m.content | trim }}{% endif %}\n{%- endfor %}{% if add_generation_prompt %}<a>{% endif %}\n")
+put("jinja", "variables", '{{ x|tojson(indent=2) }}{{ x.a }}\0{"x":{"a":[1,2.5,null,true,"\\u00e9"]}}')
+put("jinja", "raise", "{% if messages[0]['role'] != 'system' %}{{ raise_exception('no ' ~ n) }}{% endif %}")
+put("jinja", "namespace", "{% set ns = namespace(a=0) %}{% for x in l if x > 1 %}{% set ns.a = ns.a + x %}"
+    "{{ loop.index }}{{ loop.last }}{{ loop.length }}{% else %}none{% endfor %}{{ ns.a }}{{ ns }}")
+put("jinja", "macro", "{% macro f(a, b=2, *c) %}{% endmacro %}")
+put("jinja", "macros", "{% macro f(a, b=a) %}{{ a }}{{ b }}{{ varargs }}{{ kwargs }}{% if a %}{{ f(a - 1) }}"
+    "{% endif %}{% endmacro %}{{ f(2) }}{{ f(1, 2, 3, x=4) }}{{ f(b=1) }}")
+put("jinja", "call", "{% macro f() %}[{{ caller(1) }}]{% endmacro %}{% call(x, y=2) f() %}{{ x }}{{ y }}{% endcall %}")
+put("jinja", "blocks", "{% set x | upper %}a{{ n }}{% endset %}{{ x }}{% filter indent(2) %}a\nb{% endfilter %}"
+    "{% with a = 1, b = a %}{{ a }}{% endwith %}{% generation %}g{% endgeneration %}")
+put("jinja", "loops", "{% for k, v in d.items() %}{% if loop.first %}{% continue %}{% endif %}{{ k }}{{ v }}"
+    "{{ loop.previtem }}{{ loop.nextitem }}{{ loop.cycle(1, 2) }}{{ loop.changed(v) }}{% break %}{% endfor %}")
+put("jinja", "space", "  {% if n -%}  \n a {#- c -#} \n {%+ endif +%}\n {{- n -}} \n{% raw -%} {{ x }} {%- endraw %}\n")
+put("jinja", "strings", "{{ 'a,b'.split(',', 1) }}{{ ' x '.strip() }}{{ 'ab'[::-1] }}{{ 'é'.upper() }}{{ 'a\\u00e9\\n\\x41\\é' }}"
+    "{{ 'abc'.replace('b', '') }}{{ 'abc'.partition('b') }}{{ 'x'.center(5, '-') }}{{ 'a b'.title() }}{{ 'aa'.rfind('a', 0, 1) }}")
+put("jinja", "numbers", "{{ 1 + 2 * 3 // 4 % 5 ** 2 - -6 }}{{ 1.5e3 / 7 }}{{ 0x1F }}{{ 1_000 }}{{ 7.5 // -2 }}{{ 2 ** 62 }}")
+put("jinja", "format", "{{ '%s %5.2f %-3d %x %(a)s' % (1, 2.5, 3) }}{{ '%(a)s' % {'a': 1} }}{{ '{} {x}'.format(1, x=2) }}")
+put("jinja", "filters", "{{ l|sort|join(',') }}{{ messages|selectattr('role', 'equalto', 'user')|map(attribute='content')|list }}"
+    "{{ l|map('string')|list }}{{ d|dictsort }}{{ l|batch(2)|list }}{{ messages|groupby('role') }}{{ 'a b c'|truncate(2, end='') }}")
+put("jinja", "tests", "{{ n is odd }}{{ n is divisibleby 3 }}{{ x is defined }}{{ l is sequence and d is mapping }}{{ 1 is in l }}")
+put("jinja", "safe", "{{ '<'|safe + '<' }}{{ ('<%s>'|safe) % '<' }}{{ '<'|e|forceescape }}{{ ['<'|safe] }}")
+put("jinja", "date", "{{ strftime_now('%d %B %Y %A %j %-d %H:%M') }}")
+put("jinja", "undefined", "{{ x }}{{ x.y }}")
+put("jinja", "lazy", "{% set g = 5|map('upper') %}{% set h = l|select('nope') %}{{ h|first }}")
+put("jinja", "slices", "{{ l[1:] }}{{ l[::-1] }}{{ l[-9:9:2] }}{{ range(9)[::3] }}{{ 'abc'[-2:] }}")
+put("jinja", "unpack", "{% set a, (b, c) = 1, (2, 3) %}{{ a }}{{ b }}{{ c }}{% for x, y in [(1, 2)] %}{{ x }}{% endfor %}")
+put("jinja", "if", "{% if n == 1 %}a{% elif n > 2 and not (f < 1 or n in l) %}b{% else %}c{% endif %}{{ 1 if n else 2 }}")
+put("jinja", "huge", "{{ 'x' * 999999999 }}{{ [0] * 99999999 }}{{ range(99999) }}")
+put("jinja", "long_loop", "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")
+put("jinja", "recursion", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}")
+put("jinja", "circle", "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}")
+put("jinja", "unclosed", "{{ (1 }}{% raw %}{# ")
+put("jinja", "bad_utf8", b"{{ '\xff' }}")
+put("jinja", "refused", "{% include 'x' %}")
