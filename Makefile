@@ -25,7 +25,7 @@ BUILD_PACKAGES := gcc g++ make cmake pkg-config git libhdf5-dev libconfig-dev li
 KIT_PACKAGES := libaec-dev binutils
 REPORT_PACKAGES := python3 python3-h5py python3-numpy python3-matplotlib
 TEST_PACKAGES := hdf5-tools openmpi-bin slurmctld slurmd slurm-client munge python3-xarray \
-	python3-h5netcdf r-bioc-rhdf5
+	python3-h5netcdf python3-jinja2 r-bioc-rhdf5
 FUZZ_PACKAGES := clang libclang-rt-14-dev libomp-dev
 FUZZ_RUNS := 100000
 FORMAT_PACKAGES := clang-format-14 git

@@ -80,6 +80,7 @@ add_engine_test(test_text unit text)
 add_engine_test(test_prompts unit text)
 add_engine_test(test_chat_template unit text)
 add_engine_test(test_chat_declared unit text)
+add_engine_test(test_jinja unit text)
 add_engine_test(test_tokenizer golden text)
 add_engine_test(test_tokenizer_side golden text)
 add_executable(tokenize tests/tokenize.c) # for tests/parity_tokenizers.py
@@ -171,6 +172,9 @@ if(NOT SAENGINE_SANITIZE)
     ENVIRONMENT PYTHON=${PYTHON3})
 endif()
 
+add_test(NAME jinja_beside_python COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_jinja.py
+  $<TARGET_FILE:jinja_render>)
+set_tests_properties(jinja_beside_python PROPERTIES LABELS integration SKIP_RETURN_CODE 77)
 add_test(NAME loads COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_loads.py
   $<TARGET_FILE:bench_loads> cpu abcd 2)
 add_test(NAME beside_torch COMMAND ${PYTHON3_OF_PATH} ${CMAKE_SOURCE_DIR}/tools/beside_torch.py

@@ -9,7 +9,7 @@ the template's own words where it raises an exception.
     templates    every file of data/chat_templates in the folder SAENGINE_SHARED, or else ../shared
                  beside the repository, on conversations of all kinds
     cases        those of tests/golden/make_jinja.py, whose results test_jinja.c knows
-    random       N (3000) random templates
+    random       N (1500) random templates
     characters   white space and the case of every character that Unicode 3.2 had
 
 Exits with 77, which ctest reads as skipped, where there is no jinja2; the published templates are
@@ -200,7 +200,7 @@ def check_random(engine, n, seed):
         python = make_jinja.expected(template, make_jinja.V)
         found = engine.render(template, make_jinja.V)
         failed += "error" in python
-        if make_jinja.is_printed_object(python):
+        if make_jinja.is_left_out(template, python):
             continue
         if REFUSED in found.get("error", "") and "text" in python:
             refused[found["error"].split(": ", 1)[1].split(" is outside")[0]] += 1
@@ -250,7 +250,7 @@ def check_characters(engine):
 
 def main():
     program = sys.argv[1]
-    n = int(sys.argv[2]) if len(sys.argv) > 2 else 3000
+    n = int(sys.argv[2]) if len(sys.argv) > 2 else 1500
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else 7
     shared = Path(os.environ.get("SAENGINE_SHARED", ROOT.parent / "shared"))
     engine = Engine(program)

@@ -159,6 +159,7 @@ static const char *const float_attributes[] = {"as_integer_ratio", "conjugate", 
 	"imag", "is_integer", "real", NULL};
 static const char *const view_attributes[] = {"isdisjoint", "mapping", NULL};
 static const char *const range_attributes[] = {"start", "step", "stop", NULL};
+static const char *const iterator_attributes[] = {"close", "send", "throw", NULL};
 static const char *const macro_attributes[] = {"arguments", "caller", "catch_kwargs",
 	"catch_varargs", "explicit_caller", "name", NULL};
 
@@ -281,11 +282,11 @@ static bool is_refused(struct jinja_value v, const char *name)
 			: v.kind == JINJA_FLOAT                     ? float_attributes
 			: v.kind == JINJA_VIEW                      ? view_attributes
 			: v.kind == JINJA_RANGE                     ? range_attributes
+			: v.kind == JINJA_ITERATOR                  ? iterator_attributes
 			: v.kind == JINJA_MACRO                     ? macro_attributes
 								    : NULL,
 		       name) ||
-	       ((v.kind == JINJA_ITERATOR || v.kind == JINJA_FUNCTION || v.kind == JINJA_METHOD) &&
-		       name[0] != '_');
+	       ((v.kind == JINJA_FUNCTION || v.kind == JINJA_METHOD) && name[0] != '_');
 }
 
 /* Python's attribute; *out stays MISSING where there is none. */

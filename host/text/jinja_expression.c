@@ -8,6 +8,8 @@
  */
 #include "host/text/jinja_parts.h"
 
+#include <stdio.h>
+
 /* ---- values -------------------------------------------------------------------------------- */
 
 static int parse_or(struct jinja_parser *p, struct jinja_node **out);
@@ -306,14 +308,25 @@ fail:
 	return p->err->code;
 }
 
-/* The name of a filter or a test. */
+/* The name of a filter or a test. One with dots only extensions have, so that there is none. */
 static int take_name(struct jinja_parser *p, const char *what, struct jinja_node *node)
 {
+	char *joined;
+
 	if (!jinja_at(p, TOKEN_NAME))
 		return jinja_unexpected(p, what);
 	node->name = jinja_next_token(p)->name;
-	/* Only extensions have names with dots. */
-	return jinja_at(p, TOKEN_DOT) ? jinja_unexpected(p, "a name without a dot") : 0;
+	while (jinja_skip(p, TOKEN_DOT)) {
+		if (!jinja_at(p, TOKEN_NAME))
+			return jinja_unexpected(p, what);
+		joined = jinja_parser_take(p, strlen(node->name) + strlen(jinja_token(p)->name) + 2,
+			1);
+		if (!joined)
+			return p->err->code;
+		sprintf(joined, "%s.%s", node->name, jinja_next_token(p)->name);
+		node->name = joined;
+	}
+	return 0;
 }
 
 static int check_followed(struct jinja_parser *p, struct jinja_node *node, const char *what)

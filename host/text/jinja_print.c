@@ -132,6 +132,18 @@ static int repr_range(struct jinja_run *r, const struct jinja_list *range, struc
 	return jinja_add(r, to, text, (size_t)n) || jinja_add(r, to, ")", 1) ? r->err->code : 0;
 }
 
+static int print_macro(struct jinja_run *r, const struct jinja_node *node, struct text *to)
+{
+	TRY(add_text(r, to, "<Macro "));
+	if (node->kind == NODE_MACRO)
+		TRY(repr_string(r, jinja_literal(node->name).string, to));
+	else
+		TRY(add_text(r, to, "anonymous"));
+	return add_text(r, to, ">");
+fail:
+	return r->err->code;
+}
+
 /* What is the same by str and repr. */
 static int print_plain(struct jinja_run *r, struct jinja_value v, struct text *to)
 {
@@ -158,6 +170,8 @@ static int print_plain(struct jinja_run *r, struct jinja_value v, struct text *t
 		return repr_dict(r, v.dict, to);
 	case JINJA_VIEW:
 		return repr_view(r, v, to);
+	case JINJA_MACRO:
+		return print_macro(r, v.macro->node, to);
 	case JINJA_NAMESPACE:
 		return add_text(r, to, "<Namespace ") || repr_dict(r, v.dict, to) ||
 				       add_text(r, to, ">")
