@@ -63,7 +63,7 @@ static int run_function(struct jinja_run *r, const struct jinja_function *f,
 	return break_later(r, out);
 }
 
-int jinja_call_function(struct jinja_run *r, const struct jinja_function *f,
+static int call_function(struct jinja_run *r, const struct jinja_function *f,
 	struct jinja_value self, const struct jinja_arguments *arguments, struct jinja_value *out)
 {
 	struct jinja_value at[JINJA_MAX_PARAMETERS] = {{.kind = JINJA_MISSING}};
@@ -132,5 +132,5 @@ int jinja_apply(struct jinja_run *r, const struct jinja_function *f, const char 
 		return jinja_fail(r, "there is no %s '%s'", kind, name);
 	if (!f->run && !f->run_free)
 		return jinja_refuse(r, "the %s '%s'", kind, name);
-	return jinja_call_function(r, f, v, arguments, out);
+	return call_function(r, f, v, arguments, out);
 }

@@ -488,8 +488,7 @@ bool jinja_is_iterable(struct jinja_value v);
  * be. */
 int jinja_items(struct jinja_run *r, struct jinja_value v, struct jinja_list *out);
 
-/* What a dict may have for a key. */
-int jinja_hashable(struct jinja_run *r, struct jinja_value v);
+/* An error where the key is none that a dict may have. */
 int jinja_find(struct jinja_run *r, const struct jinja_dict *dict, struct jinja_value key,
 	struct jinja_value **out); /* NULL: none */
 struct jinja_value *jinja_find_name(const struct jinja_dict *dict, const char *name);
@@ -501,10 +500,6 @@ int jinja_sort(struct jinja_run *r, struct jinja_value *keys, struct jinja_value
 	bool reverse);
 
 /* ---- jinja_call.c -------------------------------------------------------------------------- */
-
-/* Gives each parameter its argument. */
-int jinja_call_function(struct jinja_run *r, const struct jinja_function *f,
-	struct jinja_value self, const struct jinja_arguments *arguments, struct jinja_value *out);
 
 /* A parameter that is an integer, or is left out and then `otherwise`. */
 int jinja_int_argument(struct jinja_run *r, struct jinja_value v, const char *what,

@@ -371,7 +371,7 @@ int jinja_items(struct jinja_run *r, struct jinja_value v, struct jinja_list *ou
 	}
 }
 
-int jinja_hashable(struct jinja_run *r, struct jinja_value v)
+static int hashable(struct jinja_run *r, struct jinja_value v)
 {
 	TRY(jinja_enter(r));
 	if (v.kind == JINJA_LIST || v.kind == JINJA_DICT)
@@ -379,7 +379,7 @@ int jinja_hashable(struct jinja_run *r, struct jinja_value v)
 			jinja_kind_name(v.kind));
 	if (v.kind == JINJA_TUPLE)
 		for (size_t i = 0; i < v.list->n; i++)
-			TRY(jinja_hashable(r, v.list->items[i]));
+			TRY(hashable(r, v.list->items[i]));
 	jinja_leave(r);
 	return 0;
 fail:
@@ -390,7 +390,7 @@ int jinja_find(struct jinja_run *r, const struct jinja_dict *dict, struct jinja_
 	struct jinja_value **out)
 {
 	*out = NULL;
-	TRY(jinja_hashable(r, key));
+	TRY(hashable(r, key));
 	if (key.kind == JINJA_STRING) {
 		TRY(jinja_step(r, dict->n / 16));
 		for (size_t i = 0; i < dict->n; i++)
