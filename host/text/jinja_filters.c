@@ -6,6 +6,7 @@
 #include "host/text/jinja_parts.h"
 
 #include "host/base/utf8.h"
+#include "host/text/strip.h"
 
 #include <errno.h>
 #include <math.h>
@@ -87,7 +88,7 @@ static int title(struct jinja_run *r, struct jinja_value self, const struct jinj
 			goto fail;
 		}
 		TRY(jinja_add_char(r, &text, mapped));
-		inside = !jinja_is_space(code) &&
+		inside = space_at_start(self.string.s + i, length) == 0 &&
 			 !(code < 0x80 && code && strchr("-({[<", (int)code));
 	}
 	return jinja_finish(r, &text, out);
@@ -296,9 +297,9 @@ static bool clean(struct jinja_string s, char *out, size_t size)
 {
 	size_t n = 0;
 
-	s.n -= jinja_space_behind(s.s, s.n);
+	s.n -= space_at_end(s.s, s.n);
 	{
-		const size_t space = jinja_space_before(s.s, s.n);
+		const size_t space = space_at_start(s.s, s.n);
 
 		s.s += space;
 		s.n -= space;

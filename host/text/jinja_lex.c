@@ -10,6 +10,7 @@
 #include "host/text/jinja_parts.h"
 
 #include "host/base/utf8.h"
+#include "host/text/strip.h"
 
 #include <errno.h>
 
@@ -63,14 +64,14 @@ static int add_data(struct lexer *l, size_t end, char sign, bool is_variable)
 	size_t n = end - l->at;
 
 	if (sign == '-') {
-		n -= jinja_space_behind(s, n);
+		n -= space_at_end(s, n);
 	} else if (sign != '+' && !is_variable) {
 		size_t start = n;
 
 		while (start > 0 && s[start - 1] != '\n')
 			start--;
 		if ((start > 0 || l->line_starts) &&
-			jinja_space_before(s + start, n - start) == n - start)
+			space_at_start(s + start, n - start) == n - start)
 			n = start;
 	}
 	if (n > 0 && add_token(l, TOKEN_DATA, jinja_string(s, n)))
@@ -88,7 +89,7 @@ static size_t end_of_tag(const struct lexer *l, size_t at, const char *end, bool
 
 	if (minus || (plus && follows(l, at, "+") && follows(l, at + 1, end))) {
 		at += 1 + strlen(end);
-		return minus ? at + jinja_space_before(l->s + at, l->n - at) : at;
+		return minus ? at + space_at_start(l->s + at, l->n - at) : at;
 	}
 	if (!follows(l, at, end))
 		return 0;
@@ -117,11 +118,11 @@ static int skip_comment(struct lexer *l, size_t at)
 /* Behind "{%" and a sign: where the tag {% NAME %} ends; 0 where it is another. */
 static size_t end_of_word_tag(const struct lexer *l, size_t at, const char *name, bool is_end)
 {
-	at += jinja_space_before(l->s + at, l->n - at);
+	at += space_at_start(l->s + at, l->n - at);
 	if (!follows(l, at, name))
 		return 0;
 	at += strlen(name);
-	at += jinja_space_before(l->s + at, l->n - at);
+	at += space_at_start(l->s + at, l->n - at);
 	return end_of_tag(l, at, "%}", is_end, is_end);
 }
 
@@ -423,7 +424,7 @@ static int take_tag(struct lexer *l, bool is_variable)
 		const char c = l->s[l->at];
 		const size_t end = end_of_tag(l, l->at, is_variable ? "}}" : "%}", !is_variable,
 			!is_variable);
-		const size_t space = jinja_space_before(l->s + l->at, l->n - l->at);
+		const size_t space = space_at_start(l->s + l->at, l->n - l->at);
 		int rc;
 
 		if (end && !n_open) {

@@ -2,7 +2,7 @@
  *
  * jinja_parts.h - what the engine of jinja.h is made of. From the ground up:
  *
- *	jinja_unicode.c     white space and case, as Python has them
+ *	jinja_unicode.c     what characters are and their case, as Python has them
  *	jinja_memory.c      memory, steps and errors of a render
  *	jinja_value.c       truth, equality, order, items
  *	jinja_call.c        arguments of what is built in
@@ -380,12 +380,6 @@ struct jinja_run {
 };
 
 /* ---- jinja_unicode.c ----------------------------------------------------------------------- */
-
-bool jinja_is_space(uint32_t code);
-
-/* Bytes of white space at the start, at the end. */
-size_t jinja_space_before(const char *s, size_t n);
-size_t jinja_space_behind(const char *s, size_t n);
 
 /* Bytes of the character at the end of n > 0 bytes. */
 size_t jinja_last_length(const char *s, size_t n);

@@ -6,6 +6,7 @@
 #include "host/text/jinja_parts.h"
 
 #include "host/base/utf8.h"
+#include "host/text/strip.h"
 
 /* ---- search -------------------------------------------------------------------------------- */
 
@@ -198,19 +199,19 @@ static int split_at_space(struct jinja_run *r, struct jinja_value v, size_t most
 	struct pieces *pieces)
 {
 	const char *s = v.string.s;
-	size_t start = jinja_space_before(s, v.string.n);
-	size_t end = v.string.n - jinja_space_behind(s, v.string.n);
+	size_t start = space_at_start(s, v.string.n);
+	size_t end = v.string.n - space_at_end(s, v.string.n);
 
 	while (start < end) {
 		size_t from = start, to = end;
 
 		if (pieces->n < most && last) {
 			for (from = end; from > start; from -= jinja_last_length(s, from))
-				if (jinja_space_behind(s, from))
+				if (space_at_end(s, from))
 					break;
 		} else if (pieces->n < most) {
 			for (to = start; to < end; to += utf8_length(s + to, end - to))
-				if (jinja_space_before(s + to, utf8_length(s + to, end - to)))
+				if (space_at_start(s + to, utf8_length(s + to, end - to)))
 					break;
 		}
 		/* Python leaves the space at the far end of what it does not split. */
@@ -220,9 +221,9 @@ static int split_at_space(struct jinja_run *r, struct jinja_value v, size_t most
 			to = v.string.n;
 		TRY(add_piece(r, pieces, jinja_part(v, from, to)));
 		if (last)
-			end = from - jinja_space_behind(s, from);
+			end = from - space_at_end(s, from);
 		else
-			start = to + jinja_space_before(s + to, v.string.n - to);
+			start = to + space_at_start(s + to, v.string.n - to);
 	}
 	return 0;
 fail:

@@ -6,6 +6,7 @@
 #include "host/text/jinja_parts.h"
 
 #include "host/base/utf8.h"
+#include "host/text/strip.h"
 
 #include <inttypes.h>
 
@@ -32,9 +33,9 @@ int jinja_strip(struct jinja_run *r, struct jinja_value v, struct jinja_value ch
 	TRY(jinja_step(r, v.string.n / JINJA_STEP_BYTES));
 	if (!jinja_given(chars)) {
 		if (left)
-			start = jinja_space_before(s, end);
+			start = space_at_start(s, end);
 		if (right)
-			end -= jinja_space_behind(s + start, end - start);
+			end -= space_at_end(s + start, end - start);
 		*out = jinja_part(v, start, end);
 		return 0;
 	}
@@ -336,7 +337,8 @@ static int isspace_of(struct jinja_run *r, struct jinja_value self, const struct
 	struct jinja_value *out)
 {
 	(void)at;
-	*out = jinja_bool(all_are(self.string, jinja_is_space));
+	*out = jinja_bool(self.string.n > 0 &&
+			  space_at_start(self.string.s, self.string.n) == self.string.n);
 	return jinja_step(r, self.string.n / JINJA_STEP_BYTES);
 }
 

@@ -1,32 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * jinja_unicode.c - white space and case of characters as Python's str has them. Contract:
+ * jinja_unicode.c - what characters are and their case, as Python's str has them. Contract:
  * jinja_parts.h. Tests: tests/test_jinja.c, tests/test_jinja.py (every character).
  */
 #include "host/text/jinja_parts.h"
 
-#include "host/base/utf8.h"
-
 #include <utf8proc.h>
-
-bool jinja_is_space(uint32_t code)
-{
-	return utf8_is_space(code) || (code >= 0x1c && code <= 0x1f);
-}
-
-size_t jinja_space_before(const char *s, size_t n)
-{
-	size_t i = 0;
-
-	while (i < n) {
-		const size_t length = utf8_length(s + i, n - i);
-
-		if (!jinja_is_space(utf8_decode(s + i, length)))
-			break;
-		i += length;
-	}
-	return i;
-}
 
 size_t jinja_last_length(const char *s, size_t n)
 {
@@ -35,20 +14,6 @@ size_t jinja_last_length(const char *s, size_t n)
 	while (((unsigned char)s[n - length] & 0xc0) == 0x80)
 		length++;
 	return length;
-}
-
-size_t jinja_space_behind(const char *s, size_t n)
-{
-	size_t end = n;
-
-	while (end > 0) {
-		const size_t length = jinja_last_length(s, end);
-
-		if (!jinja_is_space(utf8_decode(s + end - length, length)))
-			break;
-		end -= length;
-	}
-	return n - end;
 }
 
 struct range {
