@@ -138,18 +138,18 @@ TEST(a_direction_of_length_0_is_refused_by_its_sets_before_the_first_pass_where_
 {
 	engine_run(&run,
 		"configs/tiny_direction.cfg --set output=%s --set direction.filter=false "
-		"--set direction.harmful=harmless_train",
+		"--set prompts.harmful_train.file=models/small-world/harmless_train.json",
 		in_scratch("none.h5"));
 	CHECK(run.status == 2 &&
 			strcmp(run.err,
 				"direction.harmful, direction.harmless: expected sets of other "
-				"prompts, found the same 160 in \"harmless_train\" and "
+				"prompts, found the same 160 in \"harmful_train\" and "
 				"\"harmless_train\", whose difference is 0\n") == 0,
 		"%d: %s", run.status, run.err);
 	/* In another order: other batches, and sums that differ in their last bits. */
 	for (int layer = -1; layer <= 3; layer += 4) {
 		engine_run(&run,
-			"configs/tiny_direction.cfg --set output=%s --set direction.filter=false "
+			"configs/tiny_direction.cfg --set output=%s --fresh --set direction.filter=false "
 			"--set prompts.harmful_train.file=models/small-world/harmless_train.json "
 			"--set prompts.harmful_train.shuffle=true --set direction.layer=%d "
 			"--set direction.harmful_val=harmful_test "
