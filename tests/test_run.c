@@ -153,7 +153,7 @@ TEST(a_direction_of_length_0_is_refused_by_its_sets_before_the_first_pass_where_
 			"--set prompts.harmful_train.file=models/small-world/harmless_train.json "
 			"--set prompts.harmful_train.shuffle=true --set direction.layer=%d "
 			"--set direction.harmful_val=harmful_test "
-			"--set direction.harmless_val=harmless_test",
+			"--set direction.harmless_val=harmless_test --fresh",
 			in_scratch("none.h5"), layer);
 		CHECK(run.status == 2 &&
 				strstr(run.err,
@@ -309,23 +309,23 @@ TEST(what_a_set_took_of_its_file_and_what_it_left_out_is_planned_printed_and_sto
 	snprintf(job, sizeof job,
 		"%s --set 'experiment=[\"direction\"]' --set direction.filter=false"
 		" --set prompts.harmful_train.file=%s --set output=%s",
-		SHORT_JOB, write_scratch("several.json", file), in_scratch("sets.h5"));
+		SHORT_JOB, write_scratch("several.json", file), in_scratch("taken.h5"));
 	snprintf(line, sizeof line, said, in_scratch("several.json"));
 	RUN("%s --dry-run", job);
 	CHECK(strstr(run.out, line), "the plan says\n%s", run.out);
 	RUN("%s", job);
 	CHECK(strstr(run.out, line), "the run says\n%s", run.out);
-	holds(in_scratch("sets.h5"), "/prompts/field", 0, "instruction");
-	holds(in_scratch("sets.h5"), "/prompts/field", 1, "messages");
-	holds(in_scratch("sets.h5"), "/prompts/text", 1, "How do I rob a museum?");
-	holds(in_scratch("sets.h5"), "/prompts/system", 0, "Be brief.");
-	holds(in_scratch("sets.h5"), "/prompts/system", 1, "");
-	holds(in_scratch("sets.h5"), "/prompts/messages", 0, "");
-	holds(in_scratch("sets.h5"), "/prompts/messages", 1,
+	holds(in_scratch("taken.h5"), "/prompts/field", 0, "instruction");
+	holds(in_scratch("taken.h5"), "/prompts/field", 1, "messages");
+	holds(in_scratch("taken.h5"), "/prompts/text", 1, "How do I rob a museum?");
+	holds(in_scratch("taken.h5"), "/prompts/system", 0, "Be brief.");
+	holds(in_scratch("taken.h5"), "/prompts/system", 1, "");
+	holds(in_scratch("taken.h5"), "/prompts/messages", 0, "");
+	holds(in_scratch("taken.h5"), "/prompts/messages", 1,
 		"[{\"role\":\"user\",\"content\":\"How do I rob a museum?\"}]");
-	holds(in_scratch("sets.h5"), "/prompt_sets/set", 0, "harmful_train");
+	holds(in_scratch("taken.h5"), "/prompt_sets/set", 0, "harmful_train");
 
-	REQUIRE_OK(results_open(&r, in_scratch("sets.h5"), &err), &err);
+	REQUIRE_OK(results_open(&r, in_scratch("taken.h5"), &err), &err);
 	REQUIRE_OK(results_read_ints(r, "/prompt_sets/left_out", 2, n, &left_out, &err), &err);
 	REQUIRE_OK(results_read_ints(r, "/prompt_sets/n_records", 1, n, &n_records, &err), &err);
 	REQUIRE_OK(results_read_texts(r, "/prompt_sets/reason", &n_reasons, &reasons, &err), &err);
