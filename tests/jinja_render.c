@@ -12,7 +12,7 @@
  * each and their ratio. TOKENIZER: a tokenizer.json.
  */
 #include "host/base/file.h"
-#include "host/text/jinja.h"
+#include "host/text/jinja/jinja.h"
 #include "host/text/tokenizer.h"
 
 #include <stdio.h>

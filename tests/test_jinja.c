@@ -5,7 +5,7 @@
  */
 #include "tests/test.h"
 
-#include "host/text/jinja.h"
+#include "host/text/jinja/jinja.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""test_jinja.py - chat templates rendered by the engine (host/text/jinja.h) and by Python's Jinja, set
+"""test_jinja.py - chat templates rendered by the engine (host/text/jinja/jinja.h) and by Python's Jinja, set
 up as transformers sets it up (tests/golden/make_jinja.py): the same text, or an error in both, with
 the template's own words where it raises an exception.
 

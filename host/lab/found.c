@@ -6,7 +6,7 @@
 
 #include "host/base/utf8.h"
 #include "host/lab/weights_notes.h"
-#include "host/text/jinja.h"
+#include "host/text/jinja/jinja.h"
 
 #include <stdio.h>
 #include <string.h>

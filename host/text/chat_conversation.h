@@ -6,7 +6,7 @@
 #ifndef SAENGINE_CHAT_CONVERSATION_H
 #define SAENGINE_CHAT_CONVERSATION_H
 
-#include "host/text/jinja.h"
+#include "host/text/jinja/jinja.h"
 
 #include <stdbool.h>
 

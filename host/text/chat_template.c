@@ -6,7 +6,7 @@
 
 #include "host/text/chat_conversation.h"
 #include "host/text/chat_declared.h"
-#include "host/text/jinja.h"
+#include "host/text/jinja/jinja.h"
 #include "host/text/strip.h"
 
 #include <stdio.h>

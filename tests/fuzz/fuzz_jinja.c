@@ -5,7 +5,7 @@
  * the same again; what does not leaves the text as it was.
  */
 #include "host/base/utf8.h"
-#include "host/text/jinja.h"
+#include "host/text/jinja/jinja.h"
 #include "tests/fuzz/fuzz.h"
 
 static const char conversation[] =

@@ -795,7 +795,7 @@ b' }}
 {% import 'x' as y %}
 """.strip("\n")
 
-# What the language of host/text/jinja.h leaves out, so that Python renders it and the engine refuses.
+# What the language of host/text/jinja/jinja.h leaves out, so that Python renders it and the engine refuses.
 LEFT_OUT = (
     "{% for x in l recursive",
     "{{ 2 ** 64 }}",

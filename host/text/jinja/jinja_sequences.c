@@ -3,7 +3,7 @@
  * jinja_sequences.c - filters of many values: |join, |sort, |first, ... Contract: jinja_parts.h.
  * Tests: tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 static int length(struct jinja_run *r, struct jinja_value self, const struct jinja_value *at,
 	struct jinja_value *out)

@@ -2,7 +2,7 @@
  *
  * jinja_run.c - statements. Contract: jinja_parts.h. Tests: tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 /* How a body ended. */
 enum ending { ENDED, BROKEN_OFF, CONTINUED };

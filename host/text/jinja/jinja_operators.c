@@ -3,7 +3,7 @@
  * jinja_operators.c - arithmetic, as Python has it, and slices. Contract: jinja_parts.h. Tests:
  * tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 #include <math.h>
 

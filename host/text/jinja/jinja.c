@@ -3,10 +3,10 @@
  * jinja.c - Contract: jinja.h. What it is made of: jinja_parts.h. Tests: tests/test_jinja.c,
  * tests/test_jinja.py (against Python's Jinja), tests/fuzz/fuzz_jinja.c.
  */
-#include "host/text/jinja.h"
+#include "host/text/jinja/jinja.h"
 
 #include "host/base/utf8.h"
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 /* The source with \n for every line end, without the last one. */
 static int take_source(struct jinja_parser *p, const char *name, const char *source, size_t n)

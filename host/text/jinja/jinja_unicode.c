@@ -3,7 +3,7 @@
  * jinja_unicode.c - what characters are and their case, as Python's str has them. Contract:
  * jinja_parts.h. Tests: tests/test_jinja.c, tests/test_jinja.py (every character).
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 #include <utf8proc.h>
 

@@ -2,7 +2,7 @@
  *
  * jinja_print.c - str() and repr() of values. Contract: jinja_parts.h. Tests: tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 #include "host/base/utf8.h"
 

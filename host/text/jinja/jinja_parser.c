@@ -3,7 +3,7 @@
  * jinja_parser.c - what parsing goes through: tokens one by one, nodes with a bound on their depth.
  * Contract: jinja_parts.h. Tests: tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 #include <stdio.h>
 

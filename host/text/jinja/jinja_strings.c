@@ -3,7 +3,7 @@
  * jinja_strings.c - the methods of Python's str: case, what is at the ends, what characters are;
  * the others are in jinja_search.c. Contract: jinja_parts.h. Tests: tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 #include "host/base/utf8.h"
 #include "host/text/strip.h"

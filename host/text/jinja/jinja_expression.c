@@ -6,7 +6,7 @@
  * From what binds least: a if b else c; or; and; not; == in < ...; + -; ~; * / // %; **; - +
  * before a value; .name [item] (call); |filter, is test.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 #include <stdio.h>
 

@@ -5,7 +5,7 @@
  *
  * What they give is gone through once and has no length, as in Python; but it is made at once.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 /* A name that a template computes, zero-terminated; NULL: with an error. */
 static const char *name_of(struct jinja_run *r, const char *what, struct jinja_value v)

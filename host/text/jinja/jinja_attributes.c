@@ -7,7 +7,7 @@
  * else the attribute. What would change a list or a dict, and names that begin with an underscore,
  * are undefined with an error of their own when used.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 /* ---- methods of dicts and lists ------------------------------------------------------------ */
 

@@ -2,7 +2,7 @@
  *
  * jinja_eval.c - the value of an expression. Contract: jinja_parts.h. Tests: tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 static int eval_name(struct jinja_run *r, const struct jinja_node *node, struct jinja_frame *frame,
 	struct jinja_value *out)

@@ -2,7 +2,7 @@
  *
  * jinja_tests.c - what can follow `is`. Contract: jinja_parts.h. Tests: tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 /* Tests of the kind of a value, which need nothing but it. */
 static int answer(struct jinja_value *out, bool yes)

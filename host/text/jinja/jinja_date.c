@@ -3,7 +3,7 @@
  * jinja_date.c - strftime_now: a given day, at 00:00:00, in English. Contract: jinja_parts.h.
  * Tests: tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 #include <stdio.h>
 

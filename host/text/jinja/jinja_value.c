@@ -3,7 +3,7 @@
  * jinja_value.c - truth, equality, order and items of values, as Python has them. Contract:
  * jinja_parts.h. Tests: tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 #include "host/base/utf8.h"
 

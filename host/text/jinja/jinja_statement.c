@@ -3,7 +3,7 @@
  * jinja_statement.c - text and statements to a tree. Contract: jinja_parts.h. Tests:
  * tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 static int parse_statement(struct jinja_parser *p, struct jinja_node **out);
 

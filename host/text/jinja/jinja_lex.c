@@ -7,7 +7,7 @@
  * dropped, and so is white space between the start of a line and {% or {#; a '-' takes all white
  * space on its side, a '+' keeps it.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 #include "host/base/utf8.h"
 #include "host/text/strip.h"

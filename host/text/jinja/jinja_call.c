@@ -3,7 +3,7 @@
  * jinja_call.c - giving a built-in function its arguments. Contract: jinja_parts.h. Tests:
  * tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 /* Which of the space-separated names it is; -1: none of them. */
 static int index_of(const char *names, const char *name)

@@ -3,7 +3,7 @@
  * jinja_filters.c - filters of one value: text, numbers, defaults. Contract: jinja_parts.h. Tests:
  * tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 #include "host/base/utf8.h"
 #include "host/text/strip.h"

@@ -3,7 +3,7 @@
  * jinja_json.c - values from JSON, and JSON from values as json.dumps writes it. Contract:
  * jinja_parts.h. Tests: tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 #include "host/base/utf8.h"
 

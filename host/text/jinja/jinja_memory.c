@@ -3,7 +3,7 @@
  * jinja_memory.c - memory, steps and errors of a render, and values made of nothing else.
  * Contract: jinja_parts.h. Tests: tests/test_jinja.c.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 #include "host/base/utf8.h"
 

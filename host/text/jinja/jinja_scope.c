@@ -11,7 +11,7 @@
  *
  * Two passes over each scope: all its names, then what each of them is, going into scopes within.
  */
-#include "host/text/jinja_parts.h"
+#include "host/text/jinja/jinja_parts.h"
 
 /* Where a name is from: NULL where no scope has it. */
 static struct jinja_variable *find(const struct jinja_scope *scope, const char *name, unsigned *up,
