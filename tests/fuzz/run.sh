@@ -20,9 +20,10 @@ for name in $names; do
 	# libconfig's own leak (fuzz_config.c) would have every second input searched for leaks.
 	leaks=1
 	[ "$name" = config ] && leaks=0
-	# What these two make of a long input is what they make of its parts, so short ones go further.
+	# What these make of a long input is what they make of its parts, so short ones go further.
 	most=2048
 	[ "$name" = config ] && most=512
+	[ "$name" = jinja ] && most=512
 	[ "$name" = encode ] && most=256
 	words=
 	[ -f "tests/fuzz/$name.dict" ] && words=-dict=tests/fuzz/$name.dict

@@ -382,6 +382,12 @@ EXPRESSIONS = r"""
 {{ n|nope }}
 {% if no %}{{ n|nope }}{{ n is nope }}{% endif %}ok
 {% if yes %}{{ n|nope }}{% endif %}
+{% if no %}{% for x in n|nope %}{% endfor %}{% with y = n|nope %}{% endwith %}{% endif %}ok
+{% if no %}{% for x in l %}{{ x|nope }}{% endfor %}{% endif %}
+{% if no %}{% for x in l if x is nope %}{% endfor %}{% endif %}
+{% if no %}{% filter nope %}{% endfilter %}{% endif %}
+{% if no %}{% set x | nope %}{% endset %}{% endif %}
+{% if no %}{{ n|a.b }}{% endif %}ok
 {{ 'a' if yes else n|nope }}
 {{ missing is defined and missing.x }} {{ missing.x is defined }}
 {{ deep.q is defined and deep.q.r is defined }} {{ not missing }} {{ missing or 'x' }} {{ missing and 'x' }} {{ d.zz or 'default' }}

@@ -315,9 +315,10 @@ static bool stores(const struct jinja_node *node, const char *name)
 	       list_stores(&node->body, name) || list_stores(&node->otherwise, name);
 }
 
-static int resolve_for(struct jinja_parser *p, struct jinja_scope *outer, struct jinja_node *node)
+static int resolve_for(struct jinja_parser *p, struct jinja_scope *outer, struct jinja_node *node,
+	bool conditional)
 {
-	TRY(resolve(p, outer, node->b, false));
+	TRY(resolve(p, outer, node->b, conditional));
 	if (stores(node, "loop"))
 		return jinja_parse_fail(p, node->line, "a loop that assigns to 'loop'");
 	node->scope = new_scope(p, outer);
@@ -352,7 +353,8 @@ fail:
 }
 
 /* A block with a scope: what it captures, or `with`. */
-static int resolve_block(struct jinja_parser *p, struct jinja_scope *outer, struct jinja_node *node)
+static int resolve_block(struct jinja_parser *p, struct jinja_scope *outer, struct jinja_node *node,
+	bool conditional)
 {
 	node->scope = new_scope(p, outer);
 	if (!node->scope)
@@ -368,7 +370,7 @@ static int resolve_block(struct jinja_parser *p, struct jinja_scope *outer, stru
 	if (node->kind == NODE_WITH)
 		for (struct jinja_node *item = node->items.first; item; item = item->next->next) {
 			TRY(resolve(p, node->scope, item, false));
-			TRY(resolve(p, outer, item->next, false));
+			TRY(resolve(p, outer, item->next, conditional));
 		}
 	else if (node->b)
 		TRY(resolve(p, node->scope, node->b, false));
@@ -403,7 +405,7 @@ static int resolve(struct jinja_parser *p, struct jinja_scope *scope, struct jin
 		TRY(resolve_name(p, scope, node));
 		return resolve(p, scope, node->a, conditional);
 	case NODE_FOR:
-		return resolve_for(p, scope, node);
+		return resolve_for(p, scope, node, conditional);
 	case NODE_MACRO:
 		TRY(resolve_name(p, scope, node));
 		return resolve_macro(p, scope, node);
@@ -412,11 +414,11 @@ static int resolve(struct jinja_parser *p, struct jinja_scope *scope, struct jin
 		return resolve_macro(p, scope, node);
 	case NODE_SET_BLOCK:
 		TRY(resolve(p, scope, node->a, conditional));
-		return resolve_block(p, scope, node);
+		return resolve_block(p, scope, node, conditional);
 	case NODE_FILTER_BLOCK:
 	case NODE_WITH:
 	case NODE_GENERATION:
-		return resolve_block(p, scope, node);
+		return resolve_block(p, scope, node, conditional);
 	default:
 		conditional = conditional || node->kind == NODE_IF || node->kind == NODE_COND;
 		TRY(resolve(p, scope, node->a, conditional));
