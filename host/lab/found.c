@@ -76,9 +76,6 @@ static void print_machine(const struct lab *lab)
 	if (lab->job->ranks->world > 1)
 		printf("ranks      %zu, as %s say\n", lab->job->ranks->world,
 			lab->job->ranks->found);
-	if (lab->job->ranks->world > 1)
-		printf("ranks      %zu, as %s say\n", lab->job->ranks->world,
-			lab->job->ranks->found);
 	if (lab->machine->saes)
 		print_saes(lab);
 	else
