@@ -235,18 +235,27 @@ TEST(a_finished_file_of_another_run_is_kept_and_one_of_this_run_made_again)
 		run.err);
 }
 
+/* A file of the small world, to `to`. */
+static void copy_prompts(const char *name, const char *to)
+{
+	char path[512];
+
+	snprintf(path, sizeof path, "%s/models/small-world/%s", test_source_root(), name);
+	copy_file(path, to, 0, NULL, 0, 0);
+}
+
 TEST(a_prompt_file_that_has_changed_makes_another_run)
 {
 	char output[512], prompts[512];
 
 	snprintf(output, sizeof output, "%s", in_scratch("changed.h5"));
 	snprintf(prompts, sizeof prompts, "%s", in_scratch("asked.json"));
-	copy_file("models/small-world/harmful_train.json", prompts, 0, NULL, 0, 0);
+	copy_prompts("harmful_train.json", prompts);
 	engine_run(&run,
 		"%s --set experiment=direction --set output=%s --set prompts.harmful_train.file=%s",
 		JOB, output, prompts);
 	CHECK(run.status == 0, "%d: %s", run.status, run.err);
-	copy_file("models/small-world/harmful_test.json", prompts, 0, NULL, 0, 0);
+	copy_prompts("harmful_test.json", prompts);
 	engine_run(&run,
 		"%s --set experiment=direction --set output=%s --set prompts.harmful_train.file=%s "
 		"--dry-run",
