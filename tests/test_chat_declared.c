@@ -311,6 +311,39 @@ TEST(a_template_that_cannot_be_run_is_refused_by_its_file)
 	SAYS(render(&o, "llama", TURN("x")), "expected UTF-8");
 }
 
+/* The message shows what is rendered, and no byte behind it. */
+TEST(a_template_that_shows_no_message_is_refused_with_what_it_shows)
+{
+	const struct chat_options o = options();
+
+	remove_all();
+	put("chat_template.jinja", "the same for all");
+	SAYS(render(&o, "llama", TURN("x")), "that renders \"the same for all\" for any");
+	put("chat_template.jinja", "");
+	SAYS(render(&o, "llama", TURN("x")), "that renders \"\" for any");
+}
+
+/* What stands behind a zero byte would be lost. */
+TEST(templates_with_a_zero_byte_and_empty_lists_of_templates_are_refused)
+{
+	const struct chat_options o = options();
+	FILE *file;
+
+	remove_all();
+	put("tokenizer_config.json",
+		"{\"chat_template\": \"{{ messages[0].content }}\\u0000 more\"}");
+	SAYS(render(&o, "llama", TURN("x")),
+		"chat_template: expected a text, found one that holds");
+	put("tokenizer_config.json", "{\"chat_template\": []}");
+	SAYS(render(&o, "llama", TURN("x")), "a list of named ones, found an empty list");
+	file = fopen(in_scratch("chat_template.jinja"), "wb");
+	REQUIRE(file, "cannot write");
+	fwrite("{{ messages[0].content }}\0 more", 1, 31, file);
+	fclose(file);
+	SAYS(render(&o, "llama", TURN("x")),
+		"chat_template.jinja: expected a text, found a zero byte at offset 25");
+}
+
 TEST(prompts_have_the_bos_tokens_that_the_template_spells_and_what_model_bos_adds)
 {
 	static const struct {

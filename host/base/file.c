@@ -257,6 +257,11 @@ int file_read_text(const char *path, char **text, struct err *err)
 		return err->code;
 	if (map.size > (size_t)64 << 20)
 		err_set(err, ERR_INPUT, "%s: expected a text of at most 64 MiB", path);
+	else if (map.data && memchr(map.data, '\0', map.size))
+		err_set(err, ERR_INPUT, "%s: expected a text, found a zero byte at offset %zu",
+			path,
+			(size_t)((const unsigned char *)memchr(map.data, '\0', map.size) -
+				 (const unsigned char *)map.data));
 	else if (!(*text = malloc(map.size + 1)))
 		err_nomem(err, path, map.size);
 	else {

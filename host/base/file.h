@@ -73,7 +73,8 @@ int file_rename(const char *from, const char *to, struct err *err);
 /* Writes a text file whole: beside its name, flushed, renamed. Errors: ERR_OUTPUT. */
 int file_write_text(const char *path, const char *text, struct err *err);
 
-/* A text file of at most 64 MiB, zero-terminated, owned by the caller. Errors: ERR_INPUT. */
+/* A text file of at most 64 MiB, zero-terminated, owned by the caller. Errors: ERR_INPUT; one that
+ * holds a zero byte, behind which the rest would be lost. */
 int file_read_text(const char *path, char **text, struct err *err);
 
 /* Removes a folder and everything in it. Errors: ERR_OUTPUT. */

@@ -96,19 +96,24 @@ static void list_names(const json_t *list, char *out, size_t size)
 
 /* Of [{"name": ..., "template": ...}, ...]; *source stays NULL where the name is not among them. */
 static int take_named(struct chat_declared *d, const json_t *list, const char *name,
-	const char **source, struct err *err)
+	const json_t **source, struct err *err)
 {
 	char names[512];
 	size_t i;
 	json_t *item;
 
 	*source = NULL;
+	if (json_array_size(list) == 0)
+		return err_set(err, ERR_INPUT,
+			"%s: chat_template: expected a text or a list of named ones, found an empty "
+			"list",
+			d->path);
 	json_array_foreach(list, i, item)
 	{
 		const char *own = json_string_value(json_object_get(item, "name"));
-		const char *text = json_string_value(json_object_get(item, "template"));
+		const json_t *text = json_object_get(item, "template");
 
-		if (!own || !text)
+		if (!own || !json_is_string(text))
 			return err_set(err, ERR_INPUT,
 				"%s: chat_template[%zu]: expected {\"name\", \"template\"}, two "
 				"texts, found %s",
@@ -123,14 +128,25 @@ static int take_named(struct chat_declared *d, const json_t *list, const char *n
 	return d->names ? 0 : err_nomem(err, d->path, sizeof names);
 }
 
+static int copy_source(struct chat_declared *d, const json_t *source, struct err *err)
+{
+	const size_t n = json_string_length(source);
+
+	if (memchr(json_string_value(source), '\0', n))
+		return err_set(err, ERR_INPUT,
+			"%s: chat_template: expected a text, found one that holds a zero byte",
+			d->path);
+	d->source = strdup(json_string_value(source));
+	return d->source ? 0 : err_nomem(err, d->path, n);
+}
+
 /* Whether the JSON file at d->path declares one; d->path is freed where it does not. */
 static int find_in_json(struct chat_declared *d, const char *file, const char *name,
 	struct err *err)
 {
 	const bool named = name && strcmp(name, DEFAULT) != 0;
-	const char *source = NULL;
+	const json_t *declared, *source = NULL;
 	json_t *root = NULL;
-	const json_t *declared;
 
 	err_clear(err);
 	TRY(json_read(&root, d->path, err));
@@ -140,7 +156,7 @@ static int find_in_json(struct chat_declared *d, const char *file, const char *n
 		if (source)
 			TRY(set_label(d, file, name ? name : DEFAULT, err));
 	} else if (json_is_string(declared) && !named) {
-		source = json_string_value(declared);
+		source = declared;
 		TRY(set_label(d, file, "", err));
 	} else if (declared && !json_is_null(declared) && !json_is_string(declared)) {
 		err_set(err, ERR_INPUT,
@@ -148,8 +164,8 @@ static int find_in_json(struct chat_declared *d, const char *file, const char *n
 			d->path, json_kind(declared));
 		goto fail;
 	}
-	if (source && !(d->source = strdup(source)))
-		err_nomem(err, d->path, strlen(source));
+	if (source)
+		TRY(copy_source(d, source, err));
 	if (!source) {
 		free(d->path);
 		d->path = NULL;

@@ -235,8 +235,8 @@ static int find_wrap(struct chat_template *t, struct err *err)
 	if (prefix == least) {
 		err_set(err, ERR_INPUT,
 			"%s: expected a chat template that shows the user's message, found one "
-			"that renders \"%.60s\" for any",
-			t->path, text[0].n > 0 ? text[0].data : "");
+			"that renders \"%.*s\" for any",
+			t->path, (int)size_min(text[0].n, 60), text[0].n > 0 ? text[0].data : "");
 		goto fail;
 	}
 	t->prefix = strndup(text[0].data, prefix);
