@@ -271,6 +271,76 @@ TEST(a_reply_begun_is_gone_on_with)
 	SAYS(render(&o, "gemma2", &begun), "shows the assistant's last message");
 }
 
+/* DeepSeek's drops a thought, others set it anew: replies would go on from another text. */
+TEST(a_reply_begun_that_the_template_changes_is_refused)
+{
+	const struct chat_options o = options();
+	const struct chat_request
+		thought = {.text = "x",
+			.messages = "[{\"role\":\"user\",\"content\":\"x\"},"
+				    "{\"role\":\"assistant\",\"content\":"
+				    "\" <t>y</t> z \"}]"},
+		plain = {.text = "x",
+			.messages = "[{\"role\":\"user\",\"content\":\"x\"},"
+				    "{\"role\":\"assistant\",\"content\":\" z \"}]"};
+
+	remove_all();
+	put_config("{% for m in messages %}[{{ m.content.split('</t>')[-1] }}]{% endfor %}");
+	SAYS(render(&o, "llama", &thought), "leaves it out or changes it");
+	SHOWS(render(&o, "llama", &plain), "[x][ z ");
+	put_config("{% for m in messages %}[{{ m.content | trim }}]{% endfor %}");
+	SHOWS(render(&o, "llama", &thought), "[x][<t>y</t> z");
+	put_config(
+		"{% for m in messages %}[{{ m.content | replace('</t> ', '</t>\n') }}]{% endfor %}");
+	SAYS(render(&o, "llama", &thought), "leaves it out or changes it");
+}
+
+TEST(a_thought_reaches_the_template_by_the_name_that_it_reads)
+{
+	static const char *const names[] = {"reasoning_content", "thinking", "reasoning"};
+	const struct chat_options o = options();
+
+	remove_all();
+	put_config("{% for m in messages %}[{{ m.reasoning_content }},{{ m.thinking }},"
+		   "{{ m.content }}]{% endfor %}");
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char messages[256];
+
+		snprintf(messages, sizeof messages,
+			"[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\",\"content\":"
+			"\"y\",\"%s\":\"why\"},{\"role\":\"user\",\"content\":\"z\"}]",
+			names[i]);
+		SHOWS(render(&o, "llama", &(struct chat_request){.messages = messages}),
+			"[,,x][why,why,y][,,z]");
+	}
+}
+
+TEST(model_system_stands_in_for_a_developers_message_no_more_than_for_a_systems)
+{
+	static const char *const roles[] = {"system", "developer"};
+	struct chat_options o = options();
+
+	remove_all();
+	put_config("{% for m in messages %}[{{ m.role }} {{ m.content }}]{% endfor %}");
+	o.system = "sys";
+	SHOWS(render(&o, "llama", TURN("x")), "[system sys][user x]");
+	for (size_t i = 0; i < 2; i++) {
+		char messages[256], expected[256];
+
+		snprintf(messages, sizeof messages,
+			"[{\"role\":\"%s\",\"content\":\"own\"},{\"role\":\"user\",\"content\":\"x\"}]",
+			roles[i]);
+		snprintf(expected, sizeof expected, "[%s own][user x]", roles[i]);
+		SHOWS(render(&o, "llama", &(struct chat_request){.messages = messages}), expected);
+		snprintf(messages, sizeof messages,
+			"[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"%s\",\"content\":\"own\"},"
+			"{\"role\":\"user\",\"content\":\"y\"}]",
+			roles[i]);
+		snprintf(expected, sizeof expected, "[user x][%s own][user y]", roles[i]);
+		SHOWS(render(&o, "llama", &(struct chat_request){.messages = messages}), expected);
+	}
+}
+
 TEST(variables_and_the_date_reach_the_template)
 {
 	static const char *const think[] = {"enable_thinking = false"}, *const typo[] = {"think=1"},

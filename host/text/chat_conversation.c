@@ -32,6 +32,23 @@ int chat_conversation_of(struct chat_conversation *c, const char *text, const ch
 	return 0;
 }
 
+/* The names that a thought of the assistant's goes by; templates read the first, or the second. */
+static int name_thought(json_t *message, struct err *err)
+{
+	static const char *const names[] = {"reasoning_content", "thinking", "reasoning"};
+	json_t *thought = NULL;
+
+	for (size_t i = 0; i < sizeof names / sizeof *names && !thought; i++)
+		thought = json_object_get(message, names[i]);
+	if (!thought)
+		return 0;
+	if (json_object_set(message, names[0], thought) ||
+		(!json_object_get(message, names[1]) &&
+			json_object_set(message, names[1], thought)))
+		return nomem(err);
+	return 0;
+}
+
 static const char *role_of(const json_t *messages, size_t i)
 {
 	const char *role = json_string_value(json_object_get(json_array_get(messages, i), "role"));
@@ -52,11 +69,20 @@ static void drop_nulls(json_t *message)
 	}
 }
 
+/* Of the role that instructs the model: what model.system stands in for. */
+static bool instructs(const json_t *messages, size_t i)
+{
+	const char *role = role_of(messages, i);
+
+	return strcmp(role, "system") == 0 || strcmp(role, "developer") == 0;
+}
+
 int chat_conversation_parse(struct chat_conversation *c, const char *messages, const char *system,
 	struct err *err)
 {
 	size_t i;
 	json_t *message;
+	bool instructed = false;
 
 	*c = (struct chat_conversation){0};
 	if (json_parse(&c->messages, "messages", messages, strlen(messages), err))
@@ -71,9 +97,12 @@ int chat_conversation_parse(struct chat_conversation *c, const char *messages, c
 				"messages[%zu]: expected an object, found %s", i,
 				json_kind(message));
 		drop_nulls(message);
+		if (name_thought(message, err))
+			return err->code;
+		instructed |= instructs(c->messages, i);
 	}
 	c->begun = strcmp(role_of(c->messages, json_array_size(c->messages) - 1), "assistant") == 0;
-	if (*system && strcmp(role_of(c->messages, 0), "system") != 0 &&
+	if (*system && !instructed &&
 		json_array_insert_new(c->messages, 0, message_of("system", system)))
 		return nomem(err);
 	return 0;
@@ -87,12 +116,6 @@ void chat_conversation_free(struct chat_conversation *c)
 
 /* ---- rendering ------------------------------------------------------------------------- */
 
-static int with_end(const char *content, json_t **out, struct err *err)
-{
-	*out = json_sprintf("%s%s", content, END);
-	return *out ? 0 : nomem(err);
-}
-
 /* The last text of a content that is a list of parts; NULL when there is none. */
 static json_t *last_text(const json_t *parts)
 {
@@ -105,40 +128,52 @@ static json_t *last_text(const json_t *parts)
 	return NULL;
 }
 
-/* A copy of the messages, the end of the last marked. */
-static int mark_end(const json_t *messages, json_t **out, struct err *err)
+/* What holds the text of the reply begun, and under which key; NULL when there is none. */
+static json_t *find_begun(const json_t *messages, const char **key)
 {
-	json_t *last, *content, *marked;
-	const char *key = "content";
+	json_t *last = json_array_get(messages, json_array_size(messages) - 1),
+	       *content = json_object_get(last, "content");
 
-	*out = json_deep_copy(messages);
-	if (!*out)
-		return nomem(err);
-	last = json_array_get(*out, json_array_size(*out) - 1);
-	content = json_object_get(last, key);
-	if (json_is_array(content)) {
-		last = last_text(content);
-		key = "text";
-		content = last ? json_object_get(last, key) : NULL;
-	}
-	if (!json_is_string(content))
+	*key = json_is_array(content) ? "text" : "content";
+	return json_is_array(content) ? last_text(content) : last;
+}
+
+/* A copy of the messages, the end of the last marked; *begun is its text, borrowed from them. */
+static int mark_end(const json_t *messages, json_t **out, const char **begun, struct err *err)
+{
+	const char *key;
+	const json_t *holder = find_begun(messages, &key), *content = json_object_get(holder, key);
+	json_t *marked;
+
+	*begun = json_string_value(content);
+	if (!*begun)
 		return err_set(err, ERR_INPUT,
 			"messages: expected a text as the content of the reply begun, found %s",
 			content ? json_kind(content) : "none");
-	if (with_end(json_string_value(content), &marked, err))
-		return err->code;
-	return json_object_set_new(last, key, marked) ? nomem(err) : 0;
+	*out = json_deep_copy(messages);
+	marked = json_sprintf("%s%s", *begun, END);
+	return json_object_set_new(find_begun(*out, &key), key, marked) ? nomem(err) : 0;
+}
+
+/* Whether n bytes of text end with the reply begun, but for the space that it begins with. */
+static bool ends_with(const char *text, size_t n, const char *begun)
+{
+	const size_t length = strlen(begun), skip = space_at_start(begun, length);
+
+	return n >= length - skip &&
+	       memcmp(text + n - (length - skip), begun + skip, length - skip) == 0;
 }
 
 /* Cuts the text, from `start` on, where the reply begun ends. */
-static int cut_at_end(struct text *text, size_t start, struct err *err)
+static int cut_at_end(struct text *text, size_t start, const char *begun, struct err *err)
 {
 	const size_t word = strlen(END) - 1; /* without the space */
 	size_t at = text->n >= start + word ? text->n - word : 0;
 
 	while (at > start && memcmp(text->data + at, END, word) != 0)
 		at--;
-	if (at < start || text->n < start + word || memcmp(text->data + at, END, word) != 0)
+	if (at < start || text->n < start + word || memcmp(text->data + at, END, word) != 0 ||
+		!ends_with(text->data + start, at - start, begun))
 		return err_set(err, ERR_INPUT,
 			"expected a chat template that shows the assistant's last message, to go on "
 			"with it, found one that leaves it out or changes it");
@@ -152,11 +187,12 @@ int chat_conversation_render(const struct chat_conversation *c, const struct jin
 	const json_t *variables, const char *date, struct text *out, struct err *err)
 {
 	const size_t start = out->n;
+	const char *begun = NULL;
 	json_t *messages = NULL, *all = json_copy((json_t *)variables); /* Jansson knows no const */
 
 	err_clear(err);
 	if (c->begun)
-		TRY(mark_end(c->messages, &messages, err));
+		TRY(mark_end(c->messages, &messages, &begun, err));
 	else
 		messages = json_incref(c->messages);
 	if (!all || json_object_set(all, "messages", messages) ||
@@ -166,7 +202,7 @@ int chat_conversation_render(const struct chat_conversation *c, const struct jin
 	}
 	TRY(jinja_render(template, all, date, out, err));
 	if (c->begun)
-		TRY(cut_at_end(out, start, err));
+		TRY(cut_at_end(out, start, begun, err));
 fail:
 	json_decref(messages);
 	json_decref(all);

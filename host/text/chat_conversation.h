@@ -19,8 +19,10 @@ struct chat_conversation {
 int chat_conversation_of(struct chat_conversation *c, const char *text, const char *system,
 	struct err *err);
 
-/* A list of messages as JSON; `system`, where it is not empty, goes before one that has no system
- * message. Keys that are null are left out. Errors: ERR_INPUT. */
+/* A list of messages as JSON; `system`, where it is not empty, goes before one that has no system's
+ * or developer's message. Keys that are null are left out; a thought of the assistant's
+ * (reasoning_content, thinking or reasoning) is there under the first two names. Errors:
+ * ERR_INPUT. */
 int chat_conversation_parse(struct chat_conversation *c, const char *messages, const char *system,
 	struct err *err);
 
