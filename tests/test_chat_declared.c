@@ -80,7 +80,7 @@ static struct chat_options options(void)
 		.name = "auto",
 		.system = "",
 		.prefill = "",
-		.date = "2024-07-26",
+		.date = "",
 		.bos = "auto"};
 }
 
@@ -344,6 +344,8 @@ TEST(model_system_stands_in_for_a_developers_message_no_more_than_for_a_systems)
 TEST(variables_and_the_date_reach_the_template)
 {
 	static const char *const think[] = {"enable_thinking = false"}, *const typo[] = {"think=1"},
+				 *const twice[] = {"effort=1", "effort = 2"},
+				 *const own[] = {"messages=[]"}, *const bos[] = {"bos_token=B"},
 				 *const text[] = {"effort=high"},
 				 *const bare[] = {"enable_thinking"};
 	struct chat_options o = options();
@@ -363,9 +365,57 @@ TEST(variables_and_the_date_reach_the_template)
 		"tokenizer_config.json reads, found \"think\"");
 	o.variables = bare;
 	SAYS(render(&o, "qwen3", TURN("x")), "expected NAME=VALUE, found \"enable_thinking\"");
+	o.variables = own;
+	SAYS(render(&o, "qwen3", TURN("x")),
+		"expected none that each prompt sets, found \"messages\"");
+	o.variables = twice;
+	o.n_variables = 2;
+	SAYS(render(&o, "qwen3", TURN("x")), "expected each once, found \"effort\" twice");
+	o.n_variables = 1;
+	put_config("{{ bos_token }}{{ messages[0].content }}");
+	o.variables = bos; /* the tokenizer's can be said anew */
+	SHOWS(render(&o, "qwen3", TURN("x")), "Bx");
 	o.variables = think;
 	o.name = "qwen3";
 	SAYS(render(&o, "qwen3", TURN("x")), "model.template_variables: expected none for qwen3");
+}
+
+TEST(the_date_is_a_day_and_only_where_the_template_asks_for_it)
+{
+	static const char *const wrong[] = {"today", "2024-13-45", "2023-02-29", "2024-7-02",
+		"2024- 7- 2", "2024-07-26 ", "0000-01-01"};
+	struct chat_options o = options();
+
+	remove_all();
+	put_config("{{ messages[0].content }} {{ strftime_now('%d %b %Y') }}");
+	o.date = "2024-02-29";
+	SHOWS(render(&o, "llama", TURN("x")), "x 29 Feb 2024");
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		o.date = wrong[i];
+		SAYS(render(&o, "llama", TURN("x")),
+			"model.date: expected a day YYYY-MM-DD, found");
+	}
+	put_config(CHATML);
+	o.date = "2024-02-29";
+	SAYS(render(&o, "llama", TURN("x")),
+		"model.date: expected none for the template of tokenizer_config.json");
+	o.name = "plain";
+	SAYS(render(&o, "llama", TURN("x")), "model.date: expected none for the template of plain");
+}
+
+TEST(a_prefix_beside_another_template_is_refused)
+{
+	struct chat_options o = options();
+
+	remove_all();
+	put_config(CHATML);
+	o.prefix = "<";
+	o.suffix = ">";
+	o.name = "own.jinja";
+	SAYS(render(&o, "llama", TURN("x")),
+		"model.template: expected auto or a fixed family beside model.prefix");
+	o.name = "gemma2";
+	SHOWS(render(&o, "llama", TURN("x")), "<x>");
 }
 
 TEST(a_template_that_cannot_be_run_is_refused_by_its_file)

@@ -51,7 +51,7 @@ static struct chat_options options_of(const char *name, const char *system, cons
 	return (struct chat_options){.name = name,
 		.system = system,
 		.prefill = "",
-		.date = "2024-07-26",
+		.date = "",
 		.bos = bos};
 }
 

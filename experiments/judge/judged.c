@@ -449,10 +449,13 @@ static int judged_open(void **context, const struct config *c, struct chat_optio
 		return err_nomem(err, "the judge", sizeof *j);
 	j->config = c;
 	j->settings = config_own(c, "judge");
-	if (*chat->prefill) {
+	if (*chat->prefill || *chat->system || chat->prefix || chat->suffix) {
 		err_set(err, ERR_CONFIG,
-			"model.prefill: expected none for a judge, whose template is all that it "
-			"reads");
+			"model.%s: expected none for a judge, whose template is all that it reads",
+			*chat->prefill  ? "prefill"
+			: *chat->system ? "system"
+			: chat->prefix  ? "prefix"
+					: "suffix");
 		goto fail;
 	}
 	TRY(read_templates(j, err));

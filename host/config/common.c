@@ -127,9 +127,9 @@ const struct setting common_settings[] = {
 	TEXT("model.prefill", model.prefill, "\"\"", NULL,
 		"how every reply begins: put behind the rendered prompt, read by the model as its own "
 		"words, and no part of the replies that are scored and stored"),
-	TEXT("model.date", model.date, "\"2024-07-26\"", NULL,
-		"today for templates that ask (strftime_now), YYYY-MM-DD: fixed, so that runs repeat; the "
-		"default is the date that published Llama templates fall back to"),
+	TEXT("model.date", model.date, "\"\"", NULL,
+		"today for templates that ask (strftime_now), YYYY-MM-DD: fixed, so that runs repeat; "
+		"empty = 2024-07-26, the day that published Llama templates fall back to"),
 	TEXT("model.bos", model.bos, "\"auto\"", bos_tokens,
 		"auto: what a declared template spells, as transformers' apply_chat_template; of families "
 		"and of model.prefix one BOS token begins a prompt if the tokenizer wants one; none: only "

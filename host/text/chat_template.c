@@ -19,6 +19,25 @@ static int copy(char **out, const char *text, struct err *err)
 
 /* ---- fixed ------------------------------------------------------------------------------- */
 
+/* The day of a template that asks for one. */
+static int take_date(struct chat_template *t, const struct chat_options *o, struct err *err)
+{
+	if (*o->date && !jinja_is_date(o->date))
+		return err_set(err, ERR_CONFIG,
+			"model.date: expected a day YYYY-MM-DD, found \"%s\"", o->date);
+	return copy(&t->date, *o->date ? o->date : CHAT_DATE, err);
+}
+
+static int check_date(const struct chat_template *t, const struct chat_options *o, struct err *err)
+{
+	if (*o->date && !(t->jinja && jinja_mentions(t->jinja, "strftime_now")))
+		return err_set(err, ERR_CONFIG,
+			"model.date: expected none for the template of %s, which does not ask for the "
+			"day (strftime_now)",
+			t->name);
+	return 0;
+}
+
 static int check_marker(const struct chat_family *f, const struct tokenizer *tok, struct err *err)
 {
 	if (f->marker && tokenizer_id(tok, f->marker) < 0)
@@ -167,7 +186,8 @@ fail:
 }
 
 /* "NAME=VALUE" */
-static int set_variable(struct chat_template *t, const char *variable, struct err *err)
+static int set_variable(const struct chat_template *t, json_t *given, const char *variable,
+	struct err *err)
 {
 	const char *equals = strchr(variable, '=');
 	const size_t n = equals ? (size_t)(equals - variable) : 0;
@@ -181,6 +201,13 @@ static int set_variable(struct chat_template *t, const char *variable, struct er
 			"model.template_variables: expected NAME=VALUE, found \"%s\"", variable);
 	memcpy(name, variable + skip, length);
 	name[length] = '\0';
+	if (strcmp(name, "messages") == 0 || strcmp(name, "add_generation_prompt") == 0)
+		return err_set(err, ERR_CONFIG,
+			"model.template_variables: expected none that each prompt sets, found \"%s\"",
+			name);
+	if (json_object_get(given, name))
+		return err_set(err, ERR_CONFIG,
+			"model.template_variables: expected each once, found \"%s\" twice", name);
 	if (!jinja_mentions(t->jinja, name))
 		return err_set(err, ERR_CONFIG,
 			"model.template_variables: expected variables that the template of %s "
@@ -190,7 +217,7 @@ static int set_variable(struct chat_template *t, const char *variable, struct er
 	value = json_loads(equals, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
 	if (!value)
 		value = json_string(equals);
-	if (json_object_set_new(t->variables, name, value))
+	if (json_object_set_new(given, name, value))
 		return err_nomem(err, variable, strlen(variable));
 	return 0;
 }
@@ -200,20 +227,23 @@ static int set_variable(struct chat_template *t, const char *variable, struct er
 static int set_variables(struct chat_template *t, const struct chat_options *o,
 	const struct tokenizer *tok, struct err *err)
 {
+	json_t *given = json_object();
+
+	err_clear(err);
 	t->variables = json_pack("{s:n, s:n}", "tools", "documents");
 	for (size_t i = 0; t->variables && i < tokenizer_n_special(tok); i++) {
 		const char *name = tokenizer_special_name(tok, i);
 
 		if (json_object_set_new(t->variables, name,
 			    json_string(tokenizer_special(tok, name))))
-			return err_nomem(err, name, strlen(name));
+			err_nomem(err, name, strlen(name));
 	}
-	if (!t->variables)
-		return err_nomem(err, "template variables", 0);
-	for (size_t i = 0; i < o->n_variables; i++)
-		if (set_variable(t, o->variables[i], err))
-			return err->code;
-	return 0;
+	for (size_t i = 0; err->code == 0 && i < o->n_variables; i++)
+		set_variable(t, given, o->variables[i], err);
+	if (err->code == 0 && json_object_update(t->variables, given))
+		err_nomem(err, "template variables", 0);
+	json_decref(given);
+	return err->code;
 }
 
 /* What stands around the message: what the renderings of two have in common. */
@@ -366,7 +396,12 @@ static int fill_fixed(struct chat_template *t, const struct chat_family *f,
 	const struct chat_options *o, const char *declared, const char *model_type,
 	const struct tokenizer *tok, struct err *err)
 {
-	if (!f || (declared && !o->prefix && strcmp(o->name, f->name) != 0))
+	if (o->prefix && !f)
+		return err_set(err, ERR_CONFIG,
+			"model.template: expected auto or a fixed family beside model.prefix, which takes "
+			"the place of a template, found \"%s\"",
+			o->name);
+	if (!o->prefix && (!f || (declared && strcmp(o->name, f->name) != 0)))
 		return refuse(o->name, declared, model_type, err);
 	if (o->n_variables > 0)
 		return err_set(err, ERR_CONFIG,
@@ -463,13 +498,14 @@ int chat_template_open(struct chat_template **out, const struct chat_options *o,
 		return err_nomem(err, "a chat template", sizeof *t);
 	TRY(find_declared(&declared, o, err));
 	TRY(copy(&t->prefill, o->prefill, err));
-	TRY(copy(&t->date, o->date, err));
+	TRY(take_date(t, o, err));
 	if (declared.source) {
 		TRY(fill_declared(t, &declared, by_model, o, tok, err));
 		family = t->family ? t->family : by_model;
 	} else {
 		TRY(fill_fixed(t, family, o, declared.names, model_type, tok, err));
 	}
+	TRY(check_date(t, o, err));
 	TRY(settle_bos(t, t->jinja ? t->family : family, o->bos, tok, err));
 	find_ends(t, family, tok);
 	*out = t;

@@ -11,6 +11,9 @@
 
 #include <jansson.h>
 
+/* The day that published Llama templates fall back to. */
+#define CHAT_DATE "2024-07-26"
+
 /* What the config says of the template; borrowed for the call. */
 struct chat_options {
 	const char *folder; /* of the checkpoint; NULL = it declares nothing */
@@ -20,7 +23,7 @@ struct chat_options {
 	const char *prefix, *suffix;  /* NULL: the template's; both or none */
 	const char *system;           /* "": the template's own, if it has one */
 	const char *prefill;          /* begins the reply, "" = nothing */
-	const char *date;             /* of strftime_now: "YYYY-MM-DD" */
+	const char *date;             /* of strftime_now, "YYYY-MM-DD"; "" = CHAT_DATE */
 	const char *const *variables; /* [n_variables] "NAME=VALUE" for a declared template: VALUE
 				       * is JSON, or else a text */
 	size_t n_variables;

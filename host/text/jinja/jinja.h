@@ -44,6 +44,9 @@ void jinja_free(struct jinja *t);
 int jinja_render(const struct jinja *t, const json_t *variables, const char *date, struct text *out,
 	struct err *err);
 
+/* Whether a text is a day, "YYYY-MM-DD". */
+bool jinja_is_date(const char *text);
+
 /* Whether the template looks up a global variable (or function) of that name anywhere: one that it
  * does not look up has no effect. */
 bool jinja_mentions(const struct jinja *t, const char *name);

@@ -3,6 +3,7 @@
  * jinja_date.c - strftime_now: a given day, at 00:00:00, in English. Contract: jinja_parts.h.
  * Tests: tests/test_jinja.c.
  */
+#include "host/text/jinja/jinja.h"
 #include "host/text/jinja/jinja_parts.h"
 
 #include <stdio.h>
@@ -25,11 +26,14 @@ static bool is_leap(int year)
 static bool read_day(const char *date, struct day *out)
 {
 	static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	int end = 0, before;
+	static const char form[] = "dddd-dd-dd";
+	int before;
 
-	if (sscanf(date, "%4d-%2d-%2d%n", &out->year, &out->month, &out->day, &end) != 3 ||
-		end != 10 || date[end] || out->year < 1 || out->month < 1 || out->month > 12 ||
-		out->day < 1 ||
+	for (size_t i = 0; i < sizeof form; i++)
+		if (form[i] == 'd' ? date[i] < '0' || date[i] > '9' : date[i] != form[i])
+			return false;
+	if (sscanf(date, "%4d-%2d-%2d", &out->year, &out->month, &out->day) != 3 || out->year < 1 ||
+		out->month < 1 || out->month > 12 || out->day < 1 ||
 		out->day > lengths[out->month - 1] + (out->month == 2 && is_leap(out->year)))
 		return false;
 	out->of_year = out->day + (out->month > 2 && is_leap(out->year));
@@ -38,6 +42,13 @@ static bool read_day(const char *date, struct day *out)
 	before = out->year - 1; /* years since the first, which began on a Monday */
 	out->of_week = (before * 365 + before / 4 - before / 100 + before / 400 + out->of_year) % 7;
 	return true;
+}
+
+bool jinja_is_date(const char *text)
+{
+	struct day day;
+
+	return read_day(text, &day);
 }
 
 static int add_part(struct jinja_run *r, struct text *to, char part, const struct day *day,
