@@ -295,6 +295,42 @@ TEST(a_reply_begun_that_the_template_changes_is_refused)
 	SAYS(render(&o, "llama", &thought), "leaves it out or changes it");
 }
 
+/* Whatever a template makes of a message, it must make something of it. */
+TEST(a_message_that_the_template_leaves_out_is_refused)
+{
+	static const char *const shows[] = {
+		"{% for m in messages %}{{ m.role }} {{ m.content }};{% endfor %}",
+		"{% for m in messages %}{{ m.content | upper }};{% endfor %}",
+		"{% for m in messages %}{{ m.content | reverse }};{% endfor %}",
+		"{% for m in messages %}{{ m.content | length }};{% endfor %}",
+	};
+	static const struct {
+		const char *template, *message;
+	} hides[] = {
+		{"{% for m in messages if m.role != 'developer' %}{{ m.content }};{% endfor %}",
+			"messages[0]: expected a chat template that shows the developer's message"},
+		{"{{ messages[-1].content }}", "messages[0]: expected"},
+		{"{% for m in messages %}{% if loop.index != 2 %}{{ m.content }};{% endif %}{% endfor %}",
+			"messages[1]: expected a chat template that shows the user's message, found one "
+			"that leaves it out"},
+	};
+	const struct chat_options o = options();
+	const struct chat_request r = {.messages = "[{\"role\":\"developer\",\"content\":\"ab\"},"
+						   "{\"role\":\"user\",\"content\":\"cd\"},"
+						   "{\"role\":\"assistant\",\"content\":\"ef\"},"
+						   "{\"role\":\"user\",\"content\":\"gh\"}]"};
+
+	remove_all();
+	for (size_t i = 0; i < sizeof shows / sizeof *shows; i++) {
+		put_config(shows[i]);
+		CHECK(strncmp(render(&o, "llama", &r), "error", 5) != 0, "%zu: %s", i, err.text);
+	}
+	for (size_t i = 0; i < sizeof hides / sizeof *hides; i++) {
+		put_config(hides[i].template);
+		SAYS(render(&o, "llama", &r), hides[i].message);
+	}
+}
+
 TEST(a_thought_reaches_the_template_by_the_name_that_it_reads)
 {
 	static const char *const names[] = {"reasoning_content", "thinking", "reasoning"};

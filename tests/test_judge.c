@@ -302,6 +302,21 @@ static bool judge(struct verdicts *v, const char *config, const char *arguments)
 	return run.status == 0 && read_verdicts(v);
 }
 
+TEST(a_judge_takes_no_other_wrapping_than_its_template)
+{
+	static const char *const keys[] = {"prefill", "system", "prefix", "suffix"};
+
+	write_judged(true, of_prompt);
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+		char message[128];
+
+		engine_run(&run, "%s --set model.%s=x", write_config(""), keys[i]);
+		snprintf(message, sizeof message, "model.%s: expected none for a judge", keys[i]);
+		CHECK(run.status == 2 && strstr(run.err, message), "exit status %d: %s", run.status,
+			run.err);
+	}
+}
+
 TEST(every_reply_of_the_file_is_judged_beside_its_request)
 {
 	struct verdicts v;

@@ -7,9 +7,14 @@
 #include "host/formats/json.h"
 #include "host/text/strip.h"
 
+#include <stdint.h>
+#include <stdio.h>
+
 /* Marks the end of the reply begun in what the template renders; whether its space is still there
  * tells whether the template strips what it shows. */
 static const char END[] = "SAENGINE_END_OF_THE_REPLY_BEGUN ";
+
+#define EVERY SIZE_MAX
 
 static int nomem(struct err *err)
 {
@@ -206,5 +211,92 @@ int chat_conversation_render(const struct chat_conversation *c, const struct jin
 fail:
 	json_decref(messages);
 	json_decref(all);
+	return err->code;
+}
+
+/* ---- whether all shows ------------------------------------------------------------------- */
+
+/* Whom the model answers: what they say must reach it. Of the assistant's messages templates leave
+ * out thoughts, or the text beside a call. */
+static bool must_show(const json_t *messages, size_t i)
+{
+	return (instructs(messages, i) || strcmp(role_of(messages, i), "user") == 0) &&
+	       json_is_string(json_object_get(json_array_get(messages, i), "content"));
+}
+
+static void word_of(size_t i, char word[64])
+{
+	snprintf(word, 64, "SAENGINE%zuMESSAGE", i);
+}
+
+static int mark(json_t *messages, size_t i, struct err *err)
+{
+	json_t *message = json_array_get(messages, i);
+	const char *content = json_string_value(json_object_get(message, "content"));
+	char word[64];
+
+	word_of(i, word);
+	return json_object_set_new(message, "content", json_sprintf("%s%s", content, word))
+		       ? nomem(err)
+		       : 0;
+}
+
+/* Renders the messages with those marked that must show: all, or the one of number `only`. */
+static int render_marked(const struct chat_conversation *c, const struct jinja *template,
+	const json_t *variables, const char *date, size_t only, struct text *out, struct err *err)
+{
+	struct chat_conversation marked = {.messages = json_deep_copy(c->messages),
+		.begun = c->begun};
+
+	err_clear(err);
+	if (!marked.messages) {
+		nomem(err);
+		goto fail;
+	}
+	for (size_t i = 0; i < json_array_size(marked.messages); i++)
+		if (must_show(marked.messages, i) && (only == EVERY || only == i))
+			TRY(mark(marked.messages, i, err));
+	TRY(chat_conversation_render(&marked, template, variables, date, out, err));
+fail:
+	chat_conversation_free(&marked);
+	return err->code;
+}
+
+/* Whether a message changes what is rendered, for templates that change what it says. A template
+ * that raises an error at it has read it. */
+static bool has_effect(const struct chat_conversation *c, const struct jinja *template,
+	const json_t *variables, const char *date, size_t i, const char *rendered, size_t n)
+{
+	struct text other = {0};
+	struct err raised = {0};
+	const bool same = render_marked(c, template, variables, date, i, &other, &raised) == 0 &&
+			  other.n == n && memcmp(other.data, rendered, n) == 0;
+
+	free(other.data);
+	return !same;
+}
+
+int chat_conversation_check(const struct chat_conversation *c, const struct jinja *template,
+	const json_t *variables, const char *date, const char *rendered, size_t n, struct err *err)
+{
+	struct text marked = {0};
+	struct err raised = {0};
+	char word[64];
+
+	err_clear(err);
+	render_marked(c, template, variables, date, EVERY, &marked, &raised);
+	for (size_t i = 0; i < json_array_size(c->messages); i++) {
+		word_of(i, word);
+		if (!must_show(c->messages, i) ||
+			(marked.n > 0 && memmem(marked.data, marked.n, word, strlen(word))) ||
+			has_effect(c, template, variables, date, i, rendered, n))
+			continue;
+		err_set(err, ERR_INPUT,
+			"messages[%zu]: expected a chat template that shows the %s's message, found one "
+			"that leaves it out",
+			i, role_of(c->messages, i));
+		break;
+	}
+	free(marked.data);
 	return err->code;
 }

@@ -161,6 +161,7 @@ static int render_declared(const struct chat_template *t, const struct chat_requ
 {
 	const char *system = r->system ? r->system : t->system;
 	struct chat_conversation c = {0};
+	const size_t start = out->n;
 
 	err_clear(err);
 	if (r->system && !t->takes_system) {
@@ -179,6 +180,9 @@ static int render_declared(const struct chat_template *t, const struct chat_requ
 		goto fail;
 	}
 	TRY(chat_conversation_render(&c, t->jinja, t->variables, t->date, out, err));
+	if (r->messages)
+		TRY(chat_conversation_check(&c, t->jinja, t->variables, t->date, out->data + start,
+			out->n - start, err));
 	TRY(vec_append(out, t->prefill, strlen(t->prefill), err));
 fail:
 	chat_conversation_free(&c);
