@@ -368,8 +368,9 @@ TEST(a_list_of_numbers_is_refused_with_its_bounds_and_kind)
 		"\"x\"\n");
 	engine_run(&run, "%s/run.cfg --set 'clamp.scale=[-1.0, 2]'", test_scratch_folder());
 	expect(2,
-		"--set clamp.scale=[-1.0, 2]: mismatched element type in array: all numbers of a list "
-		"in [ ] are written with a point, or none is\n");
+		"--set clamp.scale=[-1.0, 2]: mismatched element type in array: a list in [ ] holds one "
+		"kind, and all its numbers are written with a point, or none is; texts and numbers "
+		"together stand in ( )\n");
 	engine_run(&run, "%s/run.cfg --dry-run --set 'clamp.scale=(-1.0, 2)'",
 		test_scratch_folder());
 	CHECK(run.status == 0, "%d: %s", run.status, run.err);

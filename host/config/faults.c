@@ -54,7 +54,8 @@ const char *parse_error(const config_t *tree, char *buffer, size_t size)
 {
 	snprintf(buffer, size, "%s%s", config_error_text(tree),
 		mixes_types(tree)
-			? ": all numbers of a list in [ ] are written with a point, or none is"
+			? ": a list in [ ] holds one kind, and all its numbers are written with a "
+			  "point, or none is; texts and numbers together stand in ( )"
 			: "");
 	return buffer;
 }

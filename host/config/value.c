@@ -77,18 +77,41 @@ static const config_setting_t *repeated(const struct setting *row, const config_
 	return NULL;
 }
 
+static bool is_digits(const char *text)
+{
+	return *text && strspn(text, "0123456789") == strlen(text);
+}
+
+/* The first text among texts and ids that could be an id as well; NULL = none. */
+static const config_setting_t *number_in_quotes(const struct setting *row,
+	const config_setting_t *s)
+{
+	for (size_t i = 0; row->type == SETTING_TOKENS && i < elements(s); i++) {
+		const char *text = config_setting_get_string(element(s, i));
+
+		if (text && is_digits(text))
+			return element(s, i);
+	}
+	return NULL;
+}
+
 static bool list_fits(const struct setting *row, const config_setting_t *s)
 {
-	return (elements(s) > 0 || may_be_empty(row)) && !repeated(row, s);
+	return (elements(s) > 0 || may_be_empty(row)) && !repeated(row, s) &&
+	       !number_in_quotes(row, s);
 }
 
 const char *value_complaint(const struct setting *row, const struct config *c,
 	const config_setting_t *s, char *buffer, size_t size)
 {
-	const config_setting_t *twice = repeated(row, s);
+	const config_setting_t *twice = repeated(row, s), *number = number_in_quotes(row, s);
 	char expected[512], found[256];
 
-	if (twice)
+	if (number)
+		snprintf(buffer, size,
+			"expected an id without quotes, or a text that is not a number, found %s",
+			value_found(number, found, sizeof found));
+	else if (twice)
 		snprintf(buffer, size, "expected each once, found %s twice",
 			value_found(twice, found, sizeof found));
 	else
@@ -238,6 +261,24 @@ static void print_real(double value, FILE *to)
 	fprintf(to, "%s%s", text, strpbrk(text, ".eni") ? "" : ".0");
 }
 
+/* Ids among texts as numbers, for which the list must stand in ( ). */
+static void print_texts(const struct setting *row, const struct text_list *texts, FILE *to)
+{
+	bool has_ids = false;
+
+	for (size_t i = 0; i < texts->n; i++)
+		has_ids |= row->type == SETTING_TOKENS && is_digits(texts->items[i]);
+	fputc(has_ids ? '(' : '[', to);
+	for (size_t i = 0; i < texts->n; i++) {
+		fputs(i ? ", " : "", to);
+		if (has_ids && is_digits(texts->items[i]))
+			fputs(texts->items[i], to);
+		else
+			print_text(texts->items[i], to);
+	}
+	fputc(has_ids ? ')' : ']', to);
+}
+
 void value_print(const struct setting *row, const void *base, FILE *to)
 {
 	const void *value = (const char *)base + row->offset;
@@ -265,16 +306,11 @@ void value_print(const struct setting *row, const void *base, FILE *to)
 		else
 			print_integer(token->id, to);
 		break;
-	case SETTING_TEXTS:
 	case SETTING_TOKENS:
+	case SETTING_TEXTS:
 	case SETTING_PROMPT_SETS:
 	case SETTING_EXPERIMENTS:
-		fputc('[', to);
-		for (size_t i = 0; i < texts->n; i++) {
-			fputs(i ? ", " : "", to);
-			print_text(texts->items[i], to);
-		}
-		fputc(']', to);
+		print_texts(row, texts, to);
 		break;
 	case SETTING_REALS:
 	case SETTING_INTEGERS:
