@@ -124,6 +124,63 @@ TEST(what_config_and_prompts_tell_of_an_experiment_is_said_before_its_first_pass
 		refuses(2, cases[i].message, "%s", cases[i].arguments);
 }
 
+TEST(settings_of_which_one_would_be_passed_over_are_refused)
+{
+	refuses(2,
+		"--set prompts.harmful_test.context_field=c: prompts.harmful_test.context_field: "
+		"expected none beside context = false, found \"c\"\n"
+		"--set prompts.harmful_test.system_field=s: prompts.harmful_test.system_field: expected "
+		"none beside system = false, found \"s\"\n",
+		"configs/tiny_direction.cfg --set prompts.harmful_test.system_field=s --set "
+		"prompts.harmful_test.system=false --set prompts.harmful_test.context_field=c --set "
+		"prompts.harmful_test.context=false");
+	refuses(2,
+		"model.date: expected none for the template of tokenizer_config.json, which does not ask "
+		"for the day (strftime_now)\n",
+		"configs/tiny_direction.cfg --set model.date=2024-07-26");
+}
+
+TEST(a_token_to_stop_at_is_a_text_or_an_id_and_in_a_stored_config_too)
+{
+	static const char stored[] = "stop = (\"eos\", 5);";
+	struct file_map map;
+	struct err err = {0};
+	char path[512];
+
+	refuses(2,
+		"--set generate.stop=(\"eos\", \"5\"): generate.stop: expected an id without quotes, or "
+		"a text that is not a number, found \"5\"\n",
+		"configs/tiny_direction.cfg --set 'generate.stop=(\"eos\", \"5\")'");
+	snprintf(path, sizeof path, "%s", in_scratch("stops.h5"));
+	engine_run(&run,
+		"%s --set experiment=direction --set output=%s --set 'generate.stop=(\"eos\", 5)'",
+		JOB, path);
+	CHECK(run.status == 0, "exit status %d: %s", run.status, run.err);
+	REQUIRE_OK(file_map_open(&map, path, &err), &err);
+	CHECK(memmem(map.data, map.size, stored, strlen(stored)), "%s does not hold %s", path,
+		stored);
+	file_map_close(&map);
+}
+
+/* In a file of many, so that it can be found. */
+TEST(a_prompt_that_the_template_or_the_model_cannot_take_is_named_by_its_record)
+{
+	char path[512];
+
+	snprintf(path, sizeof path, "%s",
+		write_scratch("two.json",
+			"[{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}, {\"messages\": "
+			"[{\"role\": \"user\", \"content\": \"b\"}, {\"role\": \"assistant\", "
+			"\"content\": \"c\"}]}]"));
+	refuses(3,
+		"prompts.harmful_test: record 1: expected messages that end with the user's beside "
+		"model.prefill, found the assistant's: two beginnings of the reply\n",
+		"configs/tiny_direction.cfg --set prompts.harmful_test.file=%s --set "
+		"prompts.harmful_test.limit=2 --set "
+		"prompts.harmful_test.last_reply=begin --set model.prefill=Sure",
+		path);
+}
+
 TEST(a_limit_above_what_a_file_has_is_said)
 {
 	engine_run(&run, "%s --set prompts.harmful_test.limit=5000 --set output=%s --dry-run", JOB,

@@ -19,6 +19,18 @@ static void check_where(struct walk w, const struct prompts_config *p)
 				p->where.items[i]);
 }
 
+/* A field that is named and, by another setting, not read. */
+static void check_field(struct walk w, const struct prompts_config *p, const char *what,
+	const char *field, bool read)
+{
+	char key[256];
+
+	snprintf(key, sizeof key, "prompts.%s.%s_field", p->name, what);
+	if (field && *field && !read)
+		config_fault(w.faults, key, "expected none beside %s = false, found \"%s\"", what,
+			field);
+}
+
 static void need_prompts(struct walk w, const char *key, const char *name)
 {
 	if (name && !*name)
@@ -100,8 +112,13 @@ void check_whole(struct walk w)
 {
 	const struct config *c = w.config;
 
-	for (size_t i = 0; i < c->n_prompts; i++)
-		check_where(w, &c->prompts[i]);
+	for (size_t i = 0; i < c->n_prompts; i++) {
+		const struct prompts_config *p = &c->prompts[i];
+
+		check_where(w, p);
+		check_field(w, p, "context", p->context_field, p->context);
+		check_field(w, p, "system", p->system_field, p->system);
+	}
 	check_prompt_sets(w, config_table(c, 0));
 	for (size_t i = 0; i < c->n_sections; i++) {
 		if (!config_runs(c, c->sections[i].name))

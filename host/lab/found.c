@@ -179,7 +179,12 @@ static void print_template(const struct lab *lab)
 		printf("template   %s", p->source->template_name(p->context));
 	else
 		printf("template   %s (%s)", chat->name, chat->origin);
-	printf("; the first %zu tokens are shared by all prompts\n", p->n_prefix);
+	if (p->n_prefix == 0)
+		puts("; no first token is shared by all prompts");
+	else if (p->n_prefix == 1)
+		puts("; the first token is shared by all prompts");
+	else
+		printf("; the first %zu tokens are shared by all prompts\n", p->n_prefix);
 	if (chat->bos >= 0)
 		printf("           %s is put before it (model.bos = \"%s\")\n",
 			tokenizer_spelling(lab->machine->tok, chat->bos), lab->config->model.bos);

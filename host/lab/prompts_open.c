@@ -159,13 +159,15 @@ static int encode_set(struct prompts *p, size_t set, const struct machine *m, st
 		size_t *start = t->start + t->first[set] + i;
 
 		if (encode_prompt(p, prompt, m, err))
-			return err_prefix(err, "prompts.%s", t->names[set]);
+			return err_prefix(err, "prompts.%s: record %zu", t->names[set],
+				prompt->record);
 		start[1] = t->ids.n;
 		if (start[1] - start[0] > m->model->n_ctx)
 			return err_set(err, ERR_INPUT,
-				"prompts.%s: expected prompts of at most %zu tokens (model.n_ctx), found "
-				"one of %zu: \"%.40s...\"",
-				t->names[set], m->model->n_ctx, start[1] - start[0], prompt->text);
+				"prompts.%s: record %zu: expected prompts of at most %zu tokens "
+				"(model.n_ctx), found one of %zu: \"%.40s...\"",
+				t->names[set], prompt->record, m->model->n_ctx, start[1] - start[0],
+				prompt->text);
 	}
 	return 0;
 }
