@@ -10,6 +10,13 @@
 #include <math.h>
 #include <string.h>
 
+static bool has(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	return value && !json_is_null(value);
+}
+
 /* A number that must be there. */
 static int read_positive(const json_t *object, const char *path, const char *key, double *out,
 	struct err *err)
@@ -17,17 +24,13 @@ static int read_positive(const json_t *object, const char *path, const char *key
 	*out = 0;
 	if (json_get_double(object, path, key, out, err))
 		return err->code;
-	if (!(*out > 0) || !isfinite(*out))
+	if (!has(object, key))
 		return err_set(err, ERR_INPUT, "%s: %s: expected a positive number, found %s", path,
 			key, json_kind(json_object_get(object, key)));
+	if (!(*out > 0) || !isfinite(*out))
+		return err_set(err, ERR_INPUT, "%s: %s: expected a positive number, found %g", path,
+			key, *out);
 	return 0;
-}
-
-static bool has(const json_t *object, const char *key)
-{
-	const json_t *value = json_object_get(object, key);
-
-	return value && !json_is_null(value);
 }
 
 /* "rope_type", which older files call "type". */
@@ -69,6 +72,10 @@ int rope_read(struct rope *rope, const json_t *object, const char *path, struct 
 	rope->scaling = ROPE_LLAMA3;
 	TRY(read_positive(object, path, "low_freq_factor", &rope->low_factor, err));
 	TRY(read_positive(object, path, "high_freq_factor", &rope->high_factor, err));
+	if (rope->high_factor <= rope->low_factor)
+		return err_set(err, ERR_INPUT,
+			"%s: high_freq_factor: expected more than low_freq_factor (%g), found %g",
+			path, rope->low_factor, rope->high_factor);
 	if (has(object, "original_max_position_embeddings"))
 		TRY(read_positive(object, path, "original_max_position_embeddings",
 			&rope->original_context, err));
