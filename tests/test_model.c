@@ -497,6 +497,13 @@ TEST(a_residual_stream_that_is_not_finite_is_named_by_layer_prompt_and_position)
 	CHECK(strcmp(g.err.text,
 		      "blocks.1.hook_resid_post is not finite for prompt 42 at position 0") == 0,
 		"%s", g.err.text);
+	batch_clear(&g.batch, 0);
+	batch_pack(&g.batch, g.tokens, 5, BATCH_OUT_LAST, -1);
+	REQUIRE(batch_upload(&g.batch, &g.err) == 0, "%s", g.err.text);
+	CHECK(forward(g.ws, &pass, &g.err) == ERR_DEVICE, "no error");
+	CHECK(strcmp(g.err.text, "blocks.1.hook_resid_post is not finite at position 0 of what all "
+				 "prompts begin with") == 0,
+		"%s", g.err.text);
 	golden_close(&g);
 }
 

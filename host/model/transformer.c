@@ -420,6 +420,19 @@ int32_t *workspace_next(const struct workspace *ws)
 	return ws->next;
 }
 
+/* What all prompts begin with is of no prompt: its label is negative. */
+static int not_finite(size_t layer, int32_t prompt, int32_t position, struct err *err)
+{
+	const struct site_name site = site_name((struct site){layer, SITE_RESID_POST});
+
+	if (prompt < 0)
+		return err_set(err, ERR_DEVICE,
+			"%s is not finite at position %d of what all prompts begin with", site.text,
+			position);
+	return err_set(err, ERR_DEVICE, "%s is not finite for prompt %d at position %d", site.text,
+		prompt, position);
+}
+
 int forward_finish(struct workspace *ws, const struct batch *b, int32_t *next, struct err *err)
 {
 	const size_t n_layer = ws->model->arch.n_layer, n_next = next ? b->n_out : 0;
@@ -435,10 +448,8 @@ int forward_finish(struct workspace *ws, const struct batch *b, int32_t *next, s
 
 		if (row < 0)
 			continue;
-		return err_set(err, ERR_DEVICE, "%s is not finite for prompt %d at position %d",
-			site_name((struct site){l, SITE_RESID_POST}).text,
-			b->label[narrows ? b->out_seq[row] : b->seq[row]],
-			narrows ? b->out_pos[row] : b->pos[row]);
+		return not_finite(l, b->label[narrows ? b->out_seq[row] : b->seq[row]],
+			narrows ? b->out_pos[row] : b->pos[row], err);
 	}
 	return 0;
 }
