@@ -161,7 +161,17 @@ fail:
 
 /* ---- other files of weights ------------------------------------------------------------- */
 
-static bool holds_weights(const char *name)
+static bool is_there(const char *folder, const char *name)
+{
+	char *path = path_join(folder, name);
+	const bool there = path && file_exists(path);
+
+	free(path);
+	return there;
+}
+
+/* Of an adapter only where it is without its config: then it is not applied. */
+static bool holds_weights(const char *folder, const char *name)
 {
 	static const char *const patterns[] = {"model*.safetensors", "model.safetensors.index.json",
 		"consolidated*", "pytorch_model*.bin", "pytorch_model.bin.index.json",
@@ -170,7 +180,7 @@ static bool holds_weights(const char *name)
 	for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
 		if (fnmatch(patterns[i], name, 0) == 0)
 			return true;
-	return false;
+	return fnmatch("adapter_model*", name, 0) == 0 && !is_there(folder, "adapter_config.json");
 }
 
 static bool is_read(const struct safetensors_folder *f, const char *folder, const char *name)
@@ -195,7 +205,7 @@ static void name_left(const struct safetensors_folder *f, const char *folder, ch
 	for (int i = 0; i < n; i++) {
 		const char *name = entries[i]->d_name;
 
-		if (holds_weights(name) && !is_read(f, folder, name) && ++found <= 3)
+		if (holds_weights(folder, name) && !is_read(f, folder, name) && ++found <= 3)
 			length += (size_t)snprintf(out + length, LEFT_NAMES - length, "%s%.60s",
 				found > 1 ? ", " : "", name);
 		free(entries[i]);
@@ -208,12 +218,14 @@ static void name_left(const struct safetensors_folder *f, const char *folder, ch
 static int no_weights(const struct safetensors_folder *f, const char *folder, struct err *err)
 {
 	char found[LEFT_NAMES];
+	bool other; /* than shards without their index */
 
 	name_left(f, folder, found);
+	other = *found && !strstr(found, ".safetensors");
 	return err_set(err, ERR_INPUT,
 		"%s: expected model.safetensors or model.safetensors.index.json, found %s%s%s",
 		folder, *found ? "only " : "neither", found,
-		*found ? "; convert to safetensors" : "");
+		other ? "; convert to safetensors" : "");
 }
 
 /* ---- opening ---------------------------------------------------------------------------- */
