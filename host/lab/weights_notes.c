@@ -40,7 +40,11 @@ static void describe_head(const struct model *m, struct weights_note *note)
 		[HEAD_DIFFERS] = "lm_head.weight: it differs from the embedding, though "
 				 "tie_word_embeddings is true in config.json"};
 
-	snprintf(note->text, sizeof note->text, "%s", from[m->head]);
+	const bool tied = m->head == HEAD_TIED || m->head == HEAD_REPEATED;
+	const bool parted = tied && m->unembedding.data != m->embedding.data;
+
+	snprintf(note->text, sizeof note->text, "%s%s", from[m->head],
+		parted ? ", from which the adapter parts it" : "");
 }
 
 static void describe_adapter(const struct machine *m, struct weights_note *note)
@@ -65,6 +69,14 @@ size_t weights_notes(const struct machine *m, struct weights_note notes[WEIGHTS_
 	if (model->adapter) {
 		notes[n].label = "adapter";
 		describe_adapter(m, &notes[n++]);
+	}
+	if (model->n_ctx > model->arch.max_position) {
+		notes[n].label = "context";
+		snprintf(notes[n].text, sizeof notes[n].text,
+			"of %zu tokens (model.n_ctx), beyond the %zu that config.json declares "
+			"(max_position_embeddings)",
+			model->n_ctx, model->arch.max_position);
+		n++;
 	}
 	if (*model->unused) {
 		notes[n].label = "unused";

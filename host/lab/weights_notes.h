@@ -8,10 +8,10 @@
 
 #include "host/lab/machine.h"
 
-enum { WEIGHTS_NOTES = 5 };
+enum { WEIGHTS_NOTES = 6 };
 
 struct weights_note {
-	const char *label; /* static: "weights", "head", "adapter", "unused", "unread" */
+	const char *label; /* static: "weights", "head", "adapter", "context", "unused", "unread" */
 	char text[1024];
 };
 
