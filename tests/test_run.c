@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <hdf5.h>
 
@@ -414,6 +416,22 @@ TEST(an_earlier_file_with_a_direction_that_is_not_finite_or_columns_of_two_lengt
 	CHECK(!file_exists(in_scratch("refused.h5")), "a result was written");
 }
 
+/* A folder of the scratch folder with those of models/tiny-gemma2-scope but for layer 4, which is
+ * of the base model's. */
+static void link_saes(const char *name)
+{
+	char folder[512], from[1024], to[1024];
+
+	snprintf(folder, sizeof folder, "%s", in_scratch(name));
+	mkdir(folder, 0777);
+	for (int l = 0; l < 6; l++) {
+		snprintf(from, sizeof from, "%s/models/tiny-gemma2%s-scope/layer_%d",
+			test_source_root(), l == 4 ? "-base" : "", l);
+		snprintf(to, sizeof to, "%s/layer_%d", folder, l);
+		CHECK(symlink(from, to) == 0, "%s: no link", to);
+	}
+}
+
 TEST(an_earlier_file_of_another_model_or_other_saes_is_refused)
 {
 	RUN("%s --set output=%s --set 'experiment=[\"direction\"]'", SHORT_JOB,
@@ -431,6 +449,17 @@ TEST(an_earlier_file_of_another_model_or_other_saes_is_refused)
 		SHORT_JOB, in_scratch("refused.h5"), in_scratch("origin.h5"));
 	CHECK(run.status == 3 && strstr(run.err, "was made with another SAE: expected one with "
 						 "SHA-256"),
+		"%d: %s", run.status, run.err);
+	/* One of a later layer than the first. */
+	link_saes("other_saes");
+	engine_run(&run,
+		"%s --set output=%s --set 'experiment=[\"induce\"]' --set from=%s "
+		"--set sae.path=%s --dry-run",
+		SHORT_JOB, in_scratch("refused.h5"), in_scratch("origin.h5"),
+		in_scratch("other_saes"));
+	CHECK(run.status == 3 &&
+			strstr(run.err, "was made with another SAE: expected one with SHA-256") &&
+			strstr(run.err, "/layer_4/width_1k/"),
 		"%d: %s", run.status, run.err);
 	/* Trained on, its config.json is the same. */
 	engine_run(&run,
@@ -459,6 +488,19 @@ static const char *write_adapter(void)
 		"[\"2.self_attn.q_proj\"],\"base_model_name_or_path\":\"somebody/tiny\"}");
 	small_write_tensors(folder, "adapter_model.safetensors", factors, 2);
 	return folder;
+}
+
+/* One on its embedding, which is also its head. */
+static void write_embedding_adapter(const char *name)
+{
+	static const struct small_tensor factors[] =
+		{{"base_model.model.model.embed_tokens.lora_embedding_A", 1, 1664, -1},
+			{"base_model.model.model.embed_tokens.lora_embedding_B", 128, 1, -1.5f}};
+	const char *folder = small_folder(name);
+
+	small_write_text(folder, "adapter_config.json",
+		"{\"peft_type\":\"LORA\",\"r\":1,\"target_modules\":[\"embed_tokens\"]}");
+	small_write_tensors(folder, "adapter_model.safetensors", factors, 2);
 }
 
 static bool direction_differs;
@@ -494,6 +536,14 @@ TEST(an_adapter_is_applied_said_in_the_plan_and_part_of_what_a_file_came_from)
 		      ": LoRA of r 1, scale 0.25 (alpha / r): 1 matrices changed, 0 tensors "
 		      "replaced; base models/tiny-gemma2; ") &&
 			strstr(run.out, "weights that the adapter changes, float32 "),
+		"%s", run.out);
+
+	CHECK(strstr(run.out, "\nhead       the embedding (tie_word_embeddings)\n"), "%s", run.out);
+	write_embedding_adapter("parted");
+	RUN("%s --dry-run --set model.path=%s --set model.base=models/tiny-gemma2", SHORT_JOB,
+		in_scratch("parted"));
+	CHECK(strstr(run.out, "\nhead       the embedding (tie_word_embeddings), from which the "
+			      "adapter parts it\n"),
 		"%s", run.out);
 
 	RUN("%s --set output=%s --set 'experiment=[\"direction\"]' --set direction.filter=false",
@@ -577,6 +627,11 @@ TEST(a_dry_run_plans_and_writes_nothing)
 	CHECK(!file_exists(in_scratch("dry.h5.part")), "a dry run left a part of one");
 	CHECK(strstr(run.out, "jailbreak") && strstr(run.out, "tiny-gemma2"),
 		"the plan does not name model and experiments:\n%s", run.out);
+	CHECK(!strstr(run.out, "\ncontext "), "it speaks of the context:\n%s", run.out);
+	RUN("%s --set output=%s --dry-run --set model.n_ctx=600", SHORT_JOB, in_scratch("dry.h5"));
+	CHECK(strstr(run.out, "\ncontext    of 600 tokens (model.n_ctx), beyond the 512 that "
+			      "config.json declares (max_position_embeddings)\n"),
+		"%s", run.out);
 }
 
 /* L0 of layer l in the table that sae.check prints, -1 where it has no row. */

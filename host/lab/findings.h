@@ -65,8 +65,8 @@ enum finding { FIND_DIRECTION = 1, FIND_SETS = 2, FIND_ROLES = 4 };
 int findings_load(struct findings *f, const struct config *config, const struct machine *m,
 	const struct prompts *prompts, unsigned found_here, unsigned wanted, struct err *err);
 
-/* Whether that file was made with the same weights, which are hashed by now: its own are in its
- * /provenance. Nothing without `from`. Errors: ERR_INPUT. */
+/* Whether that file was made with the same weights, adapter and SAEs, which are hashed by now: its
+ * own are in its /provenance. Nothing without `from`. Errors: ERR_INPUT. */
 int findings_check_weights(const struct config *config, const struct inputs *inputs,
 	struct err *err);
 

@@ -356,7 +356,8 @@ static int check_file(const struct load *l, const char *role, const char *path,
 }
 
 /* Directions and features mean nothing in another model, or in other SAEs of the same one. Told
- * here by config.json and by the first layer's SAE: weights take long to hash. */
+ * here by config.json and by the first layer's SAE: all files take long to hash
+ * (findings_check_weights). */
 static int check_origin(const struct load *l, struct err *err)
 {
 	char *config = path_join(l->m->folder.base, "config.json");
@@ -408,6 +409,54 @@ fail:
 	return err->code;
 }
 
+static size_t count_origin(const struct origin *o, const char *role)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < o->n_roles; k++)
+		n += strcmp(o->roles[k], role) == 0;
+	return n;
+}
+
+static size_t count_inputs(const struct inputs *inputs, const char *role)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < inputs->n; i++)
+		n += strcmp(inputs->data[i].role, role) == 0;
+	return n;
+}
+
+/* Those of every layer. Where one of the runs has SAEs of more layers, or a config beside them that
+ * the other has not, the files of the other must be among its own, in the same order. */
+static int check_saes(const struct config *c, const struct origin *origin,
+	const struct inputs *inputs, struct err *err)
+{
+	const size_t n_here = count_inputs(inputs, "sae"), n_there = count_origin(origin, "sae");
+	size_t more_here = n_here > n_there ? n_here - n_there : 0;
+	size_t more_there = n_there > n_here ? n_there - n_here : 0;
+	size_t there = 0;
+
+	for (size_t i = 0; i < inputs->n && there < n_there; i++) {
+		const struct input_file *file = &inputs->data[i];
+
+		if (strcmp(file->role, "sae") != 0)
+			continue;
+		while (more_there > 0 && strcmp(file->sha256, hash_of(origin, "sae", there)) != 0) {
+			there++;
+			more_there--;
+		}
+		if (more_here > 0 && strcmp(file->sha256, hash_of(origin, "sae", there)) != 0)
+			more_here--;
+		else
+			TRY(compare_hash(c, "SAE", file->path, file->sha256,
+				hash_of(origin, "sae", there++), err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
 int findings_check_weights(const struct config *config, const struct inputs *inputs,
 	struct err *err)
 {
@@ -425,6 +474,7 @@ int findings_check_weights(const struct config *config, const struct inputs *inp
 			TRY(compare_hash(config, "model", inputs->data[i].path,
 				inputs->data[i].sha256, hash_of(&origin, "weights", n++), err));
 	TRY(check_adapter(config, &origin, inputs, err));
+	TRY(check_saes(config, &origin, inputs, err));
 fail:
 	free_origin(&origin);
 	results_reader_close(r);
