@@ -276,6 +276,15 @@ TEST(a_finished_file_of_another_run_is_kept_and_one_of_this_run_made_again)
 	CHECK(!folder_exists(in_scratch("mine.units")), "it made units");
 	CHECK(size_of(output) == size, "the file has changed");
 
+	engine_run(&dry,
+		"%s --set experiment=direction --set output=%s --set direction.layer=2 --fresh "
+		"--dry-run",
+		JOB, output);
+	CHECK(dry.status == 0 && strstr(dry.out, "/mine.h5\n           of that name is the file of "
+						 "another run, which is renamed (--fresh)\n"),
+		"%d: %s", dry.status, dry.out);
+	CHECK(size_of(output) == size, "the file has changed");
+
 	engine_run(&run,
 		"%s --set experiment=direction --set output=%s --set direction.layer=2 --fresh",
 		JOB, output);
@@ -351,6 +360,72 @@ TEST(what_is_no_file_or_no_result_file_is_not_replaced)
 			strstr(run.err, "output: expected no link, folder or device under"),
 		"%d: %s", run.status, run.err);
 	CHECK(size_of(text) == 5, "the notes are gone");
+}
+
+TEST(an_output_that_would_replace_what_is_read_is_refused_anew_as_well)
+{
+	char prompts[512], expected[1024];
+	long size;
+
+	snprintf(prompts, sizeof prompts, "%s", in_scratch("read.json"));
+	copy_file("models/small-world/harmful_train.json", prompts, 0, NULL, 0, 0);
+	size = size_of(prompts);
+	snprintf(expected, sizeof expected,
+		"output: expected another file than those that are read, found \"%s\" (prompts)\n",
+		prompts);
+	for (int fresh = 0; fresh <= 1; fresh++)
+		for (int rehearsed = 0; rehearsed <= 1; rehearsed++) {
+			engine_run(&run,
+				"%s --set output=%s --set prompts.harmful_train.file=%s%s%s", JOB,
+				prompts, prompts, fresh ? " --fresh" : "",
+				rehearsed ? " --dry-run" : "");
+			CHECK(run.status == 2 && strcmp(run.err, expected) == 0, "%d: %s",
+				run.status, run.err);
+		}
+	CHECK(size_of(prompts) == size, "it was replaced");
+}
+
+TEST(what_stands_where_units_go_and_is_none_stays)
+{
+	char expected[1024], notes[512];
+	char name[300];
+
+	write_scratch("refused.units", "notes");
+	snprintf(expected, sizeof expected,
+		"output: expected a folder or nothing under \"%s\", where units are kept, found a "
+		"file\n",
+		in_scratch("refused.units"));
+	refuses(2, expected, "%s", JOB);
+	unlink(in_scratch("refused.units"));
+
+	snprintf(notes, sizeof notes, "%s", in_scratch("noted.units"));
+	mkdir(notes, 0777);
+	snprintf(expected, sizeof expected,
+		"%s: expected the units of a run, or nothing, found no manifest and \"notes\"; name "
+		"another output, move that folder, or begin anew with --fresh, which renames it\n",
+		notes);
+	write_scratch("noted.units/notes", "notes");
+	for (int rehearsed = 0; rehearsed <= 1; rehearsed++) {
+		engine_run(&run, "%s --set experiment=direction --set output=%s%s", JOB,
+			in_scratch("noted.h5"), rehearsed ? " --dry-run" : "");
+		CHECK(run.status == 2 && strcmp(run.err, expected) == 0, "%d: %s", run.status,
+			run.err);
+	}
+	CHECK(size_of(in_scratch("noted.units/notes")) == 5, "the notes are gone");
+	engine_run(&run, "%s --set experiment=direction --set output=%s --fresh", JOB,
+		in_scratch("noted.h5"));
+	CHECK(run.status == 0 && size_of(in_scratch("noted.units.old-1/notes")) == 5, "%d: %s",
+		run.status, run.err);
+
+	memset(name, 'a', sizeof name);
+	snprintf(name + 240, sizeof name - 240, ".h5");
+	for (int rehearsed = 0; rehearsed <= 1; rehearsed++) {
+		engine_run(&run, "%s --set output=%s%s", JOB, in_scratch(name),
+			rehearsed ? " --dry-run" : "");
+		CHECK(run.status == 2 && strcmp(run.err, "output: expected a name of at most 230 "
+							 "bytes, found one of 243\n") == 0,
+			"%d: %s", run.status, run.err);
+	}
 }
 
 /* ---- room on disk -------------------------------------------------------------------------- */

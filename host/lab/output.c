@@ -10,16 +10,32 @@
 #include "host/store/results.h"
 #include "host/work/manifest.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* The longest name that is made of it. */
+static int check_name(const char *output, struct err *err)
+{
+	static const char longest[] = ".old-9999.summary.h5.part";
+	const char *slash = strrchr(output, '/');
+	const size_t n = strlen(slash ? slash + 1 : output), most = NAME_MAX + 1 - sizeof longest;
+
+	if (n > most)
+		return err_set(err, ERR_CONFIG,
+			"output: expected a name of at most %zu bytes, found one of %zu", most, n);
+	return 0;
+}
+
 int output_check_place(const struct config *c, struct err *err)
 {
-	char part[4200];
+	char part[4200], units[4200];
 
-	if (folder_check_for(c->output, err))
+	if (check_name(c->output, err))
 		return err->code;
+	if (folder_check_for(c->output, err))
+		return err_prefix(err, "output");
 	if (file_is_special(c->output, false))
 		return err_set(err, ERR_CONFIG,
 			"output: expected the name of a file, found a folder, a device or a pipe "
@@ -31,6 +47,12 @@ int output_check_place(const struct config *c, struct err *err)
 			"output: expected no link, folder or device under \"%s\", where the file is "
 			"written until it is complete",
 			part);
+	path_beside(c->output, ".units", units, sizeof units);
+	if (!folder_exists(units) && (file_exists(units) || file_is_special(units, false)))
+		return err_set(err, ERR_CONFIG,
+			"output: expected a folder or nothing under \"%s\", where units are kept, "
+			"found a file",
+			units);
 	return 0;
 }
 
@@ -149,6 +171,12 @@ int output_check_finished(const struct config *c, const struct machine *m,
 	err_clear(err);
 	if (!file_exists(c->output))
 		return 0;
+	for (size_t i = 0; i < inputs->n; i++)
+		if (file_is_same(inputs->data[i].path, c->output))
+			return err_set(err, ERR_CONFIG,
+				"output: expected another file than those that are read, found "
+				"\"%s\" (%s)",
+				c->output, inputs->data[i].role);
 	if (read_made_from(&there, c->output, err)) {
 		*other = true;
 		err_set(err, ERR_CONFIG,
