@@ -253,8 +253,7 @@ static int check_earlier(struct run *r, struct err *err)
 
 	TRY(identify_inputs(r, err));
 	TRY(manifest_of(r, &manifest, err));
-	if (!r->fresh)
-		TRY(units_check(r->lab.config->output, manifest, err));
+	TRY(units_check(r->lab.config->output, r->fresh, manifest, err));
 fail:
 	free(manifest);
 	return err->code;
@@ -270,6 +269,10 @@ static int rehearse(struct run *r, struct err *err)
 	TRY(plan_check(&r->lab, r->fresh, err));
 	if (*c->from || file_exists(c->output) || units_stand(c->output))
 		TRY(check_earlier(r, err));
+	if (r->fresh && r->other_output)
+		puts("           of that name is the file of another run, which is renamed (--fresh)");
+	if (r->fresh && units_stand(c->output))
+		puts("           the units beside it are renamed (--fresh)");
 	return 0;
 fail:
 	return err->code;

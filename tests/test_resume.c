@@ -387,6 +387,13 @@ TEST(a_second_run_on_the_same_output_is_refused_and_the_first_is_not_disturbed)
 	engine_run(&second, "%s --set output=%s", JOB, in_scratch("two.h5"));
 	CHECK(second.status == 5 && strstr(second.err, "two.units: another run is writing here"),
 		"%d: %s", second.status, second.err);
+	for (int fresh = 0; fresh <= 1; fresh++) {
+		engine_run(&second, "%s --set output=%s --dry-run%s", JOB, in_scratch("two.h5"),
+			fresh ? " --fresh" : "");
+		CHECK(second.status == 5 &&
+				strstr(second.err, "two.units: another run is writing here"),
+			"the dry run: %d: %s", second.status, second.err);
+	}
 	engine_wait(&run, &engine);
 	CHECK(run.status == 0, "the first one ended with %d", run.status);
 	CHECK(same_results(straight(), in_scratch("two.h5"), "/") > 100, "too little was compared");

@@ -11,6 +11,7 @@
 #include "host/work/manifest.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -58,6 +59,25 @@ static int take_lock(struct units *u, struct err *err)
 	return 0;
 }
 
+/* The same of another run's lock, which is looked at and not taken. A process that holds it itself
+ * would lose it here: for before units_open. */
+static int check_lock(const char *folder, struct err *err)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char path[4200];
+	int fd;
+
+	err_clear(err);
+	snprintf(path, sizeof path, "%s/lock", folder);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
+		is_held(folder, fd, err);
+	close(fd);
+	return err->code;
+}
+
 static void release_lock(struct units *u)
 {
 	if (u->lock >= 0)
@@ -99,12 +119,43 @@ static void manifest_path(const char *folder, char out[4200])
 	snprintf(out, 4200, "%s/manifest", folder);
 }
 
-static int check_manifest(const char *folder, const char *inputs, struct err *err)
+static bool ends_in(const char *text, const char *end)
+{
+	const size_t n = strlen(text), m = strlen(end);
+
+	return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* A folder without a manifest is one that a run had just begun, or not ours: then what lies there
+ * is not to be removed at the end. */
+static int check_unclaimed(const char *folder, struct err *err)
+{
+	DIR *dir = opendir(folder);
+
+	err_clear(err);
+	for (const struct dirent *entry; dir && !err->code && (entry = readdir(dir));) {
+		const char *name = entry->d_name;
+
+		if (name[0] != '.' && strcmp(name, "lock") != 0 && !ends_in(name, ".part"))
+			err_set(err, ERR_CONFIG,
+				"%s: expected the units of a run, or nothing, found no manifest "
+				"and \"%s\"; name another output, move that folder, or begin anew "
+				"with --fresh, which renames it",
+				folder, name);
+	}
+	if (dir)
+		closedir(dir);
+	return err->code;
+}
+
+static int check_folder(const char *folder, const char *inputs, struct err *err)
 {
 	char path[4200], *text;
 	int rc;
 
 	manifest_path(folder, path);
+	if (!file_exists(path))
+		return check_unclaimed(folder, err);
 	if (file_read_text(path, &text, err))
 		return err->code;
 	rc = compare(folder, text, inputs, err);
@@ -117,25 +168,27 @@ static int settle_manifest(const char *folder, const char *inputs, struct err *e
 	char path[4200];
 
 	manifest_path(folder, path);
-	return file_exists(path) ? check_manifest(folder, inputs, err)
-				 : file_write_text(path, inputs, err);
+	if (check_folder(folder, inputs, err))
+		return err->code;
+	return file_exists(path) ? 0 : file_write_text(path, inputs, err);
 }
 
 bool units_stand(const char *result_path)
 {
-	char folder[4096], path[4200];
+	char folder[4096];
 
 	path_beside(result_path, ".units", folder, sizeof folder);
-	manifest_path(folder, path);
-	return file_exists(path);
+	return folder_exists(folder);
 }
 
-int units_check(const char *result_path, const char *inputs, struct err *err)
+int units_check(const char *result_path, bool fresh, const char *inputs, struct err *err)
 {
 	char folder[4096];
 
 	path_beside(result_path, ".units", folder, sizeof folder);
-	return units_stand(result_path) ? check_manifest(folder, inputs, err) : 0;
+	if (check_lock(folder, err))
+		return err->code;
+	return fresh ? 0 : check_folder(folder, inputs, err);
 }
 
 /* As rank 0 computes, this rank must. */
@@ -180,13 +233,6 @@ static int set_aside(struct units *u, struct err *err)
 		u->folder);
 fail:
 	return err->code;
-}
-
-static bool ends_in(const char *text, const char *end)
-{
-	const size_t n = strlen(text), m = strlen(end);
-
-	return n >= m && strcmp(text + n - m, end) == 0;
 }
 
 static int clear_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)

@@ -40,14 +40,16 @@ struct units {
  * ranks begin. The others wait for that, and compare what lines they have. `inputs`: inputs_text.
  * `fresh`: a folder that is there is renamed to NAME.units.old-N first.
  * Errors: ERR_OUTPUT (also when another run holds the folder); ERR_CONFIG when it is of other
- * inputs, or this rank computes in another precision than rank 0; ERR_STOPPED. */
+ * inputs or no folder of units, or this rank computes in another precision than rank 0;
+ * ERR_STOPPED. */
 int units_open(struct units **out, const char *result_path, struct ranks *ranks, bool fresh,
 	const char *inputs, struct err *err);
 
-/* What units_open will say of the inputs, asked before and of no rank: whether units stand there,
- * and whether they are of these. Nothing is written. Errors: ERR_CONFIG. */
+/* What units_open will say, asked before it and of no rank: whether a folder stands there, whether
+ * another run holds it, and, unless begun `fresh`, whether its units are of these inputs. Nothing
+ * is written. Errors: ERR_OUTPUT, ERR_CONFIG. */
 bool units_stand(const char *result_path);
-int units_check(const char *result_path, const char *inputs, struct err *err);
+int units_check(const char *result_path, bool fresh, const char *inputs, struct err *err);
 
 /* Whatever was committed stays. Accepts NULL. */
 void units_close(struct units *u);
