@@ -368,7 +368,7 @@ TEST(an_output_that_would_replace_what_is_read_is_refused_anew_as_well)
 	long size;
 
 	snprintf(prompts, sizeof prompts, "%s", in_scratch("read.json"));
-	copy_file("models/small-world/harmful_train.json", prompts, 0, NULL, 0, 0);
+	copy_prompts("harmful_train.json", prompts);
 	size = size_of(prompts);
 	snprintf(expected, sizeof expected,
 		"output: expected another file than those that are read, found \"%s\" (prompts)\n",
