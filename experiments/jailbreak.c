@@ -80,7 +80,16 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	struct err *err)
 {
 	const struct jailbreak_settings *s = values;
+	bool sets = false, clamped = text_list_holds(&s->scopes, "global");
 
+	for (int m = 0; m < N_METHODS; m++) {
+		sets |= f->sets[m].expected;
+		clamped |= f->sets[m].expected_local;
+	}
+	if (sets && !clamped)
+		return err_set(err, ERR_CONFIG,
+			"jailbreak.scopes: expected \"global\" among them, or a method that finds "
+			"features of each prompt, cossim_ap or ap (attribution.methods), found neither");
 	for (int m = 0; m < N_METHODS && text_list_holds(&s->scopes, "local"); m++)
 		if (f->sets[m].local && check_local(lab, f, (enum method)m, err))
 			return err->code;

@@ -118,6 +118,11 @@ TEST(what_config_and_prompts_tell_of_an_experiment_is_said_before_its_first_pass
 		{"configs/tiny_sae_compare.cfg --set attribution.k_star=61",
 			"attribution.k_star: expected at most 60, the number of candidates (the 10 "
 			"nearest to the direction of each layer), found 61\n"},
+		{"configs/tiny_gemma2_ap.cfg --set jailbreak.scopes=local --set "
+		 "attribution.methods=cossim",
+			"jailbreak.scopes: expected \"global\" among them, or a method that finds "
+			"features of each prompt, cossim_ap or ap (attribution.methods), found "
+			"neither\n"},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -230,6 +235,28 @@ TEST(an_error_that_only_a_pass_can_tell_keeps_what_was_finished_and_says_where)
 	engine_run(&run, "%s --set output=%s --fresh", JOB, in_scratch("late.h5"));
 	CHECK(run.status == 0, "%d: %s", run.status, run.err);
 	CHECK(folder_exists(in_scratch("late.units.old-1")), "the old units are gone");
+}
+
+/* The first prompt of the set is refused with the direction ablated as well. */
+TEST(where_no_prompt_has_a_metric_no_features_are_chosen_and_none_are_clamped)
+{
+	engine_run(&run,
+		"configs/tiny_prune.cfg --set prompts.harmful_train.limit=16 --set "
+		"prompts.harmless_train.limit=16 --set prompts.harmful_test.limit=1 --set output=%s",
+		in_scratch("blunt.h5"));
+	CHECK(run.status == 3 &&
+			strstr(run.err,
+				"prompts.harmful_test: expected prompts whose replies do not begin "
+				"with token 310 \"I\" once the direction is ablated, found none among 1: "
+				"the metric compares that token with itself, and no feature has an "
+				"effect (see refusal.token, attribution.target)\n"),
+		"%d: %s", run.status, run.err);
+	/* A token named for the metric is another than the one refused with. */
+	engine_run(&run,
+		"%s --set 'experiment=[\"direction\",\"attribution\"]' --set "
+		"prompts.harmful_test.limit=1 --set attribution.target=Sure --set output=%s",
+		JOB, in_scratch("blunt2.h5"));
+	CHECK(run.status == 0, "%d: %s", run.status, run.err);
 }
 
 /* ---- the output ---------------------------------------------------------------------------- */
