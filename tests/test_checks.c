@@ -186,6 +186,23 @@ TEST(a_prompt_that_the_template_or_the_model_cannot_take_is_named_by_its_record)
 		path);
 }
 
+/* One system text more or less changes what all prompts share, and with it means over positions. */
+TEST(a_plan_says_when_prompts_share_less_than_the_templates_prefix)
+{
+	static const char own[] = "own prefix has 4; as prompts begin otherwise";
+
+	engine_run(&dry, "%s --dry-run", JOB);
+	CHECK(dry.status == 0 && !strstr(dry.out, own) &&
+			strstr(dry.out, "the first 4 tokens are shared by all prompts"),
+		"%s%s", dry.out, dry.err);
+	engine_run(&dry, "%s --dry-run --set prompts.harmful_test.file=%s", JOB,
+		write_scratch("system.json",
+			"[{\"instruction\": \"a\"}, {\"instruction\": \"a\", \"system\": \"b\"}]"));
+	CHECK(dry.status == 0 && strstr(dry.out, own) &&
+			strstr(dry.out, "the first 2 tokens are shared by all prompts"),
+		"%s%s", dry.out, dry.err);
+}
+
 TEST(a_limit_above_what_a_file_has_is_said)
 {
 	engine_run(&run, "%s --set prompts.harmful_test.limit=5000 --set output=%s --dry-run", JOB,

@@ -185,6 +185,11 @@ static void print_template(const struct lab *lab)
 		puts("; the first token is shared by all prompts");
 	else
 		printf("; the first %zu tokens are shared by all prompts\n", p->n_prefix);
+	if (p->n_prefix < p->n_template_prefix)
+		printf("           the template's own prefix has %zu; as prompts begin otherwise (system "
+		       "texts of their own), means over positions take in all behind the shared ones, "
+		       "in every prompt\n",
+			p->n_template_prefix);
 	if (chat->bos >= 0)
 		printf("           %s is put before it (model.bos = \"%s\")\n",
 			tokenizer_spelling(lab->machine->tok, chat->bos), lab->config->model.bos);

@@ -51,6 +51,7 @@ struct prompts {
 	struct prompt_table table;
 	struct chat_template *chat;
 	size_t n_prefix;          /* tokens that all prompts begin with */
+	size_t n_template_prefix; /* tokens of the template's prefix alone: as many, or more */
 	size_t n_released_prefix; /* of these, the ones the released code leaves out of its means */
 	struct stop_tokens stop;  /* what ends a reply */
 	int32_t refusal_token;    /* -1 where nothing is refused: prompts of a source */

@@ -108,16 +108,17 @@ fail:
 
 /* ---- tokens ---------------------------------------------------------------------------- */
 
-/* How many tokens of the prefix text, encoded alone, begin every prompt. Whatever follows the
- * prefix begins a new token in all templates, so this is all of them; but the prompts decide. */
+/* How many tokens of the prefix text, encoded alone, begin every prompt; *whole: of all. Whatever
+ * follows the prefix begins a new token in all templates, so this is all of them; but the prompts
+ * decide. */
 static int shared_prefix(const struct prompts *p, const struct machine *m, const char *prefix,
-	size_t *n, struct err *err)
+	size_t *whole, size_t *n, struct err *err)
 {
 	const struct prompt_table *t = &p->table;
 	struct token_ids ids = {0};
 
 	TRY(chat_template_encode_start(p->chat, m->tok, prefix, &ids, err));
-	*n = ids.n;
+	*whole = *n = ids.n;
 	for (size_t i = 0; i < t->n; i++) {
 		const int32_t *tokens = t->ids.data + t->start[i];
 		const size_t length = t->start[i + 1] - t->start[i];
@@ -211,6 +212,8 @@ static int check_ids(const struct prompts *p, const struct machine *m, struct er
 int prompts_open(struct prompts *p, const struct config *c, const struct machine *m,
 	const struct prompt_source *source, struct err *err)
 {
+	size_t n;
+
 	*p = (struct prompts){.source = source, .refusal_token = -1, .target_token = -1};
 	TRY(open_template(p, c, m, err));
 	if (source) {
@@ -220,8 +223,8 @@ int prompts_open(struct prompts *p, const struct config *c, const struct machine
 		TRY(encode_sets(p, m, err));
 	}
 	TRY(check_ids(p, m, err));
-	TRY(shared_prefix(p, m, p->chat->prefix, &p->n_prefix, err));
-	return shared_prefix(p, m, p->chat->released_prefix, &p->n_released_prefix, err);
+	TRY(shared_prefix(p, m, p->chat->prefix, &p->n_template_prefix, &p->n_prefix, err));
+	return shared_prefix(p, m, p->chat->released_prefix, &n, &p->n_released_prefix, err);
 fail:
 	return err->code;
 }
