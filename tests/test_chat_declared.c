@@ -379,11 +379,12 @@ TEST(model_system_stands_in_for_a_developers_message_no_more_than_for_a_systems)
 
 TEST(variables_and_the_date_reach_the_template)
 {
-	static const char *const think[] = {"enable_thinking = false"}, *const typo[] = {"think=1"},
-				 *const twice[] = {"effort=1", "effort = 2"},
-				 *const own[] = {"messages=[]"}, *const bos[] = {"bos_token=B"},
-				 *const text[] = {"effort=high"},
-				 *const bare[] = {"enable_thinking"};
+	static const char *const
+		think[] = {"enable_thinking = false"},
+		*const typo[] = {"think=1"}, *const python[] = {"effort= False"},
+		*const quoted[] = {"effort=\"False\""}, *const twice[] = {"effort=1", "effort = 2"},
+		*const own[] = {"messages=[]"}, *const bos[] = {"bos_token=B"},
+		*const text[] = {"effort=high"}, *const bare[] = {"enable_thinking"};
 	struct chat_options o = options();
 
 	remove_all();
@@ -401,6 +402,10 @@ TEST(variables_and_the_date_reach_the_template)
 		"tokenizer_config.json reads, found \"think\"");
 	o.variables = bare;
 	SAYS(render(&o, "qwen3", TURN("x")), "expected NAME=VALUE, found \"enable_thinking\"");
+	o.variables = python;
+	SAYS(render(&o, "qwen3", TURN("x")), "expected true, false, null, or \"False\" in quotes");
+	o.variables = quoted;
+	SHOWS(render(&o, "qwen3", TURN("x")), "x  False 26 Jul 2024");
 	o.variables = own;
 	SAYS(render(&o, "qwen3", TURN("x")),
 		"expected none that each prompt sets, found \"messages\"");

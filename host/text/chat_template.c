@@ -189,6 +189,13 @@ fail:
 	return err->code;
 }
 
+/* Python's word for a value of JSON: a text that templates take for true. */
+static bool is_pythons(const char *value)
+{
+	return strcmp(value, "True") == 0 || strcmp(value, "False") == 0 ||
+	       strcmp(value, "None") == 0;
+}
+
 /* "NAME=VALUE" */
 static int set_variable(const struct chat_template *t, json_t *given, const char *variable,
 	struct err *err)
@@ -218,6 +225,11 @@ static int set_variable(const struct chat_template *t, json_t *given, const char
 			"reads, found \"%s\"",
 			t->name, name);
 	equals += 1 + space_at_start(equals + 1, strlen(equals + 1));
+	if (is_pythons(equals))
+		return err_set(err, ERR_CONFIG,
+			"model.template_variables: expected true, false, null, or \"%s\" in quotes for "
+			"the text, found %s=%s",
+			equals, name, equals);
 	value = json_loads(equals, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
 	if (!value)
 		value = json_string(equals);
