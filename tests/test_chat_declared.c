@@ -177,6 +177,28 @@ TEST(of_several_templates_the_default_is_taken_or_the_one_that_is_named)
 	put("additional_chat_templates/rag.jinja", "beside {{ messages[0].content }}");
 	o.name = "rag";
 	SHOWS(render(&o, "llama", TURN("x")), "beside x");
+	o.name = "tools";
+	SAYS(render(&o, "llama", TURN("x")), "the checkpoint declares (default, rag), or one of");
+}
+
+/* As transformers, which then has a template of each name, and none to take by itself. */
+TEST(files_of_templates_go_before_any_in_json_and_without_a_default_one_is_named)
+{
+	struct chat_options o = options();
+
+	remove_all();
+	mkdir(in_scratch("additional_chat_templates"), 0777);
+	put("additional_chat_templates/rag.jinja", "beside {{ messages[0].content }}");
+	SAYS(render(&o, "gemma2", TURN("x")), "of which none is the default: rag");
+	put_config(CHATML);
+	SAYS(render(&o, "gemma2", TURN("x")), "of which none is the default: rag");
+	o.name = "rag";
+	SHOWS(render(&o, "gemma2", TURN("x")), "beside x");
+	remove_all();
+	put("chat_template.jinja", "A {{ messages[0].content }}");
+	put("tokenizer_config.json",
+		"{\"chat_template\": [{\"name\": \"rag\", \"template\": \"R {{ messages[0].content }}\"}]}");
+	SAYS(render(&o, "gemma2", TURN("x")), "the checkpoint declares (default), or one of");
 }
 
 TEST(a_family_or_a_prefix_of_the_config_goes_before_what_is_declared)

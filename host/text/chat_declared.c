@@ -6,8 +6,10 @@
 
 #include "host/base/file.h"
 #include "host/base/utf8.h"
+#include "host/base/vec.h"
 #include "host/formats/json.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,22 +59,63 @@ static int read_source(struct chat_declared *d, struct err *err)
 	return 0;
 }
 
-/* NAME.jinja, or the default's file; d->path stays NULL where it is not there. */
+/* NAME.jinja of the folder of others, or else the default's own file; d->path stays NULL where it
+ * is not there. */
 static int find_jinja(struct chat_declared *d, const char *folder, const char *name,
 	struct err *err)
 {
 	char file[512];
 
-	if (!name || strcmp(name, DEFAULT) == 0)
-		snprintf(file, sizeof file, "%s", FILE_OF_DEFAULT);
-	else
-		snprintf(file, sizeof file, "%s/%s.jinja", FOLDER_OF_OTHERS, name);
+	snprintf(file, sizeof file, "%s/%s.jinja", FOLDER_OF_OTHERS, name);
 	TRY(find_file(&d->path, folder, file, err));
+	if (!d->path && strcmp(name, DEFAULT) == 0) {
+		snprintf(file, sizeof file, "%s", FILE_OF_DEFAULT);
+		TRY(find_file(&d->path, folder, file, err));
+	}
 	if (!d->path)
 		return 0;
 	TRY(read_source(d, err));
 	return set_label(d, file, "", err);
 fail:
+	return err->code;
+}
+
+static int is_template(const struct dirent *entry)
+{
+	const size_t n = strlen(entry->d_name);
+
+	return n > strlen(".jinja") && strcmp(entry->d_name + n - strlen(".jinja"), ".jinja") == 0;
+}
+
+/* The names of those that have files of their own; d->names stays NULL where none has. */
+static int list_files(struct chat_declared *d, const char *folder, struct err *err)
+{
+	char *others = path_join(folder, FOLDER_OF_OTHERS), *own = NULL;
+	struct dirent **entries = NULL;
+	struct text names = {0};
+	int n = 0;
+
+	err_clear(err);
+	TRY(find_file(&own, folder, FILE_OF_DEFAULT, err));
+	if (own)
+		TRY(vec_append(&names, DEFAULT, strlen(DEFAULT), err));
+	n = others ? scandir(others, &entries, is_template, alphasort) : 0;
+	for (int i = 0; i < n; i++) {
+		TRY(vec_append(&names, ", ", names.n > 0 ? 2 : 0, err));
+		TRY(vec_append(&names, entries[i]->d_name,
+			strlen(entries[i]->d_name) - strlen(".jinja"), err));
+	}
+	if (names.n > 0)
+		TRY(vec_push(&names, '\0', err));
+	d->names = names.data;
+	names.data = NULL;
+fail:
+	for (int i = 0; i < n; i++)
+		free(entries[i]);
+	free(entries);
+	free(names.data);
+	free(others);
+	free(own);
 	return err->code;
 }
 
@@ -185,7 +228,11 @@ int chat_declared_find(struct chat_declared *out, const char *folder, const char
 
 	*out = (struct chat_declared){0};
 	err_clear(err);
-	TRY(find_jinja(out, folder, name, err));
+	TRY(find_jinja(out, folder, name ? name : DEFAULT, err));
+	if (!out->path)
+		TRY(list_files(out, folder, err));
+	if (out->names) /* before whatever stands in JSON, which no more counts */
+		return 0;
 	for (size_t i = 0; i < sizeof in_json / sizeof *in_json; i++) {
 		struct chat_declared *d = out->path ? &other : out;
 

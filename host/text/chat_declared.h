@@ -15,7 +15,7 @@ struct chat_declared {
 	char *path;   /* of the file */
 	char *label;  /* "tokenizer_config.json", "tokenizer_config.json: rag" */
 	char *other;  /* a file that declares one too, which is not used; NULL = none */
-	char *names;  /* of those in a list, without the one looked for; NULL = no such list */
+	char *names;  /* of those in files or a list, without the one looked for; NULL = none */
 };
 
 /* Finds the template of a checkpoint's folder. Of several that have names (a list in
