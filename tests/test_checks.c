@@ -145,6 +145,21 @@ TEST(settings_of_which_one_would_be_passed_over_are_refused)
 		"configs/tiny_direction.cfg --set model.date=2024-07-26");
 }
 
+TEST(a_text_of_a_config_that_is_not_utf8_is_refused_by_its_key)
+{
+	static const char *const keys[] = {"model.system", "model.template_variables", "output",
+		"refusal.token", "generate.stop"};
+
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+		engine_run(&run, "configs/tiny_direction.cfg --dry-run --set '%s=\"a\\xff\"'",
+			keys[i]);
+		CHECK(run.status == 2 &&
+				strstr(run.err, ": expected UTF-8, found byte 0xff at offset 1") &&
+				strstr(run.err, keys[i]),
+			"exit status %d: %s", run.status, run.err);
+	}
+}
+
 TEST(a_token_to_stop_at_is_a_text_or_an_id_and_in_a_stored_config_too)
 {
 	static const char stored[] = "stop = (\"eos\", 5);";

@@ -5,6 +5,8 @@
  */
 #include "host/config/config_parts.h"
 
+#include "host/base/utf8.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,13 +103,30 @@ static bool list_fits(const struct setting *row, const config_setting_t *s)
 	       !number_in_quotes(row, s);
 }
 
+/* The first text that is not UTF-8, and the offset of its first wrong byte; NULL = none. */
+static const char *not_utf8(const config_setting_t *s, size_t *bad)
+{
+	for (size_t i = 0; i < elements(s); i++) {
+		const char *text = config_setting_get_string(element(s, i));
+
+		if (text && !utf8_valid(text, strlen(text), bad))
+			return text;
+	}
+	return NULL;
+}
+
 const char *value_complaint(const struct setting *row, const struct config *c,
 	const config_setting_t *s, char *buffer, size_t size)
 {
 	const config_setting_t *twice = repeated(row, s), *number = number_in_quotes(row, s);
 	char expected[512], found[256];
+	size_t bad;
+	const char *text = not_utf8(s, &bad);
 
-	if (number)
+	if (text)
+		snprintf(buffer, size, "expected UTF-8, found byte 0x%02x at offset %zu",
+			(unsigned char)text[bad], bad);
+	else if (number)
 		snprintf(buffer, size,
 			"expected an id without quotes, or a text that is not a number, found %s",
 			value_found(number, found, sizeof found));
@@ -195,6 +214,10 @@ bool value_take(const struct setting *row, const struct config *c, const config_
 {
 	void *value = (char *)base + row->offset;
 	const int type = config_setting_type(s);
+	size_t bad;
+
+	if (not_utf8(s, &bad))
+		return false;
 
 	switch (row->type) {
 	case SETTING_TEXT:
