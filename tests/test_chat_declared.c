@@ -329,6 +329,8 @@ TEST(a_message_that_the_template_leaves_out_is_refused)
 	static const struct {
 		const char *template, *message;
 	} hides[] = {
+		{"{% if messages | length < 2 %}{{ messages[0].content }}{% endif %}",
+			"messages[0]: expected"},
 		{"{% for m in messages if m.role != 'developer' %}{{ m.content }};{% endfor %}",
 			"messages[0]: expected a chat template that shows the developer's message"},
 		{"{{ messages[-1].content }}", "messages[0]: expected"},

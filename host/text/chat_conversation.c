@@ -265,19 +265,23 @@ fail:
 /* Whether a message changes what is rendered, for templates that change what it says. A template
  * that raises an error at it has read it. */
 static bool has_effect(const struct chat_conversation *c, const struct jinja *template,
-	const json_t *variables, const char *date, size_t i, const char *rendered, size_t n)
+	const json_t *variables, const char *date, size_t i, const struct text *rendered,
+	size_t start)
 {
+	const size_t n = rendered->n - start;
 	struct text other = {0};
 	struct err raised = {0};
 	const bool same = render_marked(c, template, variables, date, i, &other, &raised) == 0 &&
-			  other.n == n && memcmp(other.data, rendered, n) == 0;
+			  other.n == n &&
+			  (n == 0 || memcmp(other.data, rendered->data + start, n) == 0);
 
 	free(other.data);
 	return !same;
 }
 
 int chat_conversation_check(const struct chat_conversation *c, const struct jinja *template,
-	const json_t *variables, const char *date, const char *rendered, size_t n, struct err *err)
+	const json_t *variables, const char *date, const struct text *rendered, size_t start,
+	struct err *err)
 {
 	struct text marked = {0};
 	struct err raised = {0};
@@ -289,7 +293,7 @@ int chat_conversation_check(const struct chat_conversation *c, const struct jinj
 		word_of(i, word);
 		if (!must_show(c->messages, i) ||
 			(marked.n > 0 && memmem(marked.data, marked.n, word, strlen(word))) ||
-			has_effect(c, template, variables, date, i, rendered, n))
+			has_effect(c, template, variables, date, i, rendered, start))
 			continue;
 		err_set(err, ERR_INPUT,
 			"messages[%zu]: expected a chat template that shows the %s's message, found one "

@@ -35,9 +35,10 @@ void chat_conversation_free(struct chat_conversation *c);
 int chat_conversation_render(const struct chat_conversation *c, const struct jinja *template,
 	const json_t *variables, const char *date, struct text *out, struct err *err);
 
-/* Whether what was rendered of it, n bytes, shows every message of the user's, the system's and the
- * developer's. Errors: ERR_INPUT naming the first that the template leaves out. */
+/* Whether what was rendered of it, from `start` on, shows every message of the user's, the system's
+ * and the developer's. Errors: ERR_INPUT naming the first that the template leaves out. */
 int chat_conversation_check(const struct chat_conversation *c, const struct jinja *template,
-	const json_t *variables, const char *date, const char *rendered, size_t n, struct err *err);
+	const json_t *variables, const char *date, const struct text *rendered, size_t start,
+	struct err *err);
 
 #endif

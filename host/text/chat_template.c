@@ -181,8 +181,7 @@ static int render_declared(const struct chat_template *t, const struct chat_requ
 	}
 	TRY(chat_conversation_render(&c, t->jinja, t->variables, t->date, out, err));
 	if (r->messages)
-		TRY(chat_conversation_check(&c, t->jinja, t->variables, t->date, out->data + start,
-			out->n - start, err));
+		TRY(chat_conversation_check(&c, t->jinja, t->variables, t->date, out, start, err));
 	TRY(vec_append(out, t->prefill, strlen(t->prefill), err));
 fail:
 	chat_conversation_free(&c);
@@ -295,6 +294,12 @@ fail:
 	return err->code;
 }
 
+/* Of no text the bytes are NULL. */
+static bool same_text(const struct text *a, const struct text *b)
+{
+	return a->n == b->n && (a->n == 0 || memcmp(a->data, b->data, a->n) == 0);
+}
+
 /* Whether a system text shows: a template may raise an error at one, or look past it. */
 static int find_system(struct chat_template *t, const char *wanted, struct err *err)
 {
@@ -306,8 +311,7 @@ static int find_system(struct chat_template *t, const char *wanted, struct err *
 	TRY(copy(&t->system, "", err));
 	TRY(render_declared(t, &request, &text[0], err));
 	t->takes_system = render_declared(t, &with, &text[1], &raised) == 0 &&
-			  (text[0].n != text[1].n ||
-				  memcmp(text[0].data, text[1].data, text[0].n) != 0);
+			  !same_text(&text[0], &text[1]);
 	free(text[0].data);
 	free(text[1].data);
 	if (*wanted && raised.code)
