@@ -402,6 +402,10 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 		.n_orders = FIRST_RANDOM + (size_t)lab->config->controls.draws};
 
 	err_clear(err);
+	if (w.best->n == 0)
+		return err_set(err, ERR_INPUT,
+			"prune: expected features to release, found none in the set of cossim_ap: none has "
+			"an effect on the prompts of attribution.prompts");
 	TRY(prompts_of_sets(lab->prompts, &lab->config->dissect.prompts, &w.prompts, err));
 	w.n = w.prompts.n;
 	w.k = w.best->n;

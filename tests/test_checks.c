@@ -270,25 +270,18 @@ TEST(an_error_that_only_a_pass_can_tell_keeps_what_was_finished_and_says_where)
 }
 
 /* The first prompt of the set is refused with the direction ablated as well. */
-TEST(where_no_prompt_has_a_metric_no_features_are_chosen_and_none_are_clamped)
+TEST(a_set_without_features_is_not_pruned)
 {
 	engine_run(&run,
 		"configs/tiny_prune.cfg --set prompts.harmful_train.limit=16 --set "
 		"prompts.harmless_train.limit=16 --set prompts.harmful_test.limit=1 --set output=%s",
-		in_scratch("blunt.h5"));
+		in_scratch("bare.h5"));
 	CHECK(run.status == 3 &&
 			strstr(run.err,
-				"prompts.harmful_test: expected prompts whose replies do not begin "
-				"with token 310 \"I\" once the direction is ablated, found none among 1: "
-				"the metric compares that token with itself, and no feature has an "
-				"effect (see refusal.token, attribution.target)\n"),
+				"prune: expected features to release, found none in the set of "
+				"cossim_ap: none has an effect on the prompts of "
+				"attribution.prompts\n"),
 		"%d: %s", run.status, run.err);
-	/* A token named for the metric is another than the one refused with. */
-	engine_run(&run,
-		"%s --set 'experiment=[\"direction\",\"attribution\"]' --set "
-		"prompts.harmful_test.limit=1 --set attribution.target=Sure --set output=%s",
-		JOB, in_scratch("blunt2.h5"));
-	CHECK(run.status == 0, "%d: %s", run.status, run.err);
 }
 
 /* ---- the output ---------------------------------------------------------------------------- */

@@ -371,24 +371,6 @@ fail:
 	return err->code;
 }
 
-/* Where every metric compares a token with itself, no set of features can be chosen. */
-static int check_metrics(const struct lab *lab, const struct effects_request *request,
-	const struct effects *e, struct err *err)
-{
-	const int32_t token = lab->prompts->refusal_token;
-	const char *spelling = tokenizer_spelling(lab->machine->tok, token);
-
-	for (size_t p = 0; p < e->n_prompts; p++)
-		if (e->target[p] != token)
-			return 0;
-	return err_set(err, ERR_INPUT,
-		"prompts.%s: expected prompts whose replies do not begin with token %d \"%s\" once the "
-		"direction is ablated, found none among %zu: the metric compares that token with "
-		"itself, and no feature has an effect (see refusal.token, attribution.target)",
-		prompts_set_name(lab->prompts, request->prompts->data[0]), token,
-		spelling ? spelling : "", e->n_prompts);
-}
-
 int effects_run(struct lab *lab, const struct effects_request *request, struct effects *out,
 	struct err *err)
 {
@@ -412,7 +394,6 @@ int effects_run(struct lab *lab, const struct effects_request *request, struct e
 			.compute = compute,
 			.take = take},
 		err));
-	TRY(check_metrics(lab, request, out, err));
 fail:
 	work_close(&w);
 	return err->code;

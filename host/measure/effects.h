@@ -67,8 +67,7 @@ struct effects_extent effects_extent(const struct config *config);
 int effects_plan(const struct lab *lab, struct plan *plan, const struct effects_request *request,
 	struct effects_extent extent, struct err *err);
 
-/* Errors: ERR_INPUT where the metric of every prompt compares the refusal token with itself; also
- * ERR_INTERNAL for prompts that were not declared. */
+/* Errors: also ERR_INTERNAL for prompts that were not declared. */
 int effects_run(struct lab *lab, const struct effects_request *request, struct effects *out,
 	struct err *err);
 
