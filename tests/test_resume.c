@@ -452,4 +452,7 @@ TEST(inspect_tells_a_run_that_works_from_one_that_was_killed_and_one_that_is_com
 		"%d: %s%s", seen.status, seen.out, seen.err);
 	engine_run(&seen, "--inspect %s", "configs/tiny_gemma2_ap.cfg");
 	CHECK(seen.status == 3, "%d: %s%s", seen.status, seen.out, seen.err);
+	engine_run(&seen, "--inspect %s", in_scratch("nowhere.h5"));
+	CHECK(seen.status == 3 && strstr(seen.err, "that can be read, found no file\n"), "%d: %s",
+		seen.status, seen.err);
 }

@@ -9,6 +9,7 @@
  */
 #include "host/store/results_parts.h"
 
+#include "host/base/file.h"
 #include "host/base/size.h"
 #include "host/base/utf8.h"
 
@@ -31,7 +32,8 @@ int results_open(struct results_reader **out, const char *path, struct err *err)
 	r->file = H5Fopen(path, H5F_ACC_RDONLY, access);
 	H5Pclose(access);
 	if (r->file < 0) {
-		err_set(err, ERR_INPUT, "%s: expected a result file (HDF5) that can be read", path);
+		err_set(err, ERR_INPUT, "%s: expected a result file (HDF5) that can be read%s",
+			path, file_exists(path) ? "" : ", found no file");
 		results_reader_close(r);
 		return err->code;
 	}
