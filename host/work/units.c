@@ -24,12 +24,8 @@ static const size_t QUEUE_BYTES = (size_t)256 << 20;
 
 /* ---- the lock -------------------------------------------------------------------------- */
 
-static int is_held(const char *folder, int fd, struct err *err)
+static int is_held(const char *folder, const char *owner, struct err *err)
 {
-	char owner[256] = "";
-
-	if (read(fd, owner, sizeof owner - 1) < 0)
-		owner[0] = '\0';
 	return err_set(err, ERR_OUTPUT, "%s: another run is writing here%s%s", folder,
 		*owner ? ": " : "", owner);
 }
@@ -46,8 +42,11 @@ static int take_lock(struct units *u, struct err *err)
 	if (u->lock < 0)
 		return err_set(err, ERR_OUTPUT, "%s: cannot create: %s", path, strerror(errno));
 	if (fcntl(u->lock, F_SETLK, &lock) != 0) {
-		if (errno == EACCES || errno == EAGAIN)
-			return is_held(u->folder, u->lock, err);
+		if (errno == EACCES || errno == EAGAIN) {
+			n = (int)read(u->lock, owner, sizeof owner - 1);
+			owner[n > 0 ? n : 0] = '\0';
+			return is_held(u->folder, owner, err);
+		}
 		log_warn("%s: this file system has no locks (%s); see that no two runs write here",
 			path, strerror(errno));
 		return 0;
@@ -59,23 +58,31 @@ static int take_lock(struct units *u, struct err *err)
 	return 0;
 }
 
-/* The same of another run's lock, which is looked at and not taken. A process that holds it itself
- * would lose it here: for before units_open. */
-static int check_lock(const char *folder, struct err *err)
+bool units_owner(const char *folder, char *out, size_t size)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 	char path[4200];
+	ssize_t n = 0;
+	bool held;
 	int fd;
 
-	err_clear(err);
 	snprintf(path, sizeof path, "%s/lock", folder);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return 0;
-	if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
-		is_held(folder, fd, err);
+		return false;
+	held = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	if (held)
+		n = read(fd, out, size - 1);
+	out[n > 0 ? n : 0] = '\0';
 	close(fd);
-	return err->code;
+	return held;
+}
+
+static int check_lock(const char *folder, struct err *err)
+{
+	char owner[256];
+
+	return units_owner(folder, owner, sizeof owner) ? is_held(folder, owner, err) : 0;
 }
 
 static void release_lock(struct units *u)

@@ -45,6 +45,10 @@ struct units {
 int units_open(struct units **out, const char *result_path, struct ranks *ranks, bool fresh,
 	const char *inputs, struct err *err);
 
+/* Who holds a folder of units, as its lock says; false when nobody does. A process that holds it
+ * itself would lose it by this: for others, and before units_open. */
+bool units_owner(const char *folder, char *out, size_t size);
+
 /* What units_open will say, asked before it and of no rank: whether a folder stands there, whether
  * another run holds it, and, unless begun `fresh`, whether its units are of these inputs. Nothing
  * is written. Errors: ERR_OUTPUT, ERR_CONFIG. */

@@ -9,12 +9,10 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 struct tally {
 	size_t n; /* whole units */
@@ -49,27 +47,6 @@ static void count_units(const char *folder, struct tally *t)
 	}
 	if (dir)
 		closedir(dir);
-}
-
-/* Who holds the lock; false when nobody does. */
-static bool read_owner(const char *folder, char *out, size_t size)
-{
-	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
-	char path[4200];
-	ssize_t n = 0;
-	bool held;
-	int fd;
-
-	snprintf(path, sizeof path, "%s/lock", folder);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	held = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-	if (held)
-		n = read(fd, out, size - 1);
-	out[n > 0 ? n : 0] = '\0';
-	close(fd);
-	return held;
 }
 
 /* A stage's total, which each of its units knows: "3 of 9". */
@@ -108,7 +85,7 @@ int units_inspect(const char *folder, FILE *to, struct err *err)
 	n = scandir(folder, &entries, NULL, by_name);
 	if (n < 0)
 		return err_set(err, ERR_INPUT, "%s: %s", folder, strerror(errno));
-	if (read_owner(folder, owner, sizeof owner))
+	if (units_owner(folder, owner, sizeof owner))
 		fprintf(to, "%s: units of a run that is being computed by %s\n", folder, owner);
 	else
 		fprintf(to,
