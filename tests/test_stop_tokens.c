@@ -7,34 +7,14 @@
 #include "host/lab/stop_tokens.h"
 
 #include "host/base/file.h"
+#include "tests/scratch_model.h"
 #include "tests/test.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static struct err err;
-
-static const char *folder(void)
-{
-	static char path[256];
-
-	snprintf(path, sizeof path, "%s/model", test_scratch_folder());
-	mkdir(path, 0777);
-	return path;
-}
-
-static void write_file(const char *name, const char *text)
-{
-	char path[512];
-
-	snprintf(path, sizeof path, "%s/%s", folder(), name);
-	unlink(path);
-	if (text)
-		REQUIRE_OK(file_write_text(path, text, &err), &err);
-}
 
 static void write_base(void)
 {
@@ -43,7 +23,7 @@ static void write_base(void)
 	snprintf(path, sizeof path, "%s/tests/golden/tokenizers/llama3.tokenizer.json",
 		test_source_root());
 	REQUIRE_OK(file_read_text(path, &text, &err), &err);
-	write_file("tokenizer.json", text);
+	write_model_file("tokenizer.json", text);
 	free(text);
 }
 
@@ -52,7 +32,7 @@ static int find(struct stop_tokens *stop, const char *generation, const char *co
 	const char *tokenizer, const char *const *items)
 {
 	struct model model = {.arch = {.n_vocab = 900}};
-	struct machine m = {.model = &model, .folder = {.base = (char *)folder()}};
+	struct machine m = {.model = &model, .folder = {.base = (char *)scratch_model()}};
 	struct chat_template chat = {.name = (char *)"llama3",
 		.suffix = (char *)"<|eot_id|>\n",
 		.eos = 4};
@@ -65,11 +45,11 @@ static int find(struct stop_tokens *stop, const char *generation, const char *co
 		c.generate.stop.n++;
 	c.generate.stop.items = (char **)items;
 	write_base();
-	write_file("generation_config.json", generation);
-	write_file("config.json", config);
-	write_file("tokenizer_config.json", tokenizer);
+	write_model_file("generation_config.json", generation);
+	write_model_file("config.json", config);
+	write_model_file("tokenizer_config.json", tokenizer);
 	*stop = (struct stop_tokens){0};
-	if (tokenizer_open_folder(&m.tok, folder(), &err))
+	if (tokenizer_open_folder(&m.tok, scratch_model(), &err))
 		return err.code;
 	rc = stop_tokens_find(stop, &c, &m, &chat, &err);
 	tokenizer_close(m.tok);

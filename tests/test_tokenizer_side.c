@@ -7,36 +7,16 @@
 #include "host/base/file.h"
 #include "host/formats/json.h"
 #include "host/text/tokenizer.h"
+#include "tests/scratch_model.h"
 #include "tests/test.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static struct err err;
 
 /* ---- folders --------------------------------------------------------------------------- */
-
-static const char *folder(void)
-{
-	static char path[256];
-
-	snprintf(path, sizeof path, "%s/model", test_scratch_folder());
-	mkdir(path, 0777);
-	return path;
-}
-
-static void write_file(const char *name, const char *text)
-{
-	char path[512];
-
-	snprintf(path, sizeof path, "%s/%s", folder(), name);
-	unlink(path);
-	if (text)
-		REQUIRE_OK(file_write_text(path, text, &err), &err);
-}
 
 static const char *const side_names[] = {"tokenizer_config.json", "special_tokens_map.json",
 	"added_tokens.json", "config.json"};
@@ -49,7 +29,7 @@ static void write_base(const char *family)
 	snprintf(path, sizeof path, "%s/tests/golden/tokenizers/%s.tokenizer.json",
 		test_source_root(), family);
 	REQUIRE_OK(file_read_text(path, &text, &err), &err);
-	write_file("tokenizer.json", text);
+	write_model_file("tokenizer.json", text);
 	free(text);
 }
 
@@ -62,7 +42,7 @@ static void write_folder(const json_t *c)
 		const json_t *file = json_object_get(files, side_names[i]);
 		char *text = file ? json_dumps(file, 0) : NULL;
 
-		write_file(side_names[i], text);
+		write_model_file(side_names[i], text);
 		free(text);
 	}
 }
@@ -134,13 +114,13 @@ TEST(tokens_of_the_files_beside_tokenizer_json_are_those_of_auto_tokenizer)
 
 		write_folder(c);
 		if (json_is_null(texts)) {
-			CHECK(tokenizer_open_folder(&tok, folder(), &err) == ERR_INPUT &&
+			CHECK(tokenizer_open_folder(&tok, scratch_model(), &err) == ERR_INPUT &&
 					strstr(err.text, "declared with id"),
 				"case %zu: %s", i, err.text);
 			n_refused++;
 			continue;
 		}
-		REQUIRE_OK(tokenizer_open_folder(&tok, folder(), &err), &err);
+		REQUIRE_OK(tokenizer_open_folder(&tok, scratch_model(), &err), &err);
 		for (size_t k = 0; k < json_array_size(texts); k++)
 			check_text(tok, i, json_array_get(texts, k));
 		check_names(tok, i, json_object_get(c, "named"));
@@ -158,8 +138,8 @@ static int open_with(struct tokenizer **tok, const char *const *texts)
 {
 	write_base("llama3");
 	for (size_t i = 0; i < N_SIDE; i++)
-		write_file(side_names[i], texts[i]);
-	return tokenizer_open_folder(tok, folder(), &err);
+		write_model_file(side_names[i], texts[i]);
+	return tokenizer_open_folder(tok, scratch_model(), &err);
 }
 
 TEST(files_that_were_read_are_listed)
@@ -273,11 +253,11 @@ TEST(a_class_that_builds_another_pipeline_in_transformers_5_is_told_of)
 		struct tokenizer *tok;
 
 		write_base(cases[i].base);
-		write_file(side_names[0], cases[i].config);
-		write_file(side_names[1], NULL);
-		write_file(side_names[2], NULL);
-		write_file(side_names[3], cases[i].model);
-		REQUIRE_OK(tokenizer_open_folder(&tok, folder(), &err), &err);
+		write_model_file(side_names[0], cases[i].config);
+		write_model_file(side_names[1], NULL);
+		write_model_file(side_names[2], NULL);
+		write_model_file(side_names[3], cases[i].model);
+		REQUIRE_OK(tokenizer_open_folder(&tok, scratch_model(), &err), &err);
 		CHECK(tokenizer_n_notes(tok) == cases[i].told, "case %zu: %zu notes", i,
 			tokenizer_n_notes(tok));
 		tokenizer_close(tok);
@@ -323,7 +303,7 @@ TEST(declarations_that_cannot_be_are_refused_by_file_and_key)
 		struct tokenizer *tok;
 		char message[1024];
 
-		snprintf(message, sizeof message, "%s: %s", folder(), cases[i].message);
+		snprintf(message, sizeof message, "%s: %s", scratch_model(), cases[i].message);
 		CHECK(open_with(&tok, cases[i].texts) == ERR_INPUT &&
 				strcmp(err.text, message) == 0,
 			"case %zu: %s", i, err.text);
