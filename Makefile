@@ -162,10 +162,11 @@ parity: engine
 	python3 tests/parity_tokenizers.py
 	python3 tests/parity_models.py
 
-# 1,000 kills at random moments, each resumed and compared (half an hour); CI does 20.
+# An hour of runs that are disturbed in every way, each resumed and compared, with a table of all at
+# the end; tests/test_resume.c and tests/test_ranks.c are what CI does of it.
 soak: engine
-	cmake --build --preset cpu -j $(JOBS) --target test_soak
-	build/cpu/test_soak runs_killed
+	cmake --build --preset cpu -j $(JOBS) --target soak
+	build/cpu/soak
 
 clean:
 	rm -rf build engine

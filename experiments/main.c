@@ -46,8 +46,8 @@ static const char USAGE[] =
 	"\n"
 	"exit status: 0 done, 1 internal error, 2 usage or config, 3 input file, 4 device or memory,\n"
 	"             5 output (disk full, not allowed, another run is writing there),\n"
-	"             85 stopped, by SIGTERM, SIGINT, SIGUSR1, SIGUSR2 or the end of another rank, within\n"
-	"                30 s; the same command goes on\n";
+	"             85 stopped, by SIGTERM, SIGINT, SIGHUP, SIGXCPU, SIGUSR1, SIGUSR2 or the end of\n"
+	"                another rank, within 30 s; the same command goes on\n";
 
 static void print_config_help(void)
 {

@@ -2,15 +2,12 @@
  *
  * test_resume.c - whole runs of ./engine that do not reach their end at once: killed, stopped by a
  * signal, out of disk, locked out. Whatever happened, the same command goes on and gives the file
- * that a straight run gives.
- *
- * KILLS is how often runs are killed: 20 in CI, 1,000 in `make soak`.
+ * that a straight run gives. The same for an hour, with more kinds: soak.c.
  */
 #include "host/base/clock.h"
 #include "host/base/file.h"
-#include "tests/run_engine.h"
+#include "tests/long_run.h"
 #include "tests/same_results.h"
-#include "tests/test.h"
 
 #include <errno.h>
 #include <ftw.h>
@@ -23,193 +20,43 @@
 
 static struct engine_run run;
 
-/* Everything there is, in many small units. */
-static const char *const JOB =
-	"configs/tiny_gemma2_ap.cfg --set prompts.harmful_train.limit=12"
-	" --set prompts.harmless_train.limit=12 --set prompts.harmful_test.limit=6"
-	" --set prompts.harmless_test.limit=6 --set generate.max_new_tokens=6"
-	" --set generate.prompts=3 --set batch.tokens=96 --set direction.filter=false"
-	" --set save.resid_post=true --set save.features=true --set save.gradients=true"
-	" --set save.dtype=float16 --set clamp.scale=-1.0 --set induce.value=4.0"
-	" --set threads=1";
-
-static int n_units;
-
-static int count_unit(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-	const size_t n = strlen(path);
-
-	(void)st, (void)ftw;
-	n_units += kind == FTW_F && n > 3 && strcmp(path + n - 3, ".h5") == 0;
-	return 0;
-}
-
-static int units_in(const char *folder)
-{
-	n_units = 0;
-	nftw(in_scratch(folder), count_unit, 16, FTW_PHYS);
-	return n_units;
-}
-
-/* The file that a straight run gives, made once. */
-static const char *straight(void)
-{
-	static char path[256];
-
-	if (!path[0]) {
-		snprintf(path, sizeof path, "%s", in_scratch("straight.h5"));
-		engine_run(&run, "%s --set output=%s", JOB, path);
-		CHECK(run.status == 0, "exit status %d: %s", run.status, run.err);
-	}
-	return path;
-}
-
-/* NAME.h5 and NAME.summary.h5 are those of the straight run. */
-static void is_straight(const char *name)
-{
-	char result[64], summary[64];
-
-	straight();
-	snprintf(result, sizeof result, "%s.h5", name);
-	snprintf(summary, sizeof summary, "%s.summary.h5", name);
-	CHECK(same_results(straight(), in_scratch(result), "/") > 100, "too little was compared");
-	CHECK(same_results(in_scratch("straight.summary.h5"), in_scratch(summary), "/") > 100,
-		"too little was compared");
-}
-
-/* Runs NAME.h5 to its end, which must be the straight one. */
-static void finishes(const char *name)
-{
-	char result[64], folder[64];
-
-	snprintf(result, sizeof result, "%s.h5", name);
-	snprintf(folder, sizeof folder, "%s.units", name);
-	engine_run(&run, "%s --set output=%s", JOB, in_scratch(result));
-	CHECK(run.status == 0, "exit status %d: %s", run.status, run.err);
-	is_straight(name);
-	CHECK(!folder_exists(in_scratch(folder)), "the units are still there");
-	strcat(result, ".part");
-	CHECK(!file_exists(in_scratch(result)), "%s is still there", result);
-}
-
-/* How far a run had come when it was killed. */
-enum moment { BEFORE_UNITS, AMONG_UNITS, AFTER_UNITS, AFTER_NAME, N_MOMENTS };
-
-static enum moment moment_of(const char *name, int n_all)
-{
-	char result[64], folder[64];
-	int n;
-
-	snprintf(result, sizeof result, "%s.h5", name);
-	snprintf(folder, sizeof folder, "%s.units", name);
-	if (file_exists(in_scratch(result)))
-		return AFTER_NAME;
-	n = units_in(folder);
-	return n == 0 ? BEFORE_UNITS : n < n_all ? AMONG_UNITS : AFTER_UNITS;
-}
-
-/* Until NAME.units has n units, or NAME.h5 is complete; a minute at most. */
-static void wait_for_units(const char *name, int n)
-{
-	char result[64], folder[64];
-
-	snprintf(result, sizeof result, "%s.h5", name);
-	snprintf(folder, sizeof folder, "%s.units", name);
-	for (int i = 0; i < 30000 && units_in(folder) < n; i++) {
-		if (file_exists(in_scratch(result)))
-			return;
-		usleep(2000);
-	}
-}
-
-/* Until the moment of the next kill: now and then while the run starts, else when it has written
- * some units more and a little later, and, when all are there, at any moment of what is left. Units
- * are what is counted, for how long a run takes depends on what else the machine does. */
-static void wait_for_a_moment(const char *name, struct test_random *random, int n_all, double whole)
-{
-	double rest = whole;
-	char folder[64];
-	int n;
-
-	snprintf(folder, sizeof folder, "%s.units", name);
-	n = units_in(folder);
-	if (test_random_below(random, 8) == 0) {
-		rest = whole / 8;
-	} else if (n < n_all) {
-		n += 1 + (int)test_random_below(random, (size_t)n_all / 3);
-		wait_for_units(name, n < n_all ? n : n_all);
-		rest = 2 * whole / n_all;
-	}
-	usleep((useconds_t)test_random_below(random, (size_t)(1e6 * rest) + 1));
-}
-
 TEST(runs_killed_at_random_moments_go_on_and_give_the_bits_of_a_straight_run)
 {
+	enum { KILLS = 20 };
 	struct test_random random = {1};
-	int n_at[N_MOMENTS] = {0}, n_kills = 0, n_compared = 0;
-	double started, whole;
-	int n_all;
+	int n_among = 0, n_compared = 0;
 
-	straight();
-	started = clock_seconds();
-	engine_run(&run, "%s --set output=%s --set store.keep_units=true", JOB,
-		in_scratch("kept.h5"));
-	whole = clock_seconds() - started;
-	n_all = units_in("kept.units");
-	while (n_kills < KILLS) {
+	for (int n = 0; n < KILLS;) {
 		const struct engine_process engine = engine_start("run", "", "%s --set output=%s",
 			JOB, in_scratch("k.h5"));
 
-		wait_for_a_moment("k", &random, n_all, whole);
+		wait_for_a_moment("k", &random);
 		kill(engine.pid, SIGKILL);
 		engine_wait(&run, &engine);
-		REQUIRE(run.status <= 0, "kill %d: it ended by itself: %s", n_kills, run.err);
+		REQUIRE(run.status <= 0, "kill %d: it ended by itself: %s", n, run.err);
 		if (run.status == 0) { /* it came first */
-			is_straight("k");
-			CHECK(!folder_exists(in_scratch("k.units")), "the units are still there");
-			unlink(in_scratch("k.h5"));
-			n_compared++;
-			continue;
-		}
-		n_at[moment_of("k", n_all)]++;
-		n_kills++;
-		if (file_exists(in_scratch("k.h5")))
-			is_straight("k"); /* it has its name: it is complete */
-		if (n_kills == KILLS || file_exists(in_scratch("k.h5"))) {
+			is_finished("k");
+		} else {
+			n++;
+			n_among += moment_of("k") == AMONG_UNITS;
+			if (file_exists(in_scratch("k.h5")))
+				is_straight("k"); /* it has its name: it is complete */
+			else if (n < KILLS)
+				continue;
 			finishes("k");
-			unlink(in_scratch("k.h5"));
-			n_compared++;
 		}
+		unlink(in_scratch("k.h5"));
+		n_compared++;
 	}
-	printf("  %d kills: %d before the first of %d units, %d among them, %d after them, %d "
-	       "after the "
-	       "file had its name; %d files compared\n",
-		n_kills, n_at[BEFORE_UNITS], n_all, n_at[AMONG_UNITS], n_at[AFTER_UNITS],
-		n_at[AFTER_NAME], n_compared);
-	CHECK(n_at[AMONG_UNITS] >= KILLS / 4, "too few kills came among the units");
-	CHECK(KILLS < 1000 || n_at[AFTER_UNITS] > 0,
-		"no kill came while the file was put together");
-}
-
-/* Starts NAME.h5 and lets it come `units` units farther than it was. */
-static struct engine_process start_until(const char *name, int units)
-{
-	char result[64], folder[64];
-	struct engine_process engine;
-	int before;
-
-	snprintf(result, sizeof result, "%s.h5", name);
-	snprintf(folder, sizeof folder, "%s.units", name);
-	before = units_in(folder);
-	engine = engine_start("run", "", "%s --set output=%s", JOB, in_scratch(result));
-	wait_for_units(name, before + units);
-	return engine;
+	printf("  %d kills, %d among the units; %d files compared\n", KILLS, n_among, n_compared);
+	CHECK(n_among >= KILLS / 4, "too few kills came among the units");
 }
 
 TEST(a_signal_ends_the_run_within_30_s_with_status_85_and_the_same_command_goes_on)
 {
-	static const int signals[] = {SIGTERM, SIGUSR1, SIGUSR2, SIGINT};
-	static const char *const names[] = {"SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT"};
+	static const int signals[] = {SIGTERM, SIGUSR1, SIGUSR2, SIGINT, SIGHUP, SIGXCPU};
+	static const char *const names[] = {"SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGHUP",
+		"SIGXCPU"};
 
 	straight();
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
@@ -254,7 +101,7 @@ static unsigned long long signal_mask(pid_t pid, const char *name)
 /* oneDNN's products keep their stack pointer in heap memory: a handler's frame would land there. */
 TEST(no_signal_is_handled_on_the_stack_of_a_thread_that_computes)
 {
-	static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGALRM};
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGXCPU, SIGUSR1, SIGUSR2, SIGALRM};
 	const struct engine_process engine = start_until("masks", 2);
 
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
@@ -268,6 +115,32 @@ TEST(no_signal_is_handled_on_the_stack_of_a_thread_that_computes)
 	kill(engine.pid, SIGTERM);
 	engine_wait(&run, &engine);
 	CHECK(run.status == 85, "exit status %d: %s", run.status, run.err);
+}
+
+TEST(a_signal_that_the_launcher_had_ignored_does_not_stop_the_run)
+{
+	/* As nohup does, and a shell for what it puts into the background. */
+	const struct engine_process engine = engine_start("run",
+		"sh -c 'trap \"\" HUP INT; exec \"$@\"' -", "%s --set output=%s", JOB,
+		in_scratch("nohup.h5"));
+
+	wait_for_units("nohup", 3);
+	kill(engine.pid, SIGHUP);
+	kill(engine.pid, SIGINT);
+	engine_wait(&run, &engine);
+	CHECK(run.status == 0, "exit status %d: %s", run.status, run.err);
+	is_finished("nohup");
+}
+
+TEST(a_log_that_nobody_reads_any_more_does_not_end_the_run)
+{
+	const struct engine_process engine = engine_start("run",
+		"sh -c '{ \"$@\"; echo \"exit $?\" >&2; } | true' -", "%s --set output=%s", JOB,
+		in_scratch("pipe.h5"));
+
+	engine_wait(&run, &engine);
+	CHECK(strstr(run.err, "exit 0\n"), "%s", run.err);
+	is_finished("pipe");
 }
 
 TEST(a_second_sigint_leaves_at_once)
@@ -287,24 +160,6 @@ TEST(a_second_sigint_leaves_at_once)
 
 /* ---- the disk -------------------------------------------------------------------------- */
 
-/* A run that may write `bytes` before every write fails with `number`. */
-static void run_with_fault(const char *name, long bytes, int number)
-{
-	char text[32];
-
-	setenv("LD_PRELOAD", NO_SPACE_LIBRARY, 1);
-	setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", 1);
-	snprintf(text, sizeof text, "%ld", bytes);
-	setenv("FAULT_AFTER", text, 1);
-	snprintf(text, sizeof text, "%d", number);
-	setenv("FAULT_ERRNO", text, 1);
-	engine_run(&run, "%s --set output=%s", JOB, in_scratch(name));
-	unsetenv("LD_PRELOAD");
-	unsetenv("ASAN_OPTIONS");
-	unsetenv("FAULT_AFTER");
-	unsetenv("FAULT_ERRNO");
-}
-
 static int find_part(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
 	(void)st, (void)ftw;
@@ -323,7 +178,7 @@ static void fails_at_any_byte(const char *name, int number, const char *reason)
 	snprintf(part, sizeof part, "%s.summary.h5.part", name);
 	straight();
 	for (; n_failures < 40; bytes *= 2) {
-		run_with_fault(result, bytes, number);
+		run_with_fault(&run, name, bytes, number);
 		if (run.status == 0)
 			break;
 		n_failures++;
@@ -349,6 +204,16 @@ TEST(a_full_disk_is_exit_5_and_the_run_goes_on_when_there_is_room)
 TEST(a_failing_disk_is_exit_5_and_the_run_goes_on_on_another)
 {
 	fails_at_any_byte("broken", EIO, "Input/output error");
+}
+
+TEST(a_limit_on_the_size_of_files_is_exit_5_and_the_run_goes_on_without_it)
+{
+	const struct engine_process engine = engine_start("run", "prlimit --fsize=100000",
+		"%s --set output=%s", JOB, in_scratch("size.h5"));
+
+	engine_wait(&run, &engine);
+	CHECK(run.status == 5 && strstr(run.err, "File too large"), "%d: %s", run.status, run.err);
+	finishes("size");
 }
 
 TEST(a_folder_that_became_read_only_is_exit_5_and_the_run_goes_on_afterwards)

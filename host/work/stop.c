@@ -19,8 +19,8 @@ static _Atomic(const char *) asked_by; /* NULL until then */
 static const struct {
 	int number;
 	const char *name;
-} signals[] = {{SIGTERM, "SIGTERM"}, {SIGINT, "SIGINT"}, {SIGUSR1, "SIGUSR1"},
-	{SIGUSR2, "SIGUSR2"}};
+} signals[] = {{SIGTERM, "SIGTERM"}, {SIGINT, "SIGINT"}, {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"},
+	{SIGHUP, "SIGHUP"}, {SIGXCPU, "SIGXCPU"}};
 
 static _Noreturn void leave(void)
 {
@@ -42,24 +42,32 @@ void stop_request(const char *reason)
 		alarm(STOP_GRACE);
 }
 
-static sigset_t awaited(void)
+/* Those that whoever started the process had it ignore, as nohup does with SIGHUP and a shell with
+ * SIGINT of what it puts into the background, stay ignored: waited for they would arrive. */
+static bool is_ignored(int number)
 {
-	sigset_t set;
+	struct sigaction action;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGALRM);
+	return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+static sigset_t awaited; /* set before the thread starts */
+
+static void choose_awaited(void)
+{
+	sigemptyset(&awaited);
+	sigaddset(&awaited, SIGALRM);
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-		sigaddset(&set, signals[i].number);
-	return set;
+		if (!is_ignored(signals[i].number))
+			sigaddset(&awaited, signals[i].number);
 }
 
 static void *watch(void *unused)
 {
-	const sigset_t set = awaited();
 	int number;
 
 	(void)unused;
-	while (sigwait(&set, &number) == 0) {
+	while (sigwait(&awaited, &number) == 0) {
 		if (number == SIGALRM || (number == SIGINT && stop_requested()))
 			leave();
 		for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
@@ -71,10 +79,14 @@ static void *watch(void *unused)
 
 int stop_on_signals(struct err *err)
 {
-	const sigset_t set = awaited();
 	pthread_t watcher;
-	int rc = pthread_sigmask(SIG_BLOCK, &set, NULL);
+	int rc;
 
+	/* What these would kill for is an error of the write, which says more. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	choose_awaited();
+	rc = pthread_sigmask(SIG_BLOCK, &awaited, NULL);
 	if (rc == 0)
 		rc = pthread_create(&watcher, NULL, watch, NULL);
 	if (rc == 0)

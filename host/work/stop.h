@@ -2,10 +2,11 @@
  *
  * stop.h - being asked to stop. The state is the process's own, because signals are.
  *
- * SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 ask; so does another part of the program (a rank that sees
- * another one die). The unit in work is finished if that takes no longer than STOP_GRACE seconds;
- * then the process leaves at once, which loses that unit and nothing else: files of units are
- * whole or absent. A second SIGINT leaves at once too. The exit status is ERR_STOPPED.
+ * SIGTERM, SIGINT, SIGHUP, SIGXCPU, SIGUSR1 and SIGUSR2 ask, but for those that the process was
+ * started to ignore; so does another part of the program (a rank that sees another one die). The
+ * unit in work is finished if that takes no longer than STOP_GRACE seconds; then the process leaves
+ * at once, which loses that unit and nothing else: files of units are whole or absent. A second
+ * SIGINT leaves at once too. The exit status is ERR_STOPPED.
  */
 #ifndef SAENGINE_STOP_H
 #define SAENGINE_STOP_H
