@@ -2,8 +2,8 @@
  *
  * soak.c - what can happen to a run, for an hour: it is killed, stopped, started twice, its ranks
  * come late or stand still, memory or disk run out. Each time the exit status must be one of those
- * that are promised for it, and the file of the run that goes on must be that of a straight run, bit
- * for bit. A table of all at the end.
+ * that are promised for it, and the file of the run that goes on must be that of a straight run,
+ * bit for bit. A table of all at the end.
  *
  *   soak [PART]...   runs the kinds whose names hold one of the parts
  */
@@ -145,7 +145,8 @@ TEST(two_ranks_killed)
 	struct engine_run run[2];
 
 	for (int i = 0; i < 50; i++) {
-		const struct engine_process engines[] = {start_rank("pair", 0), start_rank("pair", 1)};
+		const struct engine_process engines[] = {start_rank("pair", 0),
+			start_rank("pair", 1)};
 
 		wait_for_a_moment("pair", &random);
 		for (int k = 0; k < 2; k++)
@@ -219,7 +220,8 @@ TEST(two_launches)
 		struct engine_process engines[2];
 
 		engines[0] = start("first", "");
-		usleep((useconds_t)test_random_below(&random, (size_t)(2e5 * straight_seconds()) + 1));
+		usleep((useconds_t)test_random_below(&random,
+			(size_t)(2e5 * straight_seconds()) + 1));
 		engines[1] = engine_start("second", "", "%s --set output=%s", JOB,
 			in_scratch("first.h5"));
 		for (int k = 0; k < 2; k++) {
@@ -263,8 +265,8 @@ static void pause_a_rank(const char *name, int times, useconds_t shortest, useco
 	struct engine_run run[2];
 
 	for (int i = 0; i < times; i++) {
-		const struct engine_process engines[] =
-			{start_rank("pause", 0), start_rank("pause", 1)};
+		const struct engine_process engines[] = {start_rank("pause", 0),
+			start_rank("pause", 1)};
 		const pid_t paused = engines[i % 2].pid;
 
 		wait_until_it_listens(paused);
@@ -299,10 +301,10 @@ TEST(disk)
 	struct engine_run run;
 
 	for (int i = 0; i < 120; i++) {
-		/* From a kilobyte to ten megabytes, evenly in their number of digits. */
+		/* From a kilobyte to all of it, evenly in the number of digits. */
 		long bytes = 1000;
 
-		for (size_t digits = test_random_below(&random, 14); digits > 0; digits--)
+		for (size_t digits = test_random_below(&random, 16); digits > 0; digits--)
 			bytes *= 2;
 		bytes += (long)test_random_below(&random, (size_t)bytes);
 		run_with_fault(&run, "disk", bytes, numbers[i % 2]);

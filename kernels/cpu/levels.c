@@ -8,6 +8,8 @@
 #include <string.h>
 
 #ifdef __x86_64__
+#include <cpuid.h>
+
 extern const struct backend cpu_v2_backend, cpu_v3_backend, cpu_v4_backend;
 #else
 extern const struct backend cpu_generic_backend;
@@ -19,10 +21,18 @@ static bool always(void)
 }
 
 #ifdef __x86_64__
+/* Clang 14 has no name for it to ask by. */
+static bool has_f16c(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
 static bool has_v3(void)
 {
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-	       __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+	       __builtin_cpu_supports("bmi2") && has_f16c();
 }
 
 static bool has_v4(void)
