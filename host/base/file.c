@@ -5,6 +5,8 @@
  */
 #include "host/base/file.h"
 
+#include "host/base/size.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -19,30 +21,114 @@
 
 #include <openssl/evp.h>
 
-int file_map_open(struct file_map *map, const char *path, struct err *err)
+/* ---- the door for input ------------------------------------------------------------------ */
+
+static const char *kind_of(mode_t mode)
+{
+	return S_ISREG(mode)    ? "a regular file"
+	       : S_ISDIR(mode)  ? "a folder"
+	       : S_ISFIFO(mode) ? "a FIFO"
+	       : S_ISSOCK(mode) ? "a socket"
+				: "a device";
+}
+
+static int refuse_kind(const char *path, mode_t mode, struct err *err)
+{
+	return err_set(err, ERR_INPUT, "%s: expected a regular file, found %s", path,
+		kind_of(mode));
+}
+
+int file_check_regular(const char *path, struct err *err)
 {
 	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return err_set(err, ERR_INPUT, "%s: %s", path, strerror(errno));
+	return S_ISREG(st.st_mode) ? 0 : refuse_kind(path, st.st_mode, err);
+}
+
+/* Looked at before it is opened, for opening alone sets some devices going; and after, for it may
+ * be another by then: a FIFO that nobody writes to would keep us waiting but for O_NONBLOCK. */
+static int open_regular(const char *path, int *fd, size_t *size, struct err *err)
+{
+	struct stat st;
+
+	if (file_check_regular(path, err))
+		return err->code;
+	*fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (*fd < 0 || fstat(*fd, &st) != 0) {
+		err_set(err, ERR_INPUT, "%s: %s", path, strerror(errno));
+		goto fail;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		refuse_kind(path, st.st_mode, err);
+		goto fail;
+	}
+	*size = (size_t)st.st_size;
+	return 0;
+fail:
+	if (*fd >= 0)
+		close(*fd);
+	return err->code;
+}
+
+/* By kind. Each is some times what is published of its kind; what is beyond is no such file, and
+ * would cost memory and minutes before anything else told. Weights are bounded by their own header.
+ */
+static const struct {
+	const char *what;
+	size_t most;
+} limits[] = {
+	[LIMIT_CONFIG] = {"a config", (size_t)1 << 20},     /* all settings explained: 60 KB */
+	[LIMIT_TEMPLATE] = {"a template", (size_t)1 << 20}, /* published: up to 20 KB */
+	[LIMIT_JSON] = {"a JSON file", (size_t)64 << 20},   /* an index of 100,000 tensors: 10 MB */
+	[LIMIT_TEXT] = {"a text", (size_t)64 << 20},        /* manifests: 100 bytes a file */
+	[LIMIT_TOKENIZER] = {"a tokenizer", (size_t)256 << 20}, /* published: up to 35 MB */
+	[LIMIT_PROMPTS] = {"a file of prompts",
+		(size_t)4 << 30}, /* a million conversations: 2 GB */
+};
+
+int file_check_size(const char *path, size_t n, enum file_limit limit, struct err *err)
+{
+	if (n <= limits[limit].most)
+		return 0;
+	return err_set(err, ERR_INPUT, "%s: expected %s of at most %zu MiB, found %zu bytes", path,
+		limits[limit].what, limits[limit].most >> 20, n);
+}
+
+size_t file_read_start(const char *path, char *out, size_t size)
+{
+	struct err ignored;
+	size_t all;
+	ssize_t n;
+	int fd;
+
+	if (open_regular(path, &fd, &all, &ignored))
+		return 0;
+	n = read(fd, out, size_min(all, size));
+	close(fd);
+	return n > 0 ? (size_t)n : 0;
+}
+
+int file_map_open(struct file_map *map, const char *path, struct err *err)
+{
 	void *data;
+	size_t size;
 	int fd;
 
 	*map = (struct file_map){0};
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return err_set(err, ERR_INPUT, "%s: %s", path, strerror(errno));
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return err_set(err, ERR_INPUT, "%s: expected a regular file", path);
-	}
-	if (st.st_size > 0) {
-		data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (open_regular(path, &fd, &size, err))
+		return err->code;
+	if (size > 0) {
+		data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
 		if (data == MAP_FAILED) {
-			err_set(err, ERR_INPUT, "%s: cannot map %lld bytes: %s", path,
-				(long long)st.st_size, strerror(errno));
+			err_set(err, ERR_INPUT, "%s: cannot map %zu bytes: %s", path, size,
+				strerror(errno));
 			close(fd);
 			return err->code;
 		}
 		map->data = data;
-		map->size = (size_t)st.st_size;
+		map->size = size;
 	}
 	close(fd);
 	return 0;
@@ -72,7 +158,7 @@ bool file_exists(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+	return stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
 }
 
 bool folder_exists(const char *path)
@@ -229,6 +315,19 @@ int file_rename(const char *from, const char *to, struct err *err)
 	return rc;
 }
 
+FILE *file_create(const char *path)
+{
+	FILE *file;
+	int fd;
+
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	file = fd < 0 ? NULL : fdopen(fd, "wb");
+	if (fd >= 0 && !file)
+		close(fd);
+	return file;
+}
+
 int file_write_text(const char *path, const char *text, struct err *err)
 {
 	char part[4096];
@@ -237,7 +336,7 @@ int file_write_text(const char *path, const char *text, struct err *err)
 	bool written;
 
 	snprintf(part, sizeof part, "%s.part", path);
-	file = fopen(part, "wb");
+	file = file_create(part);
 	written = file && fwrite(text, 1, n, file) == n;
 	if (file && fclose(file) != 0)
 		written = false;
@@ -255,8 +354,9 @@ int file_read_text(const char *path, char **text, struct err *err)
 	*text = NULL;
 	if (file_map_open(&map, path, err))
 		return err->code;
-	if (map.size > (size_t)64 << 20)
-		err_set(err, ERR_INPUT, "%s: expected a text of at most 64 MiB", path);
+	err_clear(err);
+	if (file_check_size(path, map.size, LIMIT_TEXT, err))
+		;
 	else if (map.data && memchr(map.data, '\0', map.size))
 		err_set(err, ERR_INPUT, "%s: expected a text, found a zero byte at offset %zu",
 			path,
@@ -301,34 +401,52 @@ void sha256_bytes(const void *data, size_t n, char hex[SHA256_HEX])
 	hex_of(digest, hex);
 }
 
+/* Read, not mapped: the pages of a 30 GB folder should not count as ours. No more than the size
+ * that it had. */
+static int hash_descriptor(int fd, size_t size, EVP_MD_CTX *context, void *chunk, size_t n_chunk)
+{
+	while (size > 0) {
+		const ssize_t n = read(fd, chunk, size_min(n_chunk, size));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno;
+		if (n == 0)
+			break;
+		EVP_DigestUpdate(context, chunk, (size_t)n);
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
 int sha256_file(const char *path, char hex[SHA256_HEX], struct err *err)
 {
 	enum { CHUNK = 1 << 18 }; /* stays in cache between the copy and the hash */
 	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned char *chunk = malloc(CHUNK);
-	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	FILE *file = fopen(path, "rb");
-	size_t n;
-	int rc = 0;
+	unsigned char *chunk = NULL;
+	EVP_MD_CTX *context = NULL;
+	size_t size;
+	int fd, error;
 
+	if (open_regular(path, &fd, &size, err))
+		return err->code;
+	err_clear(err);
+	chunk = malloc(CHUNK);
+	context = EVP_MD_CTX_new();
 	if (!chunk || !context) {
-		rc = err_nomem(err, "hashing a file", CHUNK);
-	} else if (!file) {
-		rc = err_set(err, ERR_INPUT, "%s: %s", path, strerror(errno));
-	} else {
-		/* Read, not mapped: the pages of a 30 GB folder should not count as ours. */
-		EVP_DigestInit_ex(context, EVP_sha256(), NULL);
-		while ((n = fread(chunk, 1, CHUNK, file)) > 0)
-			EVP_DigestUpdate(context, chunk, n);
-		if (ferror(file))
-			rc = err_set(err, ERR_INPUT, "%s: read error", path);
-		EVP_DigestFinal_ex(context, digest, NULL);
-		if (rc == 0)
-			hex_of(digest, hex);
+		err_nomem(err, "hashing a file", CHUNK);
+		goto fail;
 	}
-	if (file)
-		fclose(file);
+	EVP_DigestInit_ex(context, EVP_sha256(), NULL);
+	error = hash_descriptor(fd, size, context, chunk, CHUNK);
+	if (error)
+		err_set(err, ERR_INPUT, "%s: cannot read: %s", path, strerror(error));
+	EVP_DigestFinal_ex(context, digest, NULL);
+	hex_of(digest, hex);
+fail:
+	close(fd);
 	EVP_MD_CTX_free(context);
 	free(chunk);
-	return rc;
+	return err->code;
 }

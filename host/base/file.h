@@ -9,12 +9,35 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* A whole file, mapped read-only. */
 struct file_map {
 	const unsigned char *data; /* owned by the map; NULL for an empty file */
 	size_t size;
 };
+
+/* Input is read from regular files, through file_map_open, sha256_file or what asks
+ * file_check_regular first (HDF5, libconfig): nothing waits for a FIFO, and a file ends where its
+ * size says. Errors: ERR_INPUT, "expected a regular file, found a FIFO". */
+int file_check_regular(const char *path, struct err *err);
+
+/* Kinds of input that are read whole, each with a size that it may have at most: file.c. */
+enum file_limit {
+	LIMIT_CONFIG,
+	LIMIT_TEMPLATE,
+	LIMIT_JSON,
+	LIMIT_TEXT,
+	LIMIT_TOKENIZER,
+	LIMIT_PROMPTS
+};
+
+/* Whether a file of n bytes may be one of that kind. Errors: ERR_INPUT with both sizes. */
+int file_check_size(const char *path, size_t n, enum file_limit limit, struct err *err);
+
+/* Up to `size` bytes from the start of a file that others write, by one read: how many; 0 where it
+ * is no regular file or cannot be read. */
+size_t file_read_start(const char *path, char *out, size_t size);
 
 /* Maps `path`. The size is taken once: a file truncated afterwards by someone else is outside
  * what a reader of mappings can survive. Errors: ERR_INPUT with the system's reason. */
@@ -30,6 +53,8 @@ void file_map_forget(const struct file_map *map);
 /* Whether the bytes are the note that git-lfs leaves in place of a file it did not fetch. */
 bool is_lfs_pointer(const void *bytes, size_t n);
 
+/* Whether anything but a folder has this name; that it is a regular file is seen when it is read,
+ * so that what is none is refused and not passed over. */
 bool file_exists(const char *path);
 bool folder_exists(const char *path);
 
@@ -69,6 +94,10 @@ int file_sync(const char *path, struct err *err);
 /* Renames within a file system, and the new name is on disk when this returns: whoever sees the
  * name sees the whole file. Errors: ERR_OUTPUT. */
 int file_rename(const char *from, const char *to, struct err *err);
+
+/* A new file, open for writing, in place of whatever had the name: a link is not followed, a FIFO
+ * not waited for. NULL where it cannot be made, errno says why. */
+FILE *file_create(const char *path);
 
 /* Writes a text file whole: beside its name, flushed, renamed. Errors: ERR_OUTPUT. */
 int file_write_text(const char *path, const char *text, struct err *err);

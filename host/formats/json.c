@@ -39,9 +39,10 @@ int json_read(json_t **out, const char *path, struct err *err)
 	*out = NULL;
 	if (file_map_open(&map, path, err))
 		return err->code;
-	rc = json_parse(out, path, map.data ? (const char *)map.data : "", map.size, err);
+	rc = file_check_size(path, map.size, LIMIT_JSON, err) ||
+	     json_parse(out, path, map.data ? (const char *)map.data : "", map.size, err);
 	file_map_close(&map);
-	return rc;
+	return rc ? err->code : 0;
 }
 
 const char *json_kind(const json_t *value)

@@ -19,7 +19,7 @@ int json_parse(json_t **out, const char *name, const char *bytes, size_t n, stru
 int json_parse_at(json_t **out, const char *name, size_t line, const char *bytes, size_t n,
 	struct err *err);
 
-/* The same from a file. */
+/* The same from a file of at most 64 MiB (host/base/file.h). */
 int json_read(json_t **out, const char *path, struct err *err);
 
 /* The value of `key` in an object. When it is absent (or null), *out keeps the value it had: the

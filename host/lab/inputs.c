@@ -22,19 +22,38 @@ struct missing {
 	size_t n;
 };
 
+static void miss(struct missing *missing, const char *key, const char *what)
+{
+	char line[4096 + 512];
+	struct err ignored;
+	const int n = snprintf(line, sizeof line, "%s%s: %s", missing->n++ > 0 ? "\n" : "", key,
+		what);
+
+	(void)vec_append(&missing->lines, line, size_min((size_t)n, sizeof line - 1), &ignored);
+}
+
 /* Something of the config, and where to get it when it is not there. */
 static void need(struct missing *missing, bool there, const char *kind, const char *key,
 	const char *path, const char *published)
 {
-	char line[4096 + 512];
-	struct err ignored;
-	int n;
+	char what[4096 + 256];
 
 	if (there)
 		return;
-	n = snprintf(line, sizeof line, "%s%s: no %s \"%s\"%s%s", missing->n++ > 0 ? "\n" : "", key,
-		kind, path, *published ? "; published at " : "", published);
-	(void)vec_append(&missing->lines, line, size_min((size_t)n, sizeof line - 1), &ignored);
+	snprintf(what, sizeof what, "no %s \"%s\"%s%s", kind, path,
+		*published ? "; published at " : "", published);
+	miss(missing, key, what);
+}
+
+static void need_file(struct missing *missing, const char *key, const char *path,
+	const char *published)
+{
+	struct err err;
+
+	if (!file_exists(path))
+		need(missing, false, "file", key, path, published);
+	else if (file_check_regular(path, &err))
+		miss(missing, key, err.text);
 }
 
 int inputs_check(const struct config *c, const struct input_list *more, struct err *err)
@@ -51,14 +70,14 @@ int inputs_check(const struct config *c, const struct input_list *more, struct e
 	for (size_t i = 0; i < more->n; i++) {
 		const struct input *in = &more->data[i];
 
-		need(&missing, file_exists(in->path), "file", in->key, in->path, in->published);
+		need_file(&missing, in->key, in->path, in->published);
 	}
 	for (size_t i = 0; i < c->n_prompts; i++) {
 		const struct prompts_config *p = &c->prompts[i];
 		char key[256];
 
 		snprintf(key, sizeof key, "prompts.%s.file", p->name);
-		need(&missing, file_exists(p->file), "file", key, p->file, p->published);
+		need_file(&missing, key, p->file, p->published);
 	}
 	if (missing.n > 0)
 		err_set(err, ERR_INPUT, "%.*s", (int)missing.lines.n, missing.lines.data);

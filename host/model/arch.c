@@ -545,8 +545,10 @@ int arch_read(struct arch *arch, const char *folder, double rope_original_contex
 		free(path);
 		return err->code;
 	}
-	rc = arch_parse(arch, path, map.data ? (const char *)map.data : "", map.size,
-		rope_original_context, err);
+	rc = file_check_size(path, map.size, LIMIT_JSON, err);
+	if (rc == 0)
+		rc = arch_parse(arch, path, map.data ? (const char *)map.data : "", map.size,
+			rope_original_context, err);
 	file_map_close(&map);
 	free(path);
 	return rc;

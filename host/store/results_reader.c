@@ -23,6 +23,10 @@ int results_open(struct results_reader **out, const char *path, struct err *err)
 	hid_t access;
 
 	*out = NULL;
+	if (file_exists(path) && file_check_regular(path, err)) {
+		free(r);
+		return err->code;
+	}
 	if (!r || !(r->path = strdup(path))) {
 		free(r);
 		return err_nomem(err, path, sizeof *r);

@@ -51,7 +51,8 @@ static int read_source(struct chat_declared *d, struct err *err)
 {
 	size_t bad;
 
-	if (file_read_text(d->path, &d->source, err))
+	if (file_read_text(d->path, &d->source, err) ||
+		file_check_size(d->path, strlen(d->source), LIMIT_TEMPLATE, err))
 		return err->code;
 	if (!utf8_valid(d->source, strlen(d->source), &bad))
 		return err_set(err, ERR_INPUT, "%s: expected UTF-8, found another byte at %zu",
@@ -175,6 +176,8 @@ static int copy_source(struct chat_declared *d, const json_t *source, struct err
 {
 	const size_t n = json_string_length(source);
 
+	if (file_check_size(d->path, n, LIMIT_TEMPLATE, err))
+		return err->code;
 	if (memchr(json_string_value(source), '\0', n))
 		return err_set(err, ERR_INPUT,
 			"%s: chat_template: expected a text, found one that holds a zero byte",

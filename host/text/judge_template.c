@@ -75,7 +75,9 @@ int judge_template_read(struct judge_template *t, const char *path, const char *
 	*t = (struct judge_template){0};
 	if (file_map_open(&map, path, err))
 		return err->code;
-	rc = judge_template_parse(t, path, map.data, map.size, sha256, err);
+	rc = file_check_size(path, map.size, LIMIT_TEMPLATE, err);
+	if (rc == 0)
+		rc = judge_template_parse(t, path, map.data, map.size, sha256, err);
 	file_map_close(&map);
 	return rc;
 }

@@ -195,8 +195,10 @@ int prompt_set_read(struct prompt_set *set, const char *path,
 	*set = (struct prompt_set){0};
 	if (file_map_open(&map, path, err))
 		return err->code;
-	rc = prompt_set_parse(set, path, map.data ? (const char *)map.data : "", map.size,
-		selection, err);
+	rc = file_check_size(path, map.size, LIMIT_PROMPTS, err);
+	if (rc == 0)
+		rc = prompt_set_parse(set, path, map.data ? (const char *)map.data : "", map.size,
+			selection, err);
 	file_map_close(&map);
 	return rc;
 }

@@ -43,8 +43,11 @@ int tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
 	*out = NULL;
 	if (file_map_open(&map, path, err))
 		return err->code;
-	rc = (map.size > 0 && map.data[0] == '{' ? tokenizer_parse : tokenizer_parse_tiktoken)(out,
-		path, map.data ? (const char *)map.data : "", map.size, err);
+	rc = file_check_size(path, map.size, LIMIT_TOKENIZER, err);
+	if (rc == 0)
+		rc = (map.size > 0 && map.data[0] == '{' ? tokenizer_parse
+							 : tokenizer_parse_tiktoken)(out, path,
+			map.data ? (const char *)map.data : "", map.size, err);
 	file_map_close(&map);
 	return rc;
 }

@@ -172,16 +172,9 @@ static bool file_says(const struct meeting *m, const char *name, char *out, size
 {
 	char path[4200], text[sizeof m->session + RANKS_WORD] = "";
 	const size_t n = strlen(m->session);
-	FILE *file;
-	size_t length;
 
 	path_of(m, name, path, sizeof path);
-	file = fopen(path, "rb");
-	if (!file)
-		return false;
-	length = fread(text, 1, sizeof text - 1, file);
-	fclose(file);
-	text[length] = '\0';
+	text[file_read_start(path, text, sizeof text - 1)] = '\0';
 	if (strncmp(text, m->session, n) != 0 || text[n] != ' ')
 		return false;
 	snprintf(out, size, "%s", text + n + 1);
@@ -197,7 +190,7 @@ static bool file_say(const struct meeting *m, const char *name, const char *what
 
 	path_of(m, name, path, sizeof path);
 	snprintf(part, sizeof part, "%s.%zu.part", path, m->rank);
-	file = fopen(part, "wb");
+	file = file_create(part);
 	if (!file)
 		return false;
 	written = fprintf(file, "%s %s", m->session, what) > 0;

@@ -67,7 +67,7 @@ bool units_owner(const char *folder, char *out, size_t size)
 	int fd;
 
 	snprintf(path, sizeof path, "%s/lock", folder);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return false;
 	held = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
