@@ -125,6 +125,7 @@ target_link_libraries(test_units PRIVATE same_results ${HDF5_HL_LIBRARIES} ${HDF
 add_program_test(test_errors unit)
 add_program_test(test_refusal_token unit store)
 add_program_test(test_checks unit)
+add_program_test(test_inputs unit)
 add_program_test(test_judge integration work)
 add_program_test(test_run integration work)
 target_link_libraries(test_run PRIVATE same_results)

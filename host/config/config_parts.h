@@ -151,10 +151,19 @@ const char *value_choice(const struct setting *row, const struct config *c, size
 /* Whether a list of the row may hold nothing: where its default does. */
 bool may_be_empty(const struct setting *row);
 
-/* ---- numbers that libconfig cannot hold: literals.c ------------------------------ */
+/* ---- the text before it is parsed: source.c, literals.c -------------------------- */
 
-/* Adds a fault for each in the text of a config, which libconfig has parsed. */
+/* What libconfig takes and should not, in the text at `place`, or in the file of that name where
+ * `text` is NULL, and in all that these include: more than a config may be, what is no regular
+ * file, a comment without an end. Numbers that libconfig cannot hold are added to the faults.
+ * Errors: ERR_CONFIG; ERR_INPUT for files. */
+int source_check(struct faults *f, struct place place, const char *text, struct err *err);
+
+/* Adds a fault for each number of a text that libconfig cannot hold. */
 void check_literals(struct faults *f, struct place place, const char *text);
+
+/* Behind a comment or a quoted text that begins here; `text` itself where neither does. */
+const char *skip_quiet(const char *text);
 
 /* ---- settings against each other: check.c ---------------------------------------- */
 

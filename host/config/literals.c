@@ -16,8 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Behind a comment or a quoted text that begins here; `text` itself where neither does. */
-static const char *skip_quiet(const char *text)
+const char *skip_quiet(const char *text)
 {
 	const char *end;
 

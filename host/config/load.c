@@ -9,61 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct files {
-	const char **data; /* owned; the names are the tree's */
-	size_t n, cap;
-};
-
 /* Of the file, or of the text where there is one. */
 static int read_tree(config_t *tree, const char *path, const char *text, struct err *err)
 {
 	char error[256];
 
-	if (!text && !file_exists(path))
-		return err_set(err, ERR_INPUT, "%s: no such config file", path);
 	if ((text ? config_read_string(tree, text) : config_read_file(tree, path)) == CONFIG_TRUE)
 		return 0;
 	return err_set(err, ERR_CONFIG, "%s:%d: %s",
 		config_error_file(tree) ? config_error_file(tree) : path, config_error_line(tree),
 		parse_error(tree, error, sizeof error));
-}
-
-/* Appends the files that the settings of a tree are from, each once. */
-static int list_files(const config_setting_t *s, struct files *out, struct err *err)
-{
-	const char *file = config_setting_source_file(s);
-	size_t i = 0;
-
-	while (file && i < out->n && strcmp(out->data[i], file) != 0)
-		i++;
-	if (file && i == out->n && vec_push(out, file, err))
-		return err->code;
-	for (int k = 0; config_setting_is_aggregate(s) && k < config_setting_length(s); k++)
-		if (list_files(config_setting_get_elem(s, (unsigned)k), out, err))
-			return err->code;
-	return 0;
-}
-
-/* Numbers that libconfig wraps, in the text where there is one, and in all files. */
-static int check_numbers(struct walk w, const char *text, struct err *err)
-{
-	struct files files = {0};
-	char *of_file = NULL;
-
-	err_clear(err);
-	if (text)
-		check_literals(w.faults, (struct place){w.path, 1, false}, text);
-	TRY(list_files(config_root_setting(w.tree), &files, err));
-	for (size_t i = 0; i < files.n; i++) {
-		free(of_file);
-		of_file = NULL;
-		TRY(file_read_text(files.data[i], &of_file, err));
-		check_literals(w.faults, (struct place){files.data[i], 1, false}, of_file);
-	}
-fail:
-	free(of_file);
-	free(files.data);
-	return err->code;
 }
 
 static int refuse_faults(const struct faults *f, struct err *err)
@@ -104,8 +59,12 @@ static int load(struct config *c, struct input in, struct err *err)
 	faults.walk = &w;
 	config_init(&tree);
 	TRY(config_make_tables(c, in.sections, in.n_sections, err));
+	if (!in.text && !file_exists(in.path)) {
+		err_set(err, ERR_INPUT, "%s: no such config file", in.path);
+		goto fail;
+	}
+	TRY(source_check(&faults, (struct place){in.path, 1, false}, in.text, err));
 	TRY(read_tree(&tree, in.path, in.text, err));
-	TRY(check_numbers(w, in.text, err));
 	TRY(refuse_faults(&faults, err));
 	TRY(walk_all(w, in.overrides, in.n_overrides, err));
 fail:

@@ -185,17 +185,35 @@ static void override_text(const char *override, bool quoted, char *out, size_t s
 		n += (size_t)snprintf(out + n, size - n, "};");
 }
 
+/* Whether a tree has the one key of a --set and nothing beside it. */
+static bool is_one_key(const config_t *tree, const char *override)
+{
+	const config_setting_t *s = config_root_setting(tree);
+	const char *equals = strchr(override, '=');
+
+	for (const char *p = override; s && p < equals; p++) {
+		if (p != override && *p != '.')
+			continue;
+		if (!config_setting_is_group(s) || config_setting_length(s) != 1)
+			return false;
+		s = config_setting_get_elem(s, 0);
+	}
+	return true;
+}
+
 /* Text may go without quotes: what cannot be read as it stands is tried as text. */
 void apply_override(struct walk w, const char *override)
 {
 	const struct place place = {override, 0, true};
 	const size_t n_faults = w.faults->n;
 	char text[4096], error[256];
+	struct err err;
 	config_t tree;
 	bool parsed;
 
 	w.override = override;
-	if (!strchr(override, '=') || strlen(override) > sizeof text / 2) {
+	if (!strchr(override, '=') || strstr(override, "@include") ||
+		strlen(override) > sizeof text / 2) {
 		fault(w.faults, place, "expected key=value");
 		return;
 	}
@@ -206,12 +224,14 @@ void apply_override(struct walk w, const char *override)
 		override_text(override, true, text, sizeof text);
 		parsed = config_read_string(&tree, text) == CONFIG_TRUE;
 	}
-	if (parsed)
-		check_literals(w.faults, place, text);
-	else if (mixes_types(&tree))
-		fault(w.faults, place, "%s", parse_error(&tree, error, sizeof error));
-	else
+	if (parsed && !is_one_key(&tree, override))
+		fault(w.faults, place, "expected one key=value, found more");
+	else if (parsed && source_check(w.faults, place, text, &err))
+		fault(w.faults, place, "%s", err.text);
+	else if (!parsed && !mixes_types(&tree))
 		fault(w.faults, place, "expected key=value");
+	else if (!parsed)
+		fault(w.faults, place, "%s", parse_error(&tree, error, sizeof error));
 	if (w.faults->n == n_faults)
 		walk_group(w, config_root_setting(&tree), "");
 	config_destroy(&tree);
