@@ -63,7 +63,8 @@ static void engine(const char *arguments)
 
 	for (; *arguments && n + 512 < sizeof text; arguments++)
 		if (*arguments == '@')
-			n += (size_t)snprintf(text + n, sizeof text - n, "%s", test_scratch_folder());
+			n += (size_t)snprintf(text + n, sizeof text - n, "%s",
+				test_scratch_folder());
 		else
 			text[n++] = *arguments;
 	text[n] = '\0';
@@ -136,7 +137,8 @@ TEST(a_folder_and_a_device_are_called_what_they_are)
 		"%d: %s", run.status, run.err);
 	mkdir(in_scratch("x.jinja"), 0777);
 	engine("@/run.cfg --dry-run --set model.template=@/x.jinja");
-	CHECK(run.status == 3 && strstr(run.err, "/x.jinja: expected a regular file, found a folder\n"),
+	CHECK(run.status == 3 &&
+			strstr(run.err, "/x.jinja: expected a regular file, found a folder\n"),
 		"%d: %s", run.status, run.err);
 }
 
@@ -148,8 +150,7 @@ static bool make_terabyte(const char *name)
 	const char *path = in_scratch(name);
 
 	unlink(path);
-	return strcmp(write_scratch(name, "{"), path) == 0 &&
-	       truncate(path, (off_t)1 << 40) == 0;
+	return strcmp(write_scratch(name, "{"), path) == 0 && truncate(path, (off_t)1 << 40) == 0;
 }
 
 TEST(a_sparse_terabyte_is_refused_at_once_whatever_it_stands_for)
@@ -248,8 +249,8 @@ TEST(one_set_option_gives_one_key)
 	for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
 		snprintf(arguments, sizeof arguments,
 			"configs/tiny_gemma2_ap.cfg --dry-run --set '%s'", more[i]);
-		snprintf(expected, sizeof expected, "--set %s: expected one key=value, found more\n",
-			more[i]);
+		snprintf(expected, sizeof expected,
+			"--set %s: expected one key=value, found more\n", more[i]);
 		engine(arguments);
 		CHECK(run.status == 2 && strcmp(run.err, expected) == 0, "%d: %s", run.status,
 			run.err);

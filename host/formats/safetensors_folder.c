@@ -10,6 +10,7 @@
 #include "host/formats/safetensors_index.h"
 
 #include "host/base/file.h"
+#include "host/base/size.h"
 #include "host/formats/safetensors.h"
 
 #include <dirent.h>
@@ -19,6 +20,9 @@
 #include <string.h>
 
 enum { LEFT_NAMES = 256 }; /* room for the names of files that are not read */
+
+/* Every tensor is looked for among them; published models have up to 200. */
+enum { MAX_SHARDS = 1024 };
 
 struct safetensors_folder {
 	struct safetensors **shards;
@@ -44,7 +48,10 @@ static int open_shard(struct safetensors_folder *f, const char *folder, const ch
 			return 0;
 		}
 	}
-	if (safetensors_open(out, path, err)) {
+	if (f->n_shards == MAX_SHARDS)
+		err_set(err, ERR_INPUT, "%s: expected at most %d shards, found more", folder,
+			MAX_SHARDS);
+	if (f->n_shards == MAX_SHARDS || safetensors_open(out, path, err)) {
 		free(path);
 		return err->code;
 	}
@@ -53,22 +60,43 @@ static int open_shard(struct safetensors_folder *f, const char *folder, const ch
 	return 0;
 }
 
+/* Where a tensor is. */
+struct placed {
+	const char *name;
+	size_t shard;
+};
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct placed *)a)->name, ((const struct placed *)b)->name);
+}
+
 /* A tensor is in one shard only: which of two would be meant? */
 static int check_unique(const struct safetensors_folder *f, struct err *err)
 {
 	const size_t first = f->n_paths - f->n_shards;
+	struct placed *all;
+	size_t n = 0;
 
-	for (size_t i = 1; i < f->n_shards; i++)
-		for (size_t j = 0; j < i; j++)
-			for (size_t k = 0; k < safetensors_count(f->shards[i]); k++) {
-				const char *name = safetensors_at(f->shards[i], k)->name;
-
-				if (safetensors_find(f->shards[j], name))
-					return err_set(err, ERR_INPUT,
-						"%s: tensor \"%s\" is also in %s; expected it once",
-						f->paths[first + i], name, f->paths[first + j]);
-			}
-	return 0;
+	err_clear(err);
+	for (size_t s = 0; s < f->n_shards; s++)
+		n += safetensors_count(f->shards[s]);
+	all = malloc((n + 1) * sizeof *all);
+	if (!all)
+		return err_nomem(err, f->paths[0], n * sizeof *all);
+	n = 0;
+	for (size_t s = 0; s < f->n_shards; s++)
+		for (size_t k = 0; k < safetensors_count(f->shards[s]); k++)
+			all[n++] = (struct placed){safetensors_at(f->shards[s], k)->name, s};
+	qsort(all, n, sizeof *all, by_name);
+	for (size_t i = 1; i < n && !err->code; i++)
+		if (strcmp(all[i].name, all[i - 1].name) == 0)
+			err_set(err, ERR_INPUT, "%s: tensor \"%s\" is also in %s; expected it once",
+				f->paths[first + size_max(all[i].shard, all[i - 1].shard)],
+				all[i].name,
+				f->paths[first + size_min(all[i].shard, all[i - 1].shard)]);
+	free(all);
+	return err->code;
 }
 
 /* The text of a JSON string that is a plain file name; NULL for all else. */

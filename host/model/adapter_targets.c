@@ -60,6 +60,28 @@ static int check_start(const json_t *config, const char *path, struct err *err)
 		path, name ? name : json_kind(value));
 }
 
+/* Each is gone through for every module of the model; published adapters name each module once,
+ * some 900. A pattern costs more than a name. */
+static int check_lengths(const json_t *config, const char *path, struct err *err)
+{
+	static const struct {
+		const char *key;
+		size_t most;
+	} lists[] = {{"target_modules", 4096}, {"exclude_modules", 4096},
+		{"layers_to_transform", 4096}, {"rank_pattern", 1024}, {"alpha_pattern", 1024}};
+
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+		const json_t *value = json_object_get(config, lists[i].key);
+		const size_t n = json_is_array(value) ? json_array_size(value)
+						      : json_object_size(value);
+
+		if (n > lists[i].most)
+			return err_set(err, ERR_INPUT, "%s: %s: expected at most %zu, found %zu",
+				path, lists[i].key, lists[i].most, n);
+	}
+	return 0;
+}
+
 int adapter_config_check(const json_t *config, const char *path, struct err *err)
 {
 	const char *type = "nothing", *bias = "none", *key;
@@ -90,6 +112,7 @@ int adapter_config_check(const json_t *config, const char *path, struct err *err
 		return err_set(err, ERR_INPUT,
 			"%s: target_modules: expected a list of names or a pattern, found %s", path,
 			json_kind(targets));
+	TRY(check_lengths(config, path, err));
 	return check_start(config, path, err);
 fail:
 	return err->code;

@@ -409,12 +409,16 @@ fail:
 	return r.err->code;
 }
 
+/* Four names of 40 bytes, two widths that are flags and four that are numbers, ", " between. */
+enum { QUANTIZATION_NAME = 4 * 42 + 2 * 8 + 4 * 27 + 1 };
+
 /* The kind of quantization that an object declares: "gptq, 4 bits". */
-static void quantization_name(const json_t *object, char *out, size_t size)
+static void quantization_name(const json_t *object, char out[QUANTIZATION_NAME])
 {
 	static const char *const names[] = {"quant_method", "quant_algo", "format", "quant_type"};
 	static const char *const widths[] = {"bits", "w_bit", "num_bits", "nbits"};
 	const json_t *inner = json_object_get(object, "quantization"); /* hf_quant_config.json */
+	const size_t size = QUANTIZATION_NAME;
 	size_t n = 0;
 
 	object = inner ? inner : object;
@@ -441,9 +445,9 @@ static void quantization_name(const json_t *object, char *out, size_t size)
 static int refuse_quantized(const json_t *object, const char *path, const char *key,
 	struct err *err)
 {
-	char name[256];
+	char name[QUANTIZATION_NAME];
 
-	quantization_name(object, name, sizeof name);
+	quantization_name(object, name);
 	return err_set(err, ERR_INPUT,
 		"%s%s%s: the weights are quantized: %s; expected weights in float32, bfloat16 or "
 		"float16",

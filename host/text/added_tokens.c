@@ -28,6 +28,11 @@ int added_set_add(struct added_set *set, const struct added_token *tokens, int32
 	const size_t n = t->normalized ? t->form.n : strlen(t->content);
 	int32_t node = 0;
 
+	/* From every byte of a text the search goes as far as a token may reach. */
+	if (n > ADDED_TOKEN_MOST)
+		return err_set(err, ERR_INPUT,
+			"added token \"%.40s...\": expected at most %d bytes, found %zu", form,
+			ADDED_TOKEN_MOST, n);
 	if (t->single_word && !set->word)
 		TRY(split_compile(&set->word, WORD, true, SPLIT_ISOLATED, false, err));
 	if (set->nodes.n == 0)
@@ -122,10 +127,12 @@ static void swallow(const struct added_token *t, const char *text, size_t n, siz
 	struct added_match *m)
 {
 	if (t->lstrip) {
-		while (m->start > 0 && utf8_is_space(code_before(text, m->start)))
+		while (m->start > last_end && utf8_is_space(code_before(text, m->start)))
 			m->start -= previous_length(text, m->start);
 		m->start = size_max(m->start, last_end);
 	}
+	if (t->rstrip) /* up to there it is white space, which the last match has found */
+		m->end = size_max(m->end, last_end);
 	while (t->rstrip && m->end < n && utf8_is_space(code_at(text, n, m->end)))
 		m->end += utf8_length(text + m->end, n - m->end);
 }

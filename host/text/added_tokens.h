@@ -38,8 +38,13 @@ struct added_set {
 	struct split *word; /* what a word character is; NULL when no token is single_word */
 };
 
+/* Published ones have up to 93 bytes. */
+enum { ADDED_TOKEN_MOST = 1024 };
+
 /* Adds `token`, an index into the tokens: what is looked for is its form where it is normalized,
- * else its content. Neither is empty. */
+ * else its content. Neither is empty. Errors: ERR_INPUT for one of more than ADDED_TOKEN_MOST
+ * bytes.
+ */
 int added_set_add(struct added_set *set, const struct added_token *tokens, int32_t token,
 	struct err *err);
 void added_set_free(struct added_set *set);

@@ -51,13 +51,32 @@ static int append_part(struct text *out, const char *s, size_t n, struct err *er
 	return rc;
 }
 
+/* utf8proc puts a run of combining characters into its order in the square of its length. */
+enum { MAX_COMBINING = 1024 };
+
+static int check_run(size_t run, struct err *err)
+{
+	if (run <= MAX_COMBINING)
+		return 0;
+	return err_set(err, ERR_INPUT,
+		"expected at most %d combining characters behind each other in a text, found more",
+		MAX_COMBINING);
+}
+
 int nfc_append(struct text *out, const char *s, size_t n, struct err *err)
 {
-	size_t start = 0;
+	size_t start = 0, run = 0;
 
 	for (size_t i = 0, length; i < n; i += length) {
+		uint32_t code;
+
 		length = utf8_length(s + i, n - i);
-		if (length == 1 || !is_later(utf8_decode(s + i, length)))
+		code = utf8_decode(s + i, length);
+		run = length > 1 && utf8proc_get_property((utf8proc_int32_t)code)->combining_class
+			      ? run + 1
+			      : 0;
+		TRY(check_run(run, err));
+		if (length == 1 || !is_later(code))
 			continue;
 		TRY(append_part(out, s + start, i - start, err));
 		TRY(vec_append(out, s + i, length, err));

@@ -8,7 +8,8 @@
 
 #include "host/base/vec.h"
 
-/* Appends the normal form of n bytes of well-formed UTF-8. */
+/* Appends the normal form of n bytes of well-formed UTF-8. Errors: ERR_INPUT for more than 1024
+ * combining characters behind each other. */
 int nfc_append(struct text *out, const char *s, size_t n, struct err *err);
 
 #endif

@@ -248,9 +248,15 @@ int conversation_read(struct conversation *out, const struct record *record,
 	out->messages = json_dumps(list, JSON_COMPACT);
 	if (!out->messages)
 		err_nomem(err, record->place, json_array_size(list));
+	else if (strlen(out->messages) > PROMPT_BYTES_MOST)
+		err_set(err, ERR_INPUT,
+			"%s: expected a conversation of at most %d MiB, found %zu bytes",
+			record->place, PROMPT_BYTES_MOST >> 20, strlen(out->messages));
 fail:
-	if (err->code)
+	if (err->code) {
 		free(out->text);
+		free(out->messages);
+	}
 	json_decref(list);
 	free(text.data);
 	return err->code;

@@ -9,6 +9,9 @@
 
 #include <stdio.h>
 
+/* Each name of a column is compared with all others; published tables have up to 30. */
+enum { MAX_COLUMNS = 4096 };
+
 /* One pass over a file. */
 struct pass {
 	struct prompt_list *out;
@@ -166,6 +169,9 @@ static int check_header(const struct pass *pass, const struct csv_row *header, s
 {
 	size_t n;
 
+	if (header->n_fields > MAX_COLUMNS)
+		return err_set(err, ERR_INPUT, "%s:%zu: expected at most %d columns, found %zu",
+			pass->name, header->line, MAX_COLUMNS, header->n_fields);
 	for (size_t i = 0; i < header->n_fields; i++) {
 		const char *name = csv_field(header, i, &n);
 

@@ -62,6 +62,10 @@ static int copy_text(const struct reading *r, const char *name, const char *text
 	if (memchr(text, '\0', n))
 		return err_set(err, ERR_INPUT, "%s: its %s holds a zero byte", r->record->place,
 			name);
+	if (n > PROMPT_BYTES_MOST)
+		return err_set(err, ERR_INPUT,
+			"%s: expected at most %d MiB as its %s, found %zu bytes", r->record->place,
+			PROMPT_BYTES_MOST >> 20, name, n);
 	if (!r->s->na_is_text && is_na(text, n))
 		return err_set(err, ERR_INPUT,
 			"%s: expected a text as its %s, found \"%.*s\", which stands for a missing "

@@ -10,6 +10,10 @@
 
 #include <stddef.h>
 
+/* Of a prompt and all that belongs to it: twice the longest context there is. What is longer would
+ * take gigabytes before it is found to have too many tokens. */
+enum { PROMPT_BYTES_MOST = 8 << 20 };
+
 struct record_field {
 	const char *name;
 	const char *text; /* n bytes and a zero; NULL when the field is not text */

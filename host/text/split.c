@@ -18,6 +18,11 @@
 
 #include <pcre2.h>
 
+/* Published patterns have up to 400 bytes; of the name of a class a thousand are made. A match
+ * takes as many steps as the text that it looks at has characters, and memory for each of them
+ * where there is no just-in-time compiler; a pattern that runs wild is stopped within a second. */
+enum { MAX_PATTERN = 4096, MAX_STEPS = 10000000, MAX_HEAP_KIB = 1 << 20 };
+
 struct split {
 	char *pattern; /* owned */
 	pcre2_code *code;
@@ -183,6 +188,11 @@ int split_compile(struct split **out, const char *pattern, bool regex, enum spli
 	*out = NULL;
 	if (!split)
 		return err_nomem(err, "a split pattern", sizeof *split);
+	if (strlen(pattern) > MAX_PATTERN) {
+		free(split);
+		return err_set(err, ERR_INPUT, "expected a pattern of at most %d bytes, found %zu",
+			MAX_PATTERN, strlen(pattern));
+	}
 	split->behavior = behavior;
 	split->invert = invert;
 	split->pattern = strdup(pattern);
@@ -229,16 +239,40 @@ const char *split_pattern(const struct split *split)
 	return split->pattern;
 }
 
-/* Whether the pattern matches at or behind `from`; the match is left in `match`. */
-static int search(const struct split *split, const char *text, size_t n, size_t from,
-	pcre2_match_data *match, bool *found, struct err *err)
+/* A match in progress, and how much it may cost. */
+struct search {
+	pcre2_match_data *match;
+	pcre2_match_context *limits;
+};
+
+static void search_free(struct search *s)
 {
-	int rc = pcre2_match(split->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, match,
-		NULL);
+	pcre2_match_data_free(s->match);
+	pcre2_match_context_free(s->limits);
+}
+
+static int search_init(struct search *s, struct err *err)
+{
+	*s = (struct search){pcre2_match_data_create(1, NULL), pcre2_match_context_create(NULL)};
+	if (!s->match || !s->limits) {
+		search_free(s);
+		return err_nomem(err, "matching a pattern", 0);
+	}
+	pcre2_set_match_limit(s->limits, MAX_STEPS);
+	pcre2_set_heap_limit(s->limits, MAX_HEAP_KIB);
+	return 0;
+}
+
+/* Whether the pattern matches at or behind `from`; the match is left in `s`. */
+static int search(const struct split *split, const char *text, size_t n, size_t from,
+	const struct search *s, bool *found, struct err *err)
+{
+	int rc = pcre2_match(split->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, s->match,
+		s->limits);
 
 	if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter has more room */
 		rc = pcre2_match(split->code, (PCRE2_SPTR)text, n, from,
-			PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match, NULL);
+			PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, s->match, s->limits);
 	if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
 		return err_set(err, ERR_INPUT,
 			"the tokenizer's split pattern needs too much work (PCRE2 error %d)", rc);
@@ -296,16 +330,16 @@ int split_text(const struct split *split, const char *text, size_t n,
 	struct err *err)
 {
 	struct joiner j = {.split = split, .text = text, .piece = piece, .context = context};
-	pcre2_match_data *match = pcre2_match_data_create(1, NULL);
+	struct search s;
 	size_t at = 0, from = 0;
 
-	if (!match)
-		return err_nomem(err, "matching a pattern", 0);
+	if (search_init(&s, err))
+		return err->code;
 	while (from <= n) {
-		const PCRE2_SIZE *range = pcre2_get_ovector_pointer(match);
+		const PCRE2_SIZE *range = pcre2_get_ovector_pointer(s.match);
 		bool found = false;
 
-		TRY(search(split, text, n, from, match, &found, err));
+		TRY(search(split, text, n, from, &s, &found, err));
 		if (!found)
 			break;
 		if (range[1] == range[0]) { /* an empty match cuts nothing: step on */
@@ -320,10 +354,10 @@ int split_text(const struct split *split, const char *text, size_t n,
 	}
 	TRY(take(&j, at, n, split->invert, err));
 	TRY(flush(&j, err));
-	pcre2_match_data_free(match);
+	search_free(&s);
 	return 0;
 fail:
-	pcre2_match_data_free(match);
+	search_free(&s);
 	return err->code;
 }
 

@@ -53,10 +53,25 @@ static int split_word(const struct encoding *e, const char *text, size_t n, stru
 	return bpe_encode(&e->tok->bpe, text, n, e->ids, err);
 }
 
+/* A text may grow so much on its way to the tokens: what published files do makes at most three
+ * bytes of one. Steps that each double it would otherwise fill the memory. */
+static size_t most_of(size_t n)
+{
+	return 16 * n + 1024;
+}
+
+static int grows_too_much(size_t n, struct err *err)
+{
+	return err_set(err, ERR_INPUT,
+		"expected a tokenizer that makes at most %zu bytes of a text of %zu, found one that "
+		"makes more",
+		most_of(n), n);
+}
+
 int replace_all(const char *from, const char *to, const char *s, size_t n, struct text *out,
 	struct err *err)
 {
-	const size_t n_from = strlen(from), n_to = strlen(to);
+	const size_t n_from = strlen(from), n_to = strlen(to), before = out->n;
 
 	for (size_t i = 0; i < n;) {
 		if (n - i >= n_from && memcmp(s + i, from, n_from) == 0) {
@@ -66,6 +81,8 @@ int replace_all(const char *from, const char *to, const char *s, size_t n, struc
 			TRY(vec_push(out, s[i], err));
 			i++;
 		}
+		if (out->n > before + most_of(n))
+			return grows_too_much(n, err);
 	}
 	return 0;
 fail:
@@ -97,10 +114,12 @@ int tokenizer_normalize(const struct tokenizer *tok, const char *s, size_t n, st
 	TRY(vec_append(out, s, n, err));
 	for (size_t i = 0; i < tok->n_normalizers; i++) {
 		struct text next = {0};
-		const int rc = normalize_step(&tok->normalizers[i], out->data, out->n, &next, err);
+		int rc = normalize_step(&tok->normalizers[i], out->data, out->n, &next, err);
 
 		free(out->data);
 		*out = next;
+		if (rc == 0 && out->n > most_of(n))
+			rc = grows_too_much(n, err);
 		if (rc)
 			goto fail;
 	}

@@ -51,6 +51,18 @@ static int copy_text(struct reader r, const json_t *value, const char *part, cha
 	return *out ? 0 : err_nomem(r.err, r.name, json_string_length(value));
 }
 
+/* A text that a step puts in or takes out: published ones have a few bytes, and each is put in
+ * place of many others. */
+static int copy_step_text(struct reader r, const json_t *value, const char *part, char **out)
+{
+	enum { MOST = 256 };
+
+	if (json_string_length(value) > MOST)
+		return err_set(r.err, ERR_INPUT, "%s: %s: expected at most %d bytes, found %zu",
+			r.name, part, MOST, json_string_length(value));
+	return copy_text(r, value, part, out);
+}
+
 /* ---- normalizer ------------------------------------------------------------------------ */
 
 static int read_normalizer(struct reader r, const json_t *n)
@@ -72,9 +84,10 @@ static int read_normalizer(struct reader r, const json_t *n)
 	r.tok->n_normalizers++;
 	if (strcmp(type_of(n), "Replace") == 0) {
 		step->kind = NORMALIZER_REPLACE;
-		TRY(copy_text(r, json_object_get(pattern, "String"), "normalizer pattern",
+		TRY(copy_step_text(r, json_object_get(pattern, "String"), "normalizer pattern",
 			&step->from));
-		TRY(copy_text(r, json_object_get(n, "content"), "normalizer content", &step->to));
+		TRY(copy_step_text(r, json_object_get(n, "content"), "normalizer content",
+			&step->to));
 		if (!step->from[0])
 			return refuse(r, "normalizer", "an empty pattern in", "Replace");
 		return 0;
@@ -85,7 +98,7 @@ static int read_normalizer(struct reader r, const json_t *n)
 	}
 	if (strcmp(type_of(n), "Prepend") == 0) {
 		step->kind = NORMALIZER_PREPEND;
-		return copy_text(r, json_object_get(n, "prepend"), "normalizer", &step->to);
+		return copy_step_text(r, json_object_get(n, "prepend"), "normalizer", &step->to);
 	}
 	return refuse(r, "normalizer", "type", type_of(n));
 fail:
@@ -154,7 +167,7 @@ static int read_metaspace(struct reader r, const json_t *p)
 
 	if (r.tok->metaspace.mark || r.tok->n_splits > 0)
 		return refuse(r, "pre_tokenizer", "a step before", "Metaspace");
-	TRY(copy_text(r, json_object_get(p, "replacement"), "Metaspace replacement",
+	TRY(copy_step_text(r, json_object_get(p, "replacement"), "Metaspace replacement",
 		&r.tok->metaspace.mark));
 	TRY(read_prepend(r, p, &r.tok->metaspace.prepend));
 	TRY(json_get_bool(p, r.name, "split", &split, r.err));
@@ -441,9 +454,9 @@ static int read_decoder_replace(struct reader r, const json_t *d)
 {
 	struct decoder *out = &r.tok->decoder;
 
-	TRY(copy_text(r, json_object_get(json_object_get(d, "pattern"), "String"),
+	TRY(copy_step_text(r, json_object_get(json_object_get(d, "pattern"), "String"),
 		"decoder pattern", &out->from));
-	TRY(copy_text(r, json_object_get(d, "content"), "decoder content", &out->to));
+	TRY(copy_step_text(r, json_object_get(d, "content"), "decoder content", &out->to));
 	return out->from[0] ? 0 : refuse(r, "decoder", "an empty pattern in", "Replace");
 fail:
 	return r.err->code;
@@ -454,7 +467,8 @@ static int read_decoder_metaspace(struct reader r, const json_t *d)
 	struct decoder *out = &r.tok->decoder;
 	enum prepend prepend;
 
-	TRY(copy_text(r, json_object_get(d, "replacement"), "decoder replacement", &out->from));
+	TRY(copy_step_text(r, json_object_get(d, "replacement"), "decoder replacement",
+		&out->from));
 	out->to = strdup(" ");
 	if (!out->to)
 		return err_nomem(r.err, r.name, 2);

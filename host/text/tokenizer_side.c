@@ -32,6 +32,7 @@ struct entry_list {
 		const char *name;
 		long long id;
 		struct declared token; /* content NULL: said to be none */
+		size_t order;          /* of those with ids: how many were put before */
 	} * data;                      /* owned */
 	size_t n, cap;
 };
@@ -41,7 +42,7 @@ struct side {
 	const struct tokenizer_side *files;
 	const char
 		*class; /* transformers' class; NULL = the one that takes tokenizer.json as it is */
-	struct entry_list decoder; /* by id */
+	struct entry_list decoder; /* by id, once read_all has sorted it */
 	struct entry_list named;   /* in transformers' order */
 	struct declared_list extra;
 	size_t n_early; /* of extra: those that are known when added_tokens.json is read */
@@ -95,48 +96,61 @@ static struct entry *find_name(const struct entry_list *list, const char *name)
 	return NULL;
 }
 
+/* Each name and each extra token is compared with all others; published files have up to ten names,
+ * six thousand tokens by id and a thousand extra ones. */
+enum { MAX_NAMED = 1024, MAX_BY_ID = 1 << 18, MAX_EXTRA = 1 << 12 };
+
+static int check_room(const struct side *s, size_t n, size_t most, const char *what)
+{
+	return n < most ? 0
+			: err_set(s->err, ERR_INPUT, "expected at most %zu %s, found more", most,
+				  what);
+}
+
 /* A later one replaces an earlier one, at its place. */
 static int put_named(struct side *s, const char *name, const struct declared *token)
 {
 	struct entry *there = find_name(&s->named, name);
 
 	if (!there)
-		return vec_push(&s->named, ((struct entry){name, 0, *token}), s->err);
+		return check_room(s, s->named.n, MAX_NAMED, "tokens with names") ||
+				       vec_push(&s->named, ((struct entry){name, 0, *token, 0}),
+					       s->err)
+			       ? s->err->code
+			       : 0;
 	there->token = *token;
 	return 0;
-}
-
-/* The place of an id, or of the next larger one: `decoder` ascends. */
-static size_t place_of_id(const struct entry_list *list, long long id)
-{
-	size_t low = 0, high = list->n;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (list->data[middle].id < id)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
 }
 
 static int put_id(struct side *s, long long id, const struct declared *token)
 {
 	struct entry_list *list = &s->decoder;
-	const size_t at = place_of_id(list, id);
 
-	if (at < list->n && list->data[at].id == id) {
-		list->data[at].token = *token;
-		return 0;
-	}
-	TRY(vec_push(list, ((struct entry){NULL, id, *token}), s->err));
-	memmove(list->data + at + 1, list->data + at, (list->n - 1 - at) * sizeof *list->data);
-	list->data[at] = (struct entry){NULL, id, *token};
-	return 0;
-fail:
-	return s->err->code;
+	return check_room(s, list->n, MAX_BY_ID, "tokens by id") ||
+			       vec_push(list, ((struct entry){NULL, id, *token, list->n}), s->err)
+		       ? s->err->code
+		       : 0;
+}
+
+static int by_id_and_order(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+
+	return x->id != y->id ? (x->id > y->id) - (x->id < y->id)
+			      : (x->order > y->order) - (x->order < y->order);
+}
+
+/* Once all are there: ascending, of those with one id the last. */
+static void sort_ids(struct entry_list *list)
+{
+	size_t n = 0;
+
+	if (list->n > 0)
+		qsort(list->data, list->n, sizeof *list->data, by_id_and_order);
+	for (size_t i = 0; i < list->n; i++)
+		if (i + 1 == list->n || list->data[i + 1].id != list->data[i].id)
+			list->data[n++] = list->data[i];
+	list->n = n;
 }
 
 /* ---- named tokens ---------------------------------------------------------------------- */
@@ -302,6 +316,7 @@ static int read_list(struct side *s, const json_t *list, const char *file, const
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		TRY(read_token(s, json_array_get(list, i), file, key, &token));
 		token.special = token.special || file == SPECIAL_MAP;
+		TRY(check_room(s, s->extra.n, MAX_EXTRA, "extra special tokens"));
 		TRY(vec_push(&s->extra, token, s->err));
 	}
 	return 0;
@@ -694,10 +709,14 @@ static int read_all(struct side *s)
 
 	TRY(read_named(s, map));
 	TRY(read_extra(s, map));
-	if (decoder)
-		return read_decoder(s, decoder);
-	TRY(read_added(s, s->files->added));
-	return read_own(s);
+	if (decoder) {
+		TRY(read_decoder(s, decoder));
+	} else {
+		TRY(read_added(s, s->files->added));
+		TRY(read_own(s));
+	}
+	sort_ids(&s->decoder);
+	return 0;
 fail:
 	return s->err->code;
 }

@@ -7,6 +7,7 @@
 #include "host/base/size.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static size_t line_length(const char *line)
@@ -23,21 +24,76 @@ static const char *next_line(const char *line)
 /* Up to " = ". */
 static size_t key_length(const char *line)
 {
-	const char *equals = strstr(line, " = ");
+	const size_t n = line_length(line);
+	const char *equals = memmem(line, n, " = ", 3);
 
-	return equals && equals < line + line_length(line) ? (size_t)(equals - line)
-							   : line_length(line);
+	return equals ? (size_t)(equals - line) : n;
 }
 
-/* The line of the same key; NULL when there is none. */
-static const char *find_line(const char *text, const char *line)
+/* Compares the keys of two lines. */
+static int compare_keys(const char *a, const char *b)
 {
-	const size_t n = key_length(line);
+	const size_t n = key_length(a), m = key_length(b);
+	const int order = memcmp(a, b, size_min(n, m));
 
-	for (; *text; text = next_line(text))
-		if (key_length(text) == n && memcmp(text, line, n) == 0)
-			return text;
-	return NULL;
+	return order ? order : (n > m) - (n < m);
+}
+
+/* The lines of a text by key, of one key the first. Without memory there is no index, and the text
+ * is gone through for each line. */
+struct lines {
+	const char *text;
+	const char **sorted; /* owned; NULL = none */
+	size_t n;
+};
+
+static int by_key(const void *a, const void *b)
+{
+	const char *const *x = a, *const *y = b;
+	const int order = compare_keys(*x, *y);
+
+	return order ? order : (*x > *y) - (*x < *y);
+}
+
+static struct lines index_lines(const char *text)
+{
+	struct lines lines = {.text = text};
+	size_t n = 0;
+
+	for (const char *line = text; *line; line = next_line(line))
+		n++;
+	lines.sorted = malloc((n + 1) * sizeof *lines.sorted);
+	if (!lines.sorted)
+		return lines;
+	for (const char *line = text; *line; line = next_line(line))
+		lines.sorted[lines.n++] = line;
+	qsort(lines.sorted, n, sizeof *lines.sorted, by_key);
+	return lines;
+}
+
+static void free_lines(struct lines *lines)
+{
+	free(lines->sorted);
+}
+
+/* The first line of the same key; NULL when there is none. */
+static const char *find_line(const struct lines *lines, const char *line)
+{
+	size_t low = 0, high = lines->n;
+
+	for (const char *at = lines->text; !lines->sorted && *at; at = next_line(at))
+		if (compare_keys(at, line) == 0)
+			return at;
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (compare_keys(lines->sorted[middle], line) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < lines->n && compare_keys(lines->sorted[low], line) == 0 ? lines->sorted[low]
+									     : NULL;
 }
 
 static bool same_line(const char *a, const char *b)
@@ -57,12 +113,17 @@ static void value_of(const char *line, char *out, size_t size)
 			n - key - 3 > 80 ? "..." : "");
 }
 
+/* Of the differences some kilobytes are shown. */
+enum { MOST_SHOWN = 1 << 16 };
+
 static void name_difference(struct text *to, const char *key_line, struct manifest_sides who,
 	const char *theirs, const char *ours)
 {
 	char line[512], a[96], b[96];
 	struct err ignored;
 
+	if (to->n > MOST_SHOWN)
+		return;
 	value_of(theirs, a, sizeof a);
 	value_of(ours, b, sizeof b);
 	snprintf(line, sizeof line, "\n  %.*s: %s %s, %s %s",
@@ -73,27 +134,34 @@ static void name_difference(struct text *to, const char *key_line, struct manife
 void manifest_compare_ours(const char *theirs, const char *ours, struct manifest_sides who,
 	struct text *differences)
 {
+	struct lines lines = index_lines(theirs);
+
 	for (const char *line = ours; *line; line = next_line(line)) {
-		const char *other = find_line(theirs, line);
+		const char *other = find_line(&lines, line);
 
 		if (!other || !same_line(line, other))
 			name_difference(differences, line, who, other, line);
 	}
+	free_lines(&lines);
 }
 
 void manifest_compare(const char *theirs, const char *ours, struct manifest_sides who,
 	struct text *differences)
 {
+	struct lines lines = index_lines(ours);
+
 	manifest_compare_ours(theirs, ours, who, differences);
 	for (const char *line = theirs; *line; line = next_line(line))
-		if (!find_line(ours, line))
+		if (!find_line(&lines, line))
 			name_difference(differences, line, who, line, NULL);
+	free_lines(&lines);
 }
 
 void manifest_compare_first(const char *theirs, const char *ours, struct manifest_sides who,
 	struct text *differences)
 {
-	const char *other = find_line(theirs, ours);
+	const struct lines lines = {.text = theirs};
+	const char *other = find_line(&lines, ours);
 
 	if (!other || !same_line(ours, other))
 		name_difference(differences, ours, who, other, ours);

@@ -43,6 +43,7 @@
 /* Bounds. No published template and conversation comes near them. */
 enum {
 	JINJA_MAX_SOURCE = 1 << 20, /* bytes of a template */
+	JINJA_MAX_NAMES = 1024,     /* of variables, each of which is looked for among all */
 	JINJA_MAX_NESTING = 200,    /* of expressions and statements in the source */
 	JINJA_MAX_DEPTH = 1000,     /* of evaluation, calls of macros and lists in lists included */
 	JINJA_MAX_STEPS = 1 << 19,  /* expressions, statements and items of a render */
@@ -356,6 +357,7 @@ struct jinja_parser {
 	size_t at;
 	unsigned nesting; /* of what is being parsed */
 	unsigned loops;   /* that break and continue could be of */
+	unsigned n_names; /* of variables, each scope's counted apart */
 	struct err *err;
 };
 

@@ -35,6 +35,9 @@ static struct jinja_variable *own(const struct jinja_scope *scope, const char *n
 static int add(struct jinja_parser *p, struct jinja_scope *scope, const char *name,
 	struct jinja_variable **out)
 {
+	if (p->n_names++ == JINJA_MAX_NAMES)
+		return jinja_parse_refuse(p, p->tokens.data[p->tokens.n - 1].line,
+			"more than %d names of variables", JINJA_MAX_NAMES);
 	/* Lists grow in the arena, which keeps what they outgrow until the end. */
 	if (scope->n == scope->cap) {
 		const size_t cap = scope->cap ? 2 * scope->cap : 8;
