@@ -127,3 +127,17 @@ int json_get_text(const json_t *object, const char *file, const char *key, const
 	*out = json_string_value(value);
 	return 0;
 }
+
+int json_get_list(const json_t *object, const char *file, const char *key, const json_t **out,
+	struct err *err)
+{
+	*out = lookup(object, key);
+	return *out && !json_is_array(*out) ? wrong_kind(err, file, key, "a list", *out) : 0;
+}
+
+int json_get_object(const json_t *object, const char *file, const char *key, const json_t **out,
+	struct err *err)
+{
+	*out = lookup(object, key);
+	return *out && !json_is_object(*out) ? wrong_kind(err, file, key, "an object", *out) : 0;
+}

@@ -34,6 +34,12 @@ int json_get_bool(const json_t *object, const char *file, const char *key, bool 
 int json_get_text(const json_t *object, const char *file, const char *key, const char **out,
 	struct err *err);
 
+/* The same of a list or an object: NULL when it is absent or null. Borrowed from the document. */
+int json_get_list(const json_t *object, const char *file, const char *key, const json_t **out,
+	struct err *err);
+int json_get_object(const json_t *object, const char *file, const char *key, const json_t **out,
+	struct err *err);
+
 /* "an integer", "a string", ...: for messages. */
 const char *json_kind(const json_t *value);
 

@@ -8,6 +8,7 @@
 #include "host/formats/json.h"
 #include "host/model/module_pattern.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,26 +61,62 @@ static int check_start(const json_t *config, const char *path, struct err *err)
 		path, name ? name : json_kind(value));
 }
 
-/* Each is gone through for every module of the model; published adapters name each module once,
- * some 900. A pattern costs more than a name. */
-static int check_lengths(const json_t *config, const char *path, struct err *err)
+static bool all_are(const json_t *list, int type)
 {
-	static const struct {
-		const char *key;
-		size_t most;
-	} lists[] = {{"target_modules", 4096}, {"exclude_modules", 4096},
-		{"layers_to_transform", 4096}, {"rank_pattern", 1024}, {"alpha_pattern", 1024}};
+	size_t i;
+	json_t *item;
 
-	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-		const json_t *value = json_object_get(config, lists[i].key);
-		const size_t n = json_is_array(value) ? json_array_size(value)
-						      : json_object_size(value);
+	json_array_foreach((json_t *)list, i,
+		item) if ((int)json_typeof(item) != type) return false;
+	return true;
+}
 
-		if (n > lists[i].most)
-			return err_set(err, ERR_INPUT, "%s: %s: expected at most %zu, found %zu",
-				path, lists[i].key, lists[i].most, n);
-	}
+/* What may stand under a key, and how much of it. Each is gone through for every module of the
+ * model, and published adapters name each module once, some 900; a pattern costs more than a name.
+ */
+static const struct part {
+	const char *key, *expected;
+	int one;     /* the type of JSON that may stand alone; -1 = none */
+	int in_list; /* the type of the elements of a list; -1 = no list */
+	size_t most;
+} parts[] = {
+	{"target_modules", "a list of names or a pattern", JSON_STRING, JSON_STRING, 4096},
+	{"exclude_modules", "a list of names or a pattern", JSON_STRING, JSON_STRING, 4096},
+	{"layers_to_transform", "an integer or a list of integers", JSON_INTEGER, JSON_INTEGER,
+		4096},
+	{"layers_pattern", "a name or a list of names", JSON_STRING, JSON_STRING, 4096},
+	{"modules_to_save", "a list of names", -1, JSON_STRING, 4096},
+	{"rank_pattern", "an object", JSON_OBJECT, -1, 1024},
+	{"alpha_pattern", "an object", JSON_OBJECT, -1, 1024},
+};
+
+static int check_part(const json_t *config, const char *path, const struct part *p, struct err *err)
+{
+	const json_t *value = json_object_get(config, p->key);
+	const bool list = json_is_array(value);
+	const size_t n = list ? json_array_size(value) : json_object_size(value);
+
+	if (!value || json_is_null(value))
+		return 0;
+	if (list ? p->in_list < 0 || !all_are(value, p->in_list)
+		 : (int)json_typeof(value) != p->one)
+		return err_set(err, ERR_INPUT, "%s: %s: expected %s, found %s", path, p->key,
+			p->expected, list ? "a list of others" : json_kind(value));
+	if (n > p->most)
+		return err_set(err, ERR_INPUT, "%s: %s: expected at most %zu, found %zu", path,
+			p->key, p->most, n);
 	return 0;
+}
+
+static int check_parts(const json_t *config, const char *path, struct err *err)
+{
+	bool tied = false;
+
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		TRY(check_part(config, path, &parts[i], err));
+	return json_get_bool(config, path, "ensure_weight_tying", &tied, err);
+fail:
+	return err->code;
 }
 
 int adapter_config_check(const json_t *config, const char *path, struct err *err)
@@ -108,11 +145,11 @@ int adapter_config_check(const json_t *config, const char *path, struct err *err
 	if (strcmp(bias, "none") != 0 && strcmp(bias, "all") != 0 && strcmp(bias, "lora_only") != 0)
 		return err_set(err, ERR_INPUT,
 			"%s: bias: expected none, all or lora_only, found %s", path, bias);
-	if (!json_is_string(targets) && !json_is_array(targets))
+	if (!targets || json_is_null(targets))
 		return err_set(err, ERR_INPUT,
 			"%s: target_modules: expected a list of names or a pattern, found %s", path,
 			json_kind(targets));
-	TRY(check_lengths(config, path, err));
+	TRY(check_parts(config, path, err));
 	return check_start(config, path, err);
 fail:
 	return err->code;
@@ -274,10 +311,11 @@ int adapter_scale(const json_t *config, const char *path, const char *name, int6
 	TRY(json_get_bool(config, path, "use_rslora", &by_root, err));
 	TRY(patterned(config, path, "rank_pattern", name, &rank, err));
 	TRY(patterned(config, path, "alpha_pattern", name, &alpha, err));
-	if (!(rank >= 1) || rank > 1 << 20 || rank != floor(rank) || !isfinite(alpha))
+	if (!(rank >= 1) || rank > 1 << 20 || rank != floor(rank) || !(alpha > 0) ||
+		alpha > FLT_MAX)
 		return err_set(err, ERR_INPUT,
-			"%s: expected r to be a positive integer and lora_alpha a number, found %g and "
-			"%g for %s",
+			"%s: expected r to be a positive integer and lora_alpha a positive number, found "
+			"%g and %g for %s",
 			path, rank, alpha, name);
 	*r = (int64_t)rank;
 	*scale = alpha / (by_root ? sqrt(rank) : rank);

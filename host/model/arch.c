@@ -9,6 +9,7 @@
 #include "host/formats/json.h"
 #include "host/model/arch_keys.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,9 +151,18 @@ static int read_positive(struct reader r, const json_t *object, const char *key,
 {
 	if (json_get_double(object, r.path, key, out, r.err))
 		return r.err->code;
-	if (!(*out > 0) || !isfinite(*out))
-		return err_set(r.err, ERR_INPUT, "%s: %s: expected a positive number", r.path, key);
+	if (!(*out > 0) || *out > FLT_MAX)
+		return err_set(r.err, ERR_INPUT,
+			"%s: %s: expected a positive number up to %g, found %g", r.path, key,
+			(double)FLT_MAX, *out);
 	return 0;
+}
+
+static bool is_given(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	return value && !json_is_null(value);
 }
 
 /* A softcap: `usual` (0 = none) when the key is absent, none when it is null. */
@@ -233,10 +243,12 @@ static int read_one_rope(struct reader r, struct rope *rope, const json_t *scali
 {
 	struct rope other = *rope;
 
-	if (json_object_get(parameters, "full_attention"))
+	if (json_object_get(parameters, "full_attention") ||
+		json_object_get(scaling, "full_attention"))
 		return err_set(r.err, ERR_INPUT,
-			"%s: rope_parameters: expected those of all layers, found full_attention",
-			r.path);
+			"%s: %s: expected those of all layers, found full_attention", r.path,
+			json_object_get(parameters, "full_attention") ? "rope_parameters"
+								      : "rope_scaling");
 	TRY(check_whole_heads(r, scaling));
 	TRY(check_whole_heads(r, parameters));
 	TRY(rope_read(rope, scaling, r.path, r.err));
@@ -296,7 +308,8 @@ static int read_rope(struct reader r, const struct family *family, struct arch *
 		TRY(read_two_ropes(r, family, arch, scaling, parameters));
 	else
 		TRY(read_one_rope(r, global, scaling, parameters));
-	TRY(json_get_double(r.config, r.path, "original_max_position_embeddings", &outside, r.err));
+	if (is_given(r.config, "original_max_position_embeddings"))
+		TRY(read_positive(r, r.config, "original_max_position_embeddings", &outside));
 	if (global->scaling == ROPE_LLAMA3 && outside > 0 && outside != global->original_context)
 		return err_set(r.err, ERR_INPUT,
 			"%s: original_max_position_embeddings: %g, but %g beside rope_type; "
@@ -393,6 +406,10 @@ static int read_windows(struct reader r, const struct family *family, struct arc
 	TRY(read_size(r, "sliding_window_pattern", INT32_MAX, &pattern));
 	if (family->windows == WINDOWS_UPPER)
 		TRY(json_get_int(r.config, r.path, "max_window_layers", &first, r.err));
+	if (first < 0)
+		return err_set(r.err, ERR_INPUT,
+			"%s: max_window_layers: expected an integer of 0 or more, found %lld",
+			r.path, (long long)first);
 	for (size_t l = 0; l < arch->n_layer; l++) {
 		has = in_use && usual_window(family->windows, l, pattern, first);
 		if (json_is_array(types))

@@ -7,6 +7,7 @@
 
 #include "host/formats/json.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -27,7 +28,7 @@ static int read_positive(const json_t *object, const char *path, const char *key
 	if (!has(object, key))
 		return err_set(err, ERR_INPUT, "%s: %s: expected a positive number, found %s", path,
 			key, json_kind(json_object_get(object, key)));
-	if (!(*out > 0) || !isfinite(*out))
+	if (!(*out > 0) || *out > FLT_MAX)
 		return err_set(err, ERR_INPUT, "%s: %s: expected a positive number, found %g", path,
 			key, *out);
 	return 0;

@@ -7,7 +7,7 @@
 
 #include "host/model/site.h"
 
-#include <math.h>
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -63,14 +63,13 @@ int sae_expect_bool(const json_t *object, const char *path, const char *key, boo
 /* What cfg.json says of the hook: top level before version 6, then in metadata. */
 int saelens_config_hook(const char **hook, const json_t *cfg, const char *path, struct err *err)
 {
-	const json_t *metadata = json_object_get(cfg, "metadata");
+	const json_t *metadata;
 
 	*hook = "";
 	TRY(json_get_text(cfg, path, "hook_point", hook, err));
 	TRY(json_get_text(cfg, path, "hook_name", hook, err));
-	if (json_is_object(metadata))
-		TRY(json_get_text(metadata, path, "hook_name", hook, err));
-	return 0;
+	TRY(json_get_object(cfg, path, "metadata", &metadata, err));
+	return json_get_text(metadata, path, "hook_name", hook, err);
 fail:
 	return err->code;
 }
@@ -148,11 +147,11 @@ static int check_k(int64_t k, const char *path, size_t *out, struct err *err)
 
 static int read_k(const json_t *cfg, const char *path, size_t *k, struct err *err)
 {
-	const json_t *arguments = json_object_get(cfg, "activation_fn_kwargs"); /* before 6 */
+	const json_t *arguments; /* before version 6 */
 	int64_t n = 0;
 
-	if (json_is_object(arguments))
-		TRY(json_get_int(arguments, path, "k", &n, err));
+	TRY(json_get_object(cfg, path, "activation_fn_kwargs", &arguments, err));
+	TRY(json_get_int(arguments, path, "k", &n, err));
 	TRY(json_get_int(cfg, path, "k", &n, err));
 	return check_k(n, path, k, err);
 fail:
@@ -229,7 +228,7 @@ int llama_scope_config_read(struct llama_scope_config *out, const json_t *file, 
 	TRY(json_get_double(norms, path, "in", &out->norm_in, err));
 	TRY(json_get_double(norms, path, "out", &out->norm_out, err));
 	if (!(out->threshold > 0) || !(out->norm_in > 0) || !(out->norm_out > 0) ||
-		!isfinite(out->threshold) || !isfinite(out->norm_in) || !isfinite(out->norm_out))
+		out->threshold > FLT_MAX || out->norm_in > FLT_MAX || out->norm_out > FLT_MAX)
 		return err_set(err, ERR_INPUT,
 			"%s: expected a positive jump_relu_threshold (a TopK SAE converted to "
 			"JumpReLU) and positive dataset_average_activation_norm.in and .out",

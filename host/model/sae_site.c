@@ -247,8 +247,8 @@ static int check_object(struct sae_file *file, const json_t *object, const char 
 		{"hf_hook_point_in", false}, {"hookpoint", false}, {"hook_name_out", true},
 		{"hook_point_out", true}, {"hf_hook_point_out", true}};
 	static const char *const layers[] = {"hook_point_layer", "hook_layer"};
+	static const char *const heads[] = {"hook_point_head_index", "hook_head_index"};
 	const char *model = "";
-	int64_t head = -1;
 
 	for (size_t i = 0; i < sizeof hooks / sizeof *hooks; i++) {
 		const char *hook = "";
@@ -268,12 +268,15 @@ static int check_object(struct sae_file *file, const json_t *object, const char 
 				layers[i], expected, *file->said.by ? ", as " : "", file->said.by,
 				(long long)layer);
 	}
-	TRY(json_get_int(object, path, "hook_head_index", &head, err));
-	if (head >= 0)
-		return err_set(err, ERR_INPUT,
-			"%s: hook_head_index: expected none, an SAE of the whole width, found head "
-			"%lld",
-			path, (long long)head);
+	for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+		int64_t head = -1;
+
+		TRY(json_get_int(object, path, heads[i], &head, err));
+		if (head >= 0)
+			return err_set(err, ERR_INPUT,
+				"%s: %s: expected none, an SAE of the whole width, found head %lld",
+				path, heads[i], (long long)head);
+	}
 	TRY(json_get_text(object, path, "model_name", &model, err));
 	if (*model)
 		snprintf(file->said.model, sizeof file->said.model, "%s", model);
@@ -285,11 +288,12 @@ fail:
 int sae_site_check_config(struct sae_file *file, const json_t *cfg, const char *path,
 	struct err *err)
 {
-	const json_t *metadata = json_object_get(cfg, "metadata");
+	const json_t *metadata;
 
-	if (check_object(file, cfg, path, err))
+	if (json_get_object(cfg, path, "metadata", &metadata, err) ||
+		check_object(file, cfg, path, err))
 		return err->code;
-	return json_is_object(metadata) ? check_object(file, metadata, path, err) : 0;
+	return metadata ? check_object(file, metadata, path, err) : 0;
 }
 
 /* ---- what folders say -------------------------------------------------------------------- */

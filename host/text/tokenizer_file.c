@@ -51,6 +51,18 @@ static int copy_text(struct reader r, const json_t *value, const char *part, cha
 	return *out ? 0 : err_nomem(r.err, r.name, json_string_length(value));
 }
 
+/* A list of steps. */
+static int find_steps(struct reader r, const json_t *sequence, const char *key, const json_t **out)
+{
+	if (json_get_list(sequence, r.name, key, out, r.err))
+		return r.err->code;
+	for (size_t i = 0; i < json_array_size(*out); i++)
+		if (!json_is_object(json_array_get(*out, i)))
+			return err_set(r.err, ERR_INPUT, "%s: %s: expected objects, found %s",
+				r.name, key, json_kind(json_array_get(*out, i)));
+	return 0;
+}
+
 /* A text that a step puts in or takes out: published ones have a few bytes, and each is put in
  * place of many others. */
 static int copy_step_text(struct reader r, const json_t *value, const char *part, char **out)
@@ -73,8 +85,9 @@ static int read_normalizer(struct reader r, const json_t *n)
 	if (!n || json_is_null(n))
 		return 0;
 	if (strcmp(type_of(n), "Sequence") == 0) {
-		const json_t *list = json_object_get(n, "normalizers");
+		const json_t *list;
 
+		TRY(find_steps(r, n, "normalizers", &list));
 		for (size_t i = 0; i < json_array_size(list); i++)
 			TRY(read_normalizer(r, json_array_get(list, i)));
 		return 0;
@@ -130,14 +143,17 @@ static int read_split(struct reader r, const json_t *p)
 	const char *regex = plain_text(json_object_get(pattern, "Regex"));
 	const char *literal = plain_text(json_object_get(pattern, "String"));
 	const char *behavior = json_string_value(json_object_get(p, "behavior"));
+	bool invert = false;
 
+	if (json_get_bool(p, r.name, "invert", &invert, r.err))
+		return r.err->code;
 	if (!regex && (!literal || !literal[0]))
 		return refuse(r, "pre_tokenizer", "a pattern other than Regex or String in",
 			"Split");
 	for (size_t i = 0; behavior && i < sizeof behaviors / sizeof *behaviors; i++)
 		if (strcmp(behaviors[i].name, behavior) == 0)
 			return add_split(r, regex ? regex : literal, regex != NULL,
-				behaviors[i].behavior, json_is_true(json_object_get(p, "invert")));
+				behaviors[i].behavior, invert);
 	return refuse(r, "pre_tokenizer", "behavior", behavior);
 }
 
@@ -209,8 +225,9 @@ static int read_pre_tokenizer(struct reader r, const json_t *p)
 	if (!p || json_is_null(p))
 		return 0;
 	if (strcmp(type_of(p), "Sequence") == 0) {
-		const json_t *list = json_object_get(p, "pretokenizers");
+		const json_t *list;
 
+		TRY(find_steps(r, p, "pretokenizers", &list));
 		for (size_t i = 0; i < json_array_size(list); i++)
 			TRY(read_pre_tokenizer(r, json_array_get(list, i)));
 		return 0;
@@ -358,6 +375,7 @@ static int read_model(struct reader r, const json_t *model, const json_t *added)
 {
 	struct bpe *bpe = &r.tok->bpe;
 	const char *unk = NULL, *affix = "";
+	double dropout = 0;
 	const json_t *type = json_object_get(model, "type");
 
 	if (type && strcmp(type_of(model), "BPE") != 0)
@@ -372,9 +390,9 @@ static int read_model(struct reader r, const json_t *model, const json_t *added)
 	TRY(json_get_text(model, r.name, "end_of_word_suffix", &affix, r.err));
 	if (*affix)
 		return refuse(r, "model", "end_of_word_suffix", affix);
-	if (json_is_number(json_object_get(model, "dropout")) &&
-		json_number_value(json_object_get(model, "dropout")) > 0)
-		return refuse(r, "model", "a positive", "dropout");
+	TRY(json_get_double(model, r.name, "dropout", &dropout, r.err));
+	if (dropout != 0)
+		return refuse(r, "model", "another than 0 as", "dropout");
 	if (!json_is_object(json_object_get(model, "vocab")))
 		return err_set(r.err, ERR_INPUT, "%s: model.vocab: expected an object, found %s",
 			r.name, json_kind(json_object_get(model, "vocab")));
@@ -485,6 +503,7 @@ static int read_decoder_strip(struct reader r, const json_t *d)
 
 	if (!content || strcmp(content, " ") != 0 ||
 		json_integer_value(json_object_get(d, "start")) != 1 ||
+		!json_is_integer(json_object_get(d, "stop")) ||
 		json_integer_value(json_object_get(d, "stop")) != 0)
 		return refuse(r, "decoder", "other than one leading space in", "Strip");
 	r.tok->decoder.strip = true;
@@ -522,7 +541,7 @@ static int read_decoder_step(struct reader r, const json_t *d)
 
 static int read_decoder(struct reader r, const json_t *d)
 {
-	const json_t *list = json_object_get(d, "decoders");
+	const json_t *list;
 
 	if (!d || json_is_null(d)) {
 		r.tok->decoder.spaced = true;
@@ -530,6 +549,7 @@ static int read_decoder(struct reader r, const json_t *d)
 	}
 	if (strcmp(type_of(d), "Sequence") != 0)
 		return read_decoder_step(r, d);
+	TRY(find_steps(r, d, "decoders", &list));
 	for (size_t i = 0; i < json_array_size(list); i++)
 		TRY(read_decoder_step(r, json_array_get(list, i)));
 	return 0;
@@ -542,20 +562,22 @@ fail:
 /* Only which token it puts first matters: the rest of what it does is about pairs and ends. */
 static int read_post_processor(struct reader r, const json_t *p)
 {
-	const json_t *list = json_object_get(p, "processors"), *id;
-	const json_t *first = json_object_get(json_array_get(json_object_get(p, "single"), 0),
-		"SpecialToken");
-	const char *token = json_string_value(json_object_get(first, "id"));
+	const json_t *list, *first, *id;
+	const char *token;
 
 	if (!p || json_is_null(p) || strcmp(type_of(p), "ByteLevel") == 0)
 		return 0;
 	if (strcmp(type_of(p), "Sequence") == 0) {
+		TRY(find_steps(r, p, "processors", &list));
 		for (size_t i = 0; i < json_array_size(list); i++)
 			TRY(read_post_processor(r, json_array_get(list, i)));
 		return 0;
 	}
 	if (strcmp(type_of(p), "TemplateProcessing") != 0)
 		return refuse(r, "post_processor", "type", type_of(p));
+	TRY(find_steps(r, p, "single", &list));
+	first = json_object_get(json_array_get(list, 0), "SpecialToken");
+	token = json_string_value(json_object_get(first, "id"));
 	if (!first)
 		return 0;
 	id = json_array_get(json_object_get(json_object_get(json_object_get(p, "special_tokens"),
@@ -577,6 +599,9 @@ static int read_padding(struct reader r, const json_t *padding)
 {
 	const json_t *token = json_object_get(padding, "pad_token");
 
+	if (padding && !json_is_null(padding) && !json_is_object(padding))
+		return err_set(r.err, ERR_INPUT, "%s: padding: expected an object, found %s",
+			r.name, json_kind(padding));
 	return token ? copy_text(r, token, "padding.pad_token", &r.tok->pad_token) : 0;
 }
 

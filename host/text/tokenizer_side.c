@@ -330,10 +330,16 @@ static int read_extra(struct side *s, const json_t *map)
 {
 	static const char newer[] = "extra_special_tokens", older[] = "additional_special_tokens";
 	const json_t *extra = json_object_get(s->files->config, newer), *list = extra;
-	const json_t *more = json_object_get(s->files->config, older);
+	const json_t *more;
 	const json_t *map_extra = json_object_get(map, newer);
 	const char *key = newer, *file = CONFIG;
 
+	TRY(json_get_list(s->files->config, CONFIG, older, &more, s->err));
+	if (map_extra && !json_is_null(map_extra) && !json_is_array(map_extra) &&
+		!json_is_object(map_extra))
+		return err_set(s->err, ERR_INPUT,
+			"%s: %s: expected a list or an object of tokens, found %s", SPECIAL_MAP,
+			newer, json_kind(map_extra));
 	if (more && is_empty(extra)) {
 		list = more;
 		key = older;
@@ -690,16 +696,29 @@ static int compare_bos(struct side *s)
 
 /* ---- the whole ------------------------------------------------------------------------- */
 
-/* What changes how texts become tokens, and is not done. */
+/* What changes how texts become tokens, and is not done; and what is read later, of another type.
+ */
 static int refuse_others(struct side *s)
 {
 	static const char *const keys[] = {"split_special_tokens", "fix_mistral_regex"};
 
-	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-		if (json_is_true(json_object_get(s->files->config, keys[i])))
+	const char *class = NULL;
+	bool unused = false;
+
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+		bool is = false;
+
+		TRY(json_get_bool(s->files->config, CONFIG, keys[i], &is, s->err));
+		if (is)
 			return err_set(s->err, ERR_INPUT, "%s: %s: expected false, found true",
 				CONFIG, keys[i]);
-	return 0;
+	}
+	TRY(json_get_bool(s->files->config, CONFIG, "add_bos_token", &unused, s->err));
+	TRY(json_get_text(s->files->config, CONFIG, "tokenizer_class", &class, s->err));
+	TRY(json_get_text(s->files->model, "config.json", "tokenizer_class", &class, s->err));
+	return json_get_text(s->files->model, "config.json", "model_type", &class, s->err);
+fail:
+	return s->err->code;
 }
 
 static int read_all(struct side *s)
