@@ -360,6 +360,15 @@ static int inspect(const char *path, struct err *err)
 	return results_inspect(path, stdout, err);
 }
 
+/* What only prints has failed where nothing of that arrives; a result file stands without it. */
+static void check_printed(const struct arguments *arguments, struct err *err)
+{
+	if (log_check_output(err) && !arguments->done && !arguments->dry_run) {
+		log_warn("%s", err->text);
+		err_clear(err);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments arguments = {0};
@@ -368,6 +377,7 @@ int main(int argc, char **argv)
 	size_t n_sections;
 	const struct section *sections = registry_sections(&n_sections);
 
+	log_open_streams();
 	memory_keep_freed();
 	if (parse_arguments(&arguments, argc, argv, &err) == 0 && arguments.inspect)
 		inspect(arguments.inspect, &err);
@@ -375,6 +385,8 @@ int main(int argc, char **argv)
 		config_load(&config, sections, n_sections, arguments.config,
 			arguments.overrides.data, arguments.overrides.n, &err) == 0)
 		run_rank(&config, &arguments, &err);
+	if (err.code == 0)
+		check_printed(&arguments, &err);
 	config_free(&config);
 	free(arguments.overrides.data);
 	if (err.code) {

@@ -4,12 +4,15 @@
  * opened; what is no file for output is not written to. Whatever would wait ends by `timeout`, with
  * status 124.
  */
+#include "host/base/log.h"
 #include "tests/run_engine.h"
 #include "tests/test.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct engine_run run;
@@ -258,4 +261,94 @@ TEST(one_set_option_gives_one_key)
 	engine("configs/tiny_gemma2_ap.cfg --dry-run --set 'clamp={scale=[-2.0]; layers=\"all\";}'");
 	CHECK(run.status == 0 || !strstr(run.err, "one key=value"), "a group is one key: %s",
 		run.err);
+}
+
+/* ---- output -------------------------------------------------------------------------------- */
+
+TEST(nothing_but_a_file_is_written_to_under_any_name_of_the_output)
+{
+	static const struct {
+		const char *command, *message;
+	} cases[] = {
+		{"mkfifo out.h5",
+			"output: expected the name of a file, found a folder, a device, a pipe or "
+			"a link under "},
+		{"mkdir out.h5", "output: expected the name of a file, found a folder, "},
+		{"ln -s nowhere out.h5", "output: expected the name of a file, found a folder, "},
+		{"ln -s run.cfg out.h5", "output: expected the name of a file, found a folder, "},
+		{"ln -s nowhere out.h5.part", "output: expected no link, folder or device under "},
+		{"mkfifo out.h5.part", "output: expected no link, folder or device under "},
+		{"mkfifo out.summary.h5", "output: expected no link, folder or device under "},
+		{"ln -s run.cfg out.summary.h5.part",
+			"output: expected no link, folder or device under "},
+		{"mkfifo out.units", "output: expected a folder or nothing under "},
+		{"ln -s nowhere out.units", "output: expected a folder or nothing under "},
+		{"mkfifo out.ranks", "output: expected a folder or nothing under "},
+		{"touch out.ranks", "output: expected a folder or nothing under "},
+	};
+	char command[1024];
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		make_tree();
+		snprintf(command, sizeof command, "cd '%s' && rm -rf out.* && %s",
+			test_scratch_folder(), cases[i].command);
+		REQUIRE(test_shell(command, shell_says, sizeof shell_says) == 0, "%s", shell_says);
+		engine("@/run.cfg --dry-run");
+		CHECK(run.status == 2 && strstr(run.err, cases[i].message), "%s: %d: %s",
+			cases[i].command, run.status, run.err);
+	}
+	snprintf(command, sizeof command, "rm -rf '%s'/out.*", test_scratch_folder());
+	test_shell(command, shell_says, sizeof shell_says);
+}
+
+/* A shell's command line around the engine, from the repository's root; its exit status. */
+static int around_engine(const char *before, const char *after)
+{
+	char command[2048];
+
+	snprintf(command, sizeof command, "cd '%s' && %s '%s' %s", test_source_root(), before,
+		SAENGINE_BINARY, after);
+	return test_shell(command, shell_says, sizeof shell_says);
+}
+
+/* A result file would get the descriptor, and messages would be written into it. */
+TEST(descriptors_that_are_closed_at_the_start_are_given_to_no_file)
+{
+	int status, fd;
+	const pid_t child = fork();
+
+	if (child == 0) {
+		close(0);
+		close(1);
+		close(2);
+		log_open_streams();
+		fd = open(in_scratch("new"), O_RDWR | O_CREAT, 0666);
+		_exit(fd > 2 && write(1, "x", 1) == 1 ? 0 : 1);
+	}
+	REQUIRE(child > 0 && waitpid(child, &status, 0) == child, "no child");
+	CHECK(status == 0, "a file got descriptor 0, 1 or 2");
+	status = around_engine("", "--version >&-");
+	CHECK(status == 0, "nobody listens, and that is no failure: %d", status);
+}
+
+TEST(what_only_prints_fails_where_nothing_can_be_written)
+{
+	static const char *const prints[] = {"--help", "--help-config", "--help-results",
+		"--version", "configs/tiny_direction.cfg --dry-run"};
+	char arguments[512];
+	int status;
+
+	for (size_t i = 0; i < sizeof prints / sizeof *prints; i++) {
+		snprintf(arguments, sizeof arguments, "%s 2>&1 >/dev/full", prints[i]);
+		status = around_engine("", arguments);
+		CHECK(status == 5 && strstr(shell_says, "standard output: cannot write: "),
+			"%s: %d: %s", prints[i], status, shell_says);
+	}
+	snprintf(arguments, sizeof arguments,
+		"configs/tiny_direction.cfg --set output=%s 2>&1 >/dev/full",
+		in_scratch("full.h5"));
+	status = around_engine("", arguments);
+	CHECK(status == 0 && strstr(shell_says, "warning: standard output: cannot write: "),
+		"%d: %s", status, shell_says);
+	CHECK(access(in_scratch("full.h5"), R_OK) == 0, "no result file");
 }

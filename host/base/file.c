@@ -209,7 +209,7 @@ void path_beside(const char *path, const char *suffix, char *out, size_t size)
 
 int folder_make(const char *path, struct err *err)
 {
-	if (mkdir(path, 0777) != 0 && errno != EEXIST)
+	if (mkdir(path, 0777) != 0 && !(errno == EEXIST && folder_exists(path)))
 		return err_set(err, ERR_OUTPUT, "%s: cannot create the folder: %s", path,
 			strerror(errno));
 	return 0;

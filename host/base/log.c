@@ -4,10 +4,34 @@
  */
 #include "host/base/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 static const char *line_prefix = "";
+
+void log_open_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+int log_check_output(struct err *err)
+{
+	errno = 0;
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	return err_set(err, ERR_OUTPUT, "standard output: cannot write: %s",
+		errno ? strerror(errno) : "some of it is lost");
+}
 
 void log_set_prefix(const char *prefix)
 {

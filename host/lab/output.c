@@ -28,32 +28,53 @@ static int check_name(const char *output, struct err *err)
 	return 0;
 }
 
+/* Names that are written to: a link would be followed, a FIFO waited for. */
+static int check_written(const struct config *c, struct err *err)
+{
+	char paths[3][4200];
+
+	snprintf(paths[0], sizeof paths[0], "%s.part", c->output);
+	path_beside(c->output, ".summary.h5", paths[1], sizeof paths[1]);
+	path_beside(c->output, ".summary.h5.part", paths[2], sizeof paths[2]);
+	for (int i = 0; i < 3; i++)
+		if (file_is_special(paths[i], true))
+			return err_set(err, ERR_CONFIG,
+				"output: expected no link, folder or device under \"%s\", where the "
+				"run writes",
+				paths[i]);
+	return 0;
+}
+
+/* Names of folders: of units, and of what ranks say to each other. */
+static int check_folders(const struct config *c, struct err *err)
+{
+	static const struct {
+		const char *suffix, *what;
+	} folders[] = {{".units", "where units are kept"}, {".ranks", "where ranks meet"}};
+	char path[4200];
+
+	for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+		path_beside(c->output, folders[i].suffix, path, sizeof path);
+		if (file_exists(path) || (file_is_special(path, true) && !folder_exists(path)))
+			return err_set(err, ERR_CONFIG,
+				"output: expected a folder or nothing under \"%s\", %s, found a file",
+				path, folders[i].what);
+	}
+	return 0;
+}
+
 int output_check_place(const struct config *c, struct err *err)
 {
-	char part[4200], units[4200];
-
 	if (check_name(c->output, err))
 		return err->code;
 	if (folder_check_for(c->output, err))
 		return err_prefix(err, "output");
-	if (file_is_special(c->output, false))
+	if (file_is_special(c->output, true))
 		return err_set(err, ERR_CONFIG,
-			"output: expected the name of a file, found a folder, a device or a pipe "
+			"output: expected the name of a file, found a folder, a device, a pipe or a link "
 			"under \"%s\"",
 			c->output);
-	snprintf(part, sizeof part, "%s.part", c->output);
-	if (file_is_special(part, true))
-		return err_set(err, ERR_CONFIG,
-			"output: expected no link, folder or device under \"%s\", where the file is "
-			"written until it is complete",
-			part);
-	path_beside(c->output, ".units", units, sizeof units);
-	if (!folder_exists(units) && (file_exists(units) || file_is_special(units, false)))
-		return err_set(err, ERR_CONFIG,
-			"output: expected a folder or nothing under \"%s\", where units are kept, "
-			"found a file",
-			units);
-	return 0;
+	return check_written(c, err) ? err->code : check_folders(c, err);
 }
 
 /* ---- the finished file ----------------------------------------------------------------- */
