@@ -21,6 +21,7 @@ enum { MAX_VALUES = 4096, MAX_DEPTH = 10 };
 struct source {
 	struct faults *faults;
 	size_t bytes, n_values; /* so far */
+	size_t most;            /* values */
 	int depth;
 };
 
@@ -102,9 +103,9 @@ static int check_include(struct source *s, struct place place, const char *quote
 
 static int check_values(const struct source *s, struct place place, struct err *err)
 {
-	if (s->n_values <= MAX_VALUES)
+	if (s->n_values <= s->most)
 		return 0;
-	err_set(err, ERR_CONFIG, "expected at most %d values in a config, found more", MAX_VALUES);
+	err_set(err, ERR_CONFIG, "expected at most %zu values in a config, found more", s->most);
 	return locate(place, err);
 }
 
@@ -139,7 +140,8 @@ static int check_text(struct source *s, struct place place, const char *text, st
 
 int source_check(struct faults *f, struct place place, const char *text, struct err *err)
 {
-	struct source s = {.faults = f};
+	/* A text is a file's, with what --set gave and the defaults put in. */
+	struct source s = {.faults = f, .most = text ? 2 * MAX_VALUES : MAX_VALUES};
 
 	return text ? check_text(&s, place, text, err) : check_file(&s, place.file, err);
 }

@@ -98,13 +98,13 @@ static int check_part(const json_t *config, const char *path, const struct part 
 
 	if (!value || json_is_null(value))
 		return 0;
+	if (n > p->most)
+		return err_set(err, ERR_INPUT, "%s: %s: expected at most %zu, found %zu", path,
+			p->key, p->most, n);
 	if (list ? p->in_list < 0 || !all_are(value, p->in_list)
 		 : (int)json_typeof(value) != p->one)
 		return err_set(err, ERR_INPUT, "%s: %s: expected %s, found %s", path, p->key,
 			p->expected, list ? "a list of others" : json_kind(value));
-	if (n > p->most)
-		return err_set(err, ERR_INPUT, "%s: %s: expected at most %zu, found %zu", path,
-			p->key, p->most, n);
 	return 0;
 }
 
