@@ -391,38 +391,115 @@ TEST(damaged_truncated_and_pickled_archives_are_refused)
 	}
 }
 
-/* Every single-byte change of a small archive: read as before, or refused; never worse (this test
- * runs under AddressSanitizer). */
-TEST(an_archive_with_any_one_byte_changed_is_read_or_refused)
+/* Whether both give the same arrays, byte for byte; `tried` may refuse some. */
+static bool gives_the_same(struct npz *tried, struct npz *known, size_t *refused)
 {
-	struct file_map map;
-	struct err err;
-	char path[512];
-	unsigned char *bytes;
-	size_t refused = 0;
+	bool same = npz_count(tried) == npz_count(known);
 
-	snprintf(path, sizeof path, "%s/tests/golden/npz/stored.npz", test_source_root());
-	REQUIRE_OK(file_map_open(&map, path, &err), &err);
-	bytes = malloc(map.size);
-	for (size_t i = 0; i < map.size; i++) {
-		for (int change = 1; change < 256; change += 61) {
-			struct npz *npz;
-			struct file_tensor t;
+	for (size_t k = 0; same && k < npz_count(known); k++) {
+		struct file_tensor t, expected;
+		struct err err;
 
-			memcpy(bytes, map.data, map.size);
-			bytes[i] ^= (unsigned char)change;
-			if (npz_parse(&npz, "x", bytes, map.size, &err)) {
-				refused++;
-				continue;
-			}
-			for (size_t k = 0; k < npz_count(npz); k++)
-				refused += npz_read(npz, npz_name(npz, k), &t, &err) != 0;
-			npz_close(npz);
+		same = npz_read(known, npz_name(known, k), &expected, &err) == 0 &&
+		       strcmp(npz_name(tried, k), npz_name(known, k)) == 0;
+		if (npz_read(tried, npz_name(tried, k), &t, &err)) {
+			++*refused;
+			continue;
 		}
+		same = same && t.dtype == expected.dtype && t.n_dims == expected.n_dims &&
+		       memcmp(t.shape, expected.shape, sizeof t.shape) == 0 &&
+		       t.bytes == expected.bytes && memcmp(t.data, expected.data, t.bytes) == 0;
 	}
-	CHECK(refused > 100, "only %zu changes were noticed", refused);
+	return same;
+}
+
+/* This test also runs under AddressSanitizer. */
+TEST(an_archive_with_any_one_byte_changed_is_refused_or_reads_as_before)
+{
+	for (int deflated = 0; deflated <= 1; deflated++) {
+		struct file_map map;
+		struct npz *known;
+		struct err err;
+		char path[512];
+		unsigned char *bytes;
+		size_t refused = 0;
+
+		snprintf(path, sizeof path, "%s/tests/golden/npz/%s.npz", test_source_root(),
+			deflated ? "deflated" : "stored");
+		REQUIRE_OK(file_map_open(&map, path, &err), &err);
+		REQUIRE_OK(npz_parse(&known, "known", map.data, map.size, &err), &err);
+		bytes = malloc(map.size);
+		for (size_t i = 0; i < map.size; i++) {
+			for (int change = 1; change < 256; change += 61) {
+				struct npz *npz;
+
+				memcpy(bytes, map.data, map.size);
+				bytes[i] ^= (unsigned char)change;
+				if (npz_parse(&npz, "x", bytes, map.size, &err)) {
+					refused++;
+					continue;
+				}
+				CHECK(gives_the_same(npz, known, &refused),
+					"%s: byte %zu changed by %d", path, i, change);
+				npz_close(npz);
+			}
+		}
+		CHECK(refused > 100, "only %zu changes were noticed", refused);
+		free(bytes);
+		npz_close(known);
+		file_map_close(&map);
+	}
+}
+
+TEST(a_member_longer_than_a_piece_of_its_checksum_is_checked_to_its_last_byte)
+{
+	enum { N = 10 << 20 };
+	static const char header[] =
+		"{'descr': '<f4', 'fortran_order': False, 'shape': (2621440,), }\n";
+	const uint16_t length = sizeof header - 1;
+	unsigned char *bytes = calloc(1, N + 512), *npy = bytes + 35;
+	const size_t unpacked = 10u + length + N;
+	uint32_t crc, sizes = (uint32_t)unpacked, at = (uint32_t)(35 + unpacked);
+	unsigned char *e = bytes + at;
+
+	/* One stored member "a.npy", its entry and the end record. */
+	REQUIRE(bytes, "out of memory");
+	memcpy(bytes, "PK\3\4", 4);
+	bytes[26] = 5;
+	memcpy(bytes + 30, "a.npy", 5);
+	memcpy(npy, "\x93NUMPY\x01\x00", 8);
+	memcpy(npy + 8, &length, 2);
+	memcpy(npy + 10, header, length);
+	for (size_t i = 0; i < N; i++)
+		npy[10 + length + i] = (unsigned char)(i * 2654435761u >> 13);
+	crc = (uint32_t)crc32(0, npy, (uInt)unpacked);
+	memcpy(e, "PK\1\2", 4);
+	memcpy(e + 16, &crc, 4);
+	memcpy(e + 20, &sizes, 4);
+	memcpy(e + 24, &sizes, 4);
+	e[28] = 5;
+	memcpy(e + 46, "a.npy", 5);
+	memcpy(e + 51, "PK\5\6\0\0\0\0\1\0\1\0\63\0\0\0", 16);
+	memcpy(e + 67, &at, 4);
+	for (int damaged = 0; damaged <= 1; damaged++) {
+		struct npz *npz;
+		struct file_tensor t;
+		struct err err = {0};
+		char text[128];
+
+		npy[unpacked - 1] ^= (unsigned char)damaged;
+		snprintf(text, sizeof text,
+			"x: array \"a\": expected the CRC-32 %08x of the archive's directory, found "
+			"%08x (damaged download?)",
+			crc, (uint32_t)crc32(0, npy, (uInt)unpacked));
+		REQUIRE_OK(npz_parse(&npz, "x", bytes, at + 73, &err), &err);
+		npz_use_threads(npz, 3);
+		CHECK(npz_read(npz, "a", &t, &err) == (damaged ? ERR_INPUT : 0) &&
+				(!damaged || strcmp(err.text, text) == 0),
+			"%s", err.text);
+		npz_close(npz);
+	}
 	free(bytes);
-	file_map_close(&map);
 }
 
 /* ---- archives made here ------------------------------------------------------------------ */
@@ -451,7 +528,9 @@ struct entry {
 	const char *header;            /* .npy dictionary */
 	size_t data, packed, unpacked; /* bytes of numbers behind it; 0 = as they are */
 	unsigned method, flags;
-	bool deflate, first_again; /* the directory points at the first member's bytes */
+	bool deflate;
+	uint32_t crc_off;  /* added to the CRC-32 */
+	const char *local; /* the name before the member itself; NULL = the same */
 };
 
 static size_t make_npy(unsigned char *to, const char *header, size_t data)
@@ -491,14 +570,14 @@ static void make_archive(struct archive *a, const struct entry *entries, size_t 
 		const size_t bytes = e->deflate
 					     ? deflate_bytes(npy, unpacked, packed, sizeof packed)
 					     : unpacked;
-		const uint32_t crc = (uint32_t)crc32(0, npy, (uInt)unpacked);
-		const size_t offset = e->first_again ? 0 : a->n;
+		const uint32_t crc = (uint32_t)crc32(0, npy, (uInt)unpacked) + e->crc_off;
+		const size_t offset = a->n;
 
 		put_number(a, 0x04034b50, 4);
 		put_number(a, 0, 22);
 		put_number(a, name, 2);
 		put_number(a, 0, 2);
-		put(a, e->name, name);
+		put(a, e->local ? e->local : e->name, name);
 		put(a, e->deflate ? packed : npy, bytes);
 		put_number(directory, 0x02014b50, 4);
 		put_number(directory, 0, 4);
@@ -576,8 +655,8 @@ TEST(each_fault_of_an_archive_has_its_own_message)
 			"x: array \"a\": expected 79 bytes after inflation, found damage after 79"},
 		{{{.name = "a.npy", .header = four, .data = 16, .deflate = true, .unpacked = 100}},
 			1, "x: array \"a\": expected 100 bytes after inflation, found 84"},
-		{{{.name = "a.npy", .header = four, .data = 16},
-			 {.name = "b.npy", .header = four, .data = 16, .first_again = true}},
+		{{{.name = "a.npy", .header = four, .data = 16, .packed = 180, .unpacked = 180},
+			 {.name = "b.npy", .header = four, .data = 16}},
 			2,
 			"x: arrays \"a\" and \"b\" share bytes of the file; expected each its own"},
 		{{{.name = "a.npy", .header = four, .data = 16},
@@ -585,6 +664,14 @@ TEST(each_fault_of_an_archive_has_its_own_message)
 			2, "x: array \"a\" occurs twice"},
 		{{{.name = "../../a.sh", .header = four, .data = 16}}, 1,
 			"x: expected only .npy members, found \"../../a.sh\""},
+		{{{.name = "a.npy", .header = four, .data = 16, .crc_off = 1}}, 1,
+			"x: array \"a\": expected the CRC-32 b771d1c1 of the archive's directory, found "
+			"b771d1c0 (damaged download?)"},
+		{{{.name = "a.npy", .header = four, .data = 16, .crc_off = 1, .deflate = true}}, 1,
+			"x: array \"a\": expected the CRC-32 b771d1c1 of the archive's directory, found "
+			"b771d1c0 (damaged download?)"},
+		{{{.name = "a.npy", .header = four, .data = 16, .local = "b.npy"}}, 1,
+			"x: array \"a.npy\": its ZIP member bears another name, \"b.npy\""},
 		{{{.name = "a.npy\0b", .name_bytes = 7, .header = four, .data = 16}}, 1,
 			"x: not a readable .npz: the name of a member holds a zero byte"},
 	};

@@ -2,10 +2,14 @@
  *
  * npz.c - Contract: npz.h. Tests: tests/test_formats.c.
  *
- * The directory at the archive's end is believed, member headers only for the length of their
- * name and extra field: writers that stream leave zeros or Zip64 markers there. Every offset and
- * size is checked against the file before it is used, and a member may not inflate to more than
- * its directory entry says, nor that to more than its .npy header asks for.
+ * The directory at the archive's end is believed, as by Python's zipfile: of a member's own header
+ * only the name is held against it and the length of the extra field taken, since writers that
+ * stream leave zeros or Zip64 markers in the rest. Every offset and size is checked against the
+ * file before it is used, and a member may not inflate to more than its directory entry says, nor
+ * that to more than its .npy header asks for.
+ *
+ * The CRC-32 of a member is computed when it is first read, in pieces by several threads, as zlib
+ * alone would be slower than a disk.
  */
 #include "host/formats/npz.h"
 
@@ -20,6 +24,7 @@
 
 /* An SAE has five arrays; every pair of members is compared. */
 enum { METHOD_STORED = 0, METHOD_DEFLATED = 8, NPY_HEADER_MAX = 10000, MEMBERS_MAX = 4096 };
+enum { CRC_PIECE = 4 << 20, CRC_PIECES = 64 }; /* bytes at least, pieces at most */
 
 struct member {
 	char *name; /* owned; without ".npy" */
@@ -28,6 +33,7 @@ struct member {
 	size_t packed, unpacked;   /* bytes */
 	const unsigned char *data; /* packed bytes in the archive */
 	unsigned char *inflated;   /* owned; NULL until read */
+	bool verified;             /* the bytes have the CRC-32 of the directory */
 };
 
 struct npz {
@@ -35,6 +41,7 @@ struct npz {
 	char *path; /* owned: for messages */
 	struct member *members;
 	size_t n_members;
+	int n_threads; /* for CRC-32 */
 };
 
 /* ---- the directory --------------------------------------------------------------------- */
@@ -46,7 +53,7 @@ struct archive {
 };
 
 struct directory {
-	uint64_t offset, entries;
+	uint64_t offset, size, entries;
 };
 
 static int damaged(struct err *err, const char *path, const char *problem)
@@ -67,8 +74,9 @@ static int find_directory(struct archive a, struct directory *out, struct err *e
 	if (!end)
 		return damaged(err, a.path, "no ZIP directory at its end (truncated download?)");
 	out->entries = read_u16(end + 10);
+	out->size = read_u32(end + 12);
 	out->offset = read_u32(end + 16);
-	if (out->entries != 0xffff && out->offset != 0xffffffff && read_u32(end + 12) != 0xffffffff)
+	if (out->entries != 0xffff && out->offset != 0xffffffff && out->size != 0xffffffff)
 		return 0;
 	locator = end - 20;
 	if (end - a.data < 20 || read_u32(locator) != 0x07064b50)
@@ -77,6 +85,7 @@ static int find_directory(struct archive a, struct directory *out, struct err *e
 	if (at > a.size || a.size - at < 56 || read_u32(a.data + at) != 0x06064b50)
 		return damaged(err, a.path, "its Zip64 directory record is out of place");
 	out->entries = read_u64(a.data + at + 32);
+	out->size = read_u64(a.data + at + 40);
 	out->offset = read_u64(a.data + at + 48);
 	return 0;
 }
@@ -112,8 +121,9 @@ static bool read_zip64(const unsigned char *extra, size_t n, uint64_t *unpacked,
 	return true;
 }
 
-static int locate_data(struct archive a, struct member *m, uint64_t offset, uint64_t packed,
-	struct err *err)
+/* name [n_name]: the directory's. */
+static int locate_data(struct archive a, struct member *m, const unsigned char *name, size_t n_name,
+	uint64_t offset, uint64_t packed, struct err *err)
 {
 	const unsigned char *local;
 	size_t skip;
@@ -127,6 +137,10 @@ static int locate_data(struct archive a, struct member *m, uint64_t offset, uint
 		return err_set(err, ERR_INPUT,
 			"%s: array \"%s\": expected %llu bytes, but the file ends before", a.path,
 			m->name, (unsigned long long)packed);
+	if (read_u16(local + 26) != n_name || memcmp(local + 30, name, n_name) != 0)
+		return err_set(err, ERR_INPUT,
+			"%s: array \"%s\": its ZIP member bears another name, \"%.*s\"", a.path,
+			m->name, (int)size_min(read_u16(local + 26), 64), (const char *)local + 30);
 	m->data = local + skip;
 	return 0;
 }
@@ -168,7 +182,7 @@ static int read_entry(struct archive a, size_t *at, struct member *m, struct err
 		return err_set(err, ERR_INPUT,
 			"%s: array \"%s\": stored with %llu bytes but said to hold %llu", a.path,
 			m->name, (unsigned long long)packed, (unsigned long long)unpacked);
-	if (locate_data(a, m, offset, packed, err))
+	if (locate_data(a, m, e + 46, n_name, offset, packed, err))
 		return err->code;
 	m->packed = (size_t)packed;
 	m->unpacked = (size_t)unpacked;
@@ -231,6 +245,7 @@ int npz_parse(struct npz **out, const char *name, const void *bytes, size_t n, s
 		err_nomem(err, name, sizeof *npz);
 		goto fail;
 	}
+	npz->n_threads = 1;
 	if (is_lfs_pointer(bytes, n)) {
 		err_set(err, ERR_INPUT,
 			"%s: this is a git-lfs pointer, not the arrays; fetch them with `git lfs pull` "
@@ -259,6 +274,10 @@ int npz_parse(struct npz **out, const char *name, const void *bytes, size_t n, s
 
 		TRY(read_entry(a, &at, m, err));
 		TRY(strip_suffix(npz, m, err));
+	}
+	if (at - directory.offset != directory.size) {
+		damaged(err, name, "its directory holds more or fewer arrays than it says");
+		goto fail;
 	}
 	TRY(check_overlap(npz, err));
 	*out = npz;
@@ -303,6 +322,11 @@ void npz_close(struct npz *npz)
 	free(npz->path);
 	file_map_close(&npz->map);
 	free(npz);
+}
+
+void npz_use_threads(struct npz *npz, int n_threads)
+{
+	npz->n_threads = n_threads;
 }
 
 size_t npz_count(const struct npz *npz)
@@ -440,30 +464,49 @@ static int inflate_member(const struct npz *npz, struct member *m, struct err *e
 	return 0;
 }
 
-static uint32_t crc_of(const unsigned char *data, size_t n)
+static uint32_t crc_of(const unsigned char *data, size_t n, int n_threads)
 {
-	return (uint32_t)crc32_z(crc32_z(0, NULL, 0), data, n);
+	const size_t piece = size_max(CRC_PIECE, n / CRC_PIECES + 1);
+	const size_t n_pieces = (n + piece - 1) / piece;
+	uint32_t crc[CRC_PIECES], whole = (uint32_t)crc32_z(0, NULL, 0);
+
+#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
+	for (size_t i = 0; i < n_pieces; i++)
+		crc[i] = (uint32_t)crc32_z(crc32_z(0, NULL, 0), data + i * piece,
+			size_min(piece, n - i * piece));
+	for (size_t i = 0; i < n_pieces; i++)
+		whole = (uint32_t)crc32_combine64(whole, crc[i],
+			(off64_t)size_min(piece, n - i * piece));
+	return whole;
+}
+
+static int verify(const struct npz *npz, struct member *m, const unsigned char *data,
+	struct err *err)
+{
+	const uint32_t found = crc_of(data, m->unpacked, npz->n_threads);
+
+	if (found != m->crc)
+		return err_set(err, ERR_INPUT,
+			"%s: array \"%s\": expected the CRC-32 %08x of the archive's directory, found "
+			"%08x (damaged download?)",
+			npz->path, m->name, m->crc, found);
+	m->verified = true;
+	return 0;
 }
 
 static int member_bytes(const struct npz *npz, struct member *m, const unsigned char **data,
 	struct err *err)
 {
+	if (m->method == METHOD_DEFLATED && !m->inflated)
+		TRY(inflate_member(npz, m, err));
 	*data = m->method == METHOD_STORED ? m->data : m->inflated;
-	if (*data)
-		return 0;
-	if (inflate_member(npz, m, err)) {
-		free(m->inflated);
-		m->inflated = NULL;
-		return err->code;
-	}
-	if (crc_of(m->inflated, m->unpacked) != m->crc) {
-		free(m->inflated);
-		m->inflated = NULL;
-		return err_set(err, ERR_INPUT, "%s: array \"%s\": its CRC-32 does not match",
-			npz->path, m->name);
-	}
-	*data = m->inflated;
+	if (!m->verified)
+		TRY(verify(npz, m, *data, err));
 	return 0;
+fail:
+	free(m->inflated);
+	m->inflated = NULL;
+	return err->code;
 }
 
 static bool npy_dtype(const char *type, enum dtype *out)
@@ -485,7 +528,7 @@ static bool npy_dtype(const char *type, enum dtype *out)
 
 int npz_read(struct npz *npz, const char *name, struct file_tensor *out, struct err *err)
 {
-	const unsigned char *data;
+	const unsigned char *data = NULL;
 	struct member *m = NULL;
 	struct npy npy;
 	size_t bytes;

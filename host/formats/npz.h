@@ -24,8 +24,12 @@ void npz_close(struct npz *npz);
 size_t npz_count(const struct npz *npz);
 const char *npz_name(const struct npz *npz, size_t i); /* without ".npy" */
 
+/* Threads that npz_read may use; 1 until this is called. */
+void npz_use_threads(struct npz *npz, int n_threads);
+
 /* The array `name`. A stored member is used where it lies in the mapping; a deflated one is
- * inflated once, checked against its CRC-32, and kept until npz_close or npz_release.
+ * inflated once and kept until npz_close or npz_release. The first time, all of the member's bytes
+ * are read and checked against its CRC-32.
  * Errors: ERR_INPUT for an absent array, an unsupported type (pickled objects among them), a
  * damaged member. */
 int npz_read(struct npz *npz, const char *name, struct file_tensor *out, struct err *err);

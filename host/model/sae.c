@@ -107,6 +107,7 @@ static int open_layer(struct sae_set *set, const struct sae_options *options, si
 	*file = (struct sae_file){.options = options,
 		.reads = site,
 		.writes = site,
+		.n_threads = device_threads(set->dev),
 		.claimed_l0 = NAN};
 	if (*options->layer_folder ? folder_by_pattern(options, layer, folder, err)
 				   : set->format->locate(options, site, folder, err))

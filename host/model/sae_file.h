@@ -26,6 +26,7 @@ struct sae_file {
 	struct site reads, writes;         /* sae_set_reads, sae_set_writes */
 	char *path;                        /* owned */
 	void *reader;                      /* the format's own */
+	int n_threads;                     /* to read with */
 
 	/* Filled by open. */
 	size_t d_model, d_sae;

@@ -115,6 +115,7 @@ static int open_npz(struct sae_file *file, struct err *err)
 	if (npz_open(&npz, file->path, err))
 		return err->code;
 	file->reader = npz;
+	npz_use_threads(npz, file->n_threads);
 	file->claimed_l0 = l0_of_path(file->path);
 	/* The two small arrays give the sizes; the large ones are checked when they are read. */
 	TRY(npz_read(npz, "b_enc", &b_enc, err));

@@ -114,6 +114,10 @@ put("npz", "zip64", npz([("a.npy", npy("'<f4'", "(1,)", bytes(4)))], zip64=True)
 put("npz", "comment", npz([("a.npy", npy("'<f4'", "(1,)", bytes(4)))], comment=b"PK\5\6 not yet"))
 put("npz", "pickled", npz([("a.npy", npy("'|O'", "(1,)", b"\x80\x04K\x01."))]))
 put("npz", "empty", npz([]))
+for method, name in ((zipfile.ZIP_STORED, "crc_stored"), (zipfile.ZIP_DEFLATED, "crc_deflated")):
+    wrong = bytearray(npz([("a.npy", npy("'<f4'", "(2, 2)", f4))], method))
+    wrong[wrong.index(b"PK\1\2") + 16] ^= 1
+    put("npz", name, bytes(wrong))
 put("npz", "git_lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
 put(
     "json",
