@@ -4,6 +4,10 @@
  */
 #include "tests/small_model.h"
 
+#include "host/base/file.h"
+#include "host/formats/safetensors.h"
+
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,23 +51,44 @@ static size_t count(const struct small_tensor *t)
 	return (t->rows ? t->rows : 1) * t->cols;
 }
 
-void small_write_tensors(const char *folder, const char *file, const struct small_tensor *tensors,
-	size_t n)
+/* A value in a type; its bytes. */
+static size_t encode(enum dtype dtype, double value, unsigned char out[8])
+{
+	const float f = (float)value;
+	const uint16_t half = dtype == DTYPE_BF16 ? f32_to_bf16(f) : f32_to_f16(f);
+
+	if (dtype == DTYPE_F64)
+		memcpy(out, &value, 8);
+	else if (dtype == DTYPE_F32)
+		memcpy(out, &f, 4);
+	else
+		memcpy(out, &half, 2);
+	if (isnan(value))
+		out[0] |= 1; /* one of many NaNs */
+	return dtype_bytes(dtype);
+}
+
+static void write_tensors(const char *folder, const char *file, enum dtype dtype,
+	const struct small_tensor *tensors, size_t n)
 {
 	FILE *out = begin(folder, file), *memory;
 	char *header = NULL;
 	size_t length = 0, at = 0;
+	const size_t width = dtype_bytes(dtype);
+	const char *type = dtype == DTYPE_BF16 ? "BF16" : dtype == DTYPE_F16 ? "F16" : "F32";
 	uint64_t bytes;
 
 	memory = open_memstream(&header, &length);
 	for (size_t i = 0; i < n; i++) {
 		const struct small_tensor *t = &tensors[i];
 
-		fprintf(memory, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[", i ? "," : "{", t->name);
+		fprintf(memory, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", i ? "," : "{", t->name,
+			type);
 		if (t->rows)
 			fprintf(memory, "%zu,", t->rows);
-		fprintf(memory, "%zu],\"data_offsets\":[%zu,%zu]}", t->cols, at, at + 4 * count(t));
-		at += 4 * count(t);
+		fprintf(memory, "%zu],\"data_offsets\":[%zu,%zu]}", t->cols, at,
+			at + width * count(t));
+		at += width * count(t);
 	}
 	fputs(n ? "}" : "{}", memory);
 	fclose(memory);
@@ -73,15 +98,22 @@ void small_write_tensors(const char *folder, const char *file, const struct smal
 	free(header);
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < count(&tensors[i]); k++) {
-			const float value = tensors[i].first + (float)k / 64;
+			unsigned char value[8];
 
-			fwrite(&value, sizeof value, 1, out);
+			fwrite(value, encode(dtype, tensors[i].first + (float)k / 64, value), 1,
+				out);
 		}
 	fclose(out);
 }
 
-void small_write_model(const char *folder, const char *more, const struct small_tensor *tensors,
+void small_write_tensors(const char *folder, const char *file, const struct small_tensor *tensors,
 	size_t n)
+{
+	write_tensors(folder, file, DTYPE_F32, tensors, n);
+}
+
+void small_write_model_in(const char *folder, enum dtype dtype, const char *more,
+	const struct small_tensor *tensors, size_t n)
 {
 	static const struct {
 		const char *name;
@@ -112,7 +144,36 @@ void small_write_model(const char *folder, const char *more, const struct small_
 		}
 	for (size_t i = 0; i < n; i++)
 		all[k++] = tensors[i];
-	small_write_tensors(folder, "model.safetensors", all, k);
+	write_tensors(folder, "model.safetensors", dtype, all, k);
+}
+
+void small_write_model(const char *folder, const char *more, const struct small_tensor *tensors,
+	size_t n)
+{
+	small_write_model_in(folder, DTYPE_F32, more, tensors, n);
+}
+
+void small_spoil(const char *path, const char *tensor, size_t i, double value)
+{
+	struct file_map map;
+	struct safetensors *file;
+	struct err err;
+	const struct file_tensor *t;
+	unsigned char bytes[8];
+	FILE *f = fopen(path, "r+b");
+	size_t n;
+
+	REQUIRE_OK(file_map_open(&map, path, &err), &err);
+	REQUIRE_OK(safetensors_parse(&file, path, map.data, map.size, &err), &err);
+	t = safetensors_find(file, tensor);
+	REQUIRE(f && t && (i + 1) * dtype_bytes(t->dtype) <= t->bytes, "%s has no %s[%zu]", path,
+		tensor, i);
+	n = encode(t->dtype, value, bytes);
+	REQUIRE(fseek(f, t->data + i * n - map.data, SEEK_SET) == 0 &&
+			fwrite(bytes, n, 1, f) == 1 && fclose(f) == 0,
+		"%s", path);
+	safetensors_close(file);
+	file_map_close(&map);
 }
 
 int small_open(struct model **model, struct device **dev, const char *folder, const char *adapter,

@@ -11,7 +11,7 @@
 
 enum { SMALL_WIDTH = 8, SMALL_VOCAB = 5, SMALL_LAYERS = 2, SMALL_TENSORS = 32 };
 
-/* Value i is first + i / 64, in float32. */
+/* Value i is first + i / 64. */
 struct small_tensor {
 	const char *name;
 	size_t rows, cols; /* rows 0: a vector */
@@ -21,7 +21,7 @@ struct small_tensor {
 /* A new folder in the scratch folder; the path is the test's until it ends. */
 const char *small_folder(const char *name);
 
-/* FOLDER/FILE. */
+/* FOLDER/FILE; tensors in float32. */
 void small_write_text(const char *folder, const char *file, const char *text);
 void small_write_tensors(const char *folder, const char *file, const struct small_tensor *tensors,
 	size_t n);
@@ -30,6 +30,14 @@ void small_write_tensors(const char *folder, const char *file, const struct smal
  * tensors without a head, and n more. */
 void small_write_model(const char *folder, const char *more, const struct small_tensor *tensors,
 	size_t n);
+
+/* The same with all tensors in float32, bfloat16 or float16. */
+void small_write_model_in(const char *folder, enum dtype dtype, const char *more,
+	const struct small_tensor *tensors, size_t n);
+
+/* Writes one value over element i of a tensor of a safetensors file, in the tensor's type; a NaN
+ * with a payload of its own. */
+void small_spoil(const char *path, const char *tensor, size_t i, double value);
 
 /* Opens it on the CPU; the caller closes both. Returns the error's code. */
 int small_open(struct model **model, struct device **dev, const char *folder, const char *adapter,

@@ -42,6 +42,10 @@ void safetensors_folder_close(struct safetensors_folder *folder);
 const struct file_tensor *safetensors_folder_find(const struct safetensors_folder *folder,
 	const char *name);
 
+/* The name of the file that holds a tensor of the folder, without the folder. Borrowed. */
+const char *safetensors_folder_file_of(const struct safetensors_folder *folder,
+	const struct file_tensor *tensor);
+
 /* Whether there is anything that safetensors_folder_open would read. */
 bool safetensors_folder_exists(const char *folder);
 

@@ -340,6 +340,18 @@ const struct file_tensor *safetensors_folder_find(const struct safetensors_folde
 	return NULL;
 }
 
+const char *safetensors_folder_file_of(const struct safetensors_folder *f,
+	const struct file_tensor *tensor)
+{
+	const char *path = f->paths[0], *slash;
+
+	for (size_t i = 0; i < f->n_shards; i++)
+		if (safetensors_find(f->shards[i], tensor->name) == tensor)
+			path = f->paths[f->n_paths - f->n_shards + i];
+	slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
+
 const struct file_tensor *safetensors_folder_at(const struct safetensors_folder *f, size_t i)
 {
 	for (size_t s = 0; s < f->n_shards; s++) {

@@ -6,6 +6,7 @@
 #include "host/model/model.h"
 
 #include "host/base/memory.h"
+#include "host/formats/finite.h"
 #include "host/formats/safetensors.h"
 #include "host/model/adapter.h"
 #include "host/model/layout.h"
@@ -107,6 +108,47 @@ fail:
 	return err->code;
 }
 
+/* ---- are its values finite? ------------------------------------------------------------- */
+
+/* Of a tensor of the checkpoint, or of a source that has no files. */
+static int check_finite(const struct model *m, const struct file_tensor *t, struct err *err)
+{
+	return finite_check(t, m->files ? safetensors_folder_file_of(m->files, t) : "the weights",
+		device_threads(m->dev), err);
+}
+
+static int check_finite_of_adapter(const struct model *m, const struct file_tensor *t,
+	struct err *err)
+{
+	return finite_check(t, adapter_weights_path(m->adapter), device_threads(m->dev), err);
+}
+
+/* Whether this process's copy of a matrix goes to the device: of ranks that are sent their weights
+ * only the one that sends them reads them. */
+static bool reads_matrices(const struct model *m)
+{
+	return !device_is_joined(m->dev) || device_gives_weights(m->dev);
+}
+
+/* Right before the tensor is used, so that what comes from the disk comes once. */
+static int check_origin(const struct model *m, const struct wanted *w, const struct origin *from,
+	struct err *err)
+{
+	const struct adapter_change *change = &from->change;
+
+	if (w->part == MATRIX && !reads_matrices(m))
+		return 0;
+	TRY(from->t == change->whole ? check_finite_of_adapter(m, from->t, err)
+				     : check_finite(m, from->t, err));
+	if (change->a) {
+		TRY(check_finite_of_adapter(m, change->a, err));
+		TRY(check_finite_of_adapter(m, change->b, err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
 /* ---- placing --------------------------------------------------------------------------- */
 
 static int own(struct model *m, size_t bytes, void **memory, struct err *err)
@@ -172,9 +214,21 @@ static int place_merged(struct model *m, const struct wanted *w, const struct or
 		return err->code;
 	if (!host && !(values = malloc(bytes)))
 		return err_nomem(err, w->name, bytes);
-	if (host || !device_is_joined(m->dev) || device_gives_weights(m->dev))
+	if (reads_matrices(m)) {
+		const struct file_tensor merged = {.name = w->name,
+			.dtype = DTYPE_F32,
+			.n_dims = 2,
+			.shape = {w->rows, w->cols},
+			.data = host ? out->data : values,
+			.bytes = bytes};
+
 		TRY(adapter_merge(from->t, &from->change, w->kind, device_threads(m->dev),
-			host ? out->data : values, err));
+			(float *)merged.data, err));
+		if (check_finite_of_adapter(m, &merged, err)) {
+			err_prefix(err, "with the adapter's change");
+			goto fail;
+		}
+	}
 	if (!host)
 		TRY(device_upload_weights(m->dev, out->data, values, bytes, err));
 fail:
@@ -205,7 +259,7 @@ static int place(struct model *m, const struct tensor_source *source, const stru
 {
 	struct origin from;
 
-	if (find_origin(m, source, w, &from, err))
+	if (find_origin(m, source, w, &from, err) || check_origin(m, w, &from, err))
 		return err->code;
 	if (from.change.a)
 		return place_merged(m, w, &from, out, err);

@@ -50,9 +50,10 @@ struct model_options {
  * uploaded. On a device that reads host memory, matrices are used where they are mapped; on one
  * with memory of its own they must fit what is free, which is checked before the first is sent; on
  * one that is joined with others they are rank 0's, and the others read vectors only. Matrices that
- * an adapter changes are made in float32, on the device. *out is owned, close it; `dev` and the
- * folder's files must outlive it. Errors: ERR_INPUT naming the tensor, expected and found;
- * ERR_DEVICE. */
+ * an adapter changes are made in float32, on the device. Every tensor that is used is read through
+ * here, also where it is only mapped: one that is not finite is an error. *out is owned, close it;
+ * `dev` and the folder's files must outlive it. Errors: ERR_INPUT naming the tensor, expected and
+ * found; ERR_DEVICE. */
 int model_open(struct model **out, struct device *dev, const char *folder,
 	const struct model_options *options, struct err *err);
 

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * finite.c - Contract: finite.h. Tests: tests/test_finite.c.
+ *
+ * A value is infinite or NaN where all bits of its exponent are set, in each of the four types. The
+ * loops of the first section are such that compilers make vectors of them; only in a chunk where
+ * one of them has found something are values looked at one by one.
+ */
+#include "host/formats/finite.h"
+
+#include "host/base/size.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Elements: a megabyte or two, which disks read at their speed and caches hold. Another thread is
+ * worth its start for some chunks only. */
+enum { CHUNK = 1 << 19, CHUNKS_OF_THREAD = 16 };
+
+/* ---- chunks ---------------------------------------------------------------------------- */
+
+static bool any_16(const unsigned char *data, size_t n, uint16_t exponent)
+{
+	uint16_t any = 0, x;
+
+	for (size_t i = 0; i < n; i++) {
+		memcpy(&x, data + 2 * i, sizeof x);
+		any |= (uint16_t)((x & exponent) == exponent);
+	}
+	return any;
+}
+
+static bool any_32(const unsigned char *data, size_t n)
+{
+	const uint32_t exponent = 0x7f800000u;
+	uint32_t any = 0, x;
+
+	for (size_t i = 0; i < n; i++) {
+		memcpy(&x, data + 4 * i, sizeof x);
+		any |= (x & exponent) == exponent;
+	}
+	return any;
+}
+
+static bool any_64(const unsigned char *data, size_t n)
+{
+	const uint64_t lowest = (uint64_t)1 << 52, exponent = (uint64_t)0x7ff << 52;
+	uint64_t any = 0, x;
+
+	/* Adding one to an exponent of all ones carries into the sign's bit. */
+	for (size_t i = 0; i < n; i++) {
+		memcpy(&x, data + 8 * i, sizeof x);
+		any |= (x & exponent) + lowest;
+	}
+	return any >> 63;
+}
+
+static bool any_not_finite(enum dtype dtype, const unsigned char *data, size_t n)
+{
+	switch (dtype) {
+	case DTYPE_F32:
+		return any_32(data, n);
+	case DTYPE_F64:
+		return any_64(data, n);
+	case DTYPE_BF16:
+		return any_16(data, n, 0x7f80);
+	case DTYPE_F16:
+		return any_16(data, n, 0x7c00);
+	case DTYPE_I32:
+	case DTYPE_I64:
+		break;
+	}
+	return false;
+}
+
+/* ---- one by one ------------------------------------------------------------------------ */
+
+static double value_at(const struct file_tensor *t, size_t i)
+{
+	const unsigned char *at = t->data + i * dtype_bytes(t->dtype);
+	uint16_t half;
+	float value;
+	double wide;
+
+	switch (t->dtype) {
+	case DTYPE_F32:
+		memcpy(&value, at, sizeof value);
+		return value;
+	case DTYPE_F64:
+		memcpy(&wide, at, sizeof wide);
+		return wide;
+	default:
+		memcpy(&half, at, sizeof half);
+		return t->dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
+	}
+}
+
+/* Of elements first to first + n - 1: how many are not finite; *at becomes the lowest such index. */
+static size_t count_in(const struct file_tensor *t, size_t first, size_t n, size_t *at)
+{
+	size_t count = 0;
+
+	for (size_t i = first + n; i-- > first;) {
+		if (!isfinite(value_at(t, i))) {
+			count++;
+			*at = i;
+		}
+	}
+	return count;
+}
+
+/* "[17, 203]" of the element at `i` of the file's order, "[17]" of a vector, "" of one number. */
+static void write_index(const struct file_tensor *t, size_t i, char *out, size_t size)
+{
+	if (t->n_dims == 0)
+		out[0] = '\0';
+	else if (t->n_dims != 2)
+		snprintf(out, size, "[%zu]", i);
+	else if (t->column_major)
+		snprintf(out, size, "[%zu, %zu]", i % t->shape[0], i / t->shape[0]);
+	else
+		snprintf(out, size, "[%zu, %zu]", i / t->shape[1], i % t->shape[1]);
+}
+
+int finite_check(const struct file_tensor *t, const char *file, int n_threads, struct err *err)
+{
+	const size_t width = dtype_bytes(t->dtype), n = t->bytes / width;
+	const size_t most_threads = n / CHUNK / CHUNKS_OF_THREAD + 1;
+	size_t count = 0, first = SIZE_MAX;
+	char index[64];
+	double value;
+
+#pragma omp parallel for schedule(dynamic) \
+	num_threads((int)size_min((size_t)n_threads, most_threads)) reduction(+ : count) \
+	reduction(min : first)
+	for (size_t i = 0; i < n; i += CHUNK) {
+		const size_t m = size_min(CHUNK, n - i);
+		size_t at = SIZE_MAX;
+
+		if (!any_not_finite(t->dtype, t->data + i * width, m))
+			continue;
+		count += count_in(t, i, m, &at);
+		first = size_min(first, at);
+	}
+	if (count == 0)
+		return 0;
+	value = value_at(t, first);
+	write_index(t, first, index, sizeof index);
+	return err_set(err, ERR_INPUT,
+		"%s: %s%s: expected finite values, found %s (%zu of %zu %s not finite)", file,
+		t->name, index, isnan(value) ? "nan" : value > 0 ? "inf" : "-inf", count, n,
+		count == 1 ? "is" : "are");
+}
