@@ -225,7 +225,6 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	struct err *err)
 {
 	const struct sweep_settings *s = values;
-	const struct sae_set *saes = lab->machine->saes;
 	double one, fewest = INFINITY;
 	const struct real_list k0 = k0_values(s, lab->config, &one);
 	size_t n_candidates;
@@ -233,7 +232,7 @@ static int check(const struct lab *lab, const struct findings *f, const void *va
 	(void)f;
 	for (size_t i = 0; i < k0.n; i++)
 		fewest = fmin(fewest, k0.items[i]);
-	n_candidates = sae_set_count(saes) * size_min((size_t)fewest, sae_set_width(saes));
+	n_candidates = candidates_count(lab, (size_t)fewest);
 	if (largest(s->k_star) > (double)n_candidates)
 		return err_set(err, ERR_CONFIG,
 			"sweep_kstar.k_star: expected at most %zu, the number of candidates with K0 = %g, "

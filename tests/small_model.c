@@ -4,10 +4,8 @@
  */
 #include "tests/small_model.h"
 
-#include "host/base/file.h"
-#include "host/formats/safetensors.h"
+#include "tests/spoil.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,23 +49,6 @@ static size_t count(const struct small_tensor *t)
 	return (t->rows ? t->rows : 1) * t->cols;
 }
 
-/* A value in a type; its bytes. */
-static size_t encode(enum dtype dtype, double value, unsigned char out[8])
-{
-	const float f = (float)value;
-	const uint16_t half = dtype == DTYPE_BF16 ? f32_to_bf16(f) : f32_to_f16(f);
-
-	if (dtype == DTYPE_F64)
-		memcpy(out, &value, 8);
-	else if (dtype == DTYPE_F32)
-		memcpy(out, &f, 4);
-	else
-		memcpy(out, &half, 2);
-	if (isnan(value))
-		out[0] |= 1; /* one of many NaNs */
-	return dtype_bytes(dtype);
-}
-
 static void write_tensors(const char *folder, const char *file, enum dtype dtype,
 	const struct small_tensor *tensors, size_t n)
 {
@@ -100,8 +81,8 @@ static void write_tensors(const char *folder, const char *file, enum dtype dtype
 		for (size_t k = 0; k < count(&tensors[i]); k++) {
 			unsigned char value[8];
 
-			fwrite(value, encode(dtype, tensors[i].first + (float)k / 64, value), 1,
-				out);
+			fwrite(value, spoil_encode(dtype, tensors[i].first + (float)k / 64, value),
+				1, out);
 		}
 	fclose(out);
 }
@@ -151,29 +132,6 @@ void small_write_model(const char *folder, const char *more, const struct small_
 	size_t n)
 {
 	small_write_model_in(folder, DTYPE_F32, more, tensors, n);
-}
-
-void small_spoil(const char *path, const char *tensor, size_t i, double value)
-{
-	struct file_map map;
-	struct safetensors *file;
-	struct err err;
-	const struct file_tensor *t;
-	unsigned char bytes[8];
-	FILE *f = fopen(path, "r+b");
-	size_t n;
-
-	REQUIRE_OK(file_map_open(&map, path, &err), &err);
-	REQUIRE_OK(safetensors_parse(&file, path, map.data, map.size, &err), &err);
-	t = safetensors_find(file, tensor);
-	REQUIRE(f && t && (i + 1) * dtype_bytes(t->dtype) <= t->bytes, "%s has no %s[%zu]", path,
-		tensor, i);
-	n = encode(t->dtype, value, bytes);
-	REQUIRE(fseek(f, t->data + i * n - map.data, SEEK_SET) == 0 &&
-			fwrite(bytes, n, 1, f) == 1 && fclose(f) == 0,
-		"%s", path);
-	safetensors_close(file);
-	file_map_close(&map);
 }
 
 int small_open(struct model **model, struct device **dev, const char *folder, const char *adapter,

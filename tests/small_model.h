@@ -35,10 +35,6 @@ void small_write_model(const char *folder, const char *more, const struct small_
 void small_write_model_in(const char *folder, enum dtype dtype, const char *more,
 	const struct small_tensor *tensors, size_t n);
 
-/* Writes one value over element i of a tensor of a safetensors file, in the tensor's type; a NaN
- * with a payload of its own. */
-void small_spoil(const char *path, const char *tensor, size_t i, double value);
-
 /* Opens it on the CPU; the caller closes both. Returns the error's code. */
 int small_open(struct model **model, struct device **dev, const char *folder, const char *adapter,
 	struct err *err);

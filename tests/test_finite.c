@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_finite.c - values that are not finite are found wherever they stand: in an array of any type,
- * in every tensor of a checkpoint, in an adapter. Of SAEs: test_sae.c.
+ * test_finite.c - values that are not finite are found wherever they stand: in an array of any
+ * type, in every tensor of a checkpoint, in an adapter. Of SAEs: test_sae.c.
  */
 #include "host/formats/finite.h"
 #include "tests/small_model.h"
+#include "tests/spoil.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -165,7 +166,7 @@ static void check_tensor(const char *folder, const char *name, size_t rows)
 		struct device *dev;
 		struct err err;
 
-		small_spoil(path, name, i, values[p].value);
+		spoil_tensor(path, name, i, values[p].value);
 		write_index(index, sizeof index, rows, i);
 		snprintf(text, sizeof text,
 			"%s: model.safetensors: %s%s: expected finite values, found %s (1 of %zu is "
@@ -176,7 +177,7 @@ static void check_tensor(const char *folder, const char *name, size_t rows)
 			"%s", err.text);
 		CHECK(device_allocated(dev) == 0, "%zu bytes are left", device_allocated(dev));
 		device_close(dev);
-		small_spoil(path, name, i, 1);
+		spoil_tensor(path, name, i, 1);
 	}
 }
 
@@ -185,9 +186,8 @@ TEST(every_tensor_of_a_checkpoint_is_refused_with_one_value_that_is_not_finite)
 	static const struct {
 		const char *name;
 		size_t rows;
-	} tensors[] = {{"model.embed_tokens.weight", SMALL_VOCAB},
-		{"lm_head.weight", SMALL_VOCAB}, {"model.norm.weight", 0},
-		{"model.layers.0.input_layernorm.weight", 0},
+	} tensors[] = {{"model.embed_tokens.weight", SMALL_VOCAB}, {"lm_head.weight", SMALL_VOCAB},
+		{"model.norm.weight", 0}, {"model.layers.0.input_layernorm.weight", 0},
 		{"model.layers.1.post_attention_layernorm.weight", 0},
 		{"model.layers.0.self_attn.q_proj.weight", SMALL_WIDTH},
 		{"model.layers.1.self_attn.k_proj.weight", SMALL_WIDTH},
@@ -199,8 +199,7 @@ TEST(every_tensor_of_a_checkpoint_is_refused_with_one_value_that_is_not_finite)
 		{"model.layers.0.self_attn.q_proj.bias", 0},
 		{"model.layers.1.self_attn.v_proj.bias", 0},
 		{"model.layers.1.self_attn.o_proj.bias", 0}};
-	static const struct small_tensor more[] = {
-		{"lm_head.weight", SMALL_VOCAB, SMALL_WIDTH, 3},
+	static const struct small_tensor more[] = {{"lm_head.weight", SMALL_VOCAB, SMALL_WIDTH, 3},
 		{"model.layers.0.self_attn.q_proj.bias", 0, SMALL_WIDTH, 1},
 		{"model.layers.0.self_attn.k_proj.bias", 0, SMALL_WIDTH, 1},
 		{"model.layers.0.self_attn.v_proj.bias", 0, SMALL_WIDTH, 1},
@@ -239,7 +238,7 @@ TEST(what_the_model_has_no_place_for_may_be_anything)
 
 	snprintf(path, sizeof path, "%s/model.safetensors", folder);
 	small_write_model(folder, ",\"tie_word_embeddings\":true", &extra, 1);
-	small_spoil(path, "model.rotary.inv_freq", 1, NAN);
+	spoil_tensor(path, "model.rotary.inv_freq", 1, NAN);
 	CHECK(small_open(&model, &dev, folder, NULL, &err) == 0, "%s", err.text);
 	model_close(model);
 	device_close(dev);
@@ -290,7 +289,7 @@ TEST(factors_and_saved_modules_of_an_adapter_and_their_products_are_finite_or_re
 		struct err err;
 
 		small_write_tensors(adapter, "adapter_model.safetensors", tensors, 3);
-		small_spoil(path, cases[i].name, cases[i].i, cases[i].value);
+		spoil_tensor(path, cases[i].name, cases[i].i, cases[i].value);
 		CHECK(small_open(&model, &dev, base, adapter, &err) ==
 					(cases[i].text ? ERR_INPUT : 0) &&
 				(!cases[i].text || (strstr(err.text, cases[i].text) &&
@@ -314,7 +313,7 @@ TEST(what_an_adapter_replaces_is_not_looked_at_in_its_base)
 
 	snprintf(path, sizeof path, "%s/model.safetensors", base);
 	small_write_model(base, ",\"tie_word_embeddings\":true", NULL, 0);
-	small_spoil(path, "model.norm.weight", 0, NAN);
+	spoil_tensor(path, "model.norm.weight", 0, NAN);
 	small_write_text(adapter, "adapter_config.json",
 		"{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":4,\"target_modules\":[],"
 		"\"modules_to_save\":[\"model.norm\"]}");

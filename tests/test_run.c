@@ -8,6 +8,7 @@
 #include "tests/result_differences.h"
 #include "tests/same_results.h"
 #include "tests/small_model.h"
+#include "tests/spoil.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -664,4 +665,106 @@ TEST(a_wrong_fold_of_llama_scope_shows_in_the_check_of_the_saes)
 		      "of the variance of resid_post unexplained; is it of this model, this "
 		      "place, and folded as sae.fold says?"),
 		"%s", run.err);
+}
+
+/* ---- features out of use ---------------------------------------------------------------- */
+
+/* Of F* of the short job, where they are in use: the two best of layer 5 and the best of layer 4;
+ * and one that comes before there are K0 candidates. */
+static const struct {
+	const char *file;
+	size_t feature;
+	const char *array;
+	size_t index; /* of one value of it */
+	double value;
+} out_of_use[] = {
+	{"layer_5/width_1k/average_l0_20/params.npz", 455, "W_enc", 455 * 128 + 3, NAN},
+	{"layer_5/width_1k/average_l0_20/params.npz", 157, "W_dec", 157 * 128 + 90, INFINITY},
+	{"layer_3/width_1k/average_l0_20/params.npz", 2, "b_enc", 2, NAN},
+	{"layer_4/width_1k/average_l0_21/params.npz", 251, "threshold", 251, NAN},
+};
+enum { N_OUT_OF_USE = sizeof out_of_use / sizeof *out_of_use };
+
+/* Copies of the small model's SAEs with these features not finite, or zero; stored, not deflated.
+ */
+static void copy_saes(const char *folder, bool zero)
+{
+	char command[1024], path[512];
+
+	snprintf(command, sizeof command,
+		"cp -r models/tiny-gemma2-scope %s && cd %s && for i in layer_*/width_1k/*/params.npz; "
+		"do python3 -c 'import sys, zipfile\n"
+		"with zipfile.ZipFile(sys.argv[1]) as z: a = [(n, z.read(n)) for n in z.namelist()]\n"
+		"with zipfile.ZipFile(sys.argv[1], \"w\") as z: [z.writestr(*m) for m in a]' $i; done",
+		folder, folder);
+	REQUIRE(system(command) == 0, "%s", command);
+	for (size_t i = 0; i < N_OUT_OF_USE; i++) {
+		const size_t f = out_of_use[i].feature;
+
+		snprintf(path, sizeof path, "%s/%s", folder, out_of_use[i].file);
+		if (!zero) {
+			spoil_array(path, out_of_use[i].array, out_of_use[i].index, 1, 1,
+				out_of_use[i].value);
+			continue;
+		}
+		spoil_array(path, "W_enc", f * 128, 1, 128, 0); /* in Fortran order */
+		spoil_array(path, "W_dec", f * 128, 1, 128, 0);
+		spoil_array(path, "b_enc", f, 1, 1, 0);
+		spoil_array(path, "threshold", f, 1, 1, 0);
+	}
+}
+
+static void check_names_of_unused(const char *path)
+{
+	static const int32_t layers[] = {3, 4, 5, 5}, features[] = {2, 251, 157, 455};
+	int32_t layer[N_OUT_OF_USE], feature[N_OUT_OF_USE];
+	const size_t n = N_OUT_OF_USE;
+	struct results_reader *r;
+	struct err err;
+
+	REQUIRE_OK(results_open(&r, path, &err), &err);
+	REQUIRE_OK(results_read_exactly(r, "/provenance/unused_layer", RESULTS_I32, layer, n, &err),
+		&err);
+	REQUIRE_OK(results_read_exactly(r, "/provenance/unused_feature", RESULTS_I32, feature, n,
+			   &err),
+		&err);
+	for (size_t i = 0; i < N_OUT_OF_USE; i++)
+		CHECK(layer[i] == layers[i] && feature[i] == features[i], "row %zu: %d of layer %d",
+			i, feature[i], layer[i]);
+	results_reader_close(r);
+}
+
+TEST(a_run_with_features_out_of_use_gives_what_one_gives_in_whose_saes_they_are_zero)
+{
+	static const char *const groups[] = {"/feature_sets", "/indirect_effect", "/generations",
+		"/scores", "/sae_check"};
+	static const char
+		*const MORE = "--set 'experiment=[\"direction\",\"attribution\",\"jailbreak\"]' "
+			      "--set 'attribution.methods=[\"cossim_ap\",\"ap\",\"actdiff\"]' "
+			      "--set sae.check=true";
+
+	copy_saes(in_scratch("nan"), false);
+	copy_saes(in_scratch("zero"), true);
+	RUN("%s %s --set output=%s --set sae.path=%s", SHORT_JOB, MORE, in_scratch("zero.h5"),
+		in_scratch("zero"));
+	RUN("%s %s --set output=%s --set sae.path=%s --set sae.allow_nonfinite_unused=true",
+		SHORT_JOB, MORE, in_scratch("nan.h5"), in_scratch("nan"));
+	CHECK(strstr(run.out,
+		      "of layer 4 out of use, as not finite (sae.allow_nonfinite_unused): 1 "
+		      "of 1024 features: 251\n") &&
+			strstr(run.out,
+				"of layer 5 out of use, as not finite "
+				"(sae.allow_nonfinite_unused): 2 of 1024 features: 157, 455\n"),
+		"%s", run.out);
+	for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+		CHECK(same_results(in_scratch("zero.h5"), in_scratch("nan.h5"), groups[i]) > 2,
+			"%s: too little was compared", groups[i]);
+	check_names_of_unused(in_scratch("nan.h5"));
+
+	engine_run(&run, "%s --set output=%s --set sae.path=%s", SHORT_JOB, in_scratch("no.h5"),
+		in_scratch("nan"));
+	CHECK(run.status == 3 &&
+			strstr(run.err, "params.npz: W_dec[157, 90]: expected finite values, "
+					"found inf (1 of 131072 is not finite)"),
+		"%d: %s", run.status, run.err);
 }

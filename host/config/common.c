@@ -182,6 +182,10 @@ const struct setting common_settings[] = {
 		"measure each layer's SAE on the config's own prompts: how many features are active and "
 		"what share of the variance is not explained; warns when that is far from what folder "
 		"or config claim. Reads every SAE once"),
+	BOOL("sae.allow_nonfinite_unused", sae.allow_nonfinite_unused, "false",
+		"a feature of which a value in the SAE's file is NaN or infinite is put out of use: read "
+		"as zeros, so never active, and never a candidate or clamped; the plan and "
+		"/provenance/unused_feature name it. Reads every SAE once more. false = that is an error"),
 	REAL("sae.budget_gb", sae.budget_gb, "0.0", 0, 1e6,
 		"memory for whole SAEs, GiB; 0 = half of what the weights leave of memory_gb"),
 

@@ -47,7 +47,7 @@ struct config {
 		char *path, *published, *neuronpedia, *format, *layer_folder, *layers, *width,
 			*fold, *dtype;
 		double l0, budget_gb;
-		bool check;
+		bool check, allow_nonfinite_unused;
 	} sae;
 	struct prompts_config *prompts; /* [n_prompts], owned */
 	size_t n_prompts;

@@ -97,7 +97,8 @@ static double value_at(const struct file_tensor *t, size_t i)
 	}
 }
 
-/* Of elements first to first + n - 1: how many are not finite; *at becomes the lowest such index. */
+/* Of elements first to first + n - 1: how many are not finite; *at becomes the lowest such index.
+ */
 static size_t count_in(const struct file_tensor *t, size_t first, size_t n, size_t *at)
 {
 	size_t count = 0;
@@ -150,6 +151,9 @@ int finite_check(const struct file_tensor *t, const char *file, int n_threads, s
 	write_index(t, first, index, sizeof index);
 	return err_set(err, ERR_INPUT,
 		"%s: %s%s: expected finite values, found %s (%zu of %zu %s not finite)", file,
-		t->name, index, isnan(value) ? "nan" : value > 0 ? "inf" : "-inf", count, n,
-		count == 1 ? "is" : "are");
+		t->name, index,
+		isnan(value) ? "nan"
+		: value > 0  ? "inf"
+			     : "-inf",
+		count, n, count == 1 ? "is" : "are");
 }

@@ -9,9 +9,9 @@
 #include "host/base/err.h"
 #include "host/formats/file_tensor.h"
 
-/* Reads the whole tensor once. Integers are finite. `file` is for messages. Errors: ERR_INPUT naming
- * file, tensor, the index and value of the first element that is not finite, and how many there
- * are. */
+/* Reads the whole tensor once. Integers are finite. `file` is for messages. Errors: ERR_INPUT
+ * naming file, tensor, the index and value of the first element that is not finite, and how many
+ * there are. */
 int finite_check(const struct file_tensor *t, const char *file, int n_threads, struct err *err);
 
 #endif

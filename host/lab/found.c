@@ -24,6 +24,23 @@ static void print_sae(const struct lab *lab, size_t layer)
 		model, *model ? "\"" : "");
 }
 
+/* The first few by number. */
+static void print_unused(const struct sae_set *saes, size_t layer)
+{
+	const size_t n = sae_set_n_unused(saes, layer);
+	size_t named = 0;
+
+	if (n == 0)
+		return;
+	printf("           of layer %zu out of use, as not finite (sae.allow_nonfinite_unused): %zu of "
+	       "%zu features:",
+		layer, n, sae_set_width(saes));
+	for (size_t i = 0; i < sae_set_width(saes) && named < 8; i++)
+		if (sae_set_is_unused(saes, layer, i))
+			printf("%s %zu", named++ ? "," : "", i);
+	puts(named < n ? ", ..." : "");
+}
+
 static void print_saes(const struct lab *lab)
 {
 	static const char *const kept_as[N_SAE_DTYPES] = {[SAE_FLOAT32] = "float32",
@@ -44,6 +61,8 @@ static void print_saes(const struct lab *lab)
 	for (size_t l = 0; l < sae_set_layers(saes); l++)
 		if (sae_set_has(saes, l))
 			print_sae(lab, l);
+	for (size_t l = 0; l < sae_set_layers(saes); l++)
+		print_unused(saes, l);
 	printf("           their SHA-256 is taken when the run begins (/provenance/sha256)\n");
 }
 

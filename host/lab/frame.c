@@ -252,7 +252,7 @@ fail:
 /* ---- provenance ------------------------------------------------------------------------ */
 
 static const struct {
-	struct dataset file, role, sha256, stop_token, stop_origin;
+	struct dataset file, role, sha256, stop_token, stop_origin, unused_feature, unused_layer;
 } files = {
 	.file = {"/provenance/file", {"file"}, RESULTS_TEXT, "", "path of a file that was read"},
 	.role = {"/provenance/role", {"file"}, RESULTS_TEXT, "",
@@ -264,7 +264,48 @@ static const struct {
 	.stop_origin = {"/provenance/stop_origin", {"stop_token"}, RESULTS_TEXT, "",
 		"who says so: generation_config.json, config.json, the tokenizer's eos_token, the "
 		"template, generate.stop"},
+	.unused_feature = {"/provenance/unused_feature", {"unused_feature"}, RESULTS_I32, "",
+		"id of a feature that is out of use, as one of its values in the SAE's file is not "
+		"finite"},
+	.unused_layer = {"/provenance/unused_layer", {"unused_feature"}, RESULTS_I32, "",
+		"its layer"},
 };
+
+static size_t count_unused(const struct sae_set *saes)
+{
+	size_t n = 0;
+
+	for (size_t l = 0; saes && l < sae_set_layers(saes); l++)
+		n += sae_set_n_unused(saes, l);
+	return n;
+}
+
+/* Not there where all features are in use. */
+static int write_unused(const struct lab *lab, struct err *err)
+{
+	const struct sae_set *saes = lab->machine->saes;
+	const size_t n = count_unused(saes), width = n > 0 ? sae_set_width(saes) : 0;
+	struct arena memory = {0};
+	int32_t *layer = arena_alloc(&memory, n, sizeof *layer);
+	int32_t *feature = arena_alloc(&memory, n, sizeof *feature);
+	size_t k = 0;
+
+	err_clear(err);
+	if (n == 0)
+		return 0;
+	TRY(arena_check(&memory, "features out of use", err));
+	for (size_t l = 0; l < sae_set_layers(saes); l++)
+		for (size_t i = 0; i < width; i++)
+			if (sae_set_is_unused(saes, l, i)) {
+				layer[k] = (int32_t)l;
+				feature[k++] = (int32_t)i;
+			}
+	TRY(dataset_write(lab->job->results, &files.unused_feature, NULL, &n, feature, err));
+	TRY(dataset_write(lab->job->results, &files.unused_layer, NULL, &n, layer, err));
+fail:
+	arena_free(&memory);
+	return err->code;
+}
 
 /* Not there where nothing ends a reply but its length. */
 static int write_stop_tokens(const struct lab *lab, struct err *err)
@@ -311,7 +352,9 @@ const struct dataset_section frame_sections[] = {{"Shared scales", NULL, DATASET
 		DATASETS(prompts)},
 	{"Prompt sets", "Not of a judge's file.", DATASETS(sets)},
 	{"Provenance",
-		"`stop_token` and `stop_origin` are not there with `generate.stop = \"none\"`.",
+		"`stop_token` and `stop_origin` are not there with `generate.stop = \"none\"`, "
+		"`unused_feature` and `unused_layer` only with `sae.allow_nonfinite_unused` and SAEs that "
+		"have such features.",
 		DATASETS(files)}};
 
 /* Bytes of texts beyond what a text is taken for. */
@@ -344,7 +387,8 @@ int frame_plan(const struct lab *lab, struct plan *plan, struct err *err)
 		LENGTH("feature", lab->machine->saes ? sae_set_width(lab->machine->saes) : 0),
 		LENGTH("prompt", t->n), LENGTH("prompt_token", t->ids.n), LENGTH("set", t->n_sets),
 		LENGTH("reason", N_PROMPT_LEFT_OUT), LENGTH("stop_token", lab->prompts->stop.ids.n),
-		LENGTH("file", 2 * a->n_layer + 16));
+		LENGTH("file", 2 * a->n_layer + 16),
+		LENGTH("unused_feature", count_unused(lab->machine->saes)));
 
 	plan->experiment = "the run";
 	for (size_t i = 0; i < sizeof frame_sections / sizeof *frame_sections; i++)
@@ -453,6 +497,7 @@ int frame_write(const struct lab *lab, const struct inputs *inputs, struct err *
 	if (!lab->prompts->source)
 		TRY(write_prompt_sets(lab, err));
 	TRY(write_stop_tokens(lab, err));
+	TRY(write_unused(lab, err));
 	return write_files(lab, inputs, err);
 fail:
 	return err->code;

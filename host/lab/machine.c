@@ -57,6 +57,7 @@ struct sae_options machine_sae_options(const struct machine *m, const struct con
 		.fold = c->sae.fold,
 		.dtype = machine_sae_dtype(m, c),
 		.some_layers = strcmp(c->sae.layers, "found") == 0,
+		.allow_unused = c->sae.allow_nonfinite_unused,
 		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
 					       : sae_budget(m, c)};
 }

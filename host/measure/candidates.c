@@ -14,7 +14,12 @@ size_t candidates_count(const struct lab *lab, size_t k0)
 {
 	const struct sae_set *saes = lab->machine->saes;
 
-	return saes ? sae_set_count(saes) * size_min(k0, sae_set_width(saes)) : 0;
+	size_t n = 0;
+
+	for (size_t l = 0; saes && l < sae_set_layers(saes); l++)
+		if (sae_set_has(saes, l))
+			n += size_min(k0, sae_set_width(saes) - sae_set_n_unused(saes, l));
+	return n;
 }
 
 int candidates_check(const struct lab *lab, struct err *err)
@@ -55,9 +60,11 @@ int candidates_find(struct candidates *out, const struct lab *lab, const float *
 		}
 		TRY(sae_set_cosines(lab->machine->saes, l, v, cosine, err));
 		for (size_t i = 0; i < out->d_sae; i++)
-			TRY(feature_set_offer(&best, k0,
-				(struct feature){(int32_t)l, (int32_t)i, cosine[i], cosine[i]},
-				err));
+			if (!isnan(cosine[i])) /* in use */
+				TRY(feature_set_offer(&best, k0,
+					(struct feature){(int32_t)l, (int32_t)i, cosine[i],
+						cosine[i]},
+					err));
 		TRY(vec_append(&out->set, best.data, best.n, err));
 	}
 fail:

@@ -128,6 +128,8 @@ static int open_layer(struct sae_set *set, const struct sae_options *options, si
 		return err_nomem(err, path, strlen(path));
 	if (sae_site_check(file, err) || set->format->open(file, err) || check_file(set, file, err))
 		return err->code;
+	if (options->allow_unused && sae_unused_find(file, options->dtype, err))
+		return err->code;
 	file->options = NULL;
 	set->d_sae = file->d_sae;
 	return 0;
@@ -179,8 +181,10 @@ void sae_set_close(struct sae_set *set)
 			sae_set_unload(set, &set->residents[l]);
 		if (set->files && set->files[l].format)
 			set->files[l].format->close(&set->files[l]);
-		if (set->files)
+		if (set->files) {
 			free(set->files[l].path);
+			free(set->files[l].unused);
+		}
 	}
 	sparse_free(&set->scratch.sparse);
 	device_free(set->dev, set->scratch.f);

@@ -43,6 +43,11 @@ const char *sae_set_says_model(const struct sae_set *set, size_t layer);
 /* The config read beside it, into path of n bytes. False where there is none. */
 bool sae_set_config_path(const struct sae_set *set, size_t layer, char *path, size_t n);
 
+/* Whether a feature is out of use, which sae_options.allow_unused makes of one that is not finite:
+ * it is never on, is read as zeros, and cannot be selected. And how many of a layer are. */
+bool sae_set_is_unused(const struct sae_set *set, size_t layer, size_t feature);
+size_t sae_set_n_unused(const struct sae_set *set, size_t layer);
+
 bool sae_set_top_k(const struct sae_set *set); /* of some layer only all features tell which are
 						* on (struct sae_few) */
 
@@ -51,7 +56,8 @@ double sae_set_claimed_l0(const struct sae_set *set, size_t layer);
 
 /* All features of a layer on the device, borrowed until the next sae_set_ call on the set. None
  * where the layer is left out.
- * Errors: ERR_INPUT for values that are not finite in the type they are kept in, ERR_DEVICE. */
+ * Errors: ERR_INPUT for values that are not finite in the file, naming file, tensor, row, column
+ * and value, or in the type they are kept in; ERR_DEVICE. */
 int sae_set_load(struct sae_set *set, size_t layer, struct sae_weights *out, struct err *err);
 
 /* Bytes of a whole SAE of a layer on the device, or of its encoder alone. 0 where there is none. */
@@ -63,8 +69,8 @@ size_t sae_set_encoder_bytes(const struct sae_set *set, size_t layer);
  * is loaded then. Errors: as sae_set_load. */
 int sae_set_load_joined(struct sae_set *set, struct err *err);
 
-/* cosine[i] = cos(W_dec[i], v) for all features of a layer that has an SAE. v: host [d_model];
- * cosine: host [d_sae]. Reads the decoder only. */
+/* cosine[i] = cos(W_dec[i], v) for all features of a layer that has an SAE, NAN for one that is out
+ * of use. v: host [d_model]; cosine: host [d_sae]. Reads the decoder only. */
 int sae_set_cosines(struct sae_set *set, size_t layer, const float *v, float *cosine,
 	struct err *err);
 

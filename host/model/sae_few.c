@@ -39,6 +39,11 @@ int sae_set_select(struct sae_set *set, size_t layer, const int32_t *ids, size_t
 			return err_set(err, ERR_INPUT,
 				"%s: expected feature ids below %zu, its width, found %d",
 				file->path, file->d_sae, ids[k]);
+		else if (sae_set_is_unused(set, layer, (size_t)ids[k]))
+			return err_set(err, ERR_INPUT,
+				"%s: expected features that are in use, found %d, of which a value is "
+				"not finite (sae.allow_nonfinite_unused)",
+				file->path, ids[k]);
 	TRY(sae_set_read(set, layer, ids, n, SAE_BOTH, &out->weights, &out->memory, &bytes, err));
 	if (file->top_k > 0 && n > 0)
 		TRY(add_encoder(set, layer, ids, n, out, err));

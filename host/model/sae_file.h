@@ -11,6 +11,8 @@
 #include "host/model/sae_config.h"
 #include "host/model/sae_options.h"
 
+#include <stdint.h>
+
 enum { SAE_PATH = 4096 };
 
 /* What config and folders say of where the SAE was trained: sae_site.h. */
@@ -36,6 +38,10 @@ struct sae_file {
 	double claimed_l0; /* what folder or config say of the mean number of active features;
 			    * NAN = nothing */
 	struct sae_said said;
+
+	/* sae_unused.c */
+	uint8_t *unused; /* [d_sae], owned: whether a feature is out of use; NULL = none is */
+	size_t n_unused;
 };
 
 /* The matrices that are wanted. */

@@ -17,7 +17,9 @@
 #include "host/model/sae_tensors.h"
 #include "host/model/transfer.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <omp.h>
 
@@ -152,7 +154,8 @@ struct reading {
 	const char *path;
 	struct sae_tensors tensors;
 	enum sae_parts parts;
-	const int32_t *ids; /* NULL: all */
+	const int32_t *ids;    /* NULL: all */
+	const uint8_t *unused; /* [d_sae], features read as zeros; NULL: none */
 	int n_threads;
 	float *memory;            /* owned: b_dec, and the rows of the blocks */
 	const float *b_dec;       /* [d_model] */
@@ -171,6 +174,7 @@ static int reading_open(struct reading *r, struct sae_set *set, struct sae_file 
 		.path = file->path,
 		.parts = parts,
 		.ids = ids,
+		.unused = file->unused,
 		.n_threads = (int)n_threads};
 	r->memory = malloc((d + 2 * rows * n_threads) * sizeof *r->memory);
 	r->blocks = malloc(n_threads * sizeof *r->blocks);
@@ -198,6 +202,20 @@ static void reading_close(struct reading *r, struct sae_file *file)
 	free(r->blocks);
 }
 
+/* A feature that is out of use is never on: its pre-activation is 0, and no threshold is below. */
+static void clear_unused(const struct reading *r, size_t first, size_t n, struct sae_block *block)
+{
+	const size_t d = r->tensors.d_model;
+
+	for (size_t k = 0; k < n; k++) {
+		if (!r->unused[r->ids ? (size_t)r->ids[first + k] : first + k])
+			continue;
+		memset(block->W_enc_t + k * d, 0, d * sizeof *block->W_enc_t);
+		memset(block->W_dec + k * d, 0, d * sizeof *block->W_dec);
+		block->b_enc[k] = block->threshold[k] = block->gain[k] = block->shift[k] = 0;
+	}
+}
+
 /* Features `first` to first + n - 1 of the request as rows `at` and on of `to`. Returns the arrays
  * that are not finite. */
 static unsigned read_block(const struct reading *r, struct sae_block *block, size_t first, size_t n,
@@ -206,6 +224,8 @@ static unsigned read_block(const struct reading *r, struct sae_block *block, siz
 	unsigned bad = 0;
 
 	sae_tensors_read(&r->tensors, r->b_dec, r->parts, r->ids, first, n, block);
+	if (r->unused)
+		clear_unused(r, first, n, block);
 	if (r->parts & SAE_ENCODER) {
 		bad |= !store_matrix(block->W_enc_t, n, to->W_enc_t, at) << W_ENC;
 		bad |= !store_vector(r->dtype, block->b_enc, n, to->b_enc, at) << B_ENC;
@@ -220,6 +240,22 @@ static unsigned read_block(const struct reading *r, struct sae_block *block, siz
 	return bad;
 }
 
+/* Why: a value in the file, else what scaling and rounding have made of one. `bad`: the arrays. */
+static int not_finite(const struct reading *r, unsigned bad, struct err *err)
+{
+	size_t i = 0;
+
+	TRY(sae_tensors_check_finite(&r->tensors, r->parts, r->path, r->n_threads, err));
+	while (!(bad >> i & 1))
+		i++;
+	return err_set(err, ERR_INPUT,
+		"%s: %s: expected values that are finite when scaled as the format says and kept as "
+		"sae.dtype says (%s), found larger ones",
+		r->path, array_names[i], sae_dtype_names[r->dtype]);
+fail:
+	return err->code;
+}
+
 /* Features `first` to first + n - 1 of the request, and b_dec, in host memory. */
 static int read_features(const struct reading *r, size_t first, size_t n,
 	const struct sae_weights *to, struct err *err)
@@ -230,11 +266,7 @@ static int read_features(const struct reading *r, size_t first, size_t n,
 	for (size_t k = 0; k < n; k += SAE_BLOCK)
 		bad |= read_block(r, &r->blocks[omp_get_thread_num()], first + k,
 			size_min(SAE_BLOCK, n - k), to, k);
-	for (int i = 0; i < N_ARRAYS; i++)
-		if (bad >> i & 1)
-			return err_set(err, ERR_INPUT, "%s: %s holds a value that is not finite",
-				r->path, array_names[i]);
-	return 0;
+	return bad ? not_finite(r, bad, err) : 0;
 }
 
 static struct device_part matrix_part(struct tensor from, struct tensor to, size_t first)
@@ -491,6 +523,9 @@ int sae_set_cosines(struct sae_set *set, size_t layer, const float *v, float *co
 	TRY(device_upload(set->dev, b.v.data, v, b.d * sizeof *v, err));
 	TRY(op_row_cosine(set->dev, decoder.W_dec, b.v, b.cosine, err));
 	TRY(download_floats(set->dev, b.cosine, cosine, err));
+	for (size_t i = 0; i < b.n; i++)
+		if (sae_set_is_unused(set, layer, i))
+			cosine[i] = NAN;
 	device_free(set->dev, buffers);
 	device_free(set->dev, memory);
 	return 0;

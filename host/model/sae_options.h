@@ -30,8 +30,9 @@ struct sae_options {
 	double l0;                /* Gemma Scope: the SAE whose average L0 is nearest */
 	const char *fold;         /* Llama Scope: "authors", "saelens5" or "saelens6" */
 	enum sae_dtype dtype;
-	bool some_layers; /* layers without an SAE are left out, not an error */
-	size_t budget;    /* bytes of device memory for whole SAEs; at least one always fits */
+	bool some_layers;  /* layers without an SAE are left out, not an error */
+	bool allow_unused; /* a feature that is not finite is put out of use, not an error */
+	size_t budget;     /* bytes of device memory for whole SAEs; at least one always fits */
 };
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * sae_parts.h - what a set of SAEs is made of, for the files that share it: sae.c opens it,
- * sae_set.c answers for it, sae_load.c brings weights to the device, sae_few.c keeps a few features
- * of a layer. Users include sae.h.
+ * sae_unused.c finds features that are not finite, sae_set.c answers for it, sae_load.c brings
+ * weights to the device, sae_few.c keeps a few features of a layer. Users include sae.h.
  */
 #ifndef SAENGINE_SAE_PARTS_H
 #define SAENGINE_SAE_PARTS_H
@@ -41,6 +41,10 @@ struct sae_set {
 int sae_set_read(struct sae_set *set, size_t layer, const int32_t *ids, size_t n,
 	enum sae_parts parts, struct sae_weights *weights, void **memory, size_t *bytes,
 	struct err *err);
+
+/* Reads the whole SAE of a file and puts out of use the features of which a value is not finite, in
+ * the file or as `dtype` keeps it. Errors: ERR_INPUT where b_dec is not finite, or no feature. */
+int sae_unused_find(struct sae_file *file, enum sae_dtype dtype, struct err *err);
 
 /* Frees the weights of a layer that is loaded. */
 void sae_set_unload(struct sae_set *set, struct sae_resident *r);

@@ -89,6 +89,16 @@ bool sae_set_top_k(const struct sae_set *set)
 	return any;
 }
 
+bool sae_set_is_unused(const struct sae_set *set, size_t layer, size_t feature)
+{
+	return set->files[layer].unused && set->files[layer].unused[feature];
+}
+
+size_t sae_set_n_unused(const struct sae_set *set, size_t layer)
+{
+	return set->files[layer].n_unused;
+}
+
 double sae_set_claimed_l0(const struct sae_set *set, size_t layer)
 {
 	return set->files[layer].claimed_l0;

@@ -9,6 +9,7 @@
 #include "host/model/sae_tensors.h"
 
 #include "host/base/size.h"
+#include "host/formats/finite.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -86,7 +87,7 @@ int sae_scalar_find(const struct safetensors *weights, const char *path, const c
 			"dimensions",
 			path, name, t ? t->type : "none", t ? t->n_dims : 0);
 	*out = element(t, 0);
-	return 0;
+	return finite_check(t, path, 1, err);
 }
 
 /* ---- reading --------------------------------------------------------------------------- */
@@ -177,18 +178,25 @@ struct feature_terms {
 	double b_enc, threshold, gain, shift;
 };
 
+/* -inf would become a threshold or a gain of 0. */
+static double finite_or_nan(double value)
+{
+	return isfinite(value) ? value : NAN;
+}
+
 static struct feature_terms terms_of(const struct sae_tensors *t, size_t i)
 {
 	struct feature_terms f = {.b_enc = element(&t->b_enc, i) * t->bias_scale};
 
-	f.threshold = t->threshold.data ? element(&t->threshold, i) : t->constant_threshold;
+	f.threshold = t->threshold.data ? finite_or_nan(element(&t->threshold, i))
+					: t->constant_threshold;
 	if (t->log_threshold)
 		f.threshold = exp(f.threshold);
 	f.threshold *= t->threshold_scale;
 	if (f.threshold < 0) /* not fmax, which takes NaN for a number that is missing */
 		f.threshold = 0;
 	if (t->b_mag.data) {
-		f.gain = exp(element(&t->r_mag, i));
+		f.gain = exp(finite_or_nan(element(&t->r_mag, i)));
 		f.shift = element(&t->b_mag, i) - f.gain * f.b_enc;
 	}
 	return f;
@@ -229,6 +237,23 @@ void sae_tensors_read(const struct sae_tensors *t, const float *b_dec, enum sae_
 		out->gain[k] = (float)f.gain;
 		out->shift[k] = (float)f.shift;
 	}
+}
+
+int sae_tensors_check_finite(const struct sae_tensors *t, enum sae_parts parts, const char *path,
+	int n_threads, struct err *err)
+{
+	const bool enc = parts & SAE_ENCODER, dec = (parts & SAE_DECODER) || t->unit_decoder;
+	const struct {
+		const struct file_tensor *tensor;
+		bool is_part;
+	} tensors[] = {{&t->W_enc, enc}, {&t->b_enc, enc}, {&t->threshold, enc}, {&t->b_mag, enc},
+		{&t->r_mag, enc}, {&t->W_dec, dec}, {&t->scaling, dec}, {&t->b_dec, true}};
+
+	for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+		if (tensors[i].is_part && tensors[i].tensor->data &&
+			finite_check(tensors[i].tensor, path, n_threads, err))
+			return err->code;
+	return 0;
 }
 
 /* A byte of every page. */

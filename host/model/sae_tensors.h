@@ -17,7 +17,8 @@
  *   unit_decoder:   W_enc_i *= |W_dec_i|, b_enc_i *= |W_dec_i|, W_dec_i /= |W_dec_i|
  *   b_mag present (gated): b_enc is b_gate; gain_i = exp(r_mag_i), shift_i = b_mag_i -
  *   gain_i b_gate_i: max(gain pre + shift, 0) is then the magnitude path on the same W_enc.
- * Negative thresholds become 0: f is relu(pre) where pre is above the threshold. */
+ * Negative thresholds become 0: f is relu(pre) where pre is above the threshold. What comes of a
+ * value that is not finite is not finite either. */
 struct sae_tensors {
 	size_t d_model, d_sae;
 	struct file_tensor W_enc, W_dec; /* two dimensions, features first or last */
@@ -36,7 +37,7 @@ struct sae_tensors sae_tensors_none(void);
 int sae_tensor_find(const struct safetensors *weights, const char *path, const char *name,
 	size_t rows, size_t cols, struct file_tensor *out, struct err *err);
 
-/* A tensor of one number of these types. Errors: the same. */
+/* A tensor of one finite number of these types. Errors: the same. */
 int sae_scalar_find(const struct safetensors *weights, const char *path, const char *name,
 	double *out, struct err *err);
 
@@ -56,6 +57,11 @@ struct sae_block {
  * the parts. b_dec as sae_tensors_b_dec gives it. Any number of threads may do so at a time. */
 void sae_tensors_read(const struct sae_tensors *t, const float *b_dec, enum sae_parts parts,
 	const int32_t *ids, size_t first, size_t n, struct sae_block *out);
+
+/* Whether the tensors that `parts` are made of are finite as they lie in the file. Errors: those of
+ * finite_check. */
+int sae_tensors_check_finite(const struct sae_tensors *t, enum sae_parts parts, const char *path,
+	int n_threads, struct err *err);
 
 /* Before all features are read: brings in, from start to end, the pages of matrices that have
  * features along their columns. Reading them feature by feature would have the disk jump. */
