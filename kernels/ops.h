@@ -313,7 +313,8 @@ int op_softcap(struct device *, double cap, struct tensor x, struct err *);
 
 /* ---- readings of logits ---------------------------------------------------------------- */
 
-/* out[i] = index of the largest logits[i, :]; the lowest index on ties. */
+/* out[i] = index of the largest logits[i, :]; the lowest index on ties; -1 where one of them is not
+ * finite. */
 int op_argmax(struct device *, struct tensor logits, int32_t *out, struct err *);
 
 /* out[i] = log softmax(logits[i, :])[token[i]], in nats.   out activation [n, 1]. */

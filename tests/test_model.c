@@ -7,7 +7,7 @@
  * backward in float32, from the project's contract; for the engine in float64, 2e-6: what
  * remains is the golden file's own float32 storage and transformers' float32 norms and rotations.
  */
-#include "host/model/readout.h"
+#include "host/model/generate.h"
 #include "kernels/ref/ref.h"
 #include "tests/golden_model.h"
 
@@ -336,11 +336,13 @@ TEST(readouts_agree_with_the_logits_of_transformers)
 		REQUIRE(pack_all(&g, BATCH_OUT_LAST) == 0 && forward(g.ws, &pass, &g.err) == 0,
 			"%s", g.err.text);
 		REQUIRE(readout_init(&r, g.model, &g.err) == 0, "%s", g.err.text);
-		REQUIRE(readout_argmax(&r, workspace_out(g.ws), best, &g.err) == 0, "%s",
+		REQUIRE(readout_argmax(&r, &g.batch, workspace_out(g.ws), best, &g.err) == 0, "%s",
 			g.err.text);
-		REQUIRE(readout_logprob(&r, workspace_out(g.ws), best, logprob, &g.err) == 0, "%s",
-			g.err.text);
-		REQUIRE(readout_kl(&r, workspace_out(g.ws), workspace_out(g.ws), kl, &g.err) == 0,
+		REQUIRE(readout_logprob(&r, &g.batch, workspace_out(g.ws), best, logprob, &g.err) ==
+				0,
+			"%s", g.err.text);
+		REQUIRE(readout_kl(&r, NULL, workspace_out(g.ws), workspace_out(g.ws), kl,
+				&g.err) == 0,
 			"%s", g.err.text);
 		for (size_t p = 0; p < g.n_prompts; p++) {
 			const float *z = logits + p * V;
@@ -504,6 +506,104 @@ TEST(a_residual_stream_that_is_not_finite_is_named_by_layer_prompt_and_position)
 	CHECK(strcmp(g.err.text, "blocks.1.hook_resid_post is not finite at position 0 of what all "
 				 "prompts begin with") == 0,
 		"%s", g.err.text);
+	golden_close(&g);
+}
+
+TEST(a_final_norm_that_is_not_finite_is_named_by_prompt_and_position)
+{
+	struct golden g;
+	const struct pass pass = {.batch = &g.batch, .cache = &g.cache};
+
+	REQUIRE(golden_open(&g, "llama_a", NULL) == 0, "%s", g.err.text);
+	for (size_t j = 0; j < g.model->arch.d_model; j++)
+		fixture_set(g.model->final_norm, j, 3.4e38);
+	batch_clear(&g.batch, 0);
+	batch_pack(&g.batch, g.tokens, 5, BATCH_OUT_LAST, 42);
+	REQUIRE(batch_upload(&g.batch, &g.err) == 0, "%s", g.err.text);
+	CHECK(forward(g.ws, &pass, &g.err) == ERR_DEVICE &&
+			strcmp(g.err.text,
+				"the final norm is not finite for prompt 42 at position 4") == 0,
+		"%s", g.err.text);
+	golden_close(&g);
+}
+
+/* Prompts 40 and 41, of four and three tokens; the last two of each are out rows. */
+static int run_two(struct golden *g, size_t n_out)
+{
+	const struct pass pass = {.batch = &g->batch, .cache = &g->cache};
+
+	batch_clear(&g->batch, 0);
+	batch_pack(&g->batch, g->tokens, 4, n_out, 40);
+	batch_pack(&g->batch, g->tokens, 3, n_out, 41);
+	return batch_upload(&g->batch, &g->err) || forward(g->ws, &pass, &g->err);
+}
+
+#define CHECK_REFUSED(call, message) \
+	CHECK((call) == ERR_DEVICE && strcmp(g.err.text, message) == 0, "%s", g.err.text)
+
+TEST(logits_that_are_not_finite_are_named_by_prompt_and_position_whatever_is_read_of_them)
+{
+	static const int32_t token[] = {1, 1, 1, 1, 1, 1, 1, 1};
+	struct golden g;
+	struct readout r;
+	struct tensor E, y, chosen;
+	int32_t best[4], *on_device;
+	double values[8];
+
+	REQUIRE(golden_open(&g, "llama_a", NULL) == 0, "%s", g.err.text);
+	E = fixture_weight(&g.f, DTYPE_F32, g.model->arch.n_vocab, g.model->arch.d_model, 1);
+	for (size_t j = 0; j < g.model->arch.d_model; j++)
+		fixture_set(E, g.model->arch.d_model + j, 3.4e38); /* of token 1 */
+	g.model->unembedding = E;
+	on_device = fixture_ids(&g.f, token, 8);
+	chosen = fixture_zeros(&g.f, 4, 2);
+	REQUIRE(readout_init(&r, g.model, &g.err) == 0 && run_two(&g, 2) == 0, "%s", g.err.text);
+	y = workspace_out(g.ws);
+	CHECK_REFUSED(readout_argmax(&r, &g.batch, y, best, &g.err),
+		"a logit is not finite for prompt 40 at position 2");
+	CHECK_REFUSED(readout_logprob(&r, &g.batch, y, token, values, &g.err),
+		"a log-probability is not finite for prompt 40 at position 2");
+	CHECK_REFUSED(readout_kl(&r, &g.batch, y, y, values, &g.err),
+		"a KL divergence is not finite for prompt 40 at position 2");
+	CHECK_REFUSED(readout_selected(&r, &g.batch, y, on_device, chosen, values, &g.err),
+		"a logit is not finite for prompt 40 at position 2");
+	CHECK_REFUSED(readout_argmax(&r, &g.batch, tensor_rows(y, 2, 2), best, &g.err),
+		"a logit is not finite for prompt 40 at position 3");
+	CHECK_REFUSED(readout_argmax(&r, NULL, y, best, &g.err),
+		"a logit is not finite in row 0 of 4");
+	readout_free(&r);
+	golden_close(&g);
+}
+
+TEST(a_reply_is_not_continued_with_a_token_of_logits_that_are_not_finite)
+{
+	struct golden g;
+	struct generator *generator;
+	struct readout r;
+	int32_t tokens[8], ended_by[2];
+	size_t lengths[2];
+
+	REQUIRE(golden_open(&g, "llama_a", NULL) == 0, "%s", g.err.text);
+	const struct token_span prompts[] = {{g.tokens, 4, 40}, {g.tokens, 3, 41}};
+	const struct generation request = {.prompts = prompts,
+		.n_prompts = 2,
+		.tokens = tokens,
+		.lengths = lengths,
+		.ended_by = ended_by};
+
+	g.model->unembedding = fixture_weight(&g.f, DTYPE_F32, g.model->arch.n_vocab,
+		g.model->arch.d_model, 1);
+	REQUIRE(readout_init(&r, g.model, &g.err) == 0 &&
+			generator_create(&generator, g.model, &r,
+				(struct generator_size){2, 7, 7, 4}, &g.err) == 0,
+		"%s", g.err.text);
+	CHECK(generate(generator, &request, &g.err) == 0, "%s", g.err.text);
+	for (size_t j = 0; j < g.model->arch.d_model; j++)
+		fixture_set(g.model->unembedding, j, 3.4e38);
+	CHECK_REFUSED(generate(generator, &request, &g.err),
+		"a logit is not finite for prompt 40 at position 3");
+	generator_free(generator);
+	readout_free(&r);
 	golden_close(&g);
 }
 

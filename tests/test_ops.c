@@ -341,6 +341,26 @@ static void run_readings(struct fixture *f, const int *p, struct outputs *out)
 	emit(out, kl);
 }
 
+/* Rows of which one logit is not finite, each in another place, and one of finite extremes. */
+static void run_argmax_of_nonfinite(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t V = (size_t)p[0], n = 8;
+	struct tensor a = fixture_activation(f, n, V, 3);
+	int32_t *best = fixture_random_ids(f, n, V);
+
+	fixture_set(a, 0, NAN);
+	fixture_set(a, 2 * V - 1, NAN);
+	fixture_set(a, 2 * V + V / 2, INFINITY);
+	fixture_set(a, 3 * V + V - 1, -INFINITY);
+	for (size_t j = 0; j < V; j++)
+		fixture_set(a, 4 * V + j, NAN);
+	fixture_set(a, 5 * V + V / 3, -NAN);
+	fixture_set(a, 6 * V + V - 1, 3.4e38);
+	fixture_set(a, 6 * V, -3.4e38);
+	out->rc = op_argmax(f->dev, a, best, &out->err);
+	emit_ids(out, best, n);
+}
+
 static void run_selected_logits(struct fixture *f, const int *p, struct outputs *out)
 {
 	const size_t n = (size_t)p[0], d = (size_t)p[1], V = 40, m = (size_t)p[2];
@@ -606,6 +626,8 @@ static const struct op_row {
 	{"softcap, none", run_softcap, {2, 9, 0, 3}, 0},
 	{"readings of logits", run_readings, {6, 1031, 5}, 1e-5},
 	{"readings of peaked logits", run_readings, {4, 50, 60}, 1e-5},
+	{"readings, not finite", run_argmax_of_nonfinite, {1031}, 0},
+	{"readings, not finite, few", run_argmax_of_nonfinite, {3}, 0},
 	{"readings of a vocabulary of one", run_readings, {2, 1, 3}, 1e-5},
 	{"selected logits, capped", run_selected_logits, {7, 45, 2, 30, BF16}, 3e-6},
 	{"selected logits, plain", run_selected_logits, {3, 512, 3, 0, F32}, 3e-6},

@@ -104,8 +104,8 @@ static struct edit addition(const struct trial *t, size_t layer)
 
 static int read_log_odds(struct trial *t, size_t n, double *out, struct err *err)
 {
-	if (readout_logprob(&t->lab->machine->readout, workspace_out(t->scoring.runner.ws),
-		    t->refusal, out, err))
+	if (readout_logprob(&t->lab->machine->readout, &t->scoring.runner.batch,
+		    workspace_out(t->scoring.runner.ws), t->refusal, out, err))
 		return err->code;
 	for (size_t i = 0; i < n; i++)
 		out[i] = statistics_log_odds(out[i]);
@@ -120,8 +120,9 @@ static int judge(struct trial *t, size_t candidate, size_t n, struct err *err)
 	TRY(run_edited(t, n, &ablate, err));
 	if (t->harmful)
 		return read_log_odds(t, n, t->ablated + candidate * n, err);
-	TRY(readout_kl(&t->lab->machine->readout, tensor_rows(t->base_y, 0, n),
-		workspace_out(t->scoring.runner.ws), t->kl + candidate * n, err));
+	TRY(readout_kl(&t->lab->machine->readout, &t->scoring.runner.batch,
+		tensor_rows(t->base_y, 0, n), workspace_out(t->scoring.runner.ws),
+		t->kl + candidate * n, err));
 	TRY(run_edited(t, n, &add, err));
 	return read_log_odds(t, n, t->added + candidate * n, err);
 fail:

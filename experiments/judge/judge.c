@@ -213,7 +213,8 @@ static int put_probability(struct work *w, struct tensor y, const struct token_i
 	for (size_t k = 0; k < words->n; k++) {
 		for (size_t i = 0; i < y.rows; i++)
 			w->tokens[i] = words->data[k];
-		if (readout_logprob(&w->lab->machine->readout, y, w->tokens, logprob, err))
+		if (readout_logprob(&w->lab->machine->readout, &w->scoring.runner.batch, y,
+			    w->tokens, logprob, err))
 			return err->code;
 		for (size_t i = 0; i < y.rows; i++)
 			sum[i] += exp(logprob[i]);
@@ -231,7 +232,7 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	y = tensor_rows(workspace_out(w->scoring.runner.ws), 0, n);
 	TRY(put_probability(w, y, &w->yes, "p_yes", out, err));
 	TRY(put_probability(w, y, &w->no, "p_no", out, err));
-	TRY(readout_argmax(&w->lab->machine->readout, y, w->tokens, err));
+	TRY(readout_argmax(&w->lab->machine->readout, &w->scoring.runner.batch, y, w->tokens, err));
 	return unit_put(out, "token", RESULTS_I32, w->tokens, n, err);
 fail:
 	return err->code;

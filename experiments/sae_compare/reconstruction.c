@@ -213,7 +213,7 @@ static int run_pass(struct work *w, const struct batch_view *v, const struct edi
 	TRY(runner_run(&w->runner, w->spans, v->n, BATCH_OUT_ALL, &how, err));
 	TRY(op_gather_rows(w->lab->machine->dev, workspace_out(w->runner.ws), w->row_on_device, y,
 		err));
-	TRY(readout_logprob(&w->lab->machine->readout, y, w->target, w->logprob, err));
+	TRY(readout_logprob(&w->lab->machine->readout, NULL, y, w->target, w->logprob, err));
 	for (size_t i = 0; i < v->n; i++) {
 		nll[i] = 0;
 		for (size_t k = 0; k < w->scored[v->index[i]]; k++)

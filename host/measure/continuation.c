@@ -341,13 +341,13 @@ static int score(struct work *w, const struct continuation *unedited, struct err
 		c->kl[i] = NAN;
 		classify(w, i);
 	}
-	rc = readout_logprob(&w->lab->machine->readout, c->first_y, token, c->p_refusal, err);
+	rc = readout_logprob(&w->lab->machine->readout, NULL, c->first_y, token, c->p_refusal, err);
 	free(token);
 	for (size_t i = 0; i < c->n; i++)
 		c->p_refusal[i] = exp(c->p_refusal[i]);
 	if (rc == 0 && unedited)
-		rc = readout_kl(&w->lab->machine->readout, unedited->first_y, c->first_y, c->kl,
-			err);
+		rc = readout_kl(&w->lab->machine->readout, NULL, unedited->first_y, c->first_y,
+			c->kl, err);
 	return rc;
 }
 

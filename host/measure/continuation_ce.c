@@ -125,8 +125,8 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 			how.n_edits, NULL, 0, &w->prefix, err));
 	how.prefix = w->skip > 0 ? &w->prefix : NULL;
 	TRY(runner_run_replies(&w->runner, w->spans, w->reply_spans, n, &how, err));
-	TRY(readout_logprob(&lab->machine->readout, workspace_out(w->runner.ws), w->targets,
-		w->logprob, err));
+	TRY(readout_logprob(&lab->machine->readout, &w->runner.batch, workspace_out(w->runner.ws),
+		w->targets, w->logprob, err));
 	for (size_t i = 0; i < n; i++) {
 		w->batch_nll[i] = 0;
 		w->batch_count[i] = (int32_t)w->reply_spans[i].n;

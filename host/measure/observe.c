@@ -293,9 +293,8 @@ static int put_metric(struct work *w, size_t n, struct unit *out, struct err *er
 		w->pairs[2 * i + 1] = w->lab->prompts->refusal_token;
 	}
 	TRY(device_upload(m->dev, w->pair, w->pairs, 2 * n * sizeof *w->pairs, err));
-	TRY(op_selected_logits(m->dev, tensor_rows(w->last_y, 0, n), m->unembedding, w->pair,
-		m->arch.final_softcap, logits, err));
-	TRY(download_doubles(m->dev, logits, w->values, err));
+	TRY(readout_selected(&w->lab->machine->readout, &w->scoring.runner.batch,
+		tensor_rows(w->last_y, 0, n), w->pair, logits, w->values, err));
 	for (size_t i = 0; i < n; i++)
 		w->values[i] = w->values[2 * i] - w->values[2 * i + 1];
 	return unit_put(out, "metric", RESULTS_F64, w->values, n, err);
@@ -309,11 +308,11 @@ static int put_readings(struct work *w, size_t n, struct unit *out, struct err *
 	const struct tensor y = tensor_rows(w->last_y, 0, n);
 
 	TRY(gather_last(w, n, err));
-	TRY(readout_argmax(readout, y, w->tokens, err));
+	TRY(readout_argmax(readout, &w->scoring.runner.batch, y, w->tokens, err));
 	TRY(unit_put(out, "first_token", RESULTS_I32, w->tokens, n, err));
 	for (size_t i = 0; i < n; i++)
 		w->tokens[i] = w->lab->prompts->refusal_token;
-	TRY(readout_logprob(readout, y, w->tokens, w->values, err));
+	TRY(readout_logprob(readout, &w->scoring.runner.batch, y, w->tokens, w->values, err));
 	for (size_t i = 0; i < n; i++)
 		w->values[i] = exp(w->values[i]);
 	TRY(unit_put(out, "p_refusal", RESULTS_F64, w->values, n, err));

@@ -57,8 +57,8 @@ static int read_batch(struct work *w, size_t b, struct err *err)
 	for (size_t k = 0; k < lab->prompts->n_refusal_spellings; k++) {
 		for (size_t i = 0; i < n; i++)
 			token[i] = lab->prompts->refusal_spellings[k];
-		TRY(readout_logprob(&lab->machine->readout, workspace_out(w->scoring.runner.ws),
-			token, logprob, err));
+		TRY(readout_logprob(&lab->machine->readout, &w->scoring.runner.batch,
+			workspace_out(w->scoring.runner.ws), token, logprob, err));
 		for (size_t i = 0; i < n; i++)
 			w->p[k][w->scoring.index[i]] = exp(logprob[i]);
 	}

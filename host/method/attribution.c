@@ -352,12 +352,10 @@ static const struct kv_cache *prefix_or_none(const struct attribution *a,
 
 int attribution_metric(struct attribution *a, size_t n, double *m, struct err *err)
 {
-	const struct model *model = a->setup.model;
 	const struct tensor logits = tensor_rows(a->logits, 0, n);
 
-	TRY(op_selected_logits(model->dev, workspace_out(a->runner.ws), model->unembedding, a->pair,
-		model->arch.final_softcap, logits, err));
-	TRY(download_doubles(model->dev, logits, a->m_host, err));
+	TRY(readout_selected(a->setup.readout, &a->runner.batch, workspace_out(a->runner.ws),
+		a->pair, logits, a->m_host, err));
 	for (size_t i = 0; i < n; i++)
 		m[i] = a->m_host[2 * i] - a->m_host[2 * i + 1];
 	return 0;
@@ -376,7 +374,8 @@ static int run_patched(struct attribution *a, const struct token_span *prompts, 
 		2};
 
 	TRY(runner_run(&a->runner, prompts, n, BATCH_OUT_LAST, &how, err));
-	TRY(readout_argmax(a->setup.readout, workspace_out(a->runner.ws), a->target, err));
+	TRY(readout_argmax(a->setup.readout, &a->runner.batch, workspace_out(a->runner.ws),
+		a->target, err));
 	for (size_t i = 0; i < n; i++) {
 		if (a->setup.options.target_token >= 0)
 			a->target[i] = a->setup.options.target_token;

@@ -154,3 +154,13 @@ struct rows batch_out_rows(const struct batch *b)
 {
 	return (struct rows){b->n_out, b->on_device.out_seq, b->on_device.out_pos};
 }
+
+int batch_not_finite(const char *what, int32_t label, int32_t position, struct err *err)
+{
+	if (label < 0)
+		return err_set(err, ERR_DEVICE,
+			"%s is not finite at position %d of what all prompts begin with", what,
+			position);
+	return err_set(err, ERR_DEVICE, "%s is not finite for prompt %d at position %d", what,
+		label, position);
+}

@@ -74,6 +74,10 @@ void batch_advance(struct batch *b, const int32_t *next);
 /* Copies the lists to the device. */
 int batch_upload(struct batch *b, struct err *err);
 
+/* ERR_DEVICE: `what` is not finite at a sequence's position; its label, negative for what all
+ * prompts begin with. */
+int batch_not_finite(const char *what, int32_t label, int32_t position, struct err *err);
+
 /* Rows, as ops take them; out rows likewise. */
 struct rows batch_rows(const struct batch *b);
 struct rows batch_out_rows(const struct batch *b);

@@ -8,6 +8,8 @@
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
 
+#include <math.h>
+
 static void layout(void *object, struct carver *c)
 {
 	struct readout *r = object;
@@ -50,7 +52,34 @@ fail:
 	return err->code;
 }
 
-int readout_argmax(struct readout *r, struct tensor y, int32_t *token, struct err *err)
+/* ---- what is not finite ---------------------------------------------------------------- */
+
+/* Row i of y, which has n. */
+static int not_finite(const char *what, const struct batch *of, size_t i, size_t n, struct err *err)
+{
+	size_t row = i;
+
+	if (!of)
+		return err_set(err, ERR_DEVICE, "%s is not finite in row %zu of %zu", what, i, n);
+	for (size_t k = 0; n < of->n_out && k < of->n_out; k++)
+		if ((size_t)of->out_seq[k] == i)
+			row = k;
+	return batch_not_finite(what, of->label[of->out_seq[row]], of->out_pos[row], err);
+}
+
+static int check_finite(const char *what, const struct batch *of, const double *values, size_t n,
+	struct err *err)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!isfinite(values[i]))
+			return not_finite(what, of, i, n, err);
+	return 0;
+}
+
+/* ---- readings -------------------------------------------------------------------------- */
+
+int readout_argmax(struct readout *r, const struct batch *of, struct tensor y, int32_t *token,
+	struct err *err)
 {
 	struct device *dev = r->model->dev;
 
@@ -60,6 +89,9 @@ int readout_argmax(struct readout *r, struct tensor y, int32_t *token, struct er
 		TRY(readout_argmax_on_device(r, tensor_rows(y, i, n), r->token, err));
 		TRY(device_download(dev, token + i, r->token, n * sizeof *token, err));
 	}
+	for (size_t i = 0; i < y.rows; i++)
+		if (token[i] < 0)
+			return not_finite("a logit", of, i, y.rows, err);
 	return 0;
 fail:
 	return err->code;
@@ -79,8 +111,8 @@ fail:
 	return err->code;
 }
 
-int readout_logprob(struct readout *r, struct tensor y, const int32_t *token, double *logprob,
-	struct err *err)
+int readout_logprob(struct readout *r, const struct batch *of, struct tensor y,
+	const int32_t *token, double *logprob, struct err *err)
 {
 	struct device *dev = r->model->dev;
 
@@ -93,12 +125,13 @@ int readout_logprob(struct readout *r, struct tensor y, const int32_t *token, do
 		TRY(op_token_logprob(dev, logits, r->token, tensor_rows(r->value, 0, n), err));
 		TRY(download_doubles(dev, tensor_rows(r->value, 0, n), logprob + i, err));
 	}
-	return 0;
+	return check_finite("a log-probability", of, logprob, y.rows, err);
 fail:
 	return err->code;
 }
 
-int readout_kl(struct readout *r, struct tensor p, struct tensor q, double *kl, struct err *err)
+int readout_kl(struct readout *r, const struct batch *of, struct tensor p, struct tensor q,
+	double *kl, struct err *err)
 {
 	for (size_t i = 0; i < p.rows; i += READOUT_ROWS) {
 		const size_t n = size_min(READOUT_ROWS, p.rows - i);
@@ -110,8 +143,24 @@ int readout_kl(struct readout *r, struct tensor p, struct tensor q, double *kl, 
 		TRY(download_doubles(r->model->dev, tensor_rows(r->value, 0, n), kl + i, err));
 	}
 	for (size_t i = 0; i < p.rows; i++)
-		if (kl[i] < 0) /* by rounding alone; a NaN stays one */
+		if (kl[i] < 0) /* by rounding alone */
 			kl[i] = 0;
+	return check_finite("a KL divergence", of, kl, p.rows, err);
+fail:
+	return err->code;
+}
+
+int readout_selected(struct readout *r, const struct batch *of, struct tensor y,
+	const int32_t *token, struct tensor logits, double *out, struct err *err)
+{
+	const struct model *m = r->model;
+
+	TRY(op_selected_logits(m->dev, y, m->unembedding, token, m->arch.final_softcap, logits,
+		err));
+	TRY(download_doubles(m->dev, logits, out, err));
+	for (size_t i = 0; i < tensor_count(logits); i++)
+		if (!isfinite(out[i]))
+			return not_finite("a logit", of, i / logits.cols, y.rows, err);
 	return 0;
 fail:
 	return err->code;

@@ -3,10 +3,15 @@
  * readout.h - what is read off the final norm y [n, d_model] of chosen rows: next tokens,
  * log-probabilities, divergences, logits of a few tokens. The vocabulary-wide logits exist only
  * for READOUT_ROWS rows at a time, and only where they are needed.
+ *
+ * Numbers that come to the host are finite: one that is not is ERR_DEVICE, and `of` is for its
+ * message. It is the batch whose pass gave y, with y its out rows or, where there are fewer, the
+ * last one of each sequence; NULL where y is gathered otherwise.
  */
 #ifndef SAENGINE_READOUT_H
 #define SAENGINE_READOUT_H
 
+#include "host/model/batch.h"
 #include "host/model/model.h"
 
 enum { READOUT_ROWS = 32 };
@@ -26,16 +31,24 @@ size_t readout_bytes(const struct model *m);
 void readout_free(struct readout *r);
 
 /* token[i] = the most probable next token of row i. token: host [n]. */
-int readout_argmax(struct readout *r, struct tensor y, int32_t *token, struct err *err);
+int readout_argmax(struct readout *r, const struct batch *of, struct tensor y, int32_t *token,
+	struct err *err);
 
-/* The same with token in device memory, without waiting for the device. */
+/* The same with token in device memory, without waiting for the device; -1 where a logit is not
+ * finite. */
 int readout_argmax_on_device(struct readout *r, struct tensor y, int32_t *token, struct err *err);
 
 /* logprob[i] = log p(token[i] | row i), in nats. Host arrays [n]. */
-int readout_logprob(struct readout *r, struct tensor y, const int32_t *token, double *logprob,
-	struct err *err);
+int readout_logprob(struct readout *r, const struct batch *of, struct tensor y,
+	const int32_t *token, double *logprob, struct err *err);
 
 /* kl[i] = KL(p_i || q_i) of the next-token distributions of the rows of p and q, in nats. */
-int readout_kl(struct readout *r, struct tensor p, struct tensor q, double *kl, struct err *err);
+int readout_kl(struct readout *r, const struct batch *of, struct tensor p, struct tensor q,
+	double *kl, struct err *err);
+
+/* out[i m + j] = the logit of token[i m + j] at row i, m the columns of `logits`, which keeps them
+ * on the device: activation [y.rows, m]. token: device; out: host. */
+int readout_selected(struct readout *r, const struct batch *of, struct tensor y,
+	const int32_t *token, struct tensor logits, double *out, struct err *err);
 
 #endif

@@ -108,8 +108,8 @@ static void layout_workspace(void *object, struct carver *c)
 	ws->k = carve(c, n, kv);
 	ws->v = carve(c, n, kv);
 	ws->y = carve(c, ws->size.out, d);
-	ws->bad = carve_ints(c, a->n_layer + ws->size.out);
-	ws->next = ws->bad ? ws->bad + a->n_layer : NULL;
+	ws->bad = carve_ints(c, a->n_layer + 1 + ws->size.out);
+	ws->next = ws->bad ? ws->bad + a->n_layer + 1 : NULL;
 	if (!ws->size.for_backward)
 		return;
 	ws->rstd_final = carve(c, ws->size.out, 1);
@@ -127,7 +127,7 @@ static int workspace_init(struct workspace *ws, const struct model *m, struct wo
 {
 	*ws = (struct workspace){.model = m, .size = size};
 	ws->blocks = calloc(m->arch.n_layer, sizeof *ws->blocks);
-	ws->bad_host = calloc(m->arch.n_layer + size.out, sizeof *ws->bad_host);
+	ws->bad_host = calloc(m->arch.n_layer + 1 + size.out, sizeof *ws->bad_host);
 	if (!ws->blocks || !ws->bad_host)
 		return err_nomem(err, "a workspace", m->arch.n_layer * sizeof *ws->blocks);
 	return 0;
@@ -420,17 +420,20 @@ int32_t *workspace_next(const struct workspace *ws)
 	return ws->next;
 }
 
-/* What all prompts begin with is of no prompt: its label is negative. */
-static int not_finite(size_t layer, int32_t prompt, int32_t position, struct err *err)
+/* The first out row whose final norm or next token tells that something is not finite. */
+static int check_out_rows(const struct workspace *ws, const struct batch *b, const int32_t *next,
+	struct err *err)
 {
-	const struct site_name site = site_name((struct site){layer, SITE_RESID_POST});
+	const int32_t y = ws->bad_host[ws->model->arch.n_layer];
 
-	if (prompt < 0)
-		return err_set(err, ERR_DEVICE,
-			"%s is not finite at position %d of what all prompts begin with", site.text,
-			position);
-	return err_set(err, ERR_DEVICE, "%s is not finite for prompt %d at position %d", site.text,
-		prompt, position);
+	if (y >= 0)
+		return batch_not_finite("the final norm", b->label[b->out_seq[y]], b->out_pos[y],
+			err);
+	for (size_t i = 0; next && i < b->n_out; i++)
+		if (next[i] < 0) /* op_argmax */
+			return batch_not_finite("a logit", b->label[b->out_seq[i]], b->out_pos[i],
+				err);
+	return 0;
 }
 
 int forward_finish(struct workspace *ws, const struct batch *b, int32_t *next, struct err *err)
@@ -438,20 +441,21 @@ int forward_finish(struct workspace *ws, const struct batch *b, int32_t *next, s
 	const size_t n_layer = ws->model->arch.n_layer, n_next = next ? b->n_out : 0;
 
 	if (device_download(ws->model->dev, ws->bad_host, ws->bad,
-		    (n_layer + n_next) * sizeof(int32_t), err))
+		    (n_layer + 1 + n_next) * sizeof(int32_t), err))
 		return err->code;
 	if (next)
-		memcpy(next, ws->bad_host + n_layer, n_next * sizeof *next);
+		memcpy(next, ws->bad_host + n_layer + 1, n_next * sizeof *next);
 	for (size_t l = 0; l < n_layer; l++) {
 		const bool narrows = transformer_narrows(ws, b, l);
 		const int32_t row = ws->bad_host[l];
 
 		if (row < 0)
 			continue;
-		return not_finite(l, b->label[narrows ? b->out_seq[row] : b->seq[row]],
+		return batch_not_finite(site_name((struct site){l, SITE_RESID_POST}).text,
+			b->label[narrows ? b->out_seq[row] : b->seq[row]],
 			narrows ? b->out_pos[row] : b->pos[row], err);
 	}
-	return 0;
+	return check_out_rows(ws, b, next, err);
 }
 
 /* ---- the pass -------------------------------------------------------------------------- */
@@ -516,8 +520,9 @@ int forward_start(struct workspace *ws, const struct pass *pass, struct err *err
 			return err_prefix(err, "layer %zu, %zu tokens of %zu prompts", l, b->n_rows,
 				b->n_seqs);
 	}
-	return op_rmsnorm(m->dev, m->arch.norm, x, m->final_norm, workspace_out(ws),
-		first(ws->rstd_final, b->n_out), err);
+	TRY(op_rmsnorm(m->dev, m->arch.norm, x, m->final_norm, workspace_out(ws),
+		first(ws->rstd_final, b->n_out), err));
+	return op_find_nonfinite(m->dev, workspace_out(ws), ws->bad + n_layer, err);
 fail:
 	return err->code;
 }

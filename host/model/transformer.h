@@ -54,14 +54,14 @@ struct pass {
 };
 
 /* Runs all blocks. Afterwards workspace_out is valid.
- * Errors: ERR_DEVICE with layer, sequence label and position when the residual stream is not
- * finite; whatever the ops report. */
+ * Errors: ERR_DEVICE with layer, sequence label and position when the residual stream or the final
+ * norm is not finite; whatever the ops report. */
 int forward(struct workspace *ws, const struct pass *pass, struct err *err);
 
 /* The two halves of forward: asking for everything, which never waits for the device and may be
- * recorded (device_graph_begin); and waiting for it and reporting a residual stream that is not
- * finite. With `next` [n_out] given, what stands in workspace_next comes to the host in the same
- * transfer. */
+ * recorded (device_graph_begin); and waiting for it and reporting what is not finite. With `next`
+ * [n_out] given, what stands in workspace_next comes to the host in the same transfer; a number
+ * below 0 there is a row whose logits are not finite (op_argmax), and an error likewise. */
 int forward_start(struct workspace *ws, const struct pass *pass, struct err *err);
 int forward_finish(struct workspace *ws, const struct batch *batch, int32_t *next, struct err *err);
 

@@ -34,9 +34,10 @@ struct workspace {
 	struct tensor k, v;   /* before they are scattered into a cache */
 	struct tensor y;      /* final norm of the out rows */
 	size_t n_out;         /* of the last forward */
-	int32_t *bad;         /* device [n_layer]: first row that is not finite, or -1 */
-	int32_t *next;        /* device [size.out], right behind bad: see workspace_next */
-	int32_t *bad_host;    /* [n_layer + size.out] */
+	int32_t *bad;      /* device [n_layer + 1]: first row that is not finite, or -1; the last of
+			    * the final norm */
+	int32_t *next;     /* device [size.out], right behind bad: see workspace_next */
+	int32_t *bad_host; /* [n_layer + 1 + size.out] */
 	/* For backward only. */
 	struct tensor rstd_final, act;
 	struct tensor g;  /* dL/d(residual stream) */

@@ -57,9 +57,9 @@ static void argmax_rows(void *context, size_t first, size_t end, int thread)
 		max = v_max_of(top);
 		for (size_t j = n / VW * VW; j < n; j++)
 			max = row[j] > max ? row[j] : max;
-		while (at + 1 < n && row[at] != max) /* NaN everywhere: the last */
+		while (at + 1 < n && row[at] != max)
 			at++;
-		c->ids[i] = (int32_t)at;
+		c->ids[i] = v_all_finite(row, n) ? (int32_t)at : -1;
 	}
 }
 

@@ -87,25 +87,12 @@ int CPU(advance)(struct device *dev, size_t n, const int32_t *next, int32_t *tok
 	return 0;
 }
 
-/* x - x is 0 for finite x and NaN otherwise, so one sum per row tells. */
-static bool row_is_finite(const float *x, size_t n)
-{
-	vf sum = {0};
-
-	for (size_t j = 0; j < n; j += VW) {
-		const vf v = v_load_n(x + j, n - j);
-
-		sum += v - v;
-	}
-	return v_sum(sum) == 0;
-}
-
 int CPU(find_nonfinite)(struct device *dev, struct tensor x, int32_t *first_bad, struct err *err)
 {
 	(void)dev, (void)err;
 	*first_bad = -1;
 	for (size_t i = 0; i < x.rows; i++) {
-		if (!row_is_finite(row_of(x, i), x.cols)) {
+		if (!v_all_finite(row_of(x, i), x.cols)) {
 			*first_bad = (int32_t)i;
 			break;
 		}

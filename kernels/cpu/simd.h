@@ -191,4 +191,17 @@ static inline void v_axpy(float a, const float *x, float *y, size_t n)
 		v_store_n(y + i, v_load_n(y + i, n - i) + va * v_load_n(x + i, n - i), n - i);
 }
 
+/* x - x is 0 for finite x and NaN otherwise, so one sum tells. */
+static inline bool v_all_finite(const float *x, size_t n)
+{
+	vf sum = {0};
+
+	for (size_t j = 0; j < n; j += VW) {
+		const vf v = v_load_n(x + j, n - j);
+
+		sum += v - v;
+	}
+	return v_sum(sum) == 0;
+}
+
 #endif

@@ -69,16 +69,18 @@ static __global__ void argmax_kernel(const float *logits, int32_t *out, size_t n
 	const float *row = logits + (size_t)blockIdx.x * n;
 	const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
 	struct best mine = {-INFINITY, 0};
+	int bad = 0;
 
 	for (size_t j = threadIdx.x; j < n; j += blockDim.x) {
 		const struct best here = {row[j], (int32_t)j};
 
+		bad |= !isfinite(here.value);
 		mine = better(mine, here);
 	}
 	mine = warp_best(mine);
 	if (lane == 0)
 		of_warp[warp] = mine;
-	__syncthreads();
+	bad = __syncthreads_or(bad);
 	if (warp > 0)
 		return;
 	if (lane >= (int)blockDim.x / WARP)
@@ -87,7 +89,7 @@ static __global__ void argmax_kernel(const float *logits, int32_t *out, size_t n
 		mine = of_warp[lane];
 	mine = warp_best(mine);
 	if (lane == 0)
-		out[blockIdx.x] = mine.index;
+		out[blockIdx.x] = bad ? -1 : mine.index;
 }
 
 extern "C" int cuda_argmax(struct device *dev, struct tensor logits, int32_t *out, struct err *err)

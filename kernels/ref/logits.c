@@ -23,11 +23,14 @@ int ref_argmax(struct device *dev, struct tensor logits, int32_t *out, struct er
 	(void)dev, (void)err;
 	for (size_t i = 0; i < logits.rows; i++) {
 		size_t best = 0;
+		bool finite = true;
 
-		for (size_t j = 1; j < logits.cols; j++)
+		for (size_t j = 0; j < logits.cols; j++) {
+			finite &= isfinite(get(logits, i, j));
 			if (get(logits, i, j) > get(logits, i, best))
 				best = j;
-		out[i] = (int32_t)best;
+		}
+		out[i] = finite ? (int32_t)best : -1;
 	}
 	return 0;
 }
