@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_base.c - errors, files, sizes, growing arrays, arenas, random orders.
+ * test_base.c - errors, files, sizes, growing arrays, arenas, random orders, memory, threads.
  */
 #include "host/base/arena.h"
 #include "host/base/file.h"
 #include "host/base/memory.h"
 #include "host/base/random.h"
 #include "host/base/size.h"
+#include "host/base/thread.h"
 #include "host/base/vec.h"
 #include "tests/test.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -250,4 +252,38 @@ TEST(memory_left_is_the_least_that_machine_and_control_groups_leave)
 
 	left = left_in("nothing", "cgroup");
 	CHECK(left.bytes == SIZE_MAX, "%zu bytes %s", left.bytes, left.limit);
+}
+
+/* ---- threads --------------------------------------------------------------------------- */
+
+struct counts {
+	_Atomic int items[1000], on_thread[4];
+};
+
+static void count_item(void *context, size_t i, int thread)
+{
+	struct counts *c = context;
+
+	c->items[i]++;
+	c->on_thread[thread]++;
+}
+
+static void every_item_once(size_t n)
+{
+	struct counts c = {0};
+	int sum = 0;
+
+	threads_run(n, 4, count_item, &c);
+	for (size_t i = 0; i < 1000; i++)
+		CHECK(c.items[i] == (i < n), "item %zu of %zu: %d times", i, n, c.items[i]);
+	for (int t = 0; t < 4; t++)
+		sum += c.on_thread[t];
+	CHECK(sum == (int)n, "%d items on 4 threads", sum);
+}
+
+TEST(a_loop_over_threads_does_every_item_once)
+{
+	for (size_t n = 0; n < 6; n++)
+		every_item_once(n);
+	every_item_once(1000);
 }

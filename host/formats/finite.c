@@ -9,8 +9,10 @@
 #include "host/formats/finite.h"
 
 #include "host/base/size.h"
+#include "host/base/thread.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -125,35 +127,45 @@ static void write_index(const struct file_tensor *t, size_t i, char *out, size_t
 		snprintf(out, size, "[%zu, %zu]", i / t->shape[1], i % t->shape[1]);
 }
 
+struct search {
+	const struct file_tensor *tensor;
+	size_t n; /* elements */
+	_Atomic size_t count, first;
+};
+
+static void search_chunk(void *context, size_t chunk, int thread)
+{
+	struct search *s = context;
+	const struct file_tensor *t = s->tensor;
+	const size_t i = chunk * CHUNK, m = size_min(CHUNK, s->n - i);
+	size_t at = SIZE_MAX, first = s->first;
+
+	(void)thread;
+	if (!any_not_finite(t->dtype, t->data + i * dtype_bytes(t->dtype), m))
+		return;
+	s->count += count_in(t, i, m, &at);
+	while (at < first && !atomic_compare_exchange_weak(&s->first, &first, at)) {
+	}
+}
+
 int finite_check(const struct file_tensor *t, const char *file, int n_threads, struct err *err)
 {
-	const size_t width = dtype_bytes(t->dtype), n = t->bytes / width;
-	const size_t most_threads = n / CHUNK / CHUNKS_OF_THREAD + 1;
-	size_t count = 0, first = SIZE_MAX;
+	struct search s = {t, t->bytes / dtype_bytes(t->dtype), 0, SIZE_MAX};
+	const size_t n_chunks = (s.n + CHUNK - 1) / CHUNK;
 	char index[64];
 	double value;
 
-#pragma omp parallel for schedule(dynamic) \
-	num_threads((int)size_min((size_t)n_threads, most_threads)) reduction(+ : count) \
-	reduction(min : first)
-	for (size_t i = 0; i < n; i += CHUNK) {
-		const size_t m = size_min(CHUNK, n - i);
-		size_t at = SIZE_MAX;
-
-		if (!any_not_finite(t->dtype, t->data + i * width, m))
-			continue;
-		count += count_in(t, i, m, &at);
-		first = size_min(first, at);
-	}
-	if (count == 0)
+	threads_run(n_chunks, (int)size_min((size_t)n_threads, n_chunks / CHUNKS_OF_THREAD + 1),
+		search_chunk, &s);
+	if (s.count == 0)
 		return 0;
-	value = value_at(t, first);
-	write_index(t, first, index, sizeof index);
+	value = value_at(t, s.first);
+	write_index(t, s.first, index, sizeof index);
 	return err_set(err, ERR_INPUT,
 		"%s: %s%s: expected finite values, found %s (%zu of %zu %s not finite)", file,
 		t->name, index,
 		isnan(value) ? "nan"
 		: value > 0  ? "inf"
 			     : "-inf",
-		count, n, count == 1 ? "is" : "are");
+		s.count, s.n, s.count == 1 ? "is" : "are");
 }

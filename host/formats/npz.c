@@ -15,6 +15,7 @@
 
 #include "host/base/file.h"
 #include "host/base/size.h"
+#include "host/base/thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -464,19 +465,32 @@ static int inflate_member(const struct npz *npz, struct member *m, struct err *e
 	return 0;
 }
 
+struct crc_pieces {
+	const unsigned char *data;
+	size_t n, piece;
+	uint32_t crc[CRC_PIECES];
+};
+
+static void crc_of_piece(void *context, size_t i, int thread)
+{
+	struct crc_pieces *p = context;
+	const size_t at = i * p->piece;
+
+	(void)thread;
+	p->crc[i] = (uint32_t)crc32_z(crc32_z(0, NULL, 0), p->data + at,
+		size_min(p->piece, p->n - at));
+}
+
 static uint32_t crc_of(const unsigned char *data, size_t n, int n_threads)
 {
-	const size_t piece = size_max(CRC_PIECE, n / CRC_PIECES + 1);
-	const size_t n_pieces = (n + piece - 1) / piece;
-	uint32_t crc[CRC_PIECES], whole = (uint32_t)crc32_z(0, NULL, 0);
+	struct crc_pieces p = {data, n, size_max(CRC_PIECE, n / CRC_PIECES + 1), {0}};
+	const size_t n_pieces = (n + p.piece - 1) / p.piece;
+	uint32_t whole = (uint32_t)crc32_z(0, NULL, 0);
 
-#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
+	threads_run(n_pieces, n_threads, crc_of_piece, &p);
 	for (size_t i = 0; i < n_pieces; i++)
-		crc[i] = (uint32_t)crc32_z(crc32_z(0, NULL, 0), data + i * piece,
-			size_min(piece, n - i * piece));
-	for (size_t i = 0; i < n_pieces; i++)
-		whole = (uint32_t)crc32_combine64(whole, crc[i],
-			(off64_t)size_min(piece, n - i * piece));
+		whole = (uint32_t)crc32_combine64(whole, p.crc[i],
+			(off64_t)size_min(p.piece, n - i * p.piece));
 	return whole;
 }
 

@@ -5,12 +5,13 @@
 #include "host/lab/inputs.h"
 
 #include "host/base/size.h"
+#include "host/base/thread.h"
 #include "host/base/vec.h"
 #include "host/formats/safetensors.h"
 #include "host/lab/stop_tokens.h"
 #include "host/model/adapter.h"
 
-#include <omp.h>
+#include <stdatomic.h>
 
 #include "version.h"
 
@@ -153,24 +154,32 @@ fail:
 	return err->code;
 }
 
+struct hashing {
+	struct inputs *inputs;
+	_Atomic bool failed;
+	struct err err; /* of whoever set `failed` */
+};
+
+static void hash_file(void *context, size_t i, int thread)
+{
+	struct hashing *h = context;
+	struct input_file *file = &h->inputs->data[i];
+	struct err own;
+
+	(void)thread;
+	if (sha256_file(file->path, file->sha256, &own) && !atomic_exchange(&h->failed, true))
+		h->err = own;
+}
+
 /* Hashing is slower than a good disk, so several files at a time. */
 static int hash_files(struct inputs *inputs, int n_threads, struct err *err)
 {
-	struct err first = {0};
+	struct hashing h = {.inputs = inputs};
 
-#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
-	for (size_t i = 0; i < inputs->n; i++) {
-		struct err own = {0};
-
-		if (sha256_file(inputs->data[i].path, inputs->data[i].sha256, &own) == 0)
-			continue;
-#pragma omp critical
-		if (!first.code)
-			first = own;
-	}
-	if (first.code)
-		*err = first;
-	return first.code;
+	threads_run(inputs->n, n_threads, hash_file, &h);
+	if (h.failed)
+		*err = h.err;
+	return h.failed ? err->code : 0;
 }
 
 int inputs_collect(struct inputs *inputs, const struct config *c, const struct machine *m,
@@ -197,7 +206,7 @@ int inputs_collect(struct inputs *inputs, const struct config *c, const struct m
 		TRY(add_file(inputs, c->prompts[i].file, "prompts", err));
 	for (size_t i = 0; i < more->n; i++)
 		TRY(add_file(inputs, more->data[i].path, more->data[i].role, err));
-	TRY(hash_files(inputs, c->threads > 0 ? (int)c->threads : omp_get_num_procs(), err));
+	TRY(hash_files(inputs, device_threads(m->dev), err));
 fail:
 	return err->code;
 }

@@ -5,6 +5,9 @@
  */
 #include "host/model/adapter.h"
 
+#include "host/base/size.h"
+#include "host/base/thread.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +45,27 @@ static void merge_row(const struct file_tensor *w, size_t first, const float *le
 		out[j] = value(w, first + j) + scale * out[j];
 }
 
+enum { MERGE_ROWS = 64 }; /* at a time */
+
+struct merge {
+	const struct file_tensor *w;
+	const float *left, *right; /* [rows, r], [r, cols] */
+	size_t rows, cols, r;
+	float scale;
+	float *out;
+};
+
+static void merge_rows(void *context, size_t block, int thread)
+{
+	const struct merge *m = context;
+	const size_t end = size_min((block + 1) * MERGE_ROWS, m->rows);
+
+	(void)thread;
+	for (size_t i = block * MERGE_ROWS; i < end; i++)
+		merge_row(m->w, i * m->cols, m->left + i * m->r, m->right, m->r, m->cols, m->scale,
+			m->out + i * m->cols);
+}
+
 int adapter_merge(const struct file_tensor *w, const struct adapter_change *change,
 	enum module_kind kind, int n_threads, float *out, struct err *err)
 {
@@ -54,10 +78,8 @@ int adapter_merge(const struct file_tensor *w, const struct adapter_change *chan
 		return err_nomem(err, w->name, (rows + cols) * r * sizeof *left);
 	read_factor(embedding ? change->a : change->b, embedding, rows, r, left);
 	read_factor(embedding ? change->b : change->a, embedding, r, cols, right);
-#pragma omp parallel for schedule(static) num_threads(n_threads)
-	for (size_t i = 0; i < rows; i++)
-		merge_row(w, i * cols, left + i * r, right, r, cols, (float)change->scale,
-			out + i * cols);
+	threads_run((rows + MERGE_ROWS - 1) / MERGE_ROWS, n_threads, merge_rows,
+		&(struct merge){w, left, right, rows, cols, r, (float)change->scale, out});
 	free(left);
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include "host/model/sae_parts.h"
 
 #include "host/base/size.h"
+#include "host/base/thread.h"
 #include "host/model/carver.h"
 #include "host/model/sae_tensors.h"
 #include "host/model/transfer.h"
@@ -20,8 +21,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <omp.h>
 
 /* ---- layout ---------------------------------------------------------------------------- */
 
@@ -256,17 +255,32 @@ fail:
 	return err->code;
 }
 
+/* Features `first` to first + n - 1 of the request, by blocks. */
+struct block_loop {
+	const struct reading *r;
+	const struct sae_weights *to;
+	size_t first, n;
+	_Atomic unsigned bad;
+};
+
+static void read_one_block(void *context, size_t i, int thread)
+{
+	struct block_loop *l = context;
+	const size_t k = i * SAE_BLOCK;
+
+	l->bad |= read_block(l->r, &l->r->blocks[thread], l->first + k,
+		size_min(SAE_BLOCK, l->n - k), l->to, k);
+}
+
 /* Features `first` to first + n - 1 of the request, and b_dec, in host memory. */
 static int read_features(const struct reading *r, size_t first, size_t n,
 	const struct sae_weights *to, struct err *err)
 {
-	unsigned bad = !store_vector(r->dtype, r->b_dec, r->tensors.d_model, to->b_dec, 0) << B_DEC;
+	struct block_loop l = {r, to, first, n,
+		!store_vector(r->dtype, r->b_dec, r->tensors.d_model, to->b_dec, 0) << B_DEC};
 
-#pragma omp parallel for schedule(dynamic) num_threads(r->n_threads) reduction(| : bad)
-	for (size_t k = 0; k < n; k += SAE_BLOCK)
-		bad |= read_block(r, &r->blocks[omp_get_thread_num()], first + k,
-			size_min(SAE_BLOCK, n - k), to, k);
-	return bad ? not_finite(r, bad, err) : 0;
+	threads_run((n + SAE_BLOCK - 1) / SAE_BLOCK, r->n_threads, read_one_block, &l);
+	return l.bad ? not_finite(r, l.bad, err) : 0;
 }
 
 static struct device_part matrix_part(struct tensor from, struct tensor to, size_t first)

@@ -9,6 +9,7 @@
 #include "host/model/sae_tensors.h"
 
 #include "host/base/size.h"
+#include "host/base/thread.h"
 #include "host/formats/finite.h"
 
 #include <math.h>
@@ -256,18 +257,22 @@ int sae_tensors_check_finite(const struct sae_tensors *t, enum sae_parts parts, 
 	return 0;
 }
 
-/* A byte of every page. */
-static void touch(const unsigned char *data, size_t n)
+enum { CHUNK = 1 << 20 };
+
+/* A byte of every page of a chunk. */
+static void touch_chunk(void *tensor, size_t chunk, int thread)
 {
 	enum { PAGE = 4096 };
+	const struct file_tensor *t = tensor;
+	const size_t end = size_min((chunk + 1) * CHUNK, t->bytes);
 
-	for (size_t i = 0; i < n; i += PAGE)
-		(void)*(const volatile unsigned char *)(data + i);
+	(void)thread;
+	for (size_t i = chunk * CHUNK; i < end; i += PAGE)
+		(void)*(const volatile unsigned char *)(t->data + i);
 }
 
 void sae_tensors_walk(const struct sae_tensors *t, enum sae_parts parts, int n_threads)
 {
-	enum { CHUNK = 1 << 20 };
 	const struct file_tensor *const turned[] = {(parts & SAE_ENCODER) &&
 								    !rows_are_features(&t->W_enc,
 									    t->enc_by_feature)
@@ -281,9 +286,8 @@ void sae_tensors_walk(const struct sae_tensors *t, enum sae_parts parts, int n_t
 	for (size_t m = 0; m < 2; m++) {
 		if (!turned[m])
 			continue;
-#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
-		for (size_t i = 0; i < turned[m]->bytes; i += CHUNK)
-			touch(turned[m]->data + i, size_min(CHUNK, turned[m]->bytes - i));
+		threads_run((turned[m]->bytes + CHUNK - 1) / CHUNK, n_threads, touch_chunk,
+			(void *)turned[m]);
 	}
 }
 

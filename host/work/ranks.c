@@ -14,12 +14,12 @@
 #include "host/base/clock.h"
 #include "host/base/file.h"
 #include "host/base/log.h"
+#include "host/base/thread.h"
 #include "host/work/stop.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -332,20 +332,14 @@ static void *meeting_main(void *argument)
 static int start_beating(struct meeting *m, struct err *err)
 {
 	pthread_condattr_t monotonic;
-	sigset_t all, before;
-	int status;
 
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&m->wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	status = pthread_create(&m->thread, NULL, meeting_main, m);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return status ? err_set(err, ERR_INTERNAL, "cannot start a thread: %s", strerror(status))
-		      : 0;
+	return thread_start(&m->thread, meeting_main, m, "the thread that looks for other ranks",
+		err);
 }
 
 int ranks_open(struct ranks *ranks, const char *path, struct err *err)

@@ -8,7 +8,8 @@
  */
 #include "host/work/stop.h"
 
-#include <pthread.h>
+#include "host/base/thread.h"
+
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -80,21 +81,16 @@ static void *watch(void *unused)
 int stop_on_signals(struct err *err)
 {
 	pthread_t watcher;
-	int rc;
 
 	/* What these would kill for is an error of the write, which says more. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	choose_awaited();
-	rc = pthread_sigmask(SIG_BLOCK, &awaited, NULL);
-	if (rc == 0)
-		rc = pthread_create(&watcher, NULL, watch, NULL);
-	if (rc == 0)
-		rc = pthread_detach(watcher);
-	return rc == 0 ? 0
-		       : err_set(err, ERR_INTERNAL,
-				 "cannot start the thread that waits for signals: %s",
-				 strerror(rc));
+	pthread_sigmask(SIG_BLOCK, &awaited, NULL);
+	if (thread_start(&watcher, watch, NULL, "the thread that waits for signals", err))
+		return err->code;
+	pthread_detach(watcher);
+	return 0;
 }
 
 bool stop_requested(void)

@@ -7,10 +7,9 @@
  */
 #include "host/work/writer.h"
 
+#include "host/base/thread.h"
 #include "kernels/ops.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -298,8 +297,6 @@ int writer_drain(struct writer *w, struct err *err)
 int writer_open(struct writer **out, size_t most_bytes, struct err *err)
 {
 	struct writer *w = calloc(1, sizeof *w);
-	sigset_t all, before;
-	int status;
 
 	*out = NULL;
 	if (!w)
@@ -308,14 +305,7 @@ int writer_open(struct writer **out, size_t most_bytes, struct err *err)
 	w->most_bytes = most_bytes;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->changed, NULL);
-	/* Signals go to the main thread, whose system calls they may interrupt. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	status = pthread_create(&w->thread, NULL, writer_main, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (status != 0) {
-		err_set(err, ERR_INTERNAL, "cannot start the writer's thread: %s",
-			strerror(status));
+	if (thread_start(&w->thread, writer_main, w, "the writer's thread", err)) {
 		free(w);
 		return err->code;
 	}

@@ -13,13 +13,15 @@
  */
 #include "kernels/cpu/pool.h"
 
+#include "host/base/thread.h"
+
 #include <limits.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -135,6 +137,7 @@ static void publish(struct pool *p)
 int pool_open(struct pool **out, int n_threads, struct err *err)
 {
 	struct pool *p = calloc(1, sizeof *p);
+	char what[64];
 
 	*out = NULL;
 	if (!p)
@@ -150,11 +153,10 @@ int pool_open(struct pool **out, int n_threads, struct err *err)
 		struct worker *w = &p->workers[p->n_started];
 
 		*w = (struct worker){p, 0, p->n_started + 1};
-		if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
-			err_set(err, ERR_DEVICE, "cannot start thread %d of %d", p->n_started + 2,
-				n_threads);
+		snprintf(what, sizeof what, "thread %d of %d (threads)", p->n_started + 2,
+			n_threads);
+		if (thread_start(&w->thread, worker_main, w, what, err))
 			goto fail;
-		}
 		p->n_started++;
 	}
 	*out = p;
