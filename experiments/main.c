@@ -178,6 +178,7 @@ static int run_open(struct run *r, const struct config *c, struct ranks *ranks, 
 	*r = (struct run){.job = {.config = c, .ranks = ranks},
 		.lab = {c, &r->job, &r->machine, &r->prompts, &r->plan},
 		.fresh = fresh};
+	TRY(memory_check_machine("a run", 0, err));
 	TRY(experiments_inputs(c, &r->more, err));
 	TRY(inputs_check(c, &r->more, err));
 	if (ranks->rank == 0)
@@ -379,7 +380,8 @@ int main(int argc, char **argv)
 
 	log_open_streams();
 	memory_keep_freed();
-	if (parse_arguments(&arguments, argc, argv, &err) == 0 && arguments.inspect)
+	if (memory_check("the program", 0, &err) == 0 &&
+		parse_arguments(&arguments, argc, argv, &err) == 0 && arguments.inspect)
 		inspect(arguments.inspect, &err);
 	if (err.code == 0 && !arguments.done &&
 		config_load(&config, sections, n_sections, arguments.config,

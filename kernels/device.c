@@ -4,6 +4,8 @@
  * knows which backends a build has. Tests: tests/test_ops.c.
  */
 #include "kernels/backend.h"
+
+#include "host/base/memory.h"
 #ifdef SAENGINE_CPU
 #include "kernels/cpu/levels.h"
 #endif
@@ -298,7 +300,7 @@ int device_copy_begin(struct device *dev, const void *from, size_t bytes, struct
 	*out = NULL;
 	if (async)
 		return async->copy_begin(dev, from, bytes, out, err);
-	copy = malloc(sizeof *copy + HOST_ALIGNMENT + bytes);
+	copy = memory_alloc(sizeof *copy + HOST_ALIGNMENT + bytes);
 	if (!copy)
 		return err_nomem(err, "values on their way to the host", bytes);
 	*copy = (struct device_copy){dev, (char *)copy + HOST_ALIGNMENT};

@@ -4,6 +4,7 @@
  */
 #include "kernels/backend.h"
 
+#include "host/base/memory.h"
 #include "host/base/size.h"
 
 #include <stdlib.h>
@@ -26,10 +27,12 @@ int host_alloc(struct device *dev, size_t bytes, void **out, struct err *err)
 
 	*out = NULL;
 	if (size_add_overflow(bytes, HOST_ALIGNMENT, &total) ||
-		posix_memalign(&block, HOST_ALIGNMENT, total) != 0)
+		posix_memalign(&block, HOST_ALIGNMENT, total) != 0 || !memory_taken(total)) {
+		free(block);
 		return err_set(err, ERR_DEVICE,
 			"out of memory: cannot allocate %zu bytes beside the %zu in use", bytes,
 			dev->allocated);
+	}
 	memory = (char *)block + HOST_ALIGNMENT;
 	memcpy(block, &bytes, sizeof bytes);
 #ifdef SAENGINE_STRICT

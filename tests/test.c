@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -115,6 +116,21 @@ int test_shell(const char *command, char *out, size_t size)
 	out[n] = '\0';
 	status = pclose(pipe);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+void test_limit_space(size_t left)
+{
+	FILE *statm = fopen("/proc/self/statm", "r");
+	struct rlimit limit;
+	unsigned long long pages;
+
+	getrlimit(RLIMIT_AS, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	if (left < SIZE_MAX && statm && fscanf(statm, "%llu", &pages) == 1)
+		limit.rlim_cur = pages * (rlim_t)sysconf(_SC_PAGESIZE) + left;
+	if (statm)
+		fclose(statm);
+	setrlimit(RLIMIT_AS, &limit);
 }
 
 double test_random_uniform(struct test_random *random)

@@ -102,6 +102,10 @@ void test_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Runs a shell command; its exit status, -1 when a signal ended it. What it printed is in out. */
 int test_shell(const char *command, char *out, size_t size);
 
+/* Leaves this process so many bytes of address space beside what it has; SIZE_MAX: all, as before.
+ * Sanitizers, which take terabytes of it, end the program for want of more. */
+void test_limit_space(size_t left);
+
 /* Repeatable random numbers: the sequence depends on the seed alone, on every machine. */
 struct test_random {
 	uint64_t state;

@@ -254,6 +254,53 @@ TEST(memory_left_is_the_least_that_machine_and_control_groups_leave)
 	CHECK(left.bytes == SIZE_MAX, "%zu bytes %s", left.bytes, left.limit);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) /* which takes terabytes of it, and ends the program for want \
+				    */
+static const size_t MIB = 1 << 20;
+
+TEST(what_would_leave_libraries_too_little_address_space_is_refused)
+{
+	struct arena arena = {0};
+	struct file_map map;
+	struct err err = {0};
+	void *piece;
+
+	CHECK(memory_left_of_space().bytes == SIZE_MAX && memory_fits(SIZE_MAX), "no limit, yet");
+	test_limit_space(96 * MIB);
+	CHECK(memory_left_of_space().bytes / MIB >= 30 && memory_left_of_space().bytes / MIB <= 32,
+		"%zu MiB are left", memory_left_of_space().bytes / MIB);
+	CHECK(memory_check("it", 16 * MIB, &err) == 0, "%s", err.text);
+	CHECK(!memory_fits(48 * MIB) && !memory_fits(SIZE_MAX), "what is kept was given away");
+	CHECK(memory_check("it", 48 * MIB, &err) == ERR_DEVICE &&
+			strstr(err.text, "too little memory: it: expected at least 112.0 MiB of "
+					 "address space, found 9"),
+		"%s", err.text);
+	piece = memory_alloc(16 * MIB);
+	CHECK(piece && !memory_alloc(48 * MIB), "16 MiB are there, 48 are not");
+	free(piece);
+	CHECK(!arena_alloc(&arena, 48, MIB) && arena_check(&arena, "it", &err) == ERR_DEVICE,
+		"an arena gave what is kept");
+	arena_free(&arena);
+
+	/* Whatever is about to begin, and files, which are mapped whole. */
+	test_limit_space(48 * MIB);
+	CHECK(memory_check("it", 0, &err) == ERR_DEVICE, "nothing is left for libraries");
+	CHECK(file_map_open(&map, "/proc/self/exe", &err) == ERR_DEVICE, "%d: %s", err.code,
+		err.text);
+	test_limit_space(SIZE_MAX);
+}
+#endif
+
+TEST(a_machine_without_memory_for_libraries_refuses_to_begin)
+{
+	struct err err = {0};
+
+	CHECK(memory_check_machine("it", 0, &err) == 0, "%s", err.text);
+	CHECK(memory_check_machine("it", SIZE_MAX / 2, &err) == ERR_DEVICE &&
+			strncmp(err.text, "too little memory: it: expected at least ", 41) == 0,
+		"%s", err.text);
+}
+
 /* ---- threads --------------------------------------------------------------------------- */
 
 struct counts {
@@ -281,9 +328,14 @@ static void every_item_once(size_t n)
 	CHECK(sum == (int)n, "%d items on 4 threads", sum);
 }
 
-TEST(a_loop_over_threads_does_every_item_once)
+TEST(a_loop_over_threads_does_every_item_once_even_where_no_thread_can_be_started)
 {
 	for (size_t n = 0; n < 6; n++)
 		every_item_once(n);
 	every_item_once(1000);
+#if !defined(__SANITIZE_ADDRESS__)
+	test_limit_space(MIB);
+	every_item_once(1000);
+	test_limit_space(SIZE_MAX);
+#endif
 }

@@ -814,3 +814,29 @@ TEST(rounding_to_half_precision_is_to_nearest_even)
 	CHECK(f32_to_f16(1 + 0x1p-11f) == 0x3c00 && f32_to_f16(1 + 0x3p-11f) == 0x3c02, "ties");
 	CHECK(f32_to_bf16(1 + 0x1p-8f) == 0x3f80 && f32_to_bf16(1 + 0x3p-8f) == 0x3f82, "ties");
 }
+
+#if !defined(__SANITIZE_ADDRESS__) /* which takes terabytes of address space */
+TEST(json_that_memory_does_not_suffice_for_is_no_mistake_of_the_file)
+{
+	/* Enough for a tokenizer of that size, not for a list of empty lists. */
+	static const size_t left[] = {(size_t)100 << 20, (size_t)150 << 20};
+	static const char *const texts[] = {"x: expected at least 128.0 MiB of address space",
+		"out of memory: x needs 4194304 bytes"};
+	const size_t n = 4 << 20;
+	char *lists = malloc(n);
+
+	for (size_t i = 0; i < n; i++)
+		lists[i] = i == 0 ? '[' : i == n - 1 ? ']' : "[],"[(i - 1) % 3];
+	for (int i = 0; i < 2; i++) {
+		struct err err = {0};
+		json_t *json;
+
+		test_limit_space(left[i]);
+		json_parse(&json, "x", lists, n, &err);
+		test_limit_space(SIZE_MAX);
+		CHECK(err.code == ERR_DEVICE && !json && strstr(err.text, texts[i]), "%d: %s",
+			err.code, err.text);
+	}
+	free(lists);
+}
+#endif

@@ -4,6 +4,7 @@
  */
 #include "host/base/arena.h"
 
+#include "host/base/memory.h"
 #include "host/base/size.h"
 #include "host/base/vec.h"
 
@@ -28,8 +29,10 @@ void *arena_alloc(struct arena *a, size_t n, size_t size)
 	if (vec_grow((void **)&a->pieces, &a->cap, a->n + 1, sizeof *a->pieces, &full))
 		return failed(a, bytes);
 	piece = calloc(bytes, 1);
-	if (!piece)
+	if (!piece || !memory_taken(bytes)) {
+		free(piece);
 		return failed(a, bytes);
+	}
 	a->pieces[a->n++] = piece;
 	return piece;
 }

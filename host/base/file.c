@@ -5,6 +5,7 @@
  */
 #include "host/base/file.h"
 
+#include "host/base/memory.h"
 #include "host/base/size.h"
 
 #include <errno.h>
@@ -120,9 +121,14 @@ int file_map_open(struct file_map *map, const char *path, struct err *err)
 	if (open_regular(path, &fd, &size, err))
 		return err->code;
 	if (size > 0) {
+		if (memory_check(path, size, err)) {
+			close(fd);
+			return err->code;
+		}
 		data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
 		if (data == MAP_FAILED) {
-			err_set(err, ERR_INPUT, "%s: cannot map %zu bytes: %s", path, size,
+			err_set(err, errno == ENOMEM ? ERR_DEVICE : ERR_INPUT,
+				"%s: cannot map %zu bytes: %s", path, size,
 				strerror(errno));
 			close(fd);
 			return err->code;
@@ -362,7 +368,7 @@ int file_read_text(const char *path, char **text, struct err *err)
 			path,
 			(size_t)((const unsigned char *)memchr(map.data, '\0', map.size) -
 				 (const unsigned char *)map.data));
-	else if (!(*text = malloc(map.size + 1)))
+	else if (!(*text = memory_alloc(map.size + 1)))
 		err_nomem(err, path, map.size);
 	else {
 		memcpy(*text, map.data ? map.data : (const unsigned char *)"", map.size);

@@ -4,6 +4,7 @@
  */
 #include "host/base/thread.h"
 
+#include "host/base/memory.h"
 #include "host/base/size.h"
 
 #include <signal.h>
@@ -11,12 +12,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a thread takes of the address space, written to or not. */
+static size_t stack_bytes(void)
+{
+	pthread_attr_t standard;
+	size_t bytes = 0;
+
+	if (pthread_attr_init(&standard) == 0) {
+		pthread_attr_getstacksize(&standard, &bytes);
+		pthread_attr_destroy(&standard);
+	}
+	return bytes;
+}
+
 int thread_start(pthread_t *thread, void *(*main)(void *), void *argument, const char *what,
 	struct err *err)
 {
 	sigset_t all, before;
 	int status;
 
+	if (memory_check(what, stack_bytes(), err))
+		return err->code;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	status = pthread_create(thread, NULL, main, argument);

@@ -11,7 +11,8 @@
 #include <stddef.h>
 
 /* Starts `main`(argument), with all signals blocked: they go to whoever waits for them. `what` is
- * for messages. Errors: ERR_DEVICE. */
+ * for messages. Errors: ERR_DEVICE; also where the
+ * limit of address space has no room for its stack (memory.h). */
 int thread_start(pthread_t *thread, void *(*main)(void *), void *argument, const char *what,
 	struct err *err);
 

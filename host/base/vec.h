@@ -11,6 +11,7 @@
 #define SAENGINE_VEC_H
 
 #include "host/base/err.h"
+#include "host/base/memory.h"
 #include "host/base/size.h"
 
 #include <stdlib.h>
@@ -30,7 +31,7 @@ static inline int vec_grow(void **data, size_t *cap, size_t need, size_t elem, s
 		return err_nomem(err, "a growing array", need);
 	*data = grown;
 	*cap = cap_new;
-	return 0;
+	return memory_taken(bytes) ? 0 : err_nomem(err, "a growing array", bytes);
 }
 
 /* Makes room for at least `need` elements. Evaluates to 0 or an error code. */

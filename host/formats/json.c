@@ -5,8 +5,37 @@
 #include "host/formats/json.h"
 
 #include "host/base/file.h"
+#include "host/base/memory.h"
+#include "host/base/size.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* Bytes that Jansson makes of a byte: of vocabularies of 256,000 tokens 6 to 13, of merges that are
+ * pairs most. A list of empty lists would be 46: a file that is no tokenizer's. */
+enum { TREE_BYTES = 16, LARGE = 1 << 20 };
+
+/* Jansson may take a failed allocation for a mistake in the text, or lose a character. */
+static _Thread_local bool ran_out;
+
+static void *take(size_t bytes)
+{
+	void *memory = malloc(bytes);
+
+	ran_out |= !memory && bytes > 0;
+	return memory;
+}
+
+static int check_room(const char *name, size_t n, struct err *err)
+{
+	size_t bytes;
+
+	if (size_mul_overflow(n, TREE_BYTES, &bytes))
+		return err_nomem(err, name, n);
+	if (n >= LARGE && memory_check_machine(name, bytes, err))
+		return err->code;
+	return memory_check(name, bytes, err);
+}
 
 int json_parse_at(json_t **out, const char *name, size_t line, const char *bytes, size_t n,
 	struct err *err)
@@ -19,7 +48,16 @@ int json_parse_at(json_t **out, const char *name, size_t line, const char *bytes
 			"%s: this is a git-lfs pointer, not the file; fetch it with `git lfs pull` or "
 			"`huggingface-cli download`",
 			name);
+	if (check_room(name, n, err))
+		return err->code;
+	json_set_alloc_funcs(take, free);
+	ran_out = false;
 	*out = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	if (ran_out) {
+		json_decref(*out);
+		*out = NULL;
+		return err_nomem(err, name, n);
+	}
 	if (!*out)
 		return err_set(err, ERR_INPUT, "%s:%zu:%d: not valid JSON: %s", name,
 			line + (size_t)error.line - 1, error.column, error.text);

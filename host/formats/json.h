@@ -12,7 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Parses n bytes. `name` is for messages. *out is owned: json_decref it. Errors: ERR_INPUT. */
+/* Parses n bytes. `name` is for messages. *out is owned: json_decref it. Errors: ERR_INPUT;
+ * ERR_DEVICE without the memory for it. */
 int json_parse(json_t **out, const char *name, const char *bytes, size_t n, struct err *err);
 
 /* The same for a document that begins at line `line` of its file. */

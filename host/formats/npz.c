@@ -14,6 +14,7 @@
 #include "host/formats/npz.h"
 
 #include "host/base/file.h"
+#include "host/base/memory.h"
 #include "host/base/size.h"
 #include "host/base/thread.h"
 
@@ -440,7 +441,7 @@ static int inflate_member(const struct npz *npz, struct member *m, struct err *e
 		return err_set(err, ERR_INPUT,
 			"%s: array \"%s\": said to inflate from %zu to %zu bytes, which is impossible",
 			npz->path, m->name, m->packed, m->unpacked);
-	m->inflated = malloc(m->unpacked + 1);
+	m->inflated = memory_alloc(m->unpacked + 1);
 	if (!m->inflated)
 		return err_nomem(err, npz->path, m->unpacked);
 	if (inflateInit2(&stream, -MAX_WBITS) != Z_OK)

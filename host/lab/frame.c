@@ -407,6 +407,15 @@ static void utc_now(char *out, size_t size)
 	strftime(out, size, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
 }
 
+/* What a stream to memory has made of `text` by its end; NULL where memory ran out on the way. */
+static char *whole(FILE *memory, char *const *text)
+{
+	if (fclose(memory) == 0)
+		return *text;
+	free(*text);
+	return NULL;
+}
+
 /* The resolved config as text; owned by the caller. */
 static char *config_text(const struct config *c)
 {
@@ -417,8 +426,7 @@ static char *config_text(const struct config *c)
 	if (!memory)
 		return NULL;
 	config_print(c, memory);
-	fclose(memory);
-	return text;
+	return whole(memory, &text);
 }
 
 /* A line each; owned by the caller. */
@@ -434,8 +442,7 @@ static char *weights_text(const struct machine *m)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
 		fprintf(memory, "%s%s: %s", i ? "\n" : "", notes[i].label, notes[i].text);
-	fclose(memory);
-	return text;
+	return whole(memory, &text);
 }
 
 static int write_attributes(const struct lab *lab, struct err *err)

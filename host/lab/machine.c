@@ -21,6 +21,13 @@ struct memory_left machine_memory(const struct machine *m, const struct config *
 	if (device_free_memory(m->dev, &left.bytes))
 		left.limit = "free on the device and in use by this run";
 	left.bytes += size_min(device_allocated(m->dev), SIZE_MAX - left.bytes);
+	if (device_is_host(m->dev)) {
+		struct memory_left space = memory_left_of_space();
+
+		space.bytes += size_min(machine_memory_in_use(m), SIZE_MAX - space.bytes);
+		if (space.bytes < left.bytes)
+			return space;
+	}
 	return left;
 }
 

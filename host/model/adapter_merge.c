@@ -5,6 +5,7 @@
  */
 #include "host/model/adapter.h"
 
+#include "host/base/memory.h"
 #include "host/base/size.h"
 #include "host/base/thread.h"
 
@@ -72,7 +73,7 @@ int adapter_merge(const struct file_tensor *w, const struct adapter_change *chan
 	const bool embedding = kind == MODULE_EMBEDDING;
 	const size_t rows = w->shape[0], cols = w->shape[1];
 	const size_t r = embedding ? change->a->shape[0] : change->b->shape[1];
-	float *left = malloc((rows + cols) * r * sizeof *left), *right = left + rows * r;
+	float *left = memory_alloc((rows + cols) * r * sizeof *left), *right = left + rows * r;
 
 	if (!left)
 		return err_nomem(err, w->name, (rows + cols) * r * sizeof *left);

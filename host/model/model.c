@@ -177,7 +177,7 @@ static int place_vector(struct model *m, const struct file_tensor *t, struct ten
 	struct err *err)
 {
 	const size_t n = t->shape[0];
-	float *values = malloc(n * sizeof *values + 1);
+	float *values = memory_alloc(n * sizeof *values + 1);
 	int rc;
 
 	if (!values)
@@ -212,7 +212,7 @@ static int place_merged(struct model *m, const struct wanted *w, const struct or
 	err_clear(err);
 	if (own(m, bytes, &out->data, err))
 		return err->code;
-	if (!host && !(values = malloc(bytes)))
+	if (!host && !(values = memory_alloc(bytes)))
 		return err_nomem(err, w->name, bytes);
 	if (reads_matrices(m)) {
 		const struct file_tensor merged = {.name = w->name,

@@ -12,6 +12,7 @@
 #include "host/model/sae.h"
 #include "host/model/sae_parts.h"
 
+#include "host/base/memory.h"
 #include "host/base/size.h"
 #include "host/base/thread.h"
 #include "host/model/carver.h"
@@ -175,7 +176,7 @@ static int reading_open(struct reading *r, struct sae_set *set, struct sae_file 
 		.ids = ids,
 		.unused = file->unused,
 		.n_threads = (int)n_threads};
-	r->memory = malloc((d + 2 * rows * n_threads) * sizeof *r->memory);
+	r->memory = memory_alloc((d + 2 * rows * n_threads) * sizeof *r->memory);
 	r->blocks = malloc(n_threads * sizeof *r->blocks);
 	if (!r->memory || !r->blocks)
 		return err_nomem(err, "blocks of SAE features",
@@ -357,7 +358,7 @@ static int read_and_upload(struct sae_set *set, size_t layer, const struct readi
 {
 	struct sae_weights staged = {0};
 	struct weights_layout layout = layout_of(set, &set->files[layer], n, r->parts, &staged);
-	char *staging = malloc(bytes);
+	char *staging = memory_alloc(bytes);
 
 	if (!staging)
 		return err_nomem(err, r->path, bytes);

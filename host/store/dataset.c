@@ -4,6 +4,8 @@
  */
 #include "host/store/dataset.h"
 
+#include "host/base/memory.h"
+
 #include <assert.h>
 #include <ctype.h>
 #include <stdlib.h>
@@ -135,7 +137,7 @@ int dataset_write(struct results *r, const struct dataset *d, const char *const 
 
 int dataset_counting(int32_t **out, size_t n, struct err *err)
 {
-	*out = malloc(n * sizeof **out + 1);
+	*out = memory_alloc(n * sizeof **out + 1);
 	if (!*out)
 		return err_nomem(err, "a scale", n * sizeof **out);
 	for (size_t i = 0; i < n; i++)

@@ -10,6 +10,7 @@
 
 #include "host/base/dtype.h"
 #include "host/base/file.h"
+#include "host/base/memory.h"
 #include "host/base/vec.h"
 
 #include <errno.h>
@@ -81,6 +82,7 @@ int results_create(struct results **out, const char *path, struct err *err)
 	}
 	sprintf(r->part, "%s.part", path);
 	TRY(folder_make_for(path, err));
+	TRY(memory_check(path, 0, err));
 	results_library_open();
 	errno = 0;
 	access = results_file_access();
@@ -207,7 +209,7 @@ hid_t results_type(enum results_type type)
  * here and written as it is. */
 static uint16_t *to_half(const float *values, size_t n)
 {
-	uint16_t *half = malloc(n * sizeof *half + 1);
+	uint16_t *half = memory_alloc(n * sizeof *half + 1);
 
 	for (size_t i = 0; half && i < n; i++)
 		half[i] = f32_to_f16(values[i]);
@@ -419,6 +421,8 @@ int results_write(struct results *r, const struct results_dataset *d, const void
 	err_clear(err);
 	if (is_nowhere(r))
 		return 0;
+	if (memory_check(d->path, 0, err))
+		return err->code;
 	errno = 0;
 	dataset = create_dataset(r, d, false);
 	if (dataset < 0)
@@ -448,6 +452,8 @@ static int grown_dataset(struct results *r, const struct results_dataset *d, hid
 			return 0;
 		}
 	}
+	if (memory_check(d->path, 0, err))
+		return err->code;
 	g = (struct grown){strdup(d->path), create_dataset(r, d, true), NULL};
 	if (!g.path || g.dataset < 0) {
 		free(g.path);

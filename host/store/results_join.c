@@ -9,6 +9,7 @@
  */
 #include "host/store/results_parts.h"
 
+#include "host/base/memory.h"
 #include "host/base/size.h"
 #include "host/base/vec.h"
 
@@ -121,7 +122,7 @@ static int read_values(struct rows *rows, struct results_reader *unit, hid_t dat
 	for (int i = 0; i < rows->d.n_dims; i++)
 		if (size_mul_overflow(bytes, rows->d.dims[i], &bytes))
 			return malformed(unit, rows->path, err);
-	rows->data = malloc(bytes + 1);
+	rows->data = memory_alloc(bytes + 1);
 	if (!rows->data)
 		return err_nomem(err, rows->path, bytes);
 	type = results_type(rows->d.type);

@@ -10,6 +10,7 @@
 #include "host/store/results_parts.h"
 
 #include "host/base/file.h"
+#include "host/base/memory.h"
 #include "host/base/size.h"
 #include "host/base/utf8.h"
 
@@ -30,6 +31,11 @@ int results_open(struct results_reader **out, const char *path, struct err *err)
 	if (!r || !(r->path = strdup(path))) {
 		free(r);
 		return err_nomem(err, path, sizeof *r);
+	}
+	if (memory_check(path, 0, err)) {
+		free(r->path);
+		free(r);
+		return err->code;
 	}
 	results_library_open();
 	access = results_file_access();
@@ -194,7 +200,7 @@ static int read_values(struct results_reader *r, const char *path, int n_dims, s
 		}
 	}
 	TRY(check_storage(r, path, dataset, bytes, err));
-	*data = malloc(bytes + 1);
+	*data = memory_alloc(bytes + 1);
 	if (!*data) {
 		err_nomem(err, path, bytes);
 		goto fail;

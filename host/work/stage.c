@@ -6,6 +6,7 @@
 
 #include "host/base/file.h"
 #include "host/base/log.h"
+#include "host/base/memory.h"
 #include "host/base/vec.h"
 #include "host/work/stop.h"
 #include "host/work/units.h"
@@ -79,7 +80,7 @@ static int keep_part(struct unit *u, const char *name, enum results_type type, c
 	size_t n, struct err *err)
 {
 	const size_t bytes = n * results_value_bytes(type);
-	struct part part = {.type = type, .n = n, .data = malloc(bytes + 1)};
+	struct part part = {.type = type, .n = n, .data = memory_alloc(bytes + 1)};
 
 	if (!part.data)
 		return err_nomem(err, name, bytes);
@@ -198,7 +199,7 @@ int unit_get_all(struct unit_reader *u, const char *name, enum results_type type
 		const size_t bytes = part->n * results_value_bytes(type);
 
 		*n = part->n;
-		*data = malloc(bytes + 1);
+		*data = memory_alloc(bytes + 1);
 		if (!*data)
 			return err_nomem(err, name, bytes);
 		memcpy(*data, part->data, bytes);

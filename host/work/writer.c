@@ -7,6 +7,7 @@
  */
 #include "host/work/writer.h"
 
+#include "host/base/memory.h"
 #include "host/base/thread.h"
 #include "kernels/ops.h"
 
@@ -153,7 +154,7 @@ static int enqueue(struct writer *w, struct job *job, struct err *err)
 
 static struct job *job_create(enum job_kind kind, size_t memory, struct err *err)
 {
-	struct job *job = malloc(sizeof *job + memory + 1);
+	struct job *job = memory_alloc(sizeof *job + memory + 1);
 
 	if (job)
 		*job = (struct job){.kind = kind};

@@ -9,6 +9,7 @@
 #ifndef SAENGINE_CPU_H
 #define SAENGINE_CPU_H
 
+#include "host/base/memory.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/pool.h"
 
@@ -52,6 +53,13 @@ static inline void cpu_run(struct device *dev, size_t n, size_t cost, pool_task 
 	const size_t items = CHUNK / (cost + 1) + 1;
 
 	pool_run(((struct cpu_state *)dev->state)->pool, n, items, task, context);
+}
+
+/* Before products of oneDNN's, which crash where they find no memory. Each thread takes less than a
+ * megabyte. */
+static inline int cpu_check_memory(const struct device *dev, struct err *err)
+{
+	return memory_check("matrix products", (size_t)dev->n_threads << 20, err);
 }
 
 /* Elements [first, first + n) of a weight as float32, converted into `to` unless they already

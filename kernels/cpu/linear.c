@@ -279,6 +279,8 @@ static void many_tiles(void *context, size_t first, size_t end, int thread)
 /* The cost of a tile counts vectors, not scalars: these loops run at the speed of the units. */
 static int run_tiles(struct call *c, size_t tiles_w, size_t cost, pool_task *task, struct err *err)
 {
+	if (cpu_check_memory(c->dev, err))
+		return err->code;
 	c->tiles_x = (c->x.rows + BLOCK_X - 1) / BLOCK_X;
 	cpu_run(c->dev, c->tiles_x * tiles_w, cost, task, c);
 	if (c->failure.taken)

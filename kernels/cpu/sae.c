@@ -319,8 +319,8 @@ static int allocate_lists(struct encode *c, struct err *err)
 	c->most_kept = n_features;
 	if (c->sae->top_k < n_features / (n_features / c->sae->group_width + 1))
 		c->most_kept = c->sae->top_k * (n_features / c->sae->group_width + 1);
-	c->kept.index = malloc(rows * c->most_kept * sizeof *c->kept.index + 1);
-	c->kept.value = malloc(rows * c->most_kept * sizeof *c->kept.value + 1);
+	c->kept.index = memory_alloc(rows * c->most_kept * sizeof *c->kept.index + 1);
+	c->kept.value = memory_alloc(rows * c->most_kept * sizeof *c->kept.value + 1);
 	if (!c->kept.index || !c->kept.value)
 		return err_nomem(err, "sparse encoding", rows * c->most_kept * 8);
 	return 0;
@@ -338,7 +338,7 @@ int CPU(sae_encode)(struct device *dev, const struct sae_weights *sae, struct te
 	rc = CPU(sae_input)(dev, sae->input, x, &c.x, &memory, err) || allocate_lists(&c, err);
 	for (; !rc && c.row < x.rows; c.row += CPU_TILE_ROWS) {
 		c.n_rows = x.rows - c.row < CPU_TILE_ROWS ? x.rows - c.row : CPU_TILE_ROWS;
-		rc = encode_tile(&c, out, &n, err);
+		rc = cpu_check_memory(dev, err) || encode_tile(&c, out, &n, err);
 	}
 	for (size_t b = 0; c.lists && b < c.n_blocks; b++) {
 		free(c.lists[b].index);

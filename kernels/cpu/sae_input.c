@@ -54,7 +54,7 @@ int CPU(sae_input)(struct device *dev, enum sae_input kind, struct tensor x, str
 	*u = x;
 	if (kind == SAE_INPUT_RAW)
 		return 0;
-	*memory = malloc(tensor_bytes(x) + 1);
+	*memory = memory_alloc(tensor_bytes(x) + 1);
 	if (!*memory)
 		return err_nomem(err, "the input of an SAE", tensor_bytes(x));
 	c.out.data = u->data = *memory;
