@@ -156,6 +156,11 @@ foreach(test test_resume soak)
   target_link_libraries(${test} PRIVATE same_results)
   target_compile_definitions(${test} PRIVATE NO_SPACE_LIBRARY="$<TARGET_FILE:no_space>")
 endforeach()
+if(NOT SAENGINE_SANITIZE) # whose address space has no use for limits
+  add_program_test(test_memory integration work)
+  target_link_libraries(test_memory PRIVATE same_results)
+  target_compile_definitions(test_memory PRIVATE SIZES=8)
+endif()
 
 add_program_test(test_ranks integration work)
 add_library(wrong_clock MODULE tests/wrong_clock.c)
