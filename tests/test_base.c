@@ -238,9 +238,10 @@ TEST(memory_left_is_the_least_that_machine_and_control_groups_leave)
 	write_below("cgroup/job/step", "memory.current", "1000\n");
 	write_below("cgroup/job", "memory.max", "3000000\n");
 	write_below("cgroup/job", "memory.current", "2000000\n");
-	write_below("cgroup/job", "memory.stat", "anon 5\ninactive_file 700000\n");
+	write_below("cgroup/job", "memory.stat",
+		"anon 5\ninactive_file 700000\nactive_file 200000\n");
 	left = left_in("proc", "cgroup");
-	CHECK(left.bytes == 1700000 && strcmp(left.limit, "left of the control group's limit") == 0,
+	CHECK(left.bytes == 1900000 && strcmp(left.limit, "left of the control group's limit") == 0,
 		"%zu bytes %s", left.bytes, left.limit);
 
 	/* Version 1, in a container that sees its group's files at the root. */

@@ -33,13 +33,15 @@ static const size_t KEPT = (size_t)64 << 20;
 
 /* One version's files in a group's folder. */
 struct version {
-	const char *folder;                 /* below the root of all */
-	const char *limit, *usage, *cached; /* cached: a key of memory.stat */
+	const char *folder; /* below the root of all */
+	const char *limit, *usage;
+	const char *cached[2]; /* keys of memory.stat: read once, and read again */
 };
 
 static const struct version version_1 = {"/memory", "memory.limit_in_bytes",
-	"memory.usage_in_bytes", "total_inactive_file"};
-static const struct version version_2 = {"", "memory.max", "memory.current", "inactive_file"};
+	"memory.usage_in_bytes", {"total_inactive_file", "total_active_file"}};
+static const struct version version_2 = {"", "memory.max", "memory.current",
+	{"inactive_file", "active_file"}};
 
 /* The number behind `key` at the start of a line, or, key "", the first of the file. */
 static bool read_number(const char *folder, const char *name, const char *key, size_t *out)
@@ -67,13 +69,17 @@ static bool read_number(const char *folder, const char *name, const char *key, s
 /* What a group leaves; "max" in version 2 is no number, and version 1 has a huge one. */
 static void look_at_group(const char *folder, const struct version *v, struct memory_left *left)
 {
-	size_t limit, usage, cached = 0, bytes;
+	size_t limit, usage, bytes;
 
 	if (!read_number(folder, v->limit, "", &limit) ||
 		!read_number(folder, v->usage, "", &usage))
 		return;
-	read_number(folder, "memory.stat", v->cached, &cached);
-	usage -= size_min(usage, cached);
+	for (int i = 0; i < 2; i++) {
+		size_t cached = 0;
+
+		read_number(folder, "memory.stat", v->cached[i], &cached);
+		usage -= size_min(usage, cached);
+	}
 	bytes = limit - size_min(limit, usage);
 	if (bytes < left->bytes)
 		*left = (struct memory_left){bytes, "left of the control group's limit"};
