@@ -72,6 +72,7 @@ struct faults {
 	const struct walk *walk; /* where keys stand */
 	struct text lines;
 	size_t n;
+	struct err memory; /* with a code: some was lacking, and nothing that was taken is whole */
 };
 
 struct walk {
@@ -96,6 +97,9 @@ struct place group_place(struct walk w, const char *key);
 
 void fault(struct faults *f, struct place place, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* There was no memory for what is named. */
+void fault_memory(struct faults *f, const char *what, size_t bytes);
 
 /* libconfig's words for a text that it cannot read, and what to do where they do not tell. Returns
  * buffer. */
@@ -122,9 +126,8 @@ void take_defaults(struct walk w);
 /* ---- one value: value.c ---------------------------------------------------------- */
 
 /* Stores a setting's value in its place in the struct at `base`, if it is of the row's type and
- * within its bounds. The config has the names of experiments. */
-bool value_take(const struct setting *row, const struct config *c, const config_setting_t *s,
-	void *base);
+ * within its bounds; there is none where memory was lacking, which is noted as a fault. */
+bool value_take(struct walk w, const struct setting *row, const config_setting_t *s, void *base);
 
 /* In the syntax of the file, such that it is read back the same. */
 void value_print(const struct setting *row, const void *base, FILE *to);

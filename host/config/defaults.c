@@ -33,9 +33,9 @@ static void apply_defaults(struct walk w, const char *prefix, struct setting_tab
 	struct text text = {0};
 	const config_setting_t *values = NULL;
 	config_t tree;
-	struct err err;
+	struct err *no_memory = &w.faults->memory;
 	unsigned next = 0;
-	int rc = vec_append(&text, begin, strlen(begin), &err);
+	int rc = vec_append(&text, begin, strlen(begin), no_memory);
 
 	for (size_t i = 0; i < table.n && rc == 0; i++) {
 		const char *value = is_left_out(w, prefix, &table.rows[i])
@@ -43,23 +43,22 @@ static void apply_defaults(struct walk w, const char *prefix, struct setting_tab
 					    : NULL;
 
 		if (value)
-			rc = (next++ > 0 && vec_push(&text, ',', &err)) ||
-			     vec_append(&text, value, strlen(value), &err);
+			rc = (next++ > 0 && vec_push(&text, ',', no_memory)) ||
+			     vec_append(&text, value, strlen(value), no_memory);
 	}
-	rc = rc || vec_append(&text, end, sizeof end, &err);
+	rc = rc || vec_append(&text, end, sizeof end, no_memory);
 	config_init(&tree);
 	if (rc == 0 && config_read_string(&tree, text.data) == CONFIG_TRUE)
 		values = config_lookup(&tree, "defaults");
-	else
-		fault(w.faults, place, "%s", rc ? err.text : config_error_text(&tree));
+	else if (rc == 0)
+		fault(w.faults, place, "%s", config_error_text(&tree));
 	next = 0;
 	for (size_t i = 0; values && i < table.n; i++) {
 		const struct setting *row = &table.rows[i];
 
 		if (!row->default_value || !is_left_out(w, prefix, row))
 			continue;
-		if (!value_take(row, w.config, config_setting_get_elem(values, next++),
-			    table.values))
+		if (!value_take(w, row, config_setting_get_elem(values, next++), table.values))
 			fault(w.faults, place, "%s: %s", row->key, default_of(w, row));
 	}
 	config_destroy(&tree);

@@ -12,7 +12,6 @@
 void fault(struct faults *f, struct place place, const char *format, ...)
 {
 	char line[1024];
-	struct err ignored;
 	va_list args;
 	int n;
 
@@ -23,9 +22,15 @@ void fault(struct faults *f, struct place place, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(line + n, sizeof line - (size_t)n, format, args);
 	va_end(args);
-	if (f->n++ > 0)
-		(void)vec_push(&f->lines, '\n', &ignored);
-	(void)vec_append(&f->lines, line, strlen(line), &ignored);
+	if (f->n++ > 0 && vec_push(&f->lines, '\n', &f->memory))
+		return;
+	(void)vec_append(&f->lines, line, strlen(line), &f->memory);
+}
+
+void fault_memory(struct faults *f, const char *what, size_t bytes)
+{
+	err_nomem(&f->memory, what, bytes);
+	f->n++;
 }
 
 void config_fault(struct faults *f, const char *key, const char *format, ...)

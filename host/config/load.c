@@ -23,6 +23,10 @@ static int read_tree(config_t *tree, const char *path, const char *text, struct 
 
 static int refuse_faults(const struct faults *f, struct err *err)
 {
+	if (f->memory.code) {
+		*err = f->memory;
+		return err->code;
+	}
 	if (f->n == 0)
 		return 0;
 	return err_set(err, ERR_CONFIG, "%.*s", (int)f->lines.n, f->lines.data);
@@ -34,8 +38,10 @@ static int walk_all(struct walk w, const char *const *overrides, size_t n_overri
 	walk_group(w, config_root_setting(w.tree), "");
 	for (size_t i = 0; i < n_overrides; i++)
 		apply_override(w, overrides[i]);
-	take_defaults(w);
-	check_whole(w);
+	if (w.faults->memory.code == 0)
+		take_defaults(w);
+	if (w.faults->memory.code == 0)
+		check_whole(w);
 	return refuse_faults(w.faults, err);
 }
 

@@ -24,10 +24,30 @@ static bool one_of(const struct setting *row, const struct config *c, const char
 	return !value_choice(row, c, 0);
 }
 
-static void replace_text(char **value, const char *text)
+/* NULL where there is no memory, which is noted. */
+static char *copy_text(struct walk w, const char *text)
+{
+	char *copy = strdup(text);
+
+	if (!copy)
+		fault_memory(w.faults, text, strlen(text) + 1);
+	return copy;
+}
+
+/* Room for n and one more, all zero. */
+static void *list_of(struct walk w, const struct setting *row, size_t n, size_t size)
+{
+	void *items = calloc(n + 1, size);
+
+	if (!items)
+		fault_memory(w.faults, row->key, (n + 1) * size);
+	return items;
+}
+
+static void replace_text(struct walk w, char **value, const char *text)
 {
 	free(*value);
-	*value = strdup(text);
+	*value = copy_text(w, text);
 }
 
 static void clear_texts(struct text_list *list)
@@ -153,7 +173,7 @@ static const char *text_of(const struct setting *row, const config_setting_t *s,
 	return digits;
 }
 
-static bool take_texts(const struct setting *row, const struct config *c, const config_setting_t *s,
+static bool take_texts(struct walk w, const struct setting *row, const config_setting_t *s,
 	struct text_list *list)
 {
 	const size_t n = elements(s);
@@ -164,17 +184,19 @@ static bool take_texts(const struct setting *row, const struct config *c, const 
 	for (size_t i = 0; i < n; i++) {
 		const char *text = text_of(row, element(s, i), digits, sizeof digits);
 
-		if (!text || !one_of(row, c, text))
+		if (!text || !one_of(row, w.config, text))
 			return false;
 	}
 	clear_texts(list);
-	list->items = calloc(n + 1, sizeof *list->items);
+	list->items = list_of(w, row, n, sizeof *list->items);
 	for (size_t i = 0; i < n && list->items; i++)
-		list->items[list->n++] = strdup(text_of(row, element(s, i), digits, sizeof digits));
+		list->items[list->n++] = copy_text(w,
+			text_of(row, element(s, i), digits, sizeof digits));
 	return true;
 }
 
-static bool take_reals(const struct setting *row, const config_setting_t *s, struct real_list *list)
+static bool take_reals(struct walk w, const struct setting *row, const config_setting_t *s,
+	struct real_list *list)
 {
 	const size_t n = elements(s);
 
@@ -188,14 +210,14 @@ static bool take_reals(const struct setting *row, const config_setting_t *s, str
 			return false;
 	}
 	free(list->items);
-	list->items = calloc(n + 1, sizeof *list->items);
+	list->items = list_of(w, row, n, sizeof *list->items);
 	list->n = list->items ? n : 0;
 	for (size_t i = 0; i < list->n; i++)
 		list->items[i] = number_of(element(s, i));
 	return true;
 }
 
-static bool take_token(const config_setting_t *s, struct token_choice *token)
+static bool take_token(struct walk w, const config_setting_t *s, struct token_choice *token)
 {
 	const char *text = config_setting_get_string(s);
 	const int type = config_setting_type(s);
@@ -205,12 +227,11 @@ static bool take_token(const config_setting_t *s, struct token_choice *token)
 			     id > INT32_MAX))
 		return false;
 	free(token->text);
-	*token = (struct token_choice){text ? strdup(text) : NULL, text ? -1 : id};
+	*token = (struct token_choice){text ? copy_text(w, text) : NULL, text ? -1 : id};
 	return true;
 }
 
-bool value_take(const struct setting *row, const struct config *c, const config_setting_t *s,
-	void *base)
+bool value_take(struct walk w, const struct setting *row, const config_setting_t *s, void *base)
 {
 	void *value = (char *)base + row->offset;
 	const int type = config_setting_type(s);
@@ -222,9 +243,10 @@ bool value_take(const struct setting *row, const struct config *c, const config_
 	switch (row->type) {
 	case SETTING_TEXT:
 	case SETTING_PROMPTS:
-		if (type != CONFIG_TYPE_STRING || !one_of(row, c, config_setting_get_string(s)))
+		if (type != CONFIG_TYPE_STRING ||
+			!one_of(row, w.config, config_setting_get_string(s)))
 			return false;
-		replace_text(value, config_setting_get_string(s));
+		replace_text(w, value, config_setting_get_string(s));
 		return true;
 	case SETTING_INTEGER:
 		if ((type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) ||
@@ -243,15 +265,15 @@ bool value_take(const struct setting *row, const struct config *c, const config_
 		*(bool *)value = config_setting_get_bool(s);
 		return true;
 	case SETTING_TOKEN:
-		return take_token(s, value);
+		return take_token(w, s, value);
 	case SETTING_TEXTS:
 	case SETTING_TOKENS:
 	case SETTING_PROMPT_SETS:
 	case SETTING_EXPERIMENTS:
-		return take_texts(row, c, s, value);
+		return take_texts(w, row, s, value);
 	case SETTING_REALS:
 	case SETTING_INTEGERS:
-		return take_reals(row, s, value);
+		return take_reals(w, row, s, value);
 	case SETTING_MOVED:
 		break;
 	}

@@ -27,30 +27,35 @@ static void take(struct walk w, const struct setting *row, const char *key,
 	const config_setting_t *s, void *base)
 {
 	const struct place place = place_of(s, w.override);
-	struct err err;
 
 	if (row->type == SETTING_MOVED && row->default_value)
 		fault(w.faults, place, "%s is now %s", key, row->default_value);
 	else if (row->type == SETTING_MOVED)
 		fault(w.faults, place, "%s is gone: %s", key, row->meaning);
-	else if (!value_take(row, w.config, s, base))
+	else if (!value_take(w, row, s, base))
 		wrong(w, row, key, s);
-	if (key_add(w.given, key, place, &err))
-		fault(w.faults, place, "%s", err.text);
+	(void)key_add(w.given, key, place, &w.faults->memory);
 }
 
-static struct prompts_config *prompts_named(struct config *c, const char *name)
+/* NULL when there is no memory for one more, which is noted. */
+static struct prompts_config *prompts_named(struct walk w, const char *name)
 {
+	struct config *c = w.config;
 	struct prompts_config *grown;
+	char *copy;
 
 	for (size_t i = 0; i < c->n_prompts; i++)
 		if (strcmp(c->prompts[i].name, name) == 0)
 			return &c->prompts[i];
 	grown = realloc(c->prompts, (c->n_prompts + 1) * sizeof *grown);
-	if (!grown)
+	c->prompts = grown ? grown : c->prompts;
+	copy = strdup(name);
+	if (!grown || !copy) {
+		free(copy);
+		fault_memory(w.faults, name, sizeof *grown);
 		return NULL;
-	c->prompts = grown;
-	c->prompts[c->n_prompts] = (struct prompts_config){.name = strdup(name)};
+	}
+	c->prompts[c->n_prompts] = (struct prompts_config){.name = copy};
 	return &c->prompts[c->n_prompts++];
 }
 
@@ -75,7 +80,7 @@ static void walk_prompt_set(struct walk w, const config_setting_t *group)
 			PROMPTS_NAME_MAX, name);
 		return;
 	}
-	p = prompts_named(w.config, name);
+	p = prompts_named(w, name);
 	for (int i = 0; p && i < config_setting_length(group); i++) {
 		const config_setting_t *s = config_setting_get_elem(group, (unsigned)i);
 		const struct setting *row = find_row(prompts_settings, n_prompts_settings,
