@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,6 +168,14 @@ bool file_exists(const char *path)
 	return stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
 }
 
+bool file_exists_in(const char *folder, const char *name)
+{
+	char path[PATH_MAX];
+	const int n = snprintf(path, sizeof path, "%s/%s", *folder ? folder : ".", name);
+
+	return n < (int)sizeof path && file_exists(path);
+}
+
 bool folder_exists(const char *path)
 {
 	struct stat st;
@@ -307,16 +316,14 @@ int file_sync(const char *path, struct err *err)
 int file_rename(const char *from, const char *to, struct err *err)
 {
 	const char *slash = strrchr(to, '/');
-	char *folder;
+	char *folder = slash ? strndup(to, (size_t)(slash - to) + 1) : strdup(".");
 	int rc;
 
-	if (rename(from, to) != 0)
-		return err_set(err, ERR_OUTPUT, "%s: cannot rename to %s: %s", from, to,
-			strerror(errno));
-	folder = slash ? strndup(to, (size_t)(slash - to) + 1) : strdup(".");
 	if (!folder)
 		return err_nomem(err, to, strlen(to));
-	rc = sync_path(folder, O_DIRECTORY, err);
+	rc = rename(from, to) == 0 ? sync_path(folder, O_DIRECTORY, err)
+				   : err_set(err, ERR_OUTPUT, "%s: cannot rename to %s: %s", from,
+					     to, strerror(errno));
 	free(folder);
 	return rc;
 }
@@ -346,11 +353,14 @@ int file_write_text(const char *path, const char *text, struct err *err)
 	written = file && fwrite(text, 1, n, file) == n;
 	if (file && fclose(file) != 0)
 		written = false;
+	err_clear(err);
 	if (!written)
-		return err_set(err, ERR_OUTPUT, "%s: cannot write: %s", part, strerror(errno));
-	if (file_sync(part, err))
-		return err->code;
-	return file_rename(part, path, err);
+		err_set(err, ERR_OUTPUT, "%s: cannot write: %s", part, strerror(errno));
+	else if (file_sync(part, err) == 0)
+		file_rename(part, path, err);
+	if (err->code)
+		unlink(part);
+	return err->code;
 }
 
 int file_read_text(const char *path, char **text, struct err *err)

@@ -189,15 +189,6 @@ fail:
 
 /* ---- other files of weights ------------------------------------------------------------- */
 
-static bool is_there(const char *folder, const char *name)
-{
-	char *path = path_join(folder, name);
-	const bool there = path && file_exists(path);
-
-	free(path);
-	return there;
-}
-
 /* Of an adapter only where it is without its config: then it is not applied. */
 static bool holds_weights(const char *folder, const char *name)
 {
@@ -208,7 +199,8 @@ static bool holds_weights(const char *folder, const char *name)
 	for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
 		if (fnmatch(patterns[i], name, 0) == 0)
 			return true;
-	return fnmatch("adapter_model*", name, 0) == 0 && !is_there(folder, "adapter_config.json");
+	return fnmatch("adapter_model*", name, 0) == 0 &&
+	       !file_exists_in(folder, "adapter_config.json");
 }
 
 static bool is_read(const struct safetensors_folder *f, const char *folder, const char *name)
@@ -306,13 +298,8 @@ fail:
 
 bool safetensors_folder_exists(const char *folder)
 {
-	char *index = path_join(folder, "model.safetensors.index.json");
-	char *single = path_join(folder, "model.safetensors");
-	const bool found = index && single && (file_exists(single) || file_exists(index));
-
-	free(index);
-	free(single);
-	return found;
+	return file_exists_in(folder, "model.safetensors") ||
+	       file_exists_in(folder, "model.safetensors.index.json");
 }
 
 void safetensors_folder_close(struct safetensors_folder *f)

@@ -40,11 +40,7 @@ struct adapter {
 
 bool adapter_exists(const char *folder)
 {
-	char *path = path_join(folder, "adapter_config.json");
-	const bool found = path && file_exists(path);
-
-	free(path);
-	return found;
+	return file_exists_in(folder, "adapter_config.json");
 }
 
 int adapter_base(const char *folder, char **base, struct err *err)
@@ -104,18 +100,15 @@ static void find_prefixes(struct adapter *a)
 
 static int open_file(struct adapter *a, const char *folder, struct err *err)
 {
-	char *pickled;
-	bool found;
-
 	if (file_exists(a->path))
 		return safetensors_open(&a->file, a->path, err);
-	pickled = path_join(folder, "adapter_model.bin");
-	found = pickled && file_exists(pickled);
-	free(pickled);
 	return err_set(err, ERR_INPUT,
 		"%s: adapter_config.json is there; expected adapter_model.safetensors beside it, found "
 		"%s",
-		folder, found ? "only adapter_model.bin; convert to safetensors" : "none");
+		folder,
+		file_exists_in(folder, "adapter_model.bin")
+			? "only adapter_model.bin; convert to safetensors"
+			: "none");
 }
 
 int adapter_open(struct adapter **out, const char *folder, struct err *err)

@@ -13,11 +13,7 @@
 
 static bool is_checkpoint(const char *folder)
 {
-	char *config = path_join(folder, "config.json");
-	const bool whole = config && file_exists(config) && safetensors_folder_exists(folder);
-
-	free(config);
-	return whole;
+	return file_exists_in(folder, "config.json") && safetensors_folder_exists(folder);
 }
 
 /* The folder of an adapter's base; NULL where an error is set. For the caller to free. */

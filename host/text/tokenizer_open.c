@@ -7,32 +7,24 @@
 
 #include "host/base/file.h"
 
-/* The file that holds the tokenizer itself, the first name where none is there; to be freed. */
-static int find_base(char **path, const char *folder, struct err *err)
-{
-	static const char *const names[] = {"tokenizer.json", "tokenizer.model",
-		"original/tokenizer.model"};
+/* The names of the file that holds the tokenizer itself. */
+static const char *const names[] = {"tokenizer.json", "tokenizer.model",
+	"original/tokenizer.model"};
+enum { N_NAMES = sizeof names / sizeof *names };
 
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		*path = path_join(folder, names[i]);
-		if (!*path)
-			return err_nomem(err, "a path", strlen(folder));
-		if (file_exists(*path))
-			return 0;
-		free(*path);
-	}
-	*path = path_join(folder, names[0]);
-	return *path ? 0 : err_nomem(err, "a path", strlen(folder));
+/* The first of them that is there; N_NAMES where none is. */
+static size_t find_name(const char *folder)
+{
+	size_t i = 0;
+
+	while (i < N_NAMES && !file_exists_in(folder, names[i]))
+		i++;
+	return i;
 }
 
 bool tokenizer_is_in(const char *folder)
 {
-	struct err err;
-	char *path = NULL;
-	const bool is = find_base(&path, folder, &err) == 0 && file_exists(path);
-
-	free(path);
-	return is;
+	return find_name(folder) < N_NAMES;
 }
 
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
@@ -96,11 +88,14 @@ fail:
 int tokenizer_open_folder(struct tokenizer **out, const char *folder, struct err *err)
 {
 	struct tokenizer *tok = NULL;
-	char *path = NULL;
+	char *path = path_join(folder, names[find_name(folder) % N_NAMES]);
 
 	*out = NULL;
 	err_clear(err);
-	TRY(find_base(&path, folder, err));
+	if (!path) {
+		err_nomem(err, "a path", strlen(folder));
+		goto fail;
+	}
 	TRY(tokenizer_open(&tok, path, err));
 	TRY(vec_push(&tok->files, path, err));
 	path = NULL;
