@@ -10,6 +10,7 @@
 #include "host/formats/json.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,16 +92,21 @@ static int is_template(const struct dirent *entry)
 /* The names of those that have files of their own; d->names stays NULL where none has. */
 static int list_files(struct chat_declared *d, const char *folder, struct err *err)
 {
-	char *others = path_join(folder, FOLDER_OF_OTHERS), *own = NULL;
+	char *others = path_join(folder, FOLDER_OF_OTHERS);
 	struct dirent **entries = NULL;
 	struct text names = {0};
 	int n = 0;
 
 	err_clear(err);
-	TRY(find_file(&own, folder, FILE_OF_DEFAULT, err));
-	if (own)
+	if (!others)
+		return err_nomem(err, folder, strlen(folder));
+	if (file_exists_in(folder, FILE_OF_DEFAULT))
 		TRY(vec_append(&names, DEFAULT, strlen(DEFAULT), err));
-	n = others ? scandir(others, &entries, is_template, alphasort) : 0;
+	n = scandir(others, &entries, is_template, alphasort);
+	if (n < 0 && errno == ENOMEM) {
+		err_nomem(err, others, strlen(others));
+		goto fail;
+	}
 	for (int i = 0; i < n; i++) {
 		TRY(vec_append(&names, ", ", names.n > 0 ? 2 : 0, err));
 		TRY(vec_append(&names, entries[i]->d_name,
@@ -116,7 +122,6 @@ fail:
 	free(entries);
 	free(names.data);
 	free(others);
-	free(own);
 	return err->code;
 }
 

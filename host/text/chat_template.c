@@ -333,12 +333,15 @@ static int find_twin(struct chat_template *t, const struct chat_family *f,
 	const struct chat_options *o, const struct tokenizer *tok, struct err *err)
 {
 	struct chat_wrap wrap = {0};
-	struct err no_place;
+	struct err no_place = {0};
 	int32_t bos;
 
 	err_clear(err);
-	if (f && chat_family_wrap(&wrap, f, o->system, &no_place) == 0 &&
-		strcmp(wrap.prefix, t->prefix) == 0 &&
+	if (f && chat_family_wrap(&wrap, f, o->system, &no_place) == ERR_DEVICE) {
+		*err = no_place;
+		goto fail;
+	}
+	if (f && no_place.code == 0 && strcmp(wrap.prefix, t->prefix) == 0 &&
 		strncmp(wrap.suffix, t->suffix, strlen(wrap.suffix)) == 0 &&
 		strcmp(t->suffix + strlen(wrap.suffix), t->prefill) == 0) {
 		t->family = f;
