@@ -6,6 +6,7 @@
 
 #include "host/base/file.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,9 @@ static int read_tree(config_t *tree, const char *path, const char *text, struct 
 
 	if ((text ? config_read_string(tree, text) : config_read_file(tree, path)) == CONFIG_TRUE)
 		return 0;
+	if (config_error_type(tree) == CONFIG_ERR_FILE_IO)
+		return err_set(err, ERR_INPUT, "%s: cannot be read: %s",
+			config_error_file(tree) ? config_error_file(tree) : path, strerror(errno));
 	return err_set(err, ERR_CONFIG, "%s:%d: %s",
 		config_error_file(tree) ? config_error_file(tree) : path, config_error_line(tree),
 		parse_error(tree, error, sizeof error));
