@@ -9,6 +9,7 @@
 #include "host/base/file.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -347,14 +348,24 @@ static int check_folders(struct sae_file *file, char *path, size_t shared, struc
 /* Links are followed: under the name that a user gave may lie a repository with its own. */
 static int check_names(struct sae_file *file, struct err *err)
 {
-	char *root = realpath(file->options->path, NULL), *folder = NULL;
+	char *root, *folder;
 	char below[SAE_PATH];
-	size_t shared = root ? strlen(root) : 0;
+	bool no_memory;
+	size_t shared;
 	int rc = 0;
 
 	snprintf(below, sizeof below, "%.*s",
 		(int)(strlen(file->path) - strlen(file->format->file_name) - 1), file->path);
+	root = realpath(file->options->path, NULL);
+	no_memory = !root && errno == ENOMEM;
 	folder = realpath(below, NULL);
+	no_memory = no_memory || (!folder && errno == ENOMEM);
+	shared = root ? strlen(root) : 0;
+	if (no_memory) {
+		free(root);
+		free(folder);
+		return err_nomem(err, below, strlen(below));
+	}
 	if (!folder)
 		shared = 0;
 	else if (!root || strncmp(folder, root, shared) != 0)
