@@ -36,8 +36,9 @@ int results_hdf5_error(struct results *r, const char *what, struct err *err)
 
 	H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, reason);
 	H5Eclear2(H5E_DEFAULT);
-	return err_set(err, ERR_OUTPUT, "%s: cannot write %s: %s%s%s", r->part, what, reason,
-		errno ? ": " : "", errno ? strerror(errno) : "");
+	return err_set(err, errno == ENOMEM ? ERR_DEVICE : ERR_OUTPUT,
+		"%s: cannot write %s: %s%s%s", r->part, what, reason, errno ? ": " : "",
+		errno ? strerror(errno) : "");
 }
 
 /* ---- opening and closing ---------------------------------------------------------------- */
@@ -444,9 +445,10 @@ fail:
 static int grown_dataset(struct results *r, const struct results_dataset *d, hid_t *out,
 	struct err *err)
 {
+	const size_t n_before = r->grown.n;
 	struct grown g;
 
-	for (size_t i = 0; i < r->grown.n; i++) {
+	for (size_t i = 0; i < n_before; i++) {
 		if (strcmp(r->grown.data[i].path, d->path) == 0) {
 			*out = r->grown.data[i].dataset;
 			return 0;
@@ -455,11 +457,18 @@ static int grown_dataset(struct results *r, const struct results_dataset *d, hid
 	if (memory_check(d->path, 0, err))
 		return err->code;
 	g = (struct grown){strdup(d->path), create_dataset(r, d, true), NULL};
-	if (!g.path || g.dataset < 0) {
+	if (g.dataset < 0)
+		results_hdf5_error(r, d->path, err);
+	else if (!g.path)
+		err_nomem(err, d->path, strlen(d->path));
+	else
+		vec_push(&r->grown, g, err);
+	if (r->grown.n == n_before) {
+		if (g.dataset >= 0)
+			H5Dclose(g.dataset);
 		free(g.path);
-		return results_hdf5_error(r, d->path, err);
+		return err->code;
 	}
-	TRY(vec_push(&r->grown, g, err));
 	TRY(results_describe(r, d, g.dataset, 1, err));
 	if (d->scales[0] && !(r->grown.data[r->grown.n - 1].scale = strdup(d->scales[0]))) {
 		err_nomem(err, d->path, strlen(d->scales[0]));

@@ -260,13 +260,15 @@ static int list_dataset(struct summary *s, const char *name, haddr_t address)
 	const hid_t dataset = H5Dopen2(s->from, name, H5P_DEFAULT);
 
 	if (dataset < 0 || !object.path) {
-		free(object.path);
-		return fault(s, name);
+		fault(s, name);
+	} else {
+		sprintf(object.path, "/%s", name);
+		object.bytes = bytes_of(dataset);
+		vec_push(&s->objects, object, s->err);
 	}
-	sprintf(object.path, "/%s", name);
-	object.bytes = bytes_of(dataset);
-	H5Dclose(dataset);
-	if (vec_push(&s->objects, object, s->err))
+	if (dataset >= 0)
+		H5Dclose(dataset);
+	if (s->err->code)
 		free(object.path);
 	return s->err->code;
 }
