@@ -301,13 +301,28 @@ void units_close(struct units *u)
 	free(u);
 }
 
+/* All but the folder itself and the files right in it. */
+static int remove_unit(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	(void)st;
+	return ftw->level > 1 || (ftw->level == 1 && kind == FTW_DP) ? remove(path) : 0;
+}
+
+/* The manifest goes last: what an interruption leaves is still the units of this run. */
+static int remove_folder(const char *folder, struct err *err)
+{
+	if (nftw(folder, remove_unit, 16, FTW_DEPTH | FTW_PHYS) != 0)
+		return err_set(err, ERR_OUTPUT, "%s: cannot remove: %s", folder, strerror(errno));
+	return folder_remove(folder, err);
+}
+
 int units_finish(struct units *u, bool keep, struct err *err)
 {
 	err_clear(err);
 	writer_close(u->writer);
 	u->writer = NULL;
 	if (u->ranks->rank == 0 && ranks_wait_for_all(u->ranks, err) == 0 && !keep)
-		folder_remove(u->folder, err);
+		remove_folder(u->folder, err);
 	units_close(u);
 	return err->code;
 }
