@@ -141,6 +141,13 @@ target_link_libraries(test_run PRIVATE same_results)
 target_sources(test_run PRIVATE tests/small_model.c)
 target_link_libraries(test_run PRIVATE spoil)
 
+# The parsers where memory runs out.
+add_engine_test(test_starved unit experiments)
+target_compile_definitions(test_starved PRIVATE STARVED=200)
+foreach(allocating malloc calloc realloc strdup strndup open_memstream free)
+  target_link_options(test_starved PRIVATE -Wl,--wrap=${allocating})
+endforeach()
+
 # Runs that are killed, stopped, or out of disk; the same for an hour: make soak.
 add_library(no_space MODULE tests/no_space.c)
 target_compile_definitions(no_space PRIVATE _GNU_SOURCE)
