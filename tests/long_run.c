@@ -173,17 +173,13 @@ enum moment moment_of(const char *name)
 
 void run_with_fault(struct engine_run *to, const char *name, long bytes, int number)
 {
-	char text[32];
+	struct engine_process engine;
+	char launcher[512];
 
-	setenv("LD_PRELOAD", NO_SPACE_LIBRARY, 1);
-	setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", 1);
-	snprintf(text, sizeof text, "%ld", bytes);
-	setenv("FAULT_AFTER", text, 1);
-	snprintf(text, sizeof text, "%d", number);
-	setenv("FAULT_ERRNO", text, 1);
-	engine_run(to, "%s --set output=%s", JOB, named(name, ".h5"));
-	unsetenv("LD_PRELOAD");
-	unsetenv("ASAN_OPTIONS");
-	unsetenv("FAULT_AFTER");
-	unsetenv("FAULT_ERRNO");
+	snprintf(launcher, sizeof launcher,
+		"env LD_PRELOAD='%s' ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0"
+		" FAULT_BYTES=%ld FAULT_ERRNO=%d",
+		FAULTS_LIBRARY, bytes, number);
+	engine = engine_start("run", launcher, "%s --set output=%s", JOB, named(name, ".h5"));
+	engine_wait(to, &engine);
 }
