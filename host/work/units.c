@@ -140,6 +140,8 @@ static int check_unclaimed(const char *folder, struct err *err)
 	DIR *dir = opendir(folder);
 
 	err_clear(err);
+	if (!dir && errno != ENOENT)
+		return err_set(err, ERR_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
 	for (const struct dirent *entry; dir && !err->code && (entry = readdir(dir));) {
 		const char *name = entry->d_name;
 
