@@ -17,6 +17,7 @@
 #include "host/measure/sae_check.h"
 #include "host/work/stop.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -391,6 +392,9 @@ int main(int argc, char **argv)
 		check_printed(&arguments, &err);
 	config_free(&config);
 	free(arguments.overrides.data);
+	if (err.code == 0 && (arguments.done || arguments.dry_run) &&
+		(fflush(stdout) != 0 || ferror(stdout)))
+		err_set(&err, ERR_OUTPUT, "standard output: %s", strerror(errno));
 	if (err.code) {
 		fflush(stdout);
 		fprintf(stderr, "%s\n", err.text);

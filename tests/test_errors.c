@@ -735,6 +735,22 @@ TEST(help_version_and_dry_run_succeed)
 		run.out);
 }
 
+TEST(what_is_asked_for_and_cannot_be_printed_is_exit_5)
+{
+	static const char *const asked[] = {"--version", "--help", "--help-config",
+		"--help-results", "configs/tiny_gemma2_ap.cfg --dry-run"};
+
+	for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+		char command[512], out[512];
+
+		snprintf(command, sizeof command, "cd '%s' && '%s' %s 2>&1 >/dev/full",
+			test_source_root(), SAENGINE_BINARY, asked[i]);
+		CHECK(test_shell(command, out, sizeof out) == 5 &&
+				strcmp(out, "standard output: No space left on device\n") == 0,
+			"%s: %s", asked[i], out);
+	}
+}
+
 TEST(prefix_and_suffix_of_the_config_replace_the_template)
 {
 	write_config(MODEL, SAES, PROMPTS);
