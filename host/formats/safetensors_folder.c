@@ -203,14 +203,16 @@ static bool holds_weights(const char *folder, const char *name)
 	       !file_exists_in(folder, "adapter_config.json");
 }
 
-static bool is_read(const struct safetensors_folder *f, const char *folder, const char *name)
+/* All that is read lies in the folder itself. */
+static bool is_read(const struct safetensors_folder *f, const char *name)
 {
-	char *path = path_join(folder, name);
 	bool read = false;
 
-	for (size_t i = 0; path && i < f->n_paths; i++)
-		read = read || strcmp(f->paths[i], path) == 0;
-	free(path);
+	for (size_t i = 0; i < f->n_paths; i++) {
+		const char *slash = strrchr(f->paths[i], '/');
+
+		read = read || strcmp(slash ? slash + 1 : f->paths[i], name) == 0;
+	}
 	return read;
 }
 
@@ -225,7 +227,7 @@ static void name_left(const struct safetensors_folder *f, const char *folder, ch
 	for (int i = 0; i < n; i++) {
 		const char *name = entries[i]->d_name;
 
-		if (holds_weights(folder, name) && !is_read(f, folder, name) && ++found <= 3)
+		if (holds_weights(folder, name) && !is_read(f, name) && ++found <= 3)
 			length += (size_t)snprintf(out + length, LEFT_NAMES - length, "%s%.60s",
 				found > 1 ? ", " : "", name);
 		free(entries[i]);
