@@ -141,12 +141,17 @@ target_link_libraries(test_run PRIVATE same_results)
 target_sources(test_run PRIVATE tests/small_model.c)
 target_link_libraries(test_run PRIVATE spoil)
 
-# The parsers where memory runs out.
-add_engine_test(test_starved unit experiments)
-target_compile_definitions(test_starved PRIVATE STARVED=200)
-foreach(allocating malloc calloc realloc strdup strndup open_memstream free)
-  target_link_options(test_starved PRIVATE -Wl,--wrap=${allocating})
-endforeach()
+# Where memory runs out: the allocating functions of tests/starved.c in place of the C library's.
+function(add_starved_test name)
+  add_engine_test(${name} unit ${ARGN})
+  target_sources(${name} PRIVATE tests/starved.c)
+  target_compile_definitions(${name} PRIVATE STARVED=200)
+  foreach(function malloc calloc realloc posix_memalign strdup strndup open_memstream free)
+    target_link_options(${name} PRIVATE -Wl,--wrap=${function})
+  endforeach()
+endfunction()
+add_starved_test(test_starved experiments)
+add_starved_test(test_starved_model method)
 
 # Runs that are killed, stopped, or out of disk, and in which one call fails. soak, and
 # test_faults_all with every call, are the same for long: make soak.

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_starved.c - parsers over their corpora of tests/fuzz, where each allocation in turn finds no
- * memory: it says so, leaks nothing, and does not crash. The linker puts the functions here in
- * place of the allocating ones for all code of the project (cmake/tests.cmake). The libraries below
- * it keep theirs: Jansson's lexer itself ends the program where it has no memory.
- *
- * Of an input's allocations at most STARVED are tried, at even distances.
+ * test_starved.c - parsers over their corpora of tests/fuzz, the golden tokenizers and templates,
+ * where each allocation in turn finds no memory (starved.h).
  */
 #include "experiments/registry.h"
 #include "host/base/file.h"
@@ -21,89 +17,13 @@
 #include "host/text/python_list.h"
 #include "host/text/tokenizer.h"
 #include "host/text/tokenizer_side.h"
+#include "tests/starved.h"
 #include "tests/test.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* libconfig loses the buffer of a string that is not closed. */
-const char *__lsan_default_suppressions(void);
-
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:libconfig.so";
-}
-
-/* ---- memory that runs out ---------------------------------------------------------------- */
-
-static struct {
-	bool counting;
-	size_t n;      /* allocations so far */
-	size_t at;     /* the one that fails; 0: none */
-	long n_blocks; /* that are not freed */
-} memory;
-
-static bool is_lacking(void)
-{
-	const bool lacking = memory.counting && ++memory.n == memory.at;
-
-	if (lacking)
-		errno = ENOMEM;
-	return lacking;
-}
-
-static void *given(void *block)
-{
-	memory.n_blocks += memory.counting && block;
-	return block;
-}
-
-/* What `name` is without this file. */
-#define INSTEAD_OF(type, name, ...) \
-	type __real_##name(__VA_ARGS__); \
-	type __wrap_##name(__VA_ARGS__); \
-	type __wrap_##name(__VA_ARGS__)
-
-INSTEAD_OF(void *, malloc, size_t n)
-{
-	return is_lacking() ? NULL : given(__real_malloc(n));
-}
-
-INSTEAD_OF(void *, calloc, size_t n, size_t size)
-{
-	return is_lacking() ? NULL : given(__real_calloc(n, size));
-}
-
-INSTEAD_OF(void *, realloc, void *block, size_t n)
-{
-	if (is_lacking())
-		return NULL;
-	return block ? __real_realloc(block, n) : given(__real_realloc(block, n));
-}
-
-INSTEAD_OF(char *, strdup, const char *s)
-{
-	return is_lacking() ? NULL : given(__real_strdup(s));
-}
-
-INSTEAD_OF(char *, strndup, const char *s, size_t n)
-{
-	return is_lacking() ? NULL : given(__real_strndup(s, n));
-}
-
-INSTEAD_OF(FILE *, open_memstream, char **text, size_t *n)
-{
-	return is_lacking() ? NULL : given(__real_open_memstream(text, n));
-}
-
-INSTEAD_OF(void, free, void *block)
-{
-	memory.n_blocks -= memory.counting && block;
-	__real_free(block);
-}
 
 /* ---- the parsers ------------------------------------------------------------------------- */
 
@@ -348,42 +268,21 @@ fail:
 
 /* ---- what must hold ---------------------------------------------------------------------- */
 
-/* The code of reading once, where allocation `at` fails; memory.n of them were asked for. */
-static int starve(reads *read, struct corpus_input in, size_t at, struct err *err)
-{
-	int rc;
+struct reading {
+	reads *read;
+	struct corpus_input in;
+};
 
-	*err = (struct err){0};
-	memory.n = 0;
-	memory.n_blocks = 0;
-	memory.at = at;
-	memory.counting = true;
-	rc = read(in, err);
-	memory.counting = false;
-	return rc;
+static int read_once(const void *context, struct err *err)
+{
+	const struct reading *reading = context;
+
+	return reading->read(reading->in, err);
 }
 
-/* An input that is refused may be so before or after memory lacks. What libraries gave is freed as
- * well, so that blocks may be fewer than none. Returns how many allocations failed. */
 static size_t starve_input(reads *read, const char *name, struct corpus_input in)
 {
-	struct err err;
-	const int expected = starve(read, in, 0, &err);
-	const size_t n = memory.n, tried = n < STARVED ? n : STARVED;
-
-	CHECK(memory.n_blocks <= 0, "%s: %ld blocks are not freed", name, memory.n_blocks);
-	for (size_t i = 0; i < tried; i++) {
-		const size_t at = 1 + (tried > 1 ? i * (n - 1) / (tried - 1) : 0);
-		const int rc = starve(read, in, at, &err);
-
-		CHECK(rc == ERR_DEVICE || (expected && rc == expected),
-			"%s: allocation %zu of %zu: code %d: %s", name, at, n, rc, err.text);
-		CHECK(rc != ERR_DEVICE || strstr(err.text, "out of memory"),
-			"%s: allocation %zu of %zu: %s", name, at, n, err.text);
-		CHECK(memory.n_blocks <= 0, "%s: allocation %zu of %zu: %ld blocks are not freed",
-			name, at, n, memory.n_blocks);
-	}
-	return tried;
+	return starve(read_once, &(struct reading){read, in}, name);
 }
 
 static size_t starve_file(reads *read, const char *path)
