@@ -28,6 +28,7 @@ TEST_PACKAGES := hdf5-tools openmpi-bin slurmctld slurmd slurm-client munge pyth
 	python3-h5netcdf python3-jinja2 r-bioc-rhdf5
 FUZZ_PACKAGES := clang libclang-rt-14-dev libomp-dev
 FUZZ_RUNS := 100000
+COVERAGE := 90
 FORMAT_PACKAGES := clang-format-14 git
 FORMATTED := '*.[ch]' '*.cc' '*.cu' '*.cuh'
 
@@ -37,7 +38,7 @@ PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 # The toolkit is often beside the PATH.
 NVCC := $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 
-.PHONY: all engine run test quick test-asan test-strict test-cuda test-kit soak fuzz parity bench gpu-kit gpu-check format format-check deps deps-report deps-test deps-format clean
+.PHONY: all engine run test quick test-asan test-strict test-cuda test-kit soak coverage fuzz parity bench gpu-kit gpu-check format format-check deps deps-report deps-test deps-format clean
 
 all: engine
 
@@ -118,6 +119,17 @@ test-strict: deps deps-test
 	cmake --build --preset cpu-strict -j $(JOBS)
 	ctest --preset cpu-strict -j $(JOBS)
 
+# How many lines of each file of host/ the unit tests, those of faults and a few runs come by, and
+# which they do not; fails where they are fewer than COVERAGE of a hundred in all.
+coverage: deps deps-test
+	$(call install,gcovr)
+	cmake --preset cpu-coverage
+	cmake --build --preset cpu-coverage -j $(JOBS)
+	find build/cpu-coverage -name '*.gcda' -delete
+	ctest --preset cpu-coverage -j $$(($(JOBS) + 1)) -L 'unit|golden|fuzz|quick' -E '^(gpu_kit|fetch_data)$$'
+	ctest --preset cpu-coverage -j $$(($(JOBS) + 1)) -R '^test_(run|judge|resume|faults|ranks)$$'
+	gcovr --root . --filter host/ --fail-under-line $(COVERAGE) build/cpu-coverage
+
 # Everything of CUDA is compiled, warnings as errors; its tests skip, with the reason, where there
 # is no device.
 ifeq ($(NVCC),)
@@ -167,6 +179,11 @@ parity: engine
 soak: engine
 	cmake --build --preset cpu -j $(JOBS) --target soak
 	build/cpu/soak
+
+# Every call of a small run fails in turn (three hours); CI tries 25.
+faults: engine
+	cmake --build --preset cpu -j $(JOBS) --target test_faults_all
+	build/cpu/test_faults_all
 
 clean:
 	rm -rf build engine
