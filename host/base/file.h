@@ -56,7 +56,7 @@ bool is_lfs_pointer(const void *bytes, size_t n);
 /* Whether anything but a folder has this name; that it is a regular file is seen when it is read,
  * so that what is none is refused and not passed over. */
 bool file_exists(const char *path);
-bool file_exists_in(const char *folder, const char *name);
+bool file_exists_in(const char *folder, const char *name); /* takes no memory */
 bool folder_exists(const char *path);
 
 /* Whether something is there under this name that is no regular file: a folder, a device, a pipe, a
