@@ -38,7 +38,7 @@ PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 # The toolkit is often beside the PATH.
 NVCC := $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 
-.PHONY: all engine run test quick test-asan test-strict test-cuda test-kit soak coverage fuzz parity bench gpu-kit gpu-check format format-check deps deps-report deps-test deps-format clean
+.PHONY: all engine run test quick test-asan test-strict test-cuda test-kit soak faults coverage fuzz parity bench gpu-kit gpu-check format format-check deps deps-report deps-test deps-format clean
 
 all: engine
 

@@ -4,6 +4,8 @@
  * allocation in turn finds no memory (starved.h).
  */
 #include "host/method/attribution.h"
+#include "host/method/retain_plan.h"
+#include "host/method/runner.h"
 #include "host/model/generate.h"
 #include "host/model/model.h"
 #include "host/model/model_folder.h"
@@ -206,10 +208,15 @@ TEST(without_memory_no_format_of_saes_is_read_by_half)
 	printf("  %zu allocations failed\n", n);
 }
 
-/* ---- attribution ------------------------------------------------------------------------- */
+/* ---- what is done with features ----------------------------------------------------------- */
 
-/* Effects of a few features of two layers, by both ways to have more than the linear one. */
-static int attribute(const void *context, struct err *err)
+/* The SAEs of gemma2_a, and four of their features in two layers. */
+struct features {
+	struct sae_set *saes;
+	struct feature_set some;
+};
+
+static int features_open(struct features *f, const struct model *model, struct err *err)
 {
 	const struct sae_options options = {.path = golden("models", "gemma2_a/saes"),
 		.format = "auto",
@@ -218,51 +225,119 @@ static int attribute(const void *context, struct err *err)
 		.l0 = 7,
 		.fold = "authors",
 		.budget = 1 << 20};
-	struct attribution_size size = {prompts[0].n + prompts[1].n, 2};
-	struct feature_set candidates = {0};
+
+	*f = (struct features){0};
+	TRY(sae_set_open(&f->saes, dev, &options, model->arch.n_layer, model->arch.d_model, err));
+	for (int32_t i = 0; i < 4; i++)
+		TRY(feature_set_add(&f->some, (struct feature){i % 2, i, 0, 0}, err));
+	return 0;
+fail:
+	return err->code;
+}
+
+static void features_close(struct features *f)
+{
+	free(f->some.data);
+	sae_set_close(f->saes);
+}
+
+/* A pass under clamps, a set for each prompt, and one in which other features are retained. */
+static int clamp_features(const void *context, struct err *err)
+{
+	const struct model *model = context;
+	const struct feature_set none = {0}, *first;
+	const struct clamp_value value = {-1, 0};
+	const float recorded[32] = {0};
+	const struct retained_rows rows[] = {{prompts[0].n, recorded}, {prompts[1].n, recorded}};
+	const size_t order[] = {1, 0};
+	struct edit edit = {.kind = EDIT_CLAMP, .layer_last = model->arch.n_layer - 1};
+	const struct intervention how = {.edits = &edit, .n_edits = 1};
+	struct runner runner = {0};
+	struct readout readout = {0};
+	struct clamp_plan *plan = NULL;
+	struct retain_plan *retain = NULL;
+	struct features f;
+
+	TRY(features_open(&f, model, err));
+	first = &f.some;
+	TRY(readout_init(&readout, model, err));
+	TRY(runner_init(&runner, model, &readout, (struct runner_size){16, 2, 16, false}, err));
+	TRY(clamp_plan_create(&plan, dev, f.saes, (struct feature_set[]){*first, none}, 2, value,
+		err));
+	TRY(clamp_plan_batch(plan, order, 2, &edit.clamps, err));
+	TRY(runner_run(&runner, prompts, 2, 1, &how, err));
+	TRY(retain_plan_create(&retain, dev, f.saes, first, value, &none, err));
+	TRY(retain_plan_batch(retain, rows, 2, 1, &edit.clamps, err));
+	TRY(runner_run(&runner, prompts, 2, 1, &how, err));
+	err_clear(err);
+fail:
+	retain_plan_free(retain);
+	clamp_plan_free(plan);
+	runner_free(&runner);
+	readout_free(&readout);
+	features_close(&f);
+	return err->code;
+}
+
+/* Effects, also of all features of a layer, and a feature's true one. */
+static int attribute(const void *context, struct err *err)
+{
+	const struct model *model = context;
+	const struct attribution_size size = {prompts[0].n + prompts[1].n, 2};
 	struct attribution_result result;
 	struct attribution *a = NULL;
 	struct readout readout = {0};
-	struct sae_set *saes = NULL;
 	struct host_csr csr = {0};
-	float *direction = NULL;
+	float direction[256] = {1};
+	struct features f;
 	double effect[2];
-	const struct model *model = context;
 
-	err_clear(err);
-	TRY(sae_set_open(&saes, dev, &options, model->arch.n_layer, model->arch.d_model, err));
+	TRY(features_open(&f, model, err));
 	TRY(readout_init(&readout, model, err));
-	direction = calloc(model->arch.d_model, sizeof *direction);
-	if (!direction) {
-		err_nomem(err, "a direction", model->arch.d_model * sizeof *direction);
-		goto fail;
-	}
-	direction[0] = 1;
-	for (int32_t i = 0; i < 4; i++)
-		TRY(feature_set_add(&candidates, (struct feature){i % 2, i, 0, 0}, err));
 	TRY(attribution_create(&a,
-		&(struct attribution_setup){model, &readout, saes, direction, &candidates, tokens,
-			0,
-			{.steps = 2,
+		&(struct attribution_setup){.model = model,
+			.readout = &readout,
+			.saes = f.saes,
+			.direction = direction,
+			.candidates = &f.some,
+			.options = {.steps = 2,
 				.rule = IG_RULE_MIDPOINT,
 				.refusal_token = 3,
 				.target_token = -1},
-			true},
+			.all_features = true},
 		size, err));
 	TRY(attribution_run(a, prompts, 2, &result, err));
 	TRY(attribution_all(a, 0, &csr, err));
 	TRY(attribution_path_effect(a, prompts, 2, 1, effect, err));
+	err_clear(err);
 fail:
 	host_csr_free(&csr);
 	attribution_free(a);
-	free(direction);
-	free(candidates.data);
 	readout_free(&readout);
-	sae_set_close(saes);
+	features_close(&f);
 	return err->code;
 }
 
-TEST(without_memory_no_effect_is_computed)
+static int choose(const void *context, struct err *err)
+{
+	static const uint8_t alive[24] = {1, 1, 1, 1, 1, 1, 1, 1};
+	const struct feature_set none = {0};
+	struct feature_set some = {0}, best = {0}, random = {0};
+
+	(void)context;
+	for (int32_t i = 0; i < 4; i++)
+		TRY(feature_set_add(&some, (struct feature){0, i, 0, 0}, err));
+	TRY(feature_set_first(&some, &none, 2, &best, err));
+	TRY(feature_set_random(&random, &best, alive, 1, 24, 5, err));
+	err_clear(err);
+fail:
+	free(some.data);
+	free(best.data);
+	free(random.data);
+	return err->code;
+}
+
+static void starve_on_a_model(starved *call)
 {
 	struct model *model = NULL;
 	struct err err;
@@ -272,7 +347,22 @@ TEST(without_memory_no_effect_is_computed)
 	REQUIRE_OK(model_open(&model, dev, golden("models", "gemma2_a"), &(struct model_options){0},
 			   &err),
 		&err);
-	printf("  %zu allocations failed\n", starve_working(attribute, model, "gemma2_a"));
+	printf("  %zu allocations failed\n", starve_working(call, model, "gemma2_a"));
 	model_close(model);
 	device_close(dev);
+}
+
+TEST(without_memory_no_feature_is_clamped)
+{
+	starve_on_a_model(clamp_features);
+}
+
+TEST(without_memory_no_effect_is_computed)
+{
+	starve_on_a_model(attribute);
+}
+
+TEST(without_memory_no_feature_is_chosen)
+{
+	starve_working(choose, NULL, "features");
 }
