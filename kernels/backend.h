@@ -128,7 +128,7 @@ struct device {
 		double seconds, flops;
 		unsigned long long calls;
 	} times[N_OPS];
-	char description[96];
+	char description[96], arithmetic[DEVICE_ARITHMETIC];
 };
 
 /* Opens a device on a given table; device_open and the tests come through here. */

@@ -44,6 +44,8 @@ static int open_numbered(struct device **out, const struct backend *backend, int
 	if (!*dev->description)
 		snprintf(dev->description, sizeof dev->description, "%s, %d thread%s",
 			backend->name, dev->n_threads, dev->n_threads == 1 ? "" : "s");
+	if (!*dev->arithmetic)
+		snprintf(dev->arithmetic, sizeof dev->arithmetic, "%s", backend->name);
 	*out = dev;
 	return 0;
 fail:
@@ -109,6 +111,11 @@ void device_close(struct device *dev)
 const char *device_description(const struct device *dev)
 {
 	return dev->description;
+}
+
+const char *device_arithmetic(const struct device *dev)
+{
+	return dev->arithmetic;
 }
 
 enum dtype device_activation(const struct device *dev)

@@ -32,7 +32,8 @@ struct device;
 
 /* Opens a device by the name users type:
  *   "cpu"         the fastest build of the CPU backend that this processor can run
- *   "cpu:LEVEL"   that build, LEVEL one of device_cpu_levels()
+ *   "cpu:LEVEL"   that build, LEVEL one of device_cpu_levels(). oneDNN is held to the level, too,
+ *                 by the first CPU device of a process: it takes one level per process
  *   "cuda:N"      the N-th CUDA device ("cuda": the first). Activations, and everything that is
  *                 added up, are float32. Products with bfloat16 or float16 weights round their
  *                 other input to the weight's type, for tensor cores; products with float32
@@ -53,6 +54,12 @@ const char *const *device_cpu_levels(void);
 
 /* "cpu:x86-64-v4, 2 threads": for provenance and the first line of the log. */
 const char *device_description(const struct device *dev);
+
+/* What the bits of its results hang on beside what it is given: "cpu:x86-64-v4, oneDNN 2.6.3 at
+ * cpu_isa_avx512_core, glibc 2.36 with FMA"; "cuda, NVIDIA H100 80GB HBM3, sm_90, 132 SMs, cuBLASLt
+ * 130100". Devices of one build of the program that say the same compute the same. */
+enum { DEVICE_ARITHMETIC = 160 };
+const char *device_arithmetic(const struct device *dev);
 
 enum dtype device_activation(const struct device *dev);
 

@@ -1214,6 +1214,25 @@ TEST(equal_features_empty_rows_and_thresholds_met_exactly_are_settled_alike_ever
 #endif
 }
 
+#if !defined(TEST_CUDA) && !defined(TEST_EMU) && defined(__x86_64__)
+TEST(onednn_computes_at_the_level_that_the_device_is_opened_at)
+{
+	struct device *dev, *other;
+	struct err err;
+
+	REQUIRE_OK(device_open(&dev, "cpu:x86-64-v2", 1, &err), &err);
+	CHECK(strncmp(device_arithmetic(dev), "cpu:x86-64-v2, oneDNN ", 22) == 0 &&
+			strstr(device_arithmetic(dev), " at cpu_isa_sse41, "),
+		"%s", device_arithmetic(dev));
+	/* It takes one level per process, and says which. */
+	REQUIRE_OK(device_open(&other, "cpu", 1, &err), &err);
+	CHECK(strstr(device_arithmetic(other), " at cpu_isa_sse41, "), "%s",
+		device_arithmetic(other));
+	device_close(other);
+	device_close(dev);
+}
+#endif
+
 TEST(ablating_a_unit_vector_leaves_nothing_along_it)
 {
 	struct device *dev = fixture_device(tested[0], 2);

@@ -470,6 +470,7 @@ static int write_attributes(const struct lab *lab, struct err *err)
 		{"config", config},
 		{"started", when},
 		{"device", device_description(lab->machine->dev)},
+		{"arithmetic", device_arithmetic(lab->machine->dev)},
 		{"compute_dtype", dtype_name(device_activation(lab->machine->dev))},
 		{"weights_dtype", dtype_name(lab->machine->model->embedding.dtype)},
 		{"weights", weights},

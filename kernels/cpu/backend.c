@@ -3,6 +3,7 @@
  * backend.c - the CPU backend's table and state, once per instruction-set level.
  */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/levels.h"
 
 #include <stdlib.h>
 
@@ -11,6 +12,7 @@ static int open_state(struct device *dev, struct err *err)
 	struct cpu_state *state = calloc(1, sizeof *state);
 	const size_t bytes = (size_t)dev->n_threads * CPU_SCRATCH * sizeof(float);
 
+	cpu_hold_to_level(SAENGINE_LEVEL_NAME, dev->arithmetic);
 	dev->state = state;
 	if (!state)
 		return err_nomem(err, "the CPU device", sizeof *state);

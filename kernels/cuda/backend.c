@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- opening --------------------------------------------------------------------------- */
 
@@ -57,6 +58,9 @@ static int choose_device(struct device *dev, struct err *err)
 			dev->ordinal, properties.major, properties.minor, properties.name);
 	state->ordinal = dev->ordinal;
 	state->n_sm = properties.multiProcessorCount;
+	snprintf(dev->arithmetic, sizeof dev->arithmetic, "cuda%s, %.60s, sm_%d%d, %d SMs",
+		state->exact ? ":f32" : "", properties.name, properties.major, properties.minor,
+		properties.multiProcessorCount);
 	state->most_shared = properties.sharedMemPerBlockOptin;
 	snprintf(dev->description, sizeof dev->description, "cuda:%d%s, %.40s, %.0f GiB",
 		dev->ordinal, state->exact ? ":f32" : "", properties.name,
@@ -69,6 +73,7 @@ fail:
 static int open_state(struct device *dev, bool checked, struct err *err)
 {
 	struct cuda_state *state = calloc(1, sizeof *state);
+	size_t said;
 
 	dev->state = state;
 	if (!state)
@@ -86,7 +91,11 @@ static int open_state(struct device *dev, bool checked, struct err *err)
 				       cudaEventDisableTiming),
 			"device", "cudaEventCreate", err));
 	TRY(cuda_copies_open(dev, err));
-	return gemm_open(&state->gemm, dev, err);
+	TRY(gemm_open(&state->gemm, dev, err));
+	said = strlen(dev->arithmetic);
+	snprintf(dev->arithmetic + said, sizeof dev->arithmetic - said, ", cuBLASLt %zu",
+		gemm_version(state->gemm));
+	return 0;
 fail:
 	return err->code;
 }

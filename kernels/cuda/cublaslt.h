@@ -23,6 +23,7 @@
 	X(Destroy) \
 	X(GetStatusName) \
 	X(GetStatusString) \
+	X(GetVersion) \
 	X(MatmulDescCreate) \
 	X(MatmulDescDestroy) \
 	X(MatmulDescSetAttribute) \

@@ -34,6 +34,9 @@ struct product {
 /* *out is owned, close it. Errors: ERR_DEVICE, among others where the library is not installed. */
 int gemm_open(struct gemm **out, struct device *dev, struct err *err);
 
+/* Of the library, as it numbers itself. */
+size_t gemm_version(const struct gemm *gemm);
+
 /* Accepts NULL. */
 void gemm_close(struct gemm *gemm);
 

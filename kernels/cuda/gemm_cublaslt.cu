@@ -113,6 +113,11 @@ int gemm_open(struct gemm **out, struct device *dev, struct err *err)
 	return 0;
 }
 
+size_t gemm_version(const struct gemm *gemm)
+{
+	return gemm->lt.GetVersion();
+}
+
 void gemm_close(struct gemm *gemm)
 {
 	if (!gemm)

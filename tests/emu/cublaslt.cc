@@ -231,6 +231,11 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle)
 	return destroy(handle);
 }
 
+size_t cublasLtGetVersion(void)
+{
+	return 120405;
+}
+
 const char *cublasLtGetStatusName(cublasStatus_t status)
 {
 	switch (status) {
