@@ -6,6 +6,7 @@
 #include "host/base/file.h"
 #include "host/base/memory.h"
 #include "host/base/random.h"
+#include "host/base/sample.h"
 #include "host/base/size.h"
 #include "host/base/thread.h"
 #include "host/base/vec.h"
@@ -13,8 +14,10 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 TEST(an_error_text_that_is_too_long_is_cut_and_stays_a_text)
 {
@@ -339,4 +342,52 @@ TEST(a_loop_over_threads_does_every_item_once_even_where_no_thread_can_be_starte
 	every_item_once(1000);
 	test_limit_space(SIZE_MAX);
 #endif
+}
+
+/* ---- samples ---------------------------------------------------------------------------- */
+
+/* The digest of a file of `size` zeros but for one byte. */
+static void sample_of(size_t size, size_t at, char hex[SHA256_HEX])
+{
+	const char *path = in_scratch("sampled");
+	FILE *file = fopen(path, "wb");
+	struct err err;
+
+	if (!file || ftruncate(fileno(file), (off_t)size) != 0 ||
+		fseek(file, (long)at, SEEK_SET) != 0 || putc(1, file) == EOF || fclose(file) != 0)
+		exit(1);
+	REQUIRE_OK(sample_file(path, hex, &err), &err);
+}
+
+TEST(a_sample_tells_another_size_other_ends_and_other_blocks)
+{
+	const size_t size = (size_t)SAMPLE_WHOLE + 12345,
+		     apart = (size - 2 * SAMPLE_END) / SAMPLE_BLOCKS,
+		     last = SAMPLE_END + (SAMPLE_BLOCKS - 1) * apart;
+	const size_t seen[] = {0, SAMPLE_END - 1, SAMPLE_END, SAMPLE_END + 7 * apart,
+		last + SAMPLE_BLOCK - 1, size - SAMPLE_END, size - 1};
+	char between[SHA256_HEX], other[SHA256_HEX];
+
+	sample_of(size, SAMPLE_END + SAMPLE_BLOCK, between);
+	sample_of(size, SAMPLE_END + 2 * apart - 1, other);
+	CHECK(strcmp(between, other) == 0, "a byte between the blocks was read");
+	for (size_t i = 0; i < sizeof seen / sizeof *seen; i++) {
+		sample_of(size, seen[i], other);
+		CHECK(strcmp(between, other) != 0, "byte %zu was not read", seen[i]);
+	}
+	sample_of(size + 1, SAMPLE_END + SAMPLE_BLOCK, other);
+	CHECK(strcmp(between, other) != 0, "the size does not count");
+}
+
+TEST(a_sample_of_a_small_file_is_its_hash)
+{
+	char sample[SHA256_HEX], whole[SHA256_HEX];
+	struct err err;
+
+	sample_of(SAMPLE_WHOLE, SAMPLE_WHOLE / 2 + 100, sample);
+	REQUIRE_OK(sha256_file(in_scratch("sampled"), whole, &err), &err);
+	CHECK(strcmp(sample, whole) == 0, "%s, %s", sample, whole);
+	CHECK(sample_file(in_scratch("no such"), sample, &err) == ERR_INPUT &&
+			strstr(err.text, "no such: No such file or directory"),
+		"%d: %s", err.code, err.text);
 }
