@@ -154,7 +154,7 @@ struct run {
 	struct job job;
 	struct lab lab; /* of the above */
 	struct input_list more;
-	struct inputs inputs; /* rank 0 only */
+	struct inputs inputs; /* hashed on rank 0 only */
 	struct plan plan;
 	bool fresh, other_output; /* --fresh; another run's file has the name of the output */
 };
@@ -187,6 +187,7 @@ static int run_open(struct run *r, const struct config *c, struct ranks *ranks, 
 	TRY(machine_open(&r->machine, c, ranks, err));
 	TRY(prompts_open(&r->prompts, c, &r->machine, experiments_source(c), err));
 	TRY(prompts_inputs(&r->prompts, &r->more, err));
+	TRY(inputs_list(&r->inputs, c, &r->machine, &r->more, err));
 	TRY(print_found(r, err));
 	TRY(prompts_find_tokens(&r->prompts, c, &r->machine, err));
 	if (ranks->rank == 0)
@@ -217,7 +218,7 @@ static int identify_inputs(struct run *r, struct err *err)
 {
 	const struct config *c = r->lab.config;
 
-	TRY(inputs_collect(&r->inputs, c, &r->machine, &r->more, err));
+	TRY(inputs_hash(&r->inputs, &r->machine, err));
 	if (!r->prompts.source)
 		TRY(findings_check_weights(c, &r->inputs, err));
 	if (output_check_finished(c, &r->machine, &r->inputs, &r->other_output, err) &&
@@ -229,7 +230,7 @@ fail:
 
 static int manifest_of(const struct run *r, char **out, struct err *err)
 {
-	*out = inputs_text(&r->inputs, r->lab.config, &r->machine, r->job.ranks->rank);
+	*out = inputs_text(&r->inputs, r->lab.config, &r->machine);
 	return *out ? 0 : err_nomem(err, "the manifest", 4096);
 }
 
@@ -238,7 +239,8 @@ static int begin_results(struct run *r, struct err *err)
 	char *manifest = NULL;
 
 	err_clear(err);
-	TRY(manifest_of(r, &manifest, err));
+	if (r->job.ranks->rank == 0)
+		TRY(manifest_of(r, &manifest, err));
 	TRY(job_begin(&r->job, manifest, r->fresh, err));
 	if (r->other_output)
 		TRY(output_set_aside(r->lab.config, err));
@@ -287,6 +289,7 @@ static int compute(struct run *r, struct err *err)
 	const bool whole_saes = c->sae.check || experiments_use(c) & USE_WHOLE_SAES;
 
 	TRY(plan_check(&r->lab, r->fresh, err));
+	TRY(inputs_agree(&r->inputs, &r->machine, r->job.ranks, err));
 	TRY(machine_finish_loading(&r->machine, whole_saes, err));
 	if (c->profile)
 		device_make_synchronous(r->machine.dev);
@@ -347,7 +350,8 @@ static int run_rank(const struct config *c, const struct arguments *arguments, s
 		snprintf(prefix, sizeof prefix, "rank %zu: ", ranks.rank);
 		log_set_prefix(prefix);
 	}
-	if (stop_on_signals(err) == 0 && ranks_open(&ranks, c->output, err) == 0)
+	if (stop_on_signals(err) == 0 &&
+		ranks_open(&ranks, c->output, (size_t)c->ranks.join_seconds, err) == 0)
 		run(c, arguments, &ranks, err);
 	ranks_close(&ranks, err->code != 0);
 	if (err->code && ranks.world > 1)

@@ -51,7 +51,7 @@ int file_check_regular(const char *path, struct err *err)
 
 /* Looked at before it is opened, for opening alone sets some devices going; and after, for it may
  * be another by then: a FIFO that nobody writes to would keep us waiting but for O_NONBLOCK. */
-static int open_regular(const char *path, int *fd, size_t *size, struct err *err)
+int file_open(const char *path, int *fd, size_t *size, struct err *err)
 {
 	struct stat st;
 
@@ -105,7 +105,7 @@ size_t file_read_start(const char *path, char *out, size_t size)
 	ssize_t n;
 	int fd;
 
-	if (open_regular(path, &fd, &all, &ignored))
+	if (file_open(path, &fd, &all, &ignored))
 		return 0;
 	n = read(fd, out, size_min(all, size));
 	close(fd);
@@ -119,7 +119,7 @@ int file_map_open(struct file_map *map, const char *path, struct err *err)
 	int fd;
 
 	*map = (struct file_map){0};
-	if (open_regular(path, &fd, &size, err))
+	if (file_open(path, &fd, &size, err))
 		return err->code;
 	if (size > 0) {
 		if (memory_check(path, size, err)) {
@@ -445,7 +445,7 @@ int sha256_file(const char *path, char hex[SHA256_HEX], struct err *err)
 	size_t size;
 	int fd, error;
 
-	if (open_regular(path, &fd, &size, err))
+	if (file_open(path, &fd, &size, err))
 		return err->code;
 	err_clear(err);
 	chunk = malloc(CHUNK);

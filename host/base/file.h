@@ -22,6 +22,9 @@ struct file_map {
  * size says. Errors: ERR_INPUT, "expected a regular file, found a FIFO". */
 int file_check_regular(const char *path, struct err *err);
 
+/* For reading; *fd is the caller's to close. Errors: ERR_INPUT. */
+int file_open(const char *path, int *fd, size_t *size, struct err *err);
+
 /* Kinds of input that are read whole, each with a size that it may have at most: file.c. */
 enum file_limit {
 	LIMIT_CONFIG,

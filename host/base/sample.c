@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sys/stat.h>
-
 enum { BYTES = sizeof(uint64_t) + 2 * SAMPLE_END + SAMPLE_BLOCKS * SAMPLE_BLOCK };
 
 static int read_at(int fd, unsigned char *to, size_t n, size_t at, const char *path,
@@ -55,6 +53,7 @@ static int sample_large(int fd, size_t size, const char *path, char hex[SHA256_H
 {
 	unsigned char *bytes = malloc(BYTES);
 
+	err_clear(err);
 	if (!bytes)
 		return err_nomem(err, path, BYTES);
 	/* A network disk need not read ahead of blocks. */
@@ -67,17 +66,15 @@ static int sample_large(int fd, size_t size, const char *path, char hex[SHA256_H
 
 int sample_file(const char *path, char hex[SHA256_HEX], struct err *err)
 {
-	const int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
+	size_t size;
+	int fd;
 
-	err_clear(err);
-	if (fd < 0 || fstat(fd, &st) != 0)
-		err_set(err, ERR_INPUT, "%s: %s", path, strerror(errno));
-	else if (st.st_size <= SAMPLE_WHOLE)
+	if (file_open(path, &fd, &size, err))
+		return err->code;
+	if (size <= SAMPLE_WHOLE)
 		sha256_file(path, hex, err);
 	else
-		sample_large(fd, (size_t)st.st_size, path, hex, err);
-	if (fd >= 0)
-		close(fd);
+		sample_large(fd, size, path, hex, err);
+	close(fd);
 	return err->code;
 }

@@ -294,11 +294,15 @@ const struct setting common_settings[] = {
 		"broadcast (rank 0 reads them and NCCL sends them on); auto = broadcast where ranks are on "
 		"several machines, which would read the same files from one file system, and NCCL can; on "
 		"one machine its memory keeps what is read once"),
+	INTEGER("ranks.join_seconds", ranks.join_seconds, "120", 1, 86400,
+		"how long the ranks that have begun wait for those that have not: nothing is computed "
+		"until all are there and run the same"),
 };
 const size_t n_common_settings = sizeof common_settings / sizeof *common_settings;
 
 const char *const incidental_settings[] = {"output", "device", "threads", "profile", "published",
-	"neuronpedia", "memory_gb", "budget_gb", "merge", "keep_units", "weights", NULL};
+	"neuronpedia", "memory_gb", "budget_gb", "merge", "keep_units", "weights", "join_seconds",
+	NULL};
 
 const char *setting_released_value(const struct setting *row)
 {

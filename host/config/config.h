@@ -97,6 +97,7 @@ struct config {
 	} store;
 	struct {
 		char *weights;
+		int64_t join_seconds;
 	} ranks;
 
 	const struct section *sections; /* [n_sections], borrowed: of all experiments there are */

@@ -4,12 +4,14 @@
  */
 #include "host/lab/inputs.h"
 
+#include "host/base/sample.h"
 #include "host/base/size.h"
 #include "host/base/thread.h"
 #include "host/base/vec.h"
 #include "host/formats/safetensors.h"
 #include "host/lab/stop_tokens.h"
 #include "host/model/adapter.h"
+#include "host/work/ranks_agree.h"
 
 #include <stdatomic.h>
 
@@ -154,35 +156,7 @@ fail:
 	return err->code;
 }
 
-struct hashing {
-	struct inputs *inputs;
-	_Atomic bool failed;
-	struct err err; /* of whoever set `failed` */
-};
-
-static void hash_file(void *context, size_t i, int thread)
-{
-	struct hashing *h = context;
-	struct input_file *file = &h->inputs->data[i];
-	struct err own;
-
-	(void)thread;
-	if (sha256_file(file->path, file->sha256, &own) && !atomic_exchange(&h->failed, true))
-		h->err = own;
-}
-
-/* Hashing is slower than a good disk, so several files at a time. */
-static int hash_files(struct inputs *inputs, int n_threads, struct err *err)
-{
-	struct hashing h = {.inputs = inputs};
-
-	threads_run(inputs->n, n_threads, hash_file, &h);
-	if (h.failed)
-		*err = h.err;
-	return h.failed ? err->code : 0;
-}
-
-int inputs_collect(struct inputs *inputs, const struct config *c, const struct machine *m,
+int inputs_list(struct inputs *inputs, const struct config *c, const struct machine *m,
 	const struct input_list *more, struct err *err)
 {
 	const struct safetensors_folder *weights = m->model->files;
@@ -206,8 +180,58 @@ int inputs_collect(struct inputs *inputs, const struct config *c, const struct m
 		TRY(add_file(inputs, c->prompts[i].file, "prompts", err));
 	for (size_t i = 0; i < more->n; i++)
 		TRY(add_file(inputs, more->data[i].path, more->data[i].role, err));
-	TRY(hash_files(inputs, device_threads(m->dev), err));
 fail:
+	return err->code;
+}
+
+typedef int hash(const struct input_file *file, char hex[SHA256_HEX], struct err *err);
+
+struct hashing {
+	const struct inputs *inputs;
+	hash *of;
+	char (*out)[SHA256_HEX];
+	_Atomic bool failed;
+	struct err err; /* of whoever set `failed` */
+};
+
+static void hash_file(void *context, size_t i, int thread)
+{
+	struct hashing *h = context;
+	struct err own;
+
+	(void)thread;
+	if (h->of(&h->inputs->data[i], h->out[i], &own) && !atomic_exchange(&h->failed, true))
+		h->err = own;
+}
+
+/* Hashing is slower than a good disk, so several files at a time. `out` [n]. */
+static int hash_files(const struct inputs *inputs, const struct machine *m, hash *of,
+	char (*out)[SHA256_HEX], struct err *err)
+{
+	struct hashing h = {.inputs = inputs, .of = of, .out = out};
+
+	threads_run(inputs->n, device_threads(m->dev), hash_file, &h);
+	if (h.failed)
+		*err = h.err;
+	return h.failed ? err->code : 0;
+}
+
+static int hash_whole(const struct input_file *file, char hex[SHA256_HEX], struct err *err)
+{
+	return sha256_file(file->path, hex, err);
+}
+
+int inputs_hash(struct inputs *inputs, const struct machine *m, struct err *err)
+{
+	char(*hashes)[SHA256_HEX] = calloc(inputs->n + 1, sizeof *hashes);
+
+	err_clear(err);
+	if (!hashes)
+		return err_nomem(err, "hashes", inputs->n * sizeof *hashes);
+	if (hash_files(inputs, m, hash_whole, hashes, err) == 0)
+		for (size_t i = 0; i < inputs->n; i++)
+			memcpy(inputs->data[i].sha256, hashes[i], sizeof hashes[i]);
+	free(hashes);
 	return err->code;
 }
 
@@ -221,6 +245,61 @@ void inputs_free(struct inputs *inputs)
 	*inputs = (struct inputs){0};
 }
 
+/* ---- do all ranks have the same? --------------------------------------------------------- */
+
+/* Texts are whole, for a few bytes of a tokenizer or of a prompt make another run. */
+static int hash_for_ranks(const struct input_file *file, char hex[SHA256_HEX], struct err *err)
+{
+	static const char *const large[] = {"weights", "sae", "adapter", "findings", "judged"};
+
+	for (size_t i = 0; i < sizeof large / sizeof *large; i++)
+		if (strcmp(file->role, large[i]) == 0)
+			return sample_file(file->path, hex, err);
+	return sha256_file(file->path, hex, err);
+}
+
+static char *digests_text(const struct inputs *inputs, char (*hashes)[SHA256_HEX])
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *to = open_memstream(&text, &n);
+
+	if (!to)
+		return NULL;
+	for (size_t i = 0; i < inputs->n; i++)
+		fprintf(to, "%s %s = digest %.16s\n", inputs->data[i].role, inputs->data[i].path,
+			hashes[i]);
+	if (fclose(to) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+int inputs_agree(const struct inputs *inputs, const struct machine *m, const struct ranks *ranks,
+	struct err *err)
+{
+	char(*hashes)[SHA256_HEX], *text = NULL;
+	struct err fault = {0};
+
+	err_clear(err);
+	if (!ranks->meeting)
+		return 0;
+	hashes = calloc(inputs->n + 1, sizeof *hashes);
+	if (!hashes)
+		err_nomem(&fault, "hashes", inputs->n * sizeof *hashes);
+	else if (hash_files(inputs, m, hash_for_ranks, hashes, &fault) == 0) {
+		text = digests_text(inputs, hashes);
+		if (!text)
+			err_nomem(&fault, "hashes", inputs->n * sizeof *hashes);
+	}
+	ranks_agree(ranks, "inputs", "input files", text, ERR_INPUT, &fault, err);
+	free(hashes);
+	free(text);
+	return err->code;
+}
+
+/* ---- as text ------------------------------------------------------------------------------ */
+
 /* Of the CPU and of a GPU that rounds products, compute_dtype is the same; sae.dtype = auto is not.
  */
 static void print_precision(const struct machine *m, FILE *to)
@@ -230,8 +309,7 @@ static void print_precision(const struct machine *m, FILE *to)
 		fprintf(to, "sae_dtype = %s\n", sae_dtype_names[sae_set_dtype(m->saes)]);
 }
 
-char *inputs_text(const struct inputs *inputs, const struct config *config, const struct machine *m,
-	size_t rank)
+char *inputs_text(const struct inputs *inputs, const struct config *config, const struct machine *m)
 {
 	char *text = NULL;
 	size_t n = 0;
@@ -239,10 +317,10 @@ char *inputs_text(const struct inputs *inputs, const struct config *config, cons
 
 	if (!memory)
 		return NULL;
-	fprintf(memory, "engine = %s (%s)\n", SAENGINE_VERSION, SAENGINE_COMMIT);
+	fprintf(memory, "engine = %s (%s)\narithmetic = %s\n", SAENGINE_VERSION, SAENGINE_COMMIT,
+		device_arithmetic(m->dev));
 	print_precision(m, memory);
-	if (rank == 0)
-		config_print_lines(config, memory);
+	config_print_lines(config, memory);
 	for (size_t i = 0; i < inputs->n; i++)
 		fprintf(memory, "sha256 of %s = %s\n", inputs->data[i].path,
 			inputs->data[i].sha256);

@@ -35,17 +35,27 @@ struct inputs {
 int inputs_check(const struct config *config, const struct input_list *more, struct err *err);
 
 /* Every file of the run: model, tokenizer, weights, SAEs, prompts, `more`, findings of an earlier
- * run. Reads all of them once. Errors: ERR_INPUT. */
-int inputs_collect(struct inputs *inputs, const struct config *config, const struct machine *m,
+ * run. Their hashes are empty until inputs_hash, which reads all of them once. Errors: ERR_INPUT.
+ */
+int inputs_list(struct inputs *inputs, const struct config *config, const struct machine *m,
 	const struct input_list *more, struct err *err);
+int inputs_hash(struct inputs *inputs, const struct machine *m, struct err *err);
+
+/* Before the first unit: sees that all ranks read the same bytes (ranks_agree.h). Each may have
+ * copies of its own under the same paths. It compares texts (configs, tokenizers, templates,
+ * prompts) whole; of weights, SAEs, adapters and earlier result files 2 MiB each, by the rule of
+ * sample.h, so that this takes no rank more than seconds. Errors: ERR_INPUT, on all ranks;
+ * ERR_OUTPUT, ERR_STOPPED. */
+int inputs_agree(const struct inputs *inputs, const struct machine *m,
+	const struct ranks *ranks, struct err *err);
 
 /* Accepts a zeroed struct. */
 void inputs_free(struct inputs *inputs);
 
-/* One line each, "key = value": engine, precision, settings that bear on the results, files; of
- * ranks other than 0 only the first two, since their paths may be others. Owned by the caller; NULL
- * when out of memory. */
-char *inputs_text(const struct inputs *inputs, const struct config *config, const struct machine *m,
-	size_t rank);
+/* One line each, "key = value": engine, arithmetic, precision, settings that bear on the results,
+ * files. Units of another arithmetic are of another run: a run that was killed goes on only where
+ * it would compute the same bits. Owned by the caller; NULL when out of memory. */
+char *inputs_text(const struct inputs *inputs, const struct config *config,
+	const struct machine *m);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "host/base/file.h"
 #include "host/base/size.h"
+#include "host/lab/agree.h"
 #include "host/work/weights.h"
 
 #include <stdlib.h>
@@ -85,16 +86,30 @@ static const char *find_tokenizer(const struct model_folder *folder)
 	return folder->adapter && tokenizer_is_in(folder->adapter) ? folder->adapter : folder->base;
 }
 
+/* By then all ranks are there, and have the same device. */
+static int open_device(struct machine *m, const struct config *c, struct ranks *ranks,
+	struct err *err)
+{
+	const char *sae_dtype = "";
+	struct err fault = {0};
+	char device[256];
+
+	if (agree_on_settings(ranks, c, device, sizeof device, err))
+		return err->code;
+	(void)device_open(&m->dev, device, ranks_threads(ranks, (int)c->threads), &fault);
+	if (m->dev && *c->sae.path)
+		sae_dtype = sae_dtype_names[machine_sae_dtype(m, c)];
+	return agree_on_device(ranks, m->dev, sae_dtype, &fault, err);
+}
+
 int machine_open(struct machine *m, const struct config *c, struct ranks *ranks, struct err *err)
 {
 	struct model_options model = {.n_ctx = (size_t)c->model.n_ctx,
 		.rope_original_context = c->model.rope_original_context};
-	char device[256];
 
 	*m = (struct machine){0};
 	err_clear(err);
-	ranks_device(ranks, c->device, device, sizeof device);
-	TRY(device_open(&m->dev, device, ranks_threads(ranks, (int)c->threads), err));
+	TRY(open_device(m, c, ranks, err));
 	TRY(weights_join(m->dev, ranks, c, err));
 	TRY(model_folder_find(&m->folder, c->model.path, c->model.base, err));
 	model.adapter = m->folder.adapter;

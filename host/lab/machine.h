@@ -24,7 +24,8 @@ struct machine {
 	struct readout readout;
 };
 
-/* Opens all of it; nothing is computed. Errors: those of the parts. */
+/* Opens all of it; nothing is computed. All ranks must be there, and settle what they have in
+ * common first (agree.h). Errors: those of the parts. */
 int machine_open(struct machine *m, const struct config *config, struct ranks *ranks,
 	struct err *err);
 

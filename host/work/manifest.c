@@ -131,7 +131,7 @@ static void name_difference(struct text *to, const char *key_line, struct manife
 	(void)vec_append(to, line, strlen(line), &ignored);
 }
 
-void manifest_compare_ours(const char *theirs, const char *ours, struct manifest_sides who,
+void manifest_compare(const char *theirs, const char *ours, struct manifest_sides who,
 	struct text *differences)
 {
 	struct lines lines = index_lines(theirs);
@@ -143,14 +143,7 @@ void manifest_compare_ours(const char *theirs, const char *ours, struct manifest
 			name_difference(differences, line, who, other, line);
 	}
 	free_lines(&lines);
-}
-
-void manifest_compare(const char *theirs, const char *ours, struct manifest_sides who,
-	struct text *differences)
-{
-	struct lines lines = index_lines(ours);
-
-	manifest_compare_ours(theirs, ours, who, differences);
+	lines = index_lines(ours);
 	for (const char *line = theirs; *line; line = next_line(line))
 		if (!find_line(&lines, line))
 			name_difference(differences, line, who, line, NULL);

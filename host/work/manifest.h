@@ -13,11 +13,9 @@ struct manifest_sides {
 };
 
 /* Appends "\n  KEY: THEIRS value, OURS value" for each line that differs; what is out of memory is
- * left out, and what comes behind 64 KiB of them. Of both texts; of the lines that `ours` has; of
- * its first line. n log n of the lines. */
+ * left out, and what comes behind 64 KiB of them. Of both texts; of the first line of `ours`.
+ * n log n of the lines. */
 void manifest_compare(const char *theirs, const char *ours, struct manifest_sides who,
-	struct text *differences);
-void manifest_compare_ours(const char *theirs, const char *ours, struct manifest_sides who,
 	struct text *differences);
 void manifest_compare_first(const char *theirs, const char *ours, struct manifest_sides who,
 	struct text *differences);

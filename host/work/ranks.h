@@ -16,13 +16,24 @@
  * inside a step (only there: a batch script has SLURM_PROCID too), PMI_*; else the process is
  * alone.
  *
+ * The launch: rank 0 draws an id at random, the name of a folder of this launch alone,
+ * NAME.ranks/ID. Each other rank says hello with a number of its own drawing, in
+ * NAME.ranks/hello.N, and is answered with the id under that number. Nothing is taken from the
+ * environment, since launchers give the same name to every launch (TORCHELASTIC_RUN_ID=none): what
+ * an earlier one left lies in another folder, and a hello of a process that is no more is answered
+ * to nobody.
+ *
+ * Agreement: before they work, all ranks must be there and run the same (ranks_agree.h,
+ * host/lab/agree.h): the level of the CPU is settled between them, and a rank that differs would
+ * mix its results with theirs. So a rank that starts late is waited for, ranks.join_seconds.
+ *
  * The queue: a rank takes a unit by creating UNIT.claim, which only one can; so a slow rank holds
  * up nothing but its own unit. Rank 0 removes the claims of earlier runs before the others begin.
  *
- * Death: each rank counts up in a file of its own, NAME.ranks/N, every few seconds, and watches the
- * count of the next rank by its own clock, so that wrong clocks do not matter. When it stands still
- * for BEAT_LIMIT seconds, the watcher writes `stop`, which all ranks look for, and all leave with
- * ERR_STOPPED. A rank that has not joined after BEAT_FIRST seconds is as good as dead. Variables
+ * Death: each rank counts up in a file of its own, ID/N, every few seconds, and watches the count
+ * of the next rank by its own clock, so that wrong clocks do not matter. When it stands still for
+ * BEAT_LIMIT seconds, the watcher writes `stop`, which all ranks look for, and all leave with
+ * ERR_STOPPED. A rank that has not joined after ranks.join_seconds is as good as dead. Variables
  * that another program left behind look like a launch whose other ranks are slow: rank 0 says at
  * once which it found, and how many ranks have joined whenever that changes.
  */
@@ -35,9 +46,8 @@
 #include <stddef.h>
 
 enum {
-	BEAT_EVERY = 3,  /* seconds */
-	BEAT_LIMIT = 25, /* with STOP_GRACE and a beat on either side below 60 */
-	BEAT_FIRST = 120 /* for the first sign of a rank: starting may be slow */
+	BEAT_EVERY = 3, /* seconds */
+	BEAT_LIMIT = 25 /* with STOP_GRACE and a beat on either side below 60 */
 };
 
 struct ranks {
@@ -56,27 +66,23 @@ void ranks_device(const struct ranks *ranks, const char *device, char *out, size
 /* Threads for "all cores" (0) when several ranks share a machine that binds none of them. */
 int ranks_threads(const struct ranks *ranks, int threads);
 
-/* Begins to beat in NAME.ranks, where NAME.h5 is the result file `path`. Does nothing when alone,
- * as the rest. Errors: ERR_OUTPUT. */
-int ranks_open(struct ranks *ranks, const char *path, struct err *err);
+/* Says hello and begins to beat, in NAME.ranks, where NAME.h5 is the result file `path`; returns
+ * before the others are there. `join_seconds` is how long they are waited for. Does nothing when
+ * alone, as the rest. Errors: ERR_OUTPUT. */
+int ranks_open(struct ranks *ranks, const char *path, size_t join_seconds, struct err *err);
 
 /* Rank 0 calls it when the folder of the units is ready for all; the others wait in it until that
  * is so. Errors: ERR_STOPPED. */
 int ranks_gather(struct ranks *ranks, struct err *err);
 
-/* A word to the other ranks under a topic, once per launch: text on one line, at most RANKS_WORD
- * bytes with its zero. Errors: ERR_OUTPUT. */
-enum { RANKS_WORD = 512 };
+/* A text to the other ranks under a topic, once per launch. Waits until this rank has joined.
+ * Errors: ERR_OUTPUT, ERR_STOPPED. */
 int ranks_say(const struct ranks *ranks, const char *topic, const char *text, struct err *err);
 
-/* Waits for what `rank` says under a topic. Only where ranks_launch_named. Errors: ERR_STOPPED,
- * when that rank dies as well. */
-int ranks_hear(const struct ranks *ranks, const char *topic, size_t rank, char text[RANKS_WORD],
+/* Waits for what `rank` says under a topic; *text is owned by the caller. Errors: ERR_STOPPED, when
+ * that rank dies as well. */
+int ranks_hear(const struct ranks *ranks, const char *topic, size_t rank, char **text,
 	struct err *err);
-
-/* Whether the launcher tells this launch from others: without that, words of an earlier one cannot
- * be told from this one's. */
-bool ranks_launch_named(const struct ranks *ranks);
 
 /* Whether this rank may compute the unit whose file is `path`. Errors: ERR_OUTPUT. */
 int ranks_claim(const struct ranks *ranks, const char *path, bool *mine, struct err *err);
@@ -86,7 +92,8 @@ int ranks_claim(const struct ranks *ranks, const char *path, bool *mine, struct 
 int ranks_wait_for_all(struct ranks *ranks, struct err *err);
 
 /* Stops beating. With `failed`, tells the others to leave; otherwise that this rank has read all it
- * needs. Rank 0 removes NAME.ranks when nobody needs it. */
+ * needs. Rank 0 removes NAME.ranks when nobody needs it; of a launch that failed its folder there
+ * stays, until one that does not. */
 void ranks_close(struct ranks *ranks, bool failed);
 
 #endif

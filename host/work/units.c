@@ -200,27 +200,6 @@ int units_check(const char *result_path, bool fresh, const char *inputs, struct 
 	return fresh ? 0 : check_folder(folder, inputs, err);
 }
 
-/* As rank 0 computes, this rank must. */
-static int check_rank(const struct units *u, const char *inputs, struct err *err)
-{
-	static const struct manifest_sides who = {"rank 0 has", "this one"};
-	struct text differences = {0};
-	char path[4200], *theirs;
-
-	manifest_path(u->folder, path);
-	if (file_read_text(path, &theirs, err))
-		return err->code;
-	manifest_compare_ours(theirs, inputs, who, &differences);
-	free(theirs);
-	err_clear(err);
-	if (differences.n > 0)
-		err_set(err, ERR_CONFIG,
-			"rank %zu: expected the engine and the precision of rank 0, found others:%.*s",
-			u->ranks->rank, (int)size_min(differences.n, 3000), differences.data);
-	free(differences.data);
-	return err->code;
-}
-
 /* ---- the folder ------------------------------------------------------------------------ */
 
 /* Aside, so that nothing is lost. The lock goes along. */
@@ -284,8 +263,6 @@ int units_open(struct units **out, const char *result_path, struct ranks *ranks,
 		TRY(open_folder(u, fresh, inputs, err));
 	}
 	TRY(ranks_gather(ranks, err));
-	if (ranks->rank > 0)
-		TRY(check_rank(u, inputs, err));
 	TRY(writer_open(&u->writer, QUEUE_BYTES, err));
 	*out = u;
 	return 0;

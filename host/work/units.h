@@ -37,11 +37,10 @@ struct units {
 };
 
 /* Rank 0: makes or checks the folder, clears what a killed run left half-done, and lets the other
- * ranks begin. The others wait for that, and compare what lines they have. `inputs`: inputs_text.
+ * ranks begin. The others wait for that. `inputs`: inputs_text; only rank 0's is read.
  * `fresh`: a folder that is there is renamed to NAME.units.old-N first.
  * Errors: ERR_OUTPUT (also when another run holds the folder); ERR_CONFIG when it is of other
- * inputs or no folder of units, or this rank computes in another precision than rank 0;
- * ERR_STOPPED. */
+ * inputs or no folder of units; ERR_STOPPED. */
 int units_open(struct units **out, const char *result_path, struct ranks *ranks, bool fresh,
 	const char *inputs, struct err *err);
 

@@ -21,8 +21,8 @@
 #include "kernels/ops.h"
 
 /* Joins the devices where the config says so and it can be done. Does nothing alone, and on a CPU,
- * which uses the files where they are mapped. Errors: ERR_CONFIG, ERR_DEVICE where "broadcast"
- * cannot be; ERR_OUTPUT, ERR_STOPPED. */
+ * which uses the files where they are mapped. Errors: ERR_DEVICE where "broadcast" cannot be;
+ * ERR_OUTPUT, ERR_STOPPED. */
 int weights_join(struct device *dev, const struct ranks *ranks, const struct config *c,
 	struct err *err);
 
