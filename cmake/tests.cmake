@@ -223,6 +223,8 @@ find_program(RSCRIPT Rscript)
 add_test(NAME test_convert_sae
   COMMAND ${PYTHON3_OF_PATH} ${CMAKE_SOURCE_DIR}/tests/test_convert_sae.py)
 set_tests_properties(test_convert_sae PROPERTIES LABELS unit SKIP_RETURN_CODE 77)
+add_test(NAME test_sweep COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_sweep.py)
+set_tests_properties(test_sweep PROPERTIES LABELS unit SKIP_RETURN_CODE 77)
 set(RESULTS ${CMAKE_BINARY_DIR}/runs)
 set(ANEW ${CMAKE_SOURCE_DIR}/tests/anew.sh)
 add_executable(test_science tests/test_science.c)

@@ -219,8 +219,10 @@ static int identify_inputs(struct run *r, struct err *err)
 	const struct config *c = r->lab.config;
 
 	TRY(inputs_hash(&r->inputs, &r->machine, err));
-	if (!r->prompts.source)
+	if (!r->prompts.source) {
 		TRY(findings_check_weights(c, &r->inputs, err));
+		TRY(findings_compare_settings(c, &r->machine, err));
+	}
 	if (output_check_finished(c, &r->machine, &r->inputs, &r->other_output, err) &&
 		r->other_output && r->fresh)
 		err_clear(err);

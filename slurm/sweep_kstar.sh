@@ -13,7 +13,8 @@
 #    OUT/kK_cC.h5. A point that is there is skipped, one that was stopped goes on.
 # 3. When all points are there, a last job joins them: OUT/sweep.csv, OUT/sweep.png
 #    (saengine.sweep).
-# Both are submitted at once and wait for what they need. Submitting the sweep again completes it.
+# Both are submitted at once and wait for what they need. Submitting the sweep again completes it;
+# with other settings or files it is refused, and points that were not made alike are not joined.
 #
 #   K_STAR   list of K* ("5 10 20 40")            C        list of c ("-1 -2 -3 -4")
 #   METHOD   cossim_ap, ap or cossim (cossim_ap)  OUT      folder (results/sweep_NAME)
@@ -57,12 +58,12 @@ real() {
 }
 
 shared() {
-	if [ -e "$OUT/shared.h5" ]; then
-		say "$OUT/shared.h5 is there"
-		return 0
-	fi
 	local methods="\"cossim_ap\""
 	[ "$METHOD" = cossim_ap ] || methods="\"$METHOD\", $methods"
+	if [ -e "$OUT/shared.h5" ]; then
+		say "$OUT/shared.h5 is there"
+		set -- "$@" --dry-run # refuses one of other settings or files
+	fi
 	run_engine "$@" --set 'experiment=["direction", "attribution"]' \
 		--set "attribution.methods=[$methods]" --set "attribution.k_star=$most" \
 		--set "output=$OUT/shared.h5"

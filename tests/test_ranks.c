@@ -440,8 +440,10 @@ TEST(a_launch_that_was_killed_at_once_leaves_nothing_that_hurts_the_next_one)
 	write_scratch("left.ranks/card.1", "launch-none yGPU-1");
 	mkdir(in_scratch("left.ranks/0123456789abcdef0123456789abcdef"), 0777);
 	write_scratch("left.ranks/0123456789abcdef0123456789abcdef/stop", "a rank failed");
-	for (int r = 0; r < 2; r++)
-		ranks[r] = start_rank(r, 2, "left.h5");
+	/* Rank 1 first, so that it finds only what the dead one was told. */
+	ranks[1] = start_rank(1, 2, "left.h5");
+	sleep(1);
+	ranks[0] = start_rank(0, 2, "left.h5");
 	wait_for_end(&ranks[0], 0);
 	wait_for_end(&ranks[1], 1);
 	is_same("left.h5");

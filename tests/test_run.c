@@ -417,6 +417,25 @@ TEST(an_earlier_file_with_a_direction_that_is_not_finite_or_columns_of_two_lengt
 	CHECK(!file_exists(in_scratch("refused.h5")), "a result was written");
 }
 
+TEST(an_earlier_file_that_was_made_otherwise_is_used_with_a_warning_that_says_how)
+{
+	RUN("%s --set output=%s --set 'experiment=[\"direction\"]'", SHORT_JOB,
+		in_scratch("otherwise.h5"));
+	RUN("%s --set output=%s --set 'experiment=[\"jailbreak\"]' --set from=%s --dry-run",
+		SHORT_JOB, in_scratch("not_written.h5"), in_scratch("otherwise.h5"));
+	CHECK(!strstr(run.err, "was made otherwise"), "%s", run.err);
+	RUN("%s --set output=%s --set 'experiment=[\"jailbreak\"]' --set from=%s --dry-run "
+	    "--set sae.fold=saelens5 --set model.system=hello --set direction.layer=2 "
+	    "--set sae.dtype=bf16",
+		SHORT_JOB, in_scratch("not_written.h5"), in_scratch("otherwise.h5"));
+	CHECK(strstr(run.err,
+		      "otherwise.h5 was made otherwise:\n"
+		      "  sae_dtype: the file was made with float32, this run has bf16\n"
+		      "  model.system: the file was made with \"\", this run has \"hello\"\n"
+		      "  sae.fold: the file was made with \"authors\", this run has \"saelens5\"\n"),
+		"%s", run.err);
+}
+
 /* A folder of the scratch folder with those of models/tiny-gemma2-scope but for layer 4, which is
  * of the base model's. */
 static void link_saes(const char *name)

@@ -70,6 +70,12 @@ int findings_load(struct findings *f, const struct config *config, const struct 
 int findings_check_weights(const struct config *config, const struct inputs *inputs,
 	struct err *err);
 
+/* Warns where that file was made by another engine, by another arithmetic, or with another template
+ * or folding of SAEs: what is measured with its direction and features is then of both. Errors:
+ * ERR_INPUT. */
+int findings_compare_settings(const struct config *config, const struct machine *m,
+	struct err *err);
+
 /* Accepts a zeroed struct. */
 void findings_free(struct findings *f);
 

@@ -9,7 +9,9 @@ has a line per point: k_star, c, refusal (share of replies that are refusals), r
 CE against refusal, a line per K*; the knee, the point nearest to no refusal at no cost, with both
 axes scaled to the range of the sweep, is marked.
 
-Exit status 1 when a file is missing or incomplete: all of them are named.
+Exit status 1 when a file is missing or incomplete, or when points were not made alike: by another
+engine, another arithmetic (kind of processor), from other files, or with other settings than the
+point's own. All of them are named.
 Needs h5py, numpy; matplotlib for --plot.
 """
 import argparse
@@ -42,6 +44,34 @@ def cross_entropy(f, condition):
     return float(g["nll"][...].sum() / g["n_tokens"][...].sum())
 
 
+# Settings in which points differ, or that bear on no result.
+OWN = {"output", "from_k_star", "clamp.scale", "device", "threads", "profile", "memory_gb",
+       "sae.budget_gb"}
+
+
+def settings(config):
+    """{key: value} of the resolved config's text."""
+    group, found = "", {}
+    for line in config.splitlines():
+        opened = re.fullmatch(r"(\w+(?:\.\w+)*) = \{", line)
+        if opened:
+            group = opened[1] + "."
+        elif line == "};":
+            group = ""
+        elif " = " in line:
+            key, value = line.strip().split(" = ", 1)
+            found[group + key] = value.rstrip(";")
+    return {k: v for k, v in found.items() if k not in OWN and not k.startswith(("store.", "ranks."))}
+
+
+def made_with(f):
+    """What all points of a sweep must have alike."""
+    attributes = {a: text_of(f.attrs.get(a, "unknown")) for a in ("engine_version", "git_commit", "arithmetic")}
+    files = {f"SHA-256 of {text_of(path)}": text_of(digest) for path, digest in
+             zip(f["provenance/file"][...], f["provenance/sha256"][...])}
+    return attributes | settings(text_of(f.attrs["config"])) | files
+
+
 def point(path, method):
     with h5py.File(path) as f:
         if "finished" not in f.attrs:
@@ -49,21 +79,29 @@ def point(path, method):
         config = text_of(f.attrs["config"])
         k_star, c = int(setting(config, "from_k_star")), float(setting(config, "clamp.scale"))
         clamp = f"{method}_global_x{c:g}"
-        return {"k_star": k_star, "c": c,
-                "refusal": mean(f, f"scores/jailbreak/{clamp}/refusal"),
-                "refusal_unedited": mean(f, "scores/jailbreak/none/refusal"),
-                "ce": cross_entropy(f, clamp), "ce_unedited": cross_entropy(f, "none")}
+        return made_with(f), {
+            "k_star": k_star, "c": c, "refusal": mean(f, f"scores/jailbreak/{clamp}/refusal"),
+            "refusal_unedited": mean(f, "scores/jailbreak/none/refusal"),
+            "ce": cross_entropy(f, clamp), "ce_unedited": cross_entropy(f, "none")}
 
 
 def read_points(paths, method):
-    points, faults = [], []
+    points, faults, others, first = [], [], [], None
     for path in paths:
         try:
-            points.append(point(path, method))
+            made, values = point(path, method)
         except (OSError, KeyError, TypeError) as e:
             faults.append(f"{path}: {e}")
+            continue
+        first = first or made
+        points.append(values)
+        others += [f"{path}: {k}: {made.get(k)}, in the first point {first.get(k)}"
+                   for k in first | made if made.get(k) != first.get(k)]
     if faults:
         sys.exit("\n".join(faults + [f"{len(faults)} of {len(paths)} points are missing"]))
+    if others:
+        sys.exit("\n".join(others + ["these points were not made alike: remove the odd ones and run "
+                                     "the sweep again"]))
     return sorted(points, key=lambda p: (p["k_star"], -p["c"]))
 
 
