@@ -98,6 +98,15 @@ int device_open(struct device **out, const char *name, int n_threads, struct err
 	return open_numbered(out, backend, n_threads, ordinal, err);
 }
 
+#ifndef SAENGINE_CPU
+const char *const *device_cpu_levels(void)
+{
+	static const char *const none[] = {NULL};
+
+	return none;
+}
+#endif
+
 void device_close(struct device *dev)
 {
 	if (!dev)

@@ -49,7 +49,8 @@ int device_open(struct device **out, const char *name, int n_threads, struct err
 /* Accepts NULL. Memory still allocated on the device is the caller's leak. */
 void device_close(struct device *dev);
 
-/* NULL-terminated names of the CPU builds this processor can run, slowest first. */
+/* NULL-terminated names of the CPU builds this processor can run, slowest first; none where this
+ * build has no CPU backend. */
 const char *const *device_cpu_levels(void);
 
 /* "cpu:x86-64-v4, 2 threads": for provenance and the first line of the log. */

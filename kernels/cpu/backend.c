@@ -2,6 +2,7 @@
  *
  * backend.c - the CPU backend's table and state, once per instruction-set level.
  */
+#include "kernels/cpu/arithmetic.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/levels.h"
 
