@@ -4,7 +4,6 @@
  */
 #include "kernels/cpu/arithmetic.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/levels.h"
 
 #include <stdlib.h>
 

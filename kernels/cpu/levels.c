@@ -5,15 +5,7 @@
  */
 #include "kernels/cpu/levels.h"
 
-#include <stdio.h>
 #include <string.h>
-
-#include <dnnl.h>
-#include <dnnl_debug.h>
-
-#ifdef __GLIBC__
-#include <gnu/libc-version.h>
-#endif
 
 #ifdef __x86_64__
 #include <cpuid.h>
@@ -55,14 +47,13 @@ static const struct level {
 	const char *name;
 	const struct backend *backend;
 	bool (*runs_here)(void);
-	dnnl_cpu_isa_t products; /* the widest instructions of oneDNN's */
 } levels[] = {
 #ifdef __x86_64__
-	{"x86-64-v2", &cpu_v2_backend, always, dnnl_cpu_isa_sse41},
-	{"x86-64-v3", &cpu_v3_backend, has_v3, dnnl_cpu_isa_avx2},
-	{"x86-64-v4", &cpu_v4_backend, has_v4, dnnl_cpu_isa_avx512_core},
+	{"x86-64-v2", &cpu_v2_backend, always},
+	{"x86-64-v3", &cpu_v3_backend, has_v3},
+	{"x86-64-v4", &cpu_v4_backend, has_v4},
 #else
-	{"generic", &cpu_generic_backend, always, dnnl_cpu_isa_all},
+	{"generic", &cpu_generic_backend, always},
 #endif
 };
 enum { N_LEVELS = sizeof levels / sizeof *levels };
@@ -97,34 +88,4 @@ const char *const *device_cpu_levels(void)
 			names[n++] = levels[i].name;
 	names[n] = NULL;
 	return names;
-}
-
-/* The C library has its own functions of a machine with FMA, and chooses them whatever the level.
- */
-static const char *c_library(char *out, size_t size)
-{
-	const char *fma = "";
-
-#ifdef __x86_64__
-	fma = has_v3() ? " with FMA" : " without FMA";
-#endif
-#ifdef __GLIBC__
-	snprintf(out, size, "glibc %s%s", gnu_get_libc_version(), fma);
-#else
-	snprintf(out, size, "another C library%s", fma);
-#endif
-	return out;
-}
-
-void cpu_hold_to_level(const char *level, char arithmetic[DEVICE_ARITHMETIC])
-{
-	const dnnl_version_t *version = dnnl_version();
-	char library[64];
-
-	for (int i = 0; i < N_LEVELS; i++)
-		if (strcmp(levels[i].name, level) == 0)
-			(void)dnnl_set_max_cpu_isa(levels[i].products);
-	snprintf(arithmetic, DEVICE_ARITHMETIC, "cpu:%s, oneDNN %d.%d.%d at %s, %s", level,
-		version->major, version->minor, version->patch,
-		dnnl_cpu_isa2str(dnnl_get_effective_cpu_isa()), c_library(library, sizeof library));
 }

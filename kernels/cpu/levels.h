@@ -13,9 +13,4 @@ const struct backend *cpu_backend_best(void);
 /* NULL when `level` is unknown (*known false) or this processor cannot run it (*known true). */
 const struct backend *cpu_backend_level(const char *level, bool *known);
 
-/* Holds oneDNN to the instructions of a level: where it would take wider ones, its products are
- * other bits than those of a machine that has no wider ones. It can be told only before its first
- * product: what it goes by, and what else bits hang on, is written out (device_arithmetic). */
-void cpu_hold_to_level(const char *level, char arithmetic[DEVICE_ARITHMETIC]);
-
 #endif
