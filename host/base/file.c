@@ -66,6 +66,7 @@ int file_open(const char *path, int *fd, size_t *size, struct err *err)
 		refuse_kind(path, st.st_mode, err);
 		goto fail;
 	}
+	fcntl(*fd, F_SETFL, 0); /* a file that is fetched from a tape is waited for */
 	*size = (size_t)st.st_size;
 	return 0;
 fail:
