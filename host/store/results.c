@@ -41,6 +41,13 @@ int results_hdf5_error(struct results *r, const char *what, struct err *err)
 		errno ? strerror(errno) : "");
 }
 
+int results_close_written(struct results *r, hid_t dataset, const char *what, struct err *err)
+{
+	if (H5Dclose(dataset) < 0 && err->code == 0)
+		results_hdf5_error(r, what, err);
+	return err->code;
+}
+
 /* ---- opening and closing ---------------------------------------------------------------- */
 
 void results_library_open(void)
@@ -230,7 +237,8 @@ static int attribute(struct results *r, hid_t object, const char *name, hid_t ty
 	a = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
 	if (a >= 0)
 		status = H5Awrite(a, type, value);
-	H5Aclose(a);
+	if (a >= 0 && H5Aclose(a) < 0)
+		status = -1;
 	H5Sclose(space);
 	H5Tclose(type);
 	return status < 0 ? results_hdf5_error(r, where, err) : 0;
@@ -361,8 +369,8 @@ int results_attach_scale(struct results *r, hid_t dataset, int dimension, const 
 			(size_t)length_of(s, 0), found, (size_t)length_of(dataset, dimension));
 	else if (s < 0 || H5DSattach_scale(dataset, s, (unsigned)dimension) < 0)
 		rc = results_hdf5_error(r, path, err);
-	if (s >= 0)
-		H5Dclose(s);
+	if (s >= 0 && H5Dclose(s) < 0 && rc == 0)
+		rc = results_hdf5_error(r, path, err);
 	return rc;
 }
 
@@ -437,8 +445,7 @@ int results_write(struct results *r, const struct results_dataset *d, const void
 	TRY(results_describe(r, d, dataset, 0, err));
 fail:
 	free(half);
-	H5Dclose(dataset);
-	return err->code;
+	return results_close_written(r, dataset, d->path, err);
 }
 
 /* The open dataset of that path, made on the first call. */
@@ -529,7 +536,8 @@ static int attribute_of(struct results *r, const char *object, const char *name,
 		return results_hdf5_error(r, object, err);
 	}
 	rc = attribute(r, o, name, type, value, object, err);
-	H5Oclose(o);
+	if (H5Oclose(o) < 0 && rc == 0)
+		rc = results_hdf5_error(r, object, err);
 	return rc;
 }
 

@@ -222,7 +222,7 @@ static int make_virtual(struct results *r, struct mapped *m, struct err *err)
 	if (dataset < 0)
 		return results_hdf5_error(r, m->rows.path, err);
 	results_describe(r, &m->rows.d, dataset, 0, err);
-	H5Dclose(dataset);
+	results_close_written(r, dataset, m->rows.path, err);
 	return err->code;
 }
 

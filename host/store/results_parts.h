@@ -66,6 +66,10 @@ hid_t results_file_access(void);
 /* HDF5's reason for the failure just seen: ERR_OUTPUT with file, object and reason. */
 int results_hdf5_error(struct results *r, const char *what, struct err *err);
 
+/* Closes a dataset that was written: values that HDF5 held back are written only now. An error that
+ * is there stays. Returns err->code. */
+int results_close_written(struct results *r, hid_t dataset, const char *what, struct err *err);
+
 /* What describes a dataset beside its values, whole or growing; closes nothing. Scales are attached
  * from dimension `first` on. */
 int results_describe(struct results *r, const struct results_dataset *d, hid_t dataset, int first,

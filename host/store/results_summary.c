@@ -114,8 +114,8 @@ static herr_t copy_attribute(hid_t from, const char *name, const H5A_info_t *inf
 		status = b < 0 ? -1 : H5Awrite(b, v.type, v.data);
 	}
 	free_values(&v);
-	if (b >= 0)
-		H5Aclose(b);
+	if (b >= 0 && H5Aclose(b) < 0)
+		status = -1;
 	H5Aclose(a);
 	return status;
 }
@@ -232,7 +232,7 @@ static int copy_dataset(struct summary *s, struct object *object)
 			fault(s, object->path);
 done:
 	if (attaching.to >= 0)
-		H5Dclose(attaching.to);
+		results_close_written(s->to, attaching.to, object->path, s->err);
 	H5Dclose(from);
 	return s->err->code;
 }
@@ -291,8 +291,8 @@ static int copy_group(struct summary *s, const char *name, const H5O_info_t *inf
 		fault(s, name);
 	else if (to >= 0)
 		copy_attributes(s, from, to, name);
-	if (to >= 0)
-		H5Gclose(to);
+	if (to >= 0 && H5Gclose(to) < 0)
+		fault(s, name);
 	if (from >= 0)
 		H5Oclose(from);
 	return s->err->code;
