@@ -180,7 +180,7 @@ soak: engine
 	cmake --build --preset cpu -j $(JOBS) --target soak
 	build/cpu/soak
 
-# Every call of a small run fails in turn (three hours); CI tries 25.
+# Every call of a small run fails in turn (three hours); CI tries 32.
 faults: engine
 	cmake --build --preset cpu -j $(JOBS) --target test_faults_all
 	build/cpu/test_faults_all

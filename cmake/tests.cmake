@@ -175,7 +175,7 @@ foreach(test test_resume soak test_faults test_faults_all)
   target_link_libraries(${test} PRIVATE same_results)
   target_compile_definitions(${test} PRIVATE FAULTS_LIBRARY="$<TARGET_FILE:faults>")
 endforeach()
-target_compile_definitions(test_faults PRIVATE FAULTS=$<IF:$<BOOL:${SAENGINE_COVERAGE}>,60,3>)
+target_compile_definitions(test_faults PRIVATE FAULTS=2)
 target_compile_definitions(test_faults_all PRIVATE FAULTS=1000000)
 if(NOT SAENGINE_SANITIZE) # whose address space has no use for limits
   add_program_test(test_memory integration work)

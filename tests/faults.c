@@ -128,13 +128,24 @@ __attribute__((destructor)) static void end(void)
 	fclose(to);
 }
 
-/* Whether this call is to fail. */
+static atomic_bool is_over;
+
+static void take_end(void)
+{
+	is_over = true;
+}
+
+/* Whether this call is to fail. What comes when main has returned is not the program's own: with
+ * --coverage its counters are written then. */
 static bool fails(enum kind kind, const void *caller)
 {
+	static atomic_flag watching = ATOMIC_FLAG_INIT;
 	unsigned long n;
 
-	if (fault.kind != (int)kind)
+	if (fault.kind != (int)kind || is_over)
 		return false;
+	if (!atomic_flag_test_and_set(&watching))
+		atexit(take_end);
 	n = atomic_fetch_add(&n_calls, 1) + 1;
 	if (fault.counts)
 		note_place((uintptr_t)caller, n);
