@@ -361,5 +361,10 @@ fail:
 
 int stage_run(struct job *job, struct device *dev, const struct stage *stage, struct err *err)
 {
-	return stage->title ? run_kept(job, dev, stage, err) : run_unkept(stage, err);
+	if (!stage->title)
+		return run_unkept(stage, err);
+	/* A run takes more as it goes: HDF5 keeps memory for every dataset that grows. */
+	if (memory_check_machine(stage->title, 0, err))
+		return err->code;
+	return run_kept(job, dev, stage, err);
 }
