@@ -10,20 +10,21 @@
 #include "host/model/sae_parts.h"
 
 #include "host/base/size.h"
+#include "host/base/thread.h"
 #include "host/formats/finite.h"
 #include "host/model/sae_tensors.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include <omp.h>
-
 struct search {
 	struct sae_tensors tensors;
 	enum sae_dtype dtype;
 	float *memory;            /* owned: b_dec, and the rows of the blocks */
 	struct sae_block *blocks; /* [n_threads], owned */
-	uint8_t *unused;
+	uint8_t *unused;          /* [d_sae], owned */
+	size_t d_sae;
+	_Atomic size_t n_unused;
 };
 
 static bool is_finite(const float *values, size_t n, bool rounded)
@@ -74,32 +75,27 @@ fail:
 	return err->code;
 }
 
-static size_t search_run(struct search *s, size_t d_sae, int n_threads)
+static void search_block(void *context, size_t i, int thread)
 {
-	const size_t d = s->tensors.d_model;
-	size_t n_unused = 0;
+	struct search *s = context;
+	const size_t first = i * SAE_BLOCK, n = size_min(SAE_BLOCK, s->d_sae - first);
+	struct sae_block *block = &s->blocks[thread];
 
-#pragma omp parallel for schedule(dynamic) num_threads(n_threads) reduction(+ : n_unused)
-	for (size_t first = 0; first < d_sae; first += SAE_BLOCK) {
-		const size_t n = size_min(SAE_BLOCK, d_sae - first);
-		struct sae_block *block = &s->blocks[omp_get_thread_num()];
-
-		sae_tensors_read(&s->tensors, s->memory, SAE_BOTH, NULL, first, n, block);
-		for (size_t k = 0; k < n; k++) {
-			s->unused[first + k] = !feature_is_finite(block, k, d, s->dtype);
-			n_unused += s->unused[first + k];
-		}
+	sae_tensors_read(&s->tensors, s->memory, SAE_BOTH, NULL, first, n, block);
+	for (size_t k = 0; k < n; k++) {
+		s->unused[first + k] = !feature_is_finite(block, k, s->tensors.d_model, s->dtype);
+		s->n_unused += s->unused[first + k];
 	}
-	return n_unused;
 }
 
 int sae_unused_find(struct sae_file *file, enum sae_dtype dtype, struct err *err)
 {
-	struct search s = {.dtype = dtype};
+	struct search s = {.dtype = dtype, .d_sae = file->d_sae};
 
 	err_clear(err);
 	TRY(search_open(&s, file, err));
-	file->n_unused = search_run(&s, file->d_sae, file->n_threads);
+	threads_run((s.d_sae + SAE_BLOCK - 1) / SAE_BLOCK, file->n_threads, search_block, &s);
+	file->n_unused = s.n_unused;
 	if (file->n_unused == file->d_sae)
 		err_set(err, ERR_INPUT,
 			"%s: expected a feature whose values are all finite, found none among %zu",
