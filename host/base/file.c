@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * file.c - mapped input files, their SHA-256 (libcrypto), whole output files. Contract: file.h.
+ * file.c - mapped input files, their SHA-256, whole output files. Contract: file.h.
  * Tests: tests/test_base.c.
  */
 #include "host/base/file.h"
@@ -20,8 +20,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-
-#include <openssl/evp.h>
 
 /* ---- the door for input ------------------------------------------------------------------ */
 
@@ -404,23 +402,9 @@ int folder_remove(const char *path, struct err *err)
 
 /* ---- hashes ---------------------------------------------------------------------------- */
 
-static void hex_of(const unsigned char *digest, char hex[SHA256_HEX])
-{
-	for (int i = 0; i < 32; i++)
-		sprintf(hex + 2 * i, "%02x", digest[i]);
-}
-
-void sha256_bytes(const void *data, size_t n, char hex[SHA256_HEX])
-{
-	unsigned char digest[EVP_MAX_MD_SIZE];
-
-	EVP_Digest(data, n, digest, NULL, EVP_sha256(), NULL);
-	hex_of(digest, hex);
-}
-
 /* Read, not mapped: the pages of a 30 GB folder should not count as ours. No more than the size
  * that it had. */
-static int hash_descriptor(int fd, size_t size, EVP_MD_CTX *context, void *chunk, size_t n_chunk)
+static int hash_descriptor(int fd, size_t size, struct sha256 *hash, void *chunk, size_t n_chunk)
 {
 	while (size > 0) {
 		const ssize_t n = read(fd, chunk, size_min(n_chunk, size));
@@ -431,7 +415,7 @@ static int hash_descriptor(int fd, size_t size, EVP_MD_CTX *context, void *chunk
 			return errno;
 		if (n == 0)
 			break;
-		EVP_DigestUpdate(context, chunk, (size_t)n);
+		sha256_add(hash, chunk, (size_t)n);
 		size -= (size_t)n;
 	}
 	return 0;
@@ -440,9 +424,8 @@ static int hash_descriptor(int fd, size_t size, EVP_MD_CTX *context, void *chunk
 int sha256_file(const char *path, char hex[SHA256_HEX], struct err *err)
 {
 	enum { CHUNK = 1 << 18 }; /* stays in cache between the copy and the hash */
-	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned char *chunk = NULL;
-	EVP_MD_CTX *context = NULL;
+	struct sha256 *hash = NULL;
 	size_t size;
 	int fd, error;
 
@@ -450,20 +433,19 @@ int sha256_file(const char *path, char hex[SHA256_HEX], struct err *err)
 		return err->code;
 	err_clear(err);
 	chunk = malloc(CHUNK);
-	context = EVP_MD_CTX_new();
-	if (!chunk || !context) {
+	hash = sha256_begin();
+	if (!chunk || !hash) {
 		err_nomem(err, "hashing a file", CHUNK);
 		goto fail;
 	}
-	EVP_DigestInit_ex(context, EVP_sha256(), NULL);
-	error = hash_descriptor(fd, size, context, chunk, CHUNK);
+	error = hash_descriptor(fd, size, hash, chunk, CHUNK);
 	if (error)
 		err_set(err, ERR_INPUT, "%s: cannot read: %s", path, strerror(error));
-	EVP_DigestFinal_ex(context, digest, NULL);
-	hex_of(digest, hex);
+	else
+		sha256_hex(hash, hex);
 fail:
 	close(fd);
-	EVP_MD_CTX_free(context);
+	sha256_end(hash);
 	free(chunk);
 	return err->code;
 }

@@ -6,6 +6,7 @@
 #define SAENGINE_FILE_H
 
 #include "host/base/err.h"
+#include "host/base/sha256.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -113,12 +114,7 @@ int file_read_text(const char *path, char **text, struct err *err);
 /* Removes a folder and everything in it. Errors: ERR_OUTPUT. */
 int folder_remove(const char *path, struct err *err);
 
-#define SHA256_HEX 65 /* 64 digits and the final zero */
-
-/* Lower-case hexadecimal SHA-256 of `n` bytes. */
-void sha256_bytes(const void *data, size_t n, char hex[SHA256_HEX]);
-
-/* The same of a file, read once from start to end. Errors: ERR_INPUT. */
+/* Lower-case hexadecimal SHA-256 of a file, read once from start to end. Errors: ERR_INPUT. */
 int sha256_file(const char *path, char hex[SHA256_HEX], struct err *err);
 
 #endif
