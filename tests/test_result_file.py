@@ -183,6 +183,20 @@ def every_dataset_is_as_the_readme_says(f):
             f"{path}: units {d.attrs['units']!r}, in the README {units}"
 
 
+def checksum(d):
+    """As results/README.md says: of the values as they are stored; of a text its bytes and a zero."""
+    values = d[...]
+    if h5py.check_string_dtype(d.dtype):
+        return hashlib.sha256(b"".join(text + b"\0" for text in values.flat)).hexdigest()
+    return hashlib.sha256(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
+
+
+def every_dataset_has_the_checksum_of_its_values(f):
+    for path, d in datasets(f).items():
+        assert text_of(d.attrs["sha256"]) == checksum(d), path
+    assert re.fullmatch("[0-9a-f]{64}", text_of(f.attrs["sha256"])), f.attrs["sha256"]
+
+
 def root_attributes_are_complete(f):
     missing = [name for name in ROOT_ATTRIBUTES if name not in f.attrs]
     assert not missing, missing
@@ -684,6 +698,7 @@ TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
          every_dimension_has_a_named_scale_of_its_length, values_of_scales_do_not_repeat,
          coordinates_mean_the_same_in_all_groups_below_them,
          every_dataset_is_as_the_readme_says, root_attributes_are_complete,
+         every_dataset_has_the_checksum_of_its_values,
          ends_ascend_to_the_length,
          prompts_begin_with_the_same_prefix, prompts_have_the_hashes_stored_with_them,
          adversarial_prompts_are_their_base_and_what_was_put_behind_it,

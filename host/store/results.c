@@ -19,64 +19,27 @@
 
 #include <hdf5_hl.h>
 
-/* ---- errors ---------------------------------------------------------------------------- */
-
-static herr_t innermost(unsigned n, const H5E_error2_t *e, void *text)
-{
-	(void)n;
-	if (e->desc && *e->desc)
-		snprintf(text, 256, "%s", e->desc);
-	return 0;
-}
-
-/* HDF5's reason for the failure just seen: the innermost description. */
-int results_hdf5_error(struct results *r, const char *what, struct err *err)
-{
-	char reason[256] = "unknown reason";
-
-	H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, reason);
-	H5Eclear2(H5E_DEFAULT);
-	return err_set(err, errno == ENOMEM ? ERR_DEVICE : ERR_OUTPUT,
-		"%s: cannot write %s: %s%s%s", r->part, what, reason, errno ? ": " : "",
-		errno ? strerror(errno) : "");
-}
-
-int results_close_written(struct results *r, hid_t dataset, const char *what, struct err *err)
-{
-	if (H5Dclose(dataset) < 0 && err->code == 0)
-		results_hdf5_error(r, what, err);
-	return err->code;
-}
-
 /* ---- opening and closing ---------------------------------------------------------------- */
 
-void results_library_open(void)
+/* New: what a killed run left goes, and nothing is written through a link. */
+static hid_t create_file(const struct results *r)
 {
-	static bool opened;
+	const hid_t access = results_file_access(), creation = H5Pcreate(H5P_FILE_CREATE);
+	hid_t file;
 
-	/* Ours are all closed by hand; what a full disk kept from being closed would crash the
-	 * library's own cleanup at exit. */
-	if (!opened)
-		H5dont_atexit();
-	opened = true;
-	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+	if (r->seal)
+		H5Pset_userblock(creation, SEAL_BYTES);
+	unlink(r->part);
+	errno = 0;
+	file = H5Fcreate(r->part, H5F_ACC_EXCL, creation, access);
+	H5Pclose(creation);
+	H5Pclose(access);
+	return file;
 }
 
-hid_t results_file_access(void)
-{
-	const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-
-	H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
-#if H5_VERSION_GE(1, 10, 7)
-	H5Pset_file_locking(access, true, true);
-#endif
-	return access;
-}
-
-int results_create(struct results **out, const char *path, struct err *err)
+static int create(struct results **out, const char *path, const struct seal *seal, struct err *err)
 {
 	struct results *r = calloc(1, sizeof *r);
-	hid_t access = H5I_INVALID_HID;
 
 	*out = NULL;
 	if (!r)
@@ -84,18 +47,18 @@ int results_create(struct results **out, const char *path, struct err *err)
 	r->file = H5I_INVALID_HID;
 	r->path = strdup(path);
 	r->part = malloc(strlen(path) + 6);
-	if (!r->path || !r->part) {
+	r->seal = seal ? malloc(sizeof *seal) : NULL;
+	if (!r->path || !r->part || (seal && !r->seal)) {
 		err_nomem(err, path, strlen(path));
 		goto fail;
 	}
 	sprintf(r->part, "%s.part", path);
+	if (seal)
+		*r->seal = *seal;
 	TRY(folder_make_for(path, err));
 	TRY(memory_check(path, 0, err));
 	results_library_open();
-	errno = 0;
-	access = results_file_access();
-	r->file = H5Fcreate(r->part, H5F_ACC_TRUNC, H5P_DEFAULT, access);
-	H5Pclose(access);
+	r->file = create_file(r);
 	if (r->file < 0) {
 		results_hdf5_error(r, "the file", err);
 		unlink(r->part);
@@ -106,6 +69,17 @@ int results_create(struct results **out, const char *path, struct err *err)
 fail:
 	results_close(r);
 	return err->code;
+}
+
+int results_create(struct results **out, const char *path, struct err *err)
+{
+	return create(out, path, NULL, err);
+}
+
+int results_create_unit(struct results **out, const char *path, const struct seal *seal,
+	struct err *err)
+{
+	return create(out, path, seal, err);
 }
 
 int results_create_nowhere(struct results **out, struct err *err)
@@ -130,6 +104,7 @@ static int close_grown(struct results *r)
 		failed |= H5Dclose(r->grown.data[i].dataset) < 0;
 		free(r->grown.data[i].path);
 		free(r->grown.data[i].scale);
+		sha256_end(r->grown.data[i].values);
 	}
 	free(r->grown.data);
 	r->grown.data = NULL;
@@ -147,6 +122,7 @@ void results_close(struct results *r)
 		H5Fclose(r->file);
 	free(r->path);
 	free(r->part);
+	free(r->seal);
 	free(r);
 }
 
@@ -165,6 +141,8 @@ int results_finish(struct results *r, struct err *err)
 	err_clear(err);
 	if (is_nowhere(r))
 		goto fail;
+	if (!r->seal)
+		TRY(results_sign_file(r, err));
 	errno = 0;
 	if (close_grown(r) || H5Fflush(r->file, H5F_SCOPE_GLOBAL) < 0 || H5Fclose(r->file) < 0) {
 		r->file = H5I_INVALID_HID;
@@ -172,6 +150,8 @@ int results_finish(struct results *r, struct err *err)
 		goto fail;
 	}
 	r->file = H5I_INVALID_HID;
+	if (r->seal)
+		TRY(seal_write(r->part, r->seal, err));
 	TRY(file_sync(r->part, err));
 	TRY(file_rename(r->part, r->path, err));
 fail:
@@ -181,37 +161,7 @@ fail:
 	return err->code;
 }
 
-/* ---- types ----------------------------------------------------------------------------- */
-
-/* The type in the file; owned by the caller. */
-hid_t results_type(enum results_type type)
-{
-	hid_t t;
-
-	switch (type) {
-	case RESULTS_F16: /* IEEE half: 1 sign, 5 exponent, 10 mantissa */
-		t = H5Tcopy(H5T_IEEE_F32LE);
-		H5Tset_fields(t, 15, 10, 5, 0, 10);
-		H5Tset_size(t, 2);
-		H5Tset_ebias(t, 15);
-		return t;
-	case RESULTS_TEXT:
-		t = H5Tcopy(H5T_C_S1);
-		H5Tset_size(t, H5T_VARIABLE);
-		H5Tset_cset(t, H5T_CSET_UTF8);
-		return t;
-	case RESULTS_F64:
-		return H5Tcopy(H5T_IEEE_F64LE);
-	case RESULTS_I32:
-		return H5Tcopy(H5T_STD_I32LE);
-	case RESULTS_I64:
-		return H5Tcopy(H5T_STD_I64LE);
-	case RESULTS_U8:
-		return H5Tcopy(H5T_STD_U8LE);
-	default:
-		return H5Tcopy(H5T_IEEE_F32LE);
-	}
-}
+/* ---- datasets -------------------------------------------------------------------------- */
 
 /* HDF5's own float conversion is some fifty times slower than writing, so half precision is made
  * here and written as it is. */
@@ -222,45 +172,6 @@ static uint16_t *to_half(const float *values, size_t n)
 	for (size_t i = 0; half && i < n; i++)
 		half[i] = f32_to_f16(values[i]);
 	return half;
-}
-
-/* ---- datasets -------------------------------------------------------------------------- */
-
-static int attribute(struct results *r, hid_t object, const char *name, hid_t type,
-	const void *value, const char *where, struct err *err)
-{
-	hid_t space = H5Screate(H5S_SCALAR), a;
-	herr_t status = -1;
-
-	if (H5Aexists(object, name) > 0)
-		H5Adelete(object, name);
-	a = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-	if (a >= 0)
-		status = H5Awrite(a, type, value);
-	if (a >= 0 && H5Aclose(a) < 0)
-		status = -1;
-	H5Sclose(space);
-	H5Tclose(type);
-	return status < 0 ? results_hdf5_error(r, where, err) : 0;
-}
-
-static int text_attribute(struct results *r, hid_t object, const char *name, const char *value,
-	const char *where, struct err *err)
-{
-	return attribute(r, object, name, results_type(RESULTS_TEXT), &value, where, err);
-}
-
-size_t results_value_bytes(enum results_type type)
-{
-	static const size_t bytes[] = {[RESULTS_F32] = 4,
-		[RESULTS_F64] = 8,
-		[RESULTS_F16] = 2,
-		[RESULTS_I32] = 4,
-		[RESULTS_I64] = 8,
-		[RESULTS_U8] = 1,
-		[RESULTS_TEXT] = 64};
-
-	return bytes[type];
 }
 
 /* Chunks of about a megabyte: smaller ones cost time per chunk. */
@@ -390,8 +301,8 @@ static int make_scale(hid_t dataset, const struct results_dataset *d)
 int results_describe(struct results *r, const struct results_dataset *d, hid_t dataset, int first,
 	struct err *err)
 {
-	if (text_attribute(r, dataset, "long_name", d->long_name, d->path, err) ||
-		text_attribute(r, dataset, "units", d->units ? d->units : "", d->path, err))
+	if (results_put_text(r, dataset, "long_name", d->long_name, d->path, err) ||
+		results_put_text(r, dataset, "units", d->units ? d->units : "", d->path, err))
 		return err->code;
 	if (d->is_scale)
 		return make_scale(dataset, d) ? results_hdf5_error(r, d->path, err) : 0;
@@ -412,13 +323,17 @@ static int write_stored(struct results *r, const struct results_dataset *d, hid_
 	return status < 0 ? results_hdf5_error(r, d->path, err) : 0;
 }
 
-static size_t count(const struct results_dataset *d, size_t rows)
+static int sign_values(struct results *r, const struct results_dataset *d, hid_t dataset,
+	const void *data, struct err *err)
 {
-	size_t n = rows;
+	struct sha256 *values = sha256_begin();
 
-	for (int i = 1; i < d->n_dims; i++)
-		n *= d->dims[i];
-	return n;
+	if (!values)
+		return err_nomem(err, d->path, sizeof values);
+	results_add_values(values, d->type, data, results_count(d, d->dims[0]));
+	results_sign_dataset(r, dataset, d->path, values, err);
+	sha256_end(values);
+	return err->code;
 }
 
 int results_write(struct results *r, const struct results_dataset *d, const void *data,
@@ -436,20 +351,23 @@ int results_write(struct results *r, const struct results_dataset *d, const void
 	dataset = create_dataset(r, d, false);
 	if (dataset < 0)
 		return results_hdf5_error(r, d->path, err);
-	if (d->type == RESULTS_F16 && !(data = half = to_half(data, count(d, d->dims[0])))) {
-		err_nomem(err, d->path, count(d, d->dims[0]) * sizeof *half);
+	if (d->type == RESULTS_F16 &&
+		!(data = half = to_half(data, results_count(d, d->dims[0])))) {
+		err_nomem(err, d->path, results_count(d, d->dims[0]) * sizeof *half);
 		goto fail;
 	}
-	if (count(d, d->dims[0]) > 0)
+	if (results_count(d, d->dims[0]) > 0)
 		TRY(write_stored(r, d, dataset, H5S_ALL, H5S_ALL, data, err));
 	TRY(results_describe(r, d, dataset, 0, err));
+	if (!r->seal)
+		sign_values(r, d, dataset, data, err);
 fail:
 	free(half);
 	return results_close_written(r, dataset, d->path, err);
 }
 
 /* The open dataset of that path, made on the first call. */
-static int grown_dataset(struct results *r, const struct results_dataset *d, hid_t *out,
+static int grown_dataset(struct results *r, const struct results_dataset *d, struct grown **out,
 	struct err *err)
 {
 	const size_t n_before = r->grown.n;
@@ -457,16 +375,18 @@ static int grown_dataset(struct results *r, const struct results_dataset *d, hid
 
 	for (size_t i = 0; i < n_before; i++) {
 		if (strcmp(r->grown.data[i].path, d->path) == 0) {
-			*out = r->grown.data[i].dataset;
+			*out = &r->grown.data[i];
 			return 0;
 		}
 	}
 	if (memory_check(d->path, 0, err))
 		return err->code;
-	g = (struct grown){strdup(d->path), create_dataset(r, d, true), NULL};
+	g = (struct grown){.path = strdup(d->path),
+		.dataset = create_dataset(r, d, true),
+		.values = sha256_begin()};
 	if (g.dataset < 0)
 		results_hdf5_error(r, d->path, err);
-	else if (!g.path)
+	else if (!g.path || !g.values)
 		err_nomem(err, d->path, strlen(d->path));
 	else
 		vec_push(&r->grown, g, err);
@@ -474,6 +394,7 @@ static int grown_dataset(struct results *r, const struct results_dataset *d, hid
 		if (g.dataset >= 0)
 			H5Dclose(g.dataset);
 		free(g.path);
+		sha256_end(g.values);
 		return err->code;
 	}
 	TRY(results_describe(r, d, g.dataset, 1, err));
@@ -481,7 +402,7 @@ static int grown_dataset(struct results *r, const struct results_dataset *d, hid
 		err_nomem(err, d->path, strlen(d->scales[0]));
 		goto fail;
 	}
-	*out = g.dataset;
+	*out = &r->grown.data[r->grown.n - 1];
 	return 0;
 fail:
 	return err->code;
@@ -491,13 +412,14 @@ int results_append(struct results *r, const struct results_dataset *d, const voi
 	struct err *err)
 {
 	hsize_t dims[RESULTS_DIMS], start[RESULTS_DIMS] = {0}, rows[RESULTS_DIMS];
-	hid_t dataset = H5I_INVALID_HID, space, memory;
+	struct grown *g = NULL;
+	hid_t space, memory;
 	int rc;
 
 	errno = 0;
-	if (grown_dataset(r, d, &dataset, err))
+	if (grown_dataset(r, d, &g, err))
 		return err->code;
-	space = H5Dget_space(dataset);
+	space = H5Dget_space(g->dataset);
 	H5Sget_simple_extent_dims(space, dims, NULL);
 	H5Sclose(space);
 	for (int i = 0; i < d->n_dims; i++)
@@ -506,12 +428,14 @@ int results_append(struct results *r, const struct results_dataset *d, const voi
 	dims[0] += n;
 	if (n == 0)
 		return 0;
-	if (H5Dset_extent(dataset, dims) < 0)
+	if (H5Dset_extent(g->dataset, dims) < 0)
 		return results_hdf5_error(r, d->path, err);
-	space = H5Dget_space(dataset);
+	space = H5Dget_space(g->dataset);
 	memory = H5Screate_simple(d->n_dims, rows, NULL);
 	H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, rows, NULL);
-	rc = write_stored(r, d, dataset, memory, space, data, err);
+	rc = write_stored(r, d, g->dataset, memory, space, data, err);
+	results_add_values(g->values, d->type, data, results_count(d, n));
+	g->is_signed = false;
 	H5Sclose(memory);
 	H5Sclose(space);
 	return rc;
@@ -535,7 +459,7 @@ static int attribute_of(struct results *r, const char *object, const char *name,
 		H5Tclose(type);
 		return results_hdf5_error(r, object, err);
 	}
-	rc = attribute(r, o, name, type, value, object, err);
+	rc = results_put_attribute(r, o, name, type, value, object, err);
 	if (H5Oclose(o) < 0 && rc == 0)
 		rc = results_hdf5_error(r, object, err);
 	return rc;

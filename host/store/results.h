@@ -9,6 +9,9 @@
  *     netCDF readers see names; every dataset has long_name and units.
  *  4. A dataset that is joined from units has their rows in the order of the units, bit for bit.
  *  5. Only filters that every HDF5 build has; no types that readers misread (never bfloat16).
+ *  6. Every dataset has the attribute sha256: of its values as they are stored, little-endian, row
+ *     after row; of a text its bytes and a zero. It is made while they are written: nothing is read
+ *     again. The root's sha256 is of everything else: names, types, shapes, attributes.
  *
  *  created --dataset_write, results_join--> growing --results_finish--> complete (renamed)
  */
@@ -25,9 +28,16 @@
 struct results;
 struct results_reader;
 struct dataset_section;
+struct seal;
 
-/* Creates PATH.part, and the folder if its parent exists. *out is owned. Errors: ERR_OUTPUT. */
+/* Creates PATH.part, and the folder if its parent exists; what lay there under that name goes, a
+ * link is not written through. *out is owned. Errors: ERR_OUTPUT. */
 int results_create(struct results **out, const char *path, struct err *err);
+
+/* The file of a unit: sealed (seal.h) when it is finished, in place of the checksums that other
+ * files carry. */
+int results_create_unit(struct results **out, const char *path, const struct seal *seal,
+	struct err *err);
 
 /* The results of a rank that writes no file: everything is taken and nothing kept. */
 int results_create_nowhere(struct results **out, struct err *err);
@@ -107,6 +117,10 @@ int results_read_attribute_text(struct results_reader *r, const char *object, co
 
 /* Prints whether a file is complete, and every dataset. Errors: ERR_INPUT. */
 int results_inspect(const char *path, FILE *to, struct err *err);
+
+/* Reads the whole file and holds it against its checksums; prints what was checked. Errors:
+ * ERR_INPUT, with every dataset that differs, and for a file without checksums. */
+int results_verify(const char *path, FILE *to, struct err *err);
 
 /* ---- what dataset.h, and stage.c with its writer, stand on ------------------------------- */
 

@@ -221,7 +221,8 @@ static int make_virtual(struct results *r, struct mapped *m, struct err *err)
 	dataset = create_virtual(r, m);
 	if (dataset < 0)
 		return results_hdf5_error(r, m->rows.path, err);
-	results_describe(r, &m->rows.d, dataset, 0, err);
+	if (results_describe(r, &m->rows.d, dataset, 0, err) == 0)
+		results_sign_dataset(r, dataset, m->rows.path, m->values, err);
 	results_close_written(r, dataset, m->rows.path, err);
 	return err->code;
 }
@@ -236,6 +237,9 @@ int results_join_end(struct results *r, struct err *err)
 			TRY(results_attach_scale(r, g->dataset, 0, g->scale, g->path, err));
 		free(g->scale);
 		g->scale = NULL;
+		if (!g->is_signed)
+			TRY(results_sign_dataset(r, g->dataset, g->path, g->values, err));
+		g->is_signed = true;
 	}
 	for (size_t i = 0; i < r->mapped.n; i++)
 		TRY(make_virtual(r, &r->mapped.data[i], err));
@@ -269,7 +273,7 @@ static herr_t join_dataset(hid_t file, const char *name, const H5O_info_t *info,
 		malformed(j->unit, rows.path, j->err);
 	} else if (j->results->map_units && !rows.d.compress && !rows.d.ends_of &&
 		   !rows.d.is_scale) {
-		if (!j->ends)
+		if (!j->ends && read_values(&rows, j->unit, dataset, j->err) == 0)
 			results_map_rows(j->results, &rows, j->unit->path, j->err);
 	} else if ((rows.d.ends_of != NULL) == j->ends &&
 		   read_values(&rows, j->unit, dataset, j->err) == 0) {

@@ -5,7 +5,9 @@
 #ifndef SAENGINE_RESULTS_PARTS_H
 #define SAENGINE_RESULTS_PARTS_H
 
+#include "host/base/sha256.h"
 #include "host/store/results.h"
+#include "host/store/seal.h"
 
 #include <hdf5.h>
 
@@ -28,11 +30,13 @@ struct mapped {
 		size_t n;
 	} * data;
 	size_t n, cap;
+	struct sha256 *values; /* owned; of all of them */
 };
 
 struct results {
 	char *path, *part; /* owned; NULL for results that go nowhere */
 	hid_t file;
+	struct seal *seal; /* owned; NULL: no unit */
 	/* Datasets being appended to stay open: closing one writes out, and compresses, the chunk
 	 * that the next append would continue. */
 	struct {
@@ -40,6 +44,8 @@ struct results {
 			char *path; /* owned */
 			hid_t dataset;
 			char *scale; /* owned; of the first dimension, NULL = none or attached */
+			struct sha256 *values; /* owned; of the rows so far */
+			bool is_signed;        /* the attribute is of these rows */
 		} * data;
 		size_t n, cap;
 	} grown;
@@ -70,6 +76,13 @@ int results_hdf5_error(struct results *r, const char *what, struct err *err);
  * is there stays. Returns err->code. */
 int results_close_written(struct results *r, hid_t dataset, const char *what, struct err *err);
 
+/* An attribute of an open object, in place of one of that name; `type` is closed, `where` is for
+ * messages. */
+int results_put_attribute(struct results *r, hid_t object, const char *name, hid_t type,
+	const void *value, const char *where, struct err *err);
+int results_put_text(struct results *r, hid_t object, const char *name, const char *value,
+	const char *where, struct err *err);
+
 /* What describes a dataset beside its values, whole or growing; closes nothing. Scales are attached
  * from dimension `first` on. */
 int results_describe(struct results *r, const struct results_dataset *d, hid_t dataset, int first,
@@ -78,10 +91,36 @@ int results_describe(struct results *r, const struct results_dataset *d, hid_t d
 int results_attach_scale(struct results *r, hid_t dataset, int dimension, const char *scale,
 	const char *path, struct err *err);
 
+/* Of n values as they are stored, F16 as halves. */
+void results_add_values(struct sha256 *to, enum results_type type, const void *values, size_t n);
+
+/* The attribute sha256 of a dataset: of what was added. */
+int results_sign_dataset(struct results *r, hid_t dataset, const char *path, struct sha256 *values,
+	struct err *err);
+
+/* The root's attribute sha256, when everything else is written. */
+int results_sign_file(struct results *r, struct err *err);
+
+/* What it is of: path, type and shape of every dataset, path of every group, and all attributes but
+ * it and those that dimension scales are made of. False when the file cannot be read. */
+bool results_hash_structure(hid_t file, char hex[SHA256_HEX]);
+
+/* The attribute of that name; false where there is none, or something else. */
+bool results_read_checksum(hid_t object, char hex[SHA256_HEX]);
+
+/* Whether a dataset of so many bytes may be read: it is stored in its file, which is large enough
+ * for it. Errors: ERR_INPUT. */
+int results_check_storage(const struct results_reader *r, const char *path, hid_t dataset,
+	size_t bytes, struct err *err);
+
+/* Whether H5DS keeps and writes an attribute of that name itself. */
+bool results_is_of_scales(const char *attribute);
+
 /* Accepts an empty list. */
 void results_free_mapped(struct results *r);
 
-/* Adds the rows of a unit's file to the list. Errors: memory. */
+/* Adds the rows of a unit's file to the list; their values, n as they are stored, to its checksum.
+ * Errors: memory. */
 int results_map_rows(struct results *r, const struct rows *rows, const char *unit, struct err *err);
 
 /* Appends n rows as they are stored, F16 as halves, to a dataset whose first dimension grows; the
@@ -89,6 +128,9 @@ int results_map_rows(struct results *r, const struct rows *rows, const char *uni
  * has all its rows as well). */
 int results_append(struct results *r, const struct results_dataset *d, const void *data, size_t n,
 	struct err *err);
+
+/* Values in so many rows. */
+size_t results_count(const struct results_dataset *d, size_t rows);
 
 /* The type of values in memory, owned by the caller; F16 as halves. */
 hid_t results_type(enum results_type type);

@@ -116,7 +116,7 @@ static int open_dataset(struct results_reader *r, const char *path, hid_t *datas
 }
 
 /* Datasets in pieces of another file (virtual, external) have no storage here to compare with. */
-static int check_storage(const struct results_reader *r, const char *path, hid_t dataset,
+int results_check_storage(const struct results_reader *r, const char *path, hid_t dataset,
 	size_t bytes, struct err *err)
 {
 	const hid_t created = H5Dget_create_plist(dataset);
@@ -199,7 +199,7 @@ static int read_values(struct results_reader *r, const char *path, int n_dims, s
 			goto fail;
 		}
 	}
-	TRY(check_storage(r, path, dataset, bytes, err));
+	TRY(results_check_storage(r, path, dataset, bytes, err));
 	*data = memory_alloc(bytes + 1);
 	if (!*data) {
 		err_nomem(err, path, bytes);

@@ -88,17 +88,6 @@ static void free_values(struct values *v)
 
 /* ---- attributes ------------------------------------------------------------------------ */
 
-/* Those that H5DS keeps, and writes itself. */
-static bool is_of_scales(const char *name)
-{
-	static const char *const names[] = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"};
-
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (strcmp(name, names[i]) == 0)
-			return true;
-	return false;
-}
-
 static herr_t copy_attribute(hid_t from, const char *name, const H5A_info_t *info, void *to)
 {
 	const hid_t a = H5Aopen(from, name, H5P_DEFAULT);
@@ -107,7 +96,7 @@ static herr_t copy_attribute(hid_t from, const char *name, const H5A_info_t *inf
 	hid_t b = H5I_INVALID_HID;
 
 	(void)info;
-	if (is_of_scales(name)) {
+	if (results_is_of_scales(name)) {
 		status = 0;
 	} else if (make_room(&v) && H5Aread(a, v.type, v.data) >= 0) {
 		b = H5Acreate2(*(hid_t *)to, name, v.type, v.space, H5P_DEFAULT, H5P_DEFAULT);
