@@ -25,7 +25,7 @@
 
 static const char USAGE[] =
 	"usage: engine CONFIG [--set KEY=VALUE]... [--fresh] [--dry-run] [--device NAME] [--profile]\n"
-	"       engine --inspect FILE.h5|FOLDER.units\n"
+	"       engine --inspect FILE.h5|FOLDER.units [--verify]\n"
 	"       engine --help | --help-config | --help-results | --version\n"
 	"\n"
 	"Runs the experiments that CONFIG names and writes its result file (HDF5). Finished work is\n"
@@ -39,6 +39,8 @@ static const char USAGE[] =
 	"                   file of another run as NAME.old-N.h5\n"
 	"  --inspect PATH   prints what a result file or a folder of units holds, and whether it is "
 	"complete\n"
+	"  --verify         with --inspect: reads all of it and holds every value against its checksum;\n"
+	"                   exit status 3 and what differs when something does\n"
 	"  --dry-run        opens every input, prints the plan and what it needs, checks all that can be\n"
 	"                   known before the first pass, and stops: a run would refuse the same\n"
 	"  --profile        prints where the time went, by kernel, at the end\n"
@@ -66,7 +68,7 @@ struct arguments {
 		size_t n, cap;
 	} overrides;
 	char device[256];
-	bool dry_run, fresh, done;
+	bool dry_run, fresh, verify, done;
 };
 
 static int parse_arguments(struct arguments *a, int argc, char **argv, struct err *err)
@@ -97,6 +99,8 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 		} else if (strcmp(arg, "--inspect") == 0) {
 			a->inspect = argv[++i];
 			a->done = true;
+		} else if (strcmp(arg, "--verify") == 0) {
+			a->verify = true;
 		} else if (strcmp(arg, "--fresh") == 0) {
 			a->fresh = true;
 		} else if (strcmp(arg, "--profile") == 0) {
@@ -113,6 +117,9 @@ static int parse_arguments(struct arguments *a, int argc, char **argv, struct er
 			a->config = arg;
 		}
 	}
+	if (a->verify && !a->inspect)
+		return err_set(err, ERR_CONFIG, "--verify: expected --inspect with it\n\n%s",
+			USAGE);
 	if (!a->config && !a->done)
 		return err_set(err, ERR_CONFIG, "expected a config file\n\n%s", USAGE);
 	return 0;
@@ -361,11 +368,16 @@ static int run_rank(const struct config *c, const struct arguments *arguments, s
 	return err->code;
 }
 
-static int inspect(const char *path, struct err *err)
+static int inspect(const char *path, bool verify, struct err *err)
 {
-	if (folder_exists(path))
-		return units_inspect(path, stdout, err);
-	return results_inspect(path, stdout, err);
+	const bool units = folder_exists(path);
+
+	err_clear(err);
+	TRY(units ? units_inspect(path, stdout, err) : results_inspect(path, stdout, err));
+	if (verify)
+		TRY(units ? units_verify(path, stdout, err) : results_verify(path, stdout, err));
+fail:
+	return err->code;
 }
 
 /* What only prints has failed where nothing of that arrives; a result file stands without it. */
@@ -389,7 +401,7 @@ int main(int argc, char **argv)
 	memory_keep_freed();
 	if (memory_check("the program", 0, &err) == 0 &&
 		parse_arguments(&arguments, argc, argv, &err) == 0 && arguments.inspect)
-		inspect(arguments.inspect, &err);
+		inspect(arguments.inspect, arguments.verify, &err);
 	if (err.code == 0 && !arguments.done &&
 		config_load(&config, sections, n_sections, arguments.config,
 			arguments.overrides.data, arguments.overrides.n, &err) == 0)

@@ -23,6 +23,7 @@
 
 enum { ROUNDS = 5, TOKENS = 512, D_MODEL = 2304, LAYERS = 26, VALUES = TOKENS * D_MODEL };
 
+static const struct seal SEAL = {.run = "a", .stage = "00-activations", .n = 1};
 static const char *folder;
 static int n_units = 4;
 
@@ -91,7 +92,7 @@ static int write_units(const float *values, enum results_type type, struct err *
 		char path[4200];
 
 		path_of(unit, path);
-		TRY(writer_begin(w, path, err));
+		TRY(writer_begin(w, path, &SEAL, err));
 		for (int layer = 0; layer < LAYERS; layer++) {
 			char name[64];
 			const struct results_dataset d = {.path = name,

@@ -462,6 +462,65 @@ TEST(the_hello_of_a_dead_rank_counts_for_nobody)
 		"%d: %s", run.status, run.err);
 }
 
+/* ---- units that are not to be believed ---------------------------------------------------- */
+
+static int n_seen, n_spoilt;
+
+/* A bit in the middle of every third unit. */
+static int spoil_unit(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	const size_t n = strlen(path);
+	FILE *file;
+	int c;
+
+	(void)ftw;
+	if (kind != FTW_F || n < 3 || strcmp(path + n - 3, ".h5") != 0 || n_seen++ % 3 != 0)
+		return 0;
+	file = fopen(path, "r+b");
+	fseek(file, st->st_size / 2, SEEK_SET);
+	c = fgetc(file);
+	fseek(file, st->st_size / 2, SEEK_SET);
+	fputc(c ^ 4, file);
+	n_spoilt++;
+	return fclose(file);
+}
+
+static int count_in(const char *text, const char *part)
+{
+	int n = 0;
+
+	while ((text = strstr(text, part))) {
+		text += strlen(part);
+		n++;
+	}
+	return n;
+}
+
+TEST(spoilt_units_are_computed_again_by_one_of_the_ranks_each)
+{
+	struct engine_process first, second;
+	int n_again;
+
+	engine_run(&run, "%s --set output=%s --set store.keep_units=true", JOB,
+		in_scratch("spoilt.h5"));
+	REQUIRE(run.status == 0, "%d: %s", run.status, run.err);
+	unlink(in_scratch("spoilt.h5"));
+	n_seen = n_spoilt = 0;
+	nftw(in_scratch("spoilt.units"), spoil_unit, 16, FTW_PHYS);
+	REQUIRE(n_spoilt > 4, "%d units of %d", n_spoilt, n_seen);
+	second = start_rank(1, 2, "spoilt.h5");
+	first = start_rank(0, 2, "spoilt.h5");
+	engine_wait(&run, &first);
+	CHECK(run.status == 0, "rank 0: %d: %s", run.status, run.err);
+	n_again = count_in(run.err, "it is computed again and kept as ");
+	CHECK(n_again > 0, "rank 0 found none: %s", run.err);
+	engine_wait(&run, &second);
+	CHECK(run.status == 0, "rank 1: %d: %s", run.status, run.err);
+	n_again += count_in(run.err, "it is computed again and kept as ");
+	CHECK(n_again == n_spoilt, "%d of %d: %s", n_again, n_spoilt, run.err);
+	is_same("spoilt.h5");
+}
+
 /* ---- stopping and dying ---------------------------------------------------------------- */
 
 static int n_units, n_open; /* whole ones; those rank 1 has claimed and not finished */

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_units.c - units, their folder and the stage loop, without a model: the invariants at the top
- * of host/work/units.h, one by one. Whole runs that are killed: test_resume.c.
+ * of host/work/units.h, one by one. That units are not believed by their names: test_seals.c; whole
+ * runs that are killed: test_resume.c.
  */
 #include "host/base/file.h"
-#include "host/work/job.h"
-#include "host/work/stage.h"
 #include "tests/same_results.h"
 #include "tests/test.h"
+#include "tests/trial.h"
 
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,149 +18,6 @@
 
 #include <hdf5.h>
 #include <hdf5_hl.h>
-
-static const char *const INPUTS = "engine = 1\nattribution.k0 = 10\nsha256 of model = abc\n";
-
-/* A run without a model: five units of two prompts, whose numbers are square roots. */
-struct trial {
-	struct job job;
-	struct device *dev;
-	struct ranks ranks;
-	struct schedule schedule;
-	double sum; /* of what was taken */
-	int n_computed;
-	size_t fail_at; /* unit in which compute fails after its first value; SIZE_MAX = none */
-	size_t die_at;  /* the same, killed */
-};
-
-static const struct {
-	struct dataset column, row, place, x, end, entry;
-} saved = {.column = {"/column", {"column"}, RESULTS_I32, "", "of x"},
-	.row = {"/row", {"row"}, RESULTS_I32, "", "of all units"},
-	.place = {"/saved/place", {"place"}, RESULTS_I32, "", "of entries"},
-	.x = {"/saved/NAME", {"row", "column"}, RESULTS_F16, "1", "rows"},
-	.end = {"/saved/end", {"row"}, RESULTS_I32, "", "ends", .ends_of = "entry",
-		.compress = true},
-	.entry = {"/saved/entry", {"place"}, RESULTS_I32, "", "entries", .compress = true}};
-
-static int trial_open_with(struct trial *trial, const char *name, const char *inputs, bool fresh,
-	struct err *err)
-{
-	static const size_t lengths[10] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5};
-
-	*trial = (struct trial){.ranks = {.world = 1, .n_local = 1},
-		.fail_at = SIZE_MAX,
-		.die_at = SIZE_MAX};
-	trial->job.ranks = &trial->ranks;
-	TRY(device_open(&trial->dev, "cpu", 1, err));
-	TRY(schedule_make(&trial->schedule, lengths, 10, 100, 2, err));
-	TRY(units_open(&trial->job.units, in_scratch(name), &trial->ranks, fresh, inputs, err));
-	TRY(results_create(&trial->job.results, in_scratch(name), err));
-	return dataset_write_counting(trial->job.results, &saved.column, NULL, 3, err);
-fail:
-	return err->code;
-}
-
-static int trial_open(struct trial *trial, const char *name, struct err *err)
-{
-	return trial_open_with(trial, name, INPUTS, false, err);
-}
-
-static void trial_close(struct trial *trial)
-{
-	units_close(trial->job.units);
-	results_close(trial->job.results);
-	schedule_free(&trial->schedule);
-	device_close(trial->dev);
-	free(trial->job.stages.data);
-}
-
-/* In unit b: 2 b + 1 rows "x" of half precision, their entries, and ends into them. */
-static int compute(void *context, size_t b, struct unit *out, struct err *err)
-{
-	struct trial *trial = context;
-	const size_t n = 2 * b + 1;
-	float x[16][3];
-	int32_t entries[16], ends[16];
-	const double root = sqrt((double)b + 2);
-
-	trial->n_computed++;
-	for (size_t i = 0; i < n; i++) {
-		for (size_t j = 0; j < 3; j++)
-			x[i][j] = (float)(100 * b + 10 * i + j) / 8;
-		entries[i] = (int32_t)(b * 1000 + i);
-		ends[i] = (int32_t)i + 1;
-	}
-	TRY(unit_put(out, "root", RESULTS_F64, &root, 1, err));
-	if (b == trial->die_at) {
-		usleep(100000); /* the file of the unit is open by now */
-		kill(getpid(), SIGKILL);
-	}
-	if (b == trial->fail_at)
-		return err_set(err, ERR_DEVICE, "unit %zu failed", b);
-	TRY(unit_write(out, &saved.x, WORDS("x"), (size_t[]){n, 3}, x, err));
-	TRY(unit_write(out, &saved.end, NULL, &n, ends, err));
-	TRY(unit_write(out, &saved.entry, NULL, &n, entries, err));
-	TRY(unit_write_counting(out, &saved.row, NULL, n, err));
-	return unit_write_counting(out, &saved.place, NULL, n, err);
-fail:
-	return err->code;
-}
-
-static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
-{
-	struct trial *trial = context;
-	double root;
-
-	(void)b;
-	if (unit_get(in, "root", RESULTS_F64, &root, 1, err))
-		return err->code;
-	trial->sum += root;
-	return 0;
-}
-
-static int trial_run(struct trial *trial, struct err *err)
-{
-	return stage_run(&trial->job, trial->dev,
-		&(struct stage){.title = "roots: of small numbers",
-			.schedule = &trial->schedule,
-			.item = "prompt",
-			.context = trial,
-			.compute = compute,
-			.take = take},
-		err);
-}
-
-/* Runs it to its end; *sum and the result file are what it found. */
-static int trial_whole(const char *name, double *sum, int *n_computed, struct err *err)
-{
-	struct results *results;
-	struct trial trial;
-
-	if (trial_open(&trial, name, err) || trial_run(&trial, err)) {
-		trial_close(&trial);
-		return err->code;
-	}
-	*sum = trial.sum;
-	*n_computed = trial.n_computed;
-	results = trial.job.results;
-	trial.job.results = NULL;
-	if (results_finish(results, err) == 0) {
-		units_finish(trial.job.units, false, err);
-		trial.job.units = NULL;
-	}
-	trial_close(&trial);
-	return err->code;
-}
-
-static const char *unit_path(const char *folder, int unit, const char *ending)
-{
-	char name[128];
-
-	snprintf(name, sizeof name, "%s.units/00-roots-of-small-numbers/%06d.h5%s", folder, unit,
-		ending);
-	return in_scratch(name);
-}
 
 TEST(rows_are_joined_in_the_order_of_the_units_and_ends_count_through)
 {
@@ -287,8 +143,8 @@ TEST(a_unit_that_fails_leaves_no_file_and_those_before_it_stand)
 		"%d: %s", err.code, err.text);
 	trial_close(&trial);
 	for (int b = 0; b < 5; b++) {
-		CHECK(file_exists(unit_path("fails", b, "")) == (b < 3), "unit %d", b);
-		CHECK(!file_exists(unit_path("fails", b, ".part")), "half of unit %d was left", b);
+		CHECK(file_exists(trial_unit("fails", b, "")) == (b < 3), "unit %d", b);
+		CHECK(!file_exists(trial_unit("fails", b, ".part")), "half of unit %d was left", b);
 	}
 }
 
@@ -320,10 +176,10 @@ TEST(a_unit_killed_half_way_is_absent_and_what_it_left_is_cleared)
 	fflush(stdout);
 	REQUIRE(killed_in("killed.h5", 2), "it was not killed");
 	for (int b = 0; b < 5; b++)
-		CHECK(file_exists(unit_path("killed", b, "")) == (b < 2), "unit %d", b);
-	CHECK(file_exists(unit_path("killed", 2, ".part")), "it was not half-way");
+		CHECK(file_exists(trial_unit("killed", b, "")) == (b < 2), "unit %d", b);
+	CHECK(file_exists(trial_unit("killed", 2, ".part")), "it was not half-way");
 	REQUIRE_OK(trial_open(&trial, "killed.h5", &err), &err);
-	CHECK(!file_exists(unit_path("killed", 2, ".part")), "half a unit is still there");
+	CHECK(!file_exists(trial_unit("killed", 2, ".part")), "half a unit is still there");
 	trial_close(&trial);
 }
 
@@ -379,7 +235,7 @@ TEST(units_of_other_inputs_are_refused_with_the_differences_named)
 		"go on with that engine, or begin anew with --fresh, which renames the folder",
 		in_scratch("other"));
 	CHECK(strcmp(err.text, expected) == 0, "message is\n%s\nexpected\n%s", err.text, expected);
-	CHECK(file_exists(unit_path("other", 4, "")), "a refused run removed units");
+	CHECK(file_exists(trial_unit("other", 4, "")), "a refused run removed units");
 }
 
 /* 4 */
@@ -421,36 +277,15 @@ TEST(a_fresh_run_renames_the_old_folder_and_computes_everything)
 	for (int i = 1; i <= 2; i++) {
 		char name[64];
 
-		REQUIRE_OK(trial_open_with(&trial, "fresh.h5", INPUTS, i > 1, &err), &err);
+		REQUIRE_OK(trial_open_with(&trial, "fresh.h5", TRIAL_INPUTS, i > 1, &err), &err);
 		REQUIRE_OK(trial_run(&trial, &err), &err);
 		CHECK(trial.n_computed == 5, "run %d: %d units", i, trial.n_computed);
 		trial_close(&trial);
 		REQUIRE_OK(trial_open_with(&trial, "fresh.h5", "engine = 2\n", true, &err), &err);
 		trial_close(&trial);
-		CHECK(!file_exists(unit_path("fresh", 0, "")), "run %d: old units are left", i);
+		CHECK(!file_exists(trial_unit("fresh", 0, "")), "run %d: old units are left", i);
 		snprintf(name, sizeof name,
 			"fresh.units.old-%d/00-roots-of-small-numbers/000000.h5", 2 * i - 1);
 		CHECK(file_exists(in_scratch(name)), "%s is not there", name);
 	}
-}
-
-TEST(a_spoilt_unit_is_named_and_not_believed)
-{
-	struct trial trial;
-	struct err err;
-	char path[256];
-	FILE *file;
-
-	REQUIRE_OK(trial_open(&trial, "spoilt.h5", &err), &err);
-	REQUIRE_OK(trial_run(&trial, &err), &err);
-	trial_close(&trial);
-	snprintf(path, sizeof path, "%s", unit_path("spoilt", 1, ""));
-	file = fopen(path, "r+b");
-	REQUIRE(file && ftruncate(fileno(file), 700) == 0, "cannot cut %s", path);
-	fclose(file);
-	REQUIRE_OK(trial_open(&trial, "spoilt.h5", &err), &err);
-	CHECK(trial_run(&trial, &err) == ERR_INPUT && strstr(err.text, path) &&
-			strstr(err.text, "remove its file and run again"),
-		"%d: %s", err.code, err.text);
-	trial_close(&trial);
 }

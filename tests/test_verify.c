@@ -172,8 +172,8 @@ static void flip(const char *path, size_t offset, int bit)
 		test_fail(__FILE__, __LINE__, "%s: cannot write", path);
 }
 
-/* Flips a bit of every third byte in turn, and back: each must be found, unless every value is what it
- * was, as where it is among the bits that fill a compressed stream's last byte. */
+/* Flips a bit of every third byte in turn, and back: each must be found, unless every value is what
+ * it was, as where it is among the bits that fill a compressed stream's last byte. */
 static void flip_each(const char *path, size_t offset, size_t n, const char *dataset)
 {
 	char whole[300];

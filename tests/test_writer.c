@@ -28,13 +28,15 @@ static const struct results_dataset VALUES = {.path = "/unit/values",
 	.n_dims = 1,
 	.long_name = ""};
 
+static const struct seal SEAL = {.run = "a", .stage = "00-test", .n = UNITS};
+
 /* Units of ten puts each, from one buffer that is written over after every put. */
 static int write_units(struct writer *w, struct err *err)
 {
 	int32_t values[N];
 
 	for (int unit = 0; unit < UNITS; unit++) {
-		TRY(writer_begin(w, path_of(unit), err));
+		TRY(writer_begin(w, path_of(unit), &SEAL, err));
 		for (int put = 0; put < 10; put++) {
 			struct results_dataset d = VALUES;
 			char path[64];
@@ -100,14 +102,14 @@ TEST(the_first_error_is_kept_and_returned_by_every_later_call)
 	struct err err;
 
 	REQUIRE_OK(writer_open(&w, 1000, &err), &err);
-	REQUIRE_OK(writer_begin(w, "/proc/nowhere/1.h5", &err), &err);
+	REQUIRE_OK(writer_begin(w, "/proc/nowhere/1.h5", &SEAL, &err), &err);
 	CHECK(writer_drain(w, &err) == ERR_OUTPUT && strstr(err.text, "/proc/nowhere"), "%d: %s",
 		err.code, err.text);
 	err = (struct err){0};
 	CHECK(writer_put(w, &VALUES, &value, 1, true, &err) == ERR_OUTPUT &&
 			strstr(err.text, "/proc/nowhere"),
 		"%d: %s", err.code, err.text);
-	CHECK(writer_begin(w, path_of(1), &err) == ERR_OUTPUT, "it went on");
+	CHECK(writer_begin(w, path_of(1), &SEAL, &err) == ERR_OUTPUT, "it went on");
 	writer_close(w);
 	CHECK(!file_exists(path_of(1)), "something was written after an error");
 }
@@ -120,17 +122,17 @@ TEST(a_file_has_its_name_after_the_commit_and_is_gone_when_abandoned)
 	struct err err;
 
 	REQUIRE_OK(writer_open(&w, 1000, &err), &err);
-	REQUIRE_OK(writer_begin(w, path_of(1), &err), &err);
+	REQUIRE_OK(writer_begin(w, path_of(1), &SEAL, &err), &err);
 	REQUIRE_OK(writer_put(w, &VALUES, &value, 1, true, &err), &err);
 	REQUIRE_OK(writer_drain(w, &err), &err);
 	CHECK(!file_exists(path_of(1)), "it has its name before the commit");
 	REQUIRE_OK(writer_commit(w, &err), &err);
 	REQUIRE_OK(writer_drain(w, &err), &err);
 	CHECK(file_exists(path_of(1)), "it has no name after the commit");
-	REQUIRE_OK(writer_begin(w, path_of(2), &err), &err);
+	REQUIRE_OK(writer_begin(w, path_of(2), &SEAL, &err), &err);
 	REQUIRE_OK(writer_put(w, &VALUES, &value, 1, true, &err), &err);
 	writer_abandon(w);
-	REQUIRE_OK(writer_begin(w, path_of(3), &err), &err);
+	REQUIRE_OK(writer_begin(w, path_of(3), &SEAL, &err), &err);
 	writer_close(w); /* not committed */
 	for (int unit = 2; unit <= 3; unit++) {
 		char part[300];

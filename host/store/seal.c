@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * seal.c - Contract: seal.h. Tests: tests/test_units.c.
+ * seal.c - Contract: seal.h. Tests: tests/test_seals.c.
  */
 #include "host/store/seal.h"
 

@@ -29,6 +29,8 @@
  *
  * The queue: a rank takes a unit by creating UNIT.claim, which only one can; so a slow rank holds
  * up nothing but its own unit. Rank 0 removes the claims of earlier runs before the others begin.
+ * That all units of a stage are whole is seen by rank r of w for units r, r + w, ..., which it
+ * computes again where they are not; then all take them.
  *
  * Death: each rank counts up in a file of its own, ID/N, every few seconds, and watches the count
  * of the next rank by its own clock, so that wrong clocks do not matter. When it stands still for

@@ -2,45 +2,21 @@
  *
  * stage.c - Contract: stage.h. Tests: tests/test_units.c, tests/test_resume.c.
  */
-#include "host/work/stage.h"
+#include "host/work/stage_parts.h"
 
 #include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/memory.h"
-#include "host/base/vec.h"
+#include "host/base/size.h"
 #include "host/work/stop.h"
 #include "host/work/units.h"
+#include "host/work/units_folder.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
-
-/* What was put into a unit that is not kept. */
-struct part {
-	char name[64];
-	enum results_type type;
-	size_t n;
-	void *data; /* owned */
-};
-
-struct parts {
-	struct part *data;
-	size_t n, cap;
-};
-
-struct unit {
-	struct device *dev;
-	struct writer *writer; /* NULL: not kept, and the next is used */
-	struct parts parts;
-	struct progress *progress;
-	size_t n_advanced;
-};
-
-struct unit_reader {
-	struct results_reader *file; /* NULL: in memory */
-	const struct parts *parts;
-};
 
 struct loop {
 	struct job *job;
@@ -49,8 +25,9 @@ struct loop {
 	const struct stage *stage;
 	size_t n;
 	char folder[4096];
-	bool *known;   /* [n] units whose file stands, or that wait in the writer */
-	size_t n_here; /* computed by this rank */
+	struct seal seal; /* of its units, but for the number */
+	bool *known;      /* [n] units whose file stands, or that wait in the writer */
+	size_t n_here;    /* computed by this rank */
 	struct progress progress;
 };
 
@@ -68,157 +45,26 @@ static size_t items(const struct loop *l, size_t b)
 	return (s->cut[b + 1] - s->cut[b]) * size_max(l->stage->items_per_prompt, 1);
 }
 
-/* ---- units ----------------------------------------------------------------------------- */
-
-/* What a unit keeps for itself is in the group /unit. */
-static void part_path(const char *name, char path[80])
-{
-	snprintf(path, 80, "/unit/%s", name);
-}
-
-static int keep_part(struct unit *u, const char *name, enum results_type type, const void *data,
-	size_t n, struct err *err)
-{
-	const size_t bytes = n * results_value_bytes(type);
-	struct part part = {.type = type, .n = n, .data = memory_alloc(bytes + 1)};
-
-	if (!part.data)
-		return err_nomem(err, name, bytes);
-	snprintf(part.name, sizeof part.name, "%s", name);
-	if (bytes > 0)
-		memcpy(part.data, data, bytes);
-	if (vec_push(&u->parts, part, err) == 0)
-		return 0;
-	free(part.data);
-	return err->code;
-}
-
-static const struct part *find_part(const struct unit_reader *u, const char *name,
-	enum results_type type)
-{
-	for (size_t i = 0; i < u->parts->n; i++)
-		if (strcmp(u->parts->data[i].name, name) == 0 && u->parts->data[i].type == type)
-			return &u->parts->data[i];
-	assert(!"take asks for what compute has put");
-	return NULL;
-}
-
-static void free_parts(struct parts *parts)
-{
-	for (size_t i = 0; i < parts->n; i++)
-		free(parts->data[i].data);
-	free(parts->data);
-	*parts = (struct parts){0};
-}
-
-int unit_put(struct unit *u, const char *name, enum results_type type, const void *data, size_t n,
-	struct err *err)
-{
-	char path[80];
-
-	if (!u->writer)
-		return keep_part(u, name, type, data, n, err);
-	part_path(name, path);
-	return writer_put(u->writer,
-		&(struct results_dataset){.path = path, .type = type, .n_dims = 1, .long_name = ""},
-		data, n, true, err);
-}
-
-int unit_write(struct unit *u, const struct dataset *d, const char *const *words, const size_t *n,
-	const void *data, struct err *err)
-{
-	struct dataset_filled rows;
-
-	assert(u->writer);
-	if (dataset_fill(&rows, d, words, n, err))
-		return err->code;
-	return writer_put(u->writer, &rows.d, data, n[0], false, err);
-}
-
-int unit_write_counting(struct unit *u, const struct dataset *d, const char *const *words, size_t n,
-	struct err *err)
-{
-	struct dataset_filled rows;
-	int32_t *numbers;
-	int rc;
-
-	assert(u->writer);
-	if (dataset_fill(&rows, d, words, &n, err) || dataset_counting(&numbers, n, err))
-		return err->code;
-	/* Places count on from those of the units before, as ends do. */
-	rows.d.ends_of = rows.d.path;
-	rows.d.compress = true;
-	rc = writer_put(u->writer, &rows.d, numbers, n, false, err);
-	free(numbers);
-	return rc;
-}
-
-int unit_write_tensor(struct unit *u, const struct dataset *d, const char *const *words,
-	struct tensor t, struct err *err)
-{
-	struct dataset_filled rows;
-	struct device_copy *copy;
-
-	assert(u->writer && t.dtype == DTYPE_F32);
-	if (dataset_fill(&rows, d, words, (size_t[]){t.rows, t.cols}, err) ||
-		device_copy_begin(u->dev, t.data, tensor_bytes(t), &copy, err))
-		return err->code;
-	return writer_put_copy(u->writer, &rows.d, copy, t.rows, err);
-}
-
-void unit_advance(struct unit *u, size_t n)
-{
-	if (u->progress)
-		progress_add(u->progress, n);
-	u->n_advanced += n;
-}
-
-int unit_get(struct unit_reader *u, const char *name, enum results_type type, void *out, size_t n,
-	struct err *err)
-{
-	char path[80];
-
-	if (!u->file) {
-		const struct part *part = find_part(u, name, type);
-
-		assert(part->n == n);
-		memcpy(out, part->data, n * results_value_bytes(type));
-		return 0;
-	}
-	part_path(name, path);
-	return results_read_exactly(u->file, path, type, out, n, err);
-}
-
-int unit_get_all(struct unit_reader *u, const char *name, enum results_type type, void **data,
-	size_t *n, struct err *err)
-{
-	char path[80];
-
-	if (!u->file) {
-		const struct part *part = find_part(u, name, type);
-		const size_t bytes = part->n * results_value_bytes(type);
-
-		*n = part->n;
-		*data = memory_alloc(bytes + 1);
-		if (!*data)
-			return err_nomem(err, name, bytes);
-		memcpy(*data, part->data, bytes);
-		return 0;
-	}
-	part_path(name, path);
-	return results_read_all(u->file, path, type, data, n, err);
-}
-
 /* ---- computing ------------------------------------------------------------------------- */
 
-static int compute_unit(struct loop *l, size_t b, struct err *err)
+static struct seal seal_of(const struct loop *l, size_t b)
 {
-	struct unit unit = {.dev = l->dev, .writer = l->units->writer, .progress = &l->progress};
+	struct seal seal = l->seal;
+
+	seal.unit = b;
+	return seal;
+}
+
+/* `progress`: NULL when it has counted this unit before. */
+static int compute_unit(struct loop *l, size_t b, struct progress *progress, struct err *err)
+{
+	const struct seal seal = seal_of(l, b);
+	struct unit unit = {.dev = l->dev, .writer = l->units->writer, .progress = progress};
 	char path[PATH_BYTES], place[64];
 
 	path_of(l, b, path);
 	snprintf(place, sizeof place, "%zu of %zu", b, l->n);
-	TRY(writer_begin(unit.writer, path, err));
+	TRY(writer_begin(unit.writer, path, &seal, err));
 	TRY(writer_note(unit.writer, "unit", place, err));
 	TRY(writer_note(unit.writer, "stage", l->stage->title, err));
 	TRY(writer_note(unit.writer, "device", device_description(l->dev), err));
@@ -230,10 +76,43 @@ static int compute_unit(struct loop *l, size_t b, struct err *err)
 	TRY(writer_commit(unit.writer, err));
 	l->known[b] = true;
 	l->n_here++;
-	progress_add(&l->progress, items(l, b) - unit.n_advanced);
+	if (progress)
+		progress_add(progress, items(l, b) - unit.n_advanced);
 	return 0;
 fail:
 	return err->code;
+}
+
+/* Whether a file with the seal of this unit stands. */
+static bool stands(const struct loop *l, size_t b, struct err *why)
+{
+	const struct seal seal = seal_of(l, b);
+	char path[PATH_BYTES];
+
+	path_of(l, b, path);
+	return seal_check_lines(path, &seal, why) == 0;
+}
+
+/* A file that has the name of a unit and is not to be believed, for the reason in *why. */
+static int set_aside(const char *path, const struct err *why, struct err *err)
+{
+	char kept[PATH_BYTES + 100];
+
+	if (units_folder_set_aside(path, kept, err))
+		return err->code;
+	log_warn("%s; it is computed again%s%s", why->text, *kept ? " and kept as " : "", kept);
+	return 0;
+}
+
+/* The file of another's, or of nobody's, has the name of a unit that is to be computed. */
+static int make_way(const struct loop *l, size_t b, struct err *err)
+{
+	char path[PATH_BYTES];
+	struct stat st;
+	struct err why;
+
+	path_of(l, b, path);
+	return lstat(path, &st) != 0 || stands(l, b, &why) ? 0 : set_aside(path, &why, err);
 }
 
 /* Units that nobody has begun, in order; what others have is left to them. */
@@ -248,8 +127,10 @@ static int compute_units(struct loop *l, struct err *err)
 		TRY(stop_check(err));
 		path_of(l, b, path);
 		TRY(ranks_claim(l->units->ranks, path, &mine, err));
-		if (mine)
-			TRY(compute_unit(l, b, err));
+		if (!mine)
+			continue;
+		TRY(make_way(l, b, err));
+		TRY(compute_unit(l, b, &l->progress, err));
 	}
 	return 0;
 fail:
@@ -258,13 +139,12 @@ fail:
 
 static int wait_for_others(struct loop *l, struct err *err)
 {
-	char path[PATH_BYTES];
+	struct err not_yet;
 
 	for (size_t b = 0; b < l->n; b++) {
-		path_of(l, b, path);
 		while (!l->known[b]) {
 			TRY(stop_check(err));
-			l->known[b] = file_exists(path);
+			l->known[b] = stands(l, b, &not_yet);
 			if (l->known[b])
 				progress_add(&l->progress, items(l, b));
 			else
@@ -289,28 +169,88 @@ static int compute_all(struct loop *l, struct err *err)
 
 /* ---- taking ---------------------------------------------------------------------------- */
 
+/* That its bytes are those that were written, by whichever run or rank; where they are not it is
+ * computed again, once. */
+static int verify_unit(struct loop *l, size_t b, struct err *err)
+{
+	const struct seal seal = seal_of(l, b);
+	char path[PATH_BYTES];
+	struct err why, ignored;
+	bool first;
+	int rc;
+
+	path_of(l, b, path);
+	if (seal_check(path, &seal, &why) == 0)
+		return 0;
+	/* A rank that has not looked yet finds no file now, and must not take that for its own. */
+	TRY(ranks_claim(l->units->ranks, path, &first, err));
+	TRY(set_aside(path, &why, err));
+	rc = compute_unit(l, b, NULL, err);
+	if (writer_drain(l->units->writer, rc ? &ignored : err) || rc)
+		return err->code;
+	if (seal_check(path, &seal, err))
+		return err_prefix(err, "a unit that was computed again");
+	return 0;
+fail:
+	return err->code;
+}
+
+static void share_path(const struct loop *l, size_t rank, char path[PATH_BYTES])
+{
+	snprintf(path, PATH_BYTES, "%s/verified.%zu", l->folder, rank);
+}
+
+/* Of several ranks each verifies a part of the units, and all wait until all are verified: read
+ * once, not by every rank, and computed again by one alone. A claim tells that a part is done. */
+static int verify_shares(struct loop *l, struct err *err)
+{
+	const struct ranks *ranks = l->units->ranks;
+	char path[PATH_BYTES], claim[PATH_BYTES + 10];
+	bool mine;
+
+	for (size_t b = ranks->rank; b < l->n; b += ranks->world) {
+		TRY(stop_check(err));
+		TRY(verify_unit(l, b, err));
+	}
+	share_path(l, ranks->rank, path);
+	TRY(ranks_claim(ranks, path, &mine, err));
+	for (size_t r = 0; r < ranks->world; r++) {
+		share_path(l, r, path);
+		snprintf(claim, sizeof claim, "%s.claim", path);
+		while (!file_exists(claim)) {
+			TRY(stop_check(err));
+			usleep(POLL);
+		}
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
 static int take_unit(struct loop *l, size_t b, struct err *err)
 {
 	struct unit_reader unit = {0};
 	char path[PATH_BYTES];
 
 	path_of(l, b, path);
+	if (l->units->ranks->world == 1) /* here, so that it is read from the disk once */
+		TRY(verify_unit(l, b, err));
 	if (results_open(&unit.file, path, err) || results_join(l->job->results, unit.file, err) ||
 		l->stage->take(l->stage->context, b, &unit, err))
 		if (err->code == ERR_INPUT)
-			err_prefix(err, "a unit of an earlier run (remove its file and run again)");
+			err_prefix(err, "a unit whose seal is whole");
 	results_reader_close(unit.file);
+fail:
 	return err->code;
 }
 
 /* Units that an earlier run left. */
 static void find_known(struct loop *l)
 {
-	char path[PATH_BYTES];
+	struct err none;
 
 	for (size_t b = 0; b < l->n; b++) {
-		path_of(l, b, path);
-		l->known[b] = file_exists(path);
+		l->known[b] = stands(l, b, &none);
 		if (l->known[b])
 			progress_skip(&l->progress, items(l, b));
 	}
@@ -326,9 +266,18 @@ static int run_unkept(const struct stage *stage, struct err *err)
 
 		if (stage->compute(stage->context, b, &unit, err) == 0)
 			stage->take(stage->context, b, &reader, err);
-		free_parts(&unit.parts);
+		unit_free_parts(&unit.parts);
 	}
 	return err->code;
+}
+
+static struct seal seal_of_stage(const struct loop *l)
+{
+	struct seal seal = {.n = l->n};
+
+	memcpy(seal.run, l->units->run, sizeof seal.run);
+	snprintf(seal.stage, sizeof seal.stage, "%s", strrchr(l->folder, '/') + 1);
+	return seal;
 }
 
 static int run_kept(struct job *job, struct device *dev, const struct stage *stage, struct err *err)
@@ -344,10 +293,13 @@ static int run_kept(struct job *job, struct device *dev, const struct stage *sta
 	if (!l.known)
 		return err_nomem(err, stage->title, l.n);
 	TRY(units_stage(l.units, stage->title, l.folder, sizeof l.folder, err));
+	l.seal = seal_of_stage(&l);
 	progress_begin(&l.progress, &job->stages, stage->title,
 		stage->schedule->n * size_max(stage->items_per_prompt, 1), stage->item);
 	find_known(&l);
 	TRY(compute_all(&l, err));
+	if (job->ranks->world > 1)
+		TRY(verify_shares(&l, err));
 	for (size_t b = 0; b < l.n; b++)
 		TRY(take_unit(&l, b, err));
 	TRY(results_join_end(job->results, err));

@@ -4,9 +4,10 @@
  * whichever rank gets to it, kept as a unit (units.h), and taken in order.
  *
  *   compute   one batch: puts what it found into the unit, and changes nothing else that counts.
- *             Not called for a unit that stands, nor for one that another rank computes.
+ *             Not called for a unit that stands, nor for one that another rank computes; and once
+ *             more, between two calls of take, for a unit whose bytes turn out to be spoilt.
  *   take      gets what a unit holds and adds it to the caller's results. Called for every unit,
- *             in order, on every rank, after all are computed.
+ *             in order, on every rank, after all are computed, once its bytes have been verified.
  *
  * So what a stage finds is a function of its units alone, and a run that goes on after a kill, or
  * on other ranks, finds the same bits. A stage without a title, one of many small ones, goes the
@@ -35,7 +36,8 @@ struct stage {
 };
 
 /* `dev` is the device that compute works on. Errors: those of compute and take; ERR_OUTPUT;
- * ERR_INPUT when a unit cannot be read; ERR_STOPPED at a boundary between units. */
+ * ERR_INPUT when a unit that was computed a second time is spoilt again; ERR_STOPPED at a boundary
+ * between units. */
 int stage_run(struct job *job, struct device *dev, const struct stage *stage, struct err *err);
 
 /* ---- in compute ------------------------------------------------------------------------- */

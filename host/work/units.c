@@ -9,6 +9,7 @@
 #include "host/base/size.h"
 #include "host/base/vec.h"
 #include "host/work/manifest.h"
+#include "host/work/units_folder.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -30,6 +31,32 @@ static int is_held(const char *folder, const char *owner, struct err *err)
 		*owner ? ": " : "", owner);
 }
 
+/* A file of its own: nothing else may be emptied to hold the owner's name. */
+static int open_lock(const char *path, int *fd, struct err *err)
+{
+	struct stat st;
+
+	*fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+	if (*fd < 0 && errno != ELOOP && errno != EISDIR && errno != ENXIO)
+		return err_set(err, ERR_OUTPUT, "%s: cannot create: %s", path, strerror(errno));
+	if (*fd >= 0 && fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		"%s: expected the lock of a run, found a link, a folder, a pipe or a device; name "
+		"another output, or move it away",
+		path);
+}
+
+/* Whether the file that is open still has the path: whoever held the lock may have renamed the
+ * folder since. */
+static bool is_at(int fd, const char *path)
+{
+	struct stat of_fd, of_path;
+
+	return fstat(fd, &of_fd) == 0 && lstat(path, &of_path) == 0 &&
+	       of_fd.st_dev == of_path.st_dev && of_fd.st_ino == of_path.st_ino;
+}
+
 /* A record lock, which file servers pass on between machines. */
 static int take_lock(struct units *u, struct err *err)
 {
@@ -38,9 +65,8 @@ static int take_lock(struct units *u, struct err *err)
 	int n;
 
 	snprintf(path, sizeof path, "%s/lock", u->folder);
-	u->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-	if (u->lock < 0)
-		return err_set(err, ERR_OUTPUT, "%s: cannot create: %s", path, strerror(errno));
+	if (open_lock(path, &u->lock, err))
+		return err->code;
 	if (fcntl(u->lock, F_SETLK, &lock) != 0) {
 		if (errno == EACCES || errno == EAGAIN) {
 			n = (int)read(u->lock, owner, sizeof owner - 1);
@@ -51,6 +77,8 @@ static int take_lock(struct units *u, struct err *err)
 			path, strerror(errno));
 		return 0;
 	}
+	if (!is_at(u->lock, path))
+		return is_held(u->folder, "", err);
 	gethostname(host, sizeof host - 1);
 	n = snprintf(owner, sizeof owner, "process %d on %s", (int)getpid(), host);
 	if (ftruncate(u->lock, 0) != 0 || write(u->lock, owner, (size_t)n) != n)
@@ -67,7 +95,7 @@ bool units_owner(const char *folder, char *out, size_t size)
 	int fd;
 
 	snprintf(path, sizeof path, "%s/lock", folder);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return false;
 	held = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
@@ -162,6 +190,8 @@ static int check_folder(const char *folder, const char *inputs, struct err *err)
 	char path[4200], *text;
 	int rc;
 
+	if (units_folder_check(folder, err))
+		return err->code;
 	manifest_path(folder, path);
 	if (!file_exists(path))
 		return check_unclaimed(folder, err);
@@ -172,14 +202,19 @@ static int check_folder(const char *folder, const char *inputs, struct err *err)
 	return rc;
 }
 
+/* Afterwards it is `inputs` to the byte, for the run's digest is of it. */
 static int settle_manifest(const char *folder, const char *inputs, struct err *err)
 {
-	char path[4200];
+	char path[4200], *text = NULL;
+	bool same;
 
 	manifest_path(folder, path);
 	if (check_folder(folder, inputs, err))
 		return err->code;
-	return file_exists(path) ? 0 : file_write_text(path, inputs, err);
+	same = file_exists(path) && file_read_text(path, &text, err) == 0 &&
+	       strcmp(text, inputs) == 0;
+	free(text);
+	return same ? 0 : file_write_text(path, inputs, err);
 }
 
 bool units_stand(const char *result_path)
@@ -195,7 +230,7 @@ int units_check(const char *result_path, bool fresh, const char *inputs, struct 
 	char folder[4096];
 
 	path_beside(result_path, ".units", folder, sizeof folder);
-	if (check_lock(folder, err))
+	if (units_folder_check_kind(folder, err) || check_lock(folder, err))
 		return err->code;
 	return fresh ? 0 : check_folder(folder, inputs, err);
 }
@@ -207,20 +242,46 @@ static int set_aside(struct units *u, struct err *err)
 {
 	char aside[4200];
 
-	for (int n = 1; n < 10000; n++) {
-		snprintf(aside, sizeof aside, "%s.old-%d", u->folder, n);
-		if (!folder_exists(aside)) {
-			TRY(file_rename(u->folder, aside, err));
-			log_info("the units of an earlier run are now %s", aside);
-			release_lock(u);
-			TRY(folder_make(u->folder, err));
-			return take_lock(u, err);
-		}
-	}
-	return err_set(err, ERR_OUTPUT, "%s: expected a free name, found 9999 old folders",
-		u->folder);
+	TRY(units_folder_free_name(u->folder, "old", aside, err));
+	TRY(file_rename(u->folder, aside, err));
+	log_info("the units of an earlier run are now %s", aside);
+	release_lock(u);
+	TRY(folder_make(u->folder, err));
+	return take_lock(u, err);
 fail:
 	return err->code;
+}
+
+/* First under another name, then units, then what says whose they were. */
+static int remove_folder(struct units *u, struct err *err)
+{
+	char aside[4200];
+
+	TRY(units_folder_free_name(u->folder, "done", aside, err));
+	TRY(file_rename(u->folder, aside, err));
+	TRY(units_folder_empty(aside, err));
+	release_lock(u); /* servers keep a file that is open under another name, in its folder */
+	return units_folder_remove_empty(aside, err);
+fail:
+	return err->code;
+}
+
+/* What killed runs left of that; nothing that has no lock is ours, or that one is held of. */
+static void remove_leftovers(const struct units *u)
+{
+	for (int n = 1; n < 10000; n++) {
+		char aside[4200], lock[4300], owner[256];
+		struct err ignored;
+
+		snprintf(aside, sizeof aside, "%s.done-%d", u->folder, n);
+		snprintf(lock, sizeof lock, "%s/lock", aside);
+		if (!folder_exists(aside))
+			return;
+		if (file_exists(lock) && !units_owner(aside, owner, sizeof owner) &&
+			units_folder_check(aside, &ignored) == 0 &&
+			units_folder_empty(aside, &ignored) == 0)
+			(void)units_folder_remove_empty(aside, &ignored);
+	}
 }
 
 static int clear_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
@@ -234,6 +295,7 @@ static int clear_one(const char *path, const struct stat *st, int kind, struct F
 static int open_folder(struct units *u, bool fresh, const char *inputs, struct err *err)
 {
 	u->resumed = folder_exists(u->folder);
+	TRY(units_folder_check_kind(u->folder, err));
 	TRY(folder_make(u->folder, err));
 	TRY(take_lock(u, err));
 	if (fresh && u->resumed) {
@@ -241,10 +303,25 @@ static int open_folder(struct units *u, bool fresh, const char *inputs, struct e
 		u->resumed = false;
 	}
 	TRY(settle_manifest(u->folder, inputs, err));
+	sha256_bytes(inputs, strlen(inputs), u->run);
+	remove_leftovers(u);
 	nftw(u->folder, clear_one, 16, FTW_PHYS);
 	return 0;
 fail:
 	return err->code;
+}
+
+/* Of the manifest that rank 0 has settled. */
+static int read_digest(struct units *u, struct err *err)
+{
+	char path[4200], *text;
+
+	manifest_path(u->folder, path);
+	if (file_read_text(path, &text, err))
+		return err->code;
+	sha256_bytes(text, strlen(text), u->run);
+	free(text);
+	return 0;
 }
 
 int units_open(struct units **out, const char *result_path, struct ranks *ranks, bool fresh,
@@ -263,6 +340,8 @@ int units_open(struct units **out, const char *result_path, struct ranks *ranks,
 		TRY(open_folder(u, fresh, inputs, err));
 	}
 	TRY(ranks_gather(ranks, err));
+	if (ranks->rank > 0)
+		TRY(read_digest(u, err));
 	TRY(writer_open(&u->writer, QUEUE_BYTES, err));
 	*out = u;
 	return 0;
@@ -280,36 +359,23 @@ void units_close(struct units *u)
 	free(u);
 }
 
-/* All but the folder itself and the files right in it. */
-static int remove_unit(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-	(void)st;
-	return ftw->level > 1 || (ftw->level == 1 && kind == FTW_DP) ? remove(path) : 0;
-}
-
-/* The manifest goes last: what an interruption leaves is still the units of this run. */
-static int remove_folder(const char *folder, struct err *err)
-{
-	if (nftw(folder, remove_unit, 16, FTW_DEPTH | FTW_PHYS) != 0)
-		return err_set(err, ERR_OUTPUT, "%s: cannot remove: %s", folder, strerror(errno));
-	return folder_remove(folder, err);
-}
-
 int units_finish(struct units *u, bool keep, struct err *err)
 {
 	err_clear(err);
 	writer_close(u->writer);
 	u->writer = NULL;
 	if (u->ranks->rank == 0 && ranks_wait_for_all(u->ranks, err) == 0 && !keep)
-		remove_folder(u->folder, err);
+		remove_folder(u, err);
 	units_close(u);
 	return err->code;
 }
 
+/* Or at one that was set aside. */
 static int stop_at_unit(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
 	(void)st;
-	return kind == FTW_F && ftw->level > 1 && ends_in(path, ".h5");
+	return kind == FTW_F && ftw->level > 1 && strstr(path + ftw->base, ".h5") &&
+	       !ends_in(path, ".part") && !ends_in(path, ".claim");
 }
 
 bool units_leave(struct units *u)
@@ -322,7 +388,7 @@ bool units_leave(struct units *u)
 	if (u->ranks->rank == 0)
 		stands = nftw(u->folder, stop_at_unit, 16, FTW_PHYS) != 0;
 	if (!stands)
-		(void)folder_remove(u->folder, &ignored);
+		(void)remove_folder(u, &ignored);
 	units_close(u);
 	return stands;
 }
@@ -339,5 +405,5 @@ int units_stage(struct units *u, const char *title, char *out, size_t size, stru
 			out[n++] = '-';
 	}
 	out[n] = '\0';
-	return folder_make(out, err);
+	return units_folder_check_kind(out, err) ? err->code : folder_make(out, err);
 }

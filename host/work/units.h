@@ -15,6 +15,12 @@
  *  4. One launch at a time: rank 0 holds a lock on `lock`, which the kernel lets go when the
  * process ends, however it ends.
  *  5. Nothing is removed but what a finished run no longer needs: --fresh renames the folder.
+ *  6. A unit is believed by its seal (seal.h), not by its name: run, stage, number and a checksum
+ * of its bytes, which are verified before the unit is taken, by one rank for all. One that is
+ * another's or spoilt becomes NUMBER.h5.bad-N and is computed again, once. What is no file, or no
+ * folder where a stage should be, links among them, is refused and never opened.
+ *  7. Removal begins with another name, NAME.units.done-N, which no run takes for units: a run that
+ *     is killed meanwhile leaves nothing that could be taken for its own by another.
  *
  *   absent --units_open--> open --units_finish--> absent (or kept: store.keep_units)
  *                            \--kill, error, units_close--> standing --units_open--> open
@@ -22,6 +28,7 @@
 #ifndef SAENGINE_UNITS_H
 #define SAENGINE_UNITS_H
 
+#include "host/base/sha256.h"
 #include "host/work/ranks.h"
 #include "host/work/writer.h"
 
@@ -32,6 +39,7 @@ struct units {
 	struct ranks *ranks;   /* borrowed */
 	struct writer *writer; /* owned */
 	int lock;              /* descriptor; -1 on other ranks than 0 */
+	char run[SHA256_HEX];  /* of the manifest: what the seals of its units name */
 	bool resumed;          /* the folder was there */
 	size_t n_stages;       /* begun so far */
 };
@@ -68,7 +76,12 @@ bool units_leave(struct units *u);
  * come in the same order in every run of a config. */
 int units_stage(struct units *u, const char *title, char *out, size_t size, struct err *err);
 
-/* Prints whose folder it is and how many units of each stage stand. Errors: ERR_INPUT. */
+/* Prints whose folder it is and how many units of each stage stand. Errors: ERR_INPUT, ERR_CONFIG.
+ */
 int units_inspect(const char *folder, FILE *to, struct err *err);
+
+/* Reads every unit and holds it against its seal; prints what was checked. Errors: those of
+ * units_inspect; ERR_INPUT, with every unit that is not to be believed. */
+int units_verify(const char *folder, FILE *to, struct err *err);
 
 #endif

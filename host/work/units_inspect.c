@@ -6,6 +6,7 @@
 #include "host/work/units.h"
 
 #include "host/base/file.h"
+#include "host/work/units_folder.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -79,6 +80,8 @@ int units_inspect(const char *folder, FILE *to, struct err *err)
 	int n;
 
 	snprintf(path, sizeof path, "%s/manifest", folder);
+	if (units_folder_check(folder, err))
+		return err->code;
 	if (!file_exists(path))
 		return err_set(err, ERR_INPUT,
 			"%s: expected a folder of units, found no manifest in it", folder);
@@ -110,4 +113,77 @@ int units_inspect(const char *folder, FILE *to, struct err *err)
 	fprintf(to, "%zu units, %.1f MB; stages that come later are not here yet\n", n_units,
 		(double)bytes * 1e-6);
 	return 0;
+}
+
+/* ---- verifying ------------------------------------------------------------------------- */
+
+struct verifying {
+	struct seal expected; /* the stage and the unit it is at */
+	size_t n, n_bad;
+	struct err *err; /* names what is bad */
+};
+
+/* A unit by its file's name, "000012.h5". */
+static bool is_unit(const char *name, size_t *unit)
+{
+	int n = 0;
+
+	return sscanf(name, "%zu.h5%n", unit, &n) == 1 && n > 0 && name[n] == '\0';
+}
+
+static void verify_unit(struct verifying *v, const char *path)
+{
+	const size_t n = v->n_bad > 0 ? strlen(v->err->text) : 0;
+	struct err why;
+
+	v->n++;
+	if (seal_check(path, &v->expected, &why) == 0)
+		return;
+	if (v->n_bad++ == 0)
+		*v->err = why;
+	else
+		snprintf(v->err->text + n, sizeof v->err->text - n, "\n%s", why.text);
+}
+
+static void verify_stage(struct verifying *v, const char *folder, const char *stage)
+{
+	struct dirent **entries;
+	char path[4800];
+	int n;
+
+	snprintf(path, sizeof path, "%s/%s", folder, stage);
+	snprintf(v->expected.stage, sizeof v->expected.stage, "%s", stage);
+	n = stage[0] != '.' && folder_exists(path) ? scandir(path, &entries, NULL, by_name) : -1;
+	for (int i = 0; i < n; i++) {
+		snprintf(path, sizeof path, "%s/%s/%s", folder, stage, entries[i]->d_name);
+		if (is_unit(entries[i]->d_name, &v->expected.unit))
+			verify_unit(v, path);
+		free(entries[i]);
+	}
+	if (n >= 0)
+		free(entries);
+}
+
+int units_verify(const char *folder, FILE *to, struct err *err)
+{
+	struct verifying v = {.err = err};
+	struct dirent **entries;
+	char path[4500];
+	int n;
+
+	err_clear(err);
+	TRY(units_folder_check(folder, err));
+	snprintf(path, sizeof path, "%s/manifest", folder);
+	TRY(sha256_file(path, v.expected.run, err));
+	n = scandir(folder, &entries, NULL, by_name);
+	for (int i = 0; i < n; i++) {
+		verify_stage(&v, folder, entries[i]->d_name);
+		free(entries[i]);
+	}
+	if (n >= 0)
+		free(entries);
+	fprintf(to, "%s: %zu units held against their seals: %s\n", folder, v.n,
+		v.n_bad == 0 ? "all as they were written" : "NOT as they were written");
+fail:
+	return err->code;
 }

@@ -21,6 +21,7 @@ struct job {
 	struct job *next;
 	struct results_dataset d; /* ROWS, PART: its texts are in `memory` */
 	char *path, *value;       /* BEGIN: path; NOTE: name and value; in `memory` */
+	struct seal seal;         /* BEGIN */
 	const void *data;         /* in `memory`, or what `copy` brings */
 	struct device_copy *copy; /* owned; NULL = the values are here */
 	size_t n, bytes;
@@ -57,7 +58,7 @@ static int do_job(struct writer *w, const struct job *job, struct err *err)
 		return err->code;
 	switch (job->kind) {
 	case JOB_BEGIN:
-		return results_create(&w->file, job->path, err);
+		return results_create_unit(&w->file, job->path, &job->seal, err);
 	case JOB_ROWS:
 		return results_write_rows(file, &job->d, data, job->n, err);
 	case JOB_PART:
@@ -180,23 +181,37 @@ static size_t text_bytes(const char *text)
 	return text ? strlen(text) + 1 : 0;
 }
 
-static int simple_job(struct writer *w, enum job_kind kind, const char *path, const char *value,
+/* With no values of its own. NULL on an error. */
+static struct job *text_job(enum job_kind kind, const char *path, const char *value,
 	struct err *err)
 {
 	struct job *job = job_create(kind, text_bytes(path) + text_bytes(value), err);
 	char *at;
 
 	if (!job)
-		return err->code;
+		return NULL;
 	at = job->memory;
 	job->path = keep_text(&at, path);
 	job->value = keep_text(&at, value);
-	return enqueue(w, job, err);
+	return job;
 }
 
-int writer_begin(struct writer *w, const char *path, struct err *err)
+static int simple_job(struct writer *w, enum job_kind kind, const char *path, const char *value,
+	struct err *err)
 {
-	return simple_job(w, JOB_BEGIN, path, NULL, err);
+	struct job *job = text_job(kind, path, value, err);
+
+	return job ? enqueue(w, job, err) : err->code;
+}
+
+int writer_begin(struct writer *w, const char *path, const struct seal *seal, struct err *err)
+{
+	struct job *job = text_job(JOB_BEGIN, path, NULL, err);
+
+	if (!job)
+		return err->code;
+	job->seal = *seal;
+	return enqueue(w, job, err);
 }
 
 int writer_note(struct writer *w, const char *name, const char *value, struct err *err)

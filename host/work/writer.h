@@ -6,7 +6,7 @@
  *  1. What was put is copied: the caller's memory is free at once.
  *  2. Nothing is dropped: when more than the bound is waiting, writer_put waits.
  *  3. The first error is kept; every later call returns it, and nothing more is written.
- *  4. A file has its name only when it is whole and on disk (results_finish); the file of an
+ *  4. A file has its name only when it is whole, sealed and on disk (results_finish); that of an
  *     abandoned or failed unit is removed.
  *  5. HDF5 is not safe for threads: between writer_begin and writer_drain this thread alone calls
  *     it.
@@ -15,6 +15,7 @@
 #define SAENGINE_WRITER_H
 
 #include "host/store/results.h"
+#include "host/store/seal.h"
 
 struct device_copy;
 struct writer;
@@ -25,8 +26,8 @@ int writer_open(struct writer **out, size_t most_bytes, struct err *err);
 /* Abandons what is not committed, writes what is. Accepts NULL. */
 void writer_close(struct writer *w);
 
-/* Begins the file of a unit. One at a time. */
-int writer_begin(struct writer *w, const char *path, struct err *err);
+/* Begins the file of a unit, which is sealed when it is committed. One at a time. */
+int writer_begin(struct writer *w, const char *path, const struct seal *seal, struct err *err);
 
 /* Rows of the result file (results_write_rows) or, with `part`, values for the unit itself. */
 int writer_put(struct writer *w, const struct results_dataset *d, const void *data, size_t n,
