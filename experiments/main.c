@@ -410,12 +410,7 @@ int main(int argc, char **argv)
 		check_printed(&arguments, &err);
 	config_free(&config);
 	free(arguments.overrides.data);
-	if (err.code == 0 && (arguments.done || arguments.dry_run) &&
-		(fflush(stdout) != 0 || ferror(stdout)))
-		err_set(&err, ERR_OUTPUT, "standard output: %s", strerror(errno));
-	if (err.code) {
-		fflush(stdout);
-		fprintf(stderr, "%s\n", err.text);
-	}
+	if (err.code)
+		log_error(err.text);
 	return err.code;
 }

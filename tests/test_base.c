@@ -9,6 +9,7 @@
 #include "host/base/sample.h"
 #include "host/base/size.h"
 #include "host/base/thread.h"
+#include "host/base/utf8.h"
 #include "host/base/vec.h"
 #include "tests/test.h"
 
@@ -40,6 +41,22 @@ TEST(a_prefix_says_where_and_keeps_what)
 	err_set(&err, ERR_OUTPUT, "no room");
 	err_prefix(&err, "layer %d", 3);
 	CHECK(strcmp(err.text, "layer 3: no room") == 0, "%s", err.text);
+}
+
+TEST(only_whole_characters_that_leave_a_terminal_alone_are_printable)
+{
+	static const struct {
+		const char *text;
+		size_t expected;
+	} cases[] = {{"a", 1}, {" ", 1}, {"\xc3\xa9", 2}, {"\xf0\x9f\x98\x80", 4}, {"\xc2\xa0", 2},
+		{"\n", 0}, {"\x1b[2J", 0}, {"\x7f", 0}, {"\xc2\x9b", 0}, {"\xc3", 0}, {"\xff", 0},
+		{"\xe2\x80\xae", 0}, {"\xe2\x81\xa6", 0}, {"", 0}};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const size_t n = utf8_printable(cases[i].text, strlen(cases[i].text));
+
+		CHECK(n == cases[i].expected, "case %zu: %zu bytes", i, n);
+	}
 }
 
 TEST(sha256_of_bytes_and_of_a_file_agree_with_the_published_value)

@@ -33,6 +33,58 @@ static const char *const SHORT_JOB =
 		REQUIRE(run.status == 0, "exit status %d: %s", run.status, run.err); \
 	} while (0)
 
+/* Every dataset that is read is virtual over itself, and an attribute is 3,000 texts. */
+static void write_harmful_file(const char *path)
+{
+	static const char *const datasets[] = {"/direction/v", "/prompts/text"};
+	const hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+	const hid_t links = H5Pcreate(H5P_LINK_CREATE), type = H5Tcopy(H5T_C_S1);
+	const hid_t many = H5Screate_simple(1, (hsize_t[]){3000}, NULL);
+	const char *texts[3000];
+	hid_t attribute;
+
+	for (size_t i = 0; i < 3000; i++)
+		texts[i] = "saengine results";
+	H5Tset_size(type, H5T_VARIABLE);
+	attribute = H5Acreate2(file, "title", type, many, H5P_DEFAULT, H5P_DEFAULT);
+	H5Awrite(attribute, type, texts);
+	H5Aclose(attribute);
+	H5Pset_create_intermediate_group(links, 1);
+	for (int i = 0; i < 2; i++) {
+		const hid_t created = H5Pcreate(H5P_DATASET_CREATE);
+		const hid_t space = H5Screate_simple(i ? 1 : 3, (hsize_t[]){4, 4, 4}, NULL);
+
+		H5Pset_virtual(created, space, ".", datasets[i], space);
+		H5Dclose(H5Dcreate2(file, datasets[i], i ? type : H5T_IEEE_F32LE, space, links,
+			created, H5P_DEFAULT));
+		H5Sclose(space);
+		H5Pclose(created);
+	}
+	H5Sclose(many);
+	H5Tclose(type);
+	H5Pclose(links);
+	H5Fclose(file);
+}
+
+TEST(a_result_file_made_to_do_harm_is_an_input_error_and_can_be_listed)
+{
+	char path[256];
+
+	snprintf(path, sizeof path, "%s", in_scratch("harm.h5"));
+	write_harmful_file(path);
+	engine_run(&run, "--inspect %s", path);
+	CHECK(run.status == 0 && strstr(run.out, "/direction/v"), "%d: %s%s", run.status, run.out,
+		run.err);
+	engine_run(&run, "%s --set output=%s --set experiment=jailbreak --set from=%s --dry-run",
+		SHORT_JOB, in_scratch("x.h5"), path);
+	CHECK(run.status == 3 && strstr(run.err, "harm.h5: /direction/v: expected rows of "),
+		"%d: %s", run.status, run.err);
+	engine_run(&run, "configs/tiny_judge.cfg --set output=%s --set from=%s --dry-run",
+		in_scratch("x.h5"), path);
+	CHECK(run.status == 3 && strstr(run.err, "harm.h5: /prompts/text: expected "), "%d: %s",
+		run.status, run.err);
+}
+
 TEST(any_number_of_threads_gives_the_same_bits)
 {
 	int n;

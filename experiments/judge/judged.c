@@ -75,7 +75,7 @@ fail:
 static int source_open(struct source *s, const char *path, struct err *err)
 {
 	s->path = path;
-	TRY(results_open(&s->file, path, err));
+	TRY(results_open_foreign(&s->file, path, err));
 	TRY(results_read_texts(s->file, "/prompts/text", &s->n, &s->text, err));
 	TRY(read_column(s, "/prompts/category", &s->n_category, &s->category, err));
 	if (results_has(s->file, "/prompts/context"))

@@ -128,8 +128,7 @@ int file_map_open(struct file_map *map, const char *path, struct err *err)
 		data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
 		if (data == MAP_FAILED) {
 			err_set(err, errno == ENOMEM ? ERR_DEVICE : ERR_INPUT,
-				"%s: cannot map %zu bytes: %s", path, size,
-				strerror(errno));
+				"%s: cannot map %zu bytes: %s", path, size, strerror(errno));
 			close(fd);
 			return err->code;
 		}

@@ -4,6 +4,8 @@
  */
 #include "host/base/log.h"
 
+#include "host/base/utf8.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -59,5 +61,22 @@ void log_warn(const char *format, ...)
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
+	fputc('\n', stderr);
+}
+
+void log_error(const char *text)
+{
+	fflush(stdout);
+	for (const char *end = text + strlen(text); text < end;) {
+		const size_t length = *text == '\n' || *text == '\t'
+					      ? 1
+					      : utf8_printable(text, (size_t)(end - text));
+
+		if (length)
+			fwrite(text, 1, length, stderr);
+		else
+			fprintf(stderr, "\\x%02x", (unsigned)(unsigned char)*text);
+		text += length ? length : 1;
+	}
 	fputc('\n', stderr);
 }

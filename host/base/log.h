@@ -24,4 +24,7 @@ void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* One line to standard error, "warning: " before it. */
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* An error's lines to standard error; of what they quote nothing moves a terminal. */
+void log_error(const char *text);
+
 #endif

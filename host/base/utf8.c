@@ -131,6 +131,15 @@ size_t utf8_space(const char *s, size_t n)
 	return i;
 }
 
+size_t utf8_printable(const char *s, size_t n)
+{
+	const size_t length = utf8_length(s, n);
+	const uint32_t code = length ? utf8_decode(s, length) : 0;
+	const bool turns = (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+
+	return code < 0x20 || (code >= 0x7f && code < 0xa0) || turns ? 0 : length;
+}
+
 int utf8_append_mended(struct text *out, const char *s, size_t n, struct err *err)
 {
 	for (size_t i = 0, length; i < n; i += length) {

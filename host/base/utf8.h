@@ -34,6 +34,10 @@ size_t utf8_spell(uint32_t code, char out[4]);
 /* Unicode White_Space. */
 bool utf8_is_space(uint32_t code);
 
+/* Bytes of the character at s, 0 where there is none that may go to a terminal as it is: a control
+ * character, one that turns the direction of the text, or no character. */
+size_t utf8_printable(const char *s, size_t n);
+
 /* Appends n bytes to `out`, each maximal ill-formed part replaced by U+FFFD. */
 int utf8_append_mended(struct text *out, const char *s, size_t n, struct err *err);
 

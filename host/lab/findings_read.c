@@ -467,7 +467,7 @@ int findings_check_weights(const struct config *config, const struct inputs *inp
 	err_clear(err);
 	if (!*config->from)
 		return 0;
-	TRY(results_open(&r, config->from, err));
+	TRY(results_open_foreign(&r, config->from, err));
 	TRY(read_origin(&origin, r, err));
 	for (size_t i = 0; i < inputs->n; i++)
 		if (strcmp(inputs->data[i].role, "weights") == 0)
@@ -512,7 +512,7 @@ int findings_load(struct findings *f, const struct config *config, const struct 
 	err_clear(err);
 	if (!*config->from || prompts->source)
 		return 0;
-	TRY(results_open(&l.r, config->from, err));
+	TRY(results_open_foreign(&l.r, config->from, err));
 	TRY(check_origin(&l, err));
 	if (!(found_here & FIND_DIRECTION))
 		TRY(read_direction(&l, err));

@@ -90,7 +90,7 @@ static int read_made_from(struct made_from *m, const char *path, struct err *err
 {
 	struct results_reader *r = NULL;
 
-	TRY(results_open(&r, path, err));
+	TRY(results_open_foreign(&r, path, err));
 	TRY(results_read_attribute_text(r, "/", "config", &m->config, err));
 	TRY(results_read_attribute_text(r, "/", "compute_dtype", &m->compute_dtype, err));
 	TRY(results_read_attribute_text(r, "/", "sae_dtype", &m->sae_dtype, err));

@@ -89,8 +89,12 @@ int results_attribute_real(struct results *r, const char *object, const char *na
 
 /* ---- reading an earlier file ------------------------------------------------------------ */
 
-/* Errors: ERR_INPUT. */
+/* A file of this run. Errors: ERR_INPUT. */
 int results_open(struct results_reader **out, const char *path, struct err *err);
+/* A file that may be anybody's: a child process has it open and reads it, so that what crashes the
+ * HDF5 library, or has it go on without end, is an error of the functions below. Errors: ERR_INPUT;
+ * ERR_DEVICE when there is no process. */
+int results_open_foreign(struct results_reader **out, const char *path, struct err *err);
 void results_reader_close(struct results_reader *r);
 bool results_has(struct results_reader *r, const char *path);
 
@@ -103,7 +107,7 @@ int results_read_ints(struct results_reader *r, const char *path, int n_dims, si
 	int32_t **data, struct err *err);
 int results_read_texts(struct results_reader *r, const char *path, size_t *n, char ***data,
 	struct err *err);
-/* Exactly n values of a dataset of one dimension, of the type they are stored as. */
+/* Exactly n values of a dataset of one dimension, which must be stored as that type. */
 int results_read_exactly(struct results_reader *r, const char *path, enum results_type type,
 	void *out, size_t n, struct err *err);
 /* All of them; *data is owned by the caller. */
@@ -115,7 +119,11 @@ int results_read_attribute_integer(struct results_reader *r, const char *object,
 int results_read_attribute_text(struct results_reader *r, const char *object, const char *name,
 	char **value, struct err *err);
 
-/* Prints whether a file is complete, and every dataset. Errors: ERR_INPUT. */
+/* Prints whether the file is complete, and every dataset. Names that would move a terminal's cursor
+ * are escaped; what cannot be read is said where it stands. Errors: ERR_INPUT. */
+int results_list(struct results_reader *r, FILE *to, struct err *err);
+
+/* The same of a file that may be anybody's. */
 int results_inspect(const char *path, FILE *to, struct err *err);
 
 /* Reads the whole file and holds it against its checksums; prints what was checked. Errors:

@@ -7,10 +7,9 @@
  * cannot be seen from it: type, scales, compress, is_scale, ends_of. Values are moved as they are
  * stored.
  */
-#include "host/store/results_parts.h"
+#include "host/store/results_door.h"
 
 #include "host/base/memory.h"
-#include "host/base/size.h"
 #include "host/base/vec.h"
 
 #include <stdio.h>
@@ -52,54 +51,38 @@ static int malformed(struct results_reader *unit, const char *path, struct err *
 
 static bool read_text(hid_t dataset, const char *name, char out[RESULTS_PATH_BYTES])
 {
-	const hid_t a = H5Aopen(dataset, name, H5P_DEFAULT);
-	const hid_t type = results_type(RESULTS_TEXT);
-	char *text = NULL;
-	const bool read = a >= 0 && H5Aread(a, type, &text) >= 0 && text &&
-			  strlen(text) < RESULTS_PATH_BYTES;
+	char *text;
+	const bool read = door_text(dataset, name, &text) && strlen(text) < RESULTS_PATH_BYTES;
 
 	if (read)
 		strcpy(out, text);
-	H5free_memory(text);
-	H5Tclose(type);
-	if (a >= 0)
-		H5Aclose(a);
+	free(text);
 	return read;
 }
 
 static bool read_integer(hid_t dataset, const char *name, int64_t most, int64_t *out)
 {
-	const hid_t a = H5Aopen(dataset, name, H5P_DEFAULT);
-	const bool read = a >= 0 && H5Aread(a, H5T_NATIVE_INT64, out) >= 0 && *out >= 0 &&
-			  *out <= most;
-
-	if (a >= 0)
-		H5Aclose(a);
-	return read;
+	return door_integer(dataset, name, out) && *out >= 0 && *out <= most;
 }
 
-static bool read_descriptor(struct rows *rows, hid_t dataset)
+static bool read_descriptor(struct rows *rows, const struct door_dataset *dataset)
 {
 	struct results_dataset *d = &rows->d;
-	hsize_t dims[H5S_MAX_RANK] = {0};
-	const hid_t space = H5Dget_space(dataset);
 	int64_t type = 0, compress = 0, is_scale = 0;
 	char name[24];
 
-	d->n_dims = H5Sget_simple_extent_dims(space, dims, NULL);
-	H5Sclose(space);
+	d->n_dims = dataset->n_dims;
 	if (d->n_dims < 1 || d->n_dims > RESULTS_DIMS ||
-		!read_integer(dataset, "type", RESULTS_U8, &type) ||
-		!read_integer(dataset, "compress", 1, &compress) ||
-		!read_integer(dataset, "is_scale", 1, &is_scale) ||
-		!read_text(dataset, "long_name", rows->long_name) ||
-		!read_text(dataset, "units", rows->units) ||
-		!read_text(dataset, "ends_of", rows->ends_of))
+		!read_integer(dataset->id, "type", RESULTS_U8, &type) ||
+		!read_integer(dataset->id, "compress", 1, &compress) ||
+		!read_integer(dataset->id, "is_scale", 1, &is_scale) ||
+		!read_text(dataset->id, "long_name", rows->long_name) ||
+		!read_text(dataset->id, "units", rows->units))
 		return false;
 	for (int i = 0; i < d->n_dims; i++) {
-		d->dims[i] = (size_t)dims[i];
+		d->dims[i] = dataset->dims[i];
 		snprintf(name, sizeof name, "scale_%d", i);
-		if (!read_text(dataset, name, rows->scales[i]))
+		if (!read_text(dataset->id, name, rows->scales[i]))
 			return false;
 		d->scales[i] = rows->scales[i][0] ? rows->scales[i] : NULL;
 	}
@@ -113,21 +96,67 @@ static bool read_descriptor(struct rows *rows, hid_t dataset)
 	return true;
 }
 
-static int read_values(struct rows *rows, struct results_reader *unit, hid_t dataset,
-	struct err *err)
+static bool is_like_grown(hid_t grown, const struct results_dataset *d)
 {
-	size_t bytes = results_value_bytes(rows->d.type);
-	hid_t type;
+	const hid_t space = H5Dget_space(grown), stored = H5Dget_type(grown);
+	const hid_t type = results_type(d->type);
+	hsize_t dims[DOOR_RANK] = {0};
+	bool like = H5Sget_simple_extent_dims(space, dims, NULL) == d->n_dims &&
+		    H5Tequal(stored, type) > 0;
 
-	for (int i = 0; i < rows->d.n_dims; i++)
-		if (size_mul_overflow(bytes, rows->d.dims[i], &bytes))
-			return malformed(unit, rows->path, err);
+	for (int i = 1; like && i < d->n_dims; i++)
+		like = dims[i] == d->dims[i];
+	H5Tclose(type);
+	H5Tclose(stored);
+	H5Sclose(space);
+	return like;
+}
+
+/* Whether rows go on from those of the units before: same type, and shape of a row. */
+static bool goes_on(const struct results *r, const struct rows *rows)
+{
+	for (size_t i = 0; i < r->grown.n; i++) {
+		const struct grown *g = &r->grown.data[i];
+
+		if (strcmp(g->path, rows->path) == 0)
+			return is_like_grown(g->dataset, &rows->d);
+	}
+	for (size_t i = 0; i < r->mapped.n; i++) {
+		const struct results_dataset *first = &r->mapped.data[i].rows.d;
+
+		if (strcmp(r->mapped.data[i].rows.path, rows->path) == 0)
+			return first->type == rows->d.type && first->n_dims == rows->d.n_dims &&
+			       memcmp(first->dims + 1, rows->d.dims + 1,
+				       (size_t)(rows->d.n_dims - 1) * sizeof *first->dims) == 0;
+	}
+	return true;
+}
+
+/* Whether the values are stored as the descriptor says, and can be what it says. */
+static bool is_as_described(const struct rows *rows, const struct door_dataset *dataset)
+{
+	const hid_t type = results_type(rows->d.type);
+	const bool same = H5Tequal(type, dataset->type) > 0;
+
+	H5Tclose(type);
+	return same &&
+	       (!rows->d.ends_of || rows->d.type == RESULTS_I32 || rows->d.type == RESULTS_I64);
+}
+
+static int read_values(struct rows *rows, struct results_reader *unit,
+	const struct door_dataset *dataset, struct err *err)
+{
+	const hid_t type = results_type(rows->d.type);
+	size_t bytes;
+
+	err_clear(err);
+	TRY(door_bytes(unit, rows->path, dataset, type, &bytes, err));
 	rows->data = memory_alloc(bytes + 1);
 	if (!rows->data)
-		return err_nomem(err, rows->path, bytes);
-	type = results_type(rows->d.type);
-	if (bytes > 0 && H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, rows->data) < 0)
-		err_set(err, ERR_INPUT, "%s: %s: cannot be read", unit->path, rows->path);
+		err_nomem(err, rows->path, bytes);
+	else if (bytes > 0)
+		door_read(unit, rows->path, dataset, type, rows->data, err);
+fail:
 	H5Tclose(type);
 	return err->code;
 }
@@ -254,52 +283,61 @@ struct join {
 	struct results *results;
 	struct results_reader *unit;
 	bool ends; /* this pass takes ends, the next one the rows they count */
-	struct err *err;
 };
 
-static herr_t join_dataset(hid_t file, const char *name, const H5O_info_t *info, void *context)
+static int take_rows(const struct join *j, struct rows *rows, const struct door_dataset *dataset,
+	struct err *err)
+{
+	const struct results_dataset *d = &rows->d;
+
+	err_clear(err);
+	if (!read_descriptor(rows, dataset) || !is_as_described(rows, dataset))
+		return malformed(j->unit, rows->path, err);
+	if (!goes_on(j->results, rows))
+		return err_set(err, ERR_INPUT,
+			"%s: %s: expected rows like those of the units before", j->unit->path,
+			rows->path);
+	TRY(read_values(rows, j->unit, dataset, err)); /* for the checksum, where they stay there */
+	if (j->results->map_units && !d->compress && !d->ends_of && !d->is_scale)
+		return results_map_rows(j->results, rows, j->unit->path, err);
+	if (j->ends)
+		move_ends(j->results, rows);
+	return results_append(j->results, d, rows->data, d->dims[0], err);
+fail:
+	return err->code;
+}
+
+static int join_dataset(void *context, const char *path, enum door_kind kind, struct err *err)
 {
 	struct join *j = context;
 	struct rows rows = {0};
-	hid_t dataset;
+	struct door_dataset dataset;
 
-	(void)file;
-	if (info->type != H5O_TYPE_DATASET || strncmp(name, "unit/", 5) == 0)
+	if (kind != DOOR_DATASET || strncmp(path, "/unit/", 6) == 0)
 		return 0;
-	if (snprintf(rows.path, sizeof rows.path, "/%s", name) >= (int)sizeof rows.path)
-		return malformed(j->unit, name, j->err);
-	dataset = H5Dopen2(j->unit->file, rows.path, H5P_DEFAULT);
-	if (dataset < 0 || !read_descriptor(&rows, dataset)) {
-		malformed(j->unit, rows.path, j->err);
-	} else if (j->results->map_units && !rows.d.compress && !rows.d.ends_of &&
-		   !rows.d.is_scale) {
-		if (!j->ends && read_values(&rows, j->unit, dataset, j->err) == 0)
-			results_map_rows(j->results, &rows, j->unit->path, j->err);
-	} else if ((rows.d.ends_of != NULL) == j->ends &&
-		   read_values(&rows, j->unit, dataset, j->err) == 0) {
-		if (j->ends)
-			move_ends(j->results, &rows);
-		results_append(j->results, &rows.d, rows.data, rows.d.dims[0], j->err);
-	}
+	snprintf(rows.path, sizeof rows.path, "%s", path);
+	if (door_open(j->unit, rows.path, &dataset, err))
+		goto fail;
+	if (!read_text(dataset.id, "ends_of", rows.ends_of))
+		malformed(j->unit, rows.path, err);
+	else if ((rows.ends_of[0] != '\0') == j->ends)
+		take_rows(j, &rows, &dataset, err);
+fail:
 	free(rows.data);
-	if (dataset >= 0)
-		H5Dclose(dataset);
-	return j->err->code ? -1 : 0;
+	door_close(&dataset);
+	return err->code;
 }
 
 int results_join(struct results *r, struct results_reader *unit, struct err *err)
 {
-	struct join join = {r, unit, true, err};
+	struct join join = {r, unit, true};
 
 	err_clear(err);
 	if (!r->path)
 		return 0;
 	for (int pass = 0; pass < 2 && err->code == 0; pass++) {
 		join.ends = pass == 0;
-		if (H5Ovisit2(unit->file, H5_INDEX_NAME, H5_ITER_INC, join_dataset, &join,
-			    H5O_INFO_BASIC) < 0 &&
-			err->code == 0)
-			err_set(err, ERR_INPUT, "%s: expected a unit that can be read", unit->path);
+		door_walk(unit, join_dataset, &join, err);
 	}
 	return err->code;
 }

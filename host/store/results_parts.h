@@ -60,7 +60,40 @@ struct results {
 struct results_reader {
 	char *path; /* owned */
 	hid_t file;
+	unsigned long long bytes; /* of the file, when it was opened */
+	size_t most;              /* bytes of a dataset's values that may be read */
+	struct child *child;      /* owned; NULL = the file is open here, else only there */
 };
+
+/* What is asked of a file, here or in the child. */
+enum results_question {
+	ASK_OPEN,    /* - */
+	ASK_HAS,     /* number[0]: whether there is something */
+	ASK_VALUES,  /* number: the dimensions; data: values, of texts each with its zero */
+	ASK_INTEGER, /* number[0]: of an attribute */
+	ASK_TEXT,    /* data: with its zero */
+	ASK_LISTING  /* data: text */
+};
+
+struct results_request {
+	enum results_question question;
+	char path[RESULTS_PATH_BYTES]; /* begins with '/' */
+	char name[64];                 /* of an attribute */
+	/* Of values: as they are wanted, or exactly as they must be stored. */
+	enum results_type type;
+	bool as_stored;
+	int n_dims;
+};
+
+struct child_reply;
+
+/* Errors: ERR_INPUT, memory. */
+int results_answer(struct results_reader *r, const struct results_request *q,
+	struct child_reply *reply, struct err *err);
+int results_answer_values(const struct results_reader *r, const struct results_request *q,
+	struct child_reply *reply, struct err *err);
+int results_answer_listing(const struct results_reader *r, struct child_reply *reply,
+	struct err *err);
 
 /* Before the first use of HDF5 in a thread: errors are taken from its stack, never printed. */
 void results_library_open(void);

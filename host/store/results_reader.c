@@ -3,14 +3,20 @@
  * results_reader.c - reading what an earlier run wrote. Contract: results.h.
  * Tests: tests/test_results.c.
  *
- * The file is not trusted: links that lead to other files are not followed, a value that does not
- * fit the type asked for is an error where HDF5 would clip it, and a dataset may not claim more
- * bytes than its storage can inflate to.
+ * The checks of results_door.h hold for every file. The units of a run, which are its own, are read
+ * in this process. A file that may be damaged can crash the HDF5 library itself: of small files
+ * with one to four bytes changed, one in sixty does that to version 1.10.8, or keeps it without
+ * end. So a result file, and whatever is given as one, is open in a child alone: each question goes
+ * there, and what comes back is checked like any input. Not tried in the child first and then read
+ * here: that would read everything twice, and memory that was damaged once without a crash may
+ * crash the second time. What it costs is a fork for each file. It holds crashes, not attackers:
+ * child.h.
+ *
+ * The file is expected to stay as it is while it is open, as all inputs are.
  */
 #include "host/store/results_parts.h"
 
-#include "host/base/file.h"
-#include "host/base/memory.h"
+#include "host/base/child.h"
 #include "host/base/size.h"
 #include "host/base/utf8.h"
 
@@ -18,291 +24,167 @@
 #include <stdlib.h>
 #include <string.h>
 
-int results_open(struct results_reader **out, const char *path, struct err *err)
+/* Bytes of a stranger's dataset, and the child's memory and time to read it. The largest that are
+ * read are the texts of replies. */
+static const size_t FOREIGN_BYTES = (size_t)1 << 30;
+static const size_t FOREIGN_MEMORY = (size_t)4 << 30;
+enum { FOREIGN_SECONDS = 20 };
+
+/* ---- opening and asking ---------------------------------------------------------------- */
+
+static int new_reader(struct results_reader **out, const char *path, size_t most, struct err *err)
 {
 	struct results_reader *r = calloc(1, sizeof *r);
-	hid_t access;
 
 	*out = NULL;
-	if (file_exists(path) && file_check_regular(path, err)) {
-		free(r);
-		return err->code;
-	}
 	if (!r || !(r->path = strdup(path))) {
 		free(r);
 		return err_nomem(err, path, sizeof *r);
 	}
-	if (memory_check(path, 0, err)) {
-		free(r->path);
-		free(r);
-		return err->code;
-	}
-	results_library_open();
-	access = results_file_access();
-	r->file = H5Fopen(path, H5F_ACC_RDONLY, access);
-	H5Pclose(access);
-	if (r->file < 0) {
-		err_set(err, ERR_INPUT, "%s: expected a result file (HDF5) that can be read%s",
-			path, file_exists(path) ? "" : ", found no file");
-		results_reader_close(r);
-		return err->code;
-	}
+	r->file = H5I_INVALID_HID;
+	r->most = most;
 	*out = r;
 	return 0;
+}
+
+static int answer(void *context, const void *question, struct child_reply *reply, struct err *err)
+{
+	return results_answer(context, question, reply, err);
+}
+
+static int ask(struct results_reader *r, const struct results_request *q, struct child_reply *reply,
+	struct err *err)
+{
+	err_clear(err);
+	return r->child ? child_ask(r->child, q, reply, err) : results_answer(r, q, reply, err);
+}
+
+static int open_file(struct results_reader **out, const char *path, bool foreign, struct err *err)
+{
+	static const struct child_limits limits = {FOREIGN_MEMORY, FOREIGN_BYTES, FOREIGN_SECONDS};
+	struct results_reader *r = NULL;
+	struct child_reply reply = {{0}, NULL, 0};
+	char what[4200];
+
+	*out = NULL;
+	err_clear(err);
+	TRY(new_reader(&r, path, foreign ? FOREIGN_BYTES : SIZE_MAX, err));
+	snprintf(what, sizeof what, "%s: the HDF5 library could not read it", path);
+	if (foreign)
+		TRY(child_start(&r->child, what, answer, r, sizeof(struct results_request), &limits,
+			err));
+	TRY(ask(r, &(struct results_request){.question = ASK_OPEN}, &reply, err));
+	free(reply.data);
+	*out = r;
+	return 0;
+fail:
+	results_reader_close(r);
+	return err->code;
+}
+
+int results_open(struct results_reader **out, const char *path, struct err *err)
+{
+	return open_file(out, path, false, err);
+}
+
+int results_open_foreign(struct results_reader **out, const char *path, struct err *err)
+{
+	return open_file(out, path, true, err);
 }
 
 void results_reader_close(struct results_reader *r)
 {
 	if (!r)
 		return;
+	child_stop(r->child);
 	if (r->file >= 0)
 		H5Fclose(r->file);
 	free(r->path);
 	free(r);
 }
 
+/* ---- values ---------------------------------------------------------------------------- */
+
+static int set_path(const struct results_reader *r, struct results_request *q, const char *path,
+	struct err *err)
+{
+	const int n = snprintf(q->path, sizeof q->path, "%s", path);
+
+	return (size_t)n < sizeof q->path
+		       ? 0
+		       : err_set(err, ERR_INPUT,
+				 "%s: expected a path of at most %zu bytes, found %s", r->path,
+				 sizeof q->path - 1, path);
+}
+
 bool results_has(struct results_reader *r, const char *path)
 {
-	char part[512];
+	struct results_request q = {.question = ASK_HAS};
+	struct child_reply reply;
+	struct err ignored;
+	bool has;
 
-	/* Every group on the way must exist before the next is asked for. */
-	for (const char *slash = path; (slash = strchr(slash + 1, '/'));) {
-		snprintf(part, sizeof part, "%.*s", (int)(slash - path), path);
-		if (H5Lexists(r->file, part, H5P_DEFAULT) <= 0)
-			return false;
-	}
-	return H5Lexists(r->file, path, H5P_DEFAULT) > 0;
+	if (set_path(r, &q, path, &ignored) || ask(r, &q, &reply, &ignored))
+		return false;
+	has = reply.number[0] != 0;
+	free(reply.data);
+	return has;
 }
 
-/* Whether every link of the path stays in its file. */
-static bool is_local(const struct results_reader *r, const char *path)
+/* Whether as many bytes came as the dimensions say. */
+static bool is_consistent(const struct child_reply *reply, int n_dims, size_t element)
 {
-	char part[512];
-	H5L_info_t info;
-
-	for (const char *end = path; end;) {
-		end = strchr(end + 1, '/');
-		snprintf(part, sizeof part, "%.*s", end ? (int)(end - path) : (int)sizeof part,
-			path);
-		if (H5Lget_info(r->file, part, &info, H5P_DEFAULT) < 0 ||
-			info.type == H5L_TYPE_EXTERNAL)
-			return false;
-	}
-	return true;
-}
-
-static bool has_class(hid_t dataset, H5T_class_t expected, H5T_class_t other)
-{
-	const hid_t type = H5Dget_type(dataset);
-	const H5T_class_t class = H5Tget_class(type);
-
-	H5Tclose(type);
-	return class == expected || class == other;
-}
-
-static int open_dataset(struct results_reader *r, const char *path, hid_t *dataset, struct err *err)
-{
-	if (!results_has(r, path))
-		return err_set(err, ERR_INPUT, "%s: expected a dataset %s, found none", r->path,
-			path);
-	if (!is_local(r, path))
-		return err_set(err, ERR_INPUT,
-			"%s: %s: expected a dataset of this file, found a link to another", r->path,
-			path);
-	*dataset = H5Dopen2(r->file, path, H5P_DEFAULT);
-	if (*dataset < 0)
-		return err_set(err, ERR_INPUT, "%s: %s: expected a dataset", r->path, path);
-	return 0;
-}
-
-/* Datasets in pieces of another file (virtual, external) have no storage here to compare with. */
-int results_check_storage(const struct results_reader *r, const char *path, hid_t dataset,
-	size_t bytes, struct err *err)
-{
-	const hid_t created = H5Dget_create_plist(dataset);
-	const H5D_layout_t layout = H5Pget_layout(created);
-	const int n_external = H5Pget_external_count(created);
-
-	H5Pclose(created);
-	if (n_external > 0)
-		return err_set(err, ERR_INPUT,
-			"%s: %s: expected a dataset of this file, found one stored in another",
-			r->path, path);
-	/* Deflate makes at most 1032 bytes of one. */
-	if ((layout == H5D_CHUNKED || layout == H5D_CONTIGUOUS) &&
-		bytes / 1032 > H5Dget_storage_size(dataset))
-		return err_set(err, ERR_INPUT,
-			"%s: %s: said to hold %zu bytes, which its %llu bytes of "
-			"storage cannot",
-			r->path, path, bytes, (unsigned long long)H5Dget_storage_size(dataset));
-	return 0;
-}
-
-/* HDF5 asks what to do with a value that does not fit: nothing, but stop. */
-static H5T_conv_ret_t refuse_misfits(H5T_conv_except_t kind, hid_t from, hid_t to, void *value,
-	void *result, void *context)
-{
-	(void)from, (void)to, (void)value, (void)result, (void)context;
-	return kind == H5T_CONV_EXCEPT_RANGE_HI || kind == H5T_CONV_EXCEPT_RANGE_LOW ||
-			       kind == H5T_CONV_EXCEPT_TRUNCATE
-		       ? H5T_CONV_ABORT
-		       : H5T_CONV_UNHANDLED;
-}
-
-static int read_into(const struct results_reader *r, const char *path, hid_t dataset,
-	hid_t memory_type, void *data, struct err *err)
-{
-	const hid_t transfer = H5Pcreate(H5P_DATASET_XFER);
-	herr_t status;
-
-	H5Pset_type_conv_cb(transfer, refuse_misfits, NULL);
-	status = H5Dread(dataset, memory_type, H5S_ALL, H5S_ALL, transfer, data);
-	H5Pclose(transfer);
-	if (status < 0)
-		return err_set(err, ERR_INPUT,
-			"%s: %s: expected values that can be read and fit %zu bytes each", r->path,
-			path, H5Tget_size(memory_type));
-	return 0;
-}
-
-static int read_values(struct results_reader *r, const char *path, int n_dims, size_t *dims,
-	hid_t memory_type, size_t element, void **data, struct err *err)
-{
-	static const char *const kinds[] =
-		{[H5T_INTEGER] = "integers", [H5T_FLOAT] = "numbers", [H5T_STRING] = "texts"};
-	const H5T_class_t class = H5Tget_class(memory_type);
-	hsize_t found[H5S_MAX_RANK] = {0};
 	size_t bytes = element;
-	hid_t dataset = H5I_INVALID_HID, space;
-	int rank;
+
+	for (int i = 0; i < n_dims; i++)
+		if (size_mul_overflow(bytes, (size_t)reply->number[i], &bytes))
+			return false;
+	return bytes == reply->n;
+}
+
+static int contradiction(const struct results_reader *r, const char *path,
+	struct child_reply *reply, struct err *err)
+{
+	free(reply->data);
+	return err_set(err, ERR_INPUT, "%s: %s: what was read contradicts itself", r->path, path);
+}
+
+static int read_values(struct results_reader *r, const char *path, enum results_type type,
+	bool as_stored, int n_dims, size_t *dims, void **data, struct err *err)
+{
+	struct results_request q = {.question = ASK_VALUES,
+		.type = type,
+		.as_stored = as_stored,
+		.n_dims = n_dims};
+	struct child_reply reply;
 
 	*data = NULL;
-	if (open_dataset(r, path, &dataset, err))
+	if (set_path(r, &q, path, err) || ask(r, &q, &reply, err))
 		return err->code;
-	space = H5Dget_space(dataset);
-	rank = H5Sget_simple_extent_dims(space, found, NULL);
-	H5Sclose(space);
-	if (!has_class(dataset, class, class == H5T_FLOAT ? H5T_INTEGER : class)) {
-		err_set(err, ERR_INPUT, "%s: %s: expected %s, found another type", r->path, path,
-			kinds[class]);
-		goto fail;
-	}
-	if (rank != n_dims) {
-		err_set(err, ERR_INPUT, "%s: %s: expected %d dimensions, found %d", r->path, path,
-			n_dims, rank);
-		goto fail;
-	}
-	for (int i = 0; i < rank; i++) {
-		dims[i] = (size_t)found[i];
-		if (size_mul_overflow(bytes, dims[i], &bytes)) {
-			err_set(err, ERR_INPUT, "%s: %s: its size overflows", r->path, path);
-			goto fail;
-		}
-	}
-	TRY(results_check_storage(r, path, dataset, bytes, err));
-	*data = memory_alloc(bytes + 1);
-	if (!*data) {
-		err_nomem(err, path, bytes);
-		goto fail;
-	}
-	if (bytes > 0)
-		TRY(read_into(r, path, dataset, memory_type, *data, err));
-	H5Dclose(dataset);
+	if (!is_consistent(&reply, n_dims, results_value_bytes(type)))
+		return contradiction(r, path, &reply, err);
+	for (int i = 0; i < n_dims; i++)
+		dims[i] = (size_t)reply.number[i];
+	*data = reply.data;
 	return 0;
-fail:
-	free(*data);
-	*data = NULL;
-	H5Dclose(dataset);
-	return err->code;
 }
 
 int results_read_floats(struct results_reader *r, const char *path, int n_dims, size_t *dims,
 	float **data, struct err *err)
 {
-	return read_values(r, path, n_dims, dims, H5T_NATIVE_FLOAT, sizeof(float), (void **)data,
-		err);
+	return read_values(r, path, RESULTS_F32, false, n_dims, dims, (void **)data, err);
 }
 
 int results_read_ints(struct results_reader *r, const char *path, int n_dims, size_t *dims,
 	int32_t **data, struct err *err)
 {
-	return read_values(r, path, n_dims, dims, H5T_NATIVE_INT32, sizeof(int32_t), (void **)data,
-		err);
-}
-
-static void free_texts(char **texts, size_t n)
-{
-	for (size_t i = 0; texts && i < n; i++)
-		free(texts[i]);
-	free(texts);
-}
-
-/* HDF5's own are given back to it. NULL on error. */
-static char **copy_texts(const struct results_reader *r, const char *path, const char *const *texts,
-	size_t n, struct err *err)
-{
-	char **copies = calloc(n + 1, sizeof *copies);
-	size_t bad;
-
-	for (size_t i = 0; copies && i < n; i++) {
-		const char *text = texts[i] ? texts[i] : "";
-
-		if (!utf8_valid(text, strlen(text), &bad)) {
-			err_set(err, ERR_INPUT,
-				"%s: %s: text %zu: expected UTF-8, found byte 0x%02x at "
-				"offset %zu",
-				r->path, path, i, (unsigned char)text[bad], bad);
-			free_texts(copies, n);
-			return NULL;
-		}
-		copies[i] = strdup(text);
-		if (!copies[i]) {
-			free_texts(copies, n);
-			copies = NULL;
-		}
-	}
-	if (!copies)
-		err_nomem(err, path, n * sizeof *copies);
-	return copies;
-}
-
-int results_read_texts(struct results_reader *r, const char *path, size_t *n, char ***data,
-	struct err *err)
-{
-	const hid_t type = H5Tcopy(H5T_C_S1);
-	char **texts = NULL;
-	hid_t dataset, space;
-
-	*data = NULL;
-	*n = 0;
-	H5Tset_size(type, H5T_VARIABLE);
-	H5Tset_cset(type, H5T_CSET_UTF8);
-	if (read_values(r, path, 1, n, type, sizeof *texts, (void **)&texts, err)) {
-		H5Tclose(type);
-		*n = 0;
-		return err->code;
-	}
-	*data = copy_texts(r, path, (const char *const *)texts, *n, err);
-	dataset = H5Dopen2(r->file, path, H5P_DEFAULT);
-	space = H5Dget_space(dataset);
-	if (*n > 0)
-		H5Dvlen_reclaim(type, space, H5P_DEFAULT, texts);
-	H5Sclose(space);
-	H5Dclose(dataset);
-	H5Tclose(type);
-	free(texts);
-	*n = *data ? *n : 0;
-	return *data ? 0 : err->code;
+	return read_values(r, path, RESULTS_I32, false, n_dims, dims, (void **)data, err);
 }
 
 int results_read_all(struct results_reader *r, const char *path, enum results_type type,
 	void **data, size_t *n, struct err *err)
 {
-	const hid_t memory = results_type(type);
-	const int rc = read_values(r, path, 1, n, memory, results_value_bytes(type), data, err);
-
-	H5Tclose(memory);
-	return rc;
+	return read_values(r, path, type, true, 1, n, data, err);
 }
 
 int results_read_exactly(struct results_reader *r, const char *path, enum results_type type,
@@ -322,39 +204,129 @@ int results_read_exactly(struct results_reader *r, const char *path, enum result
 	return found == n ? 0 : err->code;
 }
 
+/* ---- texts ----------------------------------------------------------------------------- */
+
+static void free_texts(char **texts, size_t n)
+{
+	for (size_t i = 0; texts && i < n; i++)
+		free(texts[i]);
+	free(texts);
+}
+
+static size_t count_zeros(const char *bytes, size_t n)
+{
+	size_t zeros = 0;
+
+	for (size_t i = 0; i < n; i++)
+		zeros += bytes[i] == '\0';
+	return zeros;
+}
+
+/* Texts that were packed. */
+static int unpack(const struct results_reader *r, const char *path, const char *packed, size_t n,
+	char ***out, struct err *err)
+{
+	char **texts = calloc(n + 1, sizeof *texts);
+	size_t bad;
+
+	for (size_t i = 0; texts && i < n; i++) {
+		const size_t length = strlen(packed);
+
+		if (!utf8_valid(packed, length, &bad)) {
+			free_texts(texts, i);
+			return err_set(err, ERR_INPUT,
+				"%s: %s: text %zu: expected UTF-8, found byte 0x%02x at offset %zu",
+				r->path, path, i, (unsigned char)packed[bad], bad);
+		}
+		texts[i] = strdup(packed);
+		if (!texts[i]) {
+			free_texts(texts, i);
+			texts = NULL;
+		}
+		packed += length + 1;
+	}
+	*out = texts;
+	return texts ? 0 : err_nomem(err, path, n * sizeof *texts);
+}
+
+int results_read_texts(struct results_reader *r, const char *path, size_t *n, char ***data,
+	struct err *err)
+{
+	struct results_request q = {.question = ASK_VALUES, .type = RESULTS_TEXT, .n_dims = 1};
+	struct child_reply reply;
+	int rc;
+
+	*data = NULL;
+	*n = 0;
+	if (set_path(r, &q, path, err) || ask(r, &q, &reply, err))
+		return err->code;
+	if (count_zeros(reply.data, reply.n) != reply.number[0] ||
+		(reply.n > 0 && ((char *)reply.data)[reply.n - 1] != '\0'))
+		return contradiction(r, path, &reply, err);
+	rc = unpack(r, path, reply.data, (size_t)reply.number[0], data, err);
+	*n = rc ? 0 : (size_t)reply.number[0];
+	free(reply.data);
+	return rc;
+}
+
+/* ---- attributes ------------------------------------------------------------------------ */
+
+static int ask_attribute(struct results_reader *r, enum results_question question,
+	const char *object, const char *name, struct child_reply *reply, struct err *err)
+{
+	struct results_request q = {.question = question};
+
+	snprintf(q.name, sizeof q.name, "%s", name);
+	return set_path(r, &q, object, err) ? err->code : ask(r, &q, reply, err);
+}
+
 int results_read_attribute_integer(struct results_reader *r, const char *object, const char *name,
 	int64_t *value, struct err *err)
 {
-	const hid_t a = H5Aopen_by_name(r->file, object, name, H5P_DEFAULT, H5P_DEFAULT);
-	const hid_t space = a < 0 ? -1 : H5Aget_space(a), type = a < 0 ? -1 : H5Aget_type(a);
-	const bool one = a >= 0 && H5Sget_simple_extent_npoints(space) == 1 &&
-			 H5Tget_class(type) == H5T_INTEGER;
-	const herr_t status = one ? H5Aread(a, H5T_NATIVE_INT64, value) : -1;
+	struct child_reply reply;
 
-	if (a >= 0) {
-		H5Tclose(type);
-		H5Sclose(space);
-		H5Aclose(a);
-	}
-	if (status < 0)
-		return err_set(err, ERR_INPUT, "%s: %s: expected an integer attribute \"%s\"",
-			r->path, object, name);
+	if (ask_attribute(r, ASK_INTEGER, object, name, &reply, err))
+		return err->code;
+	memcpy(value, &reply.number[0], sizeof *value);
+	free(reply.data);
 	return 0;
 }
 
 int results_read_attribute_text(struct results_reader *r, const char *object, const char *name,
 	char **value, struct err *err)
 {
-	const hid_t a = H5Aopen_by_name(r->file, object, name, H5P_DEFAULT, H5P_DEFAULT);
-	const hid_t type = results_type(RESULTS_TEXT);
-	char *text = NULL;
+	struct child_reply reply;
 
-	*value = a >= 0 && H5Aread(a, type, &text) >= 0 && text ? strdup(text) : NULL;
-	H5free_memory(text);
-	H5Tclose(type);
-	if (a >= 0)
-		H5Aclose(a);
-	return *value ? 0
-		      : err_set(err, ERR_INPUT, "%s: %s: expected a text attribute \"%s\"", r->path,
-				object, name);
+	*value = NULL;
+	if (ask_attribute(r, ASK_TEXT, object, name, &reply, err))
+		return err->code;
+	if (count_zeros(reply.data, reply.n) != 1 || ((char *)reply.data)[reply.n - 1] != '\0' ||
+		!utf8_valid(reply.data, reply.n - 1, NULL))
+		return contradiction(r, object, &reply, err);
+	*value = reply.data;
+	return 0;
+}
+
+/* ---- listing --------------------------------------------------------------------------- */
+
+int results_list(struct results_reader *r, FILE *to, struct err *err)
+{
+	struct child_reply reply;
+
+	if (ask(r, &(struct results_request){.question = ASK_LISTING}, &reply, err))
+		return err->code;
+	fwrite(reply.data, 1, reply.n, to);
+	free(reply.data);
+	return 0;
+}
+
+int results_inspect(const char *path, FILE *to, struct err *err)
+{
+	struct results_reader *r;
+
+	if (results_open_foreign(&r, path, err))
+		return err->code;
+	results_list(r, to, err);
+	results_reader_close(r);
+	return err->code;
 }

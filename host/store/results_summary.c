@@ -7,6 +7,8 @@
  * RESULTS_SUMMARY_BYTES of values is copied, texts counted by their bytes, and with it the scales
  * of its dimensions; all attributes are. What is left out is named in /left_out. Links to the other
  * file are not made: readers that follow every link of a group could not open it without that file.
+ *
+ * What is read here this process has just written, so it does not come through results_door.h.
  */
 #include "host/store/results_parts.h"
 

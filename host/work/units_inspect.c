@@ -57,7 +57,7 @@ static void print_total(const struct tally *t, FILE *to)
 	struct err ignored;
 	char *place = NULL, *total;
 
-	if (t->first && results_open(&r, t->first, &ignored) == 0) {
+	if (t->first && results_open_foreign(&r, t->first, &ignored) == 0) {
 		if (results_read_attribute_text(r, "/", "unit", &place, &ignored) == 0 &&
 			(total = strstr(place, " of ")))
 			fputs(total, to);
