@@ -637,3 +637,39 @@ put("jinja", "circle", "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}")
 put("jinja", "unclosed", "{{ (1 }}{% raw %}{# ")
 put("jinja", "bad_utf8", b"{{ '\xff' }}")
 put("jinja", "refused", "{% include 'x' %}")
+
+# Of `results`: orders (fuzz_results.c), whose first byte is even, the second that of newest form.
+DATASET, ATTRIBUTE, LINK = 0, 3, 6
+I64, I32, F32, TEXT, ENUM, COMPOUND, ARRAY, VLEN, FIXED = 0, 1, 2, 3, 11, 12, 13, 14, 10
+SCALAR, NULL, ONE, VAST, DEEP, TABLE, LIST = 0, 1, 2, 3, 4, 5, 7
+X, G, Y, LEFT, PATHS, BYTES, PART, T = range(8)  # names
+VIRTUAL, CHUNKED, EXTERNAL = 4, 2, 3
+for name, orders in {
+    "empty": [],
+    "unit": [DATASET, X, F32, TABLE, 2, 3, 0]
+    + [ATTRIBUTE, 1, 0, I64, SCALAR, 0] + [ATTRIBUTE, 1, 1, I64, SCALAR, 0] + [ATTRIBUTE, 1, 2, I64, SCALAR, 0]
+    + [k for a in (3, 4, 5, 6, 7) for k in (ATTRIBUTE, 1, a, TEXT, SCALAR, 0)],
+    "summary": [ATTRIBUTE, 0, 8, TEXT, SCALAR, 0, ATTRIBUTE, 0, 9, TEXT, SCALAR, 0]
+    + [DATASET, PATHS, TEXT, LIST, 3, 0, DATASET, BYTES, I64, LIST, 3, 0],
+    "many_texts": [DATASET, X, F32, TABLE, 2, 3, 0, ATTRIBUTE, 1, 4, TEXT, LIST, 255],
+    "many_numbers": [DATASET, X, F32, TABLE, 2, 3, 0, ATTRIBUTE, 1, 0, I64, LIST, 255, ATTRIBUTE, 0, 1, ARRAY, SCALAR, 0],
+    "types": [k for t in (ENUM, COMPOUND, ARRAY, VLEN, FIXED) for k in (DATASET, t % 8, t, LIST, 2, 0)],
+    "vast": [DATASET, X, I32, VAST, 60, CHUNKED, 6, DATASET, Y, I32, DEEP, 1, 0, DATASET, T, I32, NULL, 0, 0],
+    "bomb": [DATASET, X, I32, VAST, 30, CHUNKED, 29],
+    "self": [DATASET, X, I32, LIST, 4, VIRTUAL, 0, X, 1, DATASET, Y, I32, LIST, 4, VIRTUAL, 0, Y, 0],
+    "elsewhere": [DATASET, X, I32, LIST, 4, VIRTUAL, 1, X, 1, DATASET, Y, I32, LIST, 4, EXTERNAL, 0, DATASET, T, I32, LIST, 4, VIRTUAL, 2, T, 1],
+    "loops": [DATASET, Y, I32, LIST, 4, 0, LINK, 2, G, 0, LINK, 2, X, 0, LINK, 0, T, 1, T, LINK, 1, BYTES, 1],
+    "names": [DATASET, X, I32, ONE, 1, 0, LINK, 10, 0, 1, LINK, 10, 1, 1, LINK, 10, 3, 1],
+}.items():
+    put("results", name, bytes([0, 0] + orders))
+# and changes, whose first byte is odd: where (two bytes), what, with what.
+for name, changes in {
+    "whole": [],
+    "cut": [[0, 8, 5, 255]],
+    "no_end": [[40, 0, 2, 255]],
+    "ones": [[k & 255, k >> 8, 2, 255] for k in range(96, 4000, 400)],
+    "bits": [[k & 255, k >> 8, 1, k % 8] for k in range(97, 4000, 487)],
+}.items():
+    for newest in range(2):
+        put("results", f"{name}_{newest}", bytes([1, newest] + [b for c in changes for b in c]))
+
