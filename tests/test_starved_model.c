@@ -245,7 +245,8 @@ static void features_close(struct features *f)
 static int clamp_features(const void *context, struct err *err)
 {
 	const struct model *model = context;
-	const struct feature_set none = {0}, *first;
+	const struct feature_set none = {0};
+	struct feature_set sets[2] = {{0}};
 	const struct clamp_value value = {-1, 0};
 	const float recorded[32] = {0};
 	const struct retained_rows rows[] = {{prompts[0].n, recorded}, {prompts[1].n, recorded}};
@@ -259,14 +260,13 @@ static int clamp_features(const void *context, struct err *err)
 	struct features f;
 
 	TRY(features_open(&f, model, err));
-	first = &f.some;
 	TRY(readout_init(&readout, model, err));
 	TRY(runner_init(&runner, model, &readout, (struct runner_size){16, 2, 16, false}, err));
-	TRY(clamp_plan_create(&plan, dev, f.saes, (struct feature_set[]){*first, none}, 2, value,
-		err));
+	sets[0] = f.some;
+	TRY(clamp_plan_create(&plan, dev, f.saes, sets, 2, value, err));
 	TRY(clamp_plan_batch(plan, order, 2, &edit.clamps, err));
 	TRY(runner_run(&runner, prompts, 2, 1, &how, err));
-	TRY(retain_plan_create(&retain, dev, f.saes, first, value, &none, err));
+	TRY(retain_plan_create(&retain, dev, f.saes, &f.some, value, &none, err));
 	TRY(retain_plan_batch(retain, rows, 2, 1, &edit.clamps, err));
 	TRY(runner_run(&runner, prompts, 2, 1, &how, err));
 	err_clear(err);

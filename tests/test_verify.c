@@ -47,7 +47,9 @@ static int append(struct results *r, int unit, struct err *err)
 
 	for (int i = 0; i < 3 * UNIT_ROWS; i++)
 		values[i] = (float)(unit * 1000 + i) / 7;
-	snprintf(path, sizeof path, "%s.%d.h5", in_scratch("unit"), unit);
+	TRY(folder_make(in_scratch("made.units"),
+		err)); /* mapped units are of such a folder alone */
+	snprintf(path, sizeof path, "%s/%d.h5", in_scratch("made.units"), unit);
 	TRY(results_create_unit(&file, path, &seal, err));
 	for (int i = 0; i < 2; i++) {
 		struct dataset_filled d;
@@ -289,7 +291,7 @@ TEST(a_mapped_dataset_is_held_against_the_values_in_its_units)
 	char unit[300];
 	hid_t file;
 
-	snprintf(unit, sizeof unit, "%s.1.h5", in_scratch("unit"));
+	snprintf(unit, sizeof unit, "%s/1.h5", in_scratch("made.units"));
 	file = H5Fopen(unit, H5F_ACC_RDWR, H5P_DEFAULT);
 	write_nan(file, "/g/plain");
 	H5Fclose(file);
