@@ -71,6 +71,7 @@ if(cuda) # compiled by make test-cuda, run on a GPU by the kit, tools/gpu_kit
 endif()
 add_test(NAME ptxas_table_finds_spills COMMAND ${CMAKE_SOURCE_DIR}/tests/test_ptxas_table.sh)
 set_tests_properties(ptxas_table_finds_spills PROPERTIES LABELS unit)
+add_engine_test(test_invariant_ops backend)
 add_engine_test(test_op_errors backend)
 add_engine_test(test_gradients backend)
 add_engine_test(test_pool backend)

@@ -95,6 +95,7 @@ struct backend {
 	enum dtype activation;
 	bool is_host;
 	bool rounds_products;
+	bool can_be_invariant; /* heeds dev->invariant */
 	/* Fills dev->state. The state and the memory of a half-opened device go with close. */
 	int (*open)(struct device *dev, struct err *err);
 	void (*close)(struct device *dev);
@@ -120,7 +121,8 @@ struct device {
 	const struct backend *backend;
 	void *state; /* the backend's own */
 	int n_threads;
-	int ordinal; /* which of several equal devices */
+	int ordinal;    /* which of several equal devices */
+	bool invariant; /* device_make_invariant */
 	bool joined;
 	struct device_team team; /* while joining and joined */
 	size_t allocated, peak;

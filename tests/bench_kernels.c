@@ -2,7 +2,8 @@
  *
  * bench_kernels.c - rates of the kernels that carry the time, against what this machine can do:
  * matrix products against a large float32 product by oneDNN on one thread times the threads, and
- * decoding (few rows) against reading the same bytes. Medians of interleaved rounds; not a test.
+ * decoding (few rows) against reading the same bytes. The last column is the rate of a device made
+ * invariant (ops.h) over this one's. Medians of interleaved rounds; not a test.
  *
  *   build/cpu/bench_kernels [threads]
  */
@@ -23,7 +24,7 @@ struct product {
 	enum dtype dtype;
 	bool backward;
 	struct tensor x, W, y;
-	double seconds[ROUNDS];
+	double seconds[ROUNDS], invariant[ROUNDS];
 };
 
 static struct product products[] = {
@@ -55,7 +56,7 @@ static struct product products[] = {
 };
 enum { N_PRODUCTS = sizeof products / sizeof *products };
 
-static void run_product(struct device *dev, struct product *p, int round)
+static double run_product(struct device *dev, struct product *p)
 {
 	const double flops = 2.0 * (double)p->rows * (double)p->in * (double)p->out;
 	const int repeats = flops < 1e9 ? (int)(1e9 / flops) + 1 : 1;
@@ -69,17 +70,20 @@ static void run_product(struct device *dev, struct product *p, int round)
 			fprintf(stderr, "%s\n", err.text);
 			exit(1);
 		}
-	p->seconds[round] = (clock_seconds() - start) / repeats;
+	return (clock_seconds() - start) / repeats;
 }
 
 int main(int argc, char **argv)
 {
-	struct device *dev;
+	const int n_threads = argc > 1 ? atoi(argv[1]) : 0;
+	struct device *dev, *invariant;
 	struct fixture f;
 	struct err err;
 	double peak;
 
-	if (device_open(&dev, "cpu", argc > 1 ? atoi(argv[1]) : 0, &err)) {
+	if (device_open(&dev, "cpu", n_threads, &err) ||
+		device_open(&invariant, "cpu", n_threads, &err) ||
+		device_make_invariant(invariant, &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		return err.code;
 	}
@@ -92,20 +96,24 @@ int main(int argc, char **argv)
 		p->y = fixture_zeros(&f, p->rows, p->out);
 	}
 	for (int round = 0; round < ROUNDS; round++)
-		for (size_t i = 0; i < N_PRODUCTS; i++)
-			run_product(dev, &products[i], round);
-	printf("%s\n%-36s %10s %10s %8s\n", device_description(dev), "product", "GFLOP/s",
-		"weight GB/s", "of peak");
+		for (size_t i = 0; i < N_PRODUCTS; i++) {
+			products[i].seconds[round] = run_product(dev, &products[i]);
+			products[i].invariant[round] = run_product(invariant, &products[i]);
+		}
+	printf("%s\n%-36s %10s %10s %8s %10s\n", device_description(dev), "product", "GFLOP/s",
+		"weight GB/s", "of peak", "invariant");
 	peak = 2 * 2048.0 * 2048 * 2048 / median(products[0].seconds, ROUNDS);
 	for (size_t i = 0; i < N_PRODUCTS; i++) {
 		const struct product *p = &products[i];
 		const double seconds = median(products[i].seconds, ROUNDS);
 		const double flops = 2.0 * (double)p->rows * (double)p->in * (double)p->out;
 
-		printf("%-36s %10.1f %10.1f %8.2f\n", p->name, flops / seconds * 1e-9,
-			(double)tensor_bytes(p->W) / seconds * 1e-9, flops / seconds / peak);
+		printf("%-36s %10.1f %10.1f %8.2f %10.2f\n", p->name, flops / seconds * 1e-9,
+			(double)tensor_bytes(p->W) / seconds * 1e-9, flops / seconds / peak,
+			seconds / median(products[i].invariant, ROUNDS));
 	}
 	fixture_free(&f);
+	device_close(invariant);
 	device_close(dev);
 	return 0;
 }

@@ -10,7 +10,9 @@
  * Keys are taken KEYS at a time. Scores want the vector across keys, the weighted sum of values
  * wants it across head_dim; so a block of keys is transposed once into scratch and serves all
  * query rows. The softmax is kept running (maximum, sum) over the blocks. A sequence with few
- * query rows (decoding) would not repay the transposition and takes dot products instead.
+ * query rows (decoding) would not repay the transposition and takes dot products instead; on an
+ * invariant device (device_make_invariant) every sequence does. Blocks begin at multiples of KEYS,
+ * so that a row meets the same ones whichever rows are computed with it.
  */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
@@ -43,6 +45,12 @@ static size_t unit_pos(const struct unit *u, size_t row)
 static size_t unit_first_key(const struct unit *u, size_t pos)
 {
 	return u->a->window && pos + 1 > u->a->window ? pos + 1 - u->a->window : 0;
+}
+
+/* Where the first block of keys begins that any row sees. */
+static size_t unit_first_block(const struct unit *u)
+{
+	return unit_first_key(u, unit_pos(u, u->first_row)) / KEYS * KEYS;
 }
 
 /* Position p's key or value of this kv head: head_dim floats. */
@@ -144,13 +152,11 @@ static void take_block(const struct unit *u, size_t p0, size_t n, float s[KEYS],
 			v_axpy(s[i], unit_key(u, true, p0 + i), out, d);
 }
 
-static void unit_forward(const struct unit *u, float *scratch, struct tensor q, struct tensor out,
-	struct tensor lse)
+static void unit_forward(const struct unit *u, bool transpose, float *scratch, struct tensor q,
+	struct tensor out, struct tensor lse)
 {
 	const size_t d = u->a->head_dim, head0 = u->kv_head * u->group;
 	const size_t last_pos = unit_pos(u, u->first_row + u->n_rows - 1);
-	const size_t first_pos = unit_first_key(u, unit_pos(u, u->first_row));
-	const bool transpose = u->n_rows >= FEW_ROWS;
 	struct running *run = (struct running *)scratch;
 	float *block = scratch + 2 * u->n_rows * u->group;
 	float s[KEYS];
@@ -159,7 +165,7 @@ static void unit_forward(const struct unit *u, float *scratch, struct tensor q, 
 		run[r] = (struct running){-INFINITY, 0};
 	for (size_t r = 0; r < u->n_rows; r++)
 		memset(row_out(out, u->first_row + r) + head0 * d, 0, u->group * d * sizeof(float));
-	for (size_t p0 = first_pos; p0 <= last_pos; p0 += KEYS) {
+	for (size_t p0 = unit_first_block(u); p0 <= last_pos; p0 += KEYS) {
 		const size_t n = last_pos + 1 - p0 < KEYS ? last_pos + 1 - p0 : KEYS;
 
 		if (transpose)
@@ -250,10 +256,9 @@ static void unit_backward(const struct unit *u, float *scratch, struct tensor q,
 {
 	const size_t d = u->a->head_dim;
 	const size_t last_pos = unit_pos(u, u->first_row + u->n_rows - 1);
-	const size_t first_pos = unit_first_key(u, unit_pos(u, u->first_row));
 	float *keys_t = scratch, *values_t = scratch + d * KEYS;
 
-	for (size_t p0 = first_pos; p0 <= last_pos; p0 += KEYS) {
+	for (size_t p0 = unit_first_block(u); p0 <= last_pos; p0 += KEYS) {
 		const size_t n = last_pos + 1 - p0 < KEYS ? last_pos + 1 - p0 : KEYS;
 
 		unit_transpose(u, false, p0, n, keys_t);
@@ -330,7 +335,8 @@ static void forward_units(void *context, size_t first, size_t end, int thread)
 		struct unit u;
 
 		if (unit_at(c->a, c->rows, c->keys, i, &u))
-			unit_forward(&u, cpu_scratch(c->dev, thread), c->q, c->out, c->lse);
+			unit_forward(&u, u.n_rows >= FEW_ROWS && !c->dev->invariant,
+				cpu_scratch(c->dev, thread), c->q, c->out, c->lse);
 	}
 }
 

@@ -35,6 +35,7 @@ enum {
 	CPU_PANEL_ROWS = 128,
 	CPU_PANEL_COLS = 4096,
 	CPU_TILE_ROWS = 256,
+	CPU_BACK_COLS = 512,
 	CPU_PANEL = CPU_PANEL_ROWS * CPU_PANEL_COLS,
 	CPU_SCRATCH = CPU_PANEL + CPU_TILE_ROWS * CPU_PANEL_ROWS
 };
@@ -66,10 +67,38 @@ static inline int cpu_check_memory(const struct device *dev, struct err *err)
  * are. */
 const float *CPU(weight_floats)(struct tensor W, size_t first, size_t n, float *to);
 
+/* Dot products  y[i][j] = x[i] . w[j],  with `add` y[i][j] + x[i] . w[j]; dots.c. Their bits depend
+ * on x[i], w[j] and y[i][j] alone. Of a bfloat16 weight, as it is in memory or by dots_weights, the
+ * rows of x must have gone through dots_split. */
+enum { CPU_DOTS_W = 4, CPU_DOTS_PIECE = 1024 }; /* rows of w at a time; columns of one sum */
+
+struct cpu_dots {
+	size_t n;       /* length of the rows */
+	const float *x; /* n_x rows, stride_x floats apart */
+	size_t n_x, stride_x;
+	const void *w[CPU_DOTS_W]; /* bfloat16 or float; all are there, n_w are used */
+	size_t n_w;
+	bool bf16;
+	float *y;
+	size_t stride_y;
+	bool add;
+};
+
+void CPU(dots)(const struct cpu_dots *d);
+void CPU(dots_split)(const float *x, size_t n, float *to);
+
+/* Elements [first, first + n) of a weight for dots, as float: in `to`, or where they are. */
+const float *CPU(dots_weights)(struct tensor W, size_t first, size_t n, float *to);
+
 /* C [m, n] = rows [i, i + m) of x times rows [j, j + n) of W, transposed; n at most
  * CPU_PANEL_ROWS. One thread; `panel` is CPU_PANEL floats of its scratch. */
-int CPU(tile_product)(float *panel, struct tensor x, size_t i, size_t m, struct tensor W, size_t j,
-	size_t n, float *C, size_t ldc, struct err *err);
+int CPU(tile_product)(struct device *dev, float *panel, struct tensor x, size_t i, size_t m,
+	struct tensor W, size_t j, size_t n, float *C, size_t ldc, struct err *err);
+
+/* Rows [i, i + m), columns [k, k + n) of dx = beta dx + dy W; n at most CPU_BACK_COLS. */
+int CPU(tile_product_backward)(struct device *dev, float *panel, struct tensor dy, size_t i,
+	size_t m, struct tensor W, size_t k, size_t n, double beta, struct tensor dx,
+	struct err *err);
 
 /* What an SAE's input does to a row: u = (x - mean) / divisor, undone by s and m (ops.h). */
 struct cpu_sae_input {

@@ -127,8 +127,8 @@ static int encode_block(const struct encode *c, size_t block, int thread, struct
 	float *panel = cpu_scratch(c->dev, thread), *pre = panel + CPU_PANEL;
 
 	list->n = 0;
-	TRY(CPU(tile_product)(panel, c->x, c->row, c->n_rows, c->sae->W_enc_t, first, n, pre, n,
-		err));
+	TRY(CPU(tile_product)(c->dev, panel, c->x, c->row, c->n_rows, c->sae->W_enc_t, first, n,
+		pre, n, err));
 	TRY(keep_survivors(c->sae, pre, c->n_rows, first, n, list, err));
 	return 0;
 fail:
