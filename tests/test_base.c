@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_base.c - errors, files, sizes, growing arrays, arenas, random orders, memory, threads.
+ * test_base.c - errors, files, sizes, growing arrays, arenas, random orders, sums, memory, threads.
  */
 #include "host/base/arena.h"
+#include "host/base/exact_sum.h"
 #include "host/base/file.h"
 #include "host/base/memory.h"
 #include "host/base/random.h"
@@ -407,4 +408,33 @@ TEST(a_sample_of_a_small_file_is_its_hash)
 	CHECK(sample_file(in_scratch("no such"), sample, &err) == ERR_INPUT &&
 			strstr(err.text, "no such: No such file or directory"),
 		"%d: %s", err.code, err.text);
+}
+
+TEST(an_exact_sum_has_the_same_bits_in_any_order_and_any_grouping)
+{
+	struct test_random random = {3};
+	double x[300], plain[2] = {0};
+	exact_sum forward = 0, backward = 0, groups[7] = {0}, of_groups = 0;
+
+	for (int i = 0; i < 300; i++)
+		x[i] = test_random_uniform(&random) * (i % 3 ? 1e-6 : 1e4);
+	for (int i = 0; i < 300; i++) {
+		forward += exact_term(x[i]);
+		backward += exact_term(x[299 - i]);
+		groups[i % 7] += exact_term(x[i]);
+		plain[0] += x[i];
+		plain[1] += x[299 - i];
+	}
+	for (int g = 0; g < 7; g++)
+		of_groups += groups[g];
+	CHECK(exact_value(forward) == exact_value(backward) &&
+			exact_value(forward) == exact_value(of_groups),
+		"%.17g, %.17g and %.17g", exact_value(forward), exact_value(backward),
+		exact_value(of_groups));
+	CHECK(plain[0] != plain[1], "no case: plain sums agree");
+	CHECK(fabs(exact_value(forward) - plain[0]) < 1e-9, "%.17g and %.17g", exact_value(forward),
+		plain[0]);
+	CHECK(exact_value(exact_term(-1.5)) == -1.5 && exact_value(exact_term(1e300)) == 0x1p46 &&
+			exact_value(exact_term(1e-300)) == 0,
+		"a term is another");
 }

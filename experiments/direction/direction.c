@@ -325,7 +325,7 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	const struct config *c = lab->config;
 	const struct arch *a = &lab->machine->model->arch;
 	const size_t n_pos = (size_t)s->positions;
-	const double pairs = (double)(n_pos * a->n_layer), sum = 8 * pairs * (double)a->d_model;
+	const double pairs = (double)(n_pos * a->n_layer), sum = 16 * pairs * (double)a->d_model;
 
 	(void)f;
 	TRY(plan_write(out, what, &section,

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * mean_resid.c - Contract: mean_resid.h. One pass over the prompts; only their last rows leave
- * the device. A unit holds its sum and how many prompts counted; sums are added in unit order.
+ * the device. A unit holds its sum and how many prompts counted; how prompts are cut into units
+ * does not change what the sums add up to (exact_sum.h).
  * Tests: tests/test_method.c.
  */
 #include "experiments/direction/mean_resid.h"
 
 #include "host/base/arena.h"
+#include "host/base/exact_sum.h"
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
 #include "host/measure/scoring.h"
@@ -21,11 +23,11 @@ struct work {
 	size_t n_pos, n_layer, d, rows;
 	enum mean_resid_filter filter;
 	struct scoring scoring;
-	double *mean;         /* of all, the caller's */
 	size_t n_counted;     /* of all */
 	void *on_device;      /* what resid points into */
 	struct arena memory;  /* what follows is in it */
-	double *sum;          /* of one unit */
+	exact_sum *sum;       /* of one unit */
+	exact_sum *total;     /* of all */
 	struct tensor *resid; /* [n_layer] of [rows, d] */
 	struct tensor *views; /* [n_layer], cut to the batch */
 	float *host;          /* [rows, d]: one layer */
@@ -48,6 +50,7 @@ static size_t n_values(const struct work *w)
 static int allocate(struct work *w, struct err *err)
 {
 	w->sum = arena_alloc(&w->memory, n_values(w), sizeof *w->sum);
+	w->total = arena_alloc(&w->memory, n_values(w), sizeof *w->total);
 	w->resid = arena_alloc(&w->memory, w->n_layer, sizeof *w->resid);
 	w->views = arena_alloc(&w->memory, w->n_layer, sizeof *w->views);
 	w->host = arena_alloc(&w->memory, w->rows * w->d, sizeof *w->host);
@@ -79,10 +82,10 @@ static int add_batch(struct work *w, size_t n, int64_t *n_counted, struct err *e
 			*n_counted += l == 0;
 			for (size_t p = 0; p < w->n_pos; p++) {
 				const float *x = w->host + (i * w->n_pos + w->n_pos - 1 - p) * w->d;
-				double *sum = w->sum + (p * w->n_layer + l) * w->d;
+				exact_sum *sum = w->sum + (p * w->n_layer + l) * w->d;
 
 				for (size_t j = 0; j < w->d; j++)
-					sum[j] += x[j];
+					sum[j] += exact_term(x[j]);
 			}
 		}
 	}
@@ -103,7 +106,7 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	TRY(readout_argmax(&w->lab->machine->readout, &s->runner.batch, workspace_out(s->runner.ws),
 		w->next, err));
 	TRY(add_batch(w, n, &n_counted, err));
-	TRY(unit_put(out, "sum", RESULTS_F64, w->sum, n_values(w), err));
+	TRY(unit_put(out, "sum", RESULTS_I64, w->sum, 2 * n_values(w), err));
 	return unit_put(out, "n_counted", RESULTS_I64, &n_counted, 1, err);
 fail:
 	return err->code;
@@ -115,10 +118,10 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 	int64_t n_counted;
 
 	(void)b;
-	TRY(unit_get(in, "sum", RESULTS_F64, w->sum, n_values(w), err));
+	TRY(unit_get(in, "sum", RESULTS_I64, w->sum, 2 * n_values(w), err));
 	TRY(unit_get(in, "n_counted", RESULTS_I64, &n_counted, 1, err));
 	for (size_t i = 0; i < n_values(w); i++)
-		w->mean[i] += w->sum[i];
+		w->total[i] += w->sum[i];
 	w->n_counted += (size_t)n_counted;
 	return 0;
 fail:
@@ -132,14 +135,11 @@ int mean_resid(struct lab *lab, const char *set, size_t n_pos, enum mean_resid_f
 		.n_pos = n_pos,
 		.n_layer = lab->machine->model->arch.n_layer,
 		.d = lab->machine->model->arch.d_model,
-		.filter = filter,
-		.mean = mean};
+		.filter = filter};
 	struct prompt_ids prompts = {0};
 	char title[64];
 
 	err_clear(err);
-	for (size_t i = 0; i < n_values(&w); i++)
-		mean[i] = 0;
 	TRY(prompts_of_set(lab->prompts, set, &prompts, err));
 	TRY(scoring_open(&w.scoring, lab, &prompts, (struct scoring_size){.out = n_pos}, err));
 	w.rows = w.scoring.schedule.most_prompts * n_pos;
@@ -165,7 +165,7 @@ int mean_resid(struct lab *lab, const char *set, size_t n_pos, enum mean_resid_f
 		goto fail;
 	}
 	for (size_t i = 0; i < n_values(&w); i++)
-		mean[i] /= (double)w.n_counted;
+		mean[i] = exact_value(w.total[i]) / (double)w.n_counted;
 	*n_counted = w.n_counted;
 fail:
 	device_free(lab->machine->dev, w.on_device);

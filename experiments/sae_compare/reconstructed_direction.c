@@ -5,6 +5,7 @@
 #include "experiments/sae_compare/reconstructed_direction.h"
 
 #include "host/base/arena.h"
+#include "host/base/exact_sum.h"
 #include "host/model/carver.h"
 #include "host/model/sparse.h"
 #include "host/model/transfer.h"
@@ -22,7 +23,6 @@ struct work {
 	double *v, *v_hat; /* [n_layer, d] */
 	/* Of one set. */
 	struct prompt_ids prompts;
-	double weight; /* of a prompt */
 	struct scoring scoring;
 	struct tensor x_hat;
 	void *on_device; /* x_hat and last */
@@ -30,7 +30,7 @@ struct work {
 	struct arena memory;         /* what follows is in it */
 	struct tensor *last, *views; /* [n_layer] resid_post of each prompt's last token */
 	float *host;                 /* [most_prompts, d] */
-	double *sums;                /* [2, n_layer, d] of a batch: x, x_hat */
+	exact_sum *sums, *total;     /* [2, n_layer, d] of a batch, of all: x, x_hat */
 };
 
 static void layout(void *object, struct carver *c)
@@ -50,6 +50,7 @@ static int open_set(struct work *w, const char *set, struct err *err)
 	w->views = arena_alloc(&w->memory, w->n_layer, sizeof *w->views);
 	w->host = arena_alloc(&w->memory, w->scoring.schedule.most_prompts * w->d, sizeof *w->host);
 	w->sums = arena_alloc(&w->memory, 2 * w->n_layer * w->d, sizeof *w->sums);
+	w->total = arena_alloc(&w->memory, 2 * w->n_layer * w->d, sizeof *w->total);
 	TRY(arena_check(&w->memory, "directions", err));
 	w->sparse = (struct sparse){.dev = w->lab->machine->dev};
 	return carve_allocate(w->lab->machine->dev, layout, w, &w->on_device, err);
@@ -74,7 +75,7 @@ static void close_set(struct work *w)
 /* ---- one batch ------------------------------------------------------------------------- */
 
 /* sum = the sum of the rows of x. */
-static int sum_rows(struct work *w, struct tensor x, double *sum, struct err *err)
+static int sum_rows(struct work *w, struct tensor x, exact_sum *sum, struct err *err)
 {
 	if (download_floats(w->lab->machine->dev, x, w->host, err))
 		return err->code;
@@ -82,7 +83,7 @@ static int sum_rows(struct work *w, struct tensor x, double *sum, struct err *er
 		sum[j] = 0;
 	for (size_t i = 0; i < x.rows; i++)
 		for (size_t j = 0; j < w->d; j++)
-			sum[j] += w->host[i * w->d + j];
+			sum[j] += exact_term(w->host[i * w->d + j]);
 	return 0;
 }
 
@@ -113,7 +114,7 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	for (size_t l = 0; l < w->n_layer; l++)
 		if (sae_set_has(w->lab->machine->saes, l))
 			TRY(sum_layer(w, l, err));
-	return unit_put(out, "sums", RESULTS_F64, w->sums, 2 * w->n_layer * w->d, err);
+	return unit_put(out, "sums", RESULTS_I64, w->sums, 4 * w->n_layer * w->d, err);
 fail:
 	return err->code;
 }
@@ -121,27 +122,25 @@ fail:
 static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
 {
 	struct work *w = context;
-	const size_t n = w->n_layer * w->d;
+	const size_t n = 2 * w->n_layer * w->d;
 
 	(void)b;
-	if (unit_get(in, "sums", RESULTS_F64, w->sums, 2 * n, err))
+	if (unit_get(in, "sums", RESULTS_I64, w->sums, 2 * n, err))
 		return err->code;
-	for (size_t i = 0; i < n; i++) {
-		w->v[i] += w->weight * w->sums[i];
-		w->v_hat[i] += w->weight * w->sums[n + i];
-	}
+	for (size_t i = 0; i < n; i++)
+		w->total[i] += w->sums[i];
 	return 0;
 }
 
 /* Adds sign times the mean over a set. */
 static int add_set(struct work *w, const char *title, const char *set, double sign, struct err *err)
 {
+	const size_t n = w->n_layer * w->d;
 	char line[96];
 
 	err_clear(err);
 	snprintf(line, sizeof line, "%s, %s", title, set);
 	TRY(open_set(w, set, err));
-	w->weight = sign / (double)w->prompts.n;
 	TRY(scoring_prefix(&w->scoring, NULL, 0, err));
 	TRY(stage_run(w->lab->job, w->lab->machine->dev,
 		&(struct stage){.title = line,
@@ -151,6 +150,10 @@ static int add_set(struct work *w, const char *title, const char *set, double si
 			.compute = compute,
 			.take = take},
 		err));
+	for (size_t i = 0; i < n; i++) {
+		w->v[i] += sign * exact_value(w->total[i]) / (double)w->prompts.n;
+		w->v_hat[i] += sign * exact_value(w->total[n + i]) / (double)w->prompts.n;
+	}
 fail:
 	close_set(w);
 	return err->code;

@@ -3,10 +3,12 @@
  * reconstruction.c - Contract: reconstruction.h.
  *
  * A unit holds, for its n prompts: "nll_clean" [n]; "nll_sae", "nll_zero", "squared_error",
- * "n_active" [n_layer, n]; and of their tokens "sum" [n_layer, d_model], "sum_squares" [n_layer].
+ * "n_active" [n_layer, n]; and of their tokens "sum" [n_layer, d_model], "sum_squares" [n_layer],
+ * each two int64_t.
  */
 #include "experiments/sae_compare/reconstruction.h"
 
+#include "host/base/exact_sum.h"
 #include "host/base/size.h"
 #include "host/base/vec.h"
 #include "host/model/carver.h"
@@ -46,9 +48,9 @@ struct work {
 	double *logprob;       /* [most_tokens] */
 	struct tensor *resid, *views, *targets; /* [n_layer] */
 	float *x_host, *x_hat_host;             /* [most_tokens, d] */
-	double *sum, *sum_squares;              /* [n_layer, d], [n_layer] of x over all tokens */
+	exact_sum *sum, *sum_squares;           /* [n_layer, d], [n_layer] of x over all tokens */
 	/* The same of one unit, and what it has of its n prompts. */
-	double *unit_sum, *unit_sum_squares;
+	exact_sum *unit_sum, *unit_sum_squares;
 	double *nll_clean, *by_layer[N_BY_LAYER]; /* [n], [n_layer, n] each */
 };
 
@@ -249,6 +251,8 @@ static int measure(struct work *w, const struct batch_view *v, size_t layer, str
 	TRY(download_floats(w->lab->machine->dev, x, w->x_host, err));
 	TRY(download_floats(w->lab->machine->dev, x_hat, w->x_hat_host, err));
 	for (size_t i = 0; i < v->n; i++) {
+		double squares = 0;
+
 		n_active[i] = squared_error[i] = 0;
 		for (size_t k = 0; k < w->spans[i].n; k++, t++) {
 			n_active[i] += (double)(w->features.indptr[t + 1] - w->features.indptr[t]);
@@ -257,10 +261,11 @@ static int measure(struct work *w, const struct batch_view *v, size_t layer, str
 				const double error = value - w->x_hat_host[t * w->d + j];
 
 				squared_error[i] += error * error;
-				w->unit_sum[layer * w->d + j] += value;
-				w->unit_sum_squares[layer] += value * value;
+				w->unit_sum[layer * w->d + j] += exact_term(value);
+				squares += value * value;
 			}
 		}
+		w->unit_sum_squares[layer] += exact_term(squares);
 	}
 	return 0;
 fail:
@@ -289,8 +294,8 @@ static int put_batch(struct work *w, size_t n, struct unit *out, struct err *err
 	for (int m = 0; m < N_BY_LAYER; m++)
 		TRY(unit_put(out, by_layer_names[m], RESULTS_F64, w->by_layer[m], w->n_layer * n,
 			err));
-	TRY(unit_put(out, "sum", RESULTS_F64, w->unit_sum, w->n_layer * w->d, err));
-	return unit_put(out, "sum_squares", RESULTS_F64, w->unit_sum_squares, w->n_layer, err);
+	TRY(unit_put(out, "sum", RESULTS_I64, w->unit_sum, 2 * w->n_layer * w->d, err));
+	return unit_put(out, "sum_squares", RESULTS_I64, w->unit_sum_squares, 2 * w->n_layer, err);
 fail:
 	return err->code;
 }
@@ -336,8 +341,8 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 			for (size_t i = 0; i < n; i++)
 				to[m][l * r->n_prompts + index[i]] = w->by_layer[m][l * n + i];
 	}
-	TRY(unit_get(in, "sum", RESULTS_F64, w->unit_sum, w->n_layer * w->d, err));
-	TRY(unit_get(in, "sum_squares", RESULTS_F64, w->unit_sum_squares, w->n_layer, err));
+	TRY(unit_get(in, "sum", RESULTS_I64, w->unit_sum, 2 * w->n_layer * w->d, err));
+	TRY(unit_get(in, "sum_squares", RESULTS_I64, w->unit_sum_squares, 2 * w->n_layer, err));
 	for (size_t j = 0; j < w->n_layer * w->d; j++)
 		w->sum[j] += w->unit_sum[j];
 	for (size_t l = 0; l < w->n_layer; l++)
@@ -355,10 +360,12 @@ static void take_variance(struct work *w)
 	for (size_t i = 0; i < w->prompts->n; i++)
 		n += w->out->n_tokens[i];
 	for (size_t l = 0; l < w->n_layer; l++) {
-		w->out->variance[l] = w->sum_squares[l] / n;
-		for (size_t j = 0; j < w->d; j++)
-			w->out->variance[l] -= w->sum[l * w->d + j] / n *
-					       (w->sum[l * w->d + j] / n);
+		w->out->variance[l] = exact_value(w->sum_squares[l]) / n;
+		for (size_t j = 0; j < w->d; j++) {
+			const double mean = exact_value(w->sum[l * w->d + j]) / n;
+
+			w->out->variance[l] -= mean * mean;
+		}
 	}
 }
 

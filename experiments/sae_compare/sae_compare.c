@@ -400,7 +400,7 @@ static int plan_sides(const struct lab *lab, struct plan *out, struct err *err)
 	const struct config *c = lab->config;
 	const size_t n_layer = lab->machine->model->arch.n_layer,
 		     k_star = (size_t)c->attribution.k_star;
-	const double sums = 8 * (double)(n_layer * (lab->machine->model->arch.d_model + 1));
+	const double sums = 16 * (double)(n_layer * (lab->machine->model->arch.d_model + 1));
 	struct prompt_ids prompts = {0};
 
 	err_clear(err);

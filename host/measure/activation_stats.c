@@ -53,7 +53,7 @@ static void take_prompt(struct work *w, size_t layer, const struct host_csr *f, 
 	size_t end_row)
 {
 	const size_t from = (size_t)f->indptr[first_row], to = (size_t)f->indptr[end_row];
-	double *sum = w->sums.sum + layer * w->d_sae;
+	exact_sum *sum = w->sums.sum + layer * w->d_sae;
 
 	for (size_t i = from; i < to; i++)
 		if (f->values[i] > w->one_prompt[f->indices[i]])
@@ -61,7 +61,7 @@ static void take_prompt(struct work *w, size_t layer, const struct host_csr *f, 
 	for (size_t i = from; i < to; i++) {
 		const size_t id = (size_t)f->indices[i];
 
-		sum[id] += w->one_prompt[id] / (double)w->prompts->n;
+		sum[id] += exact_term(w->one_prompt[id] / (double)w->prompts->n);
 		w->one_prompt[id] = 0;
 	}
 }
@@ -110,7 +110,7 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 	struct work *w = context;
 
 	(void)b;
-	return feature_sums_take(&w->sums, in, w->out->mean_max, err);
+	return feature_sums_take(&w->sums, in, err);
 }
 
 /* What each row of a batch is: once per batch, with the first layer. */
@@ -185,7 +185,7 @@ int activation_stats_plan(const struct lab *lab, struct plan *plan,
 
 	if (strcmp(c->save.dtype, "float16") == 0) /* half the bytes of the descriptor's values */
 		width /= 2;
-	TRY(plan_stages(lab, plan, sums, prompts, 0, 12 * n_features, 1, err));
+	TRY(plan_stages(lab, plan, sums, prompts, 0, 20 * n_features, 1, err));
 	if (!save)
 		return 0;
 	section.n -= c->save.features ? 0 : 4; /* /features */
@@ -224,6 +224,7 @@ int activation_stats_run(struct lab *lab, const struct prompt_ids *prompts, cons
 	}
 	TRY(feature_sums_create(&w.sums, n_layer * d_sae, err));
 	TRY(activations_visit(lab, prompts, title, &visitor, err));
+	feature_sums_values(&w.sums, out->mean_max);
 	for (size_t i = 0; i < n_layer * d_sae; i++)
 		out->alive[i] = out->mean_max[i] > 0;
 fail:

@@ -151,12 +151,12 @@ void effects_mean(const struct effects *e, const int32_t *group, int32_t of, flo
 	for (size_t p = 0; p < e->n_prompts; p++)
 		n += !group || group[p] == of;
 	for (size_t k = 0; k < e->n_candidates; k++) {
-		double sum = 0;
+		exact_sum sum = 0;
 
 		for (size_t p = 0; p < e->n_prompts; p++)
 			if (!group || group[p] == of)
-				sum += e->mean[p * e->n_candidates + k];
-		mean[k] = (float)(sum / (double)n);
+				sum += exact_term(e->mean[p * e->n_candidates + k]);
+		mean[k] = (float)(exact_value(sum) / (double)n);
 	}
 }
 
@@ -348,7 +348,7 @@ static int plan_units_of(const struct lab *lab, struct plan *plan,
 
 	if (request->all_features) {
 		of_prompt += 12 * (double)request->k_star;
-		of_unit += 12 * (double)n_features;
+		of_unit += 20 * (double)n_features;
 	}
 	return plan_stages(lab, plan, what, request->prompts, of_prompt, of_unit, extent->n_stages,
 		err);
@@ -394,6 +394,8 @@ int effects_run(struct lab *lab, const struct effects_request *request, struct e
 			.compute = compute,
 			.take = take},
 		err));
+	if (request->all_features)
+		feature_sums_values(&w.sums, out->all);
 fail:
 	work_close(&w);
 	return err->code;

@@ -28,7 +28,8 @@ static int sum_prompt(struct effects_work *w, size_t layer, size_t first_row, si
 		w->one_prompt[id] = 0;
 		if (mean == 0)
 			continue; /* nothing, or taken at an earlier row */
-		w->sums.sum[layer * e->d_sae + (size_t)id] += mean / (double)e->n_prompts;
+		w->sums.sum[layer * e->d_sae + (size_t)id] += exact_term(mean /
+									 (double)e->n_prompts);
 		TRY(feature_set_offer(&w->best[i_prompt], w->request->k_star,
 			(struct feature){(int32_t)layer, id, 0, (float)mean}, err));
 		TRY(vec_push(&entries->layer, (int32_t)layer, err));
@@ -129,7 +130,7 @@ fail:
 int effects_take_all(struct effects_work *w, const size_t *index, size_t n, struct unit_reader *in,
 	struct err *err)
 {
-	if (feature_sums_take(&w->sums, in, w->out->all, err))
+	if (feature_sums_take(&w->sums, in, err))
 		return err->code;
 	return take_best(w, index, n, in, err);
 }

@@ -5,6 +5,7 @@
 #include "host/measure/sae_check.h"
 
 #include "host/base/arena.h"
+#include "host/base/exact_sum.h"
 #include "host/base/log.h"
 #include "host/model/sparse.h"
 #include "host/model/transfer.h"
@@ -34,11 +35,11 @@ const struct dataset_section sae_check_section = {"SAEs (`sae.check`)",
 	"NaN for layers without an SAE (`sae.layers = \"found\"`).", DATASETS(datasets)};
 
 /* Sums over the tokens of one layer. A unit holds those of its prompts: "counts" and "squares"
- * [n_layer, 2], "sum" [n_layer, d_model]. */
+ * [n_layer, 2], "sum" [n_layer, d_model], each sum two int64_t. */
 struct layer_sums {
 	size_t n_tokens, n_active;
-	double squares, errors; /* of x, of x - x_hat */
-	double *sum;            /* [d_model] */
+	exact_sum squares, errors; /* of x, of x - x_hat */
+	exact_sum *sum;            /* [d_model] */
 };
 
 struct work {
@@ -47,8 +48,8 @@ struct work {
 	struct arena memory;       /* what follows is in it, up to `sum` */
 	struct layer_sums *layers; /* [n_layer] of all units taken */
 	int64_t *counts;           /* [n_layer, 2] of one unit: tokens, active features */
-	double *squares;           /* [n_layer, 2] */
-	double *sum;               /* [n_layer, d_model] */
+	exact_sum *squares;        /* [n_layer, 2] */
+	exact_sum *sum;            /* [n_layer, d_model] */
 	struct sparse sparse;
 	void *x_hat;    /* device, [rows, d_model] */
 	float *host[2]; /* x and x_hat */
@@ -90,15 +91,18 @@ fail:
 
 static void add_row(struct work *w, size_t layer, const float *x, const float *x_hat)
 {
-	double *sum = w->sum + layer * w->d_model, *squares = w->squares + 2 * layer;
+	exact_sum *sum = w->sum + layer * w->d_model;
+	double squares = 0, errors = 0;
 
 	for (size_t j = 0; j < w->d_model; j++) {
 		const double error = (double)x[j] - x_hat[j];
 
-		sum[j] += x[j];
-		squares[0] += (double)x[j] * x[j];
-		squares[1] += error * error;
+		sum[j] += exact_term(x[j]);
+		squares += (double)x[j] * x[j];
+		errors += error * error;
 	}
+	w->squares[2 * layer] += exact_term(squares);
+	w->squares[2 * layer + 1] += exact_term(errors);
 }
 
 static int on_resid_post(void *context, size_t layer, const struct activation_batch *batch,
@@ -136,8 +140,8 @@ static int on_batch_done(void *context, struct unit *out, struct err *err)
 	const size_t n = w->n_layer;
 
 	TRY(unit_put(out, "counts", RESULTS_I64, w->counts, 2 * n, err));
-	TRY(unit_put(out, "squares", RESULTS_F64, w->squares, 2 * n, err));
-	TRY(unit_put(out, "sum", RESULTS_F64, w->sum, n * w->d_model, err));
+	TRY(unit_put(out, "squares", RESULTS_I64, w->squares, 4 * n, err));
+	TRY(unit_put(out, "sum", RESULTS_I64, w->sum, 2 * n * w->d_model, err));
 	memset(w->counts, 0, 2 * n * sizeof *w->counts);
 	memset(w->squares, 0, 2 * n * sizeof *w->squares);
 	memset(w->sum, 0, n * w->d_model * sizeof *w->sum);
@@ -153,8 +157,8 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 
 	(void)b;
 	TRY(unit_get(in, "counts", RESULTS_I64, w->counts, 2 * n, err));
-	TRY(unit_get(in, "squares", RESULTS_F64, w->squares, 2 * n, err));
-	TRY(unit_get(in, "sum", RESULTS_F64, w->sum, n * w->d_model, err));
+	TRY(unit_get(in, "squares", RESULTS_I64, w->squares, 4 * n, err));
+	TRY(unit_get(in, "sum", RESULTS_I64, w->sum, 2 * n * w->d_model, err));
 	for (size_t l = 0; l < n; l++) {
 		struct layer_sums *s = &w->layers[l];
 
@@ -177,11 +181,14 @@ static double l0_of(const struct layer_sums *s)
 
 static double fvu_of(const struct layer_sums *s, size_t d)
 {
-	double variance = s->squares;
+	double variance = exact_value(s->squares);
 
-	for (size_t j = 0; j < d; j++)
-		variance -= s->sum[j] * s->sum[j] / (double)s->n_tokens;
-	return s->n_tokens > 0 ? s->errors / variance : NAN;
+	for (size_t j = 0; j < d; j++) {
+		const double sum = exact_value(s->sum[j]);
+
+		variance -= sum * sum / (double)s->n_tokens;
+	}
+	return s->n_tokens > 0 ? exact_value(s->errors) / variance : NAN;
 }
 
 static void judge(const struct work *w, size_t layer, double l0, double fvu)
