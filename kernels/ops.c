@@ -374,6 +374,18 @@ fail:
 	return err->code;
 }
 
+int op_lead(struct device *dev, struct tensor logits, const int32_t *token, struct tensor out,
+	struct err *err)
+{
+	const struct check c = {dev, "lead", err};
+
+	TRY(activation(c, "logits", logits, logits.rows, logits.cols));
+	TRY(activation(c, "out", out, logits.rows, 1));
+	DISPATCH(lead, 0, dev, logits, token, out, err);
+fail:
+	return err->code;
+}
+
 int op_token_logprob(struct device *dev, struct tensor logits, const int32_t *token,
 	struct tensor out, struct err *err)
 {

@@ -331,6 +331,11 @@ int op_softcap(struct device *, double cap, struct tensor x, struct err *);
  * finite. */
 int op_argmax(struct device *, struct tensor logits, int32_t *out, struct err *);
 
+/* out[i] = logits[i, token[i]] - the largest other logit of the row: by how much that token leads.
+ * Infinity where there is no other.   out activation [n, 1]. */
+int op_lead(struct device *, struct tensor logits, const int32_t *token, struct tensor out,
+	struct err *);
+
 /* out[i] = log softmax(logits[i, :])[token[i]], in nats.   out activation [n, 1]. */
 int op_token_logprob(struct device *, struct tensor logits, const int32_t *token, struct tensor out,
 	struct err *);

@@ -313,6 +313,7 @@ RUN(run_gated, op_gated(w.dev, w.activation, w.x, w.y, w.z, err))
 RUN(run_rope, op_rope(w.dev, w.heads.head_dim, 1, w.tables[0], w.tables[1], w.ids, w.x, err))
 RUN(run_ablate, op_ablate_direction(w.dev, w.vector, w.x, err))
 RUN(run_argmax, op_argmax(w.dev, w.x, w.ids, err))
+RUN(run_lead, op_lead(w.dev, w.x, w.ids, w.y, err))
 
 static void make_norm(const struct task *t)
 {
@@ -358,6 +359,12 @@ static void make_argmax(const struct task *t)
 	w.x = activations(t->n, t->m->n_vocab);
 	w.ids = numbers(t->n, 0, 1, 0);
 	w.bytes = 4.0 * (double)tensor_count(w.x);
+}
+
+static void make_lead(const struct task *t)
+{
+	make_argmax(t);
+	w.y = activations(t->n, 1);
 }
 
 /* -- attention -- */
@@ -573,6 +580,7 @@ static const struct bench {
 	{"down projection", make_down, run_linear, OF_ROWS, ONE, 0, 0},
 	{"unembedding", make_unembedding, run_linear, OF_ROWS, FEW, 0, 0},
 	{"argmax", make_argmax, run_argmax, OF_ROWS, FEW, 0, 0},
+	{"lead", make_lead, run_lead, OF_ROWS, FEW, 0, 0},
 	{"attention", make_prefill, run_attention, OF_PROMPTS, 0, LONG, 0},
 	{"attention", make_prefill, run_attention, OF_PROMPTS, 0, SHORT, 0},
 	{"attention backward", make_prefill_backward, run_attention_backward, OF_PROMPTS, 0, SHORT,

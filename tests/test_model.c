@@ -366,6 +366,80 @@ TEST(readouts_agree_with_the_logits_of_transformers)
 	}
 }
 
+/* ---- replies --------------------------------------------------------------------------- */
+
+enum { N_REPLY = 4, MOST_TOKENS = 256 };
+
+/* The least lead of a reply's tokens, read off one pass over prompt and reply. */
+static int least_lead(struct golden *g, struct readout *r, size_t p, const int32_t *reply,
+	double *least)
+{
+	const size_t n = (size_t)g->lengths[p], V = g->model->arch.n_vocab;
+	const struct pass pass = {.batch = &g->batch, .cache = &g->cache};
+	int32_t tokens[MOST_TOKENS], best[N_REPLY];
+
+	memcpy(tokens, g->tokens + g->first[p], n * sizeof *tokens);
+	memcpy(tokens + n, reply, (N_REPLY - 1) * sizeof *tokens);
+	batch_clear(&g->batch, 0);
+	batch_pack(&g->batch, tokens, n + N_REPLY - 1, N_REPLY, 0);
+	TRY(batch_upload(&g->batch, &g->err));
+	TRY(forward(g->ws, &pass, &g->err));
+	TRY(readout_argmax(r, workspace_out(g->ws), best, &g->err));
+	*least = INFINITY;
+	for (size_t t = 0; t < N_REPLY; t++) {
+		double second = -INFINITY;
+
+		for (size_t j = 0; j < V; j++)
+			if ((int32_t)j != best[t])
+				second = fmax(second, fixture_get(r->logits, t * V + j));
+		*least = fmin(*least, fixture_get(r->logits, t * V + (size_t)best[t]) - second);
+		CHECK(best[t] == reply[t], "prompt %zu, token %zu: %d and %d", p, t, best[t],
+			reply[t]);
+	}
+	return 0;
+fail:
+	return g->err.code;
+}
+
+TEST(a_replys_lead_is_the_least_by_which_one_of_its_tokens_was_ahead)
+{
+	struct golden g;
+	struct readout r;
+	struct generator *generator;
+	struct token_span spans[MAX_PROMPTS];
+	int32_t tokens[MAX_PROMPTS * N_REPLY], ended_by[MAX_PROMPTS];
+	size_t lengths[MAX_PROMPTS];
+	float lead[MAX_PROMPTS];
+	double least = 0;
+
+	REQUIRE(golden_open(&g, golden_models[0], NULL) == 0, "%s", g.err.text);
+	REQUIRE(readout_init(&r, g.model, &g.err) == 0, "%s", g.err.text);
+	for (size_t p = 0; p < g.n_prompts; p++)
+		spans[p] = (struct token_span){g.tokens + g.first[p], (size_t)g.lengths[p], 0};
+	REQUIRE(generator_create(&generator, g.model, &r,
+			(struct generator_size){g.n_prompts, g.n_tokens, g.n_tokens, N_REPLY},
+			&g.err) == 0,
+		"%s", g.err.text);
+	REQUIRE(generate(generator,
+			&(struct generation){.prompts = spans,
+				.n_prompts = g.n_prompts,
+				.tokens = tokens,
+				.lengths = lengths,
+				.ended_by = ended_by,
+				.lead = lead},
+			&g.err) == 0,
+		"%s", g.err.text);
+	for (size_t p = 0; p < g.n_prompts; p++) {
+		REQUIRE(lengths[p] == N_REPLY, "prompt %zu: %zu tokens", p, lengths[p]);
+		REQUIRE(least_lead(&g, &r, p, tokens + p * N_REPLY, &least) == 0, "%s", g.err.text);
+		CHECK(fabs(lead[p] - least) < 1e-4, "prompt %zu: %g, expected %g", p, lead[p],
+			least);
+	}
+	generator_free(generator);
+	readout_free(&r);
+	golden_close(&g);
+}
+
 /* ---- sites ----------------------------------------------------------------------------- */
 
 TEST(a_site_is_called_by_its_hook_and_found_again_by_that_name)

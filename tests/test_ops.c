@@ -328,15 +328,22 @@ static void run_readings(struct fixture *f, const int *p, struct outputs *out)
 	int32_t *token = fixture_random_ids(f, n, V);
 	int32_t *best = fixture_random_ids(f, n, V);
 	struct tensor logprob = fixture_zeros(f, n, 1), kl = fixture_zeros(f, n, 1);
+	struct tensor lead = fixture_zeros(f, n, 1), trail = fixture_zeros(f, n, 1);
 
 	if (V > 3) { /* a tie: the lower index wins */
 		fixture_set(a, 1, p[2] + 1);
 		fixture_set(a, 3, p[2] + 1);
 	}
 	out->rc = op_argmax(f->dev, a, best, &out->err) ||
+		  op_lead(f->dev, a, best, lead, &out->err) ||
+		  op_lead(f->dev, a, token, trail, &out->err) ||
 		  op_token_logprob(f->dev, a, token, logprob, &out->err) ||
 		  op_kl(f->dev, a, b, kl, &out->err);
 	emit_ids(out, best, n);
+	if (V > 1) { /* of one token it is infinite */
+		emit(out, lead);
+		emit(out, trail);
+	}
 	emit(out, logprob);
 	emit(out, kl);
 }

@@ -5,8 +5,9 @@
  *
  *   sum = exact_term(x_1) + exact_term(x_2) + ...,   value = exact_value(sum)
  *
- * A term is cut to a multiple of 2^-60, 9e-19, and integers are added. Terms beyond 2^46, 7e13,
- * count as that; a million of them fit. Tests: tests/test_base.c.
+ * A term is cut to a multiple of 2^-60, 9e-19, and integers are added; a million of terms fit. A
+ * sum that a term beyond 2^46, 7e13, or one that is not finite went into is NaN. Tests:
+ * tests/test_base.c.
  */
 #ifndef SAENGINE_EXACT_SUM_H
 #define SAENGINE_EXACT_SUM_H
@@ -18,12 +19,15 @@ __extension__ typedef __int128 exact_sum;
 
 static inline exact_sum exact_term(double x)
 {
-	return (exact_sum)(fmin(fmax(x, -0x1p46), 0x1p46) * 0x1p60);
+	/* So large, and of one sign, that it shows whatever else is added. */
+	return (exact_sum)((fabs(x) < 0x1p46 ? x : 0x1p46) * 0x1p60);
 }
 
 static inline double exact_value(exact_sum sum)
 {
-	return (double)sum * 0x1p-60;
+	const double value = (double)sum * 0x1p-60;
+
+	return fabs(value) < 0x1p45 ? value : NAN;
 }
 
 #endif

@@ -24,11 +24,12 @@ struct work {
 	struct schedule schedule;
 	struct generator *generator;
 	struct kv_cache prefix;
-	struct token_span *spans; /* [most_prompts], as the next four */
+	struct token_span *spans; /* [most_prompts], as the next five */
 	size_t *ids;              /* prompt ids of the batch */
 	int32_t *index;           /* places in the list; lengths on their way */
 	size_t *lengths;
 	int32_t *ended_by;
+	float *lead;
 	int32_t *tokens;       /* [most_prompts, max_new] */
 	int32_t *joined;       /* the same end to end */
 	float *first_y;        /* batch_y in host memory */
@@ -64,6 +65,7 @@ static int allocate_out(struct work *w, struct err *err)
 	*c = (struct continuation){.n = n, .dev = w->lab->machine->dev};
 	c->start = calloc(n + 1, sizeof *c->start);
 	c->ended_by = calloc(n + 1, sizeof *c->ended_by);
+	c->lead = calloc(n + 1, sizeof *c->lead);
 	c->text = calloc(n + 1, sizeof *c->text);
 	c->p_refusal = calloc(n + 1, sizeof *c->p_refusal);
 	c->kl = calloc(n + 1, sizeof *c->kl);
@@ -73,7 +75,8 @@ static int allocate_out(struct work *w, struct err *err)
 		if (!c->class)
 			return err_nomem(err, "replies", n * sizeof *c->class);
 	}
-	if (!c->start || !c->ended_by || !c->text || !c->p_refusal || !c->kl || !c->refused)
+	if (!c->start || !c->ended_by || !c->lead || !c->text || !c->p_refusal || !c->kl ||
+		!c->refused)
 		return err_nomem(err, "replies", n * sizeof *c->text);
 	return carve_allocate(w->lab->machine->dev, layout_out, w, &c->memory, err);
 }
@@ -87,12 +90,13 @@ static int allocate_work(struct work *w, struct err *err)
 	w->index = calloc(most + 1, sizeof *w->index);
 	w->lengths = calloc(most + 1, sizeof *w->lengths);
 	w->ended_by = calloc(most + 1, sizeof *w->ended_by);
+	w->lead = calloc(most + 1, sizeof *w->lead);
 	w->tokens = malloc((most * w->max_new + 1) * sizeof *w->tokens);
 	w->joined = malloc((most * w->max_new + 1) * sizeof *w->joined);
 	w->replies = calloc(w->prompts->n + 1, sizeof *w->replies);
 	w->reply_length = calloc(w->prompts->n + 1, sizeof *w->reply_length);
-	if (!w->spans || !w->ids || !w->index || !w->lengths || !w->ended_by || !w->tokens ||
-		!w->joined || !w->replies || !w->reply_length)
+	if (!w->spans || !w->ids || !w->index || !w->lengths || !w->ended_by || !w->lead ||
+		!w->tokens || !w->joined || !w->replies || !w->reply_length)
 		return err_nomem(err, "replies", most * w->max_new * sizeof *w->tokens);
 	if (carve_allocate(w->lab->machine->dev, layout_work, w, &w->memory, err))
 		return err->code;
@@ -148,6 +152,7 @@ static void work_close(struct work *w)
 	free(w->index);
 	free(w->lengths);
 	free(w->ended_by);
+	free(w->lead);
 	free(w->tokens);
 	free(w->joined);
 	free(w->first_y);
@@ -164,6 +169,7 @@ void continuation_free(struct continuation *c)
 	free(c->tokens.data);
 	free(c->start);
 	free(c->ended_by);
+	free(c->lead);
 	free(c->text);
 	free(c->p_refusal);
 	free(c->kl);
@@ -174,7 +180,7 @@ void continuation_free(struct continuation *c)
 
 /* ---- the loop -------------------------------------------------------------------------- */
 
-/* A unit holds, for its prompts: "length", "ended_by" [n]; "tokens", end to end; "first_y"
+/* A unit holds, for its prompts: "length", "ended_by", "lead" [n]; "tokens", end to end; "first_y"
  * [n, d_model]. */
 static int put_replies(struct work *w, struct tensor y, struct unit *out, struct err *err)
 {
@@ -190,6 +196,7 @@ static int put_replies(struct work *w, struct tensor y, struct unit *out, struct
 	TRY(download_floats(w->lab->machine->dev, y, w->first_y, err));
 	TRY(unit_put(out, "length", RESULTS_I32, w->index, n, err));
 	TRY(unit_put(out, "ended_by", RESULTS_I32, w->ended_by, n, err));
+	TRY(unit_put(out, "lead", RESULTS_F32, w->lead, n, err));
 	TRY(unit_put(out, "tokens", RESULTS_I32, w->joined, n_tokens, err));
 	return unit_put(out, "first_y", RESULTS_F32, w->first_y, tensor_count(y), err);
 fail:
@@ -210,6 +217,7 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 		.tokens = w->tokens,
 		.lengths = w->lengths,
 		.ended_by = w->ended_by,
+		.lead = w->lead,
 		.first_y = tensor_rows(w->batch_y, 0, n)};
 
 	for (size_t i = 0; i < n; i++)
@@ -254,6 +262,7 @@ static int keep_replies(struct work *w, const size_t *index, size_t n, const int
 		if (keep_reply(w, index[i], tokens + at, length, err))
 			return err->code;
 		w->out->ended_by[index[i]] = w->ended_by[i];
+		w->out->lead[index[i]] = w->lead[i];
 		at += length;
 		if (i + 1 == n && at == n_tokens)
 			return 0;
@@ -275,6 +284,7 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 	err_clear(err);
 	TRY(unit_get(in, "length", RESULTS_I32, w->index, n, err));
 	TRY(unit_get(in, "ended_by", RESULTS_I32, w->ended_by, n, err));
+	TRY(unit_get(in, "lead", RESULTS_F32, w->lead, n, err));
 	TRY(unit_get(in, "first_y", RESULTS_F32, w->first_y, tensor_count(y), err));
 	TRY(unit_get_all(in, "tokens", RESULTS_I32, &tokens, &n_tokens, err));
 	for (size_t i = 0; i < n; i++)

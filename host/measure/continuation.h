@@ -16,11 +16,12 @@ struct continuation {
 	struct token_ids tokens; /* all replies end to end, stop tokens left out */
 	size_t *start;           /* [n + 1] */
 	int32_t *ended_by;       /* [n] stop token, -1 when cut at max_new_tokens */
-	char **text;             /* [n] */
-	double *p_refusal;       /* [n] probability that the first token is the refusal token */
-	double *kl;              /* [n] of the first token's distribution, unedited to this; NaN
-				  * when there was nothing to compare with */
-	uint8_t *refused;        /* [n] whether the reply is a refusal, as refusal.measure says */
+	float *lead;       /* [n] the least lead of a token of the reply (generate.h), logits */
+	char **text;       /* [n] */
+	double *p_refusal; /* [n] probability that the first token is the refusal token */
+	double *kl;        /* [n] of the first token's distribution, unedited to this; NaN
+			    * when there was nothing to compare with */
+	uint8_t *refused;  /* [n] whether the reply is a refusal, as refusal.measure says */
 	enum reply_class *class; /* [n] by rules; NULL where substrings are the measure */
 	struct tensor first_y;   /* [n, d_model] final norm before the first token, on the device */
 	void *memory;            /* device */

@@ -5,6 +5,7 @@
 #include "host/measure/continuation.h"
 
 #include "host/base/arena.h"
+#include "host/base/log.h"
 #include "host/lab/tables.h"
 
 #include <math.h>
@@ -13,13 +14,17 @@
 #include <string.h>
 
 static const struct {
-	struct dataset text, ended_by, token_ids, token_end, reply_token, prompt;
+	struct dataset text, ended_by, lead, token_ids, token_end, reply_token, prompt;
 	struct dataset refusal, class, p_refusal, kl, scored_prompt;
 } replies = {
 	.text = {"/generations/EXPERIMENT/CONDITION/text", {"prompt"}, RESULTS_TEXT, "",
 		"reply, decoded without special tokens; bytes that are no UTF-8 became U+FFFD"},
 	.ended_by = {"/generations/EXPERIMENT/CONDITION/ended_by", {"prompt"}, RESULTS_I32, "",
 		"stop token that ended it; -1 = cut at `generate.max_new_tokens`"},
+	.lead = {"/generations/EXPERIMENT/CONDITION/lead", {"prompt"}, RESULTS_F32, "logit",
+		"the least by which a token of the reply, or what ended it, led the next most "
+		"probable one: below 2^-13 (2^-3 where products round to bfloat16) another batch or "
+		"processor may write another reply"},
 	.token_ids = {"/generations/EXPERIMENT/CONDITION/token_ids", {"reply_token"}, RESULTS_I32,
 		"", "ids of all replies, stop tokens left out, end to end", .compress = true},
 	.token_end = {"/generations/EXPERIMENT/CONDITION/token_end", {"prompt"}, RESULTS_I32, "",
@@ -59,7 +64,7 @@ int continuation_plan(const struct lab *lab, struct plan *plan, const struct pro
 		     least = lab->prompts->stop.ids.n == 0 ? most
 							   : 0; /* nothing ends one earlier */
 	const double times = (double)n_conditions,
-		     fixed = (double)prompts->n * (double)(8 + 4 * d_model);
+		     fixed = (double)prompts->n * (double)(12 + 4 * d_model);
 	size_t n_batches;
 
 	TRY(plan_generate(plan, prompts, n_conditions, err));
@@ -116,6 +121,29 @@ static int summarise(struct lab *lab, const char *experiment, const struct condi
 	return summary_add(&lab->job->summary, &row, err);
 }
 
+/* How far rounding may move a difference of logits. On the small models another batch size and
+ * another level of instructions together moved it by less than 2^-16; deeper models sum more. Where
+ * products round to bfloat16, by argument: 2^-9 of logits of some tens. */
+static double noise_of(const struct device *dev)
+{
+	return device_rounds_products(dev) ? 0x1p-3 : 0x1p-13;
+}
+
+/* Says how many replies hang on it. */
+static void tell_undecided(const struct lab *lab, const char *experiment,
+	const struct condition *condition, const struct continuation *c)
+{
+	const double noise = noise_of(lab->machine->dev);
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n; i++)
+		n += c->lead[i] < noise;
+	if (n > 0)
+		log_info("%s: %s: in %zu of %zu replies a token led by less than %g logits, which "
+			 "rounding may turn round",
+			experiment, condition->name, n, c->n, noise);
+}
+
 /* Token ids end to end; token_end[i] is where reply i ends. */
 static int write_tokens(struct results *r, const char *const *words, const struct continuation *c,
 	struct err *err)
@@ -159,6 +187,8 @@ int continuation_write(struct lab *lab, const char *experiment, const struct con
 	TRY(prompt_scale_write(r, &replies.prompt, words, prompts, err));
 	TRY(dataset_write(r, &replies.text, words, &c->n, c->text, err));
 	TRY(dataset_write(r, &replies.ended_by, words, &c->n, c->ended_by, err));
+	TRY(dataset_write(r, &replies.lead, words, &c->n, c->lead, err));
+	tell_undecided(lab, experiment, condition, c);
 	TRY(write_tokens(r, words, c, err));
 	TRY(prompt_scale_write(r, &replies.scored_prompt, words, prompts, err));
 	TRY(dataset_write(r, &replies.refusal, words, &c->n, c->refused, err));

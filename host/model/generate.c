@@ -20,7 +20,10 @@
 #include "host/model/generate.h"
 
 #include "host/base/size.h"
+#include "host/model/carver.h"
+#include "host/model/transfer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,17 +34,28 @@ struct generator {
 	struct workspace *ws;
 	struct kv_cache cache;
 	struct batch batch;
-	size_t *cache_start; /* [prompts] */
-	int32_t *next;       /* [prompts]: the token each reply continues with */
-	bool *ended;         /* [prompts] */
-	int32_t *read;       /* [prompts]: tokens of one pass, in the order of its out rows */
-	size_t n_steps;      /* that the step batch has run */
+	size_t *cache_start;     /* [prompts] */
+	int32_t *next;           /* [prompts]: the token each reply continues with */
+	bool *ended;             /* [prompts] */
+	int32_t *read;           /* [prompts]: tokens of one pass, in the order of its out rows */
+	float *lead;             /* [prompts]: by how much each reply's next token leads */
+	float *read_lead;        /* [prompts]: the same of one pass */
+	struct tensor pass_lead; /* the same on the device, [prompts, 1] */
+	void *memory;            /* owned, device: pass_lead */
+	size_t n_steps;          /* that the step batch has run */
 	struct device_graph *graph; /* of a step of the batch; NULL = none yet. Owned */
 };
 
 static struct workspace_size workspace_of(struct generator_size size)
 {
 	return (struct workspace_size){size_max(size.pass_rows, size.prompts), size.prompts, false};
+}
+
+static void layout(void *object, struct carver *c)
+{
+	struct generator *g = object;
+
+	g->pass_lead = carve(c, g->size.prompts, 1);
 }
 
 static size_t cache_rows_of(struct generator_size size)
@@ -66,14 +80,17 @@ int generator_create(struct generator **out, const struct model *m, struct reado
 	g->cache_start = calloc(size.prompts, sizeof *g->cache_start);
 	g->next = calloc(size.prompts, sizeof *g->next);
 	g->read = calloc(size.prompts, sizeof *g->read);
+	g->lead = calloc(size.prompts, sizeof *g->lead);
+	g->read_lead = calloc(size.prompts, sizeof *g->read_lead);
 	g->ended = calloc(size.prompts, sizeof *g->ended);
-	if (!g->cache_start || !g->next || !g->read || !g->ended) {
+	if (!g->cache_start || !g->next || !g->read || !g->lead || !g->read_lead || !g->ended) {
 		err_nomem(err, "a generator", size.prompts * sizeof *g->cache_start);
 		goto fail;
 	}
 	TRY(workspace_create(&g->ws, m, workspace_of(size), err));
 	TRY(kv_cache_init(&g->cache, m, cache_rows_of(size), err));
 	TRY(batch_init(&g->batch, m->dev, workspace_of(size).rows, size.prompts, err));
+	TRY(carve_allocate(m->dev, layout, g, &g->memory, err));
 	*out = g;
 	return 0;
 fail:
@@ -91,6 +108,9 @@ void generator_free(struct generator *g)
 	free(g->cache_start);
 	free(g->next);
 	free(g->read);
+	free(g->lead);
+	free(g->read_lead);
+	device_free(g->model->dev, g->memory);
 	free(g->ended);
 	free(g);
 }
@@ -106,7 +126,8 @@ int generator_prefix(struct generator *g, const int32_t *tokens, size_t n, const
 	return prefix_run(g->ws, tokens, n, edits, n_edits, NULL, 0, prefix, err);
 }
 
-/* Asks for a pass of the batch and the next token of every out row, in workspace_next. */
+/* Asks for a pass of the batch and the next token of every out row, in workspace_next, with its
+ * lead. */
 static int start_pass(struct generator *g, const struct generation *r, const struct edit *edits,
 	size_t n_edits, struct err *err)
 {
@@ -119,17 +140,25 @@ static int start_pass(struct generator *g, const struct generation *r, const str
 	if (forward_start(g->ws, &pass, err))
 		return err->code;
 	return readout_argmax_on_device(g->readout, workspace_out(g->ws), workspace_next(g->ws),
-		err);
+		r->lead ? g->pass_lead : (struct tensor){0}, err);
 }
 
-/* The next token of every out row goes to its sequence's `next`. */
-static int finish_pass(struct generator *g, struct err *err)
+/* The next token of every out row, and its lead, go to its sequence's. */
+static int finish_pass(struct generator *g, const struct generation *r, struct err *err)
 {
-	if (forward_finish(g->ws, &g->batch, g->read, err))
-		return err->code;
-	for (size_t i = 0; i < g->batch.n_out; i++)
+	const size_t n = g->batch.n_out;
+
+	TRY(forward_finish(g->ws, &g->batch, g->read, err));
+	if (r->lead)
+		TRY(download_floats(g->model->dev, tensor_rows(g->pass_lead, 0, n), g->read_lead,
+			err));
+	for (size_t i = 0; i < n; i++) {
 		g->next[g->batch.out_seq[i]] = g->read[i];
+		g->lead[g->batch.out_seq[i]] = g->read_lead[i];
+	}
 	return 0;
+fail:
+	return err->code;
 }
 
 /* Reads prompts [first, end) in one pass. */
@@ -145,7 +174,7 @@ static int read_prompts(struct generator *g, const struct generation *r, size_t 
 	TRY(batch_upload(&g->batch, err));
 	TRY(r->prompt_edits ? start_pass(g, r, r->prompt_edits, r->n_prompt_edits, err)
 			    : start_pass(g, r, r->edits, r->n_edits, err));
-	TRY(finish_pass(g, err));
+	TRY(finish_pass(g, r, err));
 	if (!r->first_y.data)
 		return 0;
 	return op_copy(g->model->dev, workspace_out(g->ws),
@@ -191,6 +220,8 @@ static size_t take_tokens(struct generator *g, const struct generation *r)
 	for (size_t i = 0; i < r->n_prompts; i++) {
 		if (g->ended[i])
 			continue;
+		if (r->lead && g->lead[i] < r->lead[i])
+			r->lead[i] = g->lead[i];
 		g->ended[i] = stops(r, g->next[i]);
 		if (g->ended[i])
 			r->ended_by[i] = g->next[i];
@@ -286,7 +317,7 @@ static int run_step(struct generator *g, const struct generation *r, struct err 
 	else
 		TRY(run_ops_of_step(g, r, err));
 	g->n_steps++;
-	TRY(finish_pass(g, err));
+	TRY(finish_pass(g, r, err));
 	batch_advance(&g->batch, g->read);
 	return 0;
 fail:
@@ -322,6 +353,8 @@ int generate(struct generator *g, const struct generation *r, struct err *err)
 	for (size_t i = 0; i < r->n_prompts; i++) {
 		r->lengths[i] = 0;
 		r->ended_by[i] = -1;
+		if (r->lead)
+			r->lead[i] = INFINITY;
 	}
 	rc = read_all_prompts(g, r, err) || run_steps(g, r, err);
 	forget_graph(g);

@@ -54,6 +54,8 @@ struct generation {
 	int32_t *tokens;       /* [n_prompts, max_new]; a stop token is not part of a reply */
 	size_t *lengths;       /* [n_prompts] */
 	int32_t *ended_by;     /* [n_prompts]: the stop token, or -1 for a reply cut at max_new */
+	float *lead;           /* [n_prompts], may be NULL: the least by which a token of the reply,
+				* its stop token included, led the next most probable one; logits */
 	struct tensor first_y; /* [n_prompts, d_model], may be absent: the final norm at the last
 				* token of each prompt, from which the first token is read */
 };

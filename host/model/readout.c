@@ -86,7 +86,8 @@ int readout_argmax(struct readout *r, const struct batch *of, struct tensor y, i
 	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
 		const size_t n = size_min(READOUT_ROWS, y.rows - i);
 
-		TRY(readout_argmax_on_device(r, tensor_rows(y, i, n), r->token, err));
+		TRY(readout_argmax_on_device(r, tensor_rows(y, i, n), r->token, (struct tensor){0},
+			err));
 		TRY(device_download(dev, token + i, r->token, n * sizeof *token, err));
 	}
 	for (size_t i = 0; i < y.rows; i++)
@@ -97,7 +98,8 @@ fail:
 	return err->code;
 }
 
-int readout_argmax_on_device(struct readout *r, struct tensor y, int32_t *token, struct err *err)
+int readout_argmax_on_device(struct readout *r, struct tensor y, int32_t *token, struct tensor lead,
+	struct err *err)
 {
 	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
 		const size_t n = size_min(READOUT_ROWS, y.rows - i);
@@ -105,6 +107,9 @@ int readout_argmax_on_device(struct readout *r, struct tensor y, int32_t *token,
 
 		TRY(unembed(r->model, y, i, n, r->logits, &logits, err));
 		TRY(op_argmax(r->model->dev, logits, token + i, err));
+		if (lead.data)
+			TRY(op_lead(r->model->dev, logits, token + i, tensor_rows(lead, i, n),
+				err));
 	}
 	return 0;
 fail:

@@ -35,8 +35,9 @@ int readout_argmax(struct readout *r, const struct batch *of, struct tensor y, i
 	struct err *err);
 
 /* The same with token in device memory, without waiting for the device; -1 where a logit is not
- * finite. */
-int readout_argmax_on_device(struct readout *r, struct tensor y, int32_t *token, struct err *err);
+ * finite. And by how many logits it leads the next most probable one: lead [n, 1], or absent. */
+int readout_argmax_on_device(struct readout *r, struct tensor y, int32_t *token, struct tensor lead,
+	struct err *err);
 
 /* logprob[i] = log p(token[i] | row i), in nats. Host arrays [n]. */
 int readout_logprob(struct readout *r, const struct batch *of, struct tensor y,

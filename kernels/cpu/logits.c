@@ -72,6 +72,45 @@ int CPU(argmax)(struct device *dev, struct tensor logits, int32_t *out, struct e
 	return 0;
 }
 
+/* Minus infinity of none. */
+static float largest(const float *x, size_t n)
+{
+	vf top = v_set(-INFINITY);
+	float max;
+
+	for (size_t j = 0; j + VW <= n; j += VW)
+		top = v_max(v_load(x + j), top);
+	max = v_max_of(top);
+	for (size_t j = n / VW * VW; j < n; j++)
+		max = x[j] > max ? x[j] : max;
+	return max;
+}
+
+static void lead_rows(void *context, size_t first, size_t end, int thread)
+{
+	const struct call *c = context;
+
+	(void)thread;
+	for (size_t i = first; i < end; i++) {
+		const float *row = row_of(c->a, i);
+		const size_t t = (size_t)c->token[i];
+		const float before = largest(row, t);
+		const float after = largest(row + t + 1, c->a.cols - t - 1);
+
+		*row_out(c->out, i) = row[t] - (before > after ? before : after);
+	}
+}
+
+int CPU(lead)(struct device *dev, struct tensor logits, const int32_t *token, struct tensor out,
+	struct err *err)
+{
+	struct call c = {.a = logits, .token = token, .out = out};
+
+	(void)err;
+	cpu_run(dev, logits.rows, 2 * logits.cols, lead_rows, &c);
+	return 0;
+}
+
 static float log_sum_exp(const float *x, size_t n)
 {
 	vf max = v_set(x[0]), sum = {0};

@@ -101,6 +101,31 @@ extern "C" int cuda_argmax(struct device *dev, struct tensor logits, int32_t *ou
 	return cuda_launched(dev, "op argmax", err);
 }
 
+static __global__ void lead_kernel(const float *logits, const int32_t *token, float *out, size_t n)
+{
+	__shared__ float partial[WARP];
+	const float *row = logits + (size_t)blockIdx.x * n;
+	const size_t chosen = (size_t)token[blockIdx.x];
+	float best = -INFINITY;
+
+	for (size_t j = threadIdx.x; j < n; j += blockDim.x)
+		if (j != chosen)
+			best = fmaxf(best, row[j]);
+	best = block_max(best, partial);
+	if (threadIdx.x == 0)
+		out[blockIdx.x] = row[chosen] - best;
+}
+
+extern "C" int cuda_lead(struct device *dev, struct tensor logits, const int32_t *token,
+	struct tensor out, struct err *err)
+{
+	if (logits.rows == 0)
+		return 0;
+	GPU_LAUNCH(lead_kernel, (unsigned)logits.rows, threads_for(logits.cols, MOST_THREADS), 0,
+		cuda_stream(dev), floats(logits), token, floats(out), logits.cols);
+	return cuda_launched(dev, "op lead", err);
+}
+
 /* ---- log-probabilities ----------------------------------------------------------------- */
 
 /* Every thread of the block receives log sum exp of the row. */

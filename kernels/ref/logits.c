@@ -35,6 +35,21 @@ int ref_argmax(struct device *dev, struct tensor logits, int32_t *out, struct er
 	return 0;
 }
 
+int ref_lead(struct device *dev, struct tensor logits, const int32_t *token, struct tensor out,
+	struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < logits.rows; i++) {
+		double best = -INFINITY;
+
+		for (size_t j = 0; j < logits.cols; j++)
+			if (j != (size_t)token[i] && get(logits, i, j) > best)
+				best = get(logits, i, j);
+		set(out, i, 0, get(logits, i, (size_t)token[i]) - best);
+	}
+	return 0;
+}
+
 /* log sum_j exp(x[i, j]) */
 static double log_sum_exp(struct tensor x, size_t i)
 {
