@@ -191,6 +191,9 @@ const struct setting common_settings[] = {
 
 	INTEGER("batch.tokens", batch.tokens, "2048", 1, 1 << 24,
 		"most tokens of a scoring pass, the shared template prefix apart"),
+	BOOL("batch.invariant", batch.invariant, "false",
+		"a prompt gives the same bits alone and in any batch: no result depends on batch.tokens and "
+		"generate.prompts. Products by own kernels in place of oneDNN's. Not on cuda"),
 	INTEGER("generate.max_new_tokens", generate.max_new_tokens, "256", 1, 1 << 20,
 		"longest reply, in tokens"),
 	TOKENS("generate.stop", generate.stop, "\"checkpoint\"",

@@ -54,6 +54,7 @@ struct config {
 
 	struct {
 		int64_t tokens;
+		bool invariant;
 	} batch;
 	struct {
 		int64_t max_new_tokens, prompts;
