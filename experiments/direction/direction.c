@@ -125,19 +125,44 @@ static int check_given_layer(const struct work *w, struct err *err)
 	return is_none(w, w->best) ? refuse_none(w, where, err) : 0;
 }
 
+/* Whether candidate c may be chosen, its scores moved by `noise` in its favour. */
+static bool qualifies(const struct work *w, size_t c, bool must_induce, double noise)
+{
+	return 5 * (c % w->n_layer) < 4 * w->n_layer && w->scores.kl[c] <= 0.1 + noise &&
+	       !is_none(w, c) && (!must_induce || w->scores.added[c] > -noise);
+}
+
+/* Says how many other candidates rounding could put in the place of the best. */
+static void tell_undecided(const struct work *w, bool must_induce)
+{
+	const double noise = readout_noise(&w->lab->machine->readout);
+	const double best = w->scores.ablated[w->best];
+	const bool is_safe = qualifies(w, w->best, must_induce, -noise);
+	size_t n = 0;
+
+	for (size_t c = 0; c < w->n_pos * w->n_layer; c++)
+		n += c != w->best && qualifies(w, c, must_induce, noise) &&
+		     (!is_safe || w->scores.ablated[c] < best + noise);
+	if (n > 0)
+		log_info("direction: layer %zu is chosen by less than %g nat, which rounding may "
+			 "turn round, before %zu other%s",
+			w->best % w->n_layer, noise, n, n == 1 ? "" : "s");
+}
+
 /* The lowest `ablated` among the candidates that qualify; false when none does. */
 static bool choose(struct work *w, bool must_induce)
 {
 	bool found = false;
 
 	for (size_t c = 0; c < w->n_pos * w->n_layer; c++) {
-		if (5 * (c % w->n_layer) >= 4 * w->n_layer || !(w->scores.kl[c] <= 0.1) ||
-			is_none(w, c) || (must_induce && !(w->scores.added[c] > 0)))
+		if (!qualifies(w, c, must_induce, 0))
 			continue;
 		if (!found || w->scores.ablated[c] < w->scores.ablated[w->best])
 			w->best = c;
 		found = true;
 	}
+	if (found)
+		tell_undecided(w, must_induce);
 	return found;
 }
 

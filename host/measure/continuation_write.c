@@ -121,19 +121,11 @@ static int summarise(struct lab *lab, const char *experiment, const struct condi
 	return summary_add(&lab->job->summary, &row, err);
 }
 
-/* How far rounding may move a difference of logits. On the small models another batch size and
- * another level of instructions together moved it by less than 2^-16; deeper models sum more. Where
- * products round to bfloat16, by argument: 2^-9 of logits of some tens. */
-static double noise_of(const struct device *dev)
-{
-	return device_rounds_products(dev) ? 0x1p-3 : 0x1p-13;
-}
-
 /* Says how many replies hang on it. */
 static void tell_undecided(const struct lab *lab, const char *experiment,
 	const struct condition *condition, const struct continuation *c)
 {
-	const double noise = noise_of(lab->machine->dev);
+	const double noise = readout_noise(&lab->machine->readout);
 	size_t n = 0;
 
 	for (size_t i = 0; i < c->n; i++)

@@ -170,3 +170,8 @@ int readout_selected(struct readout *r, const struct batch *of, struct tensor y,
 fail:
 	return err->code;
 }
+
+double readout_noise(const struct readout *r)
+{
+	return device_rounds_products(r->model->dev) ? 0x1p-3 : 0x1p-13;
+}

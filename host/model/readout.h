@@ -52,4 +52,10 @@ int readout_kl(struct readout *r, const struct batch *of, struct tensor p, struc
 int readout_selected(struct readout *r, const struct batch *of, struct tensor y,
 	const int32_t *token, struct tensor logits, double *out, struct err *err);
 
+/* How far rounding may move a difference of logits, or of log-probabilities: 2^-13, on the small
+ * models eight times what another batch size and another level of instructions did together;
+ * deeper models sum more. Where products round to bfloat16 2^-3, by argument: 2^-9 of logits of
+ * some tens. */
+double readout_noise(const struct readout *r);
+
 #endif
