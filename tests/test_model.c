@@ -384,7 +384,7 @@ static int least_lead(struct golden *g, struct readout *r, size_t p, const int32
 	batch_pack(&g->batch, tokens, n + N_REPLY - 1, N_REPLY, 0);
 	TRY(batch_upload(&g->batch, &g->err));
 	TRY(forward(g->ws, &pass, &g->err));
-	TRY(readout_argmax(r, workspace_out(g->ws), best, &g->err));
+	TRY(readout_argmax(r, &g->batch, workspace_out(g->ws), best, &g->err));
 	*least = INFINITY;
 	for (size_t t = 0; t < N_REPLY; t++) {
 		double second = -INFINITY;

@@ -46,8 +46,8 @@ int inputs_hash(struct inputs *inputs, const struct machine *m, struct err *err)
  * prompts) whole; of weights, SAEs, adapters and earlier result files 2 MiB each, by the rule of
  * sample.h, so that this takes no rank more than seconds. Errors: ERR_INPUT, on all ranks;
  * ERR_OUTPUT, ERR_STOPPED. */
-int inputs_agree(const struct inputs *inputs, const struct machine *m,
-	const struct ranks *ranks, struct err *err);
+int inputs_agree(const struct inputs *inputs, const struct machine *m, const struct ranks *ranks,
+	struct err *err);
 
 /* Accepts a zeroed struct. */
 void inputs_free(struct inputs *inputs);

@@ -96,7 +96,7 @@ static bool add_virtual(const struct results_reader *r, const char *path,
 {
 	void *data = malloc(bytes + 1);
 	struct err ignored;
-	const bool read = data && door_read(r, path, d, d->type, data, &ignored) == 0;
+	const bool read = data && virtual_read(r, path, d, d->type, data, &ignored) == 0;
 
 	if (read)
 		sha256_add(to, data, bytes);
