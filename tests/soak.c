@@ -293,6 +293,30 @@ TEST(paused_ranks)
 
 /* ---- disk and memory ------------------------------------------------------------------- */
 
+/* 60 limits of address space, from one in which the loader barely starts the program to an ample
+ * one. Each run goes on from what the one before has left. */
+TEST(memory)
+{
+	enum { LIMITS = 60, FIRST_MIB = 72, STEP_MIB = 4 };
+	struct row *r = begin_row("a limit of address space");
+	struct engine_run run;
+
+	for (int i = 0; i < LIMITS; i++) {
+		char launcher[64];
+		struct engine_process engine;
+
+		snprintf(launcher, sizeof launcher, "prlimit --as=%zu",
+			(size_t)(FIRST_MIB + i * STEP_MIB) << 20);
+		engine = start("memory", launcher);
+		engine_wait(&run, &engine);
+		count(r, &run, PROMISED(0, ERR_DEVICE, ERR_OUTPUT));
+		if (run.status == 0)
+			compare(r, "memory", true);
+	}
+	compare(r, "memory", false);
+	end_row(r);
+}
+
 TEST(disk)
 {
 	static const int numbers[] = {ENOSPC, EIO};

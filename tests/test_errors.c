@@ -746,7 +746,9 @@ TEST(what_is_asked_for_and_cannot_be_printed_is_exit_5)
 		snprintf(command, sizeof command, "cd '%s' && '%s' %s 2>&1 >/dev/full",
 			test_source_root(), SAENGINE_BINARY, asked[i]);
 		CHECK(test_shell(command, out, sizeof out) == 5 &&
-				strcmp(out, "standard output: No space left on device\n") == 0,
+				strcmp(out,
+					"standard output: cannot write: No space left on device\n") ==
+					0,
 			"%s: %s", asked[i], out);
 	}
 }

@@ -763,11 +763,11 @@ static void copy_saes(const char *folder, bool zero)
 	char command[1024], path[512];
 
 	snprintf(command, sizeof command,
-		"cp -r models/tiny-gemma2-scope %s && cd %s && for i in layer_*/width_1k/*/params.npz; "
+		"cp -r '%s/models/tiny-gemma2-scope' %s && cd %s && for i in layer_*/width_1k/*/params.npz; "
 		"do python3 -c 'import sys, zipfile\n"
 		"with zipfile.ZipFile(sys.argv[1]) as z: a = [(n, z.read(n)) for n in z.namelist()]\n"
 		"with zipfile.ZipFile(sys.argv[1], \"w\") as z: [z.writestr(*m) for m in a]' $i; done",
-		folder, folder);
+		test_source_root(), folder, folder);
 	REQUIRE(system(command) == 0, "%s", command);
 	for (size_t i = 0; i < N_OUT_OF_USE; i++) {
 		const size_t f = out_of_use[i].feature;

@@ -22,9 +22,6 @@ static const struct sae_format *const formats[] = {&sae_lm_saes, &sae_saelens, &
 	&sae_gemma_scope_2, &sae_llama_scope, &sae_sparsify};
 enum { N_FORMATS = sizeof formats / sizeof *formats };
 
-const char *const sae_dtype_names[N_SAE_DTYPES] =
-	{[SAE_FLOAT32] = "float32", [SAE_BF16] = "bf16", [SAE_RELEASED] = "released"};
-
 /* ---- opening --------------------------------------------------------------------------- */
 
 /* Writes layer's folder by the pattern of the options. */

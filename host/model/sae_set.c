@@ -9,6 +9,9 @@
 
 #include <stdio.h>
 
+const char *const sae_dtype_names[N_SAE_DTYPES] =
+	{[SAE_FLOAT32] = "float32", [SAE_BF16] = "bf16", [SAE_RELEASED] = "released"};
+
 struct site sae_set_reads(const struct sae_set *set, size_t layer)
 {
 	return set->files[layer].reads;

@@ -5,6 +5,7 @@
  */
 #include "host/store/results_door.h"
 
+#include "host/base/file.h"
 #include "host/base/memory.h"
 #include "host/base/size.h"
 
@@ -36,10 +37,8 @@ int door_open_file(struct results_reader *r, struct err *err)
 		return err_set(err, ERR_INPUT,
 			"%s: expected a result file (HDF5) that can be read, found no file",
 			r->path);
-	if (!S_ISREG(st.st_mode))
-		return err_set(err, ERR_INPUT,
-			"%s: expected a result file (HDF5), found a folder, a device or a pipe",
-			r->path);
+	if (file_check_regular(r->path, err))
+		return err->code;
 	r->bytes = (unsigned long long)st.st_size;
 	results_library_open();
 	access = results_file_access();
