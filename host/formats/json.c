@@ -17,13 +17,26 @@ enum { TREE_BYTES = 16, LARGE = 1 << 20 };
 
 /* Jansson may take a failed allocation for a mistake in the text, or lose a character. */
 static _Thread_local bool ran_out;
+static json_malloc_t own_malloc; /* Jansson's */
 
 static void *take(size_t bytes)
 {
-	void *memory = malloc(bytes);
+	void *memory = own_malloc(bytes);
 
 	ran_out |= !memory && bytes > 0;
 	return memory;
+}
+
+static void watch_allocations(void)
+{
+	json_malloc_t allocate;
+	json_free_t release;
+
+	json_get_alloc_funcs(&allocate, &release);
+	if (allocate == take)
+		return;
+	own_malloc = allocate;
+	json_set_alloc_funcs(take, release);
 }
 
 static int check_room(const char *name, size_t n, struct err *err)
@@ -50,7 +63,7 @@ int json_parse_at(json_t **out, const char *name, size_t line, const char *bytes
 			name);
 	if (check_room(name, n, err))
 		return err->code;
-	json_set_alloc_funcs(take, free);
+	watch_allocations();
 	ran_out = false;
 	*out = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	if (ran_out) {
