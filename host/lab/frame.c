@@ -286,13 +286,14 @@ static int write_unused(const struct lab *lab, struct err *err)
 	const struct sae_set *saes = lab->machine->saes;
 	const size_t n = count_unused(saes), width = n > 0 ? sae_set_width(saes) : 0;
 	struct arena memory = {0};
-	int32_t *layer = arena_alloc(&memory, n, sizeof *layer);
-	int32_t *feature = arena_alloc(&memory, n, sizeof *feature);
+	int32_t *layer, *feature;
 	size_t k = 0;
 
 	err_clear(err);
 	if (n == 0)
 		return 0;
+	layer = arena_alloc(&memory, n, sizeof *layer);
+	feature = arena_alloc(&memory, n, sizeof *feature);
 	TRY(arena_check(&memory, "features out of use", err));
 	for (size_t l = 0; l < sae_set_layers(saes); l++)
 		for (size_t i = 0; i < width; i++)
