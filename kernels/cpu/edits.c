@@ -49,18 +49,24 @@ int CPU(add_vector)(struct device *dev, double a, struct tensor v, struct tensor
 	return 0;
 }
 
+/* By rows, so that whether a value is at an end, which compilers may round in their own way, hangs
+ * on its place in the row alone. */
 static void mix_rows(void *context, size_t first, size_t end, int thread)
 {
 	const struct call *c = context;
 	const vf keep = v_set(1 - c->a), take = v_set(c->a);
-	const size_t n = (end - first) * c->x.cols;
-	const float *target = row_of(c->target, first);
-	float *x = row_out(c->x, first);
+	const size_t n = c->x.cols;
 
 	(void)thread;
-	for (size_t j = 0; j < n; j += VW)
-		v_store_n(x + j, keep * v_load_n(x + j, n - j) + take * v_load_n(target + j, n - j),
-			n - j);
+	for (size_t i = first; i < end; i++) {
+		const float *target = row_of(c->target, i);
+		float *x = row_out(c->x, i);
+
+		for (size_t j = 0; j < n; j += VW)
+			v_store_n(x + j,
+				keep * v_load_n(x + j, n - j) + take * v_load_n(target + j, n - j),
+				n - j);
+	}
 }
 
 int CPU(mix)(struct device *dev, double a, struct tensor target, struct tensor x, struct err *err)

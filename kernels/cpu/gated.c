@@ -37,19 +37,24 @@ static inline vf sigmoid_of(enum activation activation, vf z, vf *slope)
 	return v_set(1.0f) / (v_set(1.0f) + v_exp(-t));
 }
 
+/* By rows: as mix_rows in edits.c. */
 static void forward_rows(void *context, size_t first, size_t end, int thread)
 {
 	const struct call *c = context;
-	const size_t n = (end - first) * c->gate.cols;
-	const float *gate = row_of(c->gate, first), *up = row_of(c->up, first);
-	float *out = row_out(c->out, first);
+	const size_t n = c->gate.cols;
 
 	(void)thread;
-	for (size_t j = 0; j < n; j += VW) {
-		const vf z = v_load_n(gate + j, n - j);
+	for (size_t i = first; i < end; i++) {
+		const float *gate = row_of(c->gate, i), *up = row_of(c->up, i);
+		float *out = row_out(c->out, i);
 
-		v_store_n(out + j, z * sigmoid_of(c->activation, z, NULL) * v_load_n(up + j, n - j),
-			n - j);
+		for (size_t j = 0; j < n; j += VW) {
+			const vf z = v_load_n(gate + j, n - j);
+
+			v_store_n(out + j,
+				z * sigmoid_of(c->activation, z, NULL) * v_load_n(up + j, n - j),
+				n - j);
+		}
 	}
 }
 
@@ -63,15 +68,12 @@ int CPU(gated)(struct device *dev, enum activation activation, struct tensor gat
 	return 0;
 }
 
-static void backward_rows(void *context, size_t first, size_t end, int thread)
+static void backward_row(const struct call *c, size_t i)
 {
-	const struct call *c = context;
-	const size_t n = (end - first) * c->gate.cols;
-	const float *gate = row_of(c->gate, first), *up = row_of(c->up, first);
-	const float *dout = row_of(c->dout, first);
-	float *dgate = row_out(c->dgate, first), *dup = row_out(c->dup, first);
+	const size_t n = c->gate.cols;
+	const float *gate = row_of(c->gate, i), *up = row_of(c->up, i), *dout = row_of(c->dout, i);
+	float *dgate = row_out(c->dgate, i), *dup = row_out(c->dup, i);
 
-	(void)thread;
 	for (size_t j = 0; j < n; j += VW) {
 		const vf z = v_load_n(gate + j, n - j), u = v_load_n(up + j, n - j);
 		const vf d = v_load_n(dout + j, n - j);
@@ -81,6 +83,13 @@ static void backward_rows(void *context, size_t first, size_t end, int thread)
 		v_store_n(dgate + j, d * u * (S + z * S * (v_set(1.0f) - S) * slope), n - j);
 		v_store_n(dup + j, d * z * S, n - j);
 	}
+}
+
+static void backward_rows(void *context, size_t first, size_t end, int thread)
+{
+	(void)thread;
+	for (size_t i = first; i < end; i++)
+		backward_row(context, i);
 }
 
 int CPU(gated_backward)(struct device *dev, enum activation activation, struct tensor gate,
