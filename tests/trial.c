@@ -4,6 +4,7 @@
  */
 #include "tests/trial.h"
 
+#include "host/base/file.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -56,6 +57,17 @@ void trial_close(struct trial *trial)
 	free(trial->job.stages.data);
 }
 
+/* Until the writer's thread has the file of the unit open, those before it being whole. */
+static void wait_for_part(const struct trial *trial, size_t b)
+{
+	char path[4300];
+
+	snprintf(path, sizeof path, "%s/00-roots-of-small-numbers/%06zu.h5.part",
+		trial->job.units->folder, b);
+	for (int i = 0; i < 10000 && !file_exists(path); i++)
+		usleep(1000);
+}
+
 /* In unit b: 2 b + 1 rows "x" of half precision, their entries, and ends into them. */
 static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
@@ -74,7 +86,7 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	}
 	TRY(unit_put(out, "root", RESULTS_F64, &root, 1, err));
 	if (b == trial->die_at) {
-		usleep(100000); /* the file of the unit is open by now */
+		wait_for_part(trial, b);
 		kill(getpid(), SIGKILL);
 	}
 	if (b == trial->fail_at)
