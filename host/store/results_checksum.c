@@ -11,7 +11,7 @@
  *   TYPE SIZE [N, ...]           of a dataset: HDF5's class, bytes of a value, shape
  *   NAME, VALUE                  attributes by name; numbers as they are stored
  */
-#include "host/store/results_parts.h"
+#include "host/store/results_door.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,22 +46,12 @@ int results_sign_dataset(struct results *r, hid_t dataset, const char *path, str
 
 bool results_read_checksum(hid_t object, char hex[SHA256_HEX])
 {
-	const hid_t a = H5Aexists(object, NAME) > 0 ? H5Aopen(object, NAME, H5P_DEFAULT) : -1;
-	const hid_t type = results_type(RESULTS_TEXT), found = a < 0 ? -1 : H5Aget_type(a);
-	char *text = NULL;
-	bool read = false;
+	char *text;
+	const bool read = door_text(object, NAME, &text) && strlen(text) == SHA256_HEX - 1;
 
-	if (a >= 0 && H5Tis_variable_str(found) > 0 && H5Aread(a, type, &text) >= 0 && text &&
-		strlen(text) == SHA256_HEX - 1) {
+	if (read)
 		memcpy(hex, text, SHA256_HEX);
-		read = true;
-	}
-	H5free_memory(text);
-	H5Tclose(type);
-	if (a >= 0) {
-		H5Tclose(found);
-		H5Aclose(a);
-	}
+	free(text);
 	return read;
 }
 

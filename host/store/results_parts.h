@@ -141,11 +141,6 @@ bool results_hash_structure(hid_t file, char hex[SHA256_HEX]);
 /* The attribute of that name; false where there is none, or something else. */
 bool results_read_checksum(hid_t object, char hex[SHA256_HEX]);
 
-/* Whether a dataset of so many bytes may be read: it is stored in its file, which is large enough
- * for it. Errors: ERR_INPUT. */
-int results_check_storage(const struct results_reader *r, const char *path, hid_t dataset,
-	size_t bytes, struct err *err);
-
 /* Whether H5DS keeps and writes an attribute of that name itself. */
 bool results_is_of_scales(const char *attribute);
 
