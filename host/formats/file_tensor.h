@@ -24,4 +24,25 @@ struct file_tensor {
 	size_t bytes;
 };
 
+/* Element i, in the file's order, of a tensor of float32, float64, bfloat16 or float16. */
+static inline double file_tensor_value(const struct file_tensor *t, size_t i)
+{
+	const unsigned char *at = t->data + i * dtype_bytes(t->dtype);
+	uint16_t half;
+	float value;
+	double wide;
+
+	switch (t->dtype) {
+	case DTYPE_F32:
+		memcpy(&value, at, sizeof value);
+		return value;
+	case DTYPE_F64:
+		memcpy(&wide, at, sizeof wide);
+		return wide;
+	default:
+		memcpy(&half, at, sizeof half);
+		return t->dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
+	}
+}
+
 #endif

@@ -79,26 +79,6 @@ static bool any_not_finite(enum dtype dtype, const unsigned char *data, size_t n
 
 /* ---- one by one ------------------------------------------------------------------------ */
 
-static double value_at(const struct file_tensor *t, size_t i)
-{
-	const unsigned char *at = t->data + i * dtype_bytes(t->dtype);
-	uint16_t half;
-	float value;
-	double wide;
-
-	switch (t->dtype) {
-	case DTYPE_F32:
-		memcpy(&value, at, sizeof value);
-		return value;
-	case DTYPE_F64:
-		memcpy(&wide, at, sizeof wide);
-		return wide;
-	default:
-		memcpy(&half, at, sizeof half);
-		return t->dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
-	}
-}
-
 /* Of elements first to first + n - 1: how many are not finite; *at becomes the lowest such index.
  */
 static size_t count_in(const struct file_tensor *t, size_t first, size_t n, size_t *at)
@@ -106,7 +86,7 @@ static size_t count_in(const struct file_tensor *t, size_t first, size_t n, size
 	size_t count = 0;
 
 	for (size_t i = first + n; i-- > first;) {
-		if (!isfinite(value_at(t, i))) {
+		if (!isfinite(file_tensor_value(t, i))) {
 			count++;
 			*at = i;
 		}
@@ -159,7 +139,7 @@ int finite_check(const struct file_tensor *t, const char *file, int n_threads, s
 		search_chunk, &s);
 	if (s.count == 0)
 		return 0;
-	value = value_at(t, s.first);
+	value = file_tensor_value(t, s.first);
 	write_index(t, s.first, index, sizeof index);
 	return err_set(err, ERR_INPUT,
 		"%s: %s%s: expected finite values, found %s (%zu of %zu %s not finite)", file,

@@ -12,26 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static float value(const struct file_tensor *t, size_t i)
-{
-	float f;
-	uint16_t half;
-
-	if (t->dtype == DTYPE_F32) {
-		memcpy(&f, t->data + 4 * i, 4);
-		return f;
-	}
-	memcpy(&half, t->data + 2 * i, 2);
-	return t->dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
-}
-
 /* A factor as [rows, cols], or its transpose as that. */
 static void read_factor(const struct file_tensor *t, bool transposed, size_t rows, size_t cols,
 	float *out)
 {
 	for (size_t i = 0; i < rows; i++)
 		for (size_t j = 0; j < cols; j++)
-			out[i * cols + j] = value(t, transposed ? j * rows + i : i * cols + j);
+			out[i * cols + j] = (float)file_tensor_value(t,
+				transposed ? j * rows + i : i * cols + j);
 }
 
 /* left [r], right [r, cols]. */
@@ -43,7 +31,7 @@ static void merge_row(const struct file_tensor *w, size_t first, const float *le
 		for (size_t j = 0; j < cols; j++)
 			out[j] += left[k] * right[k * cols + j];
 	for (size_t j = 0; j < cols; j++)
-		out[j] = value(w, first + j) + scale * out[j];
+		out[j] = (float)file_tensor_value(w, first + j) + scale * out[j];
 }
 
 enum { MERGE_ROWS = 64 }; /* at a time */

@@ -54,26 +54,13 @@ static int check_tensor(const struct wanted *w, const struct file_tensor *t, str
 	return 0;
 }
 
-static float element(const struct file_tensor *t, size_t i)
-{
-	float f;
-	uint16_t half;
-
-	if (t->dtype == DTYPE_F32) {
-		memcpy(&f, t->data + 4 * i, 4);
-		return f;
-	}
-	memcpy(&half, t->data + 2 * i, 2);
-	return t->dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
-}
-
 static bool same_values(const struct wanted *w, const struct file_tensor *a,
 	const struct file_tensor *b)
 {
 	if (a->dtype == b->dtype)
 		return memcmp(a->data, b->data, a->bytes) == 0;
 	for (size_t i = 0; i < w->rows * w->cols; i++)
-		if (element(a, i) != element(b, i))
+		if (file_tensor_value(a, i) != file_tensor_value(b, i))
 			return false;
 	return true;
 }
@@ -183,7 +170,7 @@ static int place_vector(struct model *m, const struct file_tensor *t, struct ten
 	if (!values)
 		return err_nomem(err, t->name, n * sizeof *values);
 	for (size_t i = 0; i < n; i++)
-		values[i] = element(t, i);
+		values[i] = (float)file_tensor_value(t, i);
 	rc = place_floats(m, values, 1, n, out, err);
 	free(values);
 	return rc;

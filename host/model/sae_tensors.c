@@ -25,28 +25,6 @@ struct sae_tensors sae_tensors_none(void)
 		.threshold_scale = 1};
 }
 
-/* ---- values ---------------------------------------------------------------------------- */
-
-static double element(const struct file_tensor *t, size_t i)
-{
-	const unsigned char *at = t->data + dtype_bytes(t->dtype) * i;
-	uint16_t half;
-	float value;
-	double wide;
-
-	switch (t->dtype) {
-	case DTYPE_F32:
-		memcpy(&value, at, sizeof value);
-		return value;
-	case DTYPE_F64:
-		memcpy(&wide, at, sizeof wide);
-		return wide;
-	default:
-		memcpy(&half, at, sizeof half);
-		return t->dtype == DTYPE_BF16 ? bf16_to_f32(half) : f16_to_f32(half);
-	}
-}
-
 /* ---- finding --------------------------------------------------------------------------- */
 
 static bool readable(const struct file_tensor *t)
@@ -87,7 +65,7 @@ int sae_scalar_find(const struct safetensors *weights, const char *path, const c
 			"%s: expected a tensor \"%s\" of one F32, F64, BF16 or F16, found %s of %d "
 			"dimensions",
 			path, name, t ? t->type : "none", t ? t->n_dims : 0);
-	*out = element(t, 0);
+	*out = file_tensor_value(t, 0);
 	return finite_check(t, path, 1, err);
 }
 
@@ -111,7 +89,7 @@ static void elements(const struct file_tensor *t, size_t first, size_t n, float 
 		break;
 	default:
 		for (size_t j = 0; j < n; j++)
-			to[j] = (float)element(t, first + j);
+			to[j] = (float)file_tensor_value(t, first + j);
 	}
 }
 
@@ -155,7 +133,7 @@ static void matrix_rows(const struct file_tensor *t, bool by_feature, size_t d, 
 			elements(t, i * d, d, to + k * d);
 		else
 			for (size_t j = 0; j < d; j++)
-				to[k * d + j] = (float)element(t, j * d_sae + i);
+				to[k * d + j] = (float)file_tensor_value(t, j * d_sae + i);
 	}
 }
 
@@ -187,9 +165,9 @@ static double finite_or_nan(double value)
 
 static struct feature_terms terms_of(const struct sae_tensors *t, size_t i)
 {
-	struct feature_terms f = {.b_enc = element(&t->b_enc, i) * t->bias_scale};
+	struct feature_terms f = {.b_enc = file_tensor_value(&t->b_enc, i) * t->bias_scale};
 
-	f.threshold = t->threshold.data ? finite_or_nan(element(&t->threshold, i))
+	f.threshold = t->threshold.data ? finite_or_nan(file_tensor_value(&t->threshold, i))
 					: t->constant_threshold;
 	if (t->log_threshold)
 		f.threshold = exp(f.threshold);
@@ -197,8 +175,8 @@ static struct feature_terms terms_of(const struct sae_tensors *t, size_t i)
 	if (f.threshold < 0) /* not fmax, which takes NaN for a number that is missing */
 		f.threshold = 0;
 	if (t->b_mag.data) {
-		f.gain = exp(finite_or_nan(element(&t->r_mag, i)));
-		f.shift = element(&t->b_mag, i) - f.gain * f.b_enc;
+		f.gain = exp(finite_or_nan(file_tensor_value(&t->r_mag, i)));
+		f.shift = file_tensor_value(&t->b_mag, i) - f.gain * f.b_enc;
 	}
 	return f;
 }
@@ -222,7 +200,7 @@ void sae_tensors_read(const struct sae_tensors *t, const float *b_dec, enum sae_
 		matrix_rows(&t->W_dec, t->dec_by_feature, d, t->d_sae, ids, first, n, out->W_dec);
 	for (size_t k = 0; k < n; k++) {
 		const size_t i = ids ? (size_t)ids[first + k] : first + k;
-		const double own = t->scaling.data ? element(&t->scaling, i) : 1;
+		const double own = t->scaling.data ? file_tensor_value(&t->scaling, i) : 1;
 		struct feature_terms f = terms_of(t, i);
 		float *enc = out->W_enc_t + k * d, *dec = out->W_dec + k * d;
 		double norm = 1;
