@@ -5,6 +5,7 @@
 #include "host/lab/agree.h"
 
 #include "host/base/log.h"
+#include "host/base/memstream.h"
 #include "host/work/ranks_agree.h"
 
 #include <stdio.h>
@@ -39,10 +40,7 @@ static char *settings_text(const struct ranks *ranks, const struct config *c)
 	print_device(c->device, to);
 	fprintf(to, "ranks.weights = \"%s\"\n", c->ranks.weights);
 	config_print_lines(c, to);
-	if (fclose(to) == 0)
-		return text;
-	free(text);
-	return NULL;
+	return memstream_text(to, &text);
 }
 
 static size_t count_levels(void)

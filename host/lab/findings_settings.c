@@ -7,6 +7,7 @@
 #include "host/lab/findings.h"
 
 #include "host/base/log.h"
+#include "host/base/memstream.h"
 #include "host/base/size.h"
 #include "host/base/vec.h"
 #include "host/work/manifest.h"
@@ -90,10 +91,7 @@ static char *lines_of(const struct made_with *m, const struct config *c)
 	if (m->sae_dtype && *m->sae_dtype)
 		fprintf(to, "sae_dtype = %s\n", m->sae_dtype);
 	print_settings(c, to);
-	if (fclose(to) == 0)
-		return text;
-	free(text);
-	return NULL;
+	return memstream_text(to, &text);
 }
 
 static void compare(const struct config *c, const struct made_with *there,

@@ -6,6 +6,7 @@
 
 #include "host/base/arena.h"
 #include "host/base/file.h"
+#include "host/base/memstream.h"
 #include "host/base/size.h"
 #include "host/lab/weights_notes.h"
 
@@ -408,15 +409,6 @@ static void utc_now(char *out, size_t size)
 	strftime(out, size, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
 }
 
-/* What a stream to memory has made of `text` by its end; NULL where memory ran out on the way. */
-static char *whole(FILE *memory, char *const *text)
-{
-	if (fclose(memory) == 0)
-		return *text;
-	free(*text);
-	return NULL;
-}
-
 /* The resolved config as text; owned by the caller. */
 static char *config_text(const struct config *c)
 {
@@ -427,7 +419,7 @@ static char *config_text(const struct config *c)
 	if (!memory)
 		return NULL;
 	config_print(c, memory);
-	return whole(memory, &text);
+	return memstream_text(memory, &text);
 }
 
 /* A line each; owned by the caller. */
@@ -443,7 +435,7 @@ static char *weights_text(const struct machine *m)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
 		fprintf(memory, "%s%s: %s", i ? "\n" : "", notes[i].label, notes[i].text);
-	return whole(memory, &text);
+	return memstream_text(memory, &text);
 }
 
 static int write_attributes(const struct lab *lab, struct err *err)

@@ -4,6 +4,7 @@
  */
 #include "host/lab/inputs.h"
 
+#include "host/base/memstream.h"
 #include "host/base/sample.h"
 #include "host/base/size.h"
 #include "host/base/thread.h"
@@ -269,10 +270,7 @@ static char *digests_text(const struct inputs *inputs, char (*hashes)[SHA256_HEX
 	for (size_t i = 0; i < inputs->n; i++)
 		fprintf(to, "%s %s = digest %.16s\n", inputs->data[i].role, inputs->data[i].path,
 			hashes[i]);
-	if (fclose(to) == 0)
-		return text;
-	free(text);
-	return NULL;
+	return memstream_text(to, &text);
 }
 
 int inputs_agree(const struct inputs *inputs, const struct machine *m, const struct ranks *ranks,
@@ -324,8 +322,5 @@ char *inputs_text(const struct inputs *inputs, const struct config *config, cons
 	for (size_t i = 0; i < inputs->n; i++)
 		fprintf(memory, "sha256 of %s = %s\n", inputs->data[i].path,
 			inputs->data[i].sha256);
-	if (fclose(memory) == 0)
-		return text;
-	free(text);
-	return NULL;
+	return memstream_text(memory, &text);
 }

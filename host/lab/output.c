@@ -5,6 +5,7 @@
 #include "host/lab/output.h"
 
 #include "host/base/log.h"
+#include "host/base/memstream.h"
 #include "host/base/size.h"
 #include "host/base/vec.h"
 #include "host/store/results.h"
@@ -142,10 +143,7 @@ static char *lines_of(const struct config *c, const char *compute_dtype, const c
 			fprintf(to, "sha256 of %s = %s\n", path,
 				ours ? inputs->data[i].sha256 : hash);
 	}
-	if (fclose(to) == 0)
-		return text;
-	free(text);
-	return NULL;
+	return memstream_text(to, &text);
 }
 
 /* Appends what differs. A config that this engine does not read is another one. */
