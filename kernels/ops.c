@@ -51,6 +51,18 @@ static int activation(struct check c, const char *what, struct tensor t, size_t 
 	return 0;
 }
 
+/* An activation that a product reads next, which may be stored as the product rounds it: on devices
+ * that round, and on the reference that they are compared with. */
+static int product_input(struct check c, const char *what, struct tensor t, size_t rows,
+	size_t cols)
+{
+	const enum dtype own = device_activation(c.dev);
+
+	if (t.dtype == DTYPE_BF16 && (device_rounds_products(c.dev) || own == DTYPE_F64))
+		t.dtype = own;
+	return activation(c, what, t, rows, cols);
+}
+
 static int optional_activation(struct check c, const char *what, struct tensor t, size_t rows,
 	size_t cols)
 {
@@ -298,7 +310,7 @@ int op_attention(struct device *dev, const struct attention *a, struct tensor q,
 	const struct check c = {dev, "attention", err};
 
 	TRY(attention_shapes(c, a, q, rows, keys));
-	TRY(activation(c, "out", out, q.rows, q.cols));
+	TRY(product_input(c, "out", out, q.rows, q.cols));
 	TRY(optional_activation(c, "lse", lse, q.rows, a->n_head));
 	DISPATCH(attention, 0, dev, a, q, rows, keys, out, lse, err);
 fail:
@@ -312,7 +324,7 @@ int op_attention_backward(struct device *dev, const struct attention *a, struct 
 	const struct check c = {dev, "attention_backward", err};
 
 	TRY(attention_shapes(c, a, q, rows, keys));
-	TRY(activation(c, "out", out, q.rows, q.cols));
+	TRY(product_input(c, "out", out, q.rows, q.cols));
 	TRY(activation(c, "lse", lse, q.rows, a->n_head));
 	TRY(activation(c, "dout", dout, q.rows, q.cols));
 	TRY(activation(c, "dq", dq, q.rows, q.cols));

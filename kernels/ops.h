@@ -301,13 +301,14 @@ int op_rope(struct device *, size_t head_dim, int direction, struct tensor cos_t
 /* Causal attention of packed sequences of any lengths over their own keys and the shared prefix:
  *   out_q = sum_k softmax_k(cap(scale q.k)) v_k   over keys k <= q, q - k < window.
  *   q, out [n, n_head * head_dim]; lse activation [n, n_head] (log of the softmax's denominator,
- *   kept for the backward pass) or absent. */
+ *   kept for the backward pass) or absent. Where products round their inputs, out may be bfloat16,
+ *   rounded to nearest even: it is the input of the next product. */
 int op_attention(struct device *, const struct attention *, struct tensor q, struct rows,
 	const struct keys *, struct tensor out, struct tensor lse, struct err *);
 
 /* Gradients of op_attention for a given dout.  dq [n, ...] and, of the own keys only,
  * dk and dv (the shape of keys->k) are written in full. The prefix receives none: it lies
- * before every row whose gradient is wanted. */
+ * before every row whose gradient is wanted. out may be what op_attention may write. */
 int op_attention_backward(struct device *, const struct attention *, struct tensor q, struct rows,
 	const struct keys *, struct tensor out, struct tensor lse, struct tensor dout,
 	struct tensor dq, struct tensor dk, struct tensor dv, struct err *);

@@ -49,6 +49,8 @@ static void *block(struct fixture *f, size_t bytes)
 
 double fixture_get(struct tensor t, size_t i)
 {
+	if (t.dtype == DTYPE_BF16)
+		return bf16_to_f32(((uint16_t *)t.data)[i]);
 	return t.dtype == DTYPE_F64 ? ((double *)t.data)[i] : ((float *)t.data)[i];
 }
 

@@ -36,7 +36,7 @@ int32_t *fixture_ids(struct fixture *f, const int32_t *ids, size_t n);
 float *fixture_floats(struct fixture *f, const float *values, size_t n);
 int32_t *fixture_random_ids(struct fixture *f, size_t n, size_t below);
 
-/* Element i of an activation or float32 tensor, as double. */
+/* Element i of an activation, a float32 or (to read) a bfloat16 tensor, as double. */
 double fixture_get(struct tensor t, size_t i);
 void fixture_set(struct tensor t, size_t i, double value);
 

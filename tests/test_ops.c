@@ -270,7 +270,8 @@ static struct sequences make_sequences(struct fixture *f, const struct attention
 	return s;
 }
 
-/* p: heads, kv heads, head_dim, softcap, window, sequences, prefix, query rows, longest */
+/* p: heads, kv heads, head_dim, softcap, window, sequences, prefix, query rows, longest,
+ * out in bfloat16 where the device rounds */
 static void run_attention(struct fixture *f, const int *p, struct outputs *out)
 {
 	const struct attention a = {(size_t)p[0], (size_t)p[1], (size_t)p[2],
@@ -279,7 +280,8 @@ static void run_attention(struct fixture *f, const int *p, struct outputs *out)
 		(size_t)p[8]);
 	const size_t width = a.n_head * a.head_dim, kv_width = a.n_kv_head * a.head_dim;
 	struct tensor q = fixture_activation(f, s.rows.n, width, 1);
-	struct tensor o = fixture_zeros(f, s.rows.n, width);
+	struct tensor o = p[9] && f->coarse ? fixture_weight(f, DTYPE_BF16, s.rows.n, width, 1)
+					    : fixture_zeros(f, s.rows.n, width);
 	struct tensor lse = fixture_zeros(f, s.rows.n, a.n_head);
 	struct tensor dout = fixture_activation(f, s.rows.n, width, 1);
 	struct tensor dq = fixture_activation(f, s.rows.n, width, 1);
@@ -624,6 +626,13 @@ static const struct op_row {
 	{"attention, head of 320, one query", run_attention, {4, 1, 320, 0, 0, 2, 3, 1, 20}, 1e-5},
 	{"attention, no rows", run_attention, {2, 1, 16, 0, 0, 0, 3, 0, 4}, 0},
 	{"attention, wide head", run_attention, {2, 1, 256, 500, 0, 2, 5, 0, 30}, 1e-5},
+	{"attention, out in bfloat16", run_attention, {4, 2, 64, 300, 0, 3, 5, 0, 40, 1}, 1e-5},
+	{"attention, out in bfloat16, odd head", run_attention, {4, 2, 9, 0, 0, 2, 3, 0, 20, 1},
+		1e-5},
+	{"attention, out in bfloat16, one query each", run_attention,
+		{8, 2, 32, 50, 0, 4, 4, 1, 90, 1}, 1e-5},
+	{"attention, out in bfloat16, keys in parts", run_attention,
+		{4, 1, 64, 0, 0, 2, 300, 1, 300, 1}, 1e-5},
 	{"gated gelu", run_gated, {5, 37, ACTIVATION_GELU_TANH, 4}, 3e-6},
 	{"gated gelu, large", run_gated, {40, 512, ACTIVATION_GELU_TANH, 30}, 3e-6},
 	{"gated silu", run_gated, {5, 37, ACTIVATION_SILU, 4}, 3e-6},

@@ -79,8 +79,9 @@ static __global__ void __launch_bounds__(PLAN_BLOCK) plan_kernel(struct attentio
 /* ---- D = out . dout --------------------------------------------------------------------- */
 
 /* One warp per row and head. */
+template <class T>
 static __global__ void __launch_bounds__(DELTA_BLOCK)
-	delta_kernel(const float *out, const float *dout, size_t n, size_t head_dim, float *delta)
+	delta_kernel(const T *out, const float *dout, size_t n, size_t head_dim, float *delta)
 {
 	const size_t i = ((size_t)blockIdx.x * DELTA_BLOCK + threadIdx.x) / WARP;
 	float sum = 0;
@@ -88,7 +89,7 @@ static __global__ void __launch_bounds__(DELTA_BLOCK)
 	if (i >= n)
 		return;
 	for (size_t j = threadIdx.x % WARP; j < head_dim; j += WARP)
-		sum += out[i * head_dim + j] * dout[i * head_dim + j];
+		sum += to_float(out[i * head_dim + j]) * dout[i * head_dim + j];
 	sum = warp_sum(sum);
 	if (threadIdx.x % WARP == 0)
 		delta[i] = sum;
@@ -119,6 +120,13 @@ static struct attention_call call_of(const struct attention *a, struct tensor q,
 	c.n_prefix = (int)keys->prefix_k.rows;
 	c.start = keys->start;
 	return c;
+}
+
+static void set_out(struct attention_call *c, struct tensor out, struct tensor lse)
+{
+	c->out = out.data;
+	c->out_bf16 = out.dtype == DTYPE_BF16;
+	c->lse = floats(lse);
 }
 
 static int check_head(const struct attention *a, struct err *err)
@@ -194,8 +202,7 @@ int cuda_attention(struct device *dev, const struct attention *a, struct tensor 
 	if (tensor_count(q) == 0)
 		return 0;
 	TRY(check_head(a, err));
-	c.out = floats(out);
-	c.lse = floats(lse);
+	set_out(&c, out, lse);
 	if (rows.n <= keys->n_seq) {
 		TRY(decode(dev, &c, keys, err));
 	} else if (!cuda_exact(dev) && attention_fits_tensor(&c)) {
@@ -226,16 +233,17 @@ int cuda_attention_backward(struct device *dev, const struct attention *a, struc
 		"op attention_backward", "cudaMemsetAsync of dv", err));
 	if (tensor_count(q) == 0)
 		return cuda_launched(dev, "op attention_backward", err);
-	c.out = floats(out);
-	c.lse = floats(lse);
+	set_out(&c, out, lse);
 	c.dout = floats(dout);
 	c.dq = floats(dq);
 	c.dk = floats(dk);
 	c.dv = floats(dv);
 	tensor = !cuda_exact(dev) && attention_fits_tensor(&c);
 	TRY(plan_tiles(dev, &c, keys, tensor ? TENSOR_TILE : EXACT_TILE, true, &plan, err));
-	GPU_LAUNCH(delta_kernel, blocks_for(n * WARP, DELTA_BLOCK), DELTA_BLOCK, 0,
-		cuda_stream(dev), c.out, c.dout, n, a->head_dim, (float *)c.delta);
+	GPU_WITH_TYPE(out.dtype, T,
+		GPU_LAUNCH(delta_kernel<T>, blocks_for(n * WARP, DELTA_BLOCK), DELTA_BLOCK, 0,
+			cuda_stream(dev), (const T *)c.out, c.dout, n, a->head_dim,
+			(float *)c.delta));
 	TRY(tensor ? attention_tensor_backward(dev, &c, &plan, err)
 		   : attention_exact_backward(dev, &c, &plan, err));
 	return cuda_launched(dev, "op attention_backward", err);

@@ -28,7 +28,9 @@ struct attention_call {
 	const float *prefix_k, *prefix_v, *k, *v;
 	int n_prefix;
 	const int32_t *start;
-	float *out, *lse;
+	void *out; /* float32 or bfloat16 */
+	bool out_bf16;
+	float *lse;
 	/* Backward. */
 	const float *dout;
 	const float *delta; /* [n_rows, n_head]: D */
@@ -150,6 +152,15 @@ static __device__ __forceinline__ float slope_of(const struct attention_call &c,
 static __device__ __forceinline__ float exp_below(float x, float max)
 {
 	return expf(x - (max == -INFINITY ? 0 : max));
+}
+
+static __device__ __forceinline__ void store_out(const struct attention_call &c, size_t i,
+	float value)
+{
+	if (c.out_bf16)
+		((struct bf16 *)c.out)[i] = to_bf16(value);
+	else
+		((float *)c.out)[i] = value;
 }
 
 /* ---- the three ways; each queues its launches, on `dev`'s stream ------------------------- */

@@ -192,7 +192,8 @@ static __global__ void __launch_bounds__(BLOCK)
 			continue;
 		}
 		for (int j = (int)threadIdx.x; j < d; j += BLOCK)
-			c.out[query * d + j] = joined_value(parts, N_WARPS, stride, max, j) / sum;
+			store_out(c, query * d + j,
+				joined_value(parts, N_WARPS, stride, max, j) / sum);
 		if (threadIdx.x == 0 && c.lse)
 			c.lse[query] = max + logf(sum);
 	}
@@ -208,7 +209,8 @@ static __global__ void __launch_bounds__(BLOCK)
 
 	join(parts, n_splits, size, &max, &sum);
 	for (int j = (int)threadIdx.x; j < c.head_dim; j += BLOCK)
-		c.out[query * c.head_dim + j] = joined_value(parts, n_splits, size, max, j) / sum;
+		store_out(c, query * c.head_dim + j,
+			joined_value(parts, n_splits, size, max, j) / sum);
 	if (threadIdx.x == 0 && c.lse)
 		c.lse[query] = max + logf(sum);
 }

@@ -188,7 +188,7 @@ static __global__ void __launch_bounds__(BLOCK)
 		if (!query.valid)
 			continue;
 		for (int j = (int)threadIdx.x; j < d; j += BLOCK)
-			c.out[number * d + j] = out[i * ld + j] / sum[i];
+			store_out(c, number * d + j, out[i * ld + j] / sum[i]);
 		if (threadIdx.x == 0 && c.lse)
 			c.lse[number] = max[i] + logf(sum[i]);
 	}

@@ -181,6 +181,27 @@ static __device__ __forceinline__ void store_row(const float sum[HEAD / 8][4], i
 	}
 }
 
+/* Row r of the results, times `scale`, as query `number` of out. */
+template <int HEAD>
+static __device__ __forceinline__ void store_out_row(const struct attention_call &c,
+	const float sum[HEAD / 8][4], int r, float scale, size_t number)
+{
+	struct bf16 *const to = (struct bf16 *)c.out + number * c.head_dim;
+
+	if (!c.out_bf16) {
+		store_row<HEAD>(sum, r, scale, c.head_dim, (float *)c.out + number * c.head_dim);
+		return;
+	}
+#pragma unroll
+	for (int n = 0; n < HEAD / 8; n++) {
+		const int column = lane_column(n, 0);
+
+		if (column < c.head_dim)
+			*(uint32_t *)(to + column) = pack_bf16(sum[n][2 * r] * scale,
+				sum[n][2 * r + 1] * scale);
+	}
+}
+
 /* ---- forward ---------------------------------------------------------------------------- */
 
 /* Running softmax of a lane's two rows; `sum` is this lane's part of it. */
@@ -271,7 +292,7 @@ static __global__ void __launch_bounds__(BLOCK)
 
 		if (!query[r].valid)
 			continue;
-		store_row<HEAD>(out, r, 1 / sum, c.head_dim, c.out + number * c.head_dim);
+		store_out_row<HEAD>(c, out, r, 1 / sum, number);
 		if (c.lse && threadIdx.x % 4 == 0)
 			c.lse[number] = run.max[r] + logf(sum);
 	}
