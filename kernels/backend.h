@@ -18,13 +18,16 @@
 	X(gather_rows) \
 	X(scatter_rows) \
 	X(advance) \
+	X(fill_ids) \
 	X(find_nonfinite) \
 	X(embed) \
 	X(rmsnorm) \
 	X(rmsnorm_backward) \
+	X(end_branch) \
 	X(linear) \
 	X(linear_backward) \
 	X(rope) \
+	X(rope_keys) \
 	X(attention) \
 	X(attention_backward) \
 	X(gated) \

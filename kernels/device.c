@@ -132,6 +132,12 @@ enum dtype device_activation(const struct device *dev)
 	return dev->backend->activation;
 }
 
+enum dtype device_operand(const struct device *dev, enum dtype weight)
+{
+	return dev->backend->rounds_products && weight == DTYPE_BF16 ? DTYPE_BF16
+								     : dev->backend->activation;
+}
+
 bool device_is_host(const struct device *dev)
 {
 	return dev->backend->is_host;

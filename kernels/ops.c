@@ -40,6 +40,13 @@ static int wrong_type(struct check c, const char *what, struct tensor t, const c
 		expected, dtype_name(t.dtype));
 }
 
+static int condition(struct check c, bool holds, const char *expected)
+{
+	if (holds)
+		return 0;
+	return err_set(c.err, ERR_INTERNAL, "op %s: expected %s", c.op, expected);
+}
+
 static int activation(struct check c, const char *what, struct tensor t, size_t rows, size_t cols)
 {
 	if (t.rows != rows || t.cols != cols)
@@ -51,10 +58,15 @@ static int activation(struct check c, const char *what, struct tensor t, size_t 
 	return 0;
 }
 
-/* An activation that a product reads next, which may be stored as the product rounds it: on devices
- * that round, and on the reference that they are compared with. */
-static int product_input(struct check c, const char *what, struct tensor t, size_t rows,
+static int optional_activation(struct check c, const char *what, struct tensor t, size_t rows,
 	size_t cols)
+{
+	return t.data ? activation(c, what, t, rows, cols) : 0;
+}
+
+/* An activation, or the same as products round it: on devices that round, and on the reference that
+ * they are compared with. */
+static int operand(struct check c, const char *what, struct tensor t, size_t rows, size_t cols)
 {
 	const enum dtype own = device_activation(c.dev);
 
@@ -63,10 +75,15 @@ static int product_input(struct check c, const char *what, struct tensor t, size
 	return activation(c, what, t, rows, cols);
 }
 
-static int optional_activation(struct check c, const char *what, struct tensor t, size_t rows,
-	size_t cols)
+/* The operand of a product with W. */
+static int operand_of(struct check c, const char *what, struct tensor t, struct tensor W,
+	size_t rows, size_t cols)
 {
-	return t.data ? activation(c, what, t, rows, cols) : 0;
+	TRY(operand(c, what, t, rows, cols));
+	return condition(c, t.dtype == device_activation(c.dev) || t.dtype == W.dtype,
+		"an operand rounded to the type of W");
+fail:
+	return c.err->code;
 }
 
 static int weight(struct check c, const char *what, struct tensor t, size_t rows, size_t cols)
@@ -89,13 +106,6 @@ static int vector(struct check c, const char *what, struct tensor t, size_t n)
 	if (!t.data && n > 0)
 		return err_set(c.err, ERR_INTERNAL, "op %s: %s is absent", c.op, what);
 	return 0;
-}
-
-static int condition(struct check c, bool holds, const char *expected)
-{
-	if (holds)
-		return 0;
-	return err_set(c.err, ERR_INTERNAL, "op %s: expected %s", c.op, expected);
 }
 
 static int sae_encoder(struct check c, const struct sae_weights *sae, size_t d_model)
@@ -178,8 +188,9 @@ int op_gather_rows(struct device *dev, struct tensor in, const int32_t *index, s
 {
 	const struct check c = {dev, "gather_rows", err};
 
-	TRY(activation(c, "in", in, in.rows, in.cols));
-	TRY(activation(c, "out", out, out.rows, in.cols));
+	TRY(operand(c, "in", in, in.rows, in.cols));
+	TRY(operand(c, "out", out, out.rows, in.cols));
+	TRY(condition(c, in.dtype == out.dtype, "operands of one type"));
 	DISPATCH(gather_rows, 0, dev, in, index, out, err);
 fail:
 	return err->code;
@@ -202,6 +213,11 @@ int op_advance(struct device *dev, size_t n, const int32_t *next, int32_t *token
 	int32_t *cache_row, struct err *err)
 {
 	DISPATCH(advance, 0, dev, n, next, token, pos, cache_row, err);
+}
+
+int op_fill_ids(struct device *dev, size_t n, int32_t value, int32_t *id, struct err *err)
+{
+	DISPATCH(fill_ids, 0, dev, n, value, id, err);
 }
 
 int op_find_nonfinite(struct device *dev, struct tensor x, int32_t *first_bad, struct err *err)
@@ -235,7 +251,7 @@ int op_rmsnorm(struct device *dev, struct norm norm, struct tensor x, struct ten
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
 	TRY(vector(c, "w", w, x.cols));
-	TRY(activation(c, "y", y, x.rows, x.cols));
+	TRY(operand(c, "y", y, x.rows, x.cols));
 	TRY(optional_activation(c, "rstd", rstd, x.rows, 1));
 	DISPATCH(rmsnorm, 0, dev, norm, x, w, y, rstd, err);
 fail:
@@ -243,7 +259,7 @@ fail:
 }
 
 int op_rmsnorm_backward(struct device *dev, struct norm norm, struct tensor x, struct tensor w,
-	struct tensor rstd, struct tensor dy, struct tensor dx, struct err *err)
+	struct tensor rstd, struct tensor dy, double beta, struct tensor dx, struct err *err)
 {
 	const struct check c = {dev, "rmsnorm_backward", err};
 
@@ -251,8 +267,31 @@ int op_rmsnorm_backward(struct device *dev, struct norm norm, struct tensor x, s
 	TRY(vector(c, "w", w, x.cols));
 	TRY(activation(c, "rstd", rstd, x.rows, 1));
 	TRY(activation(c, "dy", dy, x.rows, x.cols));
-	TRY(activation(c, "dx", dx, x.rows, x.cols));
-	DISPATCH(rmsnorm_backward, 0, dev, norm, x, w, rstd, dy, dx, err);
+	TRY(condition(c, beta == 0 || beta == 1, "beta 0 or 1"));
+	TRY(beta == 0 ? operand(c, "dx", dx, x.rows, x.cols)
+		      : activation(c, "dx", dx, x.rows, x.cols));
+	DISPATCH(rmsnorm_backward, 0, dev, norm, x, w, rstd, dy, beta, dx, err);
+fail:
+	return err->code;
+}
+
+int op_end_branch(struct device *dev, const struct branch_end *b, struct err *err)
+{
+	const struct check c = {dev, "end_branch", err};
+	const size_t n = b->branch.rows, d = b->branch.cols;
+
+	TRY(activation(c, "branch", b->branch, n, d));
+	if (b->w_branch.data)
+		TRY(vector(c, "w_branch", b->w_branch, d));
+	TRY(optional_activation(c, "rstd_branch", b->rstd_branch, n, 1));
+	TRY(activation(c, "x_in", b->x_in, n, d));
+	TRY(activation(c, "x_out", b->x_out, n, d));
+	if (b->w_next.data) {
+		TRY(vector(c, "w_next", b->w_next, d));
+		TRY(operand(c, "h", b->h, n, d));
+	}
+	TRY(optional_activation(c, "rstd_next", b->rstd_next, n, 1));
+	DISPATCH(end_branch, 0, dev, b, err);
 fail:
 	return err->code;
 }
@@ -262,7 +301,7 @@ int op_linear(struct device *dev, struct tensor x, struct tensor W, struct tenso
 {
 	const struct check c = {dev, "linear", err};
 
-	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(operand_of(c, "x", x, W, x.rows, x.cols));
 	TRY(weight(c, "W", W, W.rows, x.cols));
 	if (bias.data)
 		TRY(vector(c, "bias", bias, W.rows));
@@ -278,7 +317,7 @@ int op_linear_backward(struct device *dev, struct tensor dy, struct tensor W, do
 {
 	const struct check c = {dev, "linear_backward", err};
 
-	TRY(activation(c, "dy", dy, dy.rows, W.rows));
+	TRY(operand_of(c, "dy", dy, W, dy.rows, W.rows));
 	TRY(weight(c, "W", W, W.rows, W.cols));
 	TRY(activation(c, "dx", dx, dy.rows, W.cols));
 	TRY(condition(c, beta == 0 || beta == 1, "beta 0 or 1"));
@@ -288,18 +327,45 @@ fail:
 	return err->code;
 }
 
+static int heads(struct check c, const char *what, struct tensor x, size_t rows, size_t head_dim)
+{
+	TRY(activation(c, what, x, rows, x.cols));
+	return condition(c, head_dim > 0 && head_dim % 2 == 0 && x.cols % head_dim == 0,
+		"an even head_dim that divides the width");
+fail:
+	return c.err->code;
+}
+
 int op_rope(struct device *dev, size_t head_dim, int direction, struct tensor cos_table,
 	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *err)
 {
 	const struct check c = {dev, "rope", err};
 
-	TRY(activation(c, "x", x, x.rows, x.cols));
-	TRY(condition(c, head_dim > 0 && head_dim % 2 == 0 && x.cols % head_dim == 0,
-		"an even head_dim that divides the width"));
+	TRY(heads(c, "x", x, x.rows, head_dim));
 	TRY(condition(c, direction == 1 || direction == -1, "direction 1 or -1"));
 	TRY(weight(c, "cos_table", cos_table, cos_table.rows, head_dim / 2));
 	TRY(weight(c, "sin_table", sin_table, cos_table.rows, head_dim / 2));
 	DISPATCH(rope, 0, dev, head_dim, direction, cos_table, sin_table, pos, x, err);
+fail:
+	return err->code;
+}
+
+int op_rope_keys(struct device *dev, const struct rope_call *r, struct err *err)
+{
+	const struct check c = {dev, "rope_keys", err};
+	const size_t n = r->k.rows, width = r->k.cols;
+
+	if (r->q.data)
+		TRY(heads(c, "q", r->q, n, r->head_dim));
+	TRY(heads(c, "k", r->k, n, r->head_dim));
+	TRY(activation(c, "v", r->v, n, width));
+	if (r->cache_row) {
+		TRY(activation(c, "cache_k", r->cache_k, r->cache_k.rows, width));
+		TRY(activation(c, "cache_v", r->cache_v, r->cache_k.rows, width));
+	}
+	TRY(weight(c, "cos_table", r->cos_table, r->cos_table.rows, r->head_dim / 2));
+	TRY(weight(c, "sin_table", r->sin_table, r->cos_table.rows, r->head_dim / 2));
+	DISPATCH(rope_keys, 0, dev, r, err);
 fail:
 	return err->code;
 }
@@ -310,7 +376,7 @@ int op_attention(struct device *dev, const struct attention *a, struct tensor q,
 	const struct check c = {dev, "attention", err};
 
 	TRY(attention_shapes(c, a, q, rows, keys));
-	TRY(product_input(c, "out", out, q.rows, q.cols));
+	TRY(operand(c, "out", out, q.rows, q.cols));
 	TRY(optional_activation(c, "lse", lse, q.rows, a->n_head));
 	DISPATCH(attention, 0, dev, a, q, rows, keys, out, lse, err);
 fail:
@@ -324,7 +390,7 @@ int op_attention_backward(struct device *dev, const struct attention *a, struct 
 	const struct check c = {dev, "attention_backward", err};
 
 	TRY(attention_shapes(c, a, q, rows, keys));
-	TRY(product_input(c, "out", out, q.rows, q.cols));
+	TRY(operand(c, "out", out, q.rows, q.cols));
 	TRY(activation(c, "lse", lse, q.rows, a->n_head));
 	TRY(activation(c, "dout", dout, q.rows, q.cols));
 	TRY(activation(c, "dq", dq, q.rows, q.cols));
@@ -342,7 +408,7 @@ int op_gated(struct device *dev, enum activation act, struct tensor gate, struct
 
 	TRY(activation(c, "gate", gate, gate.rows, gate.cols));
 	TRY(activation(c, "up", up, gate.rows, gate.cols));
-	TRY(activation(c, "out", out, gate.rows, gate.cols));
+	TRY(operand(c, "out", out, gate.rows, gate.cols));
 	DISPATCH(gated, 0, dev, act, gate, up, out, err);
 fail:
 	return err->code;
@@ -356,8 +422,9 @@ int op_gated_backward(struct device *dev, enum activation act, struct tensor gat
 	TRY(activation(c, "gate", gate, gate.rows, gate.cols));
 	TRY(activation(c, "up", up, gate.rows, gate.cols));
 	TRY(activation(c, "dout", dout, gate.rows, gate.cols));
-	TRY(activation(c, "dgate", dgate, gate.rows, gate.cols));
-	TRY(activation(c, "dup", dup, gate.rows, gate.cols));
+	TRY(operand(c, "dgate", dgate, gate.rows, gate.cols));
+	TRY(operand(c, "dup", dup, gate.rows, gate.cols));
+	TRY(condition(c, dgate.dtype == dup.dtype, "gradients of one type"));
 	DISPATCH(gated_backward, 0, dev, act, gate, up, dout, dgate, dup, err);
 fail:
 	return err->code;

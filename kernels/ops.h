@@ -12,6 +12,9 @@
  *     the comment says "in place".
  *   - An "activation" is a tensor of the device's activation type (device_activation): float32
  *     on the CPU; the reference also runs in float64.
+ *   - An "operand" is an activation, or, on a device that rounds products, the same in bfloat16:
+ *     what products with bfloat16 weights would round it to. Ops whose outputs products read next
+ *     write either.
  *   - A "weight" is a matrix of float32, bfloat16 or float16 in the layout of the checkpoint,
  *     [out, in]. A "vector" is a float32 tensor [1, n].
  *   - n is the number of rows (tokens) of a call. n = 0 is allowed and does nothing.
@@ -63,6 +66,9 @@ enum { DEVICE_ARITHMETIC = 160 };
 const char *device_arithmetic(const struct device *dev);
 
 enum dtype device_activation(const struct device *dev);
+
+/* The type of operands of products with weights of that type. */
+enum dtype device_operand(const struct device *dev, enum dtype weight);
 
 /* True when kernels can read host memory directly, so that mapped weights need no copy. */
 bool device_is_host(const struct device *dev);
@@ -245,7 +251,7 @@ int op_axpy(struct device *, double a, struct tensor x, struct tensor y, struct 
 /* x = a x, in place; a = 0 clears, whatever was there. */
 int op_scale(struct device *, double a, struct tensor x, struct err *);
 
-/* out[i] = in[index[i]].   index [out.rows], each below in.rows. */
+/* out[i] = in[index[i]].   in, out: operands of one type; index [out.rows], each below in.rows. */
 int op_gather_rows(struct device *, struct tensor in, const int32_t *index, struct tensor out,
 	struct err *);
 
@@ -258,7 +264,11 @@ int op_scatter_rows(struct device *, struct tensor in, const int32_t *index, str
 int op_advance(struct device *, size_t n, const int32_t *next, int32_t *token, int32_t *pos,
 	int32_t *cache_row, struct err *);
 
-/* *first_bad = the first row of x holding a NaN or an infinity, or -1.  first_bad: device. */
+/* id[i] = value.   id [n], in device memory. */
+int op_fill_ids(struct device *, size_t n, int32_t value, int32_t *id, struct err *);
+
+/* Lowers *first_bad to the first row of x holding a NaN or an infinity; -1, which op_fill_ids
+ * writes, is above every row.  first_bad: device. */
 int op_find_nonfinite(struct device *, struct tensor x, int32_t *first_bad, struct err *);
 
 /* ---- transformer ----------------------------------------------------------------------- */
@@ -273,21 +283,41 @@ struct norm {
 };
 
 /* RMSNorm:  y = x rstd (w or 1 + w),  rstd = 1/sqrt(mean(x^2) + eps).
- *   x, y [n, d] may be the same tensor; w vector [1, d]; rstd activation [n, 1] or absent. */
+ *   x activation [n, d]; y operand, may be x; w vector [1, d]; rstd activation [n, 1] or absent. */
 int op_rmsnorm(struct device *, struct norm, struct tensor x, struct tensor w, struct tensor y,
 	struct tensor rstd, struct err *);
 
-/* dx = d(sum(dy y))/dx, given the x and rstd of the forward call.  dx [n, d] may be dy itself.
+/* dx = beta dx + d(sum(dy y))/dx, given the x and rstd of the forward call.  beta 0 or 1;
+ * dx [n, d] is an operand and may be dy itself with beta 0, an activation with beta 1.
  *   dx_i = rstd (w_i dy_i) - x_i rstd^3 / d  sum_j x_j w_j dy_j */
 int op_rmsnorm_backward(struct device *, struct norm, struct tensor x, struct tensor w,
-	struct tensor rstd, struct tensor dy, struct tensor dx, struct err *);
+	struct tensor rstd, struct tensor dy, double beta, struct tensor dx, struct err *);
 
-/* y = x W^T + bias.   x [n, in]; W weight [out, in]; bias vector [1, out] or absent; y [n, out].
- * The cost is the product's; W is read once per call in its own type. */
+/* Where a branch of a block ends and what follows begins, in one pass over the rows:
+ *   x_out = x_in + branch, or x_in + rmsnorm(branch) with w_branch
+ *   h = rmsnorm(x_out) with w_next
+ * and *first_bad is lowered as by op_find_nonfinite(x_out). */
+struct branch_end {
+	struct norm norm;
+	struct tensor branch;      /* activation [n, d] */
+	struct tensor w_branch;    /* vector [1, d], or absent: no norm of its own */
+	struct tensor rstd_branch; /* activation [n, 1], or absent */
+	struct tensor x_in, x_out; /* activations [n, d]; may be the same */
+	struct tensor w_next;      /* vector [1, d], or absent: h is not wanted */
+	struct tensor h;           /* operand [n, d] */
+	struct tensor rstd_next;   /* activation [n, 1], or absent */
+	int32_t *first_bad;        /* device, or NULL: x_out is not looked at */
+};
+int op_end_branch(struct device *, const struct branch_end *, struct err *);
+
+/* y = x W^T + bias.   x operand [n, in], rounded only if W is bfloat16; W weight [out, in]; bias
+ * vector [1, out] or absent; y activation [n, out]. The cost is the product's; W is read once per
+ * call in its own type. */
 int op_linear(struct device *, struct tensor x, struct tensor W, struct tensor bias,
 	struct tensor y, struct err *);
 
-/* dx = beta dx + dy W.   beta 0 or 1; dy [n, out]; W weight [out, in]; dx [n, in]. */
+/* dx = beta dx + dy W.   beta 0 or 1; dy operand [n, out], rounded only if W is bfloat16; W weight
+ * [out, in]; dx activation [n, in]. */
 int op_linear_backward(struct device *, struct tensor dy, struct tensor W, double beta,
 	struct tensor dx, struct err *);
 
@@ -298,28 +328,43 @@ int op_linear_backward(struct device *, struct tensor dy, struct tensor W, doubl
 int op_rope(struct device *, size_t head_dim, int direction, struct tensor cos_table,
 	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *);
 
+/* What queries and keys go through before attention, in one pass: q and k are rotated by op_rope,
+ * q in place, and row i of k and of v goes to row cache_row[i] of the caches.
+ *   q [n, heads * head_dim], or absent; k, v [n, kv heads * head_dim]; cache_k, cache_v with rows
+ *   of that width. cache_row [n], no two equal, and k is undefined afterwards; or NULL: k, rotated
+ *   in place, and v are rows of the caches already, and cache_k and cache_v are absent. */
+struct rope_call {
+	size_t head_dim;
+	struct tensor cos_table, sin_table;
+	const int32_t *pos;
+	struct tensor q, k, v;
+	const int32_t *cache_row;
+	struct tensor cache_k, cache_v;
+};
+int op_rope_keys(struct device *, const struct rope_call *, struct err *);
+
 /* Causal attention of packed sequences of any lengths over their own keys and the shared prefix:
  *   out_q = sum_k softmax_k(cap(scale q.k)) v_k   over keys k <= q, q - k < window.
- *   q, out [n, n_head * head_dim]; lse activation [n, n_head] (log of the softmax's denominator,
- *   kept for the backward pass) or absent. Where products round their inputs, out may be bfloat16,
- *   rounded to nearest even: it is the input of the next product. */
+ *   q, out [n, n_head * head_dim], out an operand; lse activation [n, n_head] (log of the softmax's
+ *   denominator, kept for the backward pass) or absent. */
 int op_attention(struct device *, const struct attention *, struct tensor q, struct rows,
 	const struct keys *, struct tensor out, struct tensor lse, struct err *);
 
 /* Gradients of op_attention for a given dout.  dq [n, ...] and, of the own keys only,
  * dk and dv (the shape of keys->k) are written in full. The prefix receives none: it lies
- * before every row whose gradient is wanted. out may be what op_attention may write. */
+ * before every row whose gradient is wanted. out is an operand. */
 int op_attention_backward(struct device *, const struct attention *, struct tensor q, struct rows,
 	const struct keys *, struct tensor out, struct tensor lse, struct tensor dout,
 	struct tensor dq, struct tensor dk, struct tensor dv, struct err *);
 
 enum activation { ACTIVATION_GELU_TANH, ACTIVATION_SILU };
 
-/* out = act(gate) up.   All [n, d_ff]; out may be gate or up. */
+/* out = act(gate) up.   All [n, d_ff]; out, an operand, may be gate or up. */
 int op_gated(struct device *, enum activation, struct tensor gate, struct tensor up,
 	struct tensor out, struct err *);
 
-/* dgate = dout up act'(gate),  dup = dout act(gate).   dgate may be gate, dup may be up. */
+/* dgate = dout up act'(gate),  dup = dout act(gate).   Operands of one type; dgate may be gate, dup
+ * may be up. */
 int op_gated_backward(struct device *, enum activation, struct tensor gate, struct tensor up,
 	struct tensor dout, struct tensor dgate, struct tensor dup, struct err *);
 

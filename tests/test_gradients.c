@@ -98,7 +98,7 @@ static int forward_norm(struct problem *p, struct err *err)
 
 static int backward_norm(struct problem *p, struct err *err)
 {
-	return op_rmsnorm_backward(p->dev, p->norm, p->in[0], p->w, p->rstd, p->cotangent,
+	return op_rmsnorm_backward(p->dev, p->norm, p->in[0], p->w, p->rstd, p->cotangent, 0,
 		p->grad[0], err);
 }
 

@@ -142,15 +142,18 @@ static void run_advance(struct fixture *f, const int *p, struct outputs *out)
 static void run_find_nonfinite(struct fixture *f, const int *p, struct outputs *out)
 {
 	struct tensor x = fixture_activation(f, (size_t)p[0], (size_t)p[1], 1);
-	int32_t *bad = fixture_random_ids(f, 3, 1);
+	int32_t *bad = fixture_random_ids(f, 4, 1);
 
+	out->rc = op_fill_ids(f->dev, 3, -1, bad, &out->err);
 	fixture_set(x, 0, 3e38); /* large is not infinite */
-	out->rc = op_find_nonfinite(f->dev, x, &bad[0], &out->err);
+	out->rc |= op_find_nonfinite(f->dev, x, &bad[0], &out->err);
 	fixture_set(x, tensor_count(x) - 1, NAN);
 	out->rc |= op_find_nonfinite(f->dev, x, &bad[1], &out->err);
 	fixture_set(x, (size_t)p[1] * (size_t)(p[0] / 2), -INFINITY);
 	out->rc |= op_find_nonfinite(f->dev, x, &bad[2], &out->err);
-	emit_ids(out, bad, 3);
+	fixture_set(x, (size_t)p[1] * (size_t)(p[0] / 2), 0); /* what was found lower stays */
+	out->rc |= op_find_nonfinite(f->dev, x, &bad[2], &out->err);
+	emit_ids(out, bad, 4);
 }
 
 static void run_embed(struct fixture *f, const int *p, struct outputs *out)
@@ -173,12 +176,48 @@ static void run_rmsnorm(struct fixture *f, const int *p, struct outputs *out)
 	struct tensor dy = fixture_activation(f, (size_t)p[0], (size_t)p[1], 1);
 
 	out->rc = op_rmsnorm(f->dev, norm, x, w, y, rstd, &out->err) ||
-		  op_rmsnorm_backward(f->dev, norm, x, w, rstd, dy, dy, &out->err);
+		  op_rmsnorm_backward(f->dev, norm, x, w, rstd, dy, 1, y, &out->err);
+	emit(out, y);
+	out->rc |= op_rmsnorm(f->dev, norm, x, w, y, rstd, &out->err) ||
+		   op_rmsnorm_backward(f->dev, norm, x, w, rstd, dy, 0, dy, &out->err);
 	emit(out, y);
 	emit(out, rstd);
 	emit(out, dy);
 	out->rc |= op_rmsnorm(f->dev, norm, x, w, x, nothing(), &out->err);
 	emit(out, x);
+}
+
+/* With the branch's norm, in place, and a row that is not finite; then without, and no h. */
+static void run_end_branch(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], d = (size_t)p[1];
+	struct branch_end b = {.norm = {1e-6, p[2]},
+		.branch = fixture_activation(f, n, d, 2),
+		.w_branch = fixture_vector(f, d, 1),
+		.rstd_branch = fixture_zeros(f, n, 1),
+		.x_in = fixture_activation(f, n, d, 3),
+		.w_next = fixture_vector(f, d, 1),
+		.h = fixture_zeros(f, n, d),
+		.rstd_next = fixture_zeros(f, n, 1)};
+	int32_t *bad = fixture_random_ids(f, 2, 1);
+	struct branch_end plain = b;
+
+	b.x_out = b.x_in;
+	b.first_bad = bad;
+	plain.x_out = fixture_zeros(f, n, d);
+	plain.first_bad = bad + 1;
+	plain.w_branch = plain.w_next = nothing();
+	out->rc = op_fill_ids(f->dev, 2, -1, bad, &out->err) ||
+		  op_end_branch(f->dev, &b, &out->err);
+	emit(out, b.x_out);
+	emit(out, b.h);
+	emit(out, b.rstd_branch);
+	emit(out, b.rstd_next);
+	fixture_set(plain.x_in, tensor_count(plain.x_in) - 1, INFINITY);
+	out->rc |= op_end_branch(f->dev, &plain, &out->err);
+	emit_ids(out, bad, 2);
+	fixture_set(plain.x_out, tensor_count(plain.x_out) - 1, 0);
+	emit(out, plain.x_out);
 }
 
 static void run_linear(struct fixture *f, const int *p, struct outputs *out)
@@ -233,6 +272,35 @@ static void run_rope(struct fixture *f, const int *p, struct outputs *out)
 
 	out->rc = op_rope(f->dev, hd, p[3], c, s, pos, x, &out->err);
 	emit(out, x);
+}
+
+/* Into caches with more rows than there are, and where they are; with queries and without. */
+static void run_rope_keys(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], hd = (size_t)p[3], n_pos = 50;
+	struct rope_call r = {.head_dim = hd,
+		.cos_table = fixture_weight(f, DTYPE_F32, n_pos, hd / 2, 1),
+		.sin_table = fixture_weight(f, DTYPE_F32, n_pos, hd / 2, 1),
+		.pos = fixture_random_ids(f, n, n_pos),
+		.q = fixture_activation(f, n, (size_t)p[1] * hd, 1),
+		.k = fixture_activation(f, n, (size_t)p[2] * hd, 1),
+		.v = fixture_activation(f, n, (size_t)p[2] * hd, 1),
+		.cache_k = fixture_zeros(f, 3 * n, (size_t)p[2] * hd),
+		.cache_v = fixture_zeros(f, 3 * n, (size_t)p[2] * hd)};
+	struct rope_call in_place = r;
+	int32_t *cache_row = fixture_random_ids(f, n, 1);
+
+	for (size_t i = 0; i < n; i++)
+		cache_row[i] = (int32_t)(3 * (n - 1 - i) + 1);
+	r.cache_row = cache_row;
+	in_place.q = nothing();
+	in_place.k = fixture_activation(f, n, (size_t)p[2] * hd, 1);
+	out->rc = op_rope_keys(f->dev, &r, &out->err) || op_rope_keys(f->dev, &in_place, &out->err);
+	emit(out, r.q);
+	emit(out, r.cache_k);
+	emit(out, r.cache_v);
+	emit(out, r.v);
+	emit(out, in_place.k);
 }
 
 /* Sequences for attention: lengths vary with the seed; each sequence's own keys are stored with
@@ -558,6 +626,10 @@ static const struct op_row {
 	{"rmsnorm, w", run_rmsnorm, {5, 48, 0}, 2e-6},
 	{"rmsnorm, 1 + w, odd width", run_rmsnorm, {3, 37, 1}, 2e-6},
 	{"rmsnorm, wide", run_rmsnorm, {40, 2304, 1}, 2e-6},
+	{"rmsnorm, wider than a block", run_rmsnorm, {2, 8196, 0}, 4e-6},
+	{"end_branch, w", run_end_branch, {5, 48, 0}, 2e-6},
+	{"end_branch, 1 + w, odd width", run_end_branch, {3, 37, 1}, 2e-6},
+	{"end_branch, wide", run_end_branch, {9, 2304, 1}, 2e-6},
 	{"linear, one row, float32", run_linear, {1, 40, 24, F32, 0}, 2e-6},
 	{"linear, one row, bfloat16, odd", run_linear, {1, 37, 29, BF16, 1}, 2e-6},
 	{"linear, 3 rows, bfloat16", run_linear, {3, 128, 66, BF16, 0}, 2e-6},
@@ -598,6 +670,8 @@ static const struct op_row {
 	{"rope, forward", run_rope, {7, 3, 16, 1}, 1e-6},
 	{"rope, inverse, odd half", run_rope, {5, 2, 10, -1}, 1e-6},
 	{"rope, wide heads", run_rope, {40, 4, 256, 1}, 1e-6},
+	{"rope_keys", run_rope_keys, {7, 4, 2, 16}, 1e-6},
+	{"rope_keys, odd half", run_rope_keys, {5, 2, 1, 10}, 1e-6},
 	{"attention, plain", run_attention, {4, 4, 16, 0, 0, 3, 0, 0, 9}, 1e-5},
 	{"attention, one or two tokens", run_attention, {2, 1, 8, 0, 0, 6, 0, 0, 2}, 1e-5},
 	{"attention, softcap", run_attention, {4, 2, 24, 15, 0, 4, 0, 0, 20}, 1e-5},
@@ -856,6 +930,91 @@ TEST(products_on_fast_cuda_devices_round_their_operand_to_the_nearest_bfloat16)
 		device_close(dev);
 		device_close(oracle);
 	}
+}
+
+/* The same values in the type of operands. */
+static struct tensor rounded(struct fixture *f, struct tensor x)
+{
+	struct tensor t = fixture_weight(f, DTYPE_BF16, x.rows, x.cols, 1);
+
+	for (size_t i = 0; i < tensor_count(x); i++)
+		((uint16_t *)t.data)[i] = f32_to_bf16(((const float *)x.data)[i]);
+	return t;
+}
+
+static void check_rounded(struct tensor operand, struct tensor x, const char *what)
+{
+	for (size_t i = 0; i < tensor_count(x); i++)
+		if (((const uint16_t *)operand.data)[i] !=
+			f32_to_bf16(((const float *)x.data)[i])) {
+			CHECK(!"an operand is its activation rounded", "%s, element %zu", what, i);
+			return;
+		}
+}
+
+static void check_same(struct tensor a, struct tensor b, const char *what)
+{
+	CHECK(memcmp(a.data, b.data, tensor_bytes(a)) == 0, "%s", what);
+}
+
+/* d columns: odd ones are read one by one. */
+static void check_operands(struct fixture *f, size_t n, size_t d)
+{
+	const struct norm norm = {1e-6, true};
+	const struct tensor x = fixture_activation(f, n, d, 3), w = fixture_vector(f, d, 1);
+	const struct tensor g = fixture_activation(f, n, d, 2), rstd = fixture_zeros(f, n, 1);
+	const struct tensor y = fixture_zeros(f, n, d), z = fixture_zeros(f, n, d);
+	const struct tensor h = rounded(f, y), h2 = rounded(f, y);
+	const struct tensor W = fixture_weight(f, DTYPE_BF16, 24, d, 1);
+	const struct tensor W_t = fixture_weight(f, DTYPE_BF16, d, 24, 1);
+	const struct tensor a = fixture_zeros(f, n, 24), b = fixture_zeros(f, n, 24);
+	int32_t *reversed = fixture_random_ids(f, n, 1);
+	struct branch_end end = {.norm = norm, .branch = x, .x_in = g, .x_out = z, .w_next = w};
+	struct err err;
+
+	for (size_t i = 0; i < n; i++)
+		reversed[i] = (int32_t)(n - 1 - i);
+	REQUIRE_OK(op_rmsnorm(f->dev, norm, x, w, y, rstd, &err), &err);
+	REQUIRE_OK(op_rmsnorm(f->dev, norm, x, w, h, rstd, &err), &err);
+	check_rounded(h, y, "rmsnorm");
+	REQUIRE_OK(op_linear(f->dev, y, W, nothing(), a, &err), &err);
+	REQUIRE_OK(op_linear(f->dev, h, W, nothing(), b, &err), &err);
+	check_same(a, b, "linear");
+	REQUIRE_OK(op_linear_backward(f->dev, y, W_t, 0, a, &err), &err);
+	REQUIRE_OK(op_linear_backward(f->dev, h, W_t, 0, b, &err), &err);
+	check_same(a, b, "linear_backward");
+	REQUIRE_OK(op_gather_rows(f->dev, y, reversed, z, &err), &err);
+	REQUIRE_OK(op_gather_rows(f->dev, h, reversed, h2, &err), &err);
+	check_rounded(h2, z, "gather_rows");
+	REQUIRE_OK(op_rmsnorm_backward(f->dev, norm, x, w, rstd, g, 0, y, &err), &err);
+	REQUIRE_OK(op_rmsnorm_backward(f->dev, norm, x, w, rstd, g, 0, h, &err), &err);
+	check_rounded(h, y, "rmsnorm_backward");
+	end.h = y;
+	REQUIRE_OK(op_end_branch(f->dev, &end, &err), &err);
+	end.h = h;
+	REQUIRE_OK(op_end_branch(f->dev, &end, &err), &err);
+	check_rounded(h, y, "end_branch");
+	REQUIRE_OK(op_gated(f->dev, ACTIVATION_SILU, x, g, y, &err), &err);
+	REQUIRE_OK(op_gated(f->dev, ACTIVATION_SILU, x, g, h, &err), &err);
+	check_rounded(h, y, "gated");
+	REQUIRE_OK(op_gated_backward(f->dev, ACTIVATION_SILU, x, g, x, y, z, &err), &err);
+	REQUIRE_OK(op_gated_backward(f->dev, ACTIVATION_SILU, x, g, x, h, h2, &err), &err);
+	check_rounded(h, y, "gated_backward, gate");
+	check_rounded(h2, z, "gated_backward, up");
+}
+
+TEST(operands_of_fast_cuda_devices_are_their_activations_rounded)
+{
+	struct device *dev = fixture_device(&cuda_fast_checked_backend, 1);
+	static const size_t widths[] = {48, 37, 1028};
+	struct fixture f;
+
+	for (size_t i = 0; i < 3; i++) {
+		fixture_init(&f, dev, 5 + i);
+		check_operands(&f, 6, widths[i]);
+		fixture_free(&f);
+	}
+	device_close(dev);
 }
 
 #else

@@ -22,6 +22,15 @@ static bool covers(const struct edit *e, struct site site)
 	       site.layer <= e->layer_last;
 }
 
+bool edits_touch(const struct edit *edits, size_t n_edits, struct site site)
+{
+	for (size_t i = 0; i < n_edits; i++)
+		if (covers(&edits[i], site) &&
+			(edits[i].kind != EDIT_CLAMP || edits[i].clamps[site.layer].n_entries > 0))
+			return true;
+	return false;
+}
+
 int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, struct site site,
 	struct rows rows, struct tensor x, struct err *err)
 {

@@ -65,6 +65,9 @@ struct tap {
 int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, struct site site,
 	struct rows rows, struct tensor x, struct err *err);
 
+/* Whether one of the edits is of that site. */
+bool edits_touch(const struct edit *edits, size_t n_edits, struct site site);
+
 /* Whether applying the edits has the host wait for the device: clamps of SAEs with top_k encode all
  * features first, whose number the host must know. Passes with such edits cannot be recorded. */
 bool edits_wait(const struct edit *edits, size_t n_edits);

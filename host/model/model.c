@@ -431,6 +431,25 @@ static int model_create(struct model **out, struct device *dev, const struct arc
 	return 0;
 }
 
+/* Rounded only where every matrix of a layer multiplies the rounded: an adapter leaves float32. */
+static enum dtype choose_operand(const struct model *m)
+{
+	struct binding bindings[MAX_BINDINGS];
+	const size_t n = layer_bindings(&m->arch, bindings);
+
+	for (size_t l = 0; l < m->arch.n_layer; l++) {
+		for (size_t i = 0; i < n; i++) {
+			const struct tensor *W = (const struct tensor
+					*)((const char *)&m->layers[l] + bindings[i].field);
+
+			if (bindings[i].part == MATRIX &&
+				device_operand(m->dev, W->dtype) == device_activation(m->dev))
+				return device_activation(m->dev);
+		}
+	}
+	return device_operand(m->dev, DTYPE_BF16);
+}
+
 static int load(struct model *m, const struct tensor_source *source, struct err *err)
 {
 	TRY(visit_all(m, source, weigh, err));
@@ -441,6 +460,7 @@ static int load(struct model *m, const struct tensor_source *source, struct err 
 	for (int i = 0; i < ARCH_N_ROPES; i++)
 		if (m->arch.rope[i].theta > 0)
 			TRY(place_rope(m, &m->arch.rope[i], &m->rope[i], err));
+	m->operand = choose_operand(m);
 	return 0;
 fail:
 	return err->code;

@@ -28,6 +28,7 @@ struct model {
 	struct layer_weights *layers; /* [n_layer] */
 	struct rope_table rope[ARCH_N_ROPES];
 	double embedding_scale;
+	enum dtype operand; /* of what products with the layers' matrices read (ops.h) */
 	enum model_head head;
 	char unused[256]; /* tensors of the files that are none of the model's, "" = none (layout.h)
 			   */

@@ -68,7 +68,7 @@ static void layout_block(const struct workspace *ws, struct block *b, struct car
 
 	b->x_mid = ws->size.for_backward ? carve(c, n, d) : b->x_in;
 	b->q = carve(c, n, q);
-	b->attended = carve(c, n, q);
+	b->attended = carve_typed(c, ws->model->operand, n, q);
 	b->gate = carve(c, n, a->d_ff);
 	b->up = carve(c, n, a->d_ff);
 	b->attention_out = carve(c, n, d);
@@ -93,6 +93,7 @@ static void layout_workspace(void *object, struct carver *c)
 	struct workspace *ws = object;
 	const struct arch *a = &ws->model->arch;
 	const size_t n = ws->size.rows, d = a->d_model, kv = a->n_kv_head * a->head_dim;
+	const enum dtype operand = ws->model->operand;
 
 	for (size_t l = 0; l < a->n_layer; l++) {
 		if (l > 0 && !ws->size.for_backward) {
@@ -103,8 +104,12 @@ static void layout_workspace(void *object, struct carver *c)
 		layout_block(ws, &ws->blocks[l], c);
 	}
 	ws->x_last = ws->size.for_backward ? carve(c, n, d) : ws->blocks[0].x_in;
-	ws->h = carve(c, n, d);
-	ws->h_out = carve(c, ws->size.out, d);
+	ws->h = carve_typed(c, operand, n, d);
+	ws->h_out = carve_typed(c, operand, ws->size.out, d);
+	ws->x_out = carve(c, ws->size.out, d);
+	ws->act = !ws->size.for_backward && operand == c->activation
+			  ? ws->blocks[0].gate
+			  : carve_typed(c, operand, n, a->d_ff);
 	ws->k = carve(c, n, kv);
 	ws->v = carve(c, n, kv);
 	ws->y = carve(c, ws->size.out, d);
@@ -113,13 +118,15 @@ static void layout_workspace(void *object, struct carver *c)
 	if (!ws->size.for_backward)
 		return;
 	ws->rstd_final = carve(c, ws->size.out, 1);
-	ws->act = carve(c, n, a->d_ff);
 	ws->g = carve(c, n, d);
 	ws->dh = carve(c, n, d);
+	ws->dbranch = operand == c->activation ? ws->dh : carve_typed(c, operand, n, d);
+	ws->dh_out = carve(c, ws->size.out, d);
 	ws->dq = carve(c, n, a->n_head * a->head_dim);
 	ws->dattended = carve(c, n, a->n_head * a->head_dim);
-	ws->dgate = carve(c, n, a->d_ff);
-	ws->dup = carve(c, n, a->d_ff);
+	ws->dact = carve(c, n, a->d_ff);
+	ws->dgate = carve_typed(c, operand, n, a->d_ff);
+	ws->dup = carve_typed(c, operand, n, a->d_ff);
 }
 
 static int workspace_init(struct workspace *ws, const struct model *m, struct workspace_size size,
@@ -215,73 +222,75 @@ static struct tensor first(struct tensor t, size_t n)
 	return t.data ? tensor_rows(t, 0, n) : t;
 }
 
-/* Queries or keys: out = rope(norm(h W + bias)), the norm of each head and only where the model
- * has one; `raw` and `rstd` keep what backward needs (absent: out serves). */
+/* Queries or keys before rope: out = norm(h W + bias), the norm of each head and only where the
+ * model has one; `raw` and `rstd` keep what backward needs (absent: out serves). */
 struct projection {
 	struct tensor W, bias, norm;
 	struct tensor raw, rstd;
 };
 
-static int project(const struct workspace *ws, size_t layer, const struct projection *p,
-	struct tensor h, const int32_t *pos, struct tensor out, struct err *err)
+static int project(const struct workspace *ws, const struct projection *p, struct tensor h,
+	struct tensor out, struct err *err)
 {
 	const struct model *m = ws->model;
-	const struct rope_table *rope = model_rope(m, layer);
 	const size_t hd = m->arch.head_dim, n = out.rows * (out.cols / hd);
 	const struct tensor raw = p->raw.data ? tensor_rows(p->raw, 0, out.rows) : out;
 
 	TRY(op_linear(m->dev, h, p->W, p->bias, raw, err));
-	if (m->arch.qk_norm)
-		TRY(op_rmsnorm(m->dev, m->arch.norm, tensor_view(raw, n, hd), p->norm,
-			tensor_view(out, n, hd), first(p->rstd, n), err));
-	return op_rope(m->dev, hd, 1, rope->cosines, rope->sines, pos, out, err);
+	if (!m->arch.qk_norm)
+		return 0;
+	return op_rmsnorm(m->dev, m->arch.norm, tensor_view(raw, n, hd), p->norm,
+		tensor_view(out, n, hd), first(p->rstd, n), err);
 fail:
 	return err->code;
 }
 
-static int keys_and_values(struct workspace *ws, const struct pass *pass, size_t layer,
-	struct tensor h, struct err *err)
+/* From h, the norm of all rows, to q, rotated, and to keys and values in the cache. Where the layer
+ * narrows, q is of the out rows. */
+static int queries_and_keys(struct workspace *ws, const struct pass *pass, size_t layer,
+	struct tensor q, struct err *err)
 {
 	const struct model *m = ws->model;
 	const struct layer_weights *w = &m->layers[layer];
+	const struct rope_table *rope = model_rope(m, layer);
 	const struct block *block = &ws->blocks[layer];
 	const struct batch *b = pass->batch;
+	const bool narrows = transformer_narrows(ws, b, layer);
 	const struct tensor cache_k = pass->cache->k[layer], cache_v = pass->cache->v[layer];
-	const struct tensor k = tensor_rows(b->packed ? cache_k : ws->k, 0, b->n_rows);
-	const struct tensor v = tensor_rows(b->packed ? cache_v : ws->v, 0, b->n_rows);
+	const struct tensor h = first(ws->h, b->n_rows);
+	const struct tensor h_out = narrows ? first(ws->h_out, q.rows) : h;
+	struct rope_call call = {.head_dim = m->arch.head_dim,
+		.cos_table = rope->cosines,
+		.sin_table = rope->sines,
+		.pos = b->on_device.pos,
+		.k = first(b->packed ? cache_k : ws->k, b->n_rows),
+		.v = first(b->packed ? cache_v : ws->v, b->n_rows)};
 
-	TRY(project(ws, layer,
-		&(struct projection){w->k, w->k_bias, w->k_norm, block->k_raw, block->rstd_k}, h,
-		b->on_device.pos, k, err));
-	TRY(op_linear(m->dev, h, w->v, w->v_bias, v, err));
 	if (!b->packed) {
-		TRY(op_scatter_rows(m->dev, k, b->on_device.cache_row, cache_k, err));
-		TRY(op_scatter_rows(m->dev, v, b->on_device.cache_row, cache_v, err));
+		call.cache_row = b->on_device.cache_row;
+		call.cache_k = cache_k;
+		call.cache_v = cache_v;
 	}
-	return 0;
+	TRY(project(ws,
+		&(struct projection){w->k, w->k_bias, w->k_norm, block->k_raw, block->rstd_k}, h,
+		call.k, err));
+	TRY(op_linear(m->dev, h, w->v, w->v_bias, call.v, err));
+	if (narrows)
+		TRY(op_gather_rows(m->dev, h, b->on_device.out_row, h_out, err));
+	TRY(project(ws,
+		&(struct projection){w->q, w->q_bias, w->q_norm, block->q_raw, block->rstd_q},
+		h_out, q, err));
+	if (narrows)
+		TRY(op_rope(m->dev, call.head_dim, 1, rope->cosines, rope->sines,
+			b->on_device.out_pos, q, err));
+	else
+		call.q = q;
+	return op_rope_keys(m->dev, &call, err);
 fail:
 	return err->code;
 }
 
-/* x += norm(branch) or x += branch; the branch becomes its norm unless backward reads it. */
-static int add_branch(struct workspace *ws, struct tensor branch, struct tensor norm_weight,
-	struct tensor rstd, struct tensor x, struct err *err)
-{
-	const struct model *m = ws->model;
-
-	if (m->arch.post_norms) {
-		const struct tensor normed = ws->size.for_backward
-						     ? tensor_rows(ws->h, 0, branch.rows)
-						     : branch;
-
-		TRY(op_rmsnorm(m->dev, m->arch.norm, branch, norm_weight, normed, rstd, err));
-		branch = normed;
-	}
-	return op_axpy(m->dev, 1, branch, x, err);
-fail:
-	return err->code;
-}
-
+/* Leaves x_mid, and its norm in h. */
 static int attention_part(struct workspace *ws, const struct pass *pass, size_t layer,
 	struct err *err)
 {
@@ -293,62 +302,45 @@ static int attention_part(struct workspace *ws, const struct pass *pass, size_t 
 	const struct block *block = &ws->blocks[layer];
 	const bool narrows = transformer_narrows(ws, b, layer);
 	const struct rows rows = narrows ? batch_out_rows(b) : batch_rows(b);
-	const struct tensor x = first(block->x_in, b->n_rows), x_mid = first(block->x_mid, rows.n);
 	const struct tensor q = first(block->q, rows.n), out = first(block->attention_out, rows.n);
 	const struct tensor attended = first(block->attended, rows.n);
-	struct tensor h = first(ws->h, b->n_rows);
+	struct branch_end end = {.norm = m->arch.norm,
+		.branch = out,
+		.w_branch = w->post_attention_norm,
+		.rstd_branch = first(block->rstd_post_attention, rows.n),
+		.x_in = first(block->x_in, b->n_rows),
+		.x_out = first(block->x_mid, rows.n),
+		.w_next = w->mlp_norm,
+		.h = first(ws->h, rows.n),
+		.rstd_next = first(block->rstd_mlp, rows.n)};
 
-	TRY(op_rmsnorm(m->dev, m->arch.norm, x, w->attention_norm, h,
-		first(block->rstd_attention, b->n_rows), err));
-	TRY(keys_and_values(ws, pass, layer, h, err));
-	if (narrows) {
-		const struct tensor h_out = tensor_rows(ws->h_out, 0, rows.n);
-
-		TRY(op_gather_rows(m->dev, h, b->on_device.out_row, h_out, err));
-		h = h_out;
-	}
-	TRY(project(ws, layer,
-		&(struct projection){w->q, w->q_bias, w->q_norm, block->q_raw, block->rstd_q}, h,
-		rows.pos, q, err));
+	TRY(queries_and_keys(ws, pass, layer, q, err));
 	TRY(op_attention(m->dev, &a, q, rows, &keys, attended, first(block->lse, rows.n), err));
 	TRY(op_linear(m->dev, attended, w->o, w->o_bias, out, err));
-	if (narrows && ws->size.for_backward) {
-		TRY(op_gather_rows(m->dev, x, b->on_device.out_row, x_mid, err));
-	} else if (narrows) { /* x_mid is x_in: through the free buffer */
-		const struct tensor kept = tensor_rows(ws->h_out, 0, rows.n);
+	if (narrows) {
+		const struct tensor gathered = first(ws->x_out, rows.n);
 
-		TRY(op_gather_rows(m->dev, x, b->on_device.out_row, kept, err));
-		TRY(op_copy(m->dev, kept, x_mid, err));
-	} else if (ws->size.for_backward) {
-		TRY(op_copy(m->dev, x, x_mid, err));
+		TRY(op_gather_rows(m->dev, end.x_in, b->on_device.out_row, gathered, err));
+		end.x_in = gathered;
 	}
-	return add_branch(ws, out, w->post_attention_norm,
-		first(block->rstd_post_attention, rows.n), x_mid, err);
+	return op_end_branch(m->dev, &end, err);
 fail:
 	return err->code;
 }
 
-/* Leaves resid_post, before its edits, in x_out. */
-static int mlp_part(struct workspace *ws, size_t layer, size_t n, struct tensor x_out,
-	struct err *err)
+/* From x_mid's norm in h to the branch's output. */
+static int mlp_part(struct workspace *ws, size_t layer, size_t n, struct err *err)
 {
 	const struct model *m = ws->model;
 	const struct layer_weights *w = &m->layers[layer];
 	const struct block *block = &ws->blocks[layer];
-	const struct tensor x_mid = first(block->x_mid, n), h = first(ws->h, n);
+	const struct tensor h = first(ws->h, n), act = first(ws->act, n);
 	const struct tensor gate = first(block->gate, n), up = first(block->up, n);
-	const struct tensor act = ws->size.for_backward ? first(ws->act, n) : gate;
-	const struct tensor out = first(block->mlp_out, n);
 
-	TRY(op_rmsnorm(m->dev, m->arch.norm, x_mid, w->mlp_norm, h, first(block->rstd_mlp, n),
-		err));
 	TRY(op_linear(m->dev, h, w->gate, (struct tensor){0}, gate, err));
 	TRY(op_linear(m->dev, h, w->up, (struct tensor){0}, up, err));
 	TRY(op_gated(m->dev, m->arch.activation, gate, up, act, err));
-	TRY(op_linear(m->dev, act, w->down, (struct tensor){0}, out, err));
-	if (ws->size.for_backward)
-		TRY(op_copy(m->dev, x_mid, x_out, err));
-	return add_branch(ws, out, w->post_mlp_norm, first(block->rstd_post_mlp, n), x_out, err);
+	return op_linear(m->dev, act, w->down, (struct tensor){0}, first(block->mlp_out, n), err);
 fail:
 	return err->code;
 }
@@ -375,7 +367,7 @@ static int serve_tap(struct workspace *ws, const struct tap *tap, const struct b
 		return 0;
 	if (tap->out_rows_only && x.rows != b->n_out) {
 		const bool of_x = encodes(tap) || tap->kind == TAP_SCALE;
-		const struct tensor gathered = of_x ? tensor_rows(ws->h_out, 0, b->n_out) : out;
+		const struct tensor gathered = of_x ? tensor_rows(ws->x_out, 0, b->n_out) : out;
 
 		TRY(op_gather_rows(dev, x, b->on_device.out_row, gathered, err));
 		x = gathered;
@@ -488,14 +480,66 @@ static int check_batch(const struct workspace *ws, const struct pass *pass, stru
 	return 0;
 }
 
-/* Leaves resid_post, after its edits, in x. */
+/* What follows a layer: the norm that the next one begins with, or the final one. */
+struct next_norm {
+	struct tensor w, h, rstd;
+};
+
+static struct next_norm norm_behind(const struct workspace *ws, size_t layer, size_t n)
+{
+	const struct model *m = ws->model;
+
+	if (layer + 1 == m->arch.n_layer)
+		return (struct next_norm){m->final_norm, first(ws->y, n), first(ws->rstd_final, n)};
+	return (struct next_norm){m->layers[layer + 1].attention_norm, first(ws->h, n),
+		first(ws->blocks[layer + 1].rstd_attention, n)};
+}
+
+/* Whether the pass reads or changes the residual stream there. */
+static bool stops_at(const struct pass *pass, struct site site)
+{
+	for (size_t i = 0; i < pass->n_taps; i++)
+		if (pass->taps[i].place == site.place && pass->taps[i].out[site.layer].data)
+			return true;
+	return edits_touch(pass->edits, pass->n_edits, site);
+}
+
+/* Leaves resid_post, after its edits, in x, and what follows it. */
+static int end_block(struct workspace *ws, const struct pass *pass, size_t l, struct rows rows,
+	struct tensor x, struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct block *block = &ws->blocks[l];
+	const struct site site = {l, SITE_RESID_POST};
+	const struct next_norm next = norm_behind(ws, l, rows.n);
+	struct branch_end end = {.norm = m->arch.norm,
+		.branch = first(block->mlp_out, rows.n),
+		.w_branch = m->layers[l].post_mlp_norm,
+		.rstd_branch = first(block->rstd_post_mlp, rows.n),
+		.x_in = first(block->x_mid, rows.n),
+		.x_out = x};
+
+	if (!stops_at(pass, site)) {
+		end.w_next = next.w;
+		end.h = next.h;
+		end.rstd_next = next.rstd;
+		end.first_bad = ws->bad + l;
+		return op_end_branch(m->dev, &end, err);
+	}
+	TRY(op_end_branch(m->dev, &end, err));
+	TRY(serve_site(ws, pass, site, rows, x, err));
+	TRY(op_find_nonfinite(m->dev, x, ws->bad + l, err));
+	return op_rmsnorm(m->dev, m->arch.norm, x, next.w, next.h, next.rstd, err);
+fail:
+	return err->code;
+}
+
 static int run_block(struct workspace *ws, const struct pass *pass, size_t l, struct rows rows,
 	struct tensor x, struct err *err)
 {
 	TRY(attention_part(ws, pass, l, err));
-	TRY(mlp_part(ws, l, rows.n, x, err));
-	TRY(serve_site(ws, pass, (struct site){l, SITE_RESID_POST}, rows, x, err));
-	return op_find_nonfinite(ws->model->dev, x, ws->bad + l, err);
+	TRY(mlp_part(ws, l, rows.n, err));
+	return end_block(ws, pass, l, rows, x, err);
 fail:
 	return err->code;
 }
@@ -505,12 +549,15 @@ int forward_start(struct workspace *ws, const struct pass *pass, struct err *err
 	const struct model *m = ws->model;
 	const struct batch *b = pass->batch;
 	const size_t n_layer = m->arch.n_layer;
-	struct tensor x = tensor_rows(ws->blocks[0].x_in, 0, b->n_rows);
+	struct tensor x = first(ws->blocks[0].x_in, b->n_rows);
 
 	if (check_batch(ws, pass, err))
 		return err->code;
 	ws->n_out = b->n_out;
+	TRY(op_fill_ids(m->dev, n_layer + 1, -1, ws->bad, err));
 	TRY(op_embed(m->dev, m->embedding, b->on_device.token, m->embedding_scale, x, err));
+	TRY(op_rmsnorm(m->dev, m->arch.norm, x, m->layers[0].attention_norm,
+		first(ws->h, b->n_rows), first(ws->blocks[0].rstd_attention, b->n_rows), err));
 	for (size_t l = 0; l < n_layer; l++) {
 		const bool narrows = transformer_narrows(ws, b, l);
 		const struct rows rows = narrows ? batch_out_rows(b) : batch_rows(b);
@@ -520,8 +567,6 @@ int forward_start(struct workspace *ws, const struct pass *pass, struct err *err
 			return err_prefix(err, "layer %zu, %zu tokens of %zu prompts", l, b->n_rows,
 				b->n_seqs);
 	}
-	TRY(op_rmsnorm(m->dev, m->arch.norm, x, m->final_norm, workspace_out(ws),
-		first(ws->rstd_final, b->n_out), err));
 	return op_find_nonfinite(m->dev, workspace_out(ws), ws->bad + n_layer, err);
 fail:
 	return err->code;

@@ -11,7 +11,8 @@
  */
 #include "host/model/transformer_parts.h"
 
-/* The gradient that enters a branch: g itself, or g taken back through Gemma's post norm. */
+/* The gradient that enters a branch: g itself, or g taken back through Gemma's post norm, as an
+ * operand. */
 static int enter_branch(struct workspace *ws, struct tensor branch_out, struct tensor norm_weight,
 	struct tensor rstd, struct tensor g, struct tensor *entered, struct err *err)
 {
@@ -20,9 +21,9 @@ static int enter_branch(struct workspace *ws, struct tensor branch_out, struct t
 	*entered = g;
 	if (!m->arch.post_norms)
 		return 0;
-	*entered = tensor_rows(ws->dh, 0, g.rows);
+	*entered = tensor_rows(ws->dbranch, 0, g.rows);
 	return op_rmsnorm_backward(m->dev, m->arch.norm, branch_out, norm_weight,
-		tensor_rows(rstd, 0, g.rows), g, *entered, err);
+		tensor_rows(rstd, 0, g.rows), g, 0, *entered, err);
 }
 
 static int mlp_backward(struct workspace *ws, size_t layer, struct tensor g, struct err *err)
@@ -33,7 +34,7 @@ static int mlp_backward(struct workspace *ws, size_t layer, struct tensor g, str
 	const size_t n = g.rows;
 	const struct tensor gate = tensor_rows(block->gate, 0, n);
 	const struct tensor up = tensor_rows(block->up, 0, n);
-	const struct tensor dact = tensor_rows(ws->act, 0, n);
+	const struct tensor dact = tensor_rows(ws->dact, 0, n);
 	const struct tensor dgate = tensor_rows(ws->dgate, 0, n);
 	const struct tensor dup = tensor_rows(ws->dup, 0, n);
 	const struct tensor dh = tensor_rows(ws->dh, 0, n);
@@ -45,18 +46,17 @@ static int mlp_backward(struct workspace *ws, size_t layer, struct tensor g, str
 	TRY(op_gated_backward(m->dev, m->arch.activation, gate, up, dact, dgate, dup, err));
 	TRY(op_linear_backward(m->dev, dgate, w->gate, 0, dh, err));
 	TRY(op_linear_backward(m->dev, dup, w->up, 1, dh, err));
-	TRY(op_rmsnorm_backward(m->dev, m->arch.norm, tensor_rows(block->x_mid, 0, n), w->mlp_norm,
-		tensor_rows(block->rstd_mlp, 0, n), dh, dh, err));
-	return op_axpy(m->dev, 1, dh, g, err);
+	return op_rmsnorm_backward(m->dev, m->arch.norm, tensor_rows(block->x_mid, 0, n),
+		w->mlp_norm, tensor_rows(block->rstd_mlp, 0, n), dh, 1, g, err);
 fail:
 	return err->code;
 }
 
 /* to[out_row[i]] += from[i], by way of `spare`. */
-static int add_out_rows(struct workspace *ws, const struct batch *b, struct tensor from,
-	struct tensor spare, struct tensor to, struct err *err)
+static int add_out_rows(const struct batch *b, struct tensor from, struct tensor spare,
+	struct tensor to, struct err *err)
 {
-	struct device *dev = ws->model->dev;
+	struct device *dev = b->dev;
 
 	TRY(op_gather_rows(dev, to, b->on_device.out_row, spare, err));
 	TRY(op_axpy(dev, 1, from, spare, err));
@@ -78,7 +78,7 @@ static int unproject(const struct workspace *ws, size_t layer, struct tensor raw
 	TRY(op_rope(m->dev, hd, -1, rope->cosines, rope->sines, pos, d, err));
 	if (m->arch.qk_norm)
 		TRY(op_rmsnorm_backward(m->dev, m->arch.norm, tensor_view(raw, n, hd), norm_weight,
-			tensor_rows(rstd, 0, n), tensor_view(d, n, hd), tensor_view(d, n, hd),
+			tensor_rows(rstd, 0, n), tensor_view(d, n, hd), 0, tensor_view(d, n, hd),
 			err));
 	return 0;
 fail:
@@ -102,10 +102,10 @@ static int projections_backward(struct workspace *ws, const struct pass *pass, s
 	TRY(op_linear_backward(m->dev, dk, w->k, 0, dh, err));
 	TRY(op_linear_backward(m->dev, dv, w->v, 1, dh, err));
 	if (narrows) {
-		const struct tensor dh_out = tensor_rows(ws->h_out, 0, b->n_out);
+		const struct tensor dh_out = tensor_rows(ws->dh_out, 0, b->n_out);
 
 		TRY(op_linear_backward(m->dev, dq, w->q, 0, dh_out, err));
-		return add_out_rows(ws, b, dh_out, tensor_rows(ws->h, 0, b->n_out), dh, err);
+		return add_out_rows(b, dh_out, tensor_rows(ws->x_out, 0, b->n_out), dh, err);
 	}
 	return op_linear_backward(m->dev, dq, w->q, 1, dh, err);
 fail:
@@ -139,14 +139,17 @@ static int attention_part_backward(struct workspace *ws, const struct pass *pass
 		tensor_rows(block->attended, 0, n), tensor_rows(block->lse, 0, n), dattended, dq,
 		dk, dv, err));
 	TRY(projections_backward(ws, pass, layer, dq, dk, dv, dh, err));
-	TRY(op_rmsnorm_backward(m->dev, m->arch.norm, tensor_rows(block->x_in, 0, b->n_rows),
-		w->attention_norm, tensor_rows(block->rstd_attention, 0, b->n_rows), dh, dh, err));
 	if (narrows) { /* the stream itself continues only through the out rows */
-		TRY(add_out_rows(ws, b, *g, tensor_rows(ws->h, 0, n), dh, err));
+		const struct tensor g_out = tensor_rows(ws->dh_out, 0, n);
+
+		TRY(op_copy(m->dev, *g, g_out, err));
 		*g = tensor_rows(ws->g, 0, b->n_rows);
-		return op_copy(m->dev, dh, *g, err);
+		TRY(op_scale(m->dev, 0, *g, err));
+		TRY(op_scatter_rows(m->dev, g_out, b->on_device.out_row, *g, err));
 	}
-	return op_axpy(m->dev, 1, dh, *g, err);
+	return op_rmsnorm_backward(m->dev, m->arch.norm, tensor_rows(block->x_in, 0, b->n_rows),
+		w->attention_norm, tensor_rows(block->rstd_attention, 0, b->n_rows), dh, 1, *g,
+		err);
 fail:
 	return err->code;
 }
@@ -162,7 +165,7 @@ int backward(struct workspace *ws, const struct pass *pass, struct tensor dy,
 		return err_set(err, ERR_INTERNAL,
 			"backward: expected a workspace for backward and a packed batch");
 	TRY(op_rmsnorm_backward(m->dev, m->arch.norm, tensor_rows(ws->x_last, 0, ws->n_out),
-		m->final_norm, tensor_rows(ws->rstd_final, 0, ws->n_out), dy, g, err));
+		m->final_norm, tensor_rows(ws->rstd_final, 0, ws->n_out), dy, 0, g, err));
 	for (size_t l = m->arch.n_layer; l-- > 0;) {
 		const struct site site = {l, SITE_RESID_POST};
 

@@ -13,7 +13,7 @@
  * first. Those that only backward reads are absent unless size.for_backward. */
 struct block {
 	struct tensor x_in;        /* the residual stream before the block */
-	struct tensor q, attended; /* after rope; before Wo */
+	struct tensor q, attended; /* after rope; before Wo, an operand */
 	struct tensor lse;
 	struct tensor attention_out; /* after Wo, before the post norm */
 	struct tensor x_mid;         /* the residual stream between attention and MLP */
@@ -29,9 +29,11 @@ struct workspace {
 	struct workspace_size size;
 	struct block *blocks; /* [n_layer], all the same unless for_backward */
 	struct tensor x_last; /* resid_post of the last layer */
-	struct tensor h;      /* a norm's output, all rows */
-	struct tensor h_out;  /* gathered out rows */
-	struct tensor k, v;   /* before they are scattered into a cache */
+	struct tensor h;      /* a norm's output, all rows; an operand */
+	struct tensor h_out;  /* its out rows */
+	struct tensor act;    /* of gate and up, an operand; gate itself where that serves */
+	struct tensor x_out;  /* out rows gathered from others */
+	struct tensor k, v;   /* before they go into a cache */
 	struct tensor y;      /* final norm of the out rows */
 	size_t n_out;         /* of the last forward */
 	int32_t *bad;      /* device [n_layer + 1]: first row that is not finite, or -1; the last of
@@ -39,10 +41,14 @@ struct workspace {
 	int32_t *next;     /* device [size.out], right behind bad: see workspace_next */
 	int32_t *bad_host; /* [n_layer + 1 + size.out] */
 	/* For backward only. */
-	struct tensor rstd_final, act;
-	struct tensor g;  /* dL/d(residual stream) */
-	struct tensor dh; /* dL/d(norm output) */
-	struct tensor dq, dattended, dgate, dup;
+	struct tensor rstd_final;
+	struct tensor g;          /* dL/d(residual stream) */
+	struct tensor dbranch;    /* dL/d(branch), an operand */
+	struct tensor dh;         /* dL/d(norm output) */
+	struct tensor dh_out;     /* its out rows */
+	struct tensor dact;       /* dL/d(act) */
+	struct tensor dgate, dup; /* operands */
+	struct tensor dq, dattended;
 	void *memory; /* owned, device */
 };
 

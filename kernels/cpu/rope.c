@@ -48,3 +48,15 @@ int CPU(rope)(struct device *dev, size_t head_dim, int direction, struct tensor 
 	cpu_run(dev, x.rows, 2 * x.cols, rotate_rows, &c);
 	return 0;
 }
+
+int CPU(rope_keys)(struct device *dev, const struct rope_call *r, struct err *err)
+{
+	if (r->q.data)
+		CPU(rope)(dev, r->head_dim, 1, r->cos_table, r->sin_table, r->pos, r->q, err);
+	CPU(rope)(dev, r->head_dim, 1, r->cos_table, r->sin_table, r->pos, r->k, err);
+	if (r->cache_row) {
+		CPU(scatter_rows)(dev, r->k, r->cache_row, r->cache_k, err);
+		CPU(scatter_rows)(dev, r->v, r->cache_row, r->cache_v, err);
+	}
+	return 0;
+}

@@ -88,11 +88,18 @@ int CPU(advance)(struct device *dev, size_t n, const int32_t *next, int32_t *tok
 	return 0;
 }
 
+int CPU(fill_ids)(struct device *dev, size_t n, int32_t value, int32_t *id, struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < n; i++)
+		id[i] = value;
+	return 0;
+}
+
 int CPU(find_nonfinite)(struct device *dev, struct tensor x, int32_t *first_bad, struct err *err)
 {
 	(void)dev, (void)err;
-	*first_bad = -1;
-	for (size_t i = 0; i < x.rows; i++) {
+	for (size_t i = 0; i < x.rows && i < (uint32_t)*first_bad; i++) {
 		if (!v_all_finite(row_of(x, i), x.cols)) {
 			*first_bad = (int32_t)i;
 			break;

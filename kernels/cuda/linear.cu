@@ -8,7 +8,7 @@
  * 2 n in out operations on out in weights. cuBLASLt multiplies operands of one type, so one of
  * them is converted into scratch first, in blocks that bound the scratch:
  *
- *   W float32                          as they are
+ *   x and W of one type                as they are
  *   W bfloat16 or float16              x is rounded to W's type, some rows of x at a time
  *   the same on exact devices, and     W is widened to float32, some rows of W at a time
  *   float16 backward
@@ -86,14 +86,15 @@ static void convert_all(const void *from, void *to, size_t n, cudaStream_t strea
 
 enum conversion { AS_THEY_ARE, ROUND_X, WIDEN_W };
 
-static enum conversion forward_conversion(const struct device *dev, enum dtype type)
+/* Of an operand x and weights W. */
+static enum conversion forward_conversion(const struct device *dev, enum dtype x, enum dtype W)
 {
-	return type == DTYPE_F32 ? AS_THEY_ARE : cuda_exact(dev) ? WIDEN_W : ROUND_X;
+	return x == W ? AS_THEY_ARE : cuda_exact(dev) ? WIDEN_W : ROUND_X;
 }
 
-static enum conversion backward_conversion(const struct device *dev, enum dtype type)
+static enum conversion backward_conversion(const struct device *dev, enum dtype dy, enum dtype W)
 {
-	return type == DTYPE_F16 ? WIDEN_W : forward_conversion(dev, type);
+	return W == DTYPE_F16 ? WIDEN_W : forward_conversion(dev, dy, W);
 }
 
 /* Rows of `row_bytes` that are converted at a time, of n: as many as fit the device's blocks, in
@@ -149,13 +150,13 @@ static void widen_rows(const struct device *dev, struct tensor W, size_t first, 
 
 size_t linear_scratch_bytes(const struct device *dev, size_t n, struct tensor W)
 {
-	return scratch_bytes(dev, forward_conversion(dev, W.dtype), n, W.cols, W);
+	return scratch_bytes(dev, forward_conversion(dev, DTYPE_F32, W.dtype), n, W.cols, W);
 }
 
 int linear_multiply(struct device *dev, struct tensor x, struct tensor W, struct tensor bias,
 	struct tensor y, void *scratch, struct err *err)
 {
-	const enum conversion conversion = forward_conversion(dev, W.dtype);
+	const enum conversion conversion = forward_conversion(dev, x.dtype, W.dtype);
 	const size_t in = W.cols, out = W.rows;
 	struct product p = {y.rows, out, in, W.dtype, x.data, in, W.data, in, true, floats(y), out,
 		0, (const float *)bias.data};
@@ -193,9 +194,10 @@ fail:
 int cuda_linear(struct device *dev, struct tensor x, struct tensor W, struct tensor bias,
 	struct tensor y, struct err *err)
 {
+	const enum conversion conversion = forward_conversion(dev, x.dtype, W.dtype);
 	void *scratch;
 
-	TRY(cuda_scratch(dev, linear_scratch_bytes(dev, y.rows, W), &scratch, err));
+	TRY(cuda_scratch(dev, scratch_bytes(dev, conversion, y.rows, W.cols, W), &scratch, err));
 	TRY(linear_multiply(dev, x, W, bias, y, scratch, err));
 	return cuda_launched(dev, "op linear", err);
 fail:
@@ -207,7 +209,7 @@ fail:
 static int multiply_backward(struct device *dev, struct tensor dy, struct tensor W, double beta,
 	struct tensor dx, void *scratch, struct err *err)
 {
-	const enum conversion conversion = backward_conversion(dev, W.dtype);
+	const enum conversion conversion = backward_conversion(dev, dy.dtype, W.dtype);
 	const size_t in = W.cols, out = W.rows;
 	const size_t step = block_rows(dev, conversion, dy.rows, out, W);
 	struct product p = {dx.rows, in, out, W.dtype, dy.data, out, W.data, in, false, floats(dx),
@@ -242,7 +244,7 @@ fail:
 int cuda_linear_backward(struct device *dev, struct tensor dy, struct tensor W, double beta,
 	struct tensor dx, struct err *err)
 {
-	const enum conversion conversion = backward_conversion(dev, W.dtype);
+	const enum conversion conversion = backward_conversion(dev, dy.dtype, W.dtype);
 	void *scratch;
 
 	if (tensor_count(dx) == 0)

@@ -12,8 +12,8 @@
 extern "C" {
 #endif
 
-/* Bytes of scratch with which linear_multiply does its work for n rows in the fewest products;
- * a multiple of 256, bounded whatever n is. */
+/* Bytes of scratch with which linear_multiply does its work for n float32 rows in the fewest
+ * products; a multiple of 256, bounded whatever n is. */
 size_t linear_scratch_bytes(const struct device *dev, size_t n, struct tensor W);
 
 /* y = x W^T + bias, as op_linear, within linear_scratch_bytes(dev, y.rows, W) at `scratch`. */

@@ -1,68 +1,202 @@
 /* SPDX-License-Identifier: MIT
  *
- * norm.cu - RMSNorm, forward and backward. Contract: ops.h. Definition and formulas:
- * kernels/ref/norm.c.
+ * norm.cu - RMSNorm, forward and backward, and the end of a branch, which has two of them.
+ * Contract: ops.h. Definition and formulas: kernels/ref/norm.c.
  *
- * One block a row: a sum over the row (of x^2; backward of x g dy), then every element once more,
- * the second time from cache. 8 bytes an element forward, 16 backward, 3 and 8 FLOPs: memory
- * bandwidth is the limit (share reached: not yet measured). A thread owns the same columns in both
- * halves, so y may be x and dx may be dy. The sum runs in a fixed order (block_sum), so results
- * repeat bit for bit.
+ * One block a row, which lies in its registers (row.cuh): every element is read once and written
+ * once, a sum over the row in between. Bytes an element, with bfloat16 operands: 4 + 2 forward,
+ * 8 + 2 backward (12 + 4 where it adds), 8 + 4 + 2 at the end of a branch; 3 to 8 FLOPs: memory
+ * bandwidth is the limit (share reached: not yet measured). A thread owns the same columns
+ * throughout, so outputs may be inputs. Sums run in a fixed order (block_sum), so results repeat
+ * bit for bit; the first row that is not finite is a minimum of integers, the same in any order.
  */
-#include "kernels/cuda/gpu.cuh"
+#include "kernels/cuda/row.cuh"
 
-enum { MOST_THREADS = 512 };
-
-static __global__ void rmsnorm_kernel(float eps, float one, const float *x, const float *w,
-	float *y, float *rstd, size_t d)
+/* __shared__ variables want functions that are no templates. */
+static __device__ __forceinline__ float *shared_partial(void)
 {
 	__shared__ float partial[WARP];
-	const float *from = x + (size_t)blockIdx.x * d;
-	float *to = y + (size_t)blockIdx.x * d;
-	float sum = 0, r;
 
-	for (size_t j = threadIdx.x; j < d; j += blockDim.x)
-		sum += from[j] * from[j];
-	r = 1 / sqrtf(block_sum(sum, partial) / (float)d + eps);
-	for (size_t j = threadIdx.x; j < d; j += blockDim.x)
-		to[j] = from[j] * r * (one + w[j]);
+	return partial;
+}
+
+template <int K, int V>
+static __device__ __forceinline__ float rstd_of(const float (&x)[K][V], size_t d, float eps)
+{
+	return 1 / sqrtf(row_dot(x, x, shared_partial()) / (float)d + eps);
+}
+
+/* x = x r (one + w). */
+template <int K, int V>
+static __device__ __forceinline__ void scale_row(float r, float one, const float *w, size_t d,
+	float (&x)[K][V])
+{
+	float gain[K][V];
+
+	load_row(w, d, gain);
+#pragma unroll
+	for (int k = 0; k < K; k++)
+#pragma unroll
+		for (int i = 0; i < V; i++)
+			x[k][i] = x[k][i] * r * (one + gain[k][i]);
+}
+
+static int width_of(struct tensor t, int width)
+{
+	return t.data ? min(width, pack_width(t, t.cols)) : width;
+}
+
+/* ---- forward ---------------------------------------------------------------------------- */
+
+template <typename T, int K, int V>
+static __global__ void __launch_bounds__(ROW_MOST_THREADS) rmsnorm_kernel(float eps, float one,
+	const float *x, const float *w, T *y, float *rstd, size_t d)
+{
+	const size_t row = blockIdx.x;
+	float row_x[K][V], r;
+
+	load_row(x + row * d, d, row_x);
+	r = rstd_of(row_x, d, eps);
+	scale_row(r, one, w, d, row_x);
+	store_row(y + row * d, d, row_x);
 	if (rstd && threadIdx.x == 0)
-		rstd[blockIdx.x] = r;
+		rstd[row] = r;
 }
 
 extern "C" int cuda_rmsnorm(struct device *dev, struct norm norm, struct tensor x, struct tensor w,
 	struct tensor y, struct tensor rstd, struct err *err)
 {
+	const int width = width_of(x, width_of(w, width_of(y, 4)));
+	struct row_shape shape;
+
 	if (tensor_count(x) == 0)
 		return 0;
-	GPU_LAUNCH(rmsnorm_kernel, (unsigned)x.rows, threads_for(x.cols, MOST_THREADS), 0,
-		cuda_stream(dev), (float)norm.eps, norm.plus_one ? 1.0f : 0.0f, floats(x),
-		floats(w), floats(y), floats(rstd), x.cols);
+	TRY(row_shape_of(x.cols, width, "rmsnorm", &shape, err));
+	WITH_OPERAND(y.dtype, T,
+		WITH_ROW(shape.packs, K,
+			WITH_PACK(width, V,
+				GPU_LAUNCH((rmsnorm_kernel<T, K, V>), (unsigned)x.rows,
+					shape.threads, 0, cuda_stream(dev), (float)norm.eps,
+					norm.plus_one ? 1.0f : 0.0f, floats(x), floats(w),
+					(T *)y.data, floats(rstd), x.cols))));
 	return cuda_launched(dev, "op rmsnorm", err);
+fail:
+	return err->code;
 }
 
-static __global__ void rmsnorm_backward_kernel(float one, const float *x, const float *w,
-	const float *rstd, const float *dy, float *dx, size_t d)
+/* ---- backward --------------------------------------------------------------------------- */
+
+template <typename T, int K, int V>
+static __global__ void __launch_bounds__(ROW_MOST_THREADS)
+	rmsnorm_backward_kernel(float one, const float *x, const float *w, const float *rstd,
+		const float *dy, bool adds, T *dx, size_t d)
 {
-	__shared__ float partial[WARP];
 	const size_t first = (size_t)blockIdx.x * d;
 	const float r = rstd[blockIdx.x];
-	float sum = 0, pull;
+	float row_x[K][V], gradient[K][V], before[K][V], pull;
 
-	for (size_t j = threadIdx.x; j < d; j += blockDim.x)
-		sum += x[first + j] * dy[first + j] * (one + w[j]);
-	pull = block_sum(sum, partial) * r * r * r / (float)d;
-	for (size_t j = threadIdx.x; j < d; j += blockDim.x)
-		dx[first + j] = r * (one + w[j]) * dy[first + j] - x[first + j] * pull;
+	load_row(x + first, d, row_x);
+	load_row(dy + first, d, gradient);
+	load_row(dx + first, adds ? d : 0, before);
+	scale_row(1, one, w, d, gradient);
+	pull = row_dot(row_x, gradient, shared_partial()) * r * r * r / (float)d;
+#pragma unroll
+	for (int k = 0; k < K; k++)
+#pragma unroll
+		for (int i = 0; i < V; i++)
+			gradient[k][i] = before[k][i] + r * gradient[k][i] - row_x[k][i] * pull;
+	store_row(dx + first, d, gradient);
 }
 
 extern "C" int cuda_rmsnorm_backward(struct device *dev, struct norm norm, struct tensor x,
-	struct tensor w, struct tensor rstd, struct tensor dy, struct tensor dx, struct err *err)
+	struct tensor w, struct tensor rstd, struct tensor dy, double beta, struct tensor dx,
+	struct err *err)
 {
+	const int width = width_of(x, width_of(w, width_of(dy, width_of(dx, 4))));
+	struct row_shape shape;
+
 	if (tensor_count(x) == 0)
 		return 0;
-	GPU_LAUNCH(rmsnorm_backward_kernel, (unsigned)x.rows, threads_for(x.cols, MOST_THREADS), 0,
-		cuda_stream(dev), norm.plus_one ? 1.0f : 0.0f, floats(x), floats(w), floats(rstd),
-		floats(dy), floats(dx), x.cols);
+	TRY(row_shape_of(x.cols, width, "rmsnorm_backward", &shape, err));
+	WITH_OPERAND(dx.dtype, T,
+		WITH_ROW(shape.packs, K,
+			WITH_PACK(width, V,
+				GPU_LAUNCH((rmsnorm_backward_kernel<T, K, V>), (unsigned)x.rows,
+					shape.threads, 0, cuda_stream(dev),
+					norm.plus_one ? 1.0f : 0.0f, floats(x), floats(w),
+					floats(rstd), floats(dy), beta != 0, (T *)dx.data,
+					x.cols))));
 	return cuda_launched(dev, "op rmsnorm_backward", err);
+fail:
+	return err->code;
+}
+
+/* ---- the end of a branch ---------------------------------------------------------------- */
+
+struct end_call {
+	float eps, one;
+	const float *branch, *w_branch, *x_in, *w_next;
+	float *rstd_branch, *x_out, *rstd_next;
+	unsigned *first_bad; /* -1 begins as the largest unsigned number */
+	size_t d;
+};
+
+template <typename T, int K, int V>
+static __global__ void __launch_bounds__(ROW_MOST_THREADS) end_kernel(const struct end_call c, T *h)
+{
+	const size_t row = blockIdx.x, first = row * c.d;
+	float x[K][V], branch[K][V], r;
+	bool finite = true;
+
+	load_row(c.branch + first, c.d, branch);
+	load_row(c.x_in + first, c.d, x);
+	if (c.w_branch) {
+		r = rstd_of(branch, c.d, c.eps);
+		scale_row(r, c.one, c.w_branch, c.d, branch);
+		if (c.rstd_branch && threadIdx.x == 0)
+			c.rstd_branch[row] = r;
+	}
+#pragma unroll
+	for (int k = 0; k < K; k++)
+#pragma unroll
+		for (int i = 0; i < V; i++) {
+			x[k][i] += branch[k][i];
+			finite &= isfinite(x[k][i]);
+		}
+	store_row(c.x_out + first, c.d, x);
+	if (c.first_bad && !finite)
+		atomicMin(c.first_bad, (unsigned)row);
+	if (!c.w_next)
+		return;
+	r = rstd_of(x, c.d, c.eps);
+	scale_row(r, c.one, c.w_next, c.d, x);
+	store_row(h + first, c.d, x);
+	if (c.rstd_next && threadIdx.x == 0)
+		c.rstd_next[row] = r;
+}
+
+extern "C" int cuda_end_branch(struct device *dev, const struct branch_end *b, struct err *err)
+{
+	const struct end_call call = {(float)b->norm.eps, b->norm.plus_one ? 1.0f : 0.0f,
+		floats(b->branch), floats(b->w_branch), floats(b->x_in), floats(b->w_next),
+		floats(b->rstd_branch), floats(b->x_out), floats(b->rstd_next),
+		(unsigned *)b->first_bad, b->branch.cols};
+	const int width = width_of(b->branch,
+		width_of(b->w_branch,
+			width_of(b->x_in,
+				width_of(b->x_out, width_of(b->w_next, width_of(b->h, 4))))));
+	struct row_shape shape;
+
+	if (tensor_count(b->branch) == 0)
+		return 0;
+	TRY(row_shape_of(call.d, width, "end_branch", &shape, err));
+	WITH_OPERAND(b->h.dtype, T,
+		WITH_ROW(shape.packs, K,
+			WITH_PACK(width, V,
+				GPU_LAUNCH((end_kernel<T, K, V>), (unsigned)b->branch.rows,
+					shape.threads, 0, cuda_stream(dev), call,
+					(T *)b->h.data))));
+	return cuda_launched(dev, "op end_branch", err);
+fail:
+	return err->code;
 }

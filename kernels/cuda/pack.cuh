@@ -28,6 +28,40 @@ static __device__ __forceinline__ void load_pack(const T *from, float to[V])
 		to[i] = to_float(p.element[i]);
 }
 
+/* Rounded to nearest, ties to even, where T is a narrower type. */
+static __device__ __forceinline__ void store_as(float x, float *to)
+{
+	*to = x;
+}
+
+static __device__ __forceinline__ void store_as(float x, struct bf16 *to)
+{
+	*to = to_bf16(x);
+}
+
+template <int V, typename T>
+static __device__ __forceinline__ void store_pack(T *to, const float from[V])
+{
+	struct pack<T, V> p;
+
+#pragma unroll
+	for (int i = 0; i < V; i++)
+		store_as(from[i], &p.element[i]);
+	*(struct pack<T, V> *)to = p;
+}
+
+/* Runs a statement in which T names the element type of an operand (ops.h). */
+#define WITH_OPERAND(dtype_value, T, ...) \
+	do { \
+		if ((dtype_value) == DTYPE_BF16) { \
+			typedef struct bf16 T; \
+			__VA_ARGS__; \
+		} else { \
+			typedef float T; \
+			__VA_ARGS__; \
+		} \
+	} while (0)
+
 /* Runs a statement in which V is 4 or 1. */
 #define WITH_PACK(width, V, ...) \
 	do { \

@@ -1,38 +1,125 @@
 /* SPDX-License-Identifier: MIT
  *
- * rope.cu - rotary position embedding. Contract: ops.h. Definition: kernels/ref/rope.c.
+ * rope.cu - rotary position embedding, and what queries and keys go through before attention.
+ * Contract: ops.h. Definition: kernels/ref/rope.c.
  *
  * 8 bytes and 3 FLOPs an element, at memory bandwidth (share reached: not yet measured); the row of
  * the tables is read by every head of a token and stays in cache. One block a token; a thread owns
- * the two elements of a pair, so the update in place needs no order.
+ * the two halves of V pairs, so the update in place needs no order.
  */
-#include "kernels/cuda/gpu.cuh"
+#include "kernels/cuda/pack.cuh"
 
-static __global__ void rope_kernel(size_t half, float sign, const float *cosines,
-	const float *sines, const int32_t *pos, float *x, size_t cols)
+enum { THREADS = 256 };
+
+/* Tables, and the row of this block in them. */
+struct angles {
+	const float *cosines, *sines;
+	const int32_t *pos;
+	size_t half;
+	float sign;
+};
+
+/* Rotates V pairs of a row, the first of which is number `pair` of all its heads'. */
+template <int V>
+static __device__ __forceinline__ void rotate(struct angles t, size_t pair, const float *from,
+	float *to)
 {
-	const float *cosine = cosines + (size_t)pos[blockIdx.x] * half;
-	const float *sine = sines + (size_t)pos[blockIdx.x] * half;
+	const size_t j = pair % t.half, at = (pair - j) * 2 + j;
+	const size_t angle = (size_t)t.pos[blockIdx.x] * t.half + j;
+	float c[V], s[V], a[V], b[V];
+
+	load_pack<V>(t.cosines + angle, c);
+	load_pack<V>(t.sines + angle, s);
+	load_pack<V>(from + at, a);
+	load_pack<V>(from + at + t.half, b);
+#pragma unroll
+	for (int i = 0; i < V; i++) {
+		const float u = a[i], v = b[i], sine = t.sign * s[i];
+
+		a[i] = u * c[i] - v * sine;
+		b[i] = v * c[i] + u * sine;
+	}
+	store_pack<V>(to + at, a);
+	store_pack<V>(to + at + t.half, b);
+}
+
+template <int V>
+static __global__ void __launch_bounds__(THREADS)
+	rope_kernel(struct angles t, float *x, size_t cols)
+{
 	float *row = x + (size_t)blockIdx.x * cols;
 
-	for (size_t i = threadIdx.x; i < cols / 2; i += blockDim.x) {
-		const size_t j = i % half;
-		float *a = row + (i - j) * 2 + j, *b = a + half;
-		const float c = cosine[j], s = sign * sine[j], u = *a, v = *b;
-
-		*a = u * c - v * s;
-		*b = v * c + u * s;
-	}
+	for (size_t pair = threadIdx.x * V; pair < cols / 2; pair += blockDim.x * V)
+		rotate<V>(t, pair, row, row);
 }
 
 extern "C" int cuda_rope(struct device *dev, size_t head_dim, int direction,
 	struct tensor cos_table, struct tensor sin_table, const int32_t *pos, struct tensor x,
 	struct err *err)
 {
+	const struct angles t = {floats(cos_table), floats(sin_table), pos, head_dim / 2,
+		(float)direction};
+
 	if (tensor_count(x) == 0)
 		return 0;
-	GPU_LAUNCH(rope_kernel, (unsigned)x.rows, threads_for(x.cols, 256), 0, cuda_stream(dev),
-		head_dim / 2, (float)direction, floats(cos_table), floats(sin_table), pos,
-		floats(x), x.cols);
+	WITH_PACK(pack_width(x, t.half), V,
+		GPU_LAUNCH(rope_kernel<V>, (unsigned)x.rows, threads_for(x.cols / 2, THREADS), 0,
+			cuda_stream(dev), t, floats(x), x.cols));
 	return cuda_launched(dev, "op rope", err);
+}
+
+/* ---- queries and keys ------------------------------------------------------------------- */
+
+/* Of the block's row: pairs of q, pairs of k, then elements of v, one after the other. */
+struct keys_call {
+	float *q, *k;
+	const float *v;
+	size_t q_cols, width;
+	const int32_t *cache_row; /* NULL: k stays where it is, and v with it */
+	float *cache_k, *cache_v;
+};
+
+template <int V>
+static __global__ void __launch_bounds__(THREADS)
+	keys_kernel(struct angles t, const struct keys_call c)
+{
+	const size_t row = blockIdx.x, q_pairs = c.q_cols / 2, pairs = q_pairs + c.width / 2;
+	const size_t n = pairs + (c.cache_row ? c.width : 0);
+	const size_t place = c.cache_row ? (size_t)c.cache_row[row] : row;
+	float *q = c.q + row * c.q_cols, *to_k = c.cache_k + place * c.width;
+	const float *k = c.k + row * c.width, *v = c.v + row * c.width;
+
+	for (size_t i = threadIdx.x * V; i < n; i += blockDim.x * V) {
+		if (i < q_pairs) {
+			rotate<V>(t, i, q, q);
+		} else if (i < pairs) {
+			rotate<V>(t, i - q_pairs, k, to_k);
+		} else {
+			float value[V];
+
+			load_pack<V>(v + (i - pairs), value);
+			store_pack<V>(c.cache_v + place * c.width + (i - pairs), value);
+		}
+	}
+}
+
+extern "C" int cuda_rope_keys(struct device *dev, const struct rope_call *r, struct err *err)
+{
+	const struct angles t = {floats(r->cos_table), floats(r->sin_table), r->pos,
+		r->head_dim / 2, 1};
+	const struct keys_call call = {floats(r->q), floats(r->k), floats(r->v),
+		r->q.data ? r->q.cols : 0, r->k.cols, r->cache_row,
+		r->cache_row ? floats(r->cache_k) : floats(r->k), floats(r->cache_v)};
+	const struct tensor *const all[] = {&r->q, &r->k, &r->v, &r->cache_k, &r->cache_v,
+		&r->cos_table, &r->sin_table};
+	int width = 4;
+
+	if (tensor_count(r->k) == 0)
+		return 0;
+	for (const struct tensor *x : all)
+		width = min(width, pack_width(*x, t.half));
+	WITH_PACK(width, V,
+		GPU_LAUNCH(keys_kernel<V>, (unsigned)r->k.rows, THREADS, 0, cuda_stream(dev), t,
+			call));
+	return cuda_launched(dev, "op rope_keys", err);
 }

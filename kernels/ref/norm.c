@@ -30,7 +30,7 @@ int ref_rmsnorm(struct device *dev, struct norm norm, struct tensor x, struct te
 }
 
 int ref_rmsnorm_backward(struct device *dev, struct norm norm, struct tensor x, struct tensor w,
-	struct tensor rstd, struct tensor dy, struct tensor dx, struct err *err)
+	struct tensor rstd, struct tensor dy, double beta, struct tensor dx, struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < x.rows; i++) {
@@ -41,8 +41,33 @@ int ref_rmsnorm_backward(struct device *dev, struct norm norm, struct tensor x, 
 			sum += get(x, i, j) * gain(norm, w, j) * get(dy, i, j);
 		for (size_t j = 0; j < x.cols; j++)
 			set(dx, i, j,
-				r * gain(norm, w, j) * get(dy, i, j) -
+				(beta == 0 ? 0 : get(dx, i, j)) +
+					r * gain(norm, w, j) * get(dy, i, j) -
 					get(x, i, j) * r * r * r / (double)x.cols * sum);
 	}
+	return 0;
+}
+
+int ref_end_branch(struct device *dev, const struct branch_end *b, struct err *err)
+{
+	(void)err;
+	for (size_t i = 0; i < b->branch.rows; i++) {
+		const double r = 1 / sqrt(dot(b->branch, i, b->branch, i) / (double)b->branch.cols +
+					     b->norm.eps);
+
+		for (size_t j = 0; j < b->branch.cols; j++)
+			set(b->x_out, i, j,
+				get(b->x_in, i, j) +
+					get(b->branch, i, j) *
+						(b->w_branch.data
+								? r * gain(b->norm, b->w_branch, j)
+								: 1));
+		if (b->w_branch.data && b->rstd_branch.data)
+			set(b->rstd_branch, i, 0, r);
+	}
+	if (b->first_bad)
+		ref_find_nonfinite(dev, b->x_out, b->first_bad, err);
+	if (b->w_next.data)
+		ref_rmsnorm(dev, b->norm, b->x_out, b->w_next, b->h, b->rstd_next, err);
 	return 0;
 }

@@ -25,3 +25,15 @@ int ref_rope(struct device *dev, size_t head_dim, int direction, struct tensor c
 	}
 	return 0;
 }
+
+int ref_rope_keys(struct device *dev, const struct rope_call *r, struct err *err)
+{
+	if (r->q.data)
+		ref_rope(dev, r->head_dim, 1, r->cos_table, r->sin_table, r->pos, r->q, err);
+	ref_rope(dev, r->head_dim, 1, r->cos_table, r->sin_table, r->pos, r->k, err);
+	if (r->cache_row) {
+		ref_scatter_rows(dev, r->k, r->cache_row, r->cache_k, err);
+		ref_scatter_rows(dev, r->v, r->cache_row, r->cache_v, err);
+	}
+	return 0;
+}

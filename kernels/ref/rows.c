@@ -65,11 +65,18 @@ int ref_advance(struct device *dev, size_t n, const int32_t *next, int32_t *toke
 	return 0;
 }
 
+int ref_fill_ids(struct device *dev, size_t n, int32_t value, int32_t *id, struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < n; i++)
+		id[i] = value;
+	return 0;
+}
+
 int ref_find_nonfinite(struct device *dev, struct tensor x, int32_t *first_bad, struct err *err)
 {
 	(void)dev, (void)err;
-	*first_bad = -1;
-	for (size_t i = 0; i < x.rows; i++) {
+	for (size_t i = 0; i < x.rows && i < (uint32_t)*first_bad; i++) {
 		for (size_t j = 0; j < x.cols; j++) {
 			if (!isfinite(get(x, i, j))) {
 				*first_bad = (int32_t)i;
