@@ -140,11 +140,14 @@ static int attention_shapes(struct check c, const struct attention *a, struct te
 	TRY(condition(c, a->n_kv_head > 0 && a->n_head % a->n_kv_head == 0,
 		"the number of heads to be a multiple of the number of key-value heads"));
 	TRY(activation(c, "q", q, rows.n, a->n_head * a->head_dim));
-	TRY(activation(c, "prefix_k", keys->prefix_k, keys->prefix_k.rows, width));
-	TRY(activation(c, "prefix_v", keys->prefix_v, keys->prefix_k.rows, width));
-	TRY(activation(c, "k", keys->k, keys->k.rows, width));
-	TRY(activation(c, "v", keys->v, keys->k.rows, width));
-	return 0;
+	TRY(operand(c, "prefix_k", keys->prefix_k, keys->prefix_k.rows, width));
+	TRY(operand(c, "prefix_v", keys->prefix_v, keys->prefix_k.rows, width));
+	TRY(operand(c, "k", keys->k, keys->k.rows, width));
+	TRY(operand(c, "v", keys->v, keys->k.rows, width));
+	return condition(c,
+		keys->prefix_k.dtype == keys->k.dtype && keys->prefix_v.dtype == keys->k.dtype &&
+			keys->v.dtype == keys->k.dtype,
+		"keys and values of one type");
 fail:
 	return c.err->code;
 }
@@ -359,10 +362,10 @@ int op_rope_keys(struct device *dev, const struct rope_call *r, struct err *err)
 		TRY(heads(c, "q", r->q, n, r->head_dim));
 	TRY(heads(c, "k", r->k, n, r->head_dim));
 	TRY(activation(c, "v", r->v, n, width));
-	if (r->cache_row) {
-		TRY(activation(c, "cache_k", r->cache_k, r->cache_k.rows, width));
-		TRY(activation(c, "cache_v", r->cache_v, r->cache_k.rows, width));
-	}
+	TRY(operand(c, "cache_k", r->cache_k, r->cache_k.rows, width));
+	TRY(operand(c, "cache_v", r->cache_v, r->cache_k.rows, width));
+	TRY(condition(c, r->cache_k.dtype == r->cache_v.dtype, "caches of one type"));
+	TRY(condition(c, r->cache_k.rows >= n, "caches with room for every row"));
 	TRY(weight(c, "cos_table", r->cos_table, r->cos_table.rows, r->head_dim / 2));
 	TRY(weight(c, "sin_table", r->sin_table, r->cos_table.rows, r->head_dim / 2));
 	DISPATCH(rope_keys, 0, dev, r, err);

@@ -223,9 +223,9 @@ struct rows {
 	const int32_t *pos; /* [n] position in it, counted from the first token of the prefix */
 };
 
-/* Keys and values of one layer. All sequences share the `prefix` rows (positions 0 to
- * prefix_k.rows - 1); the key of (seq, pos) beyond it is row start[seq] + pos - prefix_k.rows
- * of k and v. Widths: n_kv_head * head_dim. */
+/* Keys and values of one layer, operands of one type. All sequences share the `prefix` rows
+ * (positions 0 to prefix_k.rows - 1); the key of (seq, pos) beyond it is row start[seq] + pos -
+ * prefix_k.rows of k and v. Widths: n_kv_head * head_dim. */
 struct keys {
 	struct tensor prefix_k, prefix_v;
 	struct tensor k, v;
@@ -328,11 +328,11 @@ int op_linear_backward(struct device *, struct tensor dy, struct tensor W, doubl
 int op_rope(struct device *, size_t head_dim, int direction, struct tensor cos_table,
 	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *);
 
-/* What queries and keys go through before attention, in one pass: q and k are rotated by op_rope,
- * q in place, and row i of k and of v goes to row cache_row[i] of the caches.
- *   q [n, heads * head_dim], or absent; k, v [n, kv heads * head_dim]; cache_k, cache_v with rows
- *   of that width. cache_row [n], no two equal, and k is undefined afterwards; or NULL: k, rotated
- *   in place, and v are rows of the caches already, and cache_k and cache_v are absent. */
+/* What queries and keys go through before attention, in one pass: q and k are rotated as by
+ * op_rope, q in place, and row i of k and of v goes to row cache_row[i] of the caches. q [n, heads
+ * * head_dim], or absent; k, v [n, kv heads * head_dim], k undefined afterwards; cache_k, cache_v
+ * operands of one type with rows of that width. cache_row [n], no two equal; or NULL: row i goes to
+ * row i, and k may be cache_k, v cache_v. */
 struct rope_call {
 	size_t head_dim;
 	struct tensor cos_table, sin_table;

@@ -294,13 +294,15 @@ static void run_rope_keys(struct fixture *f, const int *p, struct outputs *out)
 		cache_row[i] = (int32_t)(3 * (n - 1 - i) + 1);
 	r.cache_row = cache_row;
 	in_place.q = nothing();
-	in_place.k = fixture_activation(f, n, (size_t)p[2] * hd, 1);
+	in_place.k = in_place.cache_k = fixture_activation(f, n, (size_t)p[2] * hd, 1);
+	in_place.v = in_place.cache_v = fixture_activation(f, n, (size_t)p[2] * hd, 1);
 	out->rc = op_rope_keys(f->dev, &r, &out->err) || op_rope_keys(f->dev, &in_place, &out->err);
 	emit(out, r.q);
 	emit(out, r.cache_k);
 	emit(out, r.cache_v);
 	emit(out, r.v);
 	emit(out, in_place.k);
+	emit(out, in_place.v);
 }
 
 /* Sequences for attention: lengths vary with the seed; each sequence's own keys are stored with
@@ -338,8 +340,26 @@ static struct sequences make_sequences(struct fixture *f, const struct attention
 	return s;
 }
 
-/* p: heads, kv heads, head_dim, softcap, window, sequences, prefix, query rows, longest,
- * out in bfloat16 where the device rounds */
+/* The same values in the type of rounded operands. */
+static struct tensor rounded(struct fixture *f, struct tensor x)
+{
+	struct tensor t = fixture_weight(f, DTYPE_BF16, x.rows, x.cols, 1);
+
+	for (size_t i = 0; i < tensor_count(x); i++)
+		((uint16_t *)t.data)[i] = f32_to_bf16((float)fixture_get(x, i));
+	return t;
+}
+
+static void round_keys(struct fixture *f, struct keys *keys)
+{
+	keys->prefix_k = rounded(f, keys->prefix_k);
+	keys->prefix_v = rounded(f, keys->prefix_v);
+	keys->k = rounded(f, keys->k);
+	keys->v = rounded(f, keys->v);
+}
+
+/* p: heads, kv heads, head_dim, softcap, window, sequences, prefix, query rows, longest, operands
+ * in bfloat16 where the device rounds */
 static void run_attention(struct fixture *f, const int *p, struct outputs *out)
 {
 	const struct attention a = {(size_t)p[0], (size_t)p[1], (size_t)p[2],
@@ -356,6 +376,8 @@ static void run_attention(struct fixture *f, const int *p, struct outputs *out)
 	struct tensor dk = fixture_activation(f, s.keys.k.rows, kv_width, 1);
 	struct tensor dv = fixture_activation(f, s.keys.k.rows, kv_width, 1);
 
+	if (p[9] && f->coarse)
+		round_keys(f, &s.keys);
 	out->rc = op_attention(f->dev, &a, q, s.rows, &s.keys, o, lse, &out->err) ||
 		  op_attention_backward(f->dev, &a, q, s.rows, &s.keys, o, lse, dout, dq, dk, dv,
 			  &out->err);
@@ -700,13 +722,18 @@ static const struct op_row {
 	{"attention, head of 320, one query", run_attention, {4, 1, 320, 0, 0, 2, 3, 1, 20}, 1e-5},
 	{"attention, no rows", run_attention, {2, 1, 16, 0, 0, 0, 3, 0, 4}, 0},
 	{"attention, wide head", run_attention, {2, 1, 256, 500, 0, 2, 5, 0, 30}, 1e-5},
-	{"attention, out in bfloat16", run_attention, {4, 2, 64, 300, 0, 3, 5, 0, 40, 1}, 1e-5},
-	{"attention, out in bfloat16, odd head", run_attention, {4, 2, 9, 0, 0, 2, 3, 0, 20, 1},
+	{"attention, operands in bfloat16", run_attention, {4, 2, 64, 300, 0, 3, 5, 0, 40, 1},
 		1e-5},
-	{"attention, out in bfloat16, one query each", run_attention,
+	{"attention, operands in bfloat16, odd head", run_attention,
+		{4, 2, 9, 0, 0, 2, 3, 0, 20, 1}, 1e-5},
+	{"attention, operands in bfloat16, one query each", run_attention,
 		{8, 2, 32, 50, 0, 4, 4, 1, 90, 1}, 1e-5},
-	{"attention, out in bfloat16, keys in parts", run_attention,
+	{"attention, operands in bfloat16, keys in parts", run_attention,
 		{4, 1, 64, 0, 0, 2, 300, 1, 300, 1}, 1e-5},
+	{"attention, operands in bfloat16, head of 128", run_attention,
+		{8, 2, 128, 0, 0, 3, 0, 1, 150, 1}, 1e-5},
+	{"attention, operands in bfloat16, head of 256", run_attention,
+		{4, 2, 256, 500, 0, 3, 2, 1, 60, 1}, 1e-5},
 	{"gated gelu", run_gated, {5, 37, ACTIVATION_GELU_TANH, 4}, 3e-6},
 	{"gated gelu, large", run_gated, {40, 512, ACTIVATION_GELU_TANH, 30}, 3e-6},
 	{"gated silu", run_gated, {5, 37, ACTIVATION_SILU, 4}, 3e-6},
@@ -930,16 +957,6 @@ TEST(products_on_fast_cuda_devices_round_their_operand_to_the_nearest_bfloat16)
 		device_close(dev);
 		device_close(oracle);
 	}
-}
-
-/* The same values in the type of operands. */
-static struct tensor rounded(struct fixture *f, struct tensor x)
-{
-	struct tensor t = fixture_weight(f, DTYPE_BF16, x.rows, x.cols, 1);
-
-	for (size_t i = 0; i < tensor_count(x); i++)
-		((uint16_t *)t.data)[i] = f32_to_bf16(((const float *)x.data)[i]);
-	return t;
 }
 
 static void check_rounded(struct tensor operand, struct tensor x, const char *what)

@@ -21,6 +21,7 @@
 
 struct cache_layout {
 	struct kv_cache *cache;
+	enum dtype type;
 	size_t n_layer, width;
 };
 
@@ -29,14 +30,15 @@ static void layout_cache(void *object, struct carver *c)
 	struct cache_layout *l = object;
 
 	for (size_t i = 0; i < l->n_layer; i++) {
-		l->cache->k[i] = carve(c, l->cache->n_rows, l->width);
-		l->cache->v[i] = carve(c, l->cache->n_rows, l->width);
+		l->cache->k[i] = carve_typed(c, l->type, l->cache->n_rows, l->width);
+		l->cache->v[i] = carve_typed(c, l->type, l->cache->n_rows, l->width);
 	}
 }
 
 int kv_cache_init(struct kv_cache *cache, const struct model *m, size_t n_rows, struct err *err)
 {
-	struct cache_layout layout = {cache, m->arch.n_layer, m->arch.n_kv_head * m->arch.head_dim};
+	struct cache_layout layout = {cache, m->operand, m->arch.n_layer,
+		m->arch.n_kv_head * m->arch.head_dim};
 
 	*cache = (struct kv_cache){.dev = m->dev, .n_rows = n_rows};
 	cache->k = calloc(2 * m->arch.n_layer, sizeof *cache->k);
@@ -49,7 +51,7 @@ int kv_cache_init(struct kv_cache *cache, const struct model *m, size_t n_rows, 
 size_t kv_cache_bytes(const struct model *m, size_t n_rows)
 {
 	return 2 * m->arch.n_layer * n_rows * m->arch.n_kv_head * m->arch.head_dim *
-	       dtype_bytes(device_activation(m->dev));
+	       dtype_bytes(m->operand);
 }
 
 void kv_cache_free(struct kv_cache *cache)
@@ -257,20 +259,20 @@ static int queries_and_keys(struct workspace *ws, const struct pass *pass, size_
 	const struct batch *b = pass->batch;
 	const bool narrows = transformer_narrows(ws, b, layer);
 	const struct tensor cache_k = pass->cache->k[layer], cache_v = pass->cache->v[layer];
+	/* Products write keys where they stay. */
+	const bool in_cache = b->packed && cache_k.dtype == device_activation(m->dev);
 	const struct tensor h = first(ws->h, b->n_rows);
 	const struct tensor h_out = narrows ? first(ws->h_out, q.rows) : h;
 	struct rope_call call = {.head_dim = m->arch.head_dim,
 		.cos_table = rope->cosines,
 		.sin_table = rope->sines,
 		.pos = b->on_device.pos,
-		.k = first(b->packed ? cache_k : ws->k, b->n_rows),
-		.v = first(b->packed ? cache_v : ws->v, b->n_rows)};
+		.k = first(in_cache ? cache_k : ws->k, b->n_rows),
+		.v = first(in_cache ? cache_v : ws->v, b->n_rows),
+		.cache_row = b->packed ? NULL : b->on_device.cache_row,
+		.cache_k = cache_k,
+		.cache_v = cache_v};
 
-	if (!b->packed) {
-		call.cache_row = b->on_device.cache_row;
-		call.cache_k = cache_k;
-		call.cache_v = cache_v;
-	}
 	TRY(project(ws,
 		&(struct projection){w->k, w->k_bias, w->k_norm, block->k_raw, block->rstd_k}, h,
 		call.k, err));

@@ -11,8 +11,8 @@
 #include "host/model/edits.h"
 #include "host/model/model.h"
 
-/* Keys and values of every layer, [n_rows, n_kv_head * head_dim] each. Also the form in which a
- * shared prefix is kept. */
+/* Keys and values of every layer, operands [n_rows, n_kv_head * head_dim] each. Also the form in
+ * which a shared prefix is kept. */
 struct kv_cache {
 	struct device *dev;
 	size_t n_rows;

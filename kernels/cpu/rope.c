@@ -5,6 +5,8 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 
+#include <string.h>
+
 struct call {
 	size_t head_dim;
 	vf sign;
@@ -49,14 +51,22 @@ int CPU(rope)(struct device *dev, size_t head_dim, int direction, struct tensor 
 	return 0;
 }
 
+/* Row i of `from` to row cache_row[i] of a cache, which it may be. */
+static void keep_rows(struct tensor from, const int32_t *cache_row, struct tensor cache)
+{
+	if (from.data == cache.data)
+		return;
+	for (size_t i = 0; i < from.rows; i++)
+		memcpy(row_out(cache, cache_row ? (size_t)cache_row[i] : i), row_of(from, i),
+			from.cols * sizeof(float));
+}
+
 int CPU(rope_keys)(struct device *dev, const struct rope_call *r, struct err *err)
 {
 	if (r->q.data)
 		CPU(rope)(dev, r->head_dim, 1, r->cos_table, r->sin_table, r->pos, r->q, err);
 	CPU(rope)(dev, r->head_dim, 1, r->cos_table, r->sin_table, r->pos, r->k, err);
-	if (r->cache_row) {
-		CPU(scatter_rows)(dev, r->k, r->cache_row, r->cache_k, err);
-		CPU(scatter_rows)(dev, r->v, r->cache_row, r->cache_v, err);
-	}
+	keep_rows(r->k, r->cache_row, r->cache_k);
+	keep_rows(r->v, r->cache_row, r->cache_v);
 	return 0;
 }

@@ -113,10 +113,11 @@ static struct attention_call call_of(const struct attention *a, struct tensor q,
 	c.seq = rows.seq;
 	c.pos = rows.pos;
 	c.n_rows = (int)rows.n;
-	c.prefix_k = floats(keys->prefix_k);
-	c.prefix_v = floats(keys->prefix_v);
-	c.k = floats(keys->k);
-	c.v = floats(keys->v);
+	c.prefix_k = keys->prefix_k.data;
+	c.prefix_v = keys->prefix_v.data;
+	c.k = keys->k.data;
+	c.v = keys->v.data;
+	c.keys_bf16 = keys->k.dtype == DTYPE_BF16;
 	c.n_prefix = (int)keys->prefix_k.rows;
 	c.start = keys->start;
 	return c;

@@ -6,7 +6,7 @@
  *   attention.cu         the ops: which way a call takes, the plan of tiles, D = out . dout
  *   attention_tensor.cu  many rows, bfloat16 on tensor cores, forward and backward
  *   attention_exact.cu   many rows in float32, any head_dim, forward and backward
- *   attention_decode.cu  about one row per sequence, float32
+ *   attention_decode.cu  about one row per sequence, sums in float32
  *
  * A query is one row and one query head. The queries of a sequence that read the same kv head are
  * numbered row after row, heads of the group within a row, so that a tile of them is full even
@@ -25,7 +25,8 @@ struct attention_call {
 	const float *q;
 	const int32_t *seq, *pos;
 	int n_rows;
-	const float *prefix_k, *prefix_v, *k, *v;
+	const void *prefix_k, *prefix_v, *k, *v; /* all float32, or all bfloat16 */
+	bool keys_bf16;
 	int n_prefix;
 	const int32_t *start;
 	void *out; /* float32 or bfloat16 */
@@ -121,13 +122,14 @@ static __device__ __forceinline__ struct query_scalars scalars_of(const struct a
 				  : (struct query_scalars){q.pos, 0, 0};
 }
 
-/* Position p's key (or value, with `prefix` and `own` those of values): head_dim floats. */
-static __device__ __forceinline__ const float *key_of(const struct attention_call &c,
-	const float *prefix, const float *own, int start, int kv_head, int p)
+/* Position p's key (or value, with `prefix` and `own` those of values): head_dim elements. */
+template <typename T>
+static __device__ __forceinline__ const T *key_of(const struct attention_call &c,
+	const void *prefix, const void *own, int start, int kv_head, int p)
 {
 	const size_t width = (size_t)c.n_kv_head * c.head_dim;
-	const float *row = p < c.n_prefix ? prefix + (size_t)p * width
-					  : own + (size_t)(start + p - c.n_prefix) * width;
+	const T *row = p < c.n_prefix ? (const T *)prefix + (size_t)p * width
+				      : (const T *)own + (size_t)(start + p - c.n_prefix) * width;
 
 	return row + (size_t)kv_head * c.head_dim;
 }

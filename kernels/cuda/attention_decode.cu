@@ -1,26 +1,29 @@
 /* SPDX-License-Identifier: MIT
  *
  * attention_decode.cu - attention of about one row per sequence: decoding, and the last block of a
- * pass that wants only last rows. Float32 throughout. Contract: ops.h, attention.cuh.
+ * pass that wants only last rows. Keys and values of either type, all else float32. Contract:
+ * ops.h, attention.cuh.
  *
- * A row reads keys_seen * n_kv_head * head_dim * 8 bytes and does 4 n_head * head_dim operations
- * per key: with g heads per kv head g/2 operations a byte, so the time is that of reading keys and
- * values once. By argument, 32 rows of 300 keys and 4 kv heads of 256: 79 MB, 24 us at 3.35 TB/s
- * (H100), 16 at 4.8 (H200), of which 70 to 80 % seem within reach. Share of the limit: not yet
- * measured.
+ * A row reads keys_seen * n_kv_head * head_dim * 8 bytes (4 of bfloat16) and does 4 n_head *
+ * head_dim operations per key: with g heads per kv head g/2 operations a byte (g), so the time is
+ * that of reading keys and values once. By argument, 64 rows of 168 keys of bfloat16 and 4 kv heads
+ * of 256: 44 MB, 13 us at 3.35 TB/s (H100), 9 at 4.8 (H200), of which half seems within reach while
+ * blocks read so little each. Share of the limit: not yet measured.
  *
  * Block (row, kv head and part of its group, part of the keys); the parts are as many as the shapes
  * of the call ask for, their bounds follow from the row's position on the device, so a recorded
- * launch stays right while sequences grow. Warps take a few keys in turn, lanes lie along head_dim
- * and hold the queries and the sums of up to 8 heads, which share every key read. Each warp
- * keeps a running softmax; the warps of a block are joined in order, then the parts of a row, in a
- * second launch.
+ * launch stays right while sequences grow. Warps take a few keys in turn, read at once; lanes lie
+ * along head_dim, each with neighbours, and hold the queries and the sums of up to 8 heads, which
+ * share every key read. Each warp keeps a running softmax; the warps of a block are joined in
+ * order, then the parts of a row, in a second launch.
  *
  * Deterministic: bounds follow from shapes and positions, sums are joined in a fixed order.
  */
 #include "kernels/cuda/attention.cuh"
 
-enum { BLOCK = 128, N_WARPS = BLOCK / WARP, MOST_SPLITS = 32 };
+#include "kernels/cuda/pack.cuh"
+
+enum { BLOCK = 256, N_WARPS = BLOCK / WARP, MOST_SPLITS = 32 };
 
 /* A partial result of one row and head: the maximum, the sum, then head_dim values not yet divided
  * by the sum. */
@@ -54,41 +57,56 @@ static __device__ __forceinline__ float joined_value(const float *partial, int n
 	return sum;
 }
 
-/* Keys that a warp reads at once: what the registers hold. */
-static constexpr __host__ __device__ int keys_at_once(int elements)
+/* Keys that a warp reads at once: what the registers hold, of two blocks a multiprocessor. */
+template <typename T> static constexpr __host__ __device__ int keys_at_once(int elements)
 {
-	return elements <= 8 ? 4 : 2;
+	return elements * sizeof(T) <= 4 ? 8 : elements * sizeof(T) <= 32 ? 4 : 2;
 }
 
-/* What one warp has seen: running softmax of HEADS heads, lane l holding elements l + 32 j. */
+/* What one warp has seen: running softmax of HEADS heads, lane l holding elements l ELEMENTS and
+ * on. */
 template <int HEADS, int ELEMENTS> struct running {
 	float max[HEADS], sum[HEADS], value[HEADS][ELEMENTS];
 };
 
+/* A lane's elements of a row of head_dim, zeros behind its end; WHOLE: there are 32 ELEMENTS,
+ * aligned as one. */
+template <bool WHOLE, int ELEMENTS, typename T>
+static __device__ __forceinline__ struct pack<T, ELEMENTS> lane_elements(const T *row,
+	int head_dim) {
+	const int first = (int)threadIdx.x % WARP * ELEMENTS;
+	struct pack<T, ELEMENTS> p;
+
+	if constexpr (WHOLE) {
+		p = *(const struct pack<T, ELEMENTS> *)(row + first);
+	} else {
+#pragma unroll
+		for (int j = 0; j < ELEMENTS; j++)
+			p.element[j] = first + j < head_dim ? row[first + j] : T{};
+	}
+	return p;
+}
+
 /* Takes keys_at_once keys from p on, those below `end`. */
-template <int HEADS, int ELEMENTS>
+template <typename T, bool WHOLE, int HEADS, int ELEMENTS>
 static __device__ __forceinline__ void take_keys(const struct attention_call &c, int start,
 	int kv_head, int p, int end, const float q[HEADS][ELEMENTS],
 	struct running<HEADS, ELEMENTS> *run)
 {
-	constexpr int KEYS = keys_at_once(ELEMENTS);
-	const int lane = (int)threadIdx.x % WARP;
-	float k[KEYS][ELEMENTS], v[KEYS][ELEMENTS];
+	constexpr int KEYS = keys_at_once<T>(ELEMENTS);
+	struct pack<T, ELEMENTS> k[KEYS], v[KEYS];
 
 #pragma unroll
 	for (int i = 0; i < KEYS; i++) {
 		/* Beyond the end the last key is read again and not counted. */
 		const int key = min(p + i, end - 1);
-		const float *from_k = key_of(c, c.prefix_k, c.k, start, kv_head, key);
-		const float *from_v = key_of(c, c.prefix_v, c.v, start, kv_head, key);
 
-#pragma unroll
-		for (int j = 0; j < ELEMENTS; j++) {
-			const bool here = lane + j * WARP < c.head_dim;
-
-			k[i][j] = here ? from_k[lane + j * WARP] : 0;
-			v[i][j] = here ? from_v[lane + j * WARP] : 0;
-		}
+		k[i] = lane_elements<WHOLE, ELEMENTS>(key_of<T>(c, c.prefix_k, c.k, start, kv_head,
+							      key),
+			c.head_dim);
+		v[i] = lane_elements<WHOLE, ELEMENTS>(key_of<T>(c, c.prefix_v, c.v, start, kv_head,
+							      key),
+			c.head_dim);
 	}
 #pragma unroll
 	for (int h = 0; h < HEADS; h++) {
@@ -100,7 +118,7 @@ static __device__ __forceinline__ void take_keys(const struct attention_call &c,
 
 #pragma unroll
 			for (int j = 0; j < ELEMENTS; j++)
-				product += q[h][j] * k[i][j];
+				product += q[h][j] * to_float(k[i].element[j]);
 			product = warp_sum(product);
 			s[i] = p + i < end ? score_of(c, product) : -INFINITY;
 			max = fmaxf(max, s[i]);
@@ -118,18 +136,18 @@ static __device__ __forceinline__ void take_keys(const struct attention_call &c,
 			run->sum[h] += weight;
 #pragma unroll
 			for (int j = 0; j < ELEMENTS; j++)
-				run->value[h][j] += weight * v[i][j];
+				run->value[h][j] += weight * to_float(v[i].element[j]);
 		}
 	}
 }
 
 /* Shared: [N_WARPS][HEADS][partial_floats]. Without a `scratch` the only part is the result. */
-template <int HEADS, int ELEMENTS>
+template <typename T, bool WHOLE, int HEADS, int ELEMENTS>
 static __global__ void __launch_bounds__(BLOCK)
 	decode_kernel(struct attention_call c, int head_parts, int n_splits, float *scratch)
 {
 	GPU_DYNAMIC_SHARED(float, shared);
-	constexpr int KEYS = keys_at_once(ELEMENTS);
+	constexpr int KEYS = keys_at_once<T>(ELEMENTS);
 	const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
 	const int row = (int)blockIdx.x, kv_head = (int)blockIdx.y / head_parts;
 	const int head_in_group = (int)blockIdx.y % head_parts * HEADS;
@@ -151,14 +169,14 @@ static __global__ void __launch_bounds__(BLOCK)
 		run.sum[h] = 0;
 #pragma unroll
 		for (int j = 0; j < ELEMENTS; j++) {
-			const int i = lane + j * WARP;
+			const int i = lane * ELEMENTS + j;
 
 			q[h][j] = i < d ? c.q[((size_t)row * c.n_head + head) * d + i] : 0;
 			run.value[h][j] = 0;
 		}
 	}
 	for (int p = begin + warp * KEYS; p < end; p += N_WARPS * KEYS)
-		take_keys<HEADS, ELEMENTS>(c, start, kv_head, p, end, q, &run);
+		take_keys<T, WHOLE, HEADS, ELEMENTS>(c, start, kv_head, p, end, q, &run);
 #pragma unroll
 	for (int h = 0; h < HEADS; h++) {
 		float *mine = shared + (warp * HEADS + h) * size;
@@ -169,8 +187,8 @@ static __global__ void __launch_bounds__(BLOCK)
 		}
 #pragma unroll
 		for (int j = 0; j < ELEMENTS; j++)
-			if (lane + j * WARP < d)
-				mine[2 + lane + j * WARP] = run.value[h][j];
+			if (lane * ELEMENTS + j < d)
+				mine[2 + lane * ELEMENTS + j] = run.value[h][j];
 	}
 	__syncthreads();
 	for (int h = 0; h < n_heads; h++) {
@@ -228,20 +246,23 @@ static int head_parts(const struct attention_call *c, struct decode_split split)
 }
 
 /* Heads: as many of a group as the registers hold, 32 sums a thread. Parts: enough that every
- * multiprocessor has four blocks, but no part shorter than 64 keys on average. */
+ * multiprocessor has two blocks, but none shorter than 64 keys on average, and, as a second launch
+ * joins them, than 256 where there is a block for every multiprocessor without. */
 struct decode_split attention_decode_split(const struct device *dev, const struct attention_call *c,
 	size_t n_keys)
 {
 	const int most_heads = min(8, 32 / elements_per_lane(c->head_dim));
 	struct decode_split split = {1, 1};
-	size_t blocks, wanted;
+	size_t blocks, wanted, n_sm, shortest;
 
 	while (split.heads < c->group && split.heads < most_heads)
 		split.heads *= 2;
 	blocks = (size_t)c->n_rows * (size_t)c->n_kv_head * (size_t)head_parts(c, split);
-	wanted = ((size_t)cuda_state_of(dev)->n_sm * 4 + blocks - 1) / blocks;
-	if (wanted > n_keys / 64)
-		wanted = n_keys / 64;
+	n_sm = (size_t)cuda_state_of(dev)->n_sm;
+	wanted = (2 * n_sm + blocks - 1) / blocks;
+	shortest = blocks < n_sm ? 64 : 256;
+	if (wanted > n_keys / shortest)
+		wanted = n_keys / shortest;
 	split.n_splits = wanted < 1 ? 1 : wanted > MOST_SPLITS ? MOST_SPLITS : (int)wanted;
 	return split;
 }
@@ -254,7 +275,7 @@ size_t attention_decode_bytes(const struct attention_call *c, struct decode_spli
 	       (size_t)partial_floats(c->head_dim) * sizeof(float);
 }
 
-template <int HEADS, int ELEMENTS>
+template <typename T, bool WHOLE, int HEADS, int ELEMENTS>
 static void start(struct device *dev, const struct attention_call *c, struct decode_split split,
 	float *scratch)
 {
@@ -264,23 +285,56 @@ static void start(struct device *dev, const struct attention_call *c, struct dec
 	const size_t bytes = (size_t)(N_WARPS * HEADS * partial_floats(c->head_dim)) *
 			     sizeof(float);
 
-	GPU_LAUNCH((decode_kernel<HEADS, ELEMENTS>), grid, BLOCK, bytes, cuda_stream(dev), *c,
-		parts, split.n_splits, scratch);
+	GPU_LAUNCH((decode_kernel<T, WHOLE, HEADS, ELEMENTS>), grid, BLOCK, bytes, cuda_stream(dev),
+		*c, parts, split.n_splits, scratch);
 }
 
 /* No more heads than attention_decode_split allows with so many elements are compiled. */
-template <int ELEMENTS>
+template <typename T, bool WHOLE, int ELEMENTS>
 static void start_heads(struct device *dev, const struct attention_call *c,
 	struct decode_split split, float *scratch)
 {
 	if (split.heads == 1)
-		start<1, ELEMENTS>(dev, c, split, scratch);
+		start<T, WHOLE, 1, ELEMENTS>(dev, c, split, scratch);
 	else if (split.heads == 2)
-		start<2, ELEMENTS>(dev, c, split, scratch);
+		start<T, WHOLE, 2, ELEMENTS>(dev, c, split, scratch);
 	else if (split.heads == 4)
-		start<4, ELEMENTS <= 8 ? ELEMENTS : 8>(dev, c, split, scratch);
+		start<T, WHOLE, 4, ELEMENTS <= 8 ? ELEMENTS : 8>(dev, c, split, scratch);
 	else
-		start<8, ELEMENTS <= 4 ? ELEMENTS : 4>(dev, c, split, scratch);
+		start<T, WHOLE, 8, ELEMENTS <= 4 ? ELEMENTS : 4>(dev, c, split, scratch);
+}
+
+template <typename T, int ELEMENTS>
+static void start_width(struct device *dev, const struct attention_call *c,
+	struct decode_split split, float *scratch)
+{
+	const uintptr_t addresses = (uintptr_t)c->prefix_k | (uintptr_t)c->prefix_v |
+				    (uintptr_t)c->k | (uintptr_t)c->v;
+
+	if (c->head_dim == ELEMENTS * WARP && addresses % (ELEMENTS * sizeof(T)) == 0)
+		start_heads<T, true, ELEMENTS>(dev, c, split, scratch);
+	else
+		start_heads<T, false, ELEMENTS>(dev, c, split, scratch);
+}
+
+template <typename T>
+static void start_type(struct device *dev, const struct attention_call *c,
+	struct decode_split split, float *scratch)
+{
+	switch (elements_per_lane(c->head_dim)) {
+	case 2:
+		start_width<T, 2>(dev, c, split, scratch);
+		break;
+	case 4:
+		start_width<T, 4>(dev, c, split, scratch);
+		break;
+	case 8:
+		start_width<T, 8>(dev, c, split, scratch);
+		break;
+	default:
+		start_width<T, 16>(dev, c, split, scratch);
+		break;
+	}
 }
 
 int attention_decode(struct device *dev, const struct attention_call *c, struct decode_split split,
@@ -289,20 +343,10 @@ int attention_decode(struct device *dev, const struct attention_call *c, struct 
 	float *parts = split.n_splits > 1 ? scratch : NULL;
 
 	(void)err;
-	switch (elements_per_lane(c->head_dim)) {
-	case 2:
-		start_heads<2>(dev, c, split, parts);
-		break;
-	case 4:
-		start_heads<4>(dev, c, split, parts);
-		break;
-	case 8:
-		start_heads<8>(dev, c, split, parts);
-		break;
-	default:
-		start_heads<16>(dev, c, split, parts);
-		break;
-	}
+	if (c->keys_bf16)
+		start_type<struct bf16>(dev, c, split, parts);
+	else
+		start_type<float>(dev, c, split, parts);
 	if (parts)
 		GPU_LAUNCH(join_kernel, (unsigned)(c->n_rows * c->n_head), BLOCK, 0,
 			cuda_stream(dev), *c, split.n_splits, parts);

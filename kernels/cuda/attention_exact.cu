@@ -54,16 +54,19 @@ static __device__ __forceinline__ void load_scalars(const struct attention_call 
 
 /* Keys of positions p to p + TILE - 1; zeros beyond `last`. */
 static __device__ __forceinline__ void load_keys(const struct attention_call &c, int start,
-	int kv_head, const float *prefix, const float *own, int p, int last, float *to)
+	int kv_head, const void *prefix, const void *own, int p, int last, float *to)
 {
 	const int ld = tile_ld(c.head_dim);
 
 	for (int r = 0; r < TILE; r++) {
 		const bool valid = p + r <= last;
-		const float *row = key_of(c, prefix, own, start, kv_head, valid ? p + r : last);
+		const int key = valid ? p + r : last;
+		const float *row = key_of<float>(c, prefix, own, start, kv_head, key);
+		const struct bf16 *rounded = key_of<struct bf16>(c, prefix, own, start, kv_head,
+			key);
 
 		for (int j = (int)threadIdx.x; j < c.head_dim; j += BLOCK)
-			to[r * ld + j] = valid ? row[j] : 0;
+			to[r * ld + j] = !valid ? 0 : c.keys_bf16 ? to_float(rounded[j]) : row[j];
 	}
 }
 

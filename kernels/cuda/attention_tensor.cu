@@ -43,11 +43,11 @@ static __device__ __forceinline__ void load_rows(int head_dim, int n, Row row_at
 
 	for (int i = (int)threadIdx.x; i < n * FOURS; i += BLOCK) {
 		const int r = i / FOURS, column = i % FOURS * 4;
-		const float *row = column < head_dim ? row_at(r) : NULL;
+		const auto row = column < head_dim ? row_at(r) : NULL;
 		float4 x = make_float4(0, 0, 0, 0);
 
 		if (row)
-			x = *(const float4 *)(row + column);
+			x = load_four(row + column);
 		*(uint2 *)(to + r * LD + column) = make_uint2(pack_bf16(x.x, x.y),
 			pack_bf16(x.z, x.w));
 	}
@@ -74,13 +74,21 @@ static __device__ __forceinline__ void load_queries(const struct attention_call 
 /* n keys (or values) from position p on, none beyond `last`. */
 template <int HEAD>
 static __device__ __forceinline__ void load_keys(const struct attention_call &c, int start,
-	int kv_head, const float *prefix, const float *own, int p, int n, int last, struct bf16 *to)
+	int kv_head, const void *prefix, const void *own, int p, int n, int last, struct bf16 *to)
 {
 	const auto row_at = [&](int r) -> const float * {
-		return p + r <= last ? key_of(c, prefix, own, start, kv_head, p + r) : NULL;
+		return p + r <= last ? key_of<float>(c, prefix, own, start, kv_head, p + r) : NULL;
+	};
+	const auto rounded_at = [&](int r) -> const struct bf16 *
+	{
+		return p + r <= last ? key_of<struct bf16>(c, prefix, own, start, kv_head, p + r)
+				     : NULL;
 	};
 
-	load_rows<HEAD>(c.head_dim, n, row_at, to);
+	if (c.keys_bf16)
+		load_rows<HEAD>(c.head_dim, n, rounded_at, to);
+	else
+		load_rows<HEAD>(c.head_dim, n, row_at, to);
 }
 
 /* ---- products --------------------------------------------------------------------------- */

@@ -20,9 +20,9 @@ struct angles {
 };
 
 /* Rotates V pairs of a row, the first of which is number `pair` of all its heads'. */
-template <int V>
+template <int V, typename T>
 static __device__ __forceinline__ void rotate(struct angles t, size_t pair, const float *from,
-	float *to)
+	T *to)
 {
 	const size_t j = pair % t.half, at = (pair - j) * 2 + j;
 	const size_t angle = (size_t)t.pos[blockIdx.x] * t.half + j;
@@ -75,19 +75,20 @@ struct keys_call {
 	float *q, *k;
 	const float *v;
 	size_t q_cols, width;
-	const int32_t *cache_row; /* NULL: k stays where it is, and v with it */
-	float *cache_k, *cache_v;
+	const int32_t *cache_row; /* NULL: row i */
+	bool keeps_v;             /* v is not in the cache already */
 };
 
-template <int V>
+template <typename T, int V>
 static __global__ void __launch_bounds__(THREADS)
-	keys_kernel(struct angles t, const struct keys_call c)
+	keys_kernel(struct angles t, const struct keys_call c, T *cache_k, T *cache_v)
 {
 	const size_t row = blockIdx.x, q_pairs = c.q_cols / 2, pairs = q_pairs + c.width / 2;
-	const size_t n = pairs + (c.cache_row ? c.width : 0);
+	const size_t n = pairs + (c.keeps_v ? c.width : 0);
 	const size_t place = c.cache_row ? (size_t)c.cache_row[row] : row;
-	float *q = c.q + row * c.q_cols, *to_k = c.cache_k + place * c.width;
+	float *q = c.q + row * c.q_cols;
 	const float *k = c.k + row * c.width, *v = c.v + row * c.width;
+	T *to_k = cache_k + place * c.width, *to_v = cache_v + place * c.width;
 
 	for (size_t i = threadIdx.x * V; i < n; i += blockDim.x * V) {
 		if (i < q_pairs) {
@@ -98,7 +99,7 @@ static __global__ void __launch_bounds__(THREADS)
 			float value[V];
 
 			load_pack<V>(v + (i - pairs), value);
-			store_pack<V>(c.cache_v + place * c.width + (i - pairs), value);
+			store_pack<V>(to_v + (i - pairs), value);
 		}
 	}
 }
@@ -108,8 +109,7 @@ extern "C" int cuda_rope_keys(struct device *dev, const struct rope_call *r, str
 	const struct angles t = {floats(r->cos_table), floats(r->sin_table), r->pos,
 		r->head_dim / 2, 1};
 	const struct keys_call call = {floats(r->q), floats(r->k), floats(r->v),
-		r->q.data ? r->q.cols : 0, r->k.cols, r->cache_row,
-		r->cache_row ? floats(r->cache_k) : floats(r->k), floats(r->cache_v)};
+		r->q.data ? r->q.cols : 0, r->k.cols, r->cache_row, r->v.data != r->cache_v.data};
 	const struct tensor *const all[] = {&r->q, &r->k, &r->v, &r->cache_k, &r->cache_v,
 		&r->cos_table, &r->sin_table};
 	int width = 4;
@@ -118,8 +118,10 @@ extern "C" int cuda_rope_keys(struct device *dev, const struct rope_call *r, str
 		return 0;
 	for (const struct tensor *x : all)
 		width = min(width, pack_width(*x, t.half));
-	WITH_PACK(width, V,
-		GPU_LAUNCH(keys_kernel<V>, (unsigned)r->k.rows, THREADS, 0, cuda_stream(dev), t,
-			call));
+	WITH_OPERAND(r->cache_k.dtype, T,
+		WITH_PACK(width, V,
+			GPU_LAUNCH((keys_kernel<T, V>), (unsigned)r->k.rows, THREADS, 0,
+				cuda_stream(dev), t, call, (T *)r->cache_k.data,
+				(T *)r->cache_v.data)));
 	return cuda_launched(dev, "op rope_keys", err);
 }

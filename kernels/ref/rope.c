@@ -31,9 +31,13 @@ int ref_rope_keys(struct device *dev, const struct rope_call *r, struct err *err
 	if (r->q.data)
 		ref_rope(dev, r->head_dim, 1, r->cos_table, r->sin_table, r->pos, r->q, err);
 	ref_rope(dev, r->head_dim, 1, r->cos_table, r->sin_table, r->pos, r->k, err);
-	if (r->cache_row) {
-		ref_scatter_rows(dev, r->k, r->cache_row, r->cache_k, err);
-		ref_scatter_rows(dev, r->v, r->cache_row, r->cache_v, err);
+	for (size_t i = 0; i < r->k.rows; i++) {
+		const size_t row = r->cache_row ? (size_t)r->cache_row[i] : i;
+
+		for (size_t j = 0; j < r->k.cols; j++) {
+			set(r->cache_k, row, j, get(r->k, i, j));
+			set(r->cache_v, row, j, get(r->v, i, j));
+		}
 	}
 	return 0;
 }
