@@ -33,23 +33,40 @@ static __device__ __forceinline__ int list_tiles(struct tile tile, int n_tiles, 
 	return carried + total;
 }
 
+/* Whether a row is its sequence's first of the call. */
+static __device__ __forceinline__ bool begins(const struct attention_call &c, int row)
+{
+	return row == 0 || c.seq[row] != c.seq[row - 1];
+}
+
+/* One block; each thread has some adjacent rows. first_row: [sequences of the call]. Returns how
+ * many there are. */
+static __device__ __forceinline__ int find_sequences(const struct attention_call &c, int *partial,
+	int *first_row)
+{
+	const int n = (c.n_rows + PLAN_BLOCK - 1) / PLAN_BLOCK;
+	const int first = (int)threadIdx.x * n, end = min(first + n, c.n_rows);
+	int found = 0, place, n_seq;
+
+#pragma unroll 8
+	for (int row = first; row < end; row++)
+		found += begins(c, row);
+	place = block_sum_before(found, partial, &n_seq);
+	for (int row = first; row < end; row++)
+		if (begins(c, row))
+			first_row[place++] = row;
+	__syncthreads(); /* first_row is complete */
+	return n_seq;
+}
+
 /* One block. first_row: [sequences of the call] in scratch. */
-static __global__ void __launch_bounds__(PLAN_BLOCK) plan_kernel(struct attention_call c,
-	struct attention_plan plan, int *first_row, int tile_size)
+static __global__ void __launch_bounds__(PLAN_BLOCK)
+	plan_kernel(struct attention_call c, struct attention_plan plan, int *first_row)
 {
 	__shared__ int partial[WARP];
-	int n_seq = 0, n_query_tiles = 0, n_key_tiles = 0, total;
+	const int n_seq = find_sequences(c, partial, first_row);
+	int n_query_tiles = 0, n_key_tiles = 0;
 
-	for (int first = 0; first < c.n_rows; first += PLAN_BLOCK) {
-		const int row = first + (int)threadIdx.x;
-		const bool begins = row < c.n_rows && (row == 0 || c.seq[row] != c.seq[row - 1]);
-		const int place = n_seq + block_sum_before(begins, partial, &total);
-
-		if (begins)
-			first_row[place] = row;
-		n_seq += total;
-	}
-	__syncthreads(); /* first_row is complete */
 	for (int first = 0; first < n_seq; first += PLAN_BLOCK) {
 		const int s = first + (int)threadIdx.x;
 		struct tile tile = {0, 0, 0, 0};
@@ -64,11 +81,11 @@ static __global__ void __launch_bounds__(PLAN_BLOCK) plan_kernel(struct attentio
 			n_keys = max(0, c.pos[end - 1] + 1 - c.n_prefix);
 		}
 		n_query_tiles = list_tiles(tile,
-			(tile.n_rows * c.group + tile_size - 1) / tile_size, tile_size, 0,
-			n_query_tiles, partial, plan.query_tiles);
-		if (plan.most_key_tiles > 0)
-			n_key_tiles = list_tiles(tile, (n_keys + tile_size - 1) / tile_size,
-				tile_size, c.n_prefix, n_key_tiles, partial, plan.key_tiles);
+			(tile.n_rows * c.group + plan.query_tile - 1) / plan.query_tile,
+			plan.query_tile, 0, n_query_tiles, partial, plan.query_tiles);
+		if (plan.key_tile > 0)
+			n_key_tiles = list_tiles(tile, (n_keys + plan.key_tile - 1) / plan.key_tile,
+				plan.key_tile, c.n_prefix, n_key_tiles, partial, plan.key_tiles);
 	}
 	if (threadIdx.x == 0) {
 		*plan.n_query_tiles = n_query_tiles;
@@ -76,7 +93,7 @@ static __global__ void __launch_bounds__(PLAN_BLOCK) plan_kernel(struct attentio
 	}
 }
 
-/* ---- D = out . dout --------------------------------------------------------------------- */
+/* ---- D = out . dout, of the exact way ---------------------------------------------------- */
 
 /* One warp per row and head. */
 template <class T>
@@ -93,6 +110,19 @@ static __global__ void __launch_bounds__(DELTA_BLOCK)
 	sum = warp_sum(sum);
 	if (threadIdx.x % WARP == 0)
 		delta[i] = sum;
+}
+
+static void find_delta(struct device *dev, const struct attention_call *c, float *delta)
+{
+	const size_t n = (size_t)c->n_rows * (size_t)c->n_head, d = (size_t)c->head_dim;
+	const unsigned grid = blocks_for(n * WARP, DELTA_BLOCK);
+
+	if (c->out_bf16)
+		GPU_LAUNCH(delta_kernel<struct bf16>, grid, DELTA_BLOCK, 0, cuda_stream(dev),
+			(const struct bf16 *)c->out, c->dout, n, d, delta);
+	else
+		GPU_LAUNCH(delta_kernel<float>, grid, DELTA_BLOCK, 0, cuda_stream(dev),
+			(const float *)c->out, c->dout, n, d, delta);
 }
 
 /* ---- the ops ---------------------------------------------------------------------------- */
@@ -119,6 +149,7 @@ static struct attention_call call_of(const struct attention *a, struct tensor q,
 	c.v = keys->v.data;
 	c.keys_bf16 = keys->k.dtype == DTYPE_BF16;
 	c.n_prefix = (int)keys->prefix_k.rows;
+	c.key_rows = keys->prefix_k.rows + keys->k.rows;
 	c.start = keys->start;
 	return c;
 }
@@ -149,32 +180,52 @@ static size_t aligned(size_t bytes)
 	return (bytes + 255) / 256 * 256;
 }
 
-/* Cuts tiles of `tile_size`, and takes scratch for them and, with key tiles, for D as well. */
-static int plan_tiles(struct device *dev, struct attention_call *c, const struct keys *keys,
-	int tile_size, bool backward, struct attention_plan *plan, struct err *err)
+/* Which of the two ways that cut tiles. */
+static bool takes_tensor(const struct device *dev, const struct attention_call *c)
+{
+	return !cuda_exact(dev) && attention_fits_tensor(c);
+}
+
+/* What the way needs beside the tiles, which take `taken` bytes: D, or the operands in bfloat16, of
+ * fewer kv heads at a time where a block of scratch does not hold all. */
+static size_t rest_bytes(const struct device *dev, const struct attention_call *c, bool tensor,
+	bool backward, size_t taken)
+{
+	const size_t most = cuda_state_of(dev)->block_bytes;
+
+	if (tensor)
+		return attention_tensor_bytes(c, backward, most > taken ? most - taken : 0);
+	return backward ? (size_t)c->n_rows * (size_t)c->n_head * sizeof(float) : 0;
+}
+
+/* Cuts tiles of the sizes in `plan`, and takes scratch for them and for what follows. */
+static int plan_tiles(struct device *dev, const struct attention_call *c, const struct keys *keys,
+	bool tensor, bool backward, struct attention_plan *plan, struct err *err)
 {
 	const size_t n_queries = (size_t)c->n_rows * (size_t)c->group;
 	const size_t n_seq = smaller((size_t)c->n_rows, keys->n_seq);
 	const size_t tiles_at = aligned(2 * sizeof(int) + n_seq * sizeof(int));
-	size_t keys_at, delta_at, bytes;
+	size_t keys_at, rest_at;
 	void *memory;
 	char *scratch;
 
 	/* A sequence's last tile may be all but empty, the others are full. */
-	plan->most_query_tiles = (unsigned)(n_queries / (size_t)tile_size + n_seq);
-	plan->most_key_tiles = backward ? (unsigned)(keys->k.rows / (size_t)tile_size + n_seq) : 0;
+	plan->most_query_tiles = (unsigned)(n_queries / (size_t)plan->query_tile + n_seq);
+	plan->most_key_tiles = plan->key_tile > 0
+				       ? (unsigned)(keys->k.rows / (size_t)plan->key_tile + n_seq)
+				       : 0;
 	keys_at = tiles_at + aligned(plan->most_query_tiles * sizeof(struct tile));
-	delta_at = keys_at + aligned(plan->most_key_tiles * sizeof(struct tile));
-	bytes = delta_at + (backward ? (size_t)c->n_rows * (size_t)c->n_head * sizeof(float) : 0);
-	TRY(cuda_scratch(dev, bytes, &memory, err));
+	rest_at = keys_at + aligned(plan->most_key_tiles * sizeof(struct tile));
+	plan->rest_bytes = rest_bytes(dev, c, tensor, backward, rest_at);
+	TRY(cuda_scratch(dev, rest_at + plan->rest_bytes, &memory, err));
 	scratch = (char *)memory;
 	plan->n_query_tiles = (int *)scratch;
 	plan->n_key_tiles = plan->n_query_tiles + 1;
 	plan->query_tiles = (struct tile *)(scratch + tiles_at);
 	plan->key_tiles = (struct tile *)(scratch + keys_at);
-	c->delta = backward ? (const float *)(scratch + delta_at) : NULL;
+	plan->rest = scratch + rest_at;
 	GPU_LAUNCH(plan_kernel, 1, PLAN_BLOCK, 0, cuda_stream(dev), *c, *plan,
-		plan->n_query_tiles + 2, tile_size);
+		plan->n_query_tiles + 2);
 	return 0;
 fail:
 	return err->code;
@@ -198,7 +249,7 @@ int cuda_attention(struct device *dev, const struct attention *a, struct tensor 
 	const struct keys *keys, struct tensor out, struct tensor lse, struct err *err)
 {
 	struct attention_call c = call_of(a, q, rows, keys);
-	struct attention_plan plan;
+	struct attention_plan plan = {};
 
 	if (tensor_count(q) == 0)
 		return 0;
@@ -206,11 +257,14 @@ int cuda_attention(struct device *dev, const struct attention *a, struct tensor 
 	set_out(&c, out, lse);
 	if (rows.n <= keys->n_seq) {
 		TRY(decode(dev, &c, keys, err));
-	} else if (!cuda_exact(dev) && attention_fits_tensor(&c)) {
-		TRY(plan_tiles(dev, &c, keys, TENSOR_TILE, false, &plan, err));
+	} else if (takes_tensor(dev, &c)) {
+		plan.query_tile = attention_tensor_tile(&c, keys->n_seq);
+		plan.key_tile = TENSOR_KEYS;
+		TRY(plan_tiles(dev, &c, keys, true, false, &plan, err));
 		TRY(attention_tensor(dev, &c, &plan, err));
 	} else {
-		TRY(plan_tiles(dev, &c, keys, EXACT_TILE, false, &plan, err));
+		plan.query_tile = EXACT_TILE;
+		TRY(plan_tiles(dev, &c, keys, false, false, &plan, err));
 		TRY(attention_exact(dev, &c, &plan, err));
 	}
 	return cuda_launched(dev, "op attention", err);
@@ -223,9 +277,7 @@ int cuda_attention_backward(struct device *dev, const struct attention *a, struc
 	struct tensor dout, struct tensor dq, struct tensor dk, struct tensor dv, struct err *err)
 {
 	struct attention_call c = call_of(a, q, rows, keys);
-	const size_t n = rows.n * a->n_head;
-	struct attention_plan plan;
-	bool tensor;
+	struct attention_plan plan = {};
 
 	TRY(check_head(a, err));
 	TRY(cuda_check(cudaMemsetAsync(dk.data, 0, tensor_bytes(dk), cuda_stream(dev)),
@@ -239,14 +291,18 @@ int cuda_attention_backward(struct device *dev, const struct attention *a, struc
 	c.dq = floats(dq);
 	c.dk = floats(dk);
 	c.dv = floats(dv);
-	tensor = !cuda_exact(dev) && attention_fits_tensor(&c);
-	TRY(plan_tiles(dev, &c, keys, tensor ? TENSOR_TILE : EXACT_TILE, true, &plan, err));
-	GPU_WITH_TYPE(out.dtype, T,
-		GPU_LAUNCH(delta_kernel<T>, blocks_for(n * WARP, DELTA_BLOCK), DELTA_BLOCK, 0,
-			cuda_stream(dev), (const T *)c.out, c.dout, n, a->head_dim,
-			(float *)c.delta));
-	TRY(tensor ? attention_tensor_backward(dev, &c, &plan, err)
-		   : attention_exact_backward(dev, &c, &plan, err));
+	if (takes_tensor(dev, &c)) {
+		plan.query_tile = TENSOR_TILE;
+		plan.key_tile = TENSOR_KEYS;
+		TRY(plan_tiles(dev, &c, keys, true, true, &plan, err));
+		TRY(attention_tensor_backward(dev, &c, &plan, err));
+	} else {
+		plan.query_tile = plan.key_tile = EXACT_TILE;
+		TRY(plan_tiles(dev, &c, keys, false, true, &plan, err));
+		c.delta = (const float *)plan.rest;
+		find_delta(dev, &c, (float *)plan.rest);
+		TRY(attention_exact_backward(dev, &c, &plan, err));
+	}
 	return cuda_launched(dev, "op attention_backward", err);
 fail:
 	return err->code;

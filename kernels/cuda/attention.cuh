@@ -3,10 +3,12 @@
  * attention.cuh - what the ways of computing attention share: the call as kernels see it, tiles of
  * queries and of keys, and which key a query sees.
  *
- *   attention.cu         the ops: which way a call takes, the plan of tiles, D = out . dout
- *   attention_tensor.cu  many rows, bfloat16 on tensor cores, forward and backward
- *   attention_exact.cu   many rows in float32, any head_dim, forward and backward
- *   attention_decode.cu  about one row per sequence, sums in float32
+ *   attention.cu                  the ops: which way a call takes, the plan of tiles
+ *   attention_tensor.cu           many rows, bfloat16 on tensor cores
+ *   attention_tensor_backward.cu  its gradients
+ *   attention_operands.cu         the operands of both, rounded
+ *   attention_exact.cu            many rows in float32, any head_dim, forward and backward
+ *   attention_decode.cu           about one row per sequence, sums in float32
  *
  * A query is one row and one query head. The queries of a sequence that read the same kv head are
  * numbered row after row, heads of the group within a row, so that a tile of them is full even
@@ -28,13 +30,14 @@ struct attention_call {
 	const void *prefix_k, *prefix_v, *k, *v; /* all float32, or all bfloat16 */
 	bool keys_bf16;
 	int n_prefix;
+	size_t key_rows; /* of the prefix and of k */
 	const int32_t *start;
 	void *out; /* float32 or bfloat16 */
 	bool out_bf16;
 	float *lse;
 	/* Backward. */
 	const float *dout;
-	const float *delta; /* [n_rows, n_head]: D */
+	const float *delta; /* [n_rows, n_head]: D; of the exact way */
 	float *dq, *dk, *dv;
 };
 
@@ -51,6 +54,9 @@ struct attention_plan {
 	int *n_query_tiles, *n_key_tiles;
 	struct tile *query_tiles, *key_tiles; /* key tiles: own keys only */
 	unsigned most_query_tiles, most_key_tiles;
+	int query_tile, key_tile; /* how many queries, and keys; 0: no tiles of keys */
+	void *rest;               /* scratch for the way that is taken */
+	size_t rest_bytes;
 };
 
 /* Where a query lies; valid is false behind the sequence's last. */
@@ -83,19 +89,24 @@ static __device__ __forceinline__ bool sees(const struct attention_call &c, int 
 	return key <= pos && key >= first_key(c, pos);
 }
 
-/* Positions first to last. */
+/* Positions first to last that some queries see, and those that all of them do. */
 struct range {
 	int first, last;
+	int all_first, all_last;
 };
 
-/* The keys that some of n queries from number `first` on see; there is at least that one query. */
+/* The keys seen by n queries from number `first` on: none if there are no such queries. */
 static __device__ __forceinline__ struct range keys_seen(const struct attention_call &c,
 	struct tile tile, int first, int n)
 {
 	const int end = min(first + n, tile.n_rows * c.group);
-	const int low = c.pos[tile.first_row + first / c.group];
+	int low, high;
 
-	return (struct range){first_key(c, low), c.pos[tile.first_row + (end - 1) / c.group]};
+	if (first >= end)
+		return (struct range){0, -1, 0, -1};
+	low = c.pos[tile.first_row + first / c.group];
+	high = c.pos[tile.first_row + (end - 1) / c.group];
+	return (struct range){first_key(c, low), high, first_key(c, high), low};
 }
 
 /* Whether these see any of n_keys keys from position p on. */
@@ -167,10 +178,14 @@ static __device__ __forceinline__ void store_out(const struct attention_call &c,
 
 /* ---- the three ways; each queues its launches, on `dev`'s stream ------------------------- */
 
-/* Tiles: queries per tile of the forward and the dq pass, keys per tile of the dk and dv pass. */
-enum { TENSOR_TILE = 64, EXACT_TILE = 16 };
+/* Tiles: queries per tile of the forward (or twice as many) and the dq pass; keys per tile. */
+enum { TENSOR_TILE = 64, TENSOR_KEYS = 64, EXACT_TILE = 16 };
 
 bool attention_fits_tensor(const struct attention_call *c);
+/* Queries per tile of the forward pass. */
+int attention_tensor_tile(const struct attention_call *c, size_t n_seq);
+/* plan->rest_bytes: no more than `most`, if that is enough for one kv head. */
+size_t attention_tensor_bytes(const struct attention_call *c, bool backward, size_t most);
 int attention_tensor(struct device *dev, const struct attention_call *c,
 	const struct attention_plan *plan, struct err *err);
 int attention_tensor_backward(struct device *dev, const struct attention_call *c,

@@ -77,6 +77,23 @@ template <int N> static __device__ __forceinline__ void cp_async_wait(void)
 	asm volatile("cp.async.wait_group %0;" : : "n"(N) : "memory");
 }
 
+/* 2^x and 1/x within two units of float32's last place; results below 2^-126 are 0. */
+static __device__ __forceinline__ float exp2_fast(float x)
+{
+	float y;
+
+	asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+	return y;
+}
+
+static __device__ __forceinline__ float reciprocal_fast(float x)
+{
+	float y;
+
+	asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+	return y;
+}
+
 #endif
 
 /* Two floats as one register of bfloat16, the first in the lower half. */

@@ -83,4 +83,14 @@ template <int N> static inline void cp_async_wait(void)
 	emu::async_wait(N);
 }
 
+static inline float exp2_fast(float x)
+{
+	return exp2f(x);
+}
+
+static inline float reciprocal_fast(float x)
+{
+	return 1 / x;
+}
+
 #endif
