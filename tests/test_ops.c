@@ -602,6 +602,18 @@ static void run_sae(struct fixture *f, const int *p, struct outputs *out)
 	emit(out, cosine);
 }
 
+/* Encoding alone, by more features than the rest of run_sae has time for. */
+static void run_encode(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], d = (size_t)p[1], n_feature = (size_t)p[2];
+	const struct sae_weights sae = make_sae(f, n_feature, d, (enum dtype)p[3], p[4]);
+	struct tensor x = fixture_activation(f, n, d, 1);
+	struct csr a = make_csr(f, n, n * n_feature);
+
+	out->rc = op_sae_encode(f->dev, &sae, x, &a, &out->err);
+	emit_csr(out, &a);
+}
+
 /* p: rows, d, features, lists (1: shared), entries per list, dtype, kind, f given */
 static void run_clamp(struct fixture *f, const int *p, struct outputs *out)
 {
@@ -766,6 +778,7 @@ static const struct op_row {
 	{"sae, 96 rows of bfloat16", run_sae, {96, 40, 120, BF16}, 1e-5},
 	{"sae, blocks of rows, bfloat16", run_sae, {130, 24, 300, BF16}, 1e-5},
 	{"sae, many features", run_sae, {3, 16, 9000, F32}, 1e-5},
+	{"sae, entries in several rounds", run_encode, {2, 4, 70000, F32}, 1e-5},
 	{"sae, float16", run_sae, {20, 24, 70, F16}, 1e-5},
 	{"sae, no rows", run_sae, {0, 24, 70, BF16, KIND_TOP_K + KIND_SPHERE}, 1e-5},
 	{"sae, sphere and top k, few rows of bfloat16", run_sae,

@@ -10,7 +10,8 @@
  *
  * Encoding a block of rows leaves, in scratch, products W_enc_t[i] . x [rows, n_feature] - complete
  * from sae.cu, at the active features only from sae_stream.cu - and marks: one bit per row and
- * feature, mark_words(n_feature) words a row, bit f % 32 of word f / 32.
+ * feature, mark_words(n_feature) words a row, bit f % 32 of word f / 32. Who marks also counts:
+ * lengths [rows] are zeros before and each row's number of marks afterwards.
  */
 #ifndef SAENGINE_SAE_CUH
 #define SAENGINE_SAE_CUH
@@ -55,16 +56,26 @@ static __device__ __forceinline__ float row_factor(struct gates gates, size_t ro
 	return gates.input ? gates.input[row].inverse : 1.0f;
 }
 
-/* f_i, before any top_k, of a product and its row's factor; 0 where the feature is not active. The
- * multiply-add is spelt out: whoever asks again must get the same bits. */
+/* What is compared with the threshold, of a product and its row's factor. The multiply-adds are
+ * spelt out: whoever asks again must get the same bits. */
+static __device__ __forceinline__ float before_gate(float b_enc, float product, float factor)
+{
+	return fmaf(product, factor, b_enc);
+}
+
+/* f_i, before any top_k, of what exceeds its threshold; still 0 where the feature is not active. */
+static __device__ __forceinline__ float behind_gate(struct gates gates, size_t i, float pre)
+{
+	return gates.gain ? fmaxf(fmaf(gates.gain[i], pre, gates.shift[i]), 0) : pre;
+}
+
+/* f_i, before any top_k; 0 where the feature is not active. */
 static __device__ __forceinline__ float gate(struct gates gates, size_t i, float product,
 	float factor)
 {
-	const float pre = fmaf(product, factor, gates.b_enc[i]);
+	const float pre = before_gate(gates.b_enc[i], product, factor);
 
-	if (!(pre > gates.threshold[i]))
-		return 0;
-	return gates.gain ? fmaxf(fmaf(gates.gain[i], pre, gates.shift[i]), 0) : pre;
+	return pre > gates.threshold[i] ? behind_gate(gates, i, pre) : 0;
 }
 
 /* ---- marks ----------------------------------------------------------------------------- */
@@ -81,12 +92,13 @@ static inline size_t mark_words(size_t n_feature)
  * pieces. */
 bool sae_can_stream(const struct device *dev, size_t n, struct tensor W_enc_t);
 
-/* Products and marks of at most STREAM_ROWS rows, which x16 holds in bfloat16. */
+/* Products, marks and lengths of at most STREAM_ROWS rows, which x16 holds in bfloat16. */
 int sae_stream(struct device *dev, const void *x16, size_t n, struct tensor W_enc_t,
-	struct gates gates, float *products, uint32_t *marks, struct err *err);
+	struct gates gates, float *products, uint32_t *marks, int32_t *lengths, struct err *err);
 
-/* Of every group of features in each of n rows only the sae->top_k largest keep their marks. */
+/* Of every group of features in each of n rows only the sae->top_k largest keep their marks;
+ * lengths follow. */
 void sae_keep_largest(const struct device *dev, const struct sae_weights *sae, size_t n,
-	struct gates gates, const float *products, uint32_t *marks);
+	struct gates gates, const float *products, uint32_t *marks, int32_t *lengths);
 
 #endif

@@ -65,7 +65,7 @@ static __device__ __forceinline__ uint32_t column_byte(uint32_t votes, int colum
 
 /* Marks and products of the warp's 16 features in two neighbouring rows of x per lane. */
 static __device__ __forceinline__ void finish_tile(struct stream s, struct gates gates, int tile,
-	const float sum[4], float *products, uint16_t *marks, size_t n_words)
+	const float sum[4], float *products, uint16_t *marks, size_t n_words, int32_t *lengths)
 {
 	const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
 	const size_t first = (size_t)blockIdx.x * STREAM_FEATURES + (size_t)warp * 16;
@@ -89,13 +89,15 @@ static __device__ __forceinline__ void finish_tile(struct stream s, struct gates
 		}
 		if (lane < 4 && row < s.n_rows)
 			marks[(size_t)row * n_words * 2 + first / 16] = (uint16_t)bits;
+		if (lane < 4 && row < s.n_rows && bits != 0)
+			atomicAdd(&lengths[row], __popc(bits));
 	}
 }
 
 /* TILES: of 8 rows of x, an even number. */
 template <int TILES>
 static __global__ void __launch_bounds__(BLOCK) stream_kernel(struct stream s, struct gates gates,
-	float *products, uint16_t *marks, size_t n_words)
+	float *products, uint16_t *marks, size_t n_words, int32_t *lengths)
 {
 	GPU_DYNAMIC_SHARED(struct bf16, shared);
 	constexpr int ROWS = TILES * 8, STAGE = (STREAM_FEATURES + ROWS) * LD;
@@ -137,7 +139,7 @@ static __global__ void __launch_bounds__(BLOCK) stream_kernel(struct stream s, s
 	}
 #pragma unroll
 	for (int t = 0; t < TILES; t++)
-		finish_tile(s, gates, t, sum[t], products, marks, n_words);
+		finish_tile(s, gates, t, sum[t], products, marks, n_words, lengths);
 }
 
 bool sae_can_stream(const struct device *dev, size_t n, struct tensor W_enc_t)
@@ -148,7 +150,7 @@ bool sae_can_stream(const struct device *dev, size_t n, struct tensor W_enc_t)
 
 template <int TILES>
 static int start(struct device *dev, struct stream s, struct gates gates, float *products,
-	uint32_t *marks, struct err *err)
+	uint32_t *marks, int32_t *lengths, struct err *err)
 {
 	constexpr size_t bytes = STAGES * (STREAM_FEATURES + TILES * 8) * LD * sizeof(struct bf16);
 
@@ -156,23 +158,24 @@ static int start(struct device *dev, struct stream s, struct gates gates, float 
 	TRY(cuda_check(GPU_ALLOW_SHARED(stream_kernel<TILES>, bytes), "op sae_encode",
 		"cudaFuncSetAttribute", err));
 	GPU_LAUNCH(stream_kernel<TILES>, blocks_for(s.n_feature, STREAM_FEATURES), BLOCK, bytes,
-		cuda_stream(dev), s, gates, products, (uint16_t *)marks, mark_words(s.n_feature));
+		cuda_stream(dev), s, gates, products, (uint16_t *)marks, mark_words(s.n_feature),
+		lengths);
 	return 0;
 fail:
 	return err->code;
 }
 
 int sae_stream(struct device *dev, const void *x16, size_t n, struct tensor W_enc_t,
-	struct gates gates, float *products, uint32_t *marks, struct err *err)
+	struct gates gates, float *products, uint32_t *marks, int32_t *lengths, struct err *err)
 {
 	const struct stream s = {(const struct bf16 *)x16, (const struct bf16 *)W_enc_t.data,
 		(int)n, W_enc_t.rows, W_enc_t.cols};
 
 	if (n <= 16)
-		return start<2>(dev, s, gates, products, marks, err);
+		return start<2>(dev, s, gates, products, marks, lengths, err);
 	if (n <= 32)
-		return start<4>(dev, s, gates, products, marks, err);
+		return start<4>(dev, s, gates, products, marks, lengths, err);
 	if (n <= 64)
-		return start<8>(dev, s, gates, products, marks, err);
-	return start<STREAM_ROWS / 8>(dev, s, gates, products, marks, err);
+		return start<8>(dev, s, gates, products, marks, lengths, err);
+	return start<STREAM_ROWS / 8>(dev, s, gates, products, marks, lengths, err);
 }

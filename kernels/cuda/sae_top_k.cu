@@ -149,14 +149,27 @@ static __device__ __forceinline__ void cut_group(struct group g, int k, int *cou
 		drop_last_equal(g, cut, k);
 }
 
+/* How many marks the row has, for all threads. */
+static __device__ __forceinline__ int count_marks(const uint32_t *marks, size_t n_words,
+	int *partial)
+{
+	int count = 0, total;
+
+	for (size_t word = threadIdx.x; word < n_words; word += BLOCK)
+		count += __popc(marks[word]);
+	block_sum_before(count, partial, &total);
+	return total;
+}
+
 static __global__ void __launch_bounds__(BLOCK)
 	cut_kernel(struct gates gates, const float *products, uint32_t *marks, size_t n_feature,
-		size_t n_words, int top_k, size_t group_width)
+		size_t n_words, int top_k, size_t group_width, int32_t *lengths)
 {
 	__shared__ int count[BINS], partial[WARP], found[2];
 	const size_t row = blockIdx.x;
 	struct group g = {gates, row_factor(gates, row), products + row * n_feature,
 		marks + row * n_words, 0, 0};
+	int length;
 
 	/* The next group may begin in the same word: the barrier behind the clearing of its
 	 * histogram lies between. */
@@ -164,15 +177,19 @@ static __global__ void __launch_bounds__(BLOCK)
 		g.end = g.first + group_width < n_feature ? g.first + group_width : n_feature;
 		cut_group(g, top_k, count, partial, found);
 	}
+	__syncthreads(); /* other warps' marks have gone */
+	length = count_marks(g.marks, n_words, partial);
+	if (threadIdx.x == 0)
+		lengths[row] = length;
 }
 
 void sae_keep_largest(const struct device *dev, const struct sae_weights *sae, size_t n,
-	struct gates gates, const float *products, uint32_t *marks)
+	struct gates gates, const float *products, uint32_t *marks, int32_t *lengths)
 {
 	const size_t n_feature = sae->W_enc_t.rows;
 	const size_t width = sae->group_width < n_feature ? sae->group_width : n_feature;
 
 	if (sae->top_k < width) /* else every group keeps all it has */
 		GPU_LAUNCH(cut_kernel, (unsigned)n, BLOCK, 0, cuda_stream(dev), gates, products,
-			marks, n_feature, mark_words(n_feature), (int)sae->top_k, width);
+			marks, n_feature, mark_words(n_feature), (int)sae->top_k, width, lengths);
 }
