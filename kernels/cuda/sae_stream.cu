@@ -10,22 +10,22 @@
  * (H100) or 63 at 4.8 (H200), until some 100 rows; tensor cores by mma.sync stay hidden behind it
  * (20 us). Products are written at the active features only. Share of the limit: not yet measured.
  *
- * A block has STREAM_FEATURES features, 16 to a warp as the rows of A; the rows of x, 8 to a tile,
- * are the columns of B. Both pass through shared memory, DEPTH values at a time, STAGES in flight.
- * Rows of x beyond n and features beyond the last are zeros and never marked.
+ * A block has STREAM_FEATURES features, 32 to a warp as the rows of two tiles of A, so that what it
+ * reads of x serves both; the rows of x, 8 to a tile, are the columns of B. Both pass through
+ * shared memory, DEPTH values at a time, STAGES in flight. Rows of x beyond n and features beyond
+ * the last are zeros and never marked.
  *
- * Deterministic: every product is one warp's sum in one order; every 16 marks have one writer.
+ * Deterministic: every product is one warp's sum in one order; every word of marks has one writer.
  */
 #include "kernels/cuda/sae.cuh"
 
 #include "kernels/cuda/primitives.cuh"
 
 enum {
-	BLOCK = STREAM_FEATURES / 16 * WARP,
+	BLOCK = STREAM_FEATURES / 32 * WARP,
 	DEPTH = 64, /* values of d_model per stage */
 	STAGES = 3,
-	LD = DEPTH + 8, /* shared row: 16-byte pieces whose 8 rows of an ldmatrix miss each other */
-	PIECES = DEPTH / 8
+	PIECES = DEPTH / 8 /* of 16 bytes, in a row of a stage */
 };
 
 /* One pass: what every function below needs. */
@@ -35,23 +35,37 @@ struct stream {
 	size_t n_feature, d;
 };
 
-/* Starts the copies of stage number `step`: STREAM_FEATURES rows of W, then `rows` rows of x. */
-static __device__ __forceinline__ void load_stage(struct stream s, struct bf16 *stage, int rows,
-	size_t step)
+/* Where a piece of a row lies in it: 8 rows' pieces of one number miss each other's banks. */
+static __device__ __forceinline__ int place_in_row(int row, int piece)
 {
-	const size_t first = (size_t)blockIdx.x * STREAM_FEATURES;
+	return (piece ^ row % PIECES) * 8;
+}
 
-	for (int i = (int)threadIdx.x; i < (STREAM_FEATURES + rows) * PIECES; i += BLOCK) {
-		const int row = i / PIECES, piece = i % PIECES;
-		const size_t column = step * DEPTH + (size_t)piece * 8;
-		const bool of_w = row < STREAM_FEATURES;
-		const size_t source = of_w ? first + (size_t)row : (size_t)(row - STREAM_FEATURES);
-		const bool valid = column < s.d && source < (of_w ? s.n_feature : (size_t)s.n_rows);
-		const struct bf16 *base = of_w ? s.W : s.x;
+/* Starts the copies of stage number `step` of ROWS of the n rows of `from`, `first` and up. */
+template <int ROWS>
+static __device__ __forceinline__ void load_rows(struct bf16 *to, const struct bf16 *from,
+	size_t first, size_t n, size_t d, size_t step)
+{
+	const int piece = (int)threadIdx.x % PIECES;
+	const size_t column = step * DEPTH + (size_t)piece * 8;
 
-		cp_async_16(stage + row * LD + piece * 8,
-			valid ? base + source * s.d + column : base, valid);
+#pragma unroll
+	for (int row = (int)threadIdx.x / PIECES; row < ROWS; row += BLOCK / PIECES) {
+		const bool valid = column < d && first + row < n;
+
+		cp_async_16(to + row * DEPTH + place_in_row(row, piece),
+			valid ? from + (first + row) * d + column : from, valid);
 	}
+}
+
+/* STREAM_FEATURES rows of W, then ROWS of x. */
+template <int ROWS>
+static __device__ __forceinline__ void load_stage(struct stream s, struct bf16 *stage, int step)
+{
+	load_rows<STREAM_FEATURES>(stage, s.W, (size_t)blockIdx.x * STREAM_FEATURES, s.n_feature,
+		s.d, (size_t)step);
+	load_rows<ROWS>(stage + STREAM_FEATURES * DEPTH, s.x, 0, (size_t)s.n_rows, s.d,
+		(size_t)step);
 }
 
 /* Lane 4g + c brings bit g of column c's byte: the byte of this lane's column. */
@@ -63,12 +77,15 @@ static __device__ __forceinline__ uint32_t column_byte(uint32_t votes, int colum
 	return (votes | votes >> 12) & 0xffu;
 }
 
-/* Marks and products of the warp's 16 features in two neighbouring rows of x per lane. */
+/* Marks and products of the warp's 32 features in two neighbouring rows of x per lane, from the
+ * sums of the lower 16 and of the upper. */
 static __device__ __forceinline__ void finish_tile(struct stream s, struct gates gates, int tile,
-	const float sum[4], float *products, uint16_t *marks, size_t n_words, int32_t *lengths)
+	const float lower[4], const float upper[4], float *products, uint32_t *marks,
+	size_t n_words, int32_t *lengths)
 {
 	const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
-	const size_t first = (size_t)blockIdx.x * STREAM_FEATURES + (size_t)warp * 16;
+	const size_t first = (size_t)blockIdx.x * STREAM_FEATURES + (size_t)warp * 32;
+	const float *const sums[] = {lower, upper};
 
 #pragma unroll
 	for (int q = 0; q < 2; q++) {
@@ -77,40 +94,41 @@ static __device__ __forceinline__ void finish_tile(struct stream s, struct gates
 		uint32_t bits = 0;
 
 #pragma unroll
-		for (int half = 0; half < 2; half++) {
-			const size_t feature = first + (size_t)half * 8 + (size_t)(lane / 4);
-			const float product = sum[half * 2 + q];
+		for (int part = 0; part < 4; part++) {
+			const size_t feature = first + (size_t)part * 8 + (size_t)(lane / 4);
+			const float product = sums[part / 2][part % 2 * 2 + q];
 			const bool on = row < s.n_rows && feature < s.n_feature &&
 					gate(gates, feature, product, factor) != 0;
 
-			bits |= column_byte(__ballot_sync(ALL_LANES, on), lane % 4) << half * 8;
+			bits |= column_byte(__ballot_sync(ALL_LANES, on), lane % 4) << part * 8;
 			if (on)
 				products[(size_t)row * s.n_feature + feature] = product;
 		}
-		if (lane < 4 && row < s.n_rows)
-			marks[(size_t)row * n_words * 2 + first / 16] = (uint16_t)bits;
-		if (lane < 4 && row < s.n_rows && bits != 0)
-			atomicAdd(&lengths[row], __popc(bits));
+		if (lane < 4 && row < s.n_rows) {
+			marks[(size_t)row * n_words + first / 32] = bits;
+			if (bits != 0)
+				atomicAdd(&lengths[row], __popc(bits));
+		}
 	}
 }
 
 /* TILES: of 8 rows of x, an even number. */
 template <int TILES>
 static __global__ void __launch_bounds__(BLOCK) stream_kernel(struct stream s, struct gates gates,
-	float *products, uint16_t *marks, size_t n_words, int32_t *lengths)
+	float *products, uint32_t *marks, size_t n_words, int32_t *lengths)
 {
 	GPU_DYNAMIC_SHARED(struct bf16, shared);
-	constexpr int ROWS = TILES * 8, STAGE = (STREAM_FEATURES + ROWS) * LD;
+	constexpr int ROWS = TILES * 8, STAGE = (STREAM_FEATURES + ROWS) * DEPTH;
 	const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
 	const int n_steps = (int)((s.d + DEPTH - 1) / DEPTH);
-	/* Where this lane points ldmatrix: rows of W as A, rows of x as two tiles of B. */
-	const int at_a = (warp * 16 + lane % 16) * LD + lane / 16 * 8;
-	const int at_b = (STREAM_FEATURES + lane % 8 + lane / 16 * 8) * LD + lane / 8 % 2 * 8;
-	float sum[TILES][4] = {};
+	/* The rows at which this lane points ldmatrix: of W as A, of x as two tiles of B. */
+	const int row_a = (warp * 32 + lane % 16) * DEPTH;
+	const int row_b = (STREAM_FEATURES + lane % 8 + lane / 16 * 8) * DEPTH;
+	float lower[TILES][4] = {}, upper[TILES][4] = {};
 
 	for (int step = 0; step < STAGES - 1; step++) {
 		if (step < n_steps)
-			load_stage(s, shared + step * STAGE, ROWS, (size_t)step);
+			load_stage<ROWS>(s, shared + step * STAGE, step);
 		cp_async_commit();
 	}
 	for (int step = 0; step < n_steps; step++) {
@@ -120,26 +138,33 @@ static __global__ void __launch_bounds__(BLOCK) stream_kernel(struct stream s, s
 		cp_async_wait<STAGES - 2>();
 		__syncthreads(); /* the stage is complete, and the one before it free again */
 		if (next < n_steps)
-			load_stage(s, shared + next % STAGES * STAGE, ROWS, (size_t)next);
+			load_stage<ROWS>(s, shared + next % STAGES * STAGE, next);
 		cp_async_commit();
 #pragma unroll
-		for (int k = 0; k < DEPTH; k += 16) {
-			uint32_t a[4];
+		for (int piece = 0; piece < PIECES; piece += 2) {
+			const struct bf16 *at_a = stage + row_a +
+						  place_in_row(lane, piece + lane / 16);
+			const struct bf16 *at_b = stage + row_b +
+						  place_in_row(lane, piece + lane / 8 % 2);
+			uint32_t a[2][4];
 
-			ldmatrix_x4(a, stage + at_a + k);
+			ldmatrix_x4(a[0], at_a);
+			ldmatrix_x4(a[1], at_a + 16 * DEPTH);
 #pragma unroll
 			for (int t = 0; t < TILES; t += 2) {
 				uint32_t b[4];
 
-				ldmatrix_x4(b, stage + at_b + t * 8 * LD + k);
-				mma_bf16(sum[t], a, b);
-				mma_bf16(sum[t + 1], a, b + 2);
+				ldmatrix_x4(b, at_b + t * 8 * DEPTH);
+				mma_bf16(lower[t], a[0], b);
+				mma_bf16(lower[t + 1], a[0], b + 2);
+				mma_bf16(upper[t], a[1], b);
+				mma_bf16(upper[t + 1], a[1], b + 2);
 			}
 		}
 	}
 #pragma unroll
 	for (int t = 0; t < TILES; t++)
-		finish_tile(s, gates, t, sum[t], products, marks, n_words, lengths);
+		finish_tile(s, gates, t, lower[t], upper[t], products, marks, n_words, lengths);
 }
 
 bool sae_can_stream(const struct device *dev, size_t n, struct tensor W_enc_t)
@@ -152,14 +177,14 @@ template <int TILES>
 static int start(struct device *dev, struct stream s, struct gates gates, float *products,
 	uint32_t *marks, int32_t *lengths, struct err *err)
 {
-	constexpr size_t bytes = STAGES * (STREAM_FEATURES + TILES * 8) * LD * sizeof(struct bf16);
+	constexpr size_t bytes = STAGES * (STREAM_FEATURES + TILES * 8) * DEPTH *
+				 sizeof(struct bf16);
 
 	static_assert(bytes <= LEAST_SHARED, "some cards have no room for so many rows");
 	TRY(cuda_check(GPU_ALLOW_SHARED(stream_kernel<TILES>, bytes), "op sae_encode",
 		"cudaFuncSetAttribute", err));
 	GPU_LAUNCH(stream_kernel<TILES>, blocks_for(s.n_feature, STREAM_FEATURES), BLOCK, bytes,
-		cuda_stream(dev), s, gates, products, (uint16_t *)marks, mark_words(s.n_feature),
-		lengths);
+		cuda_stream(dev), s, gates, products, marks, mark_words(s.n_feature), lengths);
 	return 0;
 fail:
 	return err->code;
