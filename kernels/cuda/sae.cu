@@ -122,7 +122,9 @@ static __global__ void __launch_bounds__(BLOCK) marks_kernel(const float *produc
 	size_t n_feature, struct gates gates, uint32_t *marks, size_t n_words, int32_t *lengths)
 {
 	const int lane = (int)threadIdx.x % WARP;
-	const size_t first_word = ((size_t)blockIdx.y * N_WARPS + threadIdx.x / WARP) * WARP_WORDS;
+	/* The last features first: their products came last and may be in the cache still. */
+	const size_t part = gridDim.y - 1 - blockIdx.y;
+	const size_t first_word = (part * N_WARPS + threadIdx.x / WARP) * WARP_WORDS;
 	/* Of the word that this lane will hold, and of the features that it reads. */
 	const size_t word = first_word + (size_t)(lane / 8);
 	const size_t feature = first_word * 32 + (size_t)(lane * LANE_FEATURES);
