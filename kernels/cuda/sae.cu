@@ -9,10 +9,10 @@
  * for scratch (1024 rows of 65536 features in 256 MiB), in steps:
  *
  *   products   cuBLASLt into scratch                        2 n d_sae d_model operations
- *   marks      one bit per active feature, and their number  4 n d_sae bytes read
+ *   marks      one bit per active feature (sae_marks.cu)    4 n d_sae bytes read
  *   top k      sae_top_k.cu, where there is one             16 n d_sae
  *   row ends   one block adds lengths (csr.cu)              8 n
- *   entries    the marked features of a row, ascending      n d_sae / 8
+ *   entries    the marked features of a row (sae_marks.cu)  n d_sae / 8
  *
  * Few rows of a bfloat16 encoder (decoding) take products and marks in one pass over the encoder
  * instead, sae_stream.cu. By argument, 8192 rows of Gemma Scope's 65536 features in bfloat16:
@@ -23,15 +23,10 @@
  * end is then bare.
  * Share of the limit: not yet measured.
  *
- * Marks: a warp has 128 features, 4 to a lane, whose biases and thresholds it reads once for
- * MARK_ROWS rows. Of 8 rows at a time a lane has 8 loads of 16 bytes on their way, then exchanges
- * its 8 times 4 bits with its neighbours for one whole word. Entries: one block per row, one thread
- * per 4 words of marks, places by a sum over the block, then one thread per entry. Decoding: one
- * thread per 4 columns of one row, entries in order. Selecting: one thread per row and feature, by
- * binary search. Cosines: one warp per row.
+ * Decoding: one thread per 4 columns of one row, entries in order. Selecting: one thread per row
+ * and feature, by binary search. Cosines: one warp per row.
  *
- * Deterministic: every place follows from the marks, every sum of floats has one owner and one
- * order. Lengths are counted with integer atomics.
+ * Deterministic: every place follows from the marks, every sum has one owner and one order.
  */
 #include "kernels/cuda/sae.cuh"
 
@@ -39,165 +34,7 @@
 #include "kernels/cuda/linear.h"
 #include "kernels/cuda/pack.cuh"
 
-enum {
-	BLOCK = 256,
-	N_WARPS = BLOCK / WARP,
-	LANE_FEATURES = 4,
-	WARP_WORDS = WARP * LANE_FEATURES / 32,
-	ROWS_AT_ONCE = 8,
-	MARK_ROWS = 32,
-	MOST_ENTRY_THREADS = 512
-};
-
-/* ---- from products to entries ----------------------------------------------------------- */
-
-/* i, or another place that exists. */
-static __device__ __forceinline__ size_t existing(size_t i, size_t n)
-{
-	return i < n ? i : 0;
-}
-
-/* Of n values those of a lane's features; others where there are none. V = 4: n divides by 4. */
-template <int V>
-static __device__ __forceinline__ void load_lane(const float *values, size_t feature, size_t n,
-	float to[LANE_FEATURES])
-{
-#pragma unroll
-	for (int c = 0; c < LANE_FEATURES; c += V)
-		load_pack<V>(values + existing(feature + c, n), to + c);
-}
-
-/* Lane 8 w + i brings 4 bits of each of 8 rows, those of row r from bit 4 r. Lane 8 w + r receives
- * those of row r, lane 8 w + i's from bit 4 i: a transposition in three exchanges. */
-static __device__ __forceinline__ uint32_t word_of_row(uint32_t mine)
-{
-	const int lane = (int)threadIdx.x % WARP;
-
-#pragma unroll
-	for (int step = 1; step < 8; step *= 2) {
-		const int width = 4 * step;
-		const uint32_t low = 0xffffffffu /
-				     ((1u << width) + 1); /* 1s in every other width */
-		const uint32_t other = __shfl_xor_sync(ALL_LANES, mine, step);
-
-		mine = lane & step ? (mine & ~low) | (other >> width & low)
-				   : (mine & low) | (other & low) << width;
-	}
-	return mine;
-}
-
-/* A lane's 4 bits of each of ROWS_AT_ONCE rows from `row` on. Its features' biases and thresholds
- * are given. */
-template <int V>
-static __device__ __forceinline__ uint32_t marks_of_lane(const float *products, size_t row,
-	size_t n_rows, size_t feature, size_t n_feature, struct gates gates,
-	const float b_enc[LANE_FEATURES], const float threshold[LANE_FEATURES])
-{
-	float product[ROWS_AT_ONCE][LANE_FEATURES];
-	uint32_t bits = 0;
-
-#pragma unroll
-	for (int r = 0; r < ROWS_AT_ONCE; r++)
-		load_lane<V>(products + existing(row + r, n_rows) * n_feature, feature, n_feature,
-			product[r]);
-#pragma unroll
-	for (int r = 0; r < ROWS_AT_ONCE; r++) {
-		const float factor = row_factor(gates, existing(row + r, n_rows));
-
-#pragma unroll
-		for (int c = 0; c < LANE_FEATURES; c++) {
-			const float pre = before_gate(b_enc[c], product[r][c], factor);
-			const bool on = pre > threshold[c] &&
-					behind_gate(gates, feature + c, pre) != 0;
-
-			bits |= (uint32_t)on << (r * LANE_FEATURES + c);
-		}
-	}
-	return bits;
-}
-
-/* Block (rows, words): MARK_ROWS rows, and WARP_WORDS words of each per warp. */
-template <int V>
-static __global__ void __launch_bounds__(BLOCK) marks_kernel(const float *products, size_t n_rows,
-	size_t n_feature, struct gates gates, uint32_t *marks, size_t n_words, int32_t *lengths)
-{
-	const int lane = (int)threadIdx.x % WARP;
-	/* The last features first: their products came last and may be in the cache still. */
-	const size_t part = gridDim.y - 1 - blockIdx.y;
-	const size_t first_word = (part * N_WARPS + threadIdx.x / WARP) * WARP_WORDS;
-	/* Of the word that this lane will hold, and of the features that it reads. */
-	const size_t word = first_word + (size_t)(lane / 8);
-	const size_t feature = first_word * 32 + (size_t)(lane * LANE_FEATURES);
-	const size_t first_row = (size_t)blockIdx.x * MARK_ROWS;
-	float b_enc[LANE_FEATURES], threshold[LANE_FEATURES];
-
-	static_assert(STREAM_FEATURES % (WARP * LANE_FEATURES) == 0, "warps have words or none");
-	if (first_word >= n_words)
-		return;
-	load_lane<V>(gates.b_enc, feature, n_feature, b_enc);
-	load_lane<V>(gates.threshold, feature, n_feature, threshold);
-#pragma unroll
-	for (int c = 0; c < LANE_FEATURES; c++)
-		threshold[c] = feature + c < n_feature ? threshold[c] : INFINITY; /* never on */
-	for (size_t row = first_row; row < first_row + MARK_ROWS && row < n_rows;
-		row += ROWS_AT_ONCE) {
-		const size_t own = row + (size_t)(lane % ROWS_AT_ONCE);
-		const uint32_t bits = word_of_row(marks_of_lane<V>(products, row, n_rows, feature,
-			n_feature, gates, b_enc, threshold));
-		int count = __popc(bits);
-
-		count += __shfl_xor_sync(ALL_LANES, count, 8);
-		count += __shfl_xor_sync(ALL_LANES, count, 16);
-		if (own < n_rows)
-			marks[own * n_words + word] = bits;
-		if (own < n_rows && lane < ROWS_AT_ONCE && count > 0)
-			atomicAdd(&lengths[own], count);
-	}
-}
-
-/* The entries of one row per block: all indices first, then their values side by side. */
-static __global__ void __launch_bounds__(MOST_ENTRY_THREADS) entries_kernel(const float *products,
-	size_t n_feature, struct gates gates, const uint32_t *marks, size_t n_words,
-	const int32_t *indptr, size_t capacity, int32_t *indices, float *values)
-{
-	__shared__ int partial[WARP];
-	const size_t row = blockIdx.x;
-	const size_t row_end = (size_t)indptr[row + 1];
-	const size_t end = row_end < capacity ? row_end : capacity;
-	const float factor = row_factor(gates, row);
-	size_t start = (size_t)indptr[row];
-
-	for (size_t first = 0; first < n_words; first += 4 * blockDim.x) {
-		const size_t word = first + 4 * threadIdx.x;
-		struct pack<uint32_t, 4> bits = {
-			{
-				0
-			}
-		};
-		int count = 0, total;
-		size_t place;
-
-		if (word < n_words)
-			bits = *(const struct pack<uint32_t, 4> *)(marks + row * n_words + word);
-#pragma unroll
-		for (int w = 0; w < 4; w++)
-			count += __popc(bits.element[w]);
-		place = start + (size_t)block_sum_before(count, partial, &total);
-#pragma unroll
-		for (int w = 0; w < 4; w++)
-			for (uint32_t b = bits.element[w]; b != 0; b &= b - 1, place++)
-				if (place < capacity)
-					indices[place] = (int32_t)((word + w) * 32) +
-							 __ffs((int)b) - 1;
-		start += (size_t)total;
-	}
-	__syncthreads();
-	for (size_t e = (size_t)indptr[row] + threadIdx.x; e < end; e += blockDim.x) {
-		const size_t feature = (size_t)indices[e];
-
-		values[e] = gate(gates, feature, products[row * n_feature + feature], factor);
-	}
-}
+enum { BLOCK = 256, N_WARPS = BLOCK / WARP };
 
 /* ---- encoding --------------------------------------------------------------------------- */
 
@@ -259,49 +96,30 @@ static struct tensor prepare_input(const struct device *dev, const struct sae_we
 	return x;
 }
 
-static void mark(const struct device *dev, const struct sae_weights *sae, struct tensor products,
-	struct gates gates, uint32_t *marks, int32_t *lengths)
-{
-	const size_t n = products.rows, n_feature = products.cols, n_words = mark_words(n_feature);
-	const int width = min(pack_width(products, n_feature),
-		min(pack_width(sae->b_enc, n_feature), pack_width(sae->threshold, n_feature)));
-
-	WITH_PACK(width, V,
-		GPU_LAUNCH(marks_kernel<V>,
-			dim3(blocks_for(n, MARK_ROWS), blocks_for(n_words, N_WARPS * WARP_WORDS)),
-			BLOCK, 0, cuda_stream(dev), floats(products), n, n_feature, gates, marks,
-			n_words, lengths));
-}
-
 /* indptr[0] is known, the n ends behind it are zeros. */
 static int encode_rows(struct device *dev, const struct sae_weights *sae, const struct encoding *e,
 	struct tensor x, struct csr *out, int32_t *indptr, struct err *err)
 {
-	const size_t n = x.rows, n_feature = sae->W_enc_t.rows, n_words = mark_words(n_feature);
-	const cudaStream_t stream = cuda_stream(dev);
-	int32_t *lengths = indptr + 1;
 	float *products = (float *)(e->scratch + e->products_at);
+	const struct tensor y = {products, DTYPE_F32, x.rows, sae->W_enc_t.rows}, none = {};
 	uint32_t *marks = (uint32_t *)(e->scratch + e->marks_at);
 	void *convert = e->scratch + e->convert_at;
+	int32_t *lengths = indptr + 1;
 	struct gates gates;
 
 	x = prepare_input(dev, sae, e, x, &gates);
-	if (sae_can_stream(dev, n, sae->W_enc_t)) {
+	if (sae_can_stream(dev, x.rows, sae->W_enc_t)) {
 		linear_round(dev, x, sae->W_enc_t.dtype, convert);
-		TRY(sae_stream(dev, convert, n, sae->W_enc_t, gates, products, marks, lengths,
+		TRY(sae_stream(dev, convert, x.rows, sae->W_enc_t, gates, products, marks, lengths,
 			err));
 	} else {
-		const struct tensor y = {products, DTYPE_F32, n, n_feature}, none = {};
-
 		TRY(linear_multiply(dev, x, sae->W_enc_t, none, y, convert, err));
-		mark(dev, sae, y, gates, marks, lengths);
+		sae_mark(dev, sae, y, gates, marks, lengths);
 	}
 	if (sae->top_k > 0)
-		sae_keep_largest(dev, sae, n, gates, products, marks, lengths);
-	csr_lengths_to_ends(dev, indptr, n);
-	GPU_LAUNCH(entries_kernel, (unsigned)n, threads_for(n_words, MOST_ENTRY_THREADS), 0, stream,
-		products, n_feature, gates, marks, n_words, indptr, out->capacity, out->indices,
-		floats(out->values));
+		sae_keep_largest(dev, sae, x.rows, gates, products, marks, lengths);
+	csr_lengths_to_ends(dev, indptr, x.rows);
+	sae_entries(dev, y, gates, marks, indptr, out);
 	return 0;
 fail:
 	return err->code;

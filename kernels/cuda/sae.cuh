@@ -4,6 +4,7 @@
  * active features.
  *
  *   sae.cu         encoding all features or a few, decoding, cosines
+ *   sae_marks.cu   marks from products, entries from marks
  *   sae_stream.cu  products and marks of a few rows in one pass over a bfloat16 encoder
  *   sae_top_k.cu   takes marks away from all but the largest
  *   sae_input.cu   what the input does to a row
@@ -82,7 +83,7 @@ static __device__ __forceinline__ float gate(struct gates gates, size_t i, float
 
 enum { STREAM_FEATURES = 128, STREAM_ROWS = 96 };
 
-/* Words of marks per row: whole blocks of sae_stream.cu. */
+/* Words of marks per row: whole blocks of sae_stream.cu, whole warps of sae_marks.cu. */
 static inline size_t mark_words(size_t n_feature)
 {
 	return (n_feature + STREAM_FEATURES - 1) / STREAM_FEATURES * (STREAM_FEATURES / 32);
@@ -96,9 +97,17 @@ bool sae_can_stream(const struct device *dev, size_t n, struct tensor W_enc_t);
 int sae_stream(struct device *dev, const void *x16, size_t n, struct tensor W_enc_t,
 	struct gates gates, float *products, uint32_t *marks, int32_t *lengths, struct err *err);
 
+/* Marks and lengths of products [n, n_feature]. */
+void sae_mark(const struct device *dev, const struct sae_weights *sae, struct tensor products,
+	struct gates gates, uint32_t *marks, int32_t *lengths);
+
 /* Of every group of features in each of n rows only the sae->top_k largest keep their marks;
  * lengths follow. */
 void sae_keep_largest(const struct device *dev, const struct sae_weights *sae, size_t n,
 	struct gates gates, const float *products, uint32_t *marks, int32_t *lengths);
+
+/* The marked features of rows whose n + 1 ends are in indptr, with their values, to `out`. */
+void sae_entries(const struct device *dev, struct tensor products, struct gates gates,
+	const uint32_t *marks, const int32_t *indptr, const struct csr *out);
 
 #endif
