@@ -526,28 +526,39 @@ static void make_cosine(const struct task *t)
 	w.bytes = (double)tensor_bytes(w.sae.W_dec);
 }
 
-static void make_clamp(const struct task *t, size_t n_lists)
+static void make_clamp(const struct task *t, size_t n_lists, size_t n_entries)
 {
-	const size_t n = n_lists * K_STAR;
+	const size_t n = n_lists * n_entries;
 
 	make_encoder(t, n);
 	weights_in_turn(&w.sae.W_dec, t->dtype, n, t->m->d);
 	w.x = activations(t->n, t->m->d);
 	w.rows = (struct rows){t->n, numbers(t->n, 0, 1, 0), numbers(t->n, 0, 0, 0)};
-	w.lists = (struct clamp_lists){n_lists, numbers(n_lists + 1, 0, K_STAR, 0),
+	w.lists = (struct clamp_lists){n_lists, numbers(n_lists + 1, 0, n_entries, 0),
 		numbers(n, 0, 1, 0), constant(n, 0).data, constant(n, 1).data};
-	w.flops = 4.0 * (double)t->n * K_STAR * (double)t->m->d;
+	w.flops = 4.0 * (double)t->n * (double)n_entries * (double)t->m->d;
 	w.bytes = 2.0 * (double)tensor_bytes(w.sae.W_dec) + 8.0 * (double)tensor_count(w.x);
 }
 
 static void make_clamp_one(const struct task *t)
 {
-	make_clamp(t, 1);
+	make_clamp(t, 1, K_STAR);
 }
 
 static void make_clamp_each(const struct task *t)
 {
-	make_clamp(t, t->n);
+	make_clamp(t, t->n, K_STAR);
+}
+
+/* F* is spread over the layers: one or two features in each. */
+static void make_clamp_two(const struct task *t)
+{
+	make_clamp(t, 1, 2);
+}
+
+static void make_clamp_two_each(const struct task *t)
+{
+	make_clamp(t, t->n, 2);
 }
 
 /* -- the table -- */
@@ -608,6 +619,8 @@ static const struct bench {
 	{"clamp 20 features", make_clamp_one, run_clamp, OF_FEATURES, FEW, 0, 1},
 	{"clamp 20 of each row", make_clamp_each, run_clamp, OF_FEATURES, FEW, 0, 1},
 	{"clamp 20 features", make_clamp_one, run_clamp, OF_16, MANY, 0, 1},
+	{"clamp 2 features", make_clamp_two, run_clamp, OF_16, FEW, 0, 1},
+	{"clamp 2 of each row", make_clamp_two_each, run_clamp, OF_16, FEW, 0, 1},
 };
 enum { N_BENCHES = sizeof benches / sizeof *benches };
 

@@ -817,6 +817,11 @@ static const struct op_row {
 	{"clamp, features given, on the sphere", run_clamp,
 		{12, 40, 20, 4, 6, F32, KIND_TOP_K + KIND_SPHERE, 1}, 1e-5},
 	{"clamp, a list in several rounds", run_clamp, {5, 24, 12, 1, 300, F32}, 1e-5},
+	{"clamp, a list in several rounds, odd", run_clamp, {3, 37, 12, 1, 300, F16}, 1e-5},
+	{"clamp, a wide row, one feature", run_clamp, {3, 2304, 4, 1, 1, BF16}, 1e-5},
+	{"clamp, a wide row, a list of two each", run_clamp, {3, 1160, 9, 3, 2, F32}, 1e-5},
+	{"clamp, a wide row, standardized", run_clamp, {2, 4160, 5, 1, 5, BF16, KIND_STANDARDIZED},
+		1e-5},
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
 
