@@ -34,7 +34,6 @@
 	X(gated_backward) \
 	X(softcap) \
 	X(argmax) \
-	X(lead) \
 	X(token_logprob) \
 	X(kl) \
 	X(selected_logits) \

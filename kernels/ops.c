@@ -445,25 +445,16 @@ fail:
 
 /* ---- readings of logits ---------------------------------------------------------------- */
 
-int op_argmax(struct device *dev, struct tensor logits, int32_t *out, struct err *err)
+int op_argmax(struct device *dev, double cap, struct tensor logits, int32_t *out,
+	struct tensor lead, struct err *err)
 {
 	const struct check c = {dev, "argmax", err};
 
 	TRY(activation(c, "logits", logits, logits.rows, logits.cols));
 	TRY(condition(c, logits.cols > 0, "at least one token"));
-	DISPATCH(argmax, 0, dev, logits, out, err);
-fail:
-	return err->code;
-}
-
-int op_lead(struct device *dev, struct tensor logits, const int32_t *token, struct tensor out,
-	struct err *err)
-{
-	const struct check c = {dev, "lead", err};
-
-	TRY(activation(c, "logits", logits, logits.rows, logits.cols));
-	TRY(activation(c, "out", out, logits.rows, 1));
-	DISPATCH(lead, 0, dev, logits, token, out, err);
+	if (lead.data)
+		TRY(activation(c, "lead", lead, logits.rows, 1));
+	DISPATCH(argmax, 0, dev, cap, logits, out, lead, err);
 fail:
 	return err->code;
 }

@@ -373,13 +373,11 @@ int op_softcap(struct device *, double cap, struct tensor x, struct err *);
 
 /* ---- readings of logits ---------------------------------------------------------------- */
 
-/* out[i] = index of the largest logits[i, :]; the lowest index on ties; -1 where one of them is not
- * finite. */
-int op_argmax(struct device *, struct tensor logits, int32_t *out, struct err *);
-
-/* out[i] = logits[i, token[i]] - the largest other logit of the row: by how much that token leads.
- * Infinity where there is no other.   out activation [n, 1]. */
-int op_lead(struct device *, struct tensor logits, const int32_t *token, struct tensor out,
+/* out[i] = index of the largest of cap(logits[i, :]), capped as by op_softcap; the lowest index on
+ * ties, which are more after the cap than before; -1 where a logit is not finite. cap = 0: none.
+ *   lead[i] = by how much the largest exceeds the next one, another's: infinity where there is no
+ *   other, undefined where out[i] is -1.   lead activation [n, 1] or absent. */
+int op_argmax(struct device *, double cap, struct tensor logits, int32_t *out, struct tensor lead,
 	struct err *);
 
 /* out[i] = log softmax(logits[i, :])[token[i]], in nats.   out activation [n, 1]. */

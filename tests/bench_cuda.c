@@ -29,6 +29,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static const double FINAL_SOFTCAP = 30;
+
 enum { ROUNDS = 9, BLOCKS = 64, WANTED_L0 = 100, LEAST_L0 = 30, MOST_L0 = 300, K_STAR = 20 };
 
 /* ---- sizes ----------------------------------------------------------------------------- */
@@ -312,8 +314,10 @@ RUN(run_norm, op_rmsnorm(w.dev, w.norm, w.x, w.vector, w.y, none, err))
 RUN(run_gated, op_gated(w.dev, w.activation, w.x, w.y, w.z, err))
 RUN(run_rope, op_rope(w.dev, w.heads.head_dim, 1, w.tables[0], w.tables[1], w.ids, w.x, err))
 RUN(run_ablate, op_ablate_direction(w.dev, w.vector, w.x, err))
-RUN(run_argmax, op_argmax(w.dev, w.x, w.ids, err))
-RUN(run_lead, op_lead(w.dev, w.x, w.ids, w.y, err))
+RUN(run_argmax, op_argmax(w.dev, FINAL_SOFTCAP, w.x, w.ids, w.y, err))
+RUN(run_softcap, op_softcap(w.dev, FINAL_SOFTCAP, w.x, err))
+RUN(run_logprob, op_token_logprob(w.dev, w.x, w.ids, w.y, err))
+RUN(run_kl, op_kl(w.dev, w.x, w.z, w.y, err))
 
 static void make_norm(const struct task *t)
 {
@@ -358,13 +362,21 @@ static void make_argmax(const struct task *t)
 {
 	w.x = activations(t->n, t->m->n_vocab);
 	w.ids = numbers(t->n, 0, 1, 0);
+	w.y = activations(t->n, 1);
 	w.bytes = 4.0 * (double)tensor_count(w.x);
 }
 
-static void make_lead(const struct task *t)
+static void make_softcap(const struct task *t)
 {
 	make_argmax(t);
-	w.y = activations(t->n, 1);
+	w.bytes *= 2;
+}
+
+static void make_kl(const struct task *t)
+{
+	make_argmax(t);
+	w.z = activations(t->n, t->m->n_vocab);
+	w.bytes *= 2;
 }
 
 /* -- attention -- */
@@ -591,7 +603,9 @@ static const struct bench {
 	{"down projection", make_down, run_linear, OF_ROWS, ONE, 0, 0},
 	{"unembedding", make_unembedding, run_linear, OF_ROWS, FEW, 0, 0},
 	{"argmax", make_argmax, run_argmax, OF_ROWS, FEW, 0, 0},
-	{"lead", make_lead, run_lead, OF_ROWS, FEW, 0, 0},
+	{"softcap", make_softcap, run_softcap, OF_ROWS, FEW, 0, 0},
+	{"token_logprob", make_argmax, run_logprob, OF_ROWS, FEW, 0, 0},
+	{"kl", make_kl, run_kl, OF_ROWS, FEW, 0, 0},
 	{"attention", make_prefill, run_attention, OF_PROMPTS, 0, LONG, 0},
 	{"attention", make_prefill, run_attention, OF_PROMPTS, 0, SHORT, 0},
 	{"attention backward", make_prefill_backward, run_attention_backward, OF_PROMPTS, 0, SHORT,

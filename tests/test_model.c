@@ -385,6 +385,8 @@ static int least_lead(struct golden *g, struct readout *r, size_t p, const int32
 	TRY(batch_upload(&g->batch, &g->err));
 	TRY(forward(g->ws, &pass, &g->err));
 	TRY(readout_argmax(r, &g->batch, workspace_out(g->ws), best, &g->err));
+	TRY(op_softcap(g->dev, g->model->arch.final_softcap, tensor_rows(r->logits, 0, N_REPLY),
+		&g->err));
 	*least = INFINITY;
 	for (size_t t = 0; t < N_REPLY; t++) {
 		double second = -INFINITY;

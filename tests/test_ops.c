@@ -418,26 +418,36 @@ static void run_readings(struct fixture *f, const int *p, struct outputs *out)
 	struct tensor a = fixture_activation(f, n, V, p[2]);
 	struct tensor b = fixture_activation(f, n, V, p[2]);
 	int32_t *token = fixture_random_ids(f, n, V);
-	int32_t *best = fixture_random_ids(f, n, V);
 	struct tensor logprob = fixture_zeros(f, n, 1), kl = fixture_zeros(f, n, 1);
-	struct tensor lead = fixture_zeros(f, n, 1), trail = fixture_zeros(f, n, 1);
 
-	if (V > 3) { /* a tie: the lower index wins */
-		fixture_set(a, 1, p[2] + 1);
-		fixture_set(a, 3, p[2] + 1);
-	}
-	out->rc = op_argmax(f->dev, a, best, &out->err) ||
-		  op_lead(f->dev, a, best, lead, &out->err) ||
-		  op_lead(f->dev, a, token, trail, &out->err) ||
-		  op_token_logprob(f->dev, a, token, logprob, &out->err) ||
+	out->rc = op_token_logprob(f->dev, a, token, logprob, &out->err) ||
 		  op_kl(f->dev, a, b, kl, &out->err);
-	emit_ids(out, best, n);
-	if (V > 1) { /* of one token it is infinite */
-		emit(out, lead);
-		emit(out, trail);
-	}
 	emit(out, logprob);
 	emit(out, kl);
+}
+
+/* A logit of the first row leads by much. The third row holds far above the others two logits that
+ * are the same, and the fourth two that are the same after a cap, of which the larger is the later.
+ *   p: rows, vocabulary, scale, cap */
+static void run_argmax(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], V = (size_t)p[1];
+	struct tensor a = fixture_activation(f, n, V, p[2]), lead = fixture_zeros(f, n, 1);
+	int32_t *best = fixture_random_ids(f, n, V), *alone = fixture_random_ids(f, n, V);
+
+	if (V > 3) {
+		fixture_set(a, V / 2, 40);
+		fixture_set(a, 2 * V + V / 3, 1000);
+		fixture_set(a, 2 * V + V - 1, 1000);
+		fixture_set(a, 3 * V + V / 3, 1000);
+		fixture_set(a, 3 * V + V - 1, 2000);
+	}
+	out->rc = op_argmax(f->dev, p[3], a, best, lead, &out->err) ||
+		  op_argmax(f->dev, p[3], a, alone, nothing(), &out->err);
+	emit_ids(out, best, n);
+	emit_ids(out, alone, n);
+	if (V > 1) /* of one token it is infinite */
+		emit(out, lead);
 }
 
 /* Rows of which one logit is not finite, each in another place, and one of finite extremes. */
@@ -445,6 +455,7 @@ static void run_argmax_of_nonfinite(struct fixture *f, const int *p, struct outp
 {
 	const size_t V = (size_t)p[0], n = 8;
 	struct tensor a = fixture_activation(f, n, V, 3);
+	struct tensor lead = fixture_zeros(f, n, 1);
 	int32_t *best = fixture_random_ids(f, n, V);
 
 	fixture_set(a, 0, NAN);
@@ -456,8 +467,9 @@ static void run_argmax_of_nonfinite(struct fixture *f, const int *p, struct outp
 	fixture_set(a, 5 * V + V / 3, -NAN);
 	fixture_set(a, 6 * V + V - 1, 3.4e38);
 	fixture_set(a, 6 * V, -3.4e38);
-	out->rc = op_argmax(f->dev, a, best, &out->err);
+	out->rc = op_argmax(f->dev, p[1], a, best, lead, &out->err);
 	emit_ids(out, best, n);
+	emit(out, tensor_rows(lead, 6, 2)); /* of the finite ones */
 }
 
 static void run_selected_logits(struct fixture *f, const int *p, struct outputs *out)
@@ -762,9 +774,17 @@ static const struct op_row {
 	{"softcap, none", run_softcap, {2, 9, 0, 3}, 0},
 	{"readings of logits", run_readings, {6, 1031, 5}, 1e-5},
 	{"readings of peaked logits", run_readings, {4, 50, 60}, 1e-5},
-	{"readings, not finite", run_argmax_of_nonfinite, {1031}, 0},
-	{"readings, not finite, few", run_argmax_of_nonfinite, {3}, 0},
 	{"readings of a vocabulary of one", run_readings, {2, 1, 3}, 1e-5},
+	{"readings of parts of rows", run_readings, {3, 20000, 5}, 1e-5},
+	{"readings of parts of rows, odd", run_readings, {2, 8195, 5}, 1e-5},
+	{"argmax", run_argmax, {6, 1031, 5, 0}, 1e-6},
+	{"argmax, capped", run_argmax, {5, 1032, 5, 30}, 1e-6},
+	{"argmax of parts of rows", run_argmax, {5, 20000, 5, 0}, 1e-6},
+	{"argmax of parts of rows, capped", run_argmax, {5, 20001, 5, 30}, 1e-6},
+	{"argmax of a vocabulary of one", run_argmax, {4, 1, 3, 30}, 0},
+	{"argmax, not finite", run_argmax_of_nonfinite, {1031, 0}, 1e-6},
+	{"argmax, not finite, capped", run_argmax_of_nonfinite, {16400, 30}, 1e-6},
+	{"argmax, not finite, few", run_argmax_of_nonfinite, {3, 0}, 1e-6},
 	{"selected logits, capped", run_selected_logits, {7, 45, 2, 30, BF16}, 3e-6},
 	{"selected logits, plain", run_selected_logits, {3, 512, 3, 0, F32}, 3e-6},
 	{"edits", run_edits, {6, 45}, 3e-6},

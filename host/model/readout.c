@@ -40,16 +40,22 @@ void readout_free(struct readout *r)
 	*r = (struct readout){0};
 }
 
-/* Logits of rows [first, first + n) of y into `to`. */
+/* Logits of rows [first, first + n) of y, before the cap, into `to`. */
+static int unembed_uncapped(const struct model *m, struct tensor y, size_t first, size_t n,
+	struct tensor to, struct tensor *out, struct err *err)
+{
+	*out = tensor_rows(to, 0, n);
+	return op_linear(m->dev, tensor_rows(y, first, n), m->unembedding, (struct tensor){0}, *out,
+		err);
+}
+
+/* The same, after it. */
 static int unembed(const struct model *m, struct tensor y, size_t first, size_t n, struct tensor to,
 	struct tensor *out, struct err *err)
 {
-	*out = tensor_rows(to, 0, n);
-	TRY(op_linear(m->dev, tensor_rows(y, first, n), m->unembedding, (struct tensor){0}, *out,
-		err));
+	if (unembed_uncapped(m, y, first, n, to, out, err))
+		return err->code;
 	return op_softcap(m->dev, m->arch.final_softcap, *out, err);
-fail:
-	return err->code;
 }
 
 /* ---- what is not finite ---------------------------------------------------------------- */
@@ -101,15 +107,15 @@ fail:
 int readout_argmax_on_device(struct readout *r, struct tensor y, int32_t *token, struct tensor lead,
 	struct err *err)
 {
+	const struct model *m = r->model;
+
 	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
 		const size_t n = size_min(READOUT_ROWS, y.rows - i);
 		struct tensor logits;
 
-		TRY(unembed(r->model, y, i, n, r->logits, &logits, err));
-		TRY(op_argmax(r->model->dev, logits, token + i, err));
-		if (lead.data)
-			TRY(op_lead(r->model->dev, logits, token + i, tensor_rows(lead, i, n),
-				err));
+		TRY(unembed_uncapped(m, y, i, n, r->logits, &logits, err));
+		TRY(op_argmax(m->dev, m->arch.final_softcap, logits, token + i,
+			lead.data ? tensor_rows(lead, i, n) : lead, err));
 	}
 	return 0;
 fail:

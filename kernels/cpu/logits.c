@@ -44,38 +44,6 @@ int CPU(softcap)(struct device *dev, double cap, struct tensor x, struct err *er
 	return 0;
 }
 
-static void argmax_rows(void *context, size_t first, size_t end, int thread)
-{
-	const struct call *c = context;
-
-	(void)thread;
-	for (size_t i = first; i < end; i++) {
-		const float *row = row_of(c->a, i);
-		const size_t n = c->a.cols;
-		vf top = v_set(row[0]);
-		float max;
-		size_t at = 0;
-
-		for (size_t j = 0; j + VW <= n; j += VW)
-			top = v_max(v_load(row + j), top);
-		max = v_max_of(top);
-		for (size_t j = n / VW * VW; j < n; j++)
-			max = row[j] > max ? row[j] : max;
-		while (at + 1 < n && row[at] != max)
-			at++;
-		c->ids[i] = v_all_finite(row, n) ? (int32_t)at : -1;
-	}
-}
-
-int CPU(argmax)(struct device *dev, struct tensor logits, int32_t *out, struct err *err)
-{
-	struct call c = {.a = logits, .ids = out};
-
-	(void)err;
-	cpu_run(dev, logits.rows, 2 * logits.cols, argmax_rows, &c);
-	return 0;
-}
-
 /* Minus infinity of none. */
 static float largest(const float *x, size_t n)
 {
@@ -90,28 +58,58 @@ static float largest(const float *x, size_t n)
 	return max;
 }
 
-static void lead_rows(void *context, size_t first, size_t end, int thread)
+/* The logit as softcap_rows leaves it. */
+static float capped(float cap, float x)
+{
+	return cap != 0 ? (v_set(cap) * v_tanh(v_set(x) * v_set(1 / cap)))[0] : x;
+}
+
+/* The first logit that reaches `least` when capped. */
+static size_t first_capped(const struct call *c, const float *row, float least)
+{
+	size_t at = 0;
+
+	while (at + 1 < c->a.cols && !(capped(c->cap, row[at]) >= least))
+		at++;
+	return at;
+}
+
+/* Capped logits are in the order of the logits, so only the largest two need be capped; if those
+ * are equal then, ones below them may be as well, of which the first is wanted. */
+static void argmax_rows(void *context, size_t first, size_t end, int thread)
 {
 	const struct call *c = context;
+	const size_t n = c->a.cols;
 
 	(void)thread;
 	for (size_t i = first; i < end; i++) {
 		const float *row = row_of(c->a, i);
-		const size_t t = (size_t)c->token[i];
-		const float before = largest(row, t);
-		const float after = largest(row + t + 1, c->a.cols - t - 1);
+		const float max = largest(row, n), top = capped(c->cap, max);
+		float before, after, next;
+		size_t at = 0;
 
-		*row_out(c->out, i) = row[t] - (before > after ? before : after);
+		while (at + 1 < n && row[at] != max)
+			at++;
+		before = largest(row, at);
+		after = largest(row + at + 1, n - at - 1);
+		next = before > after ? before : after;
+		if (n > 1)
+			next = capped(c->cap, next);
+		if (c->cap != 0 && next >= top)
+			at = first_capped(c, row, next);
+		c->ids[i] = v_all_finite(row, n) ? (int32_t)at : -1;
+		if (c->out.data)
+			*row_out(c->out, i) = fabsf(top - next);
 	}
 }
 
-int CPU(lead)(struct device *dev, struct tensor logits, const int32_t *token, struct tensor out,
-	struct err *err)
+int CPU(argmax)(struct device *dev, double cap, struct tensor logits, int32_t *out,
+	struct tensor lead, struct err *err)
 {
-	struct call c = {.a = logits, .token = token, .out = out};
+	struct call c = {.a = logits, .out = lead, .ids = out, .cap = (float)cap};
 
 	(void)err;
-	cpu_run(dev, logits.rows, 2 * logits.cols, lead_rows, &c);
+	cpu_run(dev, logits.rows, 3 * logits.cols, argmax_rows, &c);
 	return 0;
 }
 

@@ -141,19 +141,6 @@ static __device__ __forceinline__ float block_sum(float x, float *partial)
 	return warp_sum(lane < n_warps ? partial[lane] : 0.0f);
 }
 
-static __device__ __forceinline__ float block_max(float x, float *partial)
-{
-	const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
-	const int n_warps = (int)blockDim.x / WARP;
-
-	x = warp_max(x);
-	__syncthreads();
-	if (lane == 0)
-		partial[warp] = x;
-	__syncthreads();
-	return warp_max(lane < n_warps ? partial[lane] : -INFINITY);
-}
-
 /* ---- products with rows of weights ------------------------------------------------------ */
 
 /* Four neighbours, which must be aligned as one. */

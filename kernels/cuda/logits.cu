@@ -6,25 +6,43 @@
  *   lse(x) = max(x) + log sum exp(x - max(x));   logprob = x[token] - lse(x)
  *   KL = sum exp(p - lse p) ((p - lse p) - (q - lse q))
  *
- * One block of 1024 threads a row of the vocabulary (256 000 logits, 1 MB): the first pass over it
- * comes from memory, the others from L2; argmax reads 4 bytes an element, logprob 8, KL 24. A row
- * per block leaves most of the GPU idle when there are few rows, which costs some 10 us beside the
- * 360 us of reading a Gemma 2 unembedding (estimates; not yet measured). Sums and maxima run in a
- * fixed order, ties go to the lower index, so results repeat bit for bit.
+ * A row of the vocabulary (256 000 logits, 1 MB) is read in parts of PART logits, a block of 256
+ * threads each, 16 bytes a load where rows are aligned; what the blocks found of a row lies in
+ * scratch memory, and a second launch joins it in the order of the parts. 64 rows of 256 000 are
+ * 2048 blocks. Parts depend on the vocabulary alone, so a row's readings do not depend on how many
+ * rows there are. Bytes read per logit: argmax 4, logprob 4, KL 16; softcap reads and writes 4.
+ * Share of the limit: not yet measured.
+ *
+ * argmax is given logits before the cap and caps two of a row: cap tanh(x / cap) rises with x, so
+ * the largest two are the same ones after it. Only where these two become equal may logits below
+ * them be equal to them as well; then the row is read again, capped, for the first of those.
+ *
+ * Sums and maxima run in a fixed order, ties go to the lower index, so results repeat bit for bit.
  *
  * Chosen logits: one warp a (row, token) forward, reading that row of E alone; one block a row
  * backward, whose threads own columns and add the tokens in order.
  */
-#include "kernels/cuda/gpu.cuh"
+#include "kernels/cuda/pack.cuh"
 
-enum { THREADS = 256, MOST_THREADS = 1024, PER_THREAD = 4, WARPS = 8 };
+enum { THREADS = 256, WARPS = 8, PART = 32 * THREADS };
 
-static __global__ void softcap_kernel(float cap, float *x, size_t n)
+static __device__ __forceinline__ float capped(float cap, float x)
 {
-	const size_t step = (size_t)gridDim.x * blockDim.x;
+	return cap != 0 ? cap * tanhf(x / cap) : x;
+}
 
-	for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step)
-		x[i] = cap * tanhf(x[i] / cap);
+template <int V> static __global__ void softcap_kernel(float cap, float *x, size_t n)
+{
+	const size_t i = ((size_t)blockIdx.x * THREADS + threadIdx.x) * V;
+	struct pack<float, V> z;
+
+	if (i >= n)
+		return;
+	z = *(const struct pack<float, V> *)(x + i);
+#pragma unroll
+	for (int k = 0; k < V; k++)
+		z.element[k] = capped(cap, z.element[k]);
+	*(struct pack<float, V> *)(x + i) = z;
 }
 
 extern "C" int cuda_softcap(struct device *dev, double cap, struct tensor x, struct err *err)
@@ -33,22 +51,95 @@ extern "C" int cuda_softcap(struct device *dev, double cap, struct tensor x, str
 
 	if (cap == 0 || n == 0)
 		return 0;
-	GPU_LAUNCH(softcap_kernel, blocks_for(n, THREADS * PER_THREAD), THREADS, 0,
-		cuda_stream(dev), (float)cap, floats(x), n);
+	WITH_PACK(pack_width(x, n), V,
+		GPU_LAUNCH(softcap_kernel<V>, blocks_for(n, THREADS * V), THREADS, 0,
+			cuda_stream(dev), (float)cap, floats(x), n));
 	return cuda_launched(dev, "op softcap", err);
+}
+
+/* ---- parts of rows --------------------------------------------------------------------- */
+
+static __host__ __device__ __forceinline__ size_t parts_of(size_t n)
+{
+	return (n + PART - 1) / PART;
+}
+
+/* Which part of which row a block reads. */
+struct part {
+	size_t row, first;
+	int n; /* logits in it */
+};
+
+static __device__ __forceinline__ struct part part_of_block(size_t n)
+{
+	const size_t parts = parts_of(n), first = blockIdx.x % parts * PART;
+	const int rest = n - first < PART ? (int)(n - first) : PART;
+
+	return {blockIdx.x / parts, first, rest};
+}
+
+/* A thread's share of a part: PART / THREADS logits, V neighbours at a time, ascending; beyond the
+ * end of the part minus infinity. */
+enum { SHARE = PART / THREADS };
+
+template <int V> static __device__ __forceinline__ int place_of(int i)
+{
+	return (i / V * THREADS + (int)threadIdx.x) * V + i % V;
+}
+
+template <int V>
+static __device__ __forceinline__ void load_share(const float *logits, size_t n, struct part part,
+	float share[SHARE])
+{
+	const float *from = logits + part.row * n + part.first;
+
+#pragma unroll
+	for (int i = 0; i < SHARE; i += V) {
+		if (place_of<V>(i) < part.n) {
+			load_pack<V>(from + place_of<V>(i), share + i);
+		} else {
+#pragma unroll
+			for (int k = 0; k < V; k++)
+				share[i + k] = -INFINITY;
+		}
+	}
+}
+
+/* Runs a statement in which V is how many neighbours rows of `logits` can be read by. */
+#define WITH_PACK_OF_ROWS(logits, V, ...) \
+	WITH_PACK(pack_width(logits, (logits).cols), V, __VA_ARGS__)
+
+/* __shared__ variables want functions that are no templates. */
+static __device__ __forceinline__ float *shared_partial(void)
+{
+	__shared__ float partial[WARP];
+
+	return partial;
 }
 
 /* ---- argmax ---------------------------------------------------------------------------- */
 
+/* Of some logits: the largest, its index, and the next largest. Of none: none(). */
 struct best {
-	float value;
-	int32_t index;
+	float value, next;
+	int32_t index; /* -1: one is not finite */
 };
 
-/* Of equals the lower index, whatever the order of comparisons. */
+static const int32_t NOWHERE = INT32_MAX;
+
+static __device__ __forceinline__ struct best none(void)
+{
+	return {-INFINITY, -INFINITY, NOWHERE};
+}
+
+/* Of equals the lower index, whatever the order of comparisons; so -1 stays. */
 static __device__ __forceinline__ struct best better(struct best a, struct best b)
 {
-	return b.value > a.value || (b.value == a.value && b.index < a.index) ? b : a;
+	const bool second = b.value > a.value || (b.value == a.value && b.index < a.index);
+	struct best r = second ? b : a;
+
+	r.next = fmaxf(fmaxf(a.next, b.next), second ? a.value : b.value);
+	return r;
 }
 
 static __device__ __forceinline__ struct best warp_best(struct best mine)
@@ -57,135 +148,284 @@ static __device__ __forceinline__ struct best warp_best(struct best mine)
 		struct best other;
 
 		other.value = __shfl_xor_sync(ALL_LANES, mine.value, step);
+		other.next = __shfl_xor_sync(ALL_LANES, mine.next, step);
 		other.index = __shfl_xor_sync(ALL_LANES, mine.index, step);
 		mine = better(mine, other);
 	}
 	return mine;
 }
 
-static __global__ void argmax_kernel(const float *logits, int32_t *out, size_t n)
+/* Every thread of the block receives the best of all; free for reuse after the next barrier (the
+ * function begins with one). */
+static __device__ struct best block_best(struct best mine)
 {
-	__shared__ struct best of_warp[WARP];
-	const float *row = logits + (size_t)blockIdx.x * n;
-	const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
-	struct best mine = {-INFINITY, 0};
-	int bad = 0;
+	__shared__ struct best of_warp[WARPS];
 
-	for (size_t j = threadIdx.x; j < n; j += blockDim.x) {
-		const struct best here = {row[j], (int32_t)j};
+	mine = warp_best(mine);
+	__syncthreads();
+	if (threadIdx.x % WARP == 0)
+		of_warp[threadIdx.x / WARP] = mine;
+	__syncthreads();
+	mine = of_warp[0];
+#pragma unroll
+	for (int w = 1; w < WARPS; w++)
+		mine = better(mine, of_warp[w]);
+	return mine;
+}
 
-		bad |= !isfinite(here.value);
-		mine = better(mine, here);
+template <int V>
+static __global__ void __launch_bounds__(THREADS)
+	argmax_part_kernel(const float *logits, struct best *found, size_t n)
+{
+	const struct part part = part_of_block(n);
+	struct best mine = none();
+	float share[SHARE], zero = 0;
+	int at = 0;
+
+	load_share<V>(logits, n, part, share);
+#pragma unroll
+	for (int i = 0; i < SHARE; i++) {
+		if (place_of<V>(i / V * V) < part.n)
+			zero = fmaf(share[i], 0, zero); /* NaN if it is not finite */
+		at = share[i] > mine.value ? i : at;
+		mine.next = fmaxf(mine.next, fminf(mine.value, share[i]));
+		mine.value = fmaxf(mine.value, share[i]);
 	}
-	mine = warp_best(mine);
-	if (lane == 0)
-		of_warp[warp] = mine;
-	bad = __syncthreads_or(bad);
-	if (warp > 0)
-		return;
-	if (lane >= (int)blockDim.x / WARP)
-		mine.value = -INFINITY; /* a copy of warp 0's, with its index */
-	else
-		mine = of_warp[lane];
-	mine = warp_best(mine);
-	if (lane == 0)
-		out[blockIdx.x] = bad ? -1 : mine.index;
-}
-
-extern "C" int cuda_argmax(struct device *dev, struct tensor logits, int32_t *out, struct err *err)
-{
-	if (logits.rows == 0)
-		return 0;
-	GPU_LAUNCH(argmax_kernel, (unsigned)logits.rows, threads_for(logits.cols, MOST_THREADS), 0,
-		cuda_stream(dev), floats(logits), out, logits.cols);
-	return cuda_launched(dev, "op argmax", err);
-}
-
-static __global__ void lead_kernel(const float *logits, const int32_t *token, float *out, size_t n)
-{
-	__shared__ float partial[WARP];
-	const float *row = logits + (size_t)blockIdx.x * n;
-	const size_t chosen = (size_t)token[blockIdx.x];
-	float best = -INFINITY;
-
-	for (size_t j = threadIdx.x; j < n; j += blockDim.x)
-		if (j != chosen)
-			best = fmaxf(best, row[j]);
-	best = block_max(best, partial);
+	if (mine.value > -INFINITY)
+		mine.index = (int32_t)part.first + place_of<V>(at);
+	if (!(zero == 0))
+		mine = {INFINITY, -INFINITY, -1};
+	mine = block_best(mine);
 	if (threadIdx.x == 0)
-		out[blockIdx.x] = row[chosen] - best;
+		found[blockIdx.x] = mine;
 }
 
-extern "C" int cuda_lead(struct device *dev, struct tensor logits, const int32_t *token,
-	struct tensor out, struct err *err)
+/* The first logit of the row that reaches `least` when capped, to every thread of the block. */
+static __device__ int32_t first_capped(const float *row, size_t n, float cap, float least)
 {
+	size_t j = threadIdx.x;
+
+	while (j < n && !(capped(cap, row[j]) >= least))
+		j += THREADS;
+	return block_best({0, 0, j < n ? (int32_t)j : NOWHERE}).index;
+}
+
+static __global__ void __launch_bounds__(THREADS) argmax_join_kernel(const struct best *found,
+	const float *logits, float cap, int32_t *out, float *lead, size_t n)
+{
+	const size_t parts = parts_of(n);
+	struct best best = none();
+	float top, next;
+
+	for (size_t p = threadIdx.x; p < parts; p += THREADS)
+		best = better(best, found[blockIdx.x * parts + p]);
+	best = block_best(best);
+	top = capped(cap, best.value);
+	next = n > 1 ? capped(cap, best.next) : best.next;
+	if (cap != 0 && next >= top && best.index >= 0)
+		best.index = first_capped(logits + blockIdx.x * n, n, cap, next);
+	if (threadIdx.x > 0)
+		return;
+	out[blockIdx.x] = best.index;
+	if (lead)
+		lead[blockIdx.x] = fabsf(top - next);
+}
+
+extern "C" int cuda_argmax(struct device *dev, double cap, struct tensor logits, int32_t *out,
+	struct tensor lead, struct err *err)
+{
+	const size_t n = logits.cols, blocks = logits.rows * parts_of(n);
+	void *found = NULL;
+
 	if (logits.rows == 0)
 		return 0;
-	GPU_LAUNCH(lead_kernel, (unsigned)logits.rows, threads_for(logits.cols, MOST_THREADS), 0,
-		cuda_stream(dev), floats(logits), token, floats(out), logits.cols);
-	return cuda_launched(dev, "op lead", err);
+	if (cuda_scratch(dev, blocks * sizeof(struct best), &found, err))
+		return err->code;
+	WITH_PACK_OF_ROWS(logits, V,
+		GPU_LAUNCH(argmax_part_kernel<V>, (unsigned)blocks, THREADS, 0, cuda_stream(dev),
+			floats(logits), (struct best *)found, n));
+	GPU_LAUNCH(argmax_join_kernel, (unsigned)logits.rows, THREADS, 0, cuda_stream(dev),
+		(const struct best *)found, floats(logits), (float)cap, out, floats(lead), n);
+	return cuda_launched(dev, "op argmax", err);
 }
 
 /* ---- log-probabilities ----------------------------------------------------------------- */
 
-/* Every thread of the block receives log sum exp of the row. */
-static __device__ float log_sum_exp(const float *row, size_t n, float *partial)
-{
-	float top = -INFINITY, sum = 0;
+/* Of some logits: the largest, and sum exp(x - max). */
+struct exponentials {
+	float max, sum;
+};
 
-	for (size_t j = threadIdx.x; j < n; j += blockDim.x)
-		top = fmaxf(top, row[j]);
-	top = block_max(top, partial);
-	for (size_t j = threadIdx.x; j < n; j += blockDim.x)
-		sum += expf(row[j] - top);
-	return top + logf(block_sum(sum, partial));
+/* What the warps of a block found. */
+struct of_warps {
+	float max[WARPS], sum[WARPS];
+};
+
+static __device__ __forceinline__ struct of_warps *shared_of_warps(void)
+{
+	__shared__ struct of_warps of_warps;
+
+	return &of_warps;
 }
 
-static __global__ void logprob_kernel(const float *logits, const int32_t *token, float *out,
-	size_t n)
+template <int V>
+static __global__ void __launch_bounds__(THREADS)
+	exponentials_kernel(const float *logits, struct exponentials *found, size_t n)
 {
-	__shared__ float partial[WARP];
-	const float *row = logits + (size_t)blockIdx.x * n;
-	const float lse = log_sum_exp(row, n, partial);
+	const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
+	struct of_warps *of_warps = shared_of_warps();
+	float share[SHARE], max = -INFINITY, sum = 0;
 
-	if (threadIdx.x == 0)
-		out[blockIdx.x] = row[token[blockIdx.x]] - lse;
+	load_share<V>(logits, n, part_of_block(n), share);
+#pragma unroll
+	for (int i = 0; i < SHARE; i++)
+		max = fmaxf(max, share[i]);
+	max = warp_max(max);
+	if (lane == 0)
+		of_warps->max[warp] = max;
+	__syncthreads();
+	for (int w = 0; w < WARPS; w++)
+		max = fmaxf(max, of_warps->max[w]);
+	max = max > -INFINITY ? max : 0; /* nothing but minus infinities: a sum of 0 */
+#pragma unroll
+	for (int i = 0; i < SHARE; i++)
+		sum += expf(share[i] - max);
+	sum = warp_sum(sum);
+	if (lane == 0)
+		of_warps->sum[warp] = sum;
+	__syncthreads();
+	if (threadIdx.x > 0)
+		return;
+	sum = 0;
+	for (int w = 0; w < WARPS; w++)
+		sum += of_warps->sum[w];
+	found[blockIdx.x] = {max, sum};
+}
+
+static void find_exponentials(struct device *dev, struct tensor logits, struct exponentials *found)
+{
+	WITH_PACK_OF_ROWS(logits, V,
+		GPU_LAUNCH(exponentials_kernel<V>, (unsigned)(logits.rows * parts_of(logits.cols)),
+			THREADS, 0, cuda_stream(dev), floats(logits), found, logits.cols));
+}
+
+/* log sum exp of a row of n, from its parts; a whole warp, every lane receives it. */
+static __device__ float log_sum_exp(const struct exponentials *found, size_t row, size_t n)
+{
+	const struct exponentials *first = found + row * parts_of(n);
+	const size_t lane = threadIdx.x % WARP;
+	float max = -INFINITY, sum = 0;
+
+	for (size_t p = lane; p < parts_of(n); p += WARP)
+		max = fmaxf(max, first[p].max);
+	max = warp_max(max);
+	for (size_t p = lane; p < parts_of(n); p += WARP)
+		sum += first[p].sum * expf(first[p].max - max);
+	return max + logf(warp_sum(sum));
+}
+
+static __global__ void logprob_kernel(const struct exponentials *found, const float *logits,
+	const int32_t *token, float *out, size_t n_rows, size_t n)
+{
+	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
+	float lse;
+
+	if (row >= n_rows)
+		return; /* whole warps; no barrier follows */
+	lse = log_sum_exp(found, row, n);
+	if (threadIdx.x % WARP == 0)
+		out[row] = logits[row * n + (size_t)token[row]] - lse;
 }
 
 extern "C" int cuda_token_logprob(struct device *dev, struct tensor logits, const int32_t *token,
 	struct tensor out, struct err *err)
 {
+	const size_t blocks = logits.rows * parts_of(logits.cols);
+	void *found = NULL;
+
 	if (logits.rows == 0)
 		return 0;
-	GPU_LAUNCH(logprob_kernel, (unsigned)logits.rows, threads_for(logits.cols, MOST_THREADS), 0,
-		cuda_stream(dev), floats(logits), token, floats(out), logits.cols);
+	if (cuda_scratch(dev, blocks * sizeof(struct exponentials), &found, err))
+		return err->code;
+	find_exponentials(dev, logits, (struct exponentials *)found);
+	GPU_LAUNCH(logprob_kernel, blocks_for(logits.rows, WARPS), WARPS * WARP, 0,
+		cuda_stream(dev), (const struct exponentials *)found, floats(logits), token,
+		floats(out), logits.rows, logits.cols);
 	return cuda_launched(dev, "op token_logprob", err);
 }
 
-static __global__ void kl_kernel(const float *p, const float *q, float *out, size_t n)
+/* ---- divergences ----------------------------------------------------------------------- */
+
+struct sides {
+	const float *p, *q;
+	const struct exponentials *of_p, *of_q;
+};
+
+/* A part's share of the row's divergence. */
+template <int V>
+static __global__ void __launch_bounds__(THREADS)
+	kl_part_kernel(const struct sides s, float *found, size_t n)
 {
-	__shared__ float partial[WARP];
-	const float *a = p + (size_t)blockIdx.x * n, *b = q + (size_t)blockIdx.x * n;
-	const float log_p = log_sum_exp(a, n, partial), log_q = log_sum_exp(b, n, partial);
+	const struct part part = part_of_block(n);
+	const float log_p = log_sum_exp(s.of_p, part.row, n);
+	const float log_q = log_sum_exp(s.of_q, part.row, n);
+	const float *p = s.p + part.row * n + part.first, *q = s.q + part.row * n + part.first;
 	float sum = 0;
 
-	for (size_t j = threadIdx.x; j < n; j += blockDim.x) {
-		const float log_a = a[j] - log_p, log_b = b[j] - log_q;
+#pragma unroll 4
+	for (int j = (int)threadIdx.x * V; j < part.n; j += THREADS * V) {
+		float a[V], b[V];
 
-		sum += expf(log_a) * (log_a - log_b);
+		load_pack<V>(p + j, a);
+		load_pack<V>(q + j, b);
+#pragma unroll
+		for (int k = 0; k < V; k++)
+			sum += expf(a[k] - log_p) * ((a[k] - log_p) - (b[k] - log_q));
 	}
-	sum = block_sum(sum, partial);
+	sum = block_sum(sum, shared_partial());
 	if (threadIdx.x == 0)
-		out[blockIdx.x] = sum;
+		found[blockIdx.x] = sum;
+}
+
+static __global__ void kl_join_kernel(const float *found, float *out, size_t n_rows, size_t parts)
+{
+	const size_t row = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
+	float sum = 0;
+
+	if (row >= n_rows)
+		return; /* whole warps; no barrier follows */
+	for (size_t p = threadIdx.x % WARP; p < parts; p += WARP)
+		sum += found[row * parts + p];
+	sum = warp_sum(sum);
+	if (threadIdx.x % WARP == 0)
+		out[row] = sum;
 }
 
 extern "C" int cuda_kl(struct device *dev, struct tensor p, struct tensor q, struct tensor out,
 	struct err *err)
 {
+	const size_t parts = parts_of(p.cols), blocks = p.rows * parts;
+	const int width = min(pack_width(p, p.cols), pack_width(q, q.cols));
+	struct exponentials *of_p, *of_q;
+	struct sides sides;
+	void *scratch = NULL;
+	float *found;
+
 	if (p.rows == 0)
 		return 0;
-	GPU_LAUNCH(kl_kernel, (unsigned)p.rows, threads_for(p.cols, MOST_THREADS), 0,
-		cuda_stream(dev), floats(p), floats(q), floats(out), p.cols);
+	if (cuda_scratch(dev, blocks * (2 * sizeof *of_p + sizeof *found), &scratch, err))
+		return err->code;
+	of_p = (struct exponentials *)scratch;
+	of_q = of_p + blocks;
+	found = (float *)(of_q + blocks);
+	find_exponentials(dev, p, of_p);
+	find_exponentials(dev, q, of_q);
+	sides = {floats(p), floats(q), of_p, of_q};
+	WITH_PACK(width, V,
+		GPU_LAUNCH(kl_part_kernel<V>, (unsigned)blocks, THREADS, 0, cuda_stream(dev), sides,
+			found, p.cols));
+	GPU_LAUNCH(kl_join_kernel, blocks_for(p.rows, WARPS), WARPS * WARP, 0, cuda_stream(dev),
+		(const float *)found, floats(out), p.rows, parts);
 	return cuda_launched(dev, "op kl", err);
 }
 
@@ -202,7 +442,7 @@ static __global__ void selected_kernel(const float *y, const T *E, const int32_t
 		return; /* whole warps; no barrier follows */
 	z = warp_dot(y + i / m * d, E + (size_t)token[i] * d, d);
 	if (threadIdx.x % WARP == 0)
-		out[i] = cap != 0 ? cap * tanhf(z / cap) : z;
+		out[i] = capped(cap, z);
 }
 
 extern "C" int cuda_selected_logits(struct device *dev, struct tensor y, struct tensor E,

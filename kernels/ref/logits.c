@@ -7,6 +7,11 @@
 
 #include <math.h>
 
+static double capped(double cap, double x)
+{
+	return cap != 0 ? cap * tanh(x / cap) : x;
+}
+
 int ref_softcap(struct device *dev, double cap, struct tensor x, struct err *err)
 {
 	(void)dev, (void)err;
@@ -14,38 +19,34 @@ int ref_softcap(struct device *dev, double cap, struct tensor x, struct err *err
 		return 0;
 	for (size_t i = 0; i < x.rows; i++)
 		for (size_t j = 0; j < x.cols; j++)
-			set(x, i, j, cap * tanh(get(x, i, j) / cap));
+			set(x, i, j, capped(cap, get(x, i, j)));
 	return 0;
 }
 
-int ref_argmax(struct device *dev, struct tensor logits, int32_t *out, struct err *err)
+int ref_argmax(struct device *dev, double cap, struct tensor logits, int32_t *out,
+	struct tensor lead, struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < logits.rows; i++) {
-		size_t best = 0;
+		double top = -INFINITY, next = -INFINITY;
 		bool finite = true;
 
 		for (size_t j = 0; j < logits.cols; j++) {
+			const double z = capped(cap, get(logits, i, j));
+
 			finite &= isfinite(get(logits, i, j));
-			if (get(logits, i, j) > get(logits, i, best))
-				best = j;
+			if (z > top) {
+				next = top;
+				top = z;
+				out[i] = (int32_t)j;
+			} else {
+				next = fmax(next, z);
+			}
 		}
-		out[i] = finite ? (int32_t)best : -1;
-	}
-	return 0;
-}
-
-int ref_lead(struct device *dev, struct tensor logits, const int32_t *token, struct tensor out,
-	struct err *err)
-{
-	(void)dev, (void)err;
-	for (size_t i = 0; i < logits.rows; i++) {
-		double best = -INFINITY;
-
-		for (size_t j = 0; j < logits.cols; j++)
-			if (j != (size_t)token[i] && get(logits, i, j) > best)
-				best = get(logits, i, j);
-		set(out, i, 0, get(logits, i, (size_t)token[i]) - best);
+		if (!finite)
+			out[i] = -1;
+		if (lead.data)
+			set(lead, i, 0, top - next);
 	}
 	return 0;
 }
@@ -96,7 +97,7 @@ int ref_selected_logits(struct device *dev, struct tensor y, struct tensor E, co
 		for (size_t j = 0; j < out.cols; j++) {
 			const double z = dot(y, i, E, (size_t)token[i * out.cols + j]);
 
-			set(out, i, j, softcap != 0 ? softcap * tanh(z / softcap) : z);
+			set(out, i, j, capped(softcap, z));
 		}
 	}
 	return 0;
