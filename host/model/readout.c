@@ -10,25 +10,37 @@
 
 #include <math.h>
 
+enum { LEAST_ROWS = 32, MOST_ROWS = 256, SMALL_BYTES = 64 << 20 };
+
+static struct readout readout_of(const struct model *m)
+{
+	const size_t bytes = size_max(SMALL_BYTES, m->bytes / 4);
+	const size_t fit = bytes / (m->arch.n_vocab * dtype_bytes(device_activation(m->dev)));
+	const size_t rows = size_min(MOST_ROWS, size_max(LEAST_ROWS, fit));
+
+	if (device_is_host(m->dev))
+		return (struct readout){.model = m, .rows = LEAST_ROWS, .kl_rows = LEAST_ROWS};
+	return (struct readout){.model = m, .rows = rows, .kl_rows = rows / 2};
+}
+
 static void layout(void *object, struct carver *c)
 {
 	struct readout *r = object;
 
-	r->logits = carve(c, READOUT_ROWS, r->model->arch.n_vocab);
-	r->logits_2 = carve(c, READOUT_ROWS, r->model->arch.n_vocab);
-	r->value = carve(c, READOUT_ROWS, 1);
-	r->token = carve_ints(c, READOUT_ROWS);
+	r->logits = carve(c, size_max(r->rows, 2 * r->kl_rows), r->model->arch.n_vocab);
+	r->value = carve(c, size_max(r->rows, r->kl_rows), 1);
+	r->token = carve_ints(c, r->rows);
 }
 
 int readout_init(struct readout *r, const struct model *m, struct err *err)
 {
-	*r = (struct readout){.model = m};
+	*r = readout_of(m);
 	return carve_allocate(m->dev, layout, r, &r->memory, err);
 }
 
 size_t readout_bytes(const struct model *m)
 {
-	struct readout r = {.model = m};
+	struct readout r = readout_of(m);
 
 	return carve_count(m->dev, layout, &r);
 }
@@ -40,22 +52,18 @@ void readout_free(struct readout *r)
 	*r = (struct readout){0};
 }
 
-/* Logits of rows [first, first + n) of y, before the cap, into `to`. */
-static int unembed_uncapped(const struct model *m, struct tensor y, size_t first, size_t n,
-	struct tensor to, struct tensor *out, struct err *err)
+/* Logits of every row of y, before the cap and after it. */
+static int unembed_uncapped(const struct model *m, struct tensor y, struct tensor out,
+	struct err *err)
 {
-	*out = tensor_rows(to, 0, n);
-	return op_linear(m->dev, tensor_rows(y, first, n), m->unembedding, (struct tensor){0}, *out,
-		err);
+	return op_linear(m->dev, y, m->unembedding, (struct tensor){0}, out, err);
 }
 
-/* The same, after it. */
-static int unembed(const struct model *m, struct tensor y, size_t first, size_t n, struct tensor to,
-	struct tensor *out, struct err *err)
+static int unembed(const struct model *m, struct tensor y, struct tensor out, struct err *err)
 {
-	if (unembed_uncapped(m, y, first, n, to, out, err))
+	if (unembed_uncapped(m, y, out, err))
 		return err->code;
-	return op_softcap(m->dev, m->arch.final_softcap, *out, err);
+	return op_softcap(m->dev, m->arch.final_softcap, out, err);
 }
 
 /* ---- what is not finite ---------------------------------------------------------------- */
@@ -89,8 +97,8 @@ int readout_argmax(struct readout *r, const struct batch *of, struct tensor y, i
 {
 	struct device *dev = r->model->dev;
 
-	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
-		const size_t n = size_min(READOUT_ROWS, y.rows - i);
+	for (size_t i = 0; i < y.rows; i += r->rows) {
+		const size_t n = size_min(r->rows, y.rows - i);
 
 		TRY(readout_argmax_on_device(r, tensor_rows(y, i, n), r->token, (struct tensor){0},
 			err));
@@ -109,11 +117,11 @@ int readout_argmax_on_device(struct readout *r, struct tensor y, int32_t *token,
 {
 	const struct model *m = r->model;
 
-	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
-		const size_t n = size_min(READOUT_ROWS, y.rows - i);
-		struct tensor logits;
+	for (size_t i = 0; i < y.rows; i += r->rows) {
+		const size_t n = size_min(r->rows, y.rows - i);
+		const struct tensor logits = tensor_rows(r->logits, 0, n);
 
-		TRY(unembed_uncapped(m, y, i, n, r->logits, &logits, err));
+		TRY(unembed_uncapped(m, tensor_rows(y, i, n), logits, err));
 		TRY(op_argmax(m->dev, m->arch.final_softcap, logits, token + i,
 			lead.data ? tensor_rows(lead, i, n) : lead, err));
 	}
@@ -127,11 +135,11 @@ int readout_logprob(struct readout *r, const struct batch *of, struct tensor y,
 {
 	struct device *dev = r->model->dev;
 
-	for (size_t i = 0; i < y.rows; i += READOUT_ROWS) {
-		const size_t n = size_min(READOUT_ROWS, y.rows - i);
-		struct tensor logits;
+	for (size_t i = 0; i < y.rows; i += r->rows) {
+		const size_t n = size_min(r->rows, y.rows - i);
+		const struct tensor logits = tensor_rows(r->logits, 0, n);
 
-		TRY(unembed(r->model, y, i, n, r->logits, &logits, err));
+		TRY(unembed(r->model, tensor_rows(y, i, n), logits, err));
 		TRY(device_upload(dev, r->token, token + i, n * sizeof *token, err));
 		TRY(op_token_logprob(dev, logits, r->token, tensor_rows(r->value, 0, n), err));
 		TRY(download_doubles(dev, tensor_rows(r->value, 0, n), logprob + i, err));
@@ -144,14 +152,17 @@ fail:
 int readout_kl(struct readout *r, const struct batch *of, struct tensor p, struct tensor q,
 	double *kl, struct err *err)
 {
-	for (size_t i = 0; i < p.rows; i += READOUT_ROWS) {
-		const size_t n = size_min(READOUT_ROWS, p.rows - i);
-		struct tensor logits_p, logits_q;
+	struct device *dev = r->model->dev;
 
-		TRY(unembed(r->model, p, i, n, r->logits, &logits_p, err));
-		TRY(unembed(r->model, q, i, n, r->logits_2, &logits_q, err));
-		TRY(op_kl(r->model->dev, logits_p, logits_q, tensor_rows(r->value, 0, n), err));
-		TRY(download_doubles(r->model->dev, tensor_rows(r->value, 0, n), kl + i, err));
+	for (size_t i = 0; i < p.rows; i += r->kl_rows) {
+		const size_t n = size_min(r->kl_rows, p.rows - i);
+		const struct tensor logits_p = tensor_rows(r->logits, 0, n);
+		const struct tensor logits_q = tensor_rows(r->logits, r->kl_rows, n);
+
+		TRY(unembed(r->model, tensor_rows(p, i, n), logits_p, err));
+		TRY(unembed(r->model, tensor_rows(q, i, n), logits_q, err));
+		TRY(op_kl(dev, logits_p, logits_q, tensor_rows(r->value, 0, n), err));
+		TRY(download_doubles(dev, tensor_rows(r->value, 0, n), kl + i, err));
 	}
 	for (size_t i = 0; i < p.rows; i++)
 		if (kl[i] < 0) /* by rounding alone */

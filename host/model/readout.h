@@ -2,7 +2,7 @@
  *
  * readout.h - what is read off the final norm y [n, d_model] of chosen rows: next tokens,
  * log-probabilities, divergences, logits of a few tokens. The vocabulary-wide logits exist only
- * for READOUT_ROWS rows at a time, and only where they are needed.
+ * for some rows at a time, and only where they are needed.
  *
  * Numbers that come to the host are finite: one that is not is ERR_DEVICE, and `of` is for its
  * message. It is the batch whose pass gave y, with y its out rows or, where there are fewer, the
@@ -14,16 +14,19 @@
 #include "host/model/batch.h"
 #include "host/model/model.h"
 
-enum { READOUT_ROWS = 32 };
-
 struct readout {
 	const struct model *model;
-	struct tensor logits, logits_2; /* [READOUT_ROWS, n_vocab] */
-	struct tensor value;            /* [READOUT_ROWS, 1] */
-	int32_t *token;                 /* device [READOUT_ROWS] */
-	void *memory;                   /* owned, device */
+	size_t rows, kl_rows; /* read at a time, of a divergence on each side */
+	struct tensor logits; /* [max(rows, 2 kl_rows), n_vocab] */
+	struct tensor value;  /* [max(rows, kl_rows), 1] */
+	int32_t *token;       /* device [rows] */
+	void *memory;         /* owned, device */
 };
 
+/* A GPU reads up to 256 rows at a time, because each time costs the reading of the whole
+ * unembedding; fewer where their logits would take more than 64 MiB and a quarter of the weights'
+ * bytes. What free memory there happens to be does not matter: products of other heights may round
+ * otherwise. A CPU reads 32, which stay in its caches. Errors: ERR_DEVICE. */
 int readout_init(struct readout *r, const struct model *m, struct err *err);
 size_t readout_bytes(const struct model *m);
 

@@ -462,6 +462,26 @@ TEST(a_further_token_costs_one_copy_of_sampled_ids_and_the_wait_for_it)
 	golden_close(&g);
 }
 
+/* How many rows of logits a readout holds. */
+static size_t readout_rows(struct device *dev, size_t n_vocab, size_t bytes)
+{
+	const struct model m = {.dev = dev, .arch = {.n_vocab = n_vocab}, .bytes = bytes};
+
+	return readout_bytes(&m) / (n_vocab * sizeof(float));
+}
+
+TEST(a_readout_holds_up_to_256_rows_within_a_quarter_of_the_weights)
+{
+	struct device *dev = open_fast();
+
+	CHECK(readout_rows(dev, 256000, (size_t)5200 << 20) == 256, "a large model");
+	CHECK(readout_rows(dev, 262144, 512 << 20) == 128, "a small one of many tokens");
+	CHECK(readout_rows(dev, 262144, 64 << 20) == 64, "a smaller one");
+	CHECK(readout_rows(dev, 32768, 64 << 20) == 256, "one of fewer tokens");
+	CHECK(readout_rows(dev, 4 << 20, 64 << 20) == 32, "more tokens than any has");
+	device_close(dev);
+}
+
 /* The keys and values of recorded steps lie where those of direct steps would. */
 TEST(recorded_decoding_gives_the_tokens_of_direct_decoding)
 {
