@@ -75,6 +75,25 @@ static int operand(struct check c, const char *what, struct tensor t, size_t row
 	return activation(c, what, t, rows, cols);
 }
 
+/* A slice of an activation. */
+static int slice(struct check c, const char *what, struct slice t, size_t rows, size_t cols)
+{
+	if (t.n != cols || t.first + t.n > t.of.cols)
+		return err_set(c.err, ERR_INTERNAL,
+			"op %s: %s: expected %zu columns, found %zu from %zu on of %zu", c.op, what,
+			cols, t.n, t.first, t.of.cols);
+	return activation(c, what, t.of, rows, t.of.cols);
+}
+
+static int operand_slice(struct check c, const char *what, struct slice t, size_t rows, size_t cols)
+{
+	TRY(operand(c, what, t.of, rows, t.of.cols));
+	t.of.dtype = device_activation(c.dev);
+	return slice(c, what, t, rows, cols);
+fail:
+	return c.err->code;
+}
+
 /* The operand of a product with W. */
 static int operand_of(struct check c, const char *what, struct tensor t, struct tensor W,
 	size_t rows, size_t cols)
@@ -330,13 +349,10 @@ fail:
 	return err->code;
 }
 
-static int heads(struct check c, const char *what, struct tensor x, size_t rows, size_t head_dim)
+static int heads(struct check c, size_t width, size_t head_dim)
 {
-	TRY(activation(c, what, x, rows, x.cols));
-	return condition(c, head_dim > 0 && head_dim % 2 == 0 && x.cols % head_dim == 0,
+	return condition(c, head_dim > 0 && head_dim % 2 == 0 && width % head_dim == 0,
 		"an even head_dim that divides the width");
-fail:
-	return c.err->code;
 }
 
 int op_rope(struct device *dev, size_t head_dim, int direction, struct tensor cos_table,
@@ -344,7 +360,8 @@ int op_rope(struct device *dev, size_t head_dim, int direction, struct tensor co
 {
 	const struct check c = {dev, "rope", err};
 
-	TRY(heads(c, "x", x, x.rows, head_dim));
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(heads(c, x.cols, head_dim));
 	TRY(condition(c, direction == 1 || direction == -1, "direction 1 or -1"));
 	TRY(weight(c, "cos_table", cos_table, cos_table.rows, head_dim / 2));
 	TRY(weight(c, "sin_table", sin_table, cos_table.rows, head_dim / 2));
@@ -356,12 +373,16 @@ fail:
 int op_rope_keys(struct device *dev, const struct rope_call *r, struct err *err)
 {
 	const struct check c = {dev, "rope_keys", err};
-	const size_t n = r->k.rows, width = r->k.cols;
+	const size_t n = r->k.of.rows, width = r->k.n;
 
-	if (r->q.data)
-		TRY(heads(c, "q", r->q, n, r->head_dim));
-	TRY(heads(c, "k", r->k, n, r->head_dim));
-	TRY(activation(c, "v", r->v, n, width));
+	if (r->q.of.data) {
+		TRY(slice(c, "q", r->q, n, r->q.n));
+		TRY(activation(c, "q_out", r->q_out, n, r->q.n));
+		TRY(heads(c, r->q.n, r->head_dim));
+	}
+	TRY(slice(c, "k", r->k, n, width));
+	TRY(heads(c, width, r->head_dim));
+	TRY(slice(c, "v", r->v, n, width));
 	TRY(operand(c, "cache_k", r->cache_k, r->cache_k.rows, width));
 	TRY(operand(c, "cache_v", r->cache_v, r->cache_k.rows, width));
 	TRY(condition(c, r->cache_k.dtype == r->cache_v.dtype, "caches of one type"));
@@ -404,30 +425,30 @@ fail:
 	return err->code;
 }
 
-int op_gated(struct device *dev, enum activation act, struct tensor gate, struct tensor up,
+int op_gated(struct device *dev, enum activation act, struct slice gate, struct slice up,
 	struct tensor out, struct err *err)
 {
 	const struct check c = {dev, "gated", err};
 
-	TRY(activation(c, "gate", gate, gate.rows, gate.cols));
-	TRY(activation(c, "up", up, gate.rows, gate.cols));
-	TRY(operand(c, "out", out, gate.rows, gate.cols));
+	TRY(slice(c, "gate", gate, out.rows, out.cols));
+	TRY(slice(c, "up", up, out.rows, out.cols));
+	TRY(operand(c, "out", out, out.rows, out.cols));
 	DISPATCH(gated, 0, dev, act, gate, up, out, err);
 fail:
 	return err->code;
 }
 
-int op_gated_backward(struct device *dev, enum activation act, struct tensor gate, struct tensor up,
-	struct tensor dout, struct tensor dgate, struct tensor dup, struct err *err)
+int op_gated_backward(struct device *dev, enum activation act, struct slice gate, struct slice up,
+	struct tensor dout, struct slice dgate, struct slice dup, struct err *err)
 {
 	const struct check c = {dev, "gated_backward", err};
 
-	TRY(activation(c, "gate", gate, gate.rows, gate.cols));
-	TRY(activation(c, "up", up, gate.rows, gate.cols));
-	TRY(activation(c, "dout", dout, gate.rows, gate.cols));
-	TRY(operand(c, "dgate", dgate, gate.rows, gate.cols));
-	TRY(operand(c, "dup", dup, gate.rows, gate.cols));
-	TRY(condition(c, dgate.dtype == dup.dtype, "gradients of one type"));
+	TRY(slice(c, "gate", gate, dout.rows, dout.cols));
+	TRY(slice(c, "up", up, dout.rows, dout.cols));
+	TRY(activation(c, "dout", dout, dout.rows, dout.cols));
+	TRY(operand_slice(c, "dgate", dgate, dout.rows, dout.cols));
+	TRY(operand_slice(c, "dup", dup, dout.rows, dout.cols));
+	TRY(condition(c, dgate.of.dtype == dup.of.dtype, "gradients of one type"));
 	DISPATCH(gated_backward, 0, dev, act, gate, up, dout, dgate, dup, err);
 fail:
 	return err->code;

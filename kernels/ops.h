@@ -329,15 +329,19 @@ int op_rope(struct device *, size_t head_dim, int direction, struct tensor cos_t
 	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *);
 
 /* What queries and keys go through before attention, in one pass: q and k are rotated as by
- * op_rope, q in place, and row i of k and of v goes to row cache_row[i] of the caches. q [n, heads
- * * head_dim], or absent; k, v [n, kv heads * head_dim], k undefined afterwards; cache_k, cache_v
- * operands of one type with rows of that width. cache_row [n], no two equal; or NULL: row i goes to
- * row i, and k may be cache_k, v cache_v. */
+ * op_rope, and row i of k and of v goes to row cache_row[i] of the caches.
+ *
+ *   q           slice [n, heads * head_dim], or absent
+ *   q_out       activation of that shape; may be q where that is a whole matrix
+ *   k, v        slices [n, kv heads * head_dim], undefined afterwards
+ *   cache_row   [n], no two equal; or NULL: row i goes to row i, and k may be cache_k, v cache_v
+ *   cache_k, _v operands of one type with rows of that width */
 struct rope_call {
 	size_t head_dim;
 	struct tensor cos_table, sin_table;
 	const int32_t *pos;
-	struct tensor q, k, v;
+	struct slice q, k, v; /* of activations */
+	struct tensor q_out;
 	const int32_t *cache_row;
 	struct tensor cache_k, cache_v;
 };
@@ -359,14 +363,15 @@ int op_attention_backward(struct device *, const struct attention *, struct tens
 
 enum activation { ACTIVATION_GELU_TANH, ACTIVATION_SILU };
 
-/* out = act(gate) up.   All [n, d_ff]; out, an operand, may be gate or up. */
-int op_gated(struct device *, enum activation, struct tensor gate, struct tensor up,
+/* out = act(gate) up.   All [n, d_ff], gate and up slices of one matrix or of two; out, an
+ * operand, may be gate or up where that is a whole matrix. */
+int op_gated(struct device *, enum activation, struct slice gate, struct slice up,
 	struct tensor out, struct err *);
 
-/* dgate = dout up act'(gate),  dup = dout act(gate).   Operands of one type; dgate may be gate, dup
- * may be up. */
-int op_gated_backward(struct device *, enum activation, struct tensor gate, struct tensor up,
-	struct tensor dout, struct tensor dgate, struct tensor dup, struct err *);
+/* dgate = dout up act'(gate),  dup = dout act(gate).   Slices of operands of one type; dgate may
+ * be gate, dup may be up. */
+int op_gated_backward(struct device *, enum activation, struct slice gate, struct slice up,
+	struct tensor dout, struct slice dgate, struct slice dup, struct err *);
 
 /* x = cap tanh(x / cap), in place; cap = 0 does nothing. */
 int op_softcap(struct device *, double cap, struct tensor x, struct err *);

@@ -31,6 +31,22 @@ static inline struct tensor tensor_rows(struct tensor t, size_t first, size_t n)
 	return t;
 }
 
+/* Columns [first, first + n) of a matrix, all its rows. */
+struct slice {
+	struct tensor of;
+	size_t first, n;
+};
+
+static inline struct slice tensor_slice(struct tensor t, size_t first, size_t n)
+{
+	return (struct slice){t, first, n};
+}
+
+static inline struct slice tensor_whole(struct tensor t)
+{
+	return (struct slice){t, 0, t.cols};
+}
+
 /* The same elements seen as rows x cols. */
 static inline struct tensor tensor_view(struct tensor t, size_t rows, size_t cols)
 {

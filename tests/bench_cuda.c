@@ -311,7 +311,7 @@ static void make_unembedding(const struct task *t)
 /* -- rows -- */
 
 RUN(run_norm, op_rmsnorm(w.dev, w.norm, w.x, w.vector, w.y, none, err))
-RUN(run_gated, op_gated(w.dev, w.activation, w.x, w.y, w.z, err))
+RUN(run_gated, op_gated(w.dev, w.activation, tensor_whole(w.x), tensor_whole(w.y), w.z, err))
 RUN(run_rope, op_rope(w.dev, w.heads.head_dim, 1, w.tables[0], w.tables[1], w.ids, w.x, err))
 RUN(run_ablate, op_ablate_direction(w.dev, w.vector, w.x, err))
 RUN(run_argmax, op_argmax(w.dev, FINAL_SOFTCAP, w.x, w.ids, w.y, err))

@@ -228,13 +228,15 @@ TEST(attention_backward_is_the_derivative_of_attention)
 
 static int forward_gated(struct problem *p, struct err *err)
 {
-	return op_gated(p->dev, p->activation, p->in[0], p->in[1], p->out, err);
+	return op_gated(p->dev, p->activation, tensor_whole(p->in[0]), tensor_whole(p->in[1]),
+		p->out, err);
 }
 
 static int backward_gated(struct problem *p, struct err *err)
 {
-	return op_gated_backward(p->dev, p->activation, p->in[0], p->in[1], p->cotangent,
-		p->grad[0], p->grad[1], err);
+	return op_gated_backward(p->dev, p->activation, tensor_whole(p->in[0]),
+		tensor_whole(p->in[1]), p->cotangent, tensor_whole(p->grad[0]),
+		tensor_whole(p->grad[1]), err);
 }
 
 TEST(gated_backward_is_the_derivative_of_gated)

@@ -87,7 +87,7 @@ static int elementwise(const struct given *g, struct tensor x, struct tensor y, 
 	struct tensor none = {0};
 
 	return op_axpy(g->dev, 0.3, x, y, err) || op_mix(g->dev, 0.7, x, y, err) ||
-	       op_gated(g->dev, ACTIVATION_GELU_TANH, x, y, y, err) ||
+	       op_gated(g->dev, ACTIVATION_GELU_TANH, tensor_whole(x), tensor_whole(y), y, err) ||
 	       op_softcap(g->dev, 3, y, err) || op_scale(g->dev, 1.7, y, err) ||
 	       op_rmsnorm(g->dev, (struct norm){1e-6, true}, y, g->gain, y, none, err) ||
 	       op_ablate_direction(g->dev, g->v, y, err);

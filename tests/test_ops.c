@@ -282,27 +282,36 @@ static void run_rope_keys(struct fixture *f, const int *p, struct outputs *out)
 		.cos_table = fixture_weight(f, DTYPE_F32, n_pos, hd / 2, 1),
 		.sin_table = fixture_weight(f, DTYPE_F32, n_pos, hd / 2, 1),
 		.pos = fixture_random_ids(f, n, n_pos),
-		.q = fixture_activation(f, n, (size_t)p[1] * hd, 1),
-		.k = fixture_activation(f, n, (size_t)p[2] * hd, 1),
-		.v = fixture_activation(f, n, (size_t)p[2] * hd, 1),
+		.q_out = fixture_zeros(f, n, (size_t)p[1] * hd),
 		.cache_k = fixture_zeros(f, 3 * n, (size_t)p[2] * hd),
 		.cache_v = fixture_zeros(f, 3 * n, (size_t)p[2] * hd)};
+	const size_t q = (size_t)p[1] * hd, kv = (size_t)p[2] * hd;
+	struct tensor all = fixture_activation(f, n, q + 2 * kv, 1);
 	struct rope_call in_place = r;
 	int32_t *cache_row = fixture_random_ids(f, n, 1);
 
 	for (size_t i = 0; i < n; i++)
 		cache_row[i] = (int32_t)(3 * (n - 1 - i) + 1);
 	r.cache_row = cache_row;
-	in_place.q = nothing();
-	in_place.k = in_place.cache_k = fixture_activation(f, n, (size_t)p[2] * hd, 1);
-	in_place.v = in_place.cache_v = fixture_activation(f, n, (size_t)p[2] * hd, 1);
+	r.q = tensor_slice(all, 0, q);
+	r.k = tensor_slice(all, q, kv);
+	r.v = tensor_slice(all, q + kv, kv);
+	in_place.q_out = fixture_activation(f, n, q, 1);
+	in_place.q = tensor_whole(in_place.q_out);
+	in_place.cache_k = fixture_activation(f, n, kv, 1);
+	in_place.cache_v = fixture_activation(f, n, kv, 1);
+	in_place.k = tensor_whole(in_place.cache_k);
+	in_place.v = tensor_whole(in_place.cache_v);
 	out->rc = op_rope_keys(f->dev, &r, &out->err) || op_rope_keys(f->dev, &in_place, &out->err);
-	emit(out, r.q);
+	emit(out, r.q_out);
 	emit(out, r.cache_k);
 	emit(out, r.cache_v);
-	emit(out, r.v);
-	emit(out, in_place.k);
-	emit(out, in_place.v);
+	emit(out, in_place.q_out);
+	emit(out, in_place.cache_k);
+	emit(out, in_place.cache_v);
+	in_place.q.of = nothing(); /* keys alone */
+	out->rc |= op_rope_keys(f->dev, &in_place, &out->err);
+	emit(out, in_place.cache_k);
 }
 
 /* Sequences for attention: lengths vary with the seed; each sequence's own keys are stored with
@@ -394,14 +403,22 @@ static void run_gated(struct fixture *f, const int *p, struct outputs *out)
 	struct tensor gate = fixture_activation(f, n, d, p[3]);
 	struct tensor up = fixture_activation(f, n, d, 1);
 	struct tensor dout = fixture_activation(f, n, d, 1);
-	struct tensor y = fixture_zeros(f, n, d);
+	struct tensor y = fixture_zeros(f, n, d), both = fixture_activation(f, n, 2 * d + 4, 1);
+	const struct slice left = tensor_slice(both, 0, d);
+	const struct slice right = tensor_slice(both, d + 4, d);
 
-	out->rc = op_gated(f->dev, (enum activation)p[2], gate, up, y, &out->err) ||
-		  op_gated_backward(f->dev, (enum activation)p[2], gate, up, dout, gate, up,
-			  &out->err);
+	out->rc = op_gated(f->dev, (enum activation)p[2], tensor_whole(gate), tensor_whole(up), y,
+			  &out->err) ||
+		  op_gated_backward(f->dev, (enum activation)p[2], tensor_whole(gate),
+			  tensor_whole(up), dout, tensor_whole(gate), tensor_whole(up), &out->err);
 	emit(out, y);
 	emit(out, gate);
 	emit(out, up);
+	out->rc |= op_gated(f->dev, (enum activation)p[2], left, right, y, &out->err) ||
+		   op_gated_backward(f->dev, (enum activation)p[2], left, right, dout, left, right,
+			   &out->err);
+	emit(out, y);
+	emit(out, both);
 }
 
 static void run_softcap(struct fixture *f, const int *p, struct outputs *out)
@@ -1058,11 +1075,17 @@ static void check_operands(struct fixture *f, size_t n, size_t d)
 	end.h = h;
 	REQUIRE_OK(op_end_branch(f->dev, &end, &err), &err);
 	check_rounded(h, y, "end_branch");
-	REQUIRE_OK(op_gated(f->dev, ACTIVATION_SILU, x, g, y, &err), &err);
-	REQUIRE_OK(op_gated(f->dev, ACTIVATION_SILU, x, g, h, &err), &err);
+	REQUIRE_OK(op_gated(f->dev, ACTIVATION_SILU, tensor_whole(x), tensor_whole(g), y, &err),
+		&err);
+	REQUIRE_OK(op_gated(f->dev, ACTIVATION_SILU, tensor_whole(x), tensor_whole(g), h, &err),
+		&err);
 	check_rounded(h, y, "gated");
-	REQUIRE_OK(op_gated_backward(f->dev, ACTIVATION_SILU, x, g, x, y, z, &err), &err);
-	REQUIRE_OK(op_gated_backward(f->dev, ACTIVATION_SILU, x, g, x, h, h2, &err), &err);
+	REQUIRE_OK(op_gated_backward(f->dev, ACTIVATION_SILU, tensor_whole(x), tensor_whole(g), x,
+			   tensor_whole(y), tensor_whole(z), &err),
+		&err);
+	REQUIRE_OK(op_gated_backward(f->dev, ACTIVATION_SILU, tensor_whole(x), tensor_whole(g), x,
+			   tensor_whole(h), tensor_whole(h2), &err),
+		&err);
 	check_rounded(h, y, "gated_backward, gate");
 	check_rounded(h2, z, "gated_backward, up");
 }

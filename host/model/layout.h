@@ -20,6 +20,9 @@ struct layer_weights {
 	struct tensor post_attention_norm; /* Gemma only */
 	struct tensor mlp_norm, gate, up, down;
 	struct tensor post_mlp_norm; /* Gemma only */
+	/* Rows of q, k and v, and their biases; of gate and up: one behind the other, so that one
+	 * product does for all. Absent where they lie apart (model.h). */
+	struct tensor qkv, qkv_bias, gate_up;
 };
 
 /* Where a model's tensors come from: a checkpoint's files, or what a benchmark makes up. */

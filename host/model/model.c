@@ -151,11 +151,17 @@ static int own(struct model *m, size_t bytes, void **memory, struct err *err)
 	return 0;
 }
 
+/* Memory for a tensor, unless it has its place already. */
+static int make_room(struct model *m, struct tensor *t, struct err *err)
+{
+	return t->data ? 0 : own(m, tensor_bytes(*t), &t->data, err);
+}
+
 static int place_floats(struct model *m, const float *values, size_t rows, size_t cols,
 	struct tensor *out, struct err *err)
 {
-	*out = (struct tensor){NULL, DTYPE_F32, rows, cols};
-	if (own(m, tensor_bytes(*out), &out->data, err))
+	*out = (struct tensor){out->data, DTYPE_F32, rows, cols};
+	if (make_room(m, out, err))
 		return err->code;
 	return device_upload(m->dev, out->data, values, tensor_bytes(*out), err);
 }
@@ -179,10 +185,12 @@ static int place_vector(struct model *m, const struct file_tensor *t, struct ten
 static int place_matrix(struct model *m, const struct file_tensor *t, struct tensor *out,
 	struct err *err)
 {
-	*out = (struct tensor){(void *)t->data, t->dtype, t->shape[0], t->shape[1]};
-	if (device_is_host(m->dev) && (uintptr_t)t->data % dtype_bytes(t->dtype) == 0)
+	*out = (struct tensor){out->data, t->dtype, t->shape[0], t->shape[1]};
+	if (device_is_host(m->dev) && (uintptr_t)t->data % dtype_bytes(t->dtype) == 0) {
+		out->data = (void *)t->data;
 		return 0;
-	if (own(m, t->bytes, &out->data, err))
+	}
+	if (make_room(m, out, err))
 		return err->code;
 	return device_upload_weights(m->dev, out->data, t->data, t->bytes, err);
 }
@@ -195,9 +203,9 @@ static int place_merged(struct model *m, const struct wanted *w, const struct or
 	const size_t bytes = w->rows * w->cols * sizeof(float);
 	float *values = NULL;
 
-	*out = (struct tensor){NULL, DTYPE_F32, w->rows, w->cols};
+	*out = (struct tensor){out->data, DTYPE_F32, w->rows, w->cols};
 	err_clear(err);
-	if (own(m, bytes, &out->data, err))
+	if (make_room(m, out, err))
 		return err->code;
 	if (!host && !(values = memory_alloc(bytes)))
 		return err_nomem(err, w->name, bytes);
@@ -223,7 +231,8 @@ fail:
 	return err->code;
 }
 
-/* What is done with every tensor of the model: checked and weighed first, then placed. */
+/* What is done with every tensor of the model: checked and weighed first, which leaves its type and
+ * shape, then placed. */
 typedef int visitor(struct model *m, const struct tensor_source *source, const struct wanted *w,
 	struct tensor *out, struct err *err);
 
@@ -233,9 +242,10 @@ static int weigh(struct model *m, const struct tensor_source *source, const stru
 	const size_t merged = w->rows * w->cols * sizeof(float);
 	struct origin from;
 
-	(void)out;
 	if (find_origin(m, source, w, &from, err))
 		return err->code;
+	*out = (struct tensor){NULL, from.change.a || w->part == VECTOR ? DTYPE_F32 : from.t->dtype,
+		w->rows, w->cols};
 	m->bytes += from.change.a || w->part == VECTOR ? merged : from.t->bytes;
 	m->merged_bytes += from.change.a ? merged : 0;
 	return 0;
@@ -341,8 +351,9 @@ static int visit_all(struct model *m, const struct tensor_source *source, visito
 	snprintf(name, sizeof name, "%sembed_tokens.weight", prefix);
 	TRY(choose_head(m, source, &embedding, &head, &shared, err));
 	TRY(visit(m, source, &embedding, &m->embedding, err));
-	m->unembedding = m->embedding;
-	if (!shared)
+	if (shared)
+		m->unembedding = m->embedding;
+	else
 		TRY(visit(m, source, &head, &m->unembedding, err));
 	for (size_t l = 0; l < a->n_layer; l++) {
 		for (size_t i = 0; i < n; i++) {
@@ -431,6 +442,71 @@ static int model_create(struct model **out, struct device *dev, const struct arc
 	return 0;
 }
 
+/* ---- parts of one matrix ---------------------------------------------------------------- */
+
+static bool of_one_type(const struct tensor *const *parts, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		if (parts[i]->dtype != parts[0]->dtype)
+			return false;
+	return true;
+}
+
+/* Gives the parts places one behind the other, as rows of `whole`; of vectors, whose one row is
+ * seen as many, its columns. */
+static int join_parts(struct model *m, struct tensor *const *parts, size_t n, struct tensor *whole,
+	struct err *err)
+{
+	const bool vectors = parts[0]->rows == 1;
+	size_t at = 0;
+
+	*whole = *parts[0];
+	for (size_t i = 1; i < n; i++)
+		*(vectors ? &whole->cols : &whole->rows) += vectors ? parts[i]->cols
+								    : parts[i]->rows;
+	if (own(m, tensor_bytes(*whole), &whole->data, err))
+		return err->code;
+	for (size_t i = 0; i < n; i++) {
+		parts[i]->data = (char *)whole->data + at;
+		at += tensor_bytes(*parts[i]);
+	}
+	return 0;
+}
+
+static int join_layer(struct model *m, struct layer_weights *w, struct err *err)
+{
+	if (m->has_qkv)
+		TRY(join_parts(m, (struct tensor *[]){&w->q, &w->k, &w->v}, 3, &w->qkv, err));
+	if (m->has_qkv && m->arch.qkv_bias)
+		TRY(join_parts(m, (struct tensor *[]){&w->q_bias, &w->k_bias, &w->v_bias}, 3,
+			&w->qkv_bias, err));
+	if (m->has_gate_up)
+		TRY(join_parts(m, (struct tensor *[]){&w->gate, &w->up}, 2, &w->gate_up, err));
+	return 0;
+fail:
+	return err->code;
+}
+
+/* On a device that reads host memory, matrices stay where they are mapped. */
+static int join_layers(struct model *m, struct err *err)
+{
+	const bool own_memory = !device_is_host(m->dev);
+
+	m->has_qkv = own_memory && !m->arch.qk_norm;
+	m->has_gate_up = own_memory;
+	for (size_t l = 0; l < m->arch.n_layer; l++) {
+		const struct layer_weights *w = &m->layers[l];
+
+		m->has_qkv &= of_one_type((const struct tensor *[]){&w->q, &w->k, &w->v}, 3);
+		m->has_gate_up &= of_one_type((const struct tensor *[]){&w->gate, &w->up}, 2);
+	}
+	for (size_t l = 0; l < m->arch.n_layer; l++)
+		TRY(join_layer(m, &m->layers[l], err));
+	return 0;
+fail:
+	return err->code;
+}
+
 /* Rounded only where every matrix of a layer multiplies the rounded: an adapter leaves float32. */
 static enum dtype choose_operand(const struct model *m)
 {
@@ -456,6 +532,7 @@ static int load(struct model *m, const struct tensor_source *source, struct err 
 	if (m->adapter)
 		TRY(adapter_check_used(m->adapter, err));
 	TRY(check_room(m, err));
+	TRY(join_layers(m, err));
 	TRY(visit_all(m, source, place, err));
 	for (int i = 0; i < ARCH_N_ROPES; i++)
 		if (m->arch.rope[i].theta > 0)

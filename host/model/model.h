@@ -29,6 +29,9 @@ struct model {
 	struct rope_table rope[ARCH_N_ROPES];
 	double embedding_scale;
 	enum dtype operand; /* of what products with the layers' matrices read (ops.h) */
+	/* Whether layers have qkv and gate_up: all or none. On a device with memory of its own,
+	 * where their parts are of one type, and q and k go through no norm of their own. */
+	bool has_qkv, has_gate_up;
 	enum model_head head;
 	char unused[256]; /* tensors of the files that are none of the model's, "" = none (layout.h)
 			   */

@@ -71,8 +71,7 @@ static void layout_block(const struct workspace *ws, struct block *b, struct car
 	b->x_mid = ws->size.for_backward ? carve(c, n, d) : b->x_in;
 	b->q = carve(c, n, q);
 	b->attended = carve_typed(c, ws->model->operand, n, q);
-	b->gate = carve(c, n, a->d_ff);
-	b->up = carve(c, n, a->d_ff);
+	b->gate_up = carve(c, n, 2 * a->d_ff);
 	b->attention_out = carve(c, n, d);
 	b->mlp_out = carve(c, n, d);
 	if (!ws->size.for_backward)
@@ -109,11 +108,14 @@ static void layout_workspace(void *object, struct carver *c)
 	ws->h = carve_typed(c, operand, n, d);
 	ws->h_out = carve_typed(c, operand, ws->size.out, d);
 	ws->x_out = carve(c, ws->size.out, d);
-	ws->act = !ws->size.for_backward && operand == c->activation
-			  ? ws->blocks[0].gate
+	ws->act = !ws->size.for_backward && !ws->model->has_gate_up && operand == c->activation
+			  ? tensor_view(ws->blocks[0].gate_up, n, a->d_ff)
 			  : carve_typed(c, operand, n, a->d_ff);
-	ws->k = carve(c, n, kv);
-	ws->v = carve(c, n, kv);
+	ws->qkv = carve(c, n, (ws->model->has_qkv ? a->n_head * a->head_dim : 0) + 2 * kv);
+	ws->k = tensor_view(ws->qkv, n, kv);
+	ws->v = ws->k;
+	if (ws->v.data)
+		ws->v.data = (char *)ws->k.data + tensor_bytes(ws->k);
 	ws->y = carve(c, ws->size.out, d);
 	ws->bad = carve_ints(c, a->n_layer + 1 + ws->size.out);
 	ws->next = ws->bad ? ws->bad + a->n_layer + 1 : NULL;
@@ -127,8 +129,7 @@ static void layout_workspace(void *object, struct carver *c)
 	ws->dq = carve(c, n, a->n_head * a->head_dim);
 	ws->dattended = carve(c, n, a->n_head * a->head_dim);
 	ws->dact = carve(c, n, a->d_ff);
-	ws->dgate = carve_typed(c, operand, n, a->d_ff);
-	ws->dup = carve_typed(c, operand, n, a->d_ff);
+	ws->dgate_up = carve_typed(c, operand, n, 2 * a->d_ff);
 }
 
 static int workspace_init(struct workspace *ws, const struct model *m, struct workspace_size size,
@@ -247,46 +248,75 @@ fail:
 	return err->code;
 }
 
+/* q, k and v side by side, by one product. */
+static int project_all(struct workspace *ws, size_t layer, struct tensor h, struct rope_call *call,
+	struct err *err)
+{
+	const struct arch *a = &ws->model->arch;
+	const struct layer_weights *w = &ws->model->layers[layer];
+	const size_t q = a->n_head * a->head_dim, kv = a->n_kv_head * a->head_dim;
+	const struct tensor qkv = first(ws->qkv, h.rows);
+
+	call->q = tensor_slice(qkv, 0, q);
+	call->k = tensor_slice(qkv, q, kv);
+	call->v = tensor_slice(qkv, q + kv, kv);
+	return op_linear(ws->model->dev, h, w->qkv, w->qkv_bias, qkv, err);
+}
+
+/* By products of their own, k and v where they stay if that can be, q in q_out; of the out rows,
+ * rotated already, where the layer narrows. */
+static int project_each(struct workspace *ws, const struct pass *pass, size_t layer,
+	struct tensor h, struct rope_call *call, struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct layer_weights *w = &m->layers[layer];
+	const struct block *block = &ws->blocks[layer];
+	const struct batch *b = pass->batch;
+	const bool in_cache = b->packed && call->cache_k.dtype == device_activation(m->dev);
+	const struct tensor k = first(in_cache ? call->cache_k : ws->k, h.rows);
+	const struct tensor v = first(in_cache ? call->cache_v : ws->v, h.rows);
+	const struct projection to_q = {w->q, w->q_bias, w->q_norm, block->q_raw, block->rstd_q};
+	const struct projection to_k = {w->k, w->k_bias, w->k_norm, block->k_raw, block->rstd_k};
+
+	call->k = tensor_whole(k);
+	call->v = tensor_whole(v);
+	TRY(project(ws, &to_k, h, k, err));
+	TRY(op_linear(m->dev, h, w->v, w->v_bias, v, err));
+	if (transformer_narrows(ws, b, layer)) {
+		const struct tensor h_out = first(ws->h_out, call->q_out.rows);
+
+		TRY(op_gather_rows(m->dev, h, b->on_device.out_row, h_out, err));
+		TRY(project(ws, &to_q, h_out, call->q_out, err));
+		return op_rope(m->dev, call->head_dim, 1, call->cos_table, call->sin_table,
+			b->on_device.out_pos, call->q_out, err);
+	}
+	call->q = tensor_whole(call->q_out);
+	return project(ws, &to_q, h, call->q_out, err);
+fail:
+	return err->code;
+}
+
 /* From h, the norm of all rows, to q, rotated, and to keys and values in the cache. Where the layer
  * narrows, q is of the out rows. */
 static int queries_and_keys(struct workspace *ws, const struct pass *pass, size_t layer,
 	struct tensor q, struct err *err)
 {
 	const struct model *m = ws->model;
-	const struct layer_weights *w = &m->layers[layer];
 	const struct rope_table *rope = model_rope(m, layer);
-	const struct block *block = &ws->blocks[layer];
 	const struct batch *b = pass->batch;
-	const bool narrows = transformer_narrows(ws, b, layer);
-	const struct tensor cache_k = pass->cache->k[layer], cache_v = pass->cache->v[layer];
-	/* Products write keys where they stay. */
-	const bool in_cache = b->packed && cache_k.dtype == device_activation(m->dev);
+	const bool at_once = m->has_qkv && !transformer_narrows(ws, b, layer);
 	const struct tensor h = first(ws->h, b->n_rows);
-	const struct tensor h_out = narrows ? first(ws->h_out, q.rows) : h;
 	struct rope_call call = {.head_dim = m->arch.head_dim,
 		.cos_table = rope->cosines,
 		.sin_table = rope->sines,
 		.pos = b->on_device.pos,
-		.k = first(in_cache ? cache_k : ws->k, b->n_rows),
-		.v = first(in_cache ? cache_v : ws->v, b->n_rows),
+		.q_out = q,
 		.cache_row = b->packed ? NULL : b->on_device.cache_row,
-		.cache_k = cache_k,
-		.cache_v = cache_v};
+		.cache_k = pass->cache->k[layer],
+		.cache_v = pass->cache->v[layer]};
 
-	TRY(project(ws,
-		&(struct projection){w->k, w->k_bias, w->k_norm, block->k_raw, block->rstd_k}, h,
-		call.k, err));
-	TRY(op_linear(m->dev, h, w->v, w->v_bias, call.v, err));
-	if (narrows)
-		TRY(op_gather_rows(m->dev, h, b->on_device.out_row, h_out, err));
-	TRY(project(ws,
-		&(struct projection){w->q, w->q_bias, w->q_norm, block->q_raw, block->rstd_q},
-		h_out, q, err));
-	if (narrows)
-		TRY(op_rope(m->dev, call.head_dim, 1, rope->cosines, rope->sines,
-			b->on_device.out_pos, q, err));
-	else
-		call.q = q;
+	TRY(at_once ? project_all(ws, layer, h, &call, err)
+		    : project_each(ws, pass, layer, h, &call, err));
 	return op_rope_keys(m->dev, &call, err);
 fail:
 	return err->code;
@@ -330,6 +360,23 @@ fail:
 	return err->code;
 }
 
+struct slice transformer_gate(const struct workspace *ws, struct tensor both, size_t n)
+{
+	const size_t d_ff = ws->model->arch.d_ff;
+
+	return ws->model->has_gate_up ? tensor_slice(tensor_rows(both, 0, n), 0, d_ff)
+				      : tensor_whole(tensor_view(both, n, d_ff));
+}
+
+struct slice transformer_up(const struct workspace *ws, struct tensor both, size_t n)
+{
+	const size_t d_ff = ws->model->arch.d_ff;
+
+	return ws->model->has_gate_up
+		       ? tensor_slice(tensor_rows(both, 0, n), d_ff, d_ff)
+		       : tensor_whole(tensor_rows(tensor_view(both, 2 * n, d_ff), n, n));
+}
+
 /* From x_mid's norm in h to the branch's output. */
 static int mlp_part(struct workspace *ws, size_t layer, size_t n, struct err *err)
 {
@@ -337,10 +384,15 @@ static int mlp_part(struct workspace *ws, size_t layer, size_t n, struct err *er
 	const struct layer_weights *w = &m->layers[layer];
 	const struct block *block = &ws->blocks[layer];
 	const struct tensor h = first(ws->h, n), act = first(ws->act, n);
-	const struct tensor gate = first(block->gate, n), up = first(block->up, n);
+	const struct slice gate = transformer_gate(ws, block->gate_up, n);
+	const struct slice up = transformer_up(ws, block->gate_up, n);
 
-	TRY(op_linear(m->dev, h, w->gate, (struct tensor){0}, gate, err));
-	TRY(op_linear(m->dev, h, w->up, (struct tensor){0}, up, err));
+	if (m->has_gate_up) {
+		TRY(op_linear(m->dev, h, w->gate_up, (struct tensor){0}, gate.of, err));
+	} else {
+		TRY(op_linear(m->dev, h, w->gate, (struct tensor){0}, gate.of, err));
+		TRY(op_linear(m->dev, h, w->up, (struct tensor){0}, up.of, err));
+	}
 	TRY(op_gated(m->dev, m->arch.activation, gate, up, act, err));
 	return op_linear(m->dev, act, w->down, (struct tensor){0}, first(block->mlp_out, n), err);
 fail:

@@ -32,11 +32,11 @@ static int mlp_backward(struct workspace *ws, size_t layer, struct tensor g, str
 	const struct layer_weights *w = &m->layers[layer];
 	const struct block *block = &ws->blocks[layer];
 	const size_t n = g.rows;
-	const struct tensor gate = tensor_rows(block->gate, 0, n);
-	const struct tensor up = tensor_rows(block->up, 0, n);
+	const struct slice gate = transformer_gate(ws, block->gate_up, n);
+	const struct slice up = transformer_up(ws, block->gate_up, n);
 	const struct tensor dact = tensor_rows(ws->dact, 0, n);
-	const struct tensor dgate = tensor_rows(ws->dgate, 0, n);
-	const struct tensor dup = tensor_rows(ws->dup, 0, n);
+	const struct slice dgate = transformer_gate(ws, ws->dgate_up, n);
+	const struct slice dup = transformer_up(ws, ws->dgate_up, n);
 	const struct tensor dh = tensor_rows(ws->dh, 0, n);
 	struct tensor dout;
 
@@ -44,8 +44,12 @@ static int mlp_backward(struct workspace *ws, size_t layer, struct tensor g, str
 		block->rstd_post_mlp, g, &dout, err));
 	TRY(op_linear_backward(m->dev, dout, w->down, 0, dact, err));
 	TRY(op_gated_backward(m->dev, m->arch.activation, gate, up, dact, dgate, dup, err));
-	TRY(op_linear_backward(m->dev, dgate, w->gate, 0, dh, err));
-	TRY(op_linear_backward(m->dev, dup, w->up, 1, dh, err));
+	if (m->has_gate_up) {
+		TRY(op_linear_backward(m->dev, dgate.of, w->gate_up, 0, dh, err));
+	} else {
+		TRY(op_linear_backward(m->dev, dgate.of, w->gate, 0, dh, err));
+		TRY(op_linear_backward(m->dev, dup.of, w->up, 1, dh, err));
+	}
 	return op_rmsnorm_backward(m->dev, m->arch.norm, tensor_rows(block->x_mid, 0, n),
 		w->mlp_norm, tensor_rows(block->rstd_mlp, 0, n), dh, 1, g, err);
 fail:

@@ -137,6 +137,11 @@ static inline const float *row_of(struct tensor t, size_t i)
 	return (const float *)t.data + i * t.cols;
 }
 
+static inline float *slice_of(struct slice c, size_t i)
+{
+	return (float *)c.of.data + i * c.of.cols + c.first;
+}
+
 static inline float *row_out(struct tensor t, size_t i)
 {
 	return (float *)t.data + i * t.cols;

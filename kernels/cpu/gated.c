@@ -16,8 +16,10 @@ enum { COST = 16 }; /* of one element, in units of a multiply-add */
 
 struct call {
 	enum activation activation;
-	struct tensor gate, up, out;    /* forward */
-	struct tensor dout, dgate, dup; /* backward */
+	struct slice gate, up;
+	struct tensor out;       /* forward */
+	struct tensor dout;      /* backward */
+	struct slice dgate, dup; /* likewise */
 };
 
 /* S, and t' when `slope` is given. */
@@ -41,11 +43,11 @@ static inline vf sigmoid_of(enum activation activation, vf z, vf *slope)
 static void forward_rows(void *context, size_t first, size_t end, int thread)
 {
 	const struct call *c = context;
-	const size_t n = c->gate.cols;
+	const size_t n = c->gate.n;
 
 	(void)thread;
 	for (size_t i = first; i < end; i++) {
-		const float *gate = row_of(c->gate, i), *up = row_of(c->up, i);
+		const float *gate = slice_of(c->gate, i), *up = slice_of(c->up, i);
 		float *out = row_out(c->out, i);
 
 		for (size_t j = 0; j < n; j += VW) {
@@ -58,21 +60,22 @@ static void forward_rows(void *context, size_t first, size_t end, int thread)
 	}
 }
 
-int CPU(gated)(struct device *dev, enum activation activation, struct tensor gate, struct tensor up,
+int CPU(gated)(struct device *dev, enum activation activation, struct slice gate, struct slice up,
 	struct tensor out, struct err *err)
 {
 	struct call c = {.activation = activation, .gate = gate, .up = up, .out = out};
 
 	(void)err;
-	cpu_run(dev, gate.rows, COST * gate.cols, forward_rows, &c);
+	cpu_run(dev, out.rows, COST * out.cols, forward_rows, &c);
 	return 0;
 }
 
 static void backward_row(const struct call *c, size_t i)
 {
-	const size_t n = c->gate.cols;
-	const float *gate = row_of(c->gate, i), *up = row_of(c->up, i), *dout = row_of(c->dout, i);
-	float *dgate = row_out(c->dgate, i), *dup = row_out(c->dup, i);
+	const size_t n = c->gate.n;
+	const float *gate = slice_of(c->gate, i), *up = slice_of(c->up, i);
+	const float *dout = row_of(c->dout, i);
+	float *dgate = slice_of(c->dgate, i), *dup = slice_of(c->dup, i);
 
 	for (size_t j = 0; j < n; j += VW) {
 		const vf z = v_load_n(gate + j, n - j), u = v_load_n(up + j, n - j);
@@ -92,9 +95,8 @@ static void backward_rows(void *context, size_t first, size_t end, int thread)
 		backward_row(context, i);
 }
 
-int CPU(gated_backward)(struct device *dev, enum activation activation, struct tensor gate,
-	struct tensor up, struct tensor dout, struct tensor dgate, struct tensor dup,
-	struct err *err)
+int CPU(gated_backward)(struct device *dev, enum activation activation, struct slice gate,
+	struct slice up, struct tensor dout, struct slice dgate, struct slice dup, struct err *err)
 {
 	struct call c = {.activation = activation,
 		.gate = gate,
@@ -104,6 +106,6 @@ int CPU(gated_backward)(struct device *dev, enum activation activation, struct t
 		.dup = dup};
 
 	(void)err;
-	cpu_run(dev, gate.rows, COST * gate.cols, backward_rows, &c);
+	cpu_run(dev, dout.rows, COST * dout.cols, backward_rows, &c);
 	return 0;
 }

@@ -10,9 +10,17 @@
 struct call {
 	size_t head_dim;
 	vf sign;
-	struct tensor cosines, sines, x;
+	struct tensor cosines, sines;
 	const int32_t *pos;
+	struct slice x;
+	struct tensor out;
+	const int32_t *place; /* row i of x goes to this row of out; NULL = row i */
 };
+
+static size_t place_of(const int32_t *place, size_t i)
+{
+	return place ? (size_t)place[i] : i;
+}
 
 static void rotate_rows(void *context, size_t first, size_t end, int thread)
 {
@@ -23,19 +31,18 @@ static void rotate_rows(void *context, size_t first, size_t end, int thread)
 	for (size_t i = first; i < end; i++) {
 		const float *cosine = row_of(c->cosines, (size_t)c->pos[i]);
 		const float *sine = row_of(c->sines, (size_t)c->pos[i]);
-		float *row = row_out(c->x, i);
+		const float *row = slice_of(c->x, i);
+		float *out = row_out(c->out, place_of(c->place, i));
 
-		for (size_t head = 0; head < c->x.cols; head += c->head_dim) {
-			float *a = row + head, *b = a + half;
-
-			for (size_t j = 0; j < half; j += VW) {
+		for (size_t a = 0; a < c->x.n; a += c->head_dim) {
+			for (size_t j = 0, b = a + half; j < half; j += VW) {
 				const vf co = v_load_n(cosine + j, half - j);
 				const vf si = v_load_n(sine + j, half - j) * c->sign;
-				const vf u = v_load_n(a + j, half - j);
-				const vf v = v_load_n(b + j, half - j);
+				const vf u = v_load_n(row + a + j, half - j);
+				const vf v = v_load_n(row + b + j, half - j);
 
-				v_store_n(a + j, u * co - v * si, half - j);
-				v_store_n(b + j, v * co + u * si, half - j);
+				v_store_n(out + a + j, u * co - v * si, half - j);
+				v_store_n(out + b + j, v * co + u * si, half - j);
 			}
 		}
 	}
@@ -44,29 +51,32 @@ static void rotate_rows(void *context, size_t first, size_t end, int thread)
 int CPU(rope)(struct device *dev, size_t head_dim, int direction, struct tensor cos_table,
 	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *err)
 {
-	struct call c = {head_dim, v_set((float)direction), cos_table, sin_table, x, pos};
+	struct call c = {head_dim, v_set((float)direction), cos_table, sin_table, pos,
+		tensor_whole(x), x, NULL};
 
 	(void)err;
 	cpu_run(dev, x.rows, 2 * x.cols, rotate_rows, &c);
 	return 0;
 }
 
-/* Row i of `from` to row cache_row[i] of a cache, which it may be. */
-static void keep_rows(struct tensor from, const int32_t *cache_row, struct tensor cache)
+static void rotate_slice(struct device *dev, const struct rope_call *r, struct slice x,
+	struct tensor out, const int32_t *place)
 {
-	if (from.data == cache.data)
-		return;
-	for (size_t i = 0; i < from.rows; i++)
-		memcpy(row_out(cache, cache_row ? (size_t)cache_row[i] : i), row_of(from, i),
-			from.cols * sizeof(float));
+	struct call c = {r->head_dim, v_set(1.0f), r->cos_table, r->sin_table, r->pos, x, out,
+		place};
+
+	cpu_run(dev, x.of.rows, 2 * x.n, rotate_rows, &c);
 }
 
 int CPU(rope_keys)(struct device *dev, const struct rope_call *r, struct err *err)
 {
-	if (r->q.data)
-		CPU(rope)(dev, r->head_dim, 1, r->cos_table, r->sin_table, r->pos, r->q, err);
-	CPU(rope)(dev, r->head_dim, 1, r->cos_table, r->sin_table, r->pos, r->k, err);
-	keep_rows(r->k, r->cache_row, r->cache_k);
-	keep_rows(r->v, r->cache_row, r->cache_v);
+	(void)err;
+	if (r->q.of.data)
+		rotate_slice(dev, r, r->q, r->q_out, NULL);
+	rotate_slice(dev, r, r->k, r->cache_k, r->cache_row);
+	if (r->v.of.data != r->cache_v.data)
+		for (size_t i = 0; i < r->v.of.rows; i++)
+			memcpy(row_out(r->cache_v, place_of(r->cache_row, i)), slice_of(r->v, i),
+				r->v.n * sizeof(float));
 	return 0;
 }

@@ -7,8 +7,9 @@
  *   act = z S,   act' = S + z S (1 - S) t'.
  *
  * Bytes an element, with bfloat16 operands: 8 + 2 forward, 12 + 4 backward; one exponential: memory
- * bandwidth is the limit (share reached: not yet measured). A thread has a pack of neighbours and
- * reads all inputs of it before it writes, so outputs may be inputs; elements are independent.
+ * bandwidth is the limit (share reached: not yet measured). Block (row, part of its columns); a
+ * thread has a pack of neighbours and reads all inputs of it before it writes, so outputs may be
+ * inputs; elements are independent.
  */
 #include "kernels/cuda/pack.cuh"
 
@@ -24,58 +25,64 @@ static __device__ __forceinline__ float sigmoid_of(bool gelu, float z, float *sl
 	return 1 / (1 + expf(-t));
 }
 
-/* n elements; V at a time, of all arrays or of none. */
-static int width_of(size_t n, struct tensor a, struct tensor b, struct tensor c, struct tensor d)
+/* Rows of gate, up and their gradients lie so far apart. */
+struct strides {
+	size_t gate, up, dgate, dup;
+};
+
+static int narrower(int width, struct slice c)
 {
-	return min(min(pack_width(a, n), pack_width(b, n)),
-		min(pack_width(c, n), pack_width(d, n)));
+	return min(width, slice_width(c));
 }
 
 template <typename T, int V>
-static __global__ void __launch_bounds__(THREADS)
-	gated_kernel(bool gelu, const float *gate, const float *up, T *out, size_t n)
+static __global__ void __launch_bounds__(THREADS) gated_kernel(bool gelu, const float *gate,
+	const float *up, T *out, struct strides apart, size_t n)
 {
-	const size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * V;
+	const size_t row = blockIdx.x, at = ((size_t)blockIdx.y * THREADS + threadIdx.x) * V;
 	float z[V], u[V], slope;
 
 	if (at >= n)
 		return;
-	load_pack<V>(gate + at, z);
-	load_pack<V>(up + at, u);
+	load_pack<V>(gate + row * apart.gate + at, z);
+	load_pack<V>(up + row * apart.up + at, u);
 #pragma unroll
 	for (int i = 0; i < V; i++)
 		u[i] = z[i] * sigmoid_of(gelu, z[i], &slope) * u[i];
-	store_pack<V>(out + at, u);
+	store_pack<V>(out + row * n + at, u);
 }
 
-extern "C" int cuda_gated(struct device *dev, enum activation activation, struct tensor gate,
-	struct tensor up, struct tensor out, struct err *err)
+extern "C" int cuda_gated(struct device *dev, enum activation activation, struct slice gate,
+	struct slice up, struct tensor out, struct err *err)
 {
-	const size_t n = tensor_count(gate);
-	const int width = width_of(n, gate, up, out, out);
+	const int width = narrower(narrower(slice_width(tensor_whole(out)), gate), up);
+	const struct strides apart = {gate.of.cols, up.of.cols, 0, 0};
 
-	if (n == 0)
+	if (tensor_count(out) == 0)
 		return 0;
 	WITH_OPERAND(out.dtype, T,
 		WITH_PACK(width, V,
-			GPU_LAUNCH((gated_kernel<T, V>), blocks_for(n, THREADS * V), THREADS, 0,
-				cuda_stream(dev), activation == ACTIVATION_GELU_TANH, floats(gate),
-				floats(up), (T *)out.data, n)));
+			GPU_LAUNCH((gated_kernel<T, V>),
+				dim3((unsigned)out.rows, blocks_for(out.cols, THREADS * V)),
+				THREADS, 0, cuda_stream(dev), activation == ACTIVATION_GELU_TANH,
+				slice_floats(gate), slice_floats(up), (T *)out.data, apart,
+				out.cols)));
 	return cuda_launched(dev, "op gated", err);
 }
 
 template <typename T, int V>
-static __global__ void __launch_bounds__(THREADS) gated_backward_kernel(bool gelu,
-	const float *gate, const float *up, const float *dout, T *dgate, T *dup, size_t n)
+static __global__ void __launch_bounds__(THREADS)
+	gated_backward_kernel(bool gelu, const float *gate, const float *up, const float *dout,
+		T *dgate, T *dup, struct strides apart, size_t n)
 {
-	const size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * V;
+	const size_t row = blockIdx.x, at = ((size_t)blockIdx.y * THREADS + threadIdx.x) * V;
 	float z[V], u[V], d[V];
 
 	if (at >= n)
 		return;
-	load_pack<V>(gate + at, z);
-	load_pack<V>(up + at, u);
-	load_pack<V>(dout + at, d);
+	load_pack<V>(gate + row * apart.gate + at, z);
+	load_pack<V>(up + row * apart.up + at, u);
+	load_pack<V>(dout + row * n + at, d);
 #pragma unroll
 	for (int i = 0; i < V; i++) {
 		float slope;
@@ -84,24 +91,30 @@ static __global__ void __launch_bounds__(THREADS) gated_backward_kernel(bool gel
 		u[i] = d[i] * u[i] * (S + z[i] * S * (1 - S) * slope);
 		d[i] = d[i] * z[i] * S;
 	}
-	store_pack<V>(dgate + at, u);
-	store_pack<V>(dup + at, d);
+	store_pack<V>(dgate + row * apart.dgate + at, u);
+	store_pack<V>(dup + row * apart.dup + at, d);
 }
 
 extern "C" int cuda_gated_backward(struct device *dev, enum activation activation,
-	struct tensor gate, struct tensor up, struct tensor dout, struct tensor dgate,
-	struct tensor dup, struct err *err)
+	struct slice gate, struct slice up, struct tensor dout, struct slice dgate,
+	struct slice dup, struct err *err)
 {
-	const size_t n = tensor_count(gate);
-	const int width = min(width_of(n, gate, up, dout, dgate), pack_width(dup, n));
+	const int width = narrower(narrower(narrower(narrower(slice_width(tensor_whole(dout)),
+							     gate),
+						    up),
+					   dgate),
+		dup);
+	const struct strides apart = {gate.of.cols, up.of.cols, dgate.of.cols, dup.of.cols};
 
-	if (n == 0)
+	if (tensor_count(dout) == 0)
 		return 0;
-	WITH_OPERAND(dgate.dtype, T,
+	WITH_OPERAND(dgate.of.dtype, T,
 		WITH_PACK(width, V,
-			GPU_LAUNCH((gated_backward_kernel<T, V>), blocks_for(n, THREADS * V),
+			GPU_LAUNCH((gated_backward_kernel<T, V>),
+				dim3((unsigned)dout.rows, blocks_for(dout.cols, THREADS * V)),
 				THREADS, 0, cuda_stream(dev), activation == ACTIVATION_GELU_TANH,
-				floats(gate), floats(up), floats(dout), (T *)dgate.data,
-				(T *)dup.data, n)));
+				slice_floats(gate), slice_floats(up), floats(dout),
+				(T *)dgate.of.data + dgate.first, (T *)dup.of.data + dup.first,
+				apart, dout.cols)));
 	return cuda_launched(dev, "op gated_backward", err);
 }

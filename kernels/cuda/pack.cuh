@@ -18,6 +18,17 @@ static inline int pack_width(struct tensor t, size_t width)
 	return width % 4 == 0 && (uintptr_t)t.data % (4 * dtype_bytes(t.dtype)) == 0 ? 4 : 1;
 }
 
+/* The same of slices; absent ones do not matter. */
+static inline int slice_width(struct slice c)
+{
+	return !c.of.data || (c.first % 4 == 0 && c.n % 4 == 0) ? pack_width(c.of, c.of.cols) : 1;
+}
+
+static inline float *slice_floats(struct slice c)
+{
+	return c.of.data ? floats(c.of) + c.first : NULL;
+}
+
 template <int V, typename T>
 static __device__ __forceinline__ void load_pack(const T *from, float to[V])
 {

@@ -70,11 +70,13 @@ extern "C" int cuda_rope(struct device *dev, size_t head_dim, int direction,
 
 /* ---- queries and keys ------------------------------------------------------------------- */
 
-/* Of the block's row: pairs of q, pairs of k, then elements of v, one after the other. */
+/* Of the block's row: pairs of q, pairs of k, then elements of v, one after the other; rows of each
+ * so many elements apart. */
 struct keys_call {
-	float *q, *k;
-	const float *v;
+	const float *q, *k, *v;
+	size_t q_stride, k_stride, v_stride;
 	size_t q_cols, width;
+	float *q_out;
 	const int32_t *cache_row; /* NULL: row i */
 	bool keeps_v;             /* v is not in the cache already */
 };
@@ -86,13 +88,14 @@ static __global__ void __launch_bounds__(THREADS)
 	const size_t row = blockIdx.x, q_pairs = c.q_cols / 2, pairs = q_pairs + c.width / 2;
 	const size_t n = pairs + (c.keeps_v ? c.width : 0);
 	const size_t place = c.cache_row ? (size_t)c.cache_row[row] : row;
-	float *q = c.q + row * c.q_cols;
-	const float *k = c.k + row * c.width, *v = c.v + row * c.width;
+	const float *q = c.q + row * c.q_stride, *k = c.k + row * c.k_stride;
+	const float *v = c.v + row * c.v_stride;
+	float *to_q = c.q_out + row * c.q_cols;
 	T *to_k = cache_k + place * c.width, *to_v = cache_v + place * c.width;
 
 	for (size_t i = threadIdx.x * V; i < n; i += blockDim.x * V) {
 		if (i < q_pairs) {
-			rotate<V>(t, i, q, q);
+			rotate<V>(t, i, q, to_q);
 		} else if (i < pairs) {
 			rotate<V>(t, i - q_pairs, k, to_k);
 		} else {
@@ -108,19 +111,21 @@ extern "C" int cuda_rope_keys(struct device *dev, const struct rope_call *r, str
 {
 	const struct angles t = {floats(r->cos_table), floats(r->sin_table), r->pos,
 		r->head_dim / 2, 1};
-	const struct keys_call call = {floats(r->q), floats(r->k), floats(r->v),
-		r->q.data ? r->q.cols : 0, r->k.cols, r->cache_row, r->v.data != r->cache_v.data};
-	const struct tensor *const all[] = {&r->q, &r->k, &r->v, &r->cache_k, &r->cache_v,
-		&r->cos_table, &r->sin_table};
-	int width = 4;
+	const struct keys_call call = {slice_floats(r->q), slice_floats(r->k), slice_floats(r->v),
+		r->q.of.cols, r->k.of.cols, r->v.of.cols, r->q.of.data ? r->q.n : 0, r->k.n,
+		floats(r->q_out), r->cache_row, r->v.of.data != r->cache_v.data};
+	const struct slice all[] = {r->q, r->k, r->v, tensor_whole(r->q_out),
+		tensor_whole(r->cache_k), tensor_whole(r->cache_v), tensor_whole(r->cos_table),
+		tensor_whole(r->sin_table)};
+	int width = pack_width(r->cos_table, t.half);
 
-	if (tensor_count(r->k) == 0)
+	if (r->k.of.rows == 0)
 		return 0;
-	for (const struct tensor *x : all)
-		width = min(width, pack_width(*x, t.half));
+	for (const struct slice &x : all)
+		width = min(width, slice_width(x));
 	WITH_OPERAND(r->cache_k.dtype, T,
 		WITH_PACK(width, V,
-			GPU_LAUNCH((keys_kernel<T, V>), (unsigned)r->k.rows, THREADS, 0,
+			GPU_LAUNCH((keys_kernel<T, V>), (unsigned)r->k.of.rows, THREADS, 0,
 				cuda_stream(dev), t, call, (T *)r->cache_k.data,
 				(T *)r->cache_v.data)));
 	return cuda_launched(dev, "op rope_keys", err);

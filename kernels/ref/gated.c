@@ -29,27 +29,28 @@ static double act_derivative(enum activation activation, double z)
 	return (1 + t) / 2 + z / 2 * (1 - t * t) * sqrt(2 / M_PI) * (1 + 3 * 0.044715 * z * z);
 }
 
-int ref_gated(struct device *dev, enum activation activation, struct tensor gate, struct tensor up,
+int ref_gated(struct device *dev, enum activation activation, struct slice gate, struct slice up,
 	struct tensor out, struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < out.rows; i++)
 		for (size_t j = 0; j < out.cols; j++)
-			set(out, i, j, act(activation, get(gate, i, j)) * get(up, i, j));
+			set(out, i, j,
+				act(activation, get_slice(gate, i, j)) * get_slice(up, i, j));
 	return 0;
 }
 
-int ref_gated_backward(struct device *dev, enum activation activation, struct tensor gate,
-	struct tensor up, struct tensor dout, struct tensor dgate, struct tensor dup,
-	struct err *err)
+int ref_gated_backward(struct device *dev, enum activation activation, struct slice gate,
+	struct slice up, struct tensor dout, struct slice dgate, struct slice dup, struct err *err)
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < dout.rows; i++) {
 		for (size_t j = 0; j < dout.cols; j++) {
-			const double z = get(gate, i, j), u = get(up, i, j), d = get(dout, i, j);
+			const double z = get_slice(gate, i, j), u = get_slice(up, i, j);
+			const double d = get(dout, i, j);
 
-			set(dgate, i, j, d * u * act_derivative(activation, z));
-			set(dup, i, j, d * act(activation, z));
+			set_slice(dgate, i, j, d * u * act_derivative(activation, z));
+			set_slice(dup, i, j, d * act(activation, z));
 		}
 	}
 	return 0;

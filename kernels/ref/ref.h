@@ -49,6 +49,16 @@ static inline void set(struct tensor t, size_t row, size_t col, double value)
 		((float *)t.data)[i] = (float)value;
 }
 
+static inline double get_slice(struct slice c, size_t row, size_t col)
+{
+	return get(c.of, row, c.first + col);
+}
+
+static inline void set_slice(struct slice c, size_t row, size_t col, double value)
+{
+	set(c.of, row, c.first + col, value);
+}
+
 static inline double dot(struct tensor a, size_t row_a, struct tensor b, size_t row_b)
 {
 	double sum = 0;

@@ -4,40 +4,52 @@
  */
 #include "kernels/ref/ref.h"
 
-int ref_rope(struct device *dev, size_t head_dim, int direction, struct tensor cos_table,
-	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *err)
+/* Two elements of a head, half of it apart, by an angle. */
+static void rotate(struct slice from, size_t row, size_t j, size_t half, double c, double s,
+	struct tensor to, size_t to_row)
+{
+	const double a = get_slice(from, row, j), b = get_slice(from, row, j + half);
+
+	set(to, to_row, j, a * c - b * s);
+	set(to, to_row, j + half, b * c + a * s);
+}
+
+static void rotate_row(size_t head_dim, int direction, struct tensor cos_table,
+	struct tensor sin_table, size_t pos, struct slice from, size_t row, struct tensor to,
+	size_t to_row)
 {
 	const size_t half = head_dim / 2;
 
-	(void)dev, (void)err;
-	for (size_t i = 0; i < x.rows; i++) {
-		for (size_t head = 0; head < x.cols; head += head_dim) {
-			for (size_t j = 0; j < half; j++) {
-				const double c = get(cos_table, (size_t)pos[i], j);
-				const double s = direction * get(sin_table, (size_t)pos[i], j);
-				const double a = get(x, i, head + j);
-				const double b = get(x, i, head + half + j);
+	for (size_t head = 0; head < from.n; head += head_dim)
+		for (size_t j = 0; j < half; j++)
+			rotate(from, row, head + j, half, get(cos_table, pos, j),
+				direction * get(sin_table, pos, j), to, to_row);
+}
 
-				set(x, i, head + j, a * c - b * s);
-				set(x, i, head + half + j, b * c + a * s);
-			}
-		}
-	}
+int ref_rope(struct device *dev, size_t head_dim, int direction, struct tensor cos_table,
+	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *err)
+{
+	(void)dev, (void)err;
+	for (size_t i = 0; i < x.rows; i++)
+		rotate_row(head_dim, direction, cos_table, sin_table, (size_t)pos[i],
+			tensor_whole(x), i, x, i);
 	return 0;
 }
 
 int ref_rope_keys(struct device *dev, const struct rope_call *r, struct err *err)
 {
-	if (r->q.data)
-		ref_rope(dev, r->head_dim, 1, r->cos_table, r->sin_table, r->pos, r->q, err);
-	ref_rope(dev, r->head_dim, 1, r->cos_table, r->sin_table, r->pos, r->k, err);
-	for (size_t i = 0; i < r->k.rows; i++) {
-		const size_t row = r->cache_row ? (size_t)r->cache_row[i] : i;
+	(void)dev, (void)err;
+	for (size_t i = 0; i < r->k.of.rows; i++) {
+		const size_t pos = (size_t)r->pos[i];
+		const size_t place = r->cache_row ? (size_t)r->cache_row[i] : i;
 
-		for (size_t j = 0; j < r->k.cols; j++) {
-			set(r->cache_k, row, j, get(r->k, i, j));
-			set(r->cache_v, row, j, get(r->v, i, j));
-		}
+		if (r->q.of.data)
+			rotate_row(r->head_dim, 1, r->cos_table, r->sin_table, pos, r->q, i,
+				r->q_out, i);
+		rotate_row(r->head_dim, 1, r->cos_table, r->sin_table, pos, r->k, i, r->cache_k,
+			place);
+		for (size_t j = 0; j < r->v.n; j++)
+			set(r->cache_v, place, j, get_slice(r->v, i, j));
 	}
 	return 0;
 }
