@@ -15,7 +15,8 @@ endif()
 add_library(same_results STATIC tests/result_differences.c tests/same_results.c)
 target_include_directories(same_results PUBLIC ${HDF5_INCLUDE_DIRS})
 target_link_libraries(same_results PUBLIC flags ${HDF5_LIBRARIES})
-add_executable(compare_results tests/compare_results.c)
+add_executable(compare_results tests/compare_results.c tests/result_lines.c tests/result_pairs.c
+  tests/result_scores.c tests/result_values.c)
 target_link_libraries(compare_results PRIVATE base same_results)
 
 add_custom_target(quick) # what `make quick` runs

@@ -19,12 +19,13 @@ enum { N_PROMPT = 20, N_EFFECT = 3, N_FEATURE = 20 };
 struct content {
 	float v[1][2][4];
 	double metric[N_PROMPT];
-	int32_t target[N_PROMPT];
+	int32_t target[N_PROMPT], effect_layer[N_EFFECT];
 	float effect[N_PROMPT][N_EFFECT];
 	float resid[2][4], gradient[2][4];
-	int32_t layer[N_FEATURE], feature[N_FEATURE];
+	int32_t layer[N_FEATURE], feature[N_FEATURE], drawn;
 	unsigned char refusal[N_PROMPT];
-	double p_refusal[N_PROMPT];
+	double p_refusal[N_PROMPT], p_random[N_PROMPT];
+	float lead[N_PROMPT];
 	int32_t ids[2 * N_PROMPT], end[N_PROMPT];
 	double seconds;
 };
@@ -32,6 +33,7 @@ struct content {
 static struct content usual(void)
 {
 	struct content c = {.v = {{{1, 2, 3, 4}, {4, 0, 0, 1}}},
+		.effect_layer = {0, 4, 4},
 		.resid = {{1, 2, 3, 4}, {0, 3, 0, 0}},
 		.gradient = {{1, 0, 2, 0}, {1e-9f, 0, 0, 0}},
 		.seconds = 1};
@@ -42,7 +44,8 @@ static struct content usual(void)
 		for (int j = 0; j < N_EFFECT; j++)
 			c.effect[i][j] = (float)(j + 1);
 		c.refusal[i] = i % 2 == 0;
-		c.p_refusal[i] = 0.5;
+		c.p_refusal[i] = c.p_random[i] = 0.5;
+		c.lead[i] = 1;
 		c.ids[2 * i] = i;
 		c.ids[2 * i + 1] = 2 * i;
 		c.end[i] = 2 * i + 2;
@@ -83,6 +86,7 @@ static void write_file(const char *name, const struct content *c)
 	put(file, "/direction/v", f32, c->v, 3, 1, 2, 4);
 	put_vector(file, "/indirect_effect/cossim_ap/metric_patched", f64, c->metric, N_PROMPT);
 	put_vector(file, "/indirect_effect/cossim_ap/target", i32, c->target, N_PROMPT);
+	put_vector(file, "/candidates/layer", i32, c->effect_layer, N_EFFECT);
 	put(file, "/indirect_effect/cossim_ap/per_prompt", f32, c->effect, 2, N_PROMPT, N_EFFECT,
 		0);
 	put(file, "/activations/blocks.0.hook_resid_post", f32, c->resid, 2, 2, 4, 0);
@@ -91,10 +95,13 @@ static void write_file(const char *name, const struct content *c)
 	put_vector(file, "/feature_sets/ap/global/layer", i32, c->layer, N_FEATURE);
 	put_vector(file, "/feature_sets/ap/global/feature", i32, c->feature, N_FEATURE);
 	put_vector(file, "/feature_sets/random/global/layer", i32, c->layer, 1);
-	put_vector(file, "/feature_sets/random/global/feature", i32, &c->ids[1], 1);
+	put_vector(file, "/feature_sets/random/global/feature", i32, &c->drawn, 1);
 	put_vector(file, "/scores/jailbreak/none/refusal", H5T_NATIVE_UCHAR, c->refusal, N_PROMPT);
 	put_vector(file, "/scores/jailbreak/none/p_refusal", f64, c->p_refusal, N_PROMPT);
+	put_vector(file, "/scores/jailbreak/random_global_x0/p_refusal", f64, c->p_random,
+		N_PROMPT);
 	put_vector(file, "/scores/jailbreak/ap_local_x0/p_refusal", f64, &c->seconds, 1);
+	put_vector(file, "/generations/jailbreak/none/lead", f32, c->lead, N_PROMPT);
 	put_vector(file, "/generations/jailbreak/none/token_ids", i32, c->ids, 2 * N_PROMPT);
 	put_vector(file, "/generations/jailbreak/none/token_end", i32, c->end, N_PROMPT);
 	put_vector(file, "/provenance/seconds", f64, &c->seconds, 1);
@@ -133,11 +140,14 @@ static const char *line_of(const char *name)
 TEST(equal_files_are_inside_every_limit)
 {
 	static const char *const names[] = {"direction: worst 1 - cosine",
-		"metric: worst difference, of the largest", "effects per prompt: worst correlation",
+		"metric: worst difference, of the largest",
+		"effects of a layer: worst median difference, of each",
+		"effects of a prompt: share within a tenth of their length",
 		"saved resid_post: worst 1 - cosine",
 		"saved gradients: worst 1 - cosine of a layer", "global features: least overlap",
-		"refusal rates: worst difference", "P(refusal): worst difference of means",
-		"unedited replies: share of equal ones"};
+		"refusal: worst share that differs, of no narrow lead",
+		"P(refusal): worst median shift of log-odds",
+		"unedited replies of no narrow lead: share of equal ones"};
 	const struct content c = usual();
 
 	write_file("a.h5", &c);
@@ -180,9 +190,14 @@ TEST(each_line_measures_its_own)
 	expect_line(&b, "metric: worst difference, of the largest                          0.1   "
 			"at most  0.0001   OUTSIDE\n");
 	b = usual();
-	b.effect[2][0] = 3; /* (1, 2, 3) . (3, 2, 3) = 16 of sqrt(14 22) */
-	expect_line(&b, "effects per prompt: worst correlation                           0.912   "
-			"at least 0.999   OUTSIDE\n");
+	for (int i = 0; i < N_PROMPT; i++) /* one of the two effects of the layer */
+		b.effect[i][2] *= 1.03f;
+	expect_line(&b, "effects of a layer: worst median difference, of each             0.03   "
+			"at most  0.0001   OUTSIDE\n");
+	b = usual();
+	b.effect[2][0] = 2; /* 1 of sqrt(14); and of prompt 0 none is compared */
+	expect_line(&b, "effects of a prompt: share within a tenth of their length       0.947   "
+			"at least 0.99   OUTSIDE\n");
 	b = usual();
 	b.resid[1][3] = 4;
 	expect_line(&b, "saved resid_post: worst 1 - cosine                                0.4   "
@@ -197,16 +212,17 @@ TEST(each_line_measures_its_own)
 			"at least 0.9   OUTSIDE\n");
 	b = usual();
 	b.refusal[0] = b.refusal[2] = 0;
-	expect_line(&b, "refusal rates: worst difference                                   0.1   "
-			"at most  0.05   OUTSIDE\n");
+	expect_line(&b, "refusal: worst share that differs, of no narrow lead              0.1   "
+			"at most  0.01   OUTSIDE\n");
 	b = usual();
-	b.p_refusal[3] = 0.6;
-	expect_line(&b, "P(refusal): worst difference of means                           0.005   "
-			"at most  0.001   OUTSIDE\n");
+	for (int i = N_PROMPT / 2; i < N_PROMPT; i++)
+		b.p_refusal[i] = 0.6; /* log(0.6 / 0.4) */
+	expect_line(&b, "P(refusal): worst median shift of log-odds                      0.405   "
+			"at most  0.00012207   OUTSIDE\n");
 	b = usual();
 	b.ids[0]++, b.end[2]--; /* the ends move: two replies, and that of the id */
-	expect_line(&b, "unedited replies: share of equal ones                            0.85   "
-			"at least 0.95   OUTSIDE\n");
+	expect_line(&b, "unedited replies of no narrow lead: share of equal ones          0.85   "
+			"at least 1   OUTSIDE\n");
 }
 
 TEST(what_rounding_may_turn_over_is_not_compared)
@@ -219,11 +235,60 @@ TEST(what_rounding_may_turn_over_is_not_compared)
 	b.metric[5] = -3; /* another target, another metric */
 	b.effect[5][0] = -8;
 	b.gradient[1][0] = -1e-9f; /* of a token that hardly matters */
-	b.ids[1] = 77;             /* the random feature, and one reply of twenty */
-	b.seconds = 0;             /* and a local set's score */
+	b.seconds = 0;             /* a local set's score */
 	write_file("a.h5", &a);
 	write_file("b.h5", &b);
 	EXPECT(0, "a.h5 b.h5");
+	b.effect[3][1] = 0; /* two features of two prompts, off */
+	b.effect[4][2] = 0;
+	b.p_refusal[3] = 0.99;
+	write_file("b.h5", &b);
+	EXPECT(1, "a.h5 b.h5");
+	CHECK(strstr(line_of("effects of a prompt"), "0.889   at least 0.99   OUTSIDE"), "found %s",
+		out);
+	b.effect[4][2] = a.effect[4][2];
+	write_file("b.h5", &b);
+	EXPECT(0, "a.h5 b.h5 --rounded");
+}
+
+/* In float32 the lead must be far smaller to be narrow. */
+TEST(a_reply_may_part_where_a_lead_was_narrow)
+{
+	struct content a = usual(), b;
+
+	a.lead[0] = 0.1f;
+	b = a;
+	b.refusal[0] = 0;
+	b.ids[1] = 77;
+	write_file("a.h5", &a);
+	write_file("b.h5", &b);
+	EXPECT(0, "a.h5 b.h5 --rounded");
+	EXPECT(1, "a.h5 b.h5");
+	a.lead[0] = 1; /* that of the second file says nothing about it */
+	write_file("a.h5", &a);
+	EXPECT(1, "a.h5 b.h5 --rounded");
+	CHECK(strstr(line_of("unedited replies"), "0.95   at least 1   OUTSIDE"), "found %s", out);
+	CHECK(!strstr(line_of("refusal: "), "OUTSIDE"), "found %s", out);
+}
+
+TEST(a_condition_that_clamps_other_features_is_not_compared)
+{
+	const struct content a = usual();
+	struct content b = a;
+
+	for (int i = 0; i < N_PROMPT; i++)
+		b.p_random[i] = 0.9;
+	write_file("a.h5", &a);
+	write_file("b.h5", &b);
+	EXPECT(1, "a.h5 b.h5 --rounded");
+	CHECK(strstr(line_of("P(refusal)"), "2.2   at most") && !strstr(out, "not compared"),
+		"found %s", out);
+	b.drawn = 1;
+	write_file("b.h5", &b);
+	EXPECT(0, "a.h5 b.h5 --rounded");
+	CHECK(strstr(out, "  not compared: 1 conditions that clamp other features in the second "
+			  "file\n"),
+		"found %s", out);
 }
 
 TEST(rounded_products_have_limits_of_their_own)
@@ -301,11 +366,27 @@ TEST(the_table_is_lines_of_json_too)
 		      "\"name\": \"metric: worst difference, of the largest\", \"value\": 0.1, "
 		      "\"bound\": \"at most\", \"limit\": 0.02, \"ok\": false}\n"),
 		"found %s", text);
-	CHECK(strstr(text, "\"name\": \"P(refusal): worst difference of means\", \"value\": null, "
-			   "\"bound\": \"at most\", \"limit\": 0.02, \"ok\": false}\n"),
+	CHECK(strstr(text,
+		      "\"name\": \"P(refusal): worst median shift of log-odds\", \"value\": null, "
+		      "\"bound\": \"at most\", \"limit\": 0.125, \"ok\": false}\n"),
 		"found %s", text);
 	free(text);
 	EXPECT(5, "a.h5 a.h5 --json /nowhere/table.json");
+}
+
+/* A vector of n numbers in place of one. */
+static void expect_wrong_length(const char *path, hsize_t n, const char *message)
+{
+	const struct content a = usual();
+	hid_t file;
+
+	write_file("a.h5", &a);
+	file = H5Fopen(in_scratch("a.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+	H5Ldelete(file, path, H5P_DEFAULT);
+	put_vector(file, path, H5T_NATIVE_INT32, a.target, n);
+	H5Fclose(file);
+	EXPECT(3, "a.h5 a.h5");
+	CHECK(strstr(out, message), "expected \"%s\", found %s", message, out);
 }
 
 TEST(usage_and_files_that_do_not_fit_have_statuses_of_their_own)
@@ -344,4 +425,9 @@ TEST(usage_and_files_that_do_not_fit_have_statuses_of_their_own)
 	EXPECT(3, "a.h5 b.h5");
 	CHECK(strstr(out, "/generations/jailbreak/none/token_end: expected ascending ends"),
 		"found %s", out);
+	expect_wrong_length("/candidates/layer", 2,
+		"/indirect_effect/cossim_ap: expected 20 targets and effects of 20 prompts and 2 "
+		"candidates, found 20 and 20, 3");
+	expect_wrong_length("/generations/jailbreak/none/lead", 19,
+		"/generations/jailbreak/none/lead: expected 20 leads, found 19");
 }
