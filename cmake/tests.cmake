@@ -221,7 +221,7 @@ add_test(NAME jinja_beside_python COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/t
   $<TARGET_FILE:jinja_render>)
 set_tests_properties(jinja_beside_python PROPERTIES LABELS integration SKIP_RETURN_CODE 77)
 add_test(NAME loads COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/test_loads.py
-  $<TARGET_FILE:bench_loads> cpu abcd 2)
+  $<TARGET_FILE:bench_loads> cpu abcde 2)
 add_test(NAME beside_torch COMMAND ${PYTHON3_OF_PATH} ${CMAKE_SOURCE_DIR}/tools/beside_torch.py
   --bench $<TARGET_FILE:bench_loads> --device cpu --shape tiny --rounds 1)
 set_tests_properties(loads beside_torch PROPERTIES LABELS integration SKIP_RETURN_CODE 77)

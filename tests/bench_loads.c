@@ -4,6 +4,7 @@
  *
  *   a  IG-10 attribution (tests/loads/attribution.c)    c  SAE encoding (encode.c)
  *   b  greedy decoding, with clamps or without (decode.c)    d  prefill (prefill.c)
+ *                                                       e  activations saved (capture.c)
  *
  *   build/cpu/bench_loads --shape tiny
  *   build/cuda/bench_loads --shape gemma2-2b --device cuda:0 --loads b,a --seconds 100 --json FILE
@@ -152,6 +153,26 @@ static void add_prefill(struct program *p)
 	}
 }
 
+static void add_capture(struct program *p)
+{
+	const struct shape *s = p->options.shape;
+	const struct {
+		size_t prompts, tokens;
+		bool file;
+	} cases[] = {{s->few, s->few_tokens, false}, {s->many, s->prompt_tokens, false},
+		{s->few, s->few_tokens, true}};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct load_case *c = add_case(p, &load_capture);
+
+		c->prompts = cases[i].prompts;
+		c->tokens = cases[i].tokens;
+		c->file = cases[i].file;
+		snprintf(c->name, sizeof c->name, "e %zux%zu %s", c->prompts, c->tokens,
+			c->file ? "file" : "host");
+	}
+}
+
 /* In the order of the option. */
 static int add_cases(struct program *p, struct err *err)
 {
@@ -164,13 +185,15 @@ static int add_cases(struct program *p, struct err *err)
 			add_encode(p);
 		else if (*l == 'd')
 			add_prefill(p);
+		else if (*l == 'e')
+			add_capture(p);
 		else if (*l != ',')
 			return err_set(err, ERR_CONFIG,
-				"--loads: expected some of a, b, c and d, each once, found \"%s\"",
+				"--loads: expected some of a, b, c, d and e, each once, found \"%s\"",
 				p->options.loads);
 		if (*l != ',' && strchr(l + 1, *l))
 			return err_set(err, ERR_CONFIG,
-				"--loads: expected some of a, b, c and d, each once, found \"%s\"",
+				"--loads: expected some of a, b, c, d and e, each once, found \"%s\"",
 				p->options.loads);
 	}
 	return 0;
@@ -413,7 +436,7 @@ static void serve(struct program *p)
 /* ---- options --------------------------------------------------------------------------- */
 
 static const char usage[] =
-	"usage: bench_loads [--shape gemma2-2b|llama3-8b|tiny] [--device cpu] [--loads a,b,c,d]\n"
+	"usage: bench_loads [--shape gemma2-2b|llama3-8b|tiny] [--device cpu] [--loads a,b,c,d,e]\n"
 	"                   [--rounds 5] [--seconds LIMIT] [--rows 8192] [--sae bf16|f32]\n"
 	"                   [--json FILE | --serve]\n";
 
@@ -475,7 +498,7 @@ fail:
 static int read_options(struct options *o, int argc, char **argv, struct err *err)
 {
 	*o = (struct options){.device = "cpu",
-		.loads = "a,b,c,d",
+		.loads = "a,b,c,d,e",
 		.shape = &shapes[0],
 		.rounds = 5,
 		.rows = 8192,

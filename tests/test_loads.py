@@ -6,6 +6,7 @@ every figure of it is positive; SAEs fire as they should; a server answers line 
     python3 tests/test_loads.py PROGRAM DEVICE LOADS ROUNDS      exit status 1 with what is wrong
 """
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -26,6 +27,8 @@ def check_figures(line):
             continue
         check(isinstance(value, str) or value > 0, f"expected positive figures, found {key} in {line}")
     check(line["side"] == "engine" and line["shape"] == "tiny" and line["load"] in LOADS, f"found {line}")
+    if line["load"] == "e":
+        check(abs(line["ratio"] * line["seconds_without"] / line["seconds"] - 1) < 1e-6, f"found {line}")
     if "l0" in line:
         check(30 < line["l0"] < 300, f"expected an L0 near 100, found {line}")
     check("failed" not in line and "not_run" not in line, f"expected figures, found {line}")
@@ -34,8 +37,11 @@ def check_figures(line):
 def batch():
     """The cases in the order of their lines."""
     with tempfile.TemporaryDirectory() as folder:
-        file = pathlib.Path(folder, "lines")
-        subprocess.run(COMMAND + ["--rounds", str(ROUNDS), "--json", file], check=True, stdout=subprocess.DEVNULL)
+        file, room = pathlib.Path(folder, "lines"), pathlib.Path(folder, "room")
+        room.mkdir()
+        subprocess.run(COMMAND + ["--rounds", str(ROUNDS), "--json", file], check=True, stdout=subprocess.DEVNULL,
+                       env=dict(os.environ, TMPDIR=str(room)))
+        check(not list(room.iterdir()), f"expected no file to be left, found {list(room.iterdir())}")
         lines = [json.loads(line) for line in file.read_text().splitlines()]
     for line in lines:
         check_figures(line)
@@ -62,7 +68,7 @@ def serve(cases):
 
 
 def refusals():
-    for extra, text in ((["--loads", "e"], "--loads"), (["--shape", "huge"], "--shape"),
+    for extra, text in ((["--loads", "f"], "--loads"), (["--shape", "huge"], "--shape"),
                         (["--rounds", "0"], "--rounds"), (["--rounds"], "--rounds")):
         done = subprocess.run(COMMAND + extra, text=True, capture_output=True)
         check(done.returncode == 2 and text in done.stderr, f"{extra}: expected status 2, found {done}")

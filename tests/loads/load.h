@@ -17,12 +17,12 @@ enum { LOAD_CASES = 32, LOAD_FIGURES = 6, LOAD_BATCHES = 4, LOAD_WIDTHS = 2 };
 struct shape {
 	const char *name, *config;
 	size_t attributed;            /* (a): prompts */
-	size_t prompt_tokens;         /* of the prompts of (a), (b) and the many of (d) */
+	size_t prompt_tokens;         /* of the prompts of (a), (b) and the many of (d), (e) */
 	size_t replies[LOAD_BATCHES]; /* (b): prompts at a time */
 	size_t max_new;               /* (b) */
 	size_t encoded;               /* (c): rows */
 	size_t widths[LOAD_WIDTHS];   /* (a), (c): features of an SAE */
-	size_t many, few, few_tokens; /* (d): prompts, and long ones */
+	size_t many, few, few_tokens; /* (d), (e): prompts, and long ones */
 };
 
 /* The SAEs in use, kept from one case to the next that wants the same. */
@@ -61,6 +61,7 @@ struct load_case {
 	size_t d_sae;   /* 0 = no SAE */
 	bool all;       /* (a): effects of all features */
 	bool bf16;      /* the SAE */
+	bool file;      /* (e): written to files */
 	enum clamping clamping;
 };
 
@@ -88,7 +89,7 @@ struct load {
 	void (*close)(void *state);
 };
 
-extern const struct load load_attribution, load_decode, load_encode, load_prefill;
+extern const struct load load_attribution, load_capture, load_decode, load_encode, load_prefill;
 
 /* Opens device, model and everything that follows from them. To be closed also after an error. */
 int bench_open(struct bench *b, const char *device, const struct shape *shape, struct err *err);

@@ -31,7 +31,7 @@ ops 75 every op against the float64 reference, both kinds of device
 kernels 75 rates of the kernels, beside the card'"'"'s copy and product rates
 golden 90 models and method against stored results of other implementations
 runs 60 two small models end to end, compared with the results of the CPU
-loads 110 attribution, decoding, encoding, prefill on random weights of two real shapes
+loads 130 attribution, decoding, encoding, prefill, saving on random weights of two real shapes
 torch 240 the same work in PyTorch bf16 on the same card, interleaved
 profile 45 what ncu says of each kernel
 memcheck 60 the ops under compute-sanitizer memcheck
@@ -374,11 +374,11 @@ step_runs() {
 	fi
 }
 
-# The first shape leaves something to the second. Attribution is about Gemma; decoding comes last, as
-# most of it is measured again beside PyTorch.
+# The first shape leaves something to the second. Attribution and saving are about Gemma; decoding
+# comes last, as most of it is measured again beside PyTorch.
 step_loads() {
-	bench loads gemma2-2b 75 "$kit/bin/bench_loads" --device cuda:0 --shape gemma2-2b \
-		--loads a,c,d,b --rounds 2
+	bench loads gemma2-2b 95 "$kit/bin/bench_loads" --device cuda:0 --shape gemma2-2b \
+		--loads a,c,d,e,b --rounds 2
 	bench loads llama3-8b 110 "$kit/bin/bench_loads" --device cuda:0 --shape llama3-8b \
 		--loads d,b --rounds 2
 }
