@@ -57,6 +57,17 @@ static int attention_of_uneven_groups(struct case_data *c)
 		(struct tensor){0}, &c->err);
 }
 
+/* Of a device whose products do not round. */
+static int attention_into_bfloat16(struct case_data *c)
+{
+	const struct attention a = {.n_head = 4, .n_kv_head = 4, .head_dim = 2};
+	const struct tensor none = tensor_rows(c->x, 0, 0);
+	const struct keys keys = {none, none, none, none, NULL, 0};
+
+	return op_attention(c->f.dev, &a, c->x, (struct rows){.n = 3}, &keys,
+		(struct tensor){c->y.data, DTYPE_BF16, 3, 8}, (struct tensor){0}, &c->err);
+}
+
 static struct sae_weights five_features(const struct case_data *c)
 {
 	return (struct sae_weights){.W_enc_t = c->W,
@@ -122,6 +133,7 @@ static const struct {
 	{"op linear_backward: expected beta 0 or 1", accumulation_by_half},
 	{"op attention: expected the number of heads to be a multiple of the number of key-value heads",
 		attention_of_uneven_groups},
+	{"op attention: out: expected float32, found bfloat16", attention_into_bfloat16},
 	{"op sae_encode: out: expected 3 rows, found 2", sparse_rows_that_differ},
 	{"op sae_encode: expected group_width with top_k", top_k_without_groups},
 	{"op sae_encode_selected: expected an SAE without top_k, which needs every feature",
