@@ -23,42 +23,41 @@
 
 /* ---- queries and results ---------------------------------------------------------------- */
 
-/* 16 WARPS queries from number `first` on to shared memory, each thread half its share at a time.
- */
+/* The tile's 16 WARPS queries to shared memory, each thread half its share at a time. What lies
+ * beyond the last query or head_dim is read from inside them and replaced by zeros, so that no load
+ * waits for a branch. */
 template <int HEAD, int WARPS>
 static __device__ __forceinline__ void load_queries(const struct attention_call &c,
 	struct tile tile, int kv_head, struct bf16 *to)
 {
 	constexpr int EIGHTS = HEAD / 8, BATCH = HEAD / 32, THREADS = WARPS * WARP;
+	const int n = tile.n_rows * c.group, column = (int)threadIdx.x % EIGHTS * 8;
+	const bool inside = column < c.head_dim;
 
 	static_assert(2 * BATCH * THREADS == 16 * WARPS * EIGHTS, "two batches are a tile");
+	static_assert(THREADS % EIGHTS == 0, "a thread has one column");
 #pragma unroll
 	for (int turn = 0; turn < 2 * BATCH; turn += BATCH) {
 		float4 x[BATCH][2];
 
 #pragma unroll
 		for (int b = 0; b < BATCH; b++) {
-			const int at = (turn + b) * THREADS + (int)threadIdx.x;
-			const int number = tile.first + at / EIGHTS, column = at % EIGHTS * 8;
-			const int row = tile.first_row + number / c.group;
-			const int head = kv_head * c.group + number % c.group;
+			const int r = ((turn + b) * THREADS + (int)threadIdx.x) / EIGHTS;
+			const int number = min(tile.first + r, n - 1);
+			const size_t row = (size_t)(tile.first_row + number / c.group) * c.n_head +
+					   kv_head * c.group + number % c.group;
+			const float *from = c.q + row * c.head_dim + (inside ? column : 0);
 
-			x[b][0] = x[b][1] = make_float4(0, 0, 0, 0);
-			if (number < tile.n_rows * c.group && column < c.head_dim) {
-				const float *from = c.q +
-						    ((size_t)row * c.n_head + head) * c.head_dim +
-						    column;
-
-				x[b][0] = load_four(from);
-				x[b][1] = load_four(from + 4);
-			}
+			x[b][0] = load_four(from);
+			x[b][1] = load_four(from + 4);
 		}
 #pragma unroll
 		for (int b = 0; b < BATCH; b++) {
-			const int at = (turn + b) * THREADS + (int)threadIdx.x;
+			const int r = ((turn + b) * THREADS + (int)threadIdx.x) / EIGHTS;
 
-			store_eight(x[b][0], x[b][1],
-				to + at / EIGHTS * size<HEAD>::LD + at % EIGHTS * 8);
+			if (!inside || tile.first + r >= n)
+				x[b][0] = x[b][1] = make_float4(0, 0, 0, 0);
+			store_eight(x[b][0], x[b][1], to + r * size<HEAD>::LD + column);
 		}
 	}
 }
@@ -68,20 +67,12 @@ template <int HEAD>
 static __device__ __forceinline__ void store_result(const struct attention_call &c,
 	const float sum[HEAD / 8][4], int r, float scale, size_t number)
 {
-	const size_t from = number * c.head_dim;
+	const size_t at = number * c.head_dim;
 
-#pragma unroll
-	for (int n = 0; n < HEAD / 8; n++) {
-		const int column = lane_column(n, 0);
-		const float x = sum[n][2 * r] * scale, y = sum[n][2 * r + 1] * scale;
-
-		if (column >= c.head_dim)
-			continue;
-		if (c.out_bf16)
-			*(uint32_t *)((struct bf16 *)c.out + from + column) = pack_bf16(x, y);
-		else
-			*(float2 *)((float *)c.out + from + column) = make_float2(x, y);
-	}
+	if (c.out_bf16)
+		store_row<HEAD>(sum, r, scale, c.head_dim, (struct bf16 *)c.out + at);
+	else
+		store_row<HEAD>(sum, r, scale, c.head_dim, (float *)c.out + at);
 }
 
 /* ---- softmax ---------------------------------------------------------------------------- */

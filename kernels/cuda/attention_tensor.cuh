@@ -202,19 +202,26 @@ static __device__ __forceinline__ int lane_column(int n, int i)
 	return n * 8 + (int)threadIdx.x % 4 * 2 + i % 2;
 }
 
-/* Row r of sums, times `scale`, to head_dim floats. */
-template <int HEAD>
-static __device__ __forceinline__ void store_row(const float sum[HEAD / 8][4], int r, float scale,
-	int head_dim, float *to)
+static __device__ __forceinline__ void store_two(float x, float y, float *to)
 {
-#pragma unroll
-	for (int n = 0; n < HEAD / 8; n++) {
-		const int column = lane_column(n, 0);
+	*(float2 *)to = make_float2(x, y);
+}
 
-		if (column < head_dim)
-			*(float2 *)(to + column) = make_float2(sum[n][2 * r] * scale,
-				sum[n][2 * r + 1] * scale);
-	}
+static __device__ __forceinline__ void store_two(float x, float y, struct bf16 *to)
+{
+	*(uint32_t *)to = pack_bf16(x, y);
+}
+
+/* Row r of sums, times `scale`, to head_dim elements. */
+template <int HEAD, class T>
+static __device__ __forceinline__ void store_row(const float sum[HEAD / 8][4], int r, float scale,
+	int head_dim, T *to)
+{
+	to += lane_column(0, 0);
+#pragma unroll
+	for (int n = 0; n < HEAD / 8; n++)
+		if (n * 8 < head_dim)
+			store_two(sum[n][2 * r] * scale, sum[n][2 * r + 1] * scale, to + n * 8);
 }
 
 /* ---- scores ----------------------------------------------------------------------------- */
