@@ -139,10 +139,10 @@ static __device__ __forceinline__ const T *key_of(const struct attention_call &c
 	const void *prefix, const void *own, int start, int kv_head, int p)
 {
 	const size_t width = (size_t)c.n_kv_head * c.head_dim;
-	const T *row = p < c.n_prefix ? (const T *)prefix + (size_t)p * width
-				      : (const T *)own + (size_t)(start + p - c.n_prefix) * width;
+	const bool before = p < c.n_prefix;
+	const size_t row = before ? p : start + p - c.n_prefix;
 
-	return row + (size_t)kv_head * c.head_dim;
+	return (const T *)(before ? prefix : own) + row * width + (size_t)kv_head * c.head_dim;
 }
 
 /* Scale and cap of a product q.k. */

@@ -124,13 +124,7 @@ template <int STEP>
 static __device__ __forceinline__ void score(struct score_units units,
 	const struct lane_queries &lane, int p, bool all_seen, float s[STEP / 8][4])
 {
-	float slope;
-
-#pragma unroll
-	for (int n = 0; n < STEP / 8; n++)
-#pragma unroll
-		for (int i = 0; i < 4; i++)
-			s[n][i] = score_of(units, s[n][i], &slope);
+	scores_of<STEP>(units, s);
 	if (all_seen)
 		return;
 #pragma unroll

@@ -226,33 +226,47 @@ static __device__ __forceinline__ void store_row(const float sum[HEAD / 8][4], i
 
 /* ---- scores ----------------------------------------------------------------------------- */
 
+static constexpr float PER_LOG2 = 1.44269504f;
+
 /* How a product q.k becomes a score in units of log 2. */
 struct score_units {
-	float factor; /* of the product: a score, or with a cap twice what tanh is taken of */
-	float cap;    /* 0: none */
+	float factor;       /* of the product: a score, or with a cap twice what tanh is taken of */
+	float cap, per_cap; /* and its inverse; 0: none */
 };
-
-static constexpr float PER_LOG2 = 1.44269504f;
 
 static __device__ __forceinline__ struct score_units units_of(const struct attention_call &c)
 {
-	if (c.softcap == 0)
-		return (struct score_units){c.scale * PER_LOG2, 0};
-	return (struct score_units){2 * PER_LOG2 * c.scale / c.softcap, c.softcap * PER_LOG2};
+	const float cap = c.softcap * PER_LOG2;
+
+	if (cap == 0)
+		return (struct score_units){c.scale * PER_LOG2, 0, 0};
+	return (struct score_units){2 * PER_LOG2 * c.scale / c.softcap, cap, 1 / cap};
 }
 
-/* *slope: the cap's derivative. tanh x = 1 - 2 / (1 + exp 2x), off by some 10^-7 at most. */
-static __device__ __forceinline__ float score_of(struct score_units u, float product, float *slope)
+/* Products become scores. tanh x = 1 - 2 / (1 + exp 2x), off by some 10^-7 at most. */
+template <int N>
+static __device__ __forceinline__ void scores_of(struct score_units u, float s[N / 8][4])
 {
-	const float s = product * u.factor;
-	float t;
-
-	*slope = 1;
+#pragma unroll
+	for (int n = 0; n < N / 8; n++)
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			s[n][i] *= u.factor;
 	if (u.cap == 0)
-		return s;
-	t = 1 - 2 * reciprocal_fast(1 + exp2_fast(s));
-	*slope = 1 - t * t;
-	return u.cap * t;
+		return;
+#pragma unroll
+	for (int n = 0; n < N / 8; n++)
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			s[n][i] = u.cap * (1 - 2 * reciprocal_fast(1 + exp2_fast(s[n][i])));
+}
+
+/* The cap's derivative at a score. */
+static __device__ __forceinline__ float slope_of(struct score_units u, float score)
+{
+	const float t = score * u.per_cap;
+
+	return 1 - t * t;
 }
 
 /* The keys of one query, counted from `first`, as one comparison. */

@@ -27,22 +27,18 @@ enum {
 /* Queries per step of the dk and dv pass. */
 enum { QUERIES = 32 };
 
-/* Softmax weight of a product q.k that a query has with the key at position `key`. */
-static __device__ __forceinline__ float weight_of(struct score_units units,
-	struct query_facts query, int key, float product)
+/* Softmax weight that a query has at a score with the key at position `key`. */
+static __device__ __forceinline__ float weight_of(struct query_facts query, int key, float score)
 {
-	float slope;
-	const float weight = exp2_fast(score_of(units, product, &slope) - query.lse);
-
-	return among(query.first, query.n, key) ? weight : 0;
+	return among(query.first, query.n, key) ? exp2_fast(score - query.lse) : 0;
 }
 
-/* Gradient of that product but for the scale, given the product of dout and the value. */
+/* Gradient of the product that made the score, but for the scale, given the product of dout and the
+ * value. */
 static __device__ __forceinline__ float gradient_of(struct score_units units,
-	struct query_facts query, int key, float product, float dweight)
+	struct query_facts query, int key, float score, float dweight)
 {
-	float slope;
-	const float weight = exp2_fast(score_of(units, product, &slope) - query.lse);
+	const float weight = exp2_fast(score - query.lse), slope = slope_of(units, score);
 
 	return among(query.first, query.n, key) ? weight * (dweight - query.delta) * slope : 0;
 }
@@ -50,9 +46,7 @@ static __device__ __forceinline__ float gradient_of(struct score_units units,
 /* ---- dq --------------------------------------------------------------------------------- */
 
 template <int HEAD>
-static __global__ void __launch_bounds__(ROWS_BLOCK, HEAD <= 64    ? 3
-						     : HEAD <= 128 ? 4
-								   : 2)
+static __global__ void __launch_bounds__(ROWS_BLOCK, HEAD <= 128 ? 3 : 2)
 	dq_kernel(struct attention_call c, struct attention_plan plan, struct attention_operands op)
 {
 	GPU_DYNAMIC_SHARED(struct bf16, shared);
@@ -102,6 +96,7 @@ static __global__ void __launch_bounds__(ROWS_BLOCK, HEAD <= 64    ? 3
 		if (seen.last >= p && seen.first < p + STEP) {
 			multiply<HEAD, STEP>(q + at, k, s);
 			multiply<HEAD, STEP>(dout + at, v, dweight);
+			scores_of<STEP>(units, s);
 #pragma unroll
 			for (int n = 0; n < STEP / 8; n++)
 #pragma unroll
@@ -165,13 +160,13 @@ static __device__ __forceinline__ void add_step(struct score_units units, bool o
 	float s[QUERIES / 8][4], dweight[QUERIES / 8][4];
 
 	multiply<HEAD, QUERIES>(k, q, s);
+	scores_of<QUERIES>(units, s);
 	if (of_values) {
 #pragma unroll
 		for (int n = 0; n < QUERIES / 8; n++)
 #pragma unroll
 			for (int i = 0; i < 4; i++)
-				s[n][i] = weight_of(units,
-					*behind_row<HEAD>(dout, lane_column(n, i)),
+				s[n][i] = weight_of(*behind_row<HEAD>(dout, lane_column(n, i)),
 					p + lane_row(i / 2), s[n][i]);
 		accumulate<HEAD, QUERIES>(s, dout, sum);
 		return;
