@@ -181,6 +181,15 @@ static __device__ __forceinline__ void add_step(struct score_units units, bool o
 	accumulate<HEAD, QUERIES>(s, q, sum);
 }
 
+/* Warps w and w + 4 share a scheduler. More queries see the first keys than the last, so values are
+ * dealt out in the opposite order. */
+static __device__ __forceinline__ int first_key_of_warp(bool of_values)
+{
+	const int warp = (int)threadIdx.x / WARP;
+
+	return 16 * (of_values ? KEYS_BLOCK / WARP - 1 - warp : warp);
+}
+
 /* n_stages: how many steps of queries shared memory holds, 1 or 2. */
 template <int HEAD>
 static __global__ void __launch_bounds__(KEYS_BLOCK, HEAD <= 128 ? 2 : 1)
@@ -191,7 +200,7 @@ static __global__ void __launch_bounds__(KEYS_BLOCK, HEAD <= 128 ? 2 : 1)
 	constexpr int LD = size<HEAD>::LD, STAGE = 2 * QUERIES * LD, KEYS = TENSOR_KEYS;
 	const size_t keys_at = blockIdx.y * op.key_rows * c.head_dim;
 	const bool of_values = threadIdx.x >= KEYS_BLOCK / 2;
-	const int first_of_warp = (int)threadIdx.x / WARP * 16 % KEYS, ahead = n_stages - 1;
+	const int first_of_warp = first_key_of_warp(of_values), ahead = n_stages - 1;
 	struct bf16 *const k = shared, *const v = k + KEYS * LD, *const stages = v + KEYS * LD;
 	const struct score_units units = units_of(c);
 	float sum[HEAD / 8][4];
