@@ -109,13 +109,16 @@ static __device__ __forceinline__ struct range keys_seen(const struct attention_
 	return (struct range){first_key(c, low), high, first_key(c, high), low};
 }
 
-/* Whether these see any of n_keys keys from position p on. */
-static __device__ __forceinline__ bool meet(const struct attention_call &c, struct tile tile,
-	int first, int n, int p, int n_keys)
+/* Whether some of n keys from position p on are among those that some query sees. */
+static __device__ __forceinline__ bool overlap(struct range seen, int p, int n)
 {
-	const struct range seen = keys_seen(c, tile, first, n);
+	return seen.last >= p && seen.first < p + n;
+}
 
-	return seen.last >= p && seen.first < p + n_keys;
+/* The last key of the sequence. */
+static __device__ __forceinline__ int last_key(const struct attention_call &c, struct tile tile)
+{
+	return c.pos[tile.first_row + tile.n_rows - 1];
 }
 
 /* What the passes over scores know of a query; the last two in the backward ones. */

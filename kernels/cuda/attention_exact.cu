@@ -281,12 +281,12 @@ static __global__ void __launch_bounds__(BLOCK)
 	tile = plan.key_tiles[blockIdx.x];
 	p = tile.first;
 	start = c.start[tile.seq];
-	last = c.pos[tile.first_row + tile.n_rows - 1];
+	last = last_key(c, tile);
 	load_keys(c, start, kv_head, c.prefix_k, c.k, p, last, k);
 	load_keys(c, start, kv_head, c.prefix_v, c.v, p, last, v);
 	clear(sum, d);
 	for (int first = 0; first < tile.n_rows * c.group; first += TILE) {
-		if (!meet(c, tile, first, TILE, p, TILE)) /* the same for all threads */
+		if (!overlap(keys_seen(c, tile, first, TILE), p, TILE)) /* for all threads */
 			continue;
 		load_queries(c, tile, kv_head, first, c.q, q);
 		load_queries(c, tile, kv_head, first, c.dout, dout);

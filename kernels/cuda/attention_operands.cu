@@ -93,7 +93,7 @@ static __global__ void __launch_bounds__(BLOCK) keys_kernel(struct attention_cal
 			return;
 		tile = plan.key_tiles[x - n_prefix_tiles];
 		row = c.start[tile.seq] + tile.first - c.n_prefix;
-		end = row + c.pos[tile.first_row + tile.n_rows - 1] + 1 - tile.first;
+		end = row + last_key(c, tile) + 1 - tile.first;
 		from = (const T *)(of_values ? c.v : c.k);
 		to += (size_t)c.n_prefix * c.head_dim;
 	}
@@ -173,12 +173,23 @@ size_t attention_tensor_bytes(const struct attention_call *c, bool backward, siz
 	return bytes;
 }
 
+static struct score_units units_of(const struct attention_call *c)
+{
+	const float cap = c->softcap * PER_LOG2;
+	struct score_units u = {c->scale * PER_LOG2, 0, 0};
+
+	if (cap != 0)
+		u = (struct score_units){2 * PER_LOG2 * c->scale / c->softcap, cap, 1 / cap};
+	return u;
+}
+
 struct attention_operands attention_operands_of(const struct attention_call *c, bool backward,
 	size_t most, size_t *bytes)
 {
 	struct attention_operands op = {};
 	size_t per_head, n;
 
+	op.units = units_of(c);
 	op.key_rows = c->key_rows;
 	op.n_queries = backward ? (size_t)c->n_rows * (size_t)c->group : 0;
 	per_head = 2 * (op.key_rows + op.n_queries) * (size_t)c->head_dim * sizeof(struct bf16) +

@@ -184,10 +184,9 @@ static __global__ void __launch_bounds__(WARPS *WARP, (HEAD <= 128 ? 16 : 8) / W
 	constexpr int STEP = size<HEAD>::KEYS, LD = size<HEAD>::LD, THREADS = WARPS * WARP;
 	const int kv_head = op.first_kv_head + (int)blockIdx.y, n_tiles = *plan.n_query_tiles;
 	const size_t keys_at = blockIdx.y * op.key_rows * c.head_dim;
-	const struct bf16 *const from_k = op.k + keys_at, *const from_v = op.v + keys_at;
 	const int first_of_warp = (int)threadIdx.x / WARP * 16;
 	struct bf16 *const q = shared, *const k = q + WARPS * 16 * LD, *const v = k + STEP * LD;
-	const struct score_units units = units_of(c);
+	const struct one_copy to_k = {op.k + keys_at, k}, to_v = {op.v + keys_at, v};
 	struct running run = {{-INFINITY, -INFINITY}, {0, 0}};
 	float out[HEAD / 8][4], s[STEP / 8][4];
 	struct lane_queries lane;
@@ -201,7 +200,7 @@ static __global__ void __launch_bounds__(WARPS *WARP, (HEAD <= 128 ? 16 : 8) / W
 	range = keys_seen(c, tile, tile.first, WARPS * 16);
 	seen = keys_seen(c, tile, tile.first + first_of_warp, 16);
 	start = c.start[tile.seq];
-	copy_keys<HEAD, STEP, THREADS>(c, from_k, start, range.first, range.last, k);
+	copy_keys<HEAD, STEP, THREADS>(c, start, range.first, range.last, to_k);
 	cp_async_commit();
 	load_queries<HEAD, WARPS>(c, tile, kv_head, q);
 	lane = lane_queries_of(c, tile, kv_head, tile.first + first_of_warp);
@@ -209,23 +208,23 @@ static __global__ void __launch_bounds__(WARPS *WARP, (HEAD <= 128 ? 16 : 8) / W
 	for (int n = 0; n < HEAD / 8; n++)
 		out[n][0] = out[n][1] = out[n][2] = out[n][3] = 0;
 	for (int p = range.first; p <= range.last; p += STEP) {
-		const bool some = seen.last >= p && seen.first < p + STEP;
+		const bool some = overlap(seen, p, STEP);
 		const bool all = seen.all_first <= p && seen.all_last >= p + STEP - 1;
 
 		cp_async_wait<0>();
 		__syncthreads(); /* keys and queries are there, values have been read */
-		copy_keys<HEAD, STEP, THREADS>(c, from_v, start, p, range.last, v);
+		copy_keys<HEAD, STEP, THREADS>(c, start, p, range.last, to_v);
 		cp_async_commit();
 		if (some)
 			multiply<HEAD, STEP>(q + first_of_warp * LD, k, s);
 		cp_async_wait<0>();
 		__syncthreads(); /* values are there, keys have been read */
 		if (p + STEP <= range.last)
-			copy_keys<HEAD, STEP, THREADS>(c, from_k, start, p + STEP, range.last, k);
+			copy_keys<HEAD, STEP, THREADS>(c, start, p + STEP, range.last, to_k);
 		cp_async_commit();
 		if (!some)
 			continue;
-		score<STEP>(units, lane, p, all, s);
+		score<STEP>(op.units, lane, p, all, s);
 		weigh<HEAD, STEP>(s, &run, out);
 		accumulate<HEAD, STEP>(s, v, out);
 	}

@@ -17,6 +17,14 @@
 
 /* ---- operands --------------------------------------------------------------------------- */
 
+static constexpr float PER_LOG2 = 1.44269504f;
+
+/* How a product q.k becomes a score in units of log 2. */
+struct score_units {
+	float factor;       /* of the product: a score, or with a cap twice what tanh is taken of */
+	float cap, per_cap; /* and its inverse; 0: none */
+};
+
 /* What the backward passes know of a query: it sees `n` keys from position `first` on. One copy of
  * 16 bytes; all zero where there is no query. */
 struct alignas(16) query_facts {
@@ -29,6 +37,7 @@ struct alignas(16) query_facts {
  * Sequences' own keys lie behind the prefix in the rows that they have in the call. */
 struct attention_operands {
 	int first_kv_head, n_kv_heads;
+	struct score_units units;
 	size_t key_rows, n_queries; /* of a kv head */
 	struct bf16 *k, *v;         /* [n_kv_heads, key_rows, head_dim] */
 	struct bf16 *q, *dout;      /* backward: [n_kv_heads, n_rows * group, head_dim] */
@@ -84,10 +93,31 @@ static __device__ __forceinline__ void store_eight(float4 a, float4 b, struct bf
 	*(uint4 *)to = eight;
 }
 
+/* Where elements of a kv head's operand go, and of two operands of one shape. */
+struct one_copy {
+	const struct bf16 *from;
+	struct bf16 *to;
+
+	__device__ __forceinline__ void operator()(size_t from_at, int to_at, bool valid) const
+	{
+		cp_async_16(to + to_at, from + from_at, valid);
+	}
+};
+
+struct two_copies {
+	const struct bf16 *from, *other_from;
+	struct bf16 *to, *other_to;
+
+	__device__ __forceinline__ void operator()(size_t from_at, int to_at, bool valid) const
+	{
+		cp_async_16(to + to_at, from + from_at, valid);
+		cp_async_16(other_to + to_at, other_from + from_at, valid);
+	}
+};
+
 /* N rows of head_dim elements on their way to shared memory; row_at(r) is -1 for rows of zeros. */
-template <int HEAD, int N, int THREADS, typename Row>
-static __device__ __forceinline__ void copy_rows(const struct bf16 *from, int head_dim, Row row_at,
-	struct bf16 *to)
+template <int HEAD, int N, int THREADS, typename Row, typename Copy>
+static __device__ __forceinline__ void copy_rows(int head_dim, Row row_at, Copy copy)
 {
 	constexpr int EIGHTS = HEAD / 8, LD = size<HEAD>::LD;
 
@@ -99,15 +129,14 @@ static __device__ __forceinline__ void copy_rows(const struct bf16 *from, int he
 
 		if (N * EIGHTS % THREADS != 0 && at >= N * EIGHTS)
 			break;
-		cp_async_16(to + r * LD + column,
-			from + (valid ? (size_t)row * head_dim + column : 0), valid);
+		copy(valid ? (size_t)row * head_dim + column : 0, r * LD + column, valid);
 	}
 }
 
-/* N keys (or values) of one kv head from position p on, none beyond `last`. */
-template <int HEAD, int N, int THREADS>
-static __device__ __forceinline__ void copy_keys(const struct attention_call &c,
-	const struct bf16 *from, int start, int p, int last, struct bf16 *to)
+/* N keys (or values, or both) from position p on, none beyond `last`. */
+template <int HEAD, int N, int THREADS, typename Copy>
+static __device__ __forceinline__ void copy_keys(const struct attention_call &c, int start, int p,
+	int last, Copy copy)
 {
 	const auto row_at = [&](int r) {
 		const int key = p + r;
@@ -115,13 +144,13 @@ static __device__ __forceinline__ void copy_keys(const struct attention_call &c,
 		return key > last ? -1 : key < c.n_prefix ? key : start + key;
 	};
 
-	copy_rows<HEAD, N, THREADS>(from, c.head_dim, row_at, to);
+	copy_rows<HEAD, N, THREADS>(c.head_dim, row_at, copy);
 }
 
-/* N queries of one kv head from the sequence's number `first` on. */
-template <int HEAD, int N, int THREADS>
+/* q and dout of N queries from the sequence's number `first` on. */
+template <int HEAD, int N, int THREADS, typename Copy>
 static __device__ __forceinline__ void copy_queries(const struct attention_call &c,
-	const struct bf16 *from, struct tile tile, int first, struct bf16 *to)
+	struct tile tile, int first, Copy copy)
 {
 	const auto row_at = [&](int r) {
 		const int number = first + r;
@@ -129,7 +158,7 @@ static __device__ __forceinline__ void copy_queries(const struct attention_call 
 		return number < tile.n_rows * c.group ? tile.first_row * c.group + number : -1;
 	};
 
-	copy_rows<HEAD, N, THREADS>(from, c.head_dim, row_at, to);
+	copy_rows<HEAD, N, THREADS>(c.head_dim, row_at, copy);
 }
 
 /* ---- products --------------------------------------------------------------------------- */
@@ -225,23 +254,6 @@ static __device__ __forceinline__ void store_row(const float sum[HEAD / 8][4], i
 }
 
 /* ---- scores ----------------------------------------------------------------------------- */
-
-static constexpr float PER_LOG2 = 1.44269504f;
-
-/* How a product q.k becomes a score in units of log 2. */
-struct score_units {
-	float factor;       /* of the product: a score, or with a cap twice what tanh is taken of */
-	float cap, per_cap; /* and its inverse; 0: none */
-};
-
-static __device__ __forceinline__ struct score_units units_of(const struct attention_call &c)
-{
-	const float cap = c.softcap * PER_LOG2;
-
-	if (cap == 0)
-		return (struct score_units){c.scale * PER_LOG2, 0, 0};
-	return (struct score_units){2 * PER_LOG2 * c.scale / c.softcap, cap, 1 / cap};
-}
 
 /* Products become scores. tanh x = 1 - 2 / (1 + exp 2x), off by some 10^-7 at most. */
 template <int N>

@@ -57,7 +57,6 @@ static __global__ void __launch_bounds__(ROWS_BLOCK, HEAD <= 128 ? 3 : 2)
 	const int first_of_warp = (int)threadIdx.x / WARP * 16, at = first_of_warp * LD;
 	struct bf16 *const q = shared, *const dout = q + TILE * LD;
 	struct bf16 *const k = dout + TILE * LD, *const v = k + STEP * LD;
-	const struct score_units units = units_of(c);
 	float dq[HEAD / 8][4];
 	struct query_facts facts[2];
 	struct tile tile;
@@ -70,9 +69,9 @@ static __global__ void __launch_bounds__(ROWS_BLOCK, HEAD <= 128 ? 3 : 2)
 	range = keys_seen(c, tile, tile.first, TILE);
 	seen = keys_seen(c, tile, tile.first + first_of_warp, 16);
 	start = c.start[tile.seq];
-	copy_queries<HEAD, TILE, THREADS>(c, op.q + queries_at * c.head_dim, tile, tile.first, q);
-	copy_queries<HEAD, TILE, THREADS>(c, op.dout + queries_at * c.head_dim, tile, tile.first,
-		dout);
+	copy_queries<HEAD, TILE, THREADS>(c, tile, tile.first,
+		(struct two_copies){op.q + queries_at * c.head_dim,
+			op.dout + queries_at * c.head_dim, q, dout});
 #pragma unroll
 	for (int r = 0; r < 2; r++) {
 		const int number = tile.first + first_of_warp + lane_row(r);
@@ -88,20 +87,20 @@ static __global__ void __launch_bounds__(ROWS_BLOCK, HEAD <= 128 ? 3 : 2)
 	for (int p = range.first; p <= range.last; p += STEP) {
 		float s[STEP / 8][4], dweight[STEP / 8][4];
 
-		copy_keys<HEAD, STEP, THREADS>(c, op.k + keys_at, start, p, range.last, k);
-		copy_keys<HEAD, STEP, THREADS>(c, op.v + keys_at, start, p, range.last, v);
+		copy_keys<HEAD, STEP, THREADS>(c, start, p, range.last,
+			(struct two_copies){op.k + keys_at, op.v + keys_at, k, v});
 		cp_async_commit();
 		cp_async_wait<0>();
 		__syncthreads();
-		if (seen.last >= p && seen.first < p + STEP) {
+		if (overlap(seen, p, STEP)) {
 			multiply<HEAD, STEP>(q + at, k, s);
 			multiply<HEAD, STEP>(dout + at, v, dweight);
-			scores_of<STEP>(units, s);
+			scores_of<STEP>(op.units, s);
 #pragma unroll
 			for (int n = 0; n < STEP / 8; n++)
 #pragma unroll
 				for (int i = 0; i < 4; i++)
-					s[n][i] = gradient_of(units, facts[i / 2],
+					s[n][i] = gradient_of(op.units, facts[i / 2],
 						p + lane_column(n, i), s[n][i], dweight[n][i]);
 			accumulate<HEAD, STEP>(s, k, dq);
 		}
@@ -138,9 +137,9 @@ static __device__ __forceinline__ void copy_step(const struct attention_call &c,
 	const size_t queries_at = blockIdx.y * op.n_queries;
 	struct bf16 *const dout = q + QUERIES * size<HEAD>::LD;
 
-	copy_queries<HEAD, QUERIES, KEYS_BLOCK>(c, op.q + queries_at * c.head_dim, tile, first, q);
-	copy_queries<HEAD, QUERIES, KEYS_BLOCK>(c, op.dout + queries_at * c.head_dim, tile, first,
-		dout);
+	copy_queries<HEAD, QUERIES, KEYS_BLOCK>(c, tile, first,
+		(struct two_copies){op.q + queries_at * c.head_dim,
+			op.dout + queries_at * c.head_dim, q, dout});
 	if (threadIdx.x < QUERIES) {
 		const int number = first + (int)threadIdx.x;
 		const bool valid = number < tile.n_rows * c.group;
@@ -151,16 +150,18 @@ static __device__ __forceinline__ void copy_step(const struct attention_call &c,
 	}
 }
 
-/* sum += what this step's queries give dk (or dv) of the warp's 16 keys, from position p on. */
+/* sum += what this step's queries give dk (or dv) of the warp's 16 keys, from position p on. k
+ * begins at the warp's rows; values lie behind the block's keys, dout behind q. */
 template <int HEAD>
-static __device__ __forceinline__ void add_step(struct score_units units, bool of_values, int p,
-	const struct bf16 *k, const struct bf16 *v, struct bf16 *q, float sum[HEAD / 8][4])
+static __device__ __forceinline__ void add_step(const struct attention_operands &op, bool of_values,
+	int p, const struct bf16 *k, struct bf16 *q, float sum[HEAD / 8][4])
 {
+	const struct bf16 *const v = k + TENSOR_KEYS * size<HEAD>::LD;
 	struct bf16 *const dout = q + QUERIES * size<HEAD>::LD;
 	float s[QUERIES / 8][4], dweight[QUERIES / 8][4];
 
 	multiply<HEAD, QUERIES>(k, q, s);
-	scores_of<QUERIES>(units, s);
+	scores_of<QUERIES>(op.units, s);
 	if (of_values) {
 #pragma unroll
 		for (int n = 0; n < QUERIES / 8; n++)
@@ -176,7 +177,7 @@ static __device__ __forceinline__ void add_step(struct score_units units, bool o
 	for (int n = 0; n < QUERIES / 8; n++)
 #pragma unroll
 		for (int i = 0; i < 4; i++)
-			s[n][i] = gradient_of(units, *behind_row<HEAD>(dout, lane_column(n, i)),
+			s[n][i] = gradient_of(op.units, *behind_row<HEAD>(dout, lane_column(n, i)),
 				p + lane_row(i / 2), s[n][i], dweight[n][i]);
 	accumulate<HEAD, QUERIES>(s, q, sum);
 }
@@ -190,34 +191,52 @@ static __device__ __forceinline__ int first_key_of_warp(bool of_values)
 	return 16 * (of_values ? KEYS_BLOCK / WARP - 1 - warp : warp);
 }
 
-/* n_stages: how many steps of queries shared memory holds, 1 or 2. */
+/* The warp's sums to dk (or dv), of the keys that there are. */
+template <int HEAD>
+static __device__ __forceinline__ void store_keys(const struct attention_call &c, struct tile tile,
+	int kv_head, int first_of_warp, float scale, const float sum[HEAD / 8][4], float *to)
+{
+	const int start = c.start[tile.seq], last = last_key(c, tile);
+
+#pragma unroll
+	for (int r = 0; r < 2; r++) {
+		const int key = tile.first + first_of_warp + lane_row(r);
+		const size_t row = (size_t)(start + key - c.n_prefix);
+
+		if (key <= last)
+			store_row<HEAD>(sum, r, scale, c.head_dim,
+				to + (row * c.n_kv_head + kv_head) * c.head_dim);
+	}
+}
+
+/* room: how many steps of queries shared memory has room for beside the one in use, 0 or 1; up to
+ * head_dim 128 there always is. */
 template <int HEAD>
 static __global__ void __launch_bounds__(KEYS_BLOCK, HEAD <= 128 ? 2 : 1)
 	dkv_kernel(struct attention_call c, struct attention_plan plan,
-		struct attention_operands op, int n_stages)
+		struct attention_operands op, int room)
 {
 	GPU_DYNAMIC_SHARED(struct bf16, shared);
 	constexpr int LD = size<HEAD>::LD, STAGE = 2 * QUERIES * LD, KEYS = TENSOR_KEYS;
 	const size_t keys_at = blockIdx.y * op.key_rows * c.head_dim;
 	const bool of_values = threadIdx.x >= KEYS_BLOCK / 2;
-	const int first_of_warp = first_key_of_warp(of_values), ahead = n_stages - 1;
+	const int first_of_warp = first_key_of_warp(of_values), ahead = HEAD <= 128 ? 1 : room;
+	const int kv_head = op.first_kv_head + (int)blockIdx.y;
 	struct bf16 *const k = shared, *const v = k + KEYS * LD, *const stages = v + KEYS * LD;
-	const struct score_units units = units_of(c);
 	float sum[HEAD / 8][4];
 	struct tile tile;
-	int p, start, last, first = 0, turn = 0;
+	int p, first = 0;
 
 	if ((int)blockIdx.x >= *plan.n_key_tiles)
 		return;
 	tile = plan.key_tiles[blockIdx.x];
-	start = c.start[tile.seq];
-	last = c.pos[tile.first_row + tile.n_rows - 1];
-	copy_keys<HEAD, KEYS, KEYS_BLOCK>(c, op.k + keys_at, start, tile.first, last, k);
-	copy_keys<HEAD, KEYS, KEYS_BLOCK>(c, op.v + keys_at, start, tile.first, last, v);
-	while (first < tile.n_rows * c.group && !meet(c, tile, first, QUERIES, tile.first, KEYS))
+	copy_keys<HEAD, KEYS, KEYS_BLOCK>(c, c.start[tile.seq], tile.first, last_key(c, tile),
+		(struct two_copies){op.k + keys_at, op.v + keys_at, k, v});
+	while (first < tile.n_rows * c.group &&
+		!overlap(keys_seen(c, tile, first, QUERIES), tile.first, KEYS))
 		first += QUERIES;
 	if (ahead)
-		copy_step<HEAD>(c, op, tile, first, stages);
+		copy_step<HEAD>(c, op, tile, first, stages + (first / QUERIES & 1) * STAGE);
 	cp_async_commit();
 	p = tile.first + first_of_warp;
 #pragma unroll
@@ -225,34 +244,32 @@ static __global__ void __launch_bounds__(KEYS_BLOCK, HEAD <= 128 ? 2 : 1)
 		sum[n][0] = sum[n][1] = sum[n][2] = sum[n][3] = 0;
 	/* Queries lie in order of their positions: those that see any of the keys are neighbours.
 	 */
-	for (; meet(c, tile, first, QUERIES, tile.first, KEYS); first += QUERIES, turn++) {
+	for (;; first += QUERIES) {
+		const struct range seen = keys_seen(c, tile, first, QUERIES);
+		const bool some = overlap(seen, p, 16);
+
+		if (!overlap(seen, tile.first, KEYS)) /* the same for all threads */
+			break;
 		copy_step<HEAD>(c, op, tile, first + ahead * QUERIES,
-			stages + (turn + ahead) % n_stages * STAGE);
+			stages + ((first / QUERIES + 1) & ahead) * STAGE);
 		cp_async_commit();
 		if (ahead)
 			cp_async_wait<1>();
 		else
 			cp_async_wait<0>();
 		__syncthreads();
-		if (meet(c, tile, first, QUERIES, p, 16))
-			add_step<HEAD>(units, of_values, p, k + first_of_warp * LD,
-				v + first_of_warp * LD, stages + turn % n_stages * STAGE, sum);
+		if (some)
+			add_step<HEAD>(op, of_values, p, k + first_of_warp * LD,
+				stages + (first / QUERIES & ahead) * STAGE, sum);
 		__syncthreads(); /* queries have been read */
 	}
 	cp_async_wait<0>();
-#pragma unroll
-	for (int r = 0; r < 2; r++) {
-		const int key = p + lane_row(r);
-		const size_t row = (size_t)(start + key - c.n_prefix);
-		const size_t head = row * c.n_kv_head + op.first_kv_head + blockIdx.y;
-
-		if (key > last)
-			continue;
-		if (of_values)
-			store_row<HEAD>(sum, r, 1, c.head_dim, c.dv + head * c.head_dim);
-		else
-			store_row<HEAD>(sum, r, c.scale, c.head_dim, c.dk + head * c.head_dim);
-	}
+	if (of_values)
+		store_keys<HEAD>(c, plan.key_tiles[blockIdx.x], kv_head, first_of_warp, 1, sum,
+			c.dv);
+	else
+		store_keys<HEAD>(c, plan.key_tiles[blockIdx.x], kv_head, first_of_warp, c.scale,
+			sum, c.dk);
 }
 
 /* ---- launches --------------------------------------------------------------------------- */
@@ -265,12 +282,13 @@ static int start(struct device *dev, const struct attention_call *c,
 	constexpr size_t dq_bytes = 2 * (TILE + size<HEAD>::KEYS) * row;
 	constexpr size_t keys_bytes = 2 * TENSOR_KEYS * row, stage_bytes = 2 * QUERIES * row;
 	const size_t most = cuda_state_of(dev)->most_shared;
-	const int n_stages = keys_bytes + 2 * stage_bytes <= most ? 2 : 1;
-	const size_t dkv_bytes = keys_bytes + (size_t)n_stages * stage_bytes;
+	const int room = keys_bytes + 2 * stage_bytes <= most;
+	const size_t dkv_bytes = keys_bytes + (size_t)(1 + room) * stage_bytes;
 	const dim3 query_grid(plan->most_query_tiles, (unsigned)op->n_kv_heads);
 	const dim3 key_grid(plan->most_key_tiles, (unsigned)op->n_kv_heads);
 
-	static_assert(dq_bytes <= LEAST_SHARED && keys_bytes + stage_bytes <= LEAST_SHARED,
+	static_assert(dq_bytes <= LEAST_SHARED &&
+			      keys_bytes + (HEAD <= 128 ? 2 : 1) * stage_bytes <= LEAST_SHARED,
 		"some cards have no room for such tiles");
 	TRY(cuda_check(GPU_ALLOW_SHARED(dq_kernel<HEAD>, dq_bytes), "attention_backward",
 		"cudaFuncSetAttribute", err));
@@ -279,7 +297,7 @@ static int start(struct device *dev, const struct attention_call *c,
 	GPU_LAUNCH(dq_kernel<HEAD>, query_grid, ROWS_BLOCK, dq_bytes, cuda_stream(dev), *c, *plan,
 		*op);
 	GPU_LAUNCH(dkv_kernel<HEAD>, key_grid, KEYS_BLOCK, dkv_bytes, cuda_stream(dev), *c, *plan,
-		*op, n_stages);
+		*op, room);
 	return 0;
 fail:
 	return err->code;
