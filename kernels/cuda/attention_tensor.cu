@@ -174,6 +174,22 @@ static __device__ __forceinline__ void weigh(float s[STEP / 8][4], struct runnin
 
 /* ---- the pass --------------------------------------------------------------------------- */
 
+template <int HEAD>
+static __device__ __forceinline__ void finish(const struct attention_call &c,
+	const struct lane_queries &lane, const struct running &run, const float out[HEAD / 8][4])
+{
+#pragma unroll
+	for (int r = 0; r < 2; r++) {
+		const float sum = quad_sum(run.sum[r]);
+
+		if (!lane.valid[r])
+			continue;
+		store_result<HEAD>(c, out, r, 1 / sum, (size_t)lane.number[r]);
+		if (c.lse && threadIdx.x % 4 == 0)
+			c.lse[lane.number[r]] = run.max[r] / PER_LOG2 + logf(sum);
+	}
+}
+
 /* Two warps a scheduler where sums fill the registers, four where they do not. */
 template <int HEAD, int WARPS>
 static __global__ void __launch_bounds__(WARPS *WARP, (HEAD <= 128 ? 16 : 8) / WARPS)
@@ -204,9 +220,7 @@ static __global__ void __launch_bounds__(WARPS *WARP, (HEAD <= 128 ? 16 : 8) / W
 	cp_async_commit();
 	load_queries<HEAD, WARPS>(c, tile, kv_head, q);
 	lane = lane_queries_of(c, tile, kv_head, tile.first + first_of_warp);
-#pragma unroll
-	for (int n = 0; n < HEAD / 8; n++)
-		out[n][0] = out[n][1] = out[n][2] = out[n][3] = 0;
+	clear_sums<HEAD>(out);
 	for (int p = range.first; p <= range.last; p += STEP) {
 		const bool some = overlap(seen, p, STEP);
 		const bool all = seen.all_first <= p && seen.all_last >= p + STEP - 1;
@@ -228,16 +242,7 @@ static __global__ void __launch_bounds__(WARPS *WARP, (HEAD <= 128 ? 16 : 8) / W
 		weigh<HEAD, STEP>(s, &run, out);
 		accumulate<HEAD, STEP>(s, v, out);
 	}
-#pragma unroll
-	for (int r = 0; r < 2; r++) {
-		const float sum = quad_sum(run.sum[r]);
-
-		if (!lane.valid[r])
-			continue;
-		store_result<HEAD>(c, out, r, 1 / sum, (size_t)lane.number[r]);
-		if (c.lse && threadIdx.x % 4 == 0)
-			c.lse[lane.number[r]] = run.max[r] / PER_LOG2 + logf(sum);
-	}
+	finish<HEAD>(c, lane, run, out);
 }
 
 /* ---- launches --------------------------------------------------------------------------- */

@@ -231,6 +231,13 @@ static __device__ __forceinline__ int lane_column(int n, int i)
 	return n * 8 + (int)threadIdx.x % 4 * 2 + i % 2;
 }
 
+template <int HEAD> static __device__ __forceinline__ void clear_sums(float sum[HEAD / 8][4])
+{
+#pragma unroll
+	for (int n = 0; n < HEAD / 8; n++)
+		sum[n][0] = sum[n][1] = sum[n][2] = sum[n][3] = 0;
+}
+
 static __device__ __forceinline__ void store_two(float x, float y, float *to)
 {
 	*(float2 *)to = make_float2(x, y);

@@ -45,6 +45,14 @@ static __device__ __forceinline__ float gradient_of(struct score_units units,
 
 /* ---- dq --------------------------------------------------------------------------------- */
 
+static __device__ __forceinline__ struct query_facts facts_of(const struct attention_call &c,
+	const struct attention_operands &op, struct tile tile, int number)
+{
+	if (number >= tile.n_rows * c.group)
+		return (struct query_facts){0, 0, 0, 0};
+	return op.facts[blockIdx.y * op.n_queries + (size_t)tile.first_row * c.group + number];
+}
+
 template <int HEAD>
 static __global__ void __launch_bounds__(ROWS_BLOCK, HEAD <= 128 ? 3 : 2)
 	dq_kernel(struct attention_call c, struct attention_plan plan, struct attention_operands op)
@@ -73,17 +81,9 @@ static __global__ void __launch_bounds__(ROWS_BLOCK, HEAD <= 128 ? 3 : 2)
 		(struct two_copies){op.q + queries_at * c.head_dim,
 			op.dout + queries_at * c.head_dim, q, dout});
 #pragma unroll
-	for (int r = 0; r < 2; r++) {
-		const int number = tile.first + first_of_warp + lane_row(r);
-		const bool valid = number < tile.n_rows * c.group;
-
-		facts[r] = (struct query_facts){0, 0, 0, 0};
-		if (valid)
-			facts[r] = op.facts[queries_at + (size_t)tile.first_row * c.group + number];
-	}
-#pragma unroll
-	for (int n = 0; n < HEAD / 8; n++)
-		dq[n][0] = dq[n][1] = dq[n][2] = dq[n][3] = 0;
+	for (int r = 0; r < 2; r++)
+		facts[r] = facts_of(c, op, tile, tile.first + first_of_warp + lane_row(r));
+	clear_sums<HEAD>(dq);
 	for (int p = range.first; p <= range.last; p += STEP) {
 		float s[STEP / 8][4], dweight[STEP / 8][4];
 
@@ -239,9 +239,7 @@ static __global__ void __launch_bounds__(KEYS_BLOCK, HEAD <= 128 ? 2 : 1)
 		copy_step<HEAD>(c, op, tile, first, stages + (first / QUERIES & 1) * STAGE);
 	cp_async_commit();
 	p = tile.first + first_of_warp;
-#pragma unroll
-	for (int n = 0; n < HEAD / 8; n++)
-		sum[n][0] = sum[n][1] = sum[n][2] = sum[n][3] = 0;
+	clear_sums<HEAD>(sum);
 	/* Queries lie in order of their positions: those that see any of the keys are neighbours.
 	 */
 	for (;; first += QUERIES) {
