@@ -50,13 +50,6 @@ static __device__ __forceinline__ struct round *shared_round(void)
 	return &round;
 }
 
-static __device__ __forceinline__ float *shared_partial(void)
-{
-	__shared__ float partial[WARP];
-
-	return partial;
-}
-
 /* What is read of a row at once: 16 bytes, or one element. As it came until it is used: elements of
  * 16 bits would take a register each. */
 template <class T, bool WIDE> struct held {
@@ -121,14 +114,8 @@ template <int V> static __device__ __forceinline__ void store_floats(float *to, 
 	constexpr int STEP = V < 4 ? 1 : 4;
 
 #pragma unroll
-	for (int i = 0; i < V; i += STEP) {
-		struct pack<float, STEP> p;
-
-#pragma unroll
-		for (int k = 0; k < STEP; k++)
-			p.element[k] = from[i + k];
-		*(struct pack<float, STEP> *)(to + i) = p;
-	}
+	for (int i = 0; i < V; i += STEP)
+		store_pack<STEP>(to + i, from + i);
 }
 
 /* ---- the encoder's input --------------------------------------------------------------- */

@@ -18,14 +18,13 @@ template <int V>
 static __device__ __forceinline__ void add_pack(float *x, const float had[V], float c,
 	const float *v)
 {
-	float step[V];
-	struct pack<float, V> sum;
+	float sum[V];
 
-	load_pack<V>(v, step);
+	load_pack<V>(v, sum);
 #pragma unroll
 	for (int i = 0; i < V; i++)
-		sum.element[i] = had[i] + c * step[i];
-	*(struct pack<float, V> *)x = sum;
+		sum[i] = had[i] + c * sum[i];
+	store_pack<V>(x, sum);
 }
 
 template <int V> static __device__ __forceinline__ float dot_pack(const float x[V], const float *v)

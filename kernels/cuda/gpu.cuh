@@ -126,6 +126,14 @@ static __device__ __forceinline__ float warp_max(float x)
 	return x;
 }
 
+/* Room for block_sum and the like; a function, as templates have no __shared__ variables. */
+static __device__ __forceinline__ float *shared_partial(void)
+{
+	__shared__ float partial[WARP];
+
+	return partial;
+}
+
 /* Every thread of the block receives the sum of all. `partial`: WARP floats of shared memory, free
  * for reuse after the next barrier (the function begins with one). One-dimensional blocks. */
 static __device__ __forceinline__ float block_sum(float x, float *partial)

@@ -32,41 +32,17 @@
 
 enum { BLOCK = 256 };
 
-static __device__ __forceinline__ void convert(float from, struct bf16 *to)
-{
-	*to = to_bf16(from);
-}
-
-static __device__ __forceinline__ void convert(float from, struct f16 *to)
-{
-	*to = to_f16(from);
-}
-
-static __device__ __forceinline__ void convert(struct bf16 from, float *to)
-{
-	*to = to_float(from);
-}
-
-static __device__ __forceinline__ void convert(struct f16 from, float *to)
-{
-	*to = to_float(from);
-}
-
-/* n packs of V. */
+/* n elements, V at a time. */
 template <typename From, typename To, int V>
 static __global__ void __launch_bounds__(BLOCK) convert_kernel(const From *from, To *to, size_t n)
 {
-	const size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x;
-	struct pack<From, V> in;
-	struct pack<To, V> out;
+	const size_t i = ((size_t)blockIdx.x * BLOCK + threadIdx.x) * V;
+	float x[V];
 
 	if (i >= n)
 		return;
-	in = ((const struct pack<From, V> *)from)[i];
-#pragma unroll
-	for (int j = 0; j < V; j++)
-		convert(in.element[j], &out.element[j]);
-	((struct pack<To, V> *)to)[i] = out;
+	load_pack<V>(from + i, x);
+	store_pack<V>(to + i, x);
 }
 
 template <typename From, typename To>
@@ -76,7 +52,7 @@ static void convert_all(const void *from, void *to, size_t n, cudaStream_t strea
 
 	if (fours)
 		GPU_LAUNCH((convert_kernel<From, To, 4>), blocks_for(n / 4, BLOCK), BLOCK, 0,
-			stream, (const From *)from, (To *)to, n / 4);
+			stream, (const From *)from, (To *)to, n);
 	else
 		GPU_LAUNCH((convert_kernel<From, To, 1>), blocks_for(n, BLOCK), BLOCK, 0, stream,
 			(const From *)from, (To *)to, n);

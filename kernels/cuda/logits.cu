@@ -109,14 +109,6 @@ static __device__ __forceinline__ void load_share(const float *logits, size_t n,
 #define WITH_PACK_OF_ROWS(logits, V, ...) \
 	WITH_PACK(pack_width(logits, (logits).cols), V, __VA_ARGS__)
 
-/* __shared__ variables want functions that are no templates. */
-static __device__ __forceinline__ float *shared_partial(void)
-{
-	__shared__ float partial[WARP];
-
-	return partial;
-}
-
 /* ---- argmax ---------------------------------------------------------------------------- */
 
 /* Of some logits: the largest, its index, and the next largest. Of none: none(). */

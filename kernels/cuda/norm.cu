@@ -12,14 +12,6 @@
  */
 #include "kernels/cuda/row.cuh"
 
-/* __shared__ variables want functions that are no templates. */
-static __device__ __forceinline__ float *shared_partial(void)
-{
-	__shared__ float partial[WARP];
-
-	return partial;
-}
-
 template <int K, int V>
 static __device__ __forceinline__ float rstd_of(const float (&x)[K][V], size_t d, float eps)
 {

@@ -50,6 +50,11 @@ static __device__ __forceinline__ void store_as(float x, struct bf16 *to)
 	*to = to_bf16(x);
 }
 
+static __device__ __forceinline__ void store_as(float x, struct f16 *to)
+{
+	*to = to_f16(x);
+}
+
 template <int V, typename T>
 static __device__ __forceinline__ void store_pack(T *to, const float from[V])
 {
