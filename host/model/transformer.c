@@ -70,7 +70,9 @@ static void layout_block(const struct workspace *ws, struct block *b, struct car
 
 	b->x_mid = ws->size.for_backward ? carve(c, n, d) : b->x_in;
 	b->q = carve(c, n, q);
-	b->attended = carve_typed(c, ws->model->operand, n, q);
+	/* Backward takes differences of what it has of it. */
+	b->attended = ws->size.for_backward ? carve(c, n, q)
+					    : carve_typed(c, ws->model->operand, n, q);
 	b->gate_up = carve(c, n, 2 * a->d_ff);
 	b->attention_out = carve(c, n, d);
 	b->mlp_out = carve(c, n, d);
