@@ -11,8 +11,9 @@
  * so. SAEs fire: thresholds are the quantile of their pre-activations that lets 100 features
  * through, the L0 found is printed, and outside 30 to 300 there is an error instead of figures.
  *
- * The calls of a round are one graph, as decoding's are: starting the smallest ops costs the
- * host more than they take. Each call has other weights (or, decoding, other keys) than the one
+ * Ops get what they get in a pass: products read operands, and what they read is written so. The
+ * calls of a round are one graph, as decoding's are: starting the smallest ops costs the host more
+ * than they take. Each call has other weights (or, decoding, other keys) than the one
  * before, until there are more than a cache holds: in a pass over all layers they come from memory.
  * Activations do not change: there they lie where the op before has left them.
  *
@@ -95,6 +96,8 @@ static struct {
 	struct attention heads;
 	struct rows rows;
 	struct keys keys;
+	struct branch_end end;
+	struct rope_call rope;
 	struct tensor q, out, lse, dout, dq, dk, dv;
 	int32_t *ids;
 	struct sae_weights sae;
@@ -165,6 +168,12 @@ static struct tensor make(const struct stretch *numbers, enum dtype dtype, size_
 static struct tensor activations(size_t rows, size_t cols)
 {
 	return make(&w.numbers, DTYPE_F32, rows, cols, 1);
+}
+
+/* What products read. */
+static struct tensor operand(size_t rows, size_t cols)
+{
+	return make(&w.numbers, device_operand(w.dev, DTYPE_BF16), rows, cols, 1);
 }
 
 /* A weight matrix whose products with activations have deviation 1. */
@@ -274,28 +283,42 @@ struct task {
 RUN(run_linear, op_linear(w.dev, w.x, w.W, none, w.y, err))
 RUN(run_linear_backward, op_linear_backward(w.dev, w.y, w.W, 0, w.x, err))
 
+static void count_product(size_t n, size_t in, size_t out)
+{
+	w.flops = 2.0 * (double)n * (double)in * (double)out;
+	w.bytes = 2.0 * (double)in * (double)out + (double)tensor_bytes(w.x) +
+		  (double)tensor_bytes(w.y);
+}
+
 static void make_linear(size_t n, size_t in, size_t out)
 {
-	w.x = activations(n, in);
+	w.x = operand(n, in);
 	w.y = activations(n, out);
 	weights_in_turn(&w.W, DTYPE_BF16, out, in);
-	w.flops = 2.0 * (double)n * (double)in * (double)out;
-	w.bytes = 2.0 * (double)in * (double)out + 4.0 * (double)n * (double)(in + out);
+	count_product(n, in, out);
 }
 
-static void make_q(const struct task *t)
+static void make_linear_backward(size_t n, size_t in, size_t out)
 {
-	make_linear(t->n, t->m->d, t->m->n_head * t->m->head_dim);
+	w.x = activations(n, in);
+	w.y = operand(n, out);
+	weights_in_turn(&w.W, DTYPE_BF16, out, in);
+	count_product(n, in, out);
 }
 
-static void make_kv(const struct task *t)
+static void make_qkv(const struct task *t)
 {
-	make_linear(t->n, t->m->d, t->m->n_kv_head * t->m->head_dim);
+	make_linear(t->n, t->m->d, (t->m->n_head + 2 * t->m->n_kv_head) * t->m->head_dim);
 }
 
-static void make_up(const struct task *t)
+static void make_o(const struct task *t)
 {
-	make_linear(t->n, t->m->d, t->m->d_ff);
+	make_linear(t->n, t->m->n_head * t->m->head_dim, t->m->d);
+}
+
+static void make_gate_up(const struct task *t)
+{
+	make_linear(t->n, t->m->d, 2 * t->m->d_ff);
 }
 
 static void make_down(const struct task *t)
@@ -303,16 +326,35 @@ static void make_down(const struct task *t)
 	make_linear(t->n, t->m->d_ff, t->m->d);
 }
 
+static void make_gate_up_backward(const struct task *t)
+{
+	make_linear_backward(t->n, t->m->d, 2 * t->m->d_ff);
+}
+
+static void make_down_backward(const struct task *t)
+{
+	make_linear_backward(t->n, t->m->d_ff, t->m->d);
+}
+
+/* Of float32 rows, which the product rounds. */
 static void make_unembedding(const struct task *t)
 {
 	make_linear(t->n, t->m->d, t->m->n_vocab);
+	w.x = activations(t->n, t->m->d);
 }
 
 /* -- rows -- */
 
 RUN(run_norm, op_rmsnorm(w.dev, w.norm, w.x, w.vector, w.y, none, err))
-RUN(run_gated, op_gated(w.dev, w.activation, tensor_whole(w.x), tensor_whole(w.y), w.z, err))
-RUN(run_rope, op_rope(w.dev, w.heads.head_dim, 1, w.tables[0], w.tables[1], w.ids, w.x, err))
+RUN(run_norm_backward, op_rmsnorm_backward(w.dev, w.norm, w.x, w.vector, w.lse, w.y, 1, w.z, err))
+RUN(run_end, op_end_branch(w.dev, &w.end, err))
+RUN(run_gated, op_gated(w.dev, w.activation, tensor_slice(w.x, 0, w.z.cols),
+		       tensor_slice(w.x, w.z.cols, w.z.cols), w.z, err))
+RUN(run_gated_backward,
+	op_gated_backward(w.dev, w.activation, tensor_slice(w.x, 0, w.z.cols),
+		tensor_slice(w.x, w.z.cols, w.z.cols), w.z, tensor_slice(w.y, 0, w.z.cols),
+		tensor_slice(w.y, w.z.cols, w.z.cols), err))
+RUN(run_rope, op_rope_keys(w.dev, &w.rope, err))
 RUN(run_ablate, op_ablate_direction(w.dev, w.vector, w.x, err))
 RUN(run_argmax, op_argmax(w.dev, FINAL_SOFTCAP, w.x, w.ids, w.y, err))
 RUN(run_softcap, op_softcap(w.dev, FINAL_SOFTCAP, w.x, err))
@@ -322,33 +364,76 @@ RUN(run_kl, op_kl(w.dev, w.x, w.z, w.y, err))
 static void make_norm(const struct task *t)
 {
 	w.x = activations(t->n, t->m->d);
-	w.y = activations(t->n, t->m->d);
+	w.y = operand(t->n, t->m->d);
 	w.vector = constant(t->m->d, t->m->plus_one ? 0 : 1);
 	w.norm = (struct norm){1e-6, t->m->plus_one};
-	w.bytes = 8.0 * (double)tensor_count(w.x);
+	w.bytes = (double)tensor_bytes(w.x) + (double)tensor_bytes(w.y);
+}
+
+/* That adds to the gradient of the stream. */
+static void make_norm_backward(const struct task *t)
+{
+	make_norm(t);
+	w.y = activations(t->n, t->m->d);
+	w.z = activations(t->n, t->m->d);
+	w.lse = activations(t->n, 1); /* rstd */
+	w.bytes = 16.0 * (double)tensor_count(w.x);
+}
+
+/* With a norm of the branch in models that have it. */
+static void make_end(const struct task *t)
+{
+	make_norm(t);
+	w.ids = numbers(1, INT32_MAX, 1, 0);
+	w.end = (struct branch_end){.norm = w.norm,
+		.branch = activations(t->n, t->m->d),
+		.w_branch = t->m->plus_one ? w.vector : none,
+		.x_in = w.x,
+		.x_out = activations(t->n, t->m->d),
+		.w_next = w.vector,
+		.h = w.y,
+		.first_bad = w.ids};
+	w.bytes = 12.0 * (double)tensor_count(w.x) + (double)tensor_bytes(w.y);
 }
 
 static void make_gated(const struct task *t)
 {
-	w.x = activations(t->n, t->m->d_ff);
-	w.y = activations(t->n, t->m->d_ff);
-	w.z = activations(t->n, t->m->d_ff);
+	w.x = activations(t->n, 2 * t->m->d_ff);
+	w.z = operand(t->n, t->m->d_ff);
 	w.activation = t->m->activation;
-	w.bytes = 12.0 * (double)tensor_count(w.x);
+	w.bytes = (double)tensor_bytes(w.x) + (double)tensor_bytes(w.z);
 }
 
+static void make_gated_backward(const struct task *t)
+{
+	make_gated(t);
+	w.z = activations(t->n, t->m->d_ff);
+	w.y = operand(t->n, 2 * t->m->d_ff);
+	w.bytes = (double)tensor_bytes(w.x) + (double)tensor_bytes(w.z) + (double)tensor_bytes(w.y);
+}
+
+/* From the product of q, k and v to q and the cache. */
 static void make_rope(const struct task *t)
 {
 	enum { POSITIONS = 1024 };
+	const size_t hd = t->m->head_dim, q = t->m->n_head * hd, kv = t->m->n_kv_head * hd;
 
-	w.x = activations(t->n, t->m->n_head * t->m->head_dim);
-	w.heads.head_dim = t->m->head_dim;
-	w.tables[0] = tensor_view(constant(POSITIONS * t->m->head_dim / 2, 0.6f), POSITIONS,
-		t->m->head_dim / 2);
-	w.tables[1] = tensor_view(constant(POSITIONS * t->m->head_dim / 2, 0.8f), POSITIONS,
-		t->m->head_dim / 2);
+	w.x = activations(t->n, q + 2 * kv);
+	w.tables[0] = tensor_view(constant(POSITIONS * hd / 2, 0.6f), POSITIONS, hd / 2);
+	w.tables[1] = tensor_view(constant(POSITIONS * hd / 2, 0.8f), POSITIONS, hd / 2);
 	w.ids = numbers(t->n, 0, 1, POSITIONS);
-	w.bytes = 8.0 * (double)tensor_count(w.x);
+	w.rope = (struct rope_call){.head_dim = hd,
+		.cos_table = w.tables[0],
+		.sin_table = w.tables[1],
+		.pos = w.ids,
+		.q = tensor_slice(w.x, 0, q),
+		.k = tensor_slice(w.x, q, kv),
+		.v = tensor_slice(w.x, q + kv, kv),
+		.q_out = activations(t->n, q),
+		.cache_k = operand(t->n, kv),
+		.cache_v = operand(t->n, kv)};
+	w.bytes = (double)tensor_bytes(w.x) + (double)tensor_bytes(w.rope.q_out) +
+		  2.0 * (double)tensor_bytes(w.rope.cache_k);
 }
 
 static void make_ablate(const struct task *t)
@@ -391,15 +476,16 @@ static void make_heads(const struct task *t, size_t n)
 	const struct sizes *m = t->m;
 	const size_t q = m->n_head * m->head_dim, kv = m->n_kv_head * m->head_dim;
 	const size_t n_keys = t->prompts * t->tokens;
-	const size_t copies = copies_of(2 * n_keys * kv * sizeof(float));
+	const size_t size = dtype_bytes(device_operand(w.dev, DTYPE_BF16));
+	const size_t copies = copies_of(2 * n_keys * kv * size);
 
 	w.heads = (struct attention){m->n_head, m->n_kv_head, m->head_dim,
 		1 / sqrt((double)m->head_dim), m->softcap, 4096};
 	w.q = activations(n, q);
-	w.out = activations(n, q);
+	w.out = operand(n, q);
 	w.keys = (struct keys){.start = numbers(t->prompts, 0, t->tokens, 0), .n_seq = t->prompts};
-	take_turns(&w.keys.k, activations(copies * n_keys, kv), n_keys);
-	take_turns(&w.keys.v, activations(copies * n_keys, kv), n_keys);
+	take_turns(&w.keys.k, operand(copies * n_keys, kv), n_keys);
+	take_turns(&w.keys.v, operand(copies * n_keys, kv), n_keys);
 	w.keys.prefix_k = tensor_rows(w.keys.k, 0, 0);
 	w.keys.prefix_v = tensor_rows(w.keys.v, 0, 0);
 }
@@ -413,7 +499,8 @@ static void make_prefill(const struct task *t)
 	w.lse = make(&w.numbers, DTYPE_F32, n, t->m->n_head, 1);
 	w.rows = (struct rows){n, repeated(n, t->tokens), numbers(n, 0, 1, t->tokens)};
 	w.flops = 4.0 * pairs * (double)w.q.cols;
-	w.bytes = 8.0 * (double)n * (double)(w.q.cols + kv);
+	w.bytes = (double)tensor_bytes(w.q) + (double)tensor_bytes(w.out) +
+		  2.0 * (double)n * (double)kv * (double)dtype_bytes(w.keys.k.dtype);
 }
 
 static void make_prefill_backward(const struct task *t)
@@ -428,7 +515,7 @@ static void make_prefill_backward(const struct task *t)
 	if (!w.err->code)
 		run_attention(w.err); /* what it left in out and lse is read */
 	w.flops *= 2.5;
-	w.bytes *= 2;
+	w.bytes += 2.0 * (double)tensor_bytes(w.q) + 8.0 * (double)n * (double)kv;
 }
 
 static void make_step(const struct task *t)
@@ -591,16 +678,19 @@ static const struct bench {
 	enum prompts prompts;
 	int width; /* of the SAE */
 } benches[] = {
-	{"q projection", make_q, run_linear, OF_ROWS, MANY, 0, 0},
-	{"k projection", make_kv, run_linear, OF_ROWS, MANY, 0, 0},
-	{"up projection", make_up, run_linear, OF_ROWS, MANY, 0, 0},
-	{"down projection", make_down, run_linear, OF_ROWS, MANY, 0, 0},
-	{"up projection backward", make_up, run_linear_backward, OF_ROWS, MANY, 0, 0},
-	{"down projection backward", make_down, run_linear_backward, OF_ROWS, MANY, 0, 0},
-	{"up projection", make_up, run_linear, OF_ROWS, FEW, 0, 0},
-	{"down projection", make_down, run_linear, OF_ROWS, FEW, 0, 0},
-	{"up projection", make_up, run_linear, OF_ROWS, ONE, 0, 0},
-	{"down projection", make_down, run_linear, OF_ROWS, ONE, 0, 0},
+	{"qkv product", make_qkv, run_linear, OF_ROWS, MANY, 0, 0},
+	{"o product", make_o, run_linear, OF_ROWS, MANY, 0, 0},
+	{"gate and up product", make_gate_up, run_linear, OF_ROWS, MANY, 0, 0},
+	{"down product", make_down, run_linear, OF_ROWS, MANY, 0, 0},
+	{"gate and up backward", make_gate_up_backward, run_linear_backward, OF_ROWS, MANY, 0, 0},
+	{"down backward", make_down_backward, run_linear_backward, OF_ROWS, MANY, 0, 0},
+	{"qkv product", make_qkv, run_linear, OF_ROWS, FEW, 0, 0},
+	{"o product", make_o, run_linear, OF_ROWS, FEW, 0, 0},
+	{"gate and up product", make_gate_up, run_linear, OF_ROWS, FEW, 0, 0},
+	{"down product", make_down, run_linear, OF_ROWS, FEW, 0, 0},
+	{"qkv product", make_qkv, run_linear, OF_ROWS, ONE, 0, 0},
+	{"gate and up product", make_gate_up, run_linear, OF_ROWS, ONE, 0, 0},
+	{"down product", make_down, run_linear, OF_ROWS, ONE, 0, 0},
 	{"unembedding", make_unembedding, run_linear, OF_ROWS, FEW, 0, 0},
 	{"argmax", make_argmax, run_argmax, OF_ROWS, FEW, 0, 0},
 	{"softcap", make_softcap, run_softcap, OF_ROWS, FEW, 0, 0},
@@ -613,9 +703,14 @@ static const struct bench {
 	{"attention of a step", make_step, run_attention, OF_PROMPTS, 0, STEP_LONG, 0},
 	{"attention of a step", make_step, run_attention, OF_PROMPTS, 0, STEP_SHORT, 0},
 	{"rmsnorm", make_norm, run_norm, OF_ROWS, MANY, 0, 0},
-	{"rmsnorm", make_norm, run_norm, OF_ROWS, FEW, 0, 0},
+	{"rmsnorm backward", make_norm_backward, run_norm_backward, OF_ROWS, MANY, 0, 0},
+	{"end of a branch", make_end, run_end, OF_ROWS, MANY, 0, 0},
+	{"end of a branch", make_end, run_end, OF_ROWS, FEW, 0, 0},
 	{"gated", make_gated, run_gated, OF_ROWS, MANY, 0, 0},
-	{"rope", make_rope, run_rope, OF_ROWS, MANY, 0, 0},
+	{"gated", make_gated, run_gated, OF_ROWS, FEW, 0, 0},
+	{"gated backward", make_gated_backward, run_gated_backward, OF_ROWS, MANY, 0, 0},
+	{"rope and cache", make_rope, run_rope, OF_ROWS, MANY, 0, 0},
+	{"rope and cache", make_rope, run_rope, OF_ROWS, FEW, 0, 0},
 	{"ablate direction", make_ablate, run_ablate, OF_ROWS, MANY, 0, 0},
 	{"encoder product", make_encoder_product, run_encoder_product, OF_16, MANY, 0, 0},
 	{"sae_encode", make_encode, run_encode, OF_FEATURES, MANY, 0, 0},

@@ -819,7 +819,7 @@ static const struct op_row {
 	{"sae, 96 rows of bfloat16", run_sae, {96, 40, 120, BF16}, 1e-5},
 	{"sae, blocks of rows, bfloat16", run_sae, {130, 24, 300, BF16}, 1e-5},
 	{"sae, many features", run_sae, {3, 16, 9000, F32}, 1e-5},
-	{"sae, entries in several rounds", run_encode, {2, 4, 70000, F32}, 1e-5},
+	{"sae, entries in several rounds", run_encode, {1, 4, 70000, F32}, 1e-5},
 	{"sae, float16", run_sae, {20, 24, 70, F16}, 1e-5},
 	{"sae, no rows", run_sae, {0, 24, 70, BF16, KIND_TOP_K + KIND_SPHERE}, 1e-5},
 	{"sae, sphere and top k, few rows of bfloat16", run_sae,
@@ -864,11 +864,21 @@ static const struct op_row {
 enum { N_CASES = sizeof cases / sizeof *cases };
 
 /* `coarse`: on activations that are exact in bfloat16. */
+/* By its name: a case has the same inputs wherever it stands. */
+static uint64_t seed_of(const char *name)
+{
+	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+
+	for (; *name; name++)
+		hash = (hash ^ (unsigned char)*name) * 0x100000001b3;
+	return hash;
+}
+
 static void run_case(size_t i, bool coarse, struct device *dev, struct outputs *out)
 {
 	struct fixture f;
 
-	fixture_init(&f, dev, 1000 + i);
+	fixture_init(&f, dev, seed_of(cases[i].name));
 	f.coarse = coarse;
 	*out = (struct outputs){0};
 	cases[i].run(&f, cases[i].p, out);
