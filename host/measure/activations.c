@@ -56,17 +56,29 @@ static void work_close(struct work *w)
 	free(w->token_start);
 }
 
-static int visit_layer(struct work *w, size_t layer, const struct activation_batch *batch,
+/* One batch on its way. */
+struct visit {
+	struct work *work;
+	const struct activation_batch *batch;
+	struct unit *out;
+};
+
+/* From inside the pass: what leaves the device does so beside the layers behind. */
+static int visit_resid(void *context, size_t layer, struct err *err)
+{
+	const struct visit *v = context;
+	const struct activation_visitor *visitor = v->work->visitor;
+
+	return visitor->resid_post(visitor->context, layer, v->batch, v->work->views[layer], v->out,
+		err);
+}
+
+static int visit_features(struct work *w, size_t layer, const struct activation_batch *batch,
 	struct unit *out, struct err *err)
 {
 	const struct activation_visitor *visitor = w->visitor;
 	struct sae_weights sae;
 
-	if (visitor->resid_post &&
-		visitor->resid_post(visitor->context, layer, batch, w->views[layer], out, err))
-		return err->code;
-	if (!visitor->features)
-		return 0;
 	TRY(sae_set_load(w->lab->machine->saes, layer, &sae, err));
 	TRY(sparse_encode(&w->sparse, &sae, w->views[layer], err));
 	TRY(sparse_download(&w->sparse, &w->features, err));
@@ -79,10 +91,15 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
 	struct work *w = context;
 	const size_t n = scoring_batch(&w->scoring, b);
-	const struct tap tap = {.kind = TAP_ACTIVATION, .out = w->views};
+	const struct activation_visitor *visitor = w->visitor;
 	struct activation_batch batch = {.n_prompts = n,
 		.index = w->scoring.index,
 		.token_start = w->token_start};
+	struct visit visit = {w, &batch, out};
+	const struct tap tap = {.kind = TAP_ACTIVATION,
+		.out = w->views,
+		.served = visitor->resid_post ? visit_resid : NULL,
+		.context = &visit};
 
 	w->token_start[0] = 0;
 	for (size_t i = 0; i < n; i++)
@@ -91,9 +108,9 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	for (size_t l = 0; l < w->n_layer; l++)
 		w->views[l] = tensor_rows(w->resid[l], 0, batch.n_tokens);
 	TRY(scoring_run(&w->scoring, n, NULL, 0, &tap, 1, err));
-	for (size_t l = 0; l < w->n_layer; l++)
-		TRY(visit_layer(w, l, &batch, out, err));
-	return w->visitor->batch_done ? w->visitor->batch_done(w->visitor->context, out, err) : 0;
+	for (size_t l = 0; visitor->features && l < w->n_layer; l++)
+		TRY(visit_features(w, l, &batch, out, err));
+	return visitor->batch_done ? visitor->batch_done(visitor->context, out, err) : 0;
 fail:
 	return err->code;
 }

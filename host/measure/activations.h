@@ -20,9 +20,11 @@ struct activation_batch {
 
 struct activation_visitor {
 	void *context;
-	/* Called once per layer and batch, layers ascending; either may be NULL. The tensor is
+	/* Called once per layer and batch, layers ascending; either may be NULL. resid_post is
+	 * called while the pass is being asked for, features when it has ended. The tensor is
 	 * device memory [n_tokens, d_model], until the unit ends; the features are host memory, for
-	 * the call only. */
+	 * the call only.
+	 */
 	int (*resid_post)(void *context, size_t layer, const struct activation_batch *batch,
 		struct tensor x, struct unit *out, struct err *err);
 	int (*features)(void *context, size_t layer, const struct activation_batch *batch,

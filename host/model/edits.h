@@ -59,6 +59,10 @@ struct tap {
 	bool out_rows_only;
 	struct tensor *out;
 	const struct sae_few *few; /* FEATURES, FEATURES_UNEDITED, SCALE: [n_layer] */
+	/* Told of a layer once its `out` has been asked for, before the layers behind it are: what
+	 * then begins to leave the device does so beside them. NULL: nobody is. */
+	int (*served)(void *context, size_t layer, struct err *err);
+	void *context;
 };
 
 /* Applies the edits of one site to x, whose rows are `rows`. */

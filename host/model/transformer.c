@@ -413,14 +413,12 @@ static bool after_edits(const struct tap *tap)
 	return tap->kind != TAP_ACTIVATION_UNEDITED && tap->kind != TAP_FEATURES_UNEDITED;
 }
 
-static int serve_tap(struct workspace *ws, const struct tap *tap, const struct batch *b,
+static int fill_tap(struct workspace *ws, const struct tap *tap, const struct batch *b,
 	struct site site, struct tensor x, struct err *err)
 {
 	struct device *dev = ws->model->dev;
 	const struct tensor out = tap->out[site.layer];
 
-	if (!out.data)
-		return 0;
 	if (tap->out_rows_only && x.rows != b->n_out) {
 		const bool of_x = encodes(tap) || tap->kind == TAP_SCALE;
 		const struct tensor gathered = of_x ? tensor_rows(ws->x_out, 0, b->n_out) : out;
@@ -433,6 +431,17 @@ static int serve_tap(struct workspace *ws, const struct tap *tap, const struct b
 	if (tap->kind == TAP_SCALE)
 		return op_sae_scale(dev, tap->few[site.layer].weights.input, x, out, err);
 	return x.data == out.data ? 0 : op_copy(dev, x, out, err);
+fail:
+	return err->code;
+}
+
+static int serve_tap(struct workspace *ws, const struct tap *tap, const struct batch *b,
+	struct site site, struct tensor x, struct err *err)
+{
+	if (!tap->out[site.layer].data)
+		return 0;
+	TRY(fill_tap(ws, tap, b, site, x, err));
+	return tap->served ? tap->served(tap->context, site.layer, err) : 0;
 fail:
 	return err->code;
 }

@@ -3,8 +3,8 @@
  * capture.c - load (e): resid_post of all layers and tokens saved, against the same passes without.
  *
  * A round is so many passes as bare passes, then as many that are saved in the way of
- * activations.c and unit_write_tensor: a tap keeps what each layer computes; behind the pass each
- * layer's tensor begins its way to the host; the next pass waits, on the device, until they have
+ * activations.c and unit_write_tensor: a tap keeps what each layer computes, which begins its way
+ * to the host at once, beside the layers behind; the next pass waits, on the device, until all have
  * left. A case named "host" ends there: a thread waits for the values and drops them, so that what
  * is seen is the device's share and the bus's. With "file" the writer's thread (writer.h) puts them
  * into a sealed file for each pass, as a run does, in $TMPDIR, /dev/shm or /tmp, the first that has
@@ -200,13 +200,11 @@ static void tell_end(struct arrivals *a)
 
 /* ---- a round --------------------------------------------------------------------------- */
 
-static int run_pass(struct state *s, bool saved, struct err *err)
-{
-	const struct tap tap = {.kind = TAP_ACTIVATION, .out = s->resid};
-	const struct intervention how = {.taps = &tap, .n_taps = saved ? 1 : 0};
-
-	return runner_run(&s->runner, s->prompts, s->c->prompts, BATCH_OUT_ALL, &how, err);
-}
+/* A pass that is saved. */
+struct saving {
+	struct state *state;
+	struct arrivals *arrivals; /* NULL: the writer takes them */
+};
 
 static int write_layer(struct state *s, size_t layer, struct device_copy *copy, struct err *err)
 {
@@ -222,26 +220,43 @@ static int write_layer(struct state *s, size_t layer, struct device_copy *copy, 
 	return writer_put_copy(s->writer, &d, copy, s->resid[layer].rows, err);
 }
 
+static int save_layer(void *context, size_t layer, struct err *err)
+{
+	const struct saving *saving = context;
+	struct state *s = saving->state;
+	const struct tensor x = s->resid[layer];
+	struct device_copy *copy;
+
+	if (device_copy_begin(s->b->dev, x.data, tensor_bytes(x), &copy, err))
+		return err->code;
+	if (!saving->arrivals)
+		return write_layer(s, layer, copy, err);
+	tell(saving->arrivals, copy);
+	return 0;
+}
+
+static int run_pass(struct state *s, struct saving *saving, struct err *err)
+{
+	const struct tap tap = {.kind = TAP_ACTIVATION,
+		.out = s->resid,
+		.served = save_layer,
+		.context = saving};
+	const struct intervention how = {.taps = &tap, .n_taps = saving ? 1 : 0};
+
+	return runner_run(&s->runner, s->prompts, s->c->prompts, BATCH_OUT_ALL, &how, err);
+}
+
 static int save_pass(struct state *s, size_t pass, struct arrivals *a, struct err *err)
 {
 	static const struct seal seal = {.run = "capture", .stage = "00-capture", .n = 1};
+	struct saving saving = {s, a};
 	char path[300];
 
 	path_of(s, pass, path);
 	if (s->writer)
 		TRY(writer_begin(s->writer, path, &seal, err));
 	TRY(device_copies_fence(s->b->dev, err)); /* of the pass before */
-	TRY(run_pass(s, true, err));
-	for (size_t l = 0; l < s->b->model->arch.n_layer; l++) {
-		struct device_copy *copy;
-
-		TRY(device_copy_begin(s->b->dev, s->resid[l].data, tensor_bytes(s->resid[l]), &copy,
-			err));
-		if (!s->writer)
-			tell(a, copy);
-		else
-			TRY(write_layer(s, l, copy, err));
-	}
+	TRY(run_pass(s, &saving, err));
 	return s->writer ? writer_commit(s->writer, err) : 0;
 fail:
 	return err->code;
@@ -284,7 +299,7 @@ static int run(void *state, struct figures *out, struct err *err)
 
 	err_clear(err);
 	for (size_t i = 0; i < n; i++)
-		TRY(run_pass(s, false, err));
+		TRY(run_pass(s, NULL, err));
 	without = clock_seconds() - began;
 	began = clock_seconds();
 	TRY(s->writer ? save_to_files(s, err) : save_to_host(s, err));
