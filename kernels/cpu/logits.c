@@ -115,14 +115,9 @@ int CPU(argmax)(struct device *dev, double cap, struct tensor logits, int32_t *o
 
 static float log_sum_exp(const float *x, size_t n)
 {
-	vf max = v_set(x[0]), sum = {0};
-	float top;
+	const float top = largest(x, n);
+	vf sum = {0};
 
-	for (size_t j = 0; j + VW <= n; j += VW)
-		max = v_max(v_load(x + j), max);
-	top = v_max_of(max);
-	for (size_t j = n / VW * VW; j < n; j++)
-		top = x[j] > top ? x[j] : top;
 	for (size_t j = 0; j < n; j += VW) {
 		const size_t m = n - j;
 		vf e = v_exp(v_load_n(x + j, m) - v_set(top));
