@@ -32,8 +32,8 @@ static __host__ __device__ __forceinline__ int partial_floats(int head_dim)
 	return head_dim + 2;
 }
 
-/* Joins n partial results, `stride` floats apart, into their common maximum and sum; `factor` gets
- * what each one's values count for. All threads compute the same. */
+/* Joins n partial results, `stride` floats apart, into their common maximum and sum. All threads
+ * compute the same. */
 static __device__ __forceinline__ void join(const float *partial, int n, size_t stride, float *max,
 	float *sum)
 {
@@ -72,8 +72,8 @@ template <int HEADS, int ELEMENTS> struct running {
 /* A lane's elements of a row of head_dim, zeros behind its end; WHOLE: there are 32 ELEMENTS,
  * aligned as one. */
 template <bool WHOLE, int ELEMENTS, typename T>
-static __device__ __forceinline__ struct pack<T, ELEMENTS> lane_elements(const T *row,
-	int head_dim) {
+static __device__ __forceinline__ pack<T, ELEMENTS> lane_elements(const T *row, int head_dim)
+{
 	const int first = (int)threadIdx.x % WARP * ELEMENTS;
 	struct pack<T, ELEMENTS> p;
 

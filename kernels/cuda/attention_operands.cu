@@ -165,14 +165,6 @@ void attention_round_queries(struct device *dev, const struct attention_call *c,
 
 /* ---- sizes ------------------------------------------------------------------------------ */
 
-size_t attention_tensor_bytes(const struct attention_call *c, bool backward, size_t most)
-{
-	size_t bytes;
-
-	attention_operands_of(c, backward, most, &bytes);
-	return bytes;
-}
-
 static struct score_units units_of(const struct attention_call *c)
 {
 	const float cap = c->softcap * PER_LOG2;
@@ -183,7 +175,8 @@ static struct score_units units_of(const struct attention_call *c)
 	return u;
 }
 
-struct attention_operands attention_operands_of(const struct attention_call *c, bool backward,
+/* As many kv heads' operands as `most` bytes hold, at least one; and how much that is. */
+static struct attention_operands operands_within(const struct attention_call *c, bool backward,
 	size_t most, size_t *bytes)
 {
 	struct attention_operands op = {};
@@ -200,15 +193,26 @@ struct attention_operands attention_operands_of(const struct attention_call *c, 
 	return op;
 }
 
-/* Rows are multiples of 32 bytes, so that everything is aligned. */
-void attention_operands_at(const struct attention_call *c, struct attention_operands *op,
-	void *memory)
+size_t attention_tensor_bytes(const struct attention_call *c, bool backward, size_t most)
 {
-	const size_t n = (size_t)op->n_kv_heads * (size_t)c->head_dim;
+	size_t bytes;
 
-	op->k = (struct bf16 *)memory;
-	op->v = op->k + n * op->key_rows;
-	op->q = op->v + n * op->key_rows;
-	op->dout = op->q + n * op->n_queries;
-	op->facts = (struct query_facts *)(op->dout + n * op->n_queries);
+	operands_within(c, backward, most, &bytes);
+	return bytes;
+}
+
+/* Rows are multiples of 32 bytes, so that everything is aligned. */
+struct attention_operands attention_operands_of(const struct attention_call *c, bool backward,
+	const struct attention_plan *plan)
+{
+	size_t bytes;
+	struct attention_operands op = operands_within(c, backward, plan->rest_bytes, &bytes);
+	const size_t n = (size_t)op.n_kv_heads * (size_t)c->head_dim;
+
+	op.k = (struct bf16 *)plan->rest;
+	op.v = op.k + n * op.key_rows;
+	op.q = op.v + n * op.key_rows;
+	op.dout = op.q + n * op.n_queries;
+	op.facts = (struct query_facts *)(op.dout + n * op.n_queries);
+	return op;
 }

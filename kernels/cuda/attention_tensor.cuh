@@ -44,14 +44,9 @@ struct attention_operands {
 	struct query_facts *facts;  /* backward: [n_kv_heads, n_rows * group] */
 };
 
-/* As many kv heads' operands as scratch of `most` bytes holds, at least one; and how much that is.
- */
+/* Of as many kv heads, from the first on, as the plan's rest has room for. */
 struct attention_operands attention_operands_of(const struct attention_call *c, bool backward,
-	size_t most, size_t *bytes);
-
-/* Places them at `memory`. */
-void attention_operands_at(const struct attention_call *c, struct attention_operands *op,
-	void *memory);
+	const struct attention_plan *plan);
 
 /* Fill them. */
 void attention_round_keys(struct device *dev, const struct attention_call *c,

@@ -304,11 +304,8 @@ fail:
 int attention_tensor_backward(struct device *dev, const struct attention_call *c,
 	const struct attention_plan *plan, struct err *err)
 {
-	struct attention_operands op;
-	size_t bytes;
+	struct attention_operands op = attention_operands_of(c, true, plan);
 
-	op = attention_operands_of(c, true, plan->rest_bytes, &bytes);
-	attention_operands_at(c, &op, plan->rest);
 	for (; op.first_kv_head < c->n_kv_head; op.first_kv_head += op.n_kv_heads) {
 		op.n_kv_heads = min(op.n_kv_heads, c->n_kv_head - op.first_kv_head);
 		attention_round_keys(dev, c, plan, &op);
