@@ -164,7 +164,7 @@ extern "C" int cuda_fill_ids(struct device *dev, size_t n, int32_t value, int32_
 }
 
 /* *first_bad begins as -1, the largest unsigned number, and only sinks: a minimum of integers is
- * the same in any order. One atomic per bad element, none in a finite tensor. */
+ * the same in any order. One atomic per thread that met a bad element, none in a finite tensor. */
 template <int V>
 static __global__ void __launch_bounds__(THREADS)
 	find_nonfinite_kernel(const float *x, size_t n, size_t cols, unsigned *first_bad)
@@ -179,8 +179,10 @@ static __global__ void __launch_bounds__(THREADS)
 		for (int j = 0; j < V; j++) {
 			const size_t i = at + (size_t)j;
 
-			if (!isfinite(value[j]))
-				atomicMin(first_bad, (unsigned)(i / cols));
+			if (isfinite(value[j]))
+				continue;
+			atomicMin(first_bad, (unsigned)(i / cols));
+			return; /* later elements are of later rows, or this one */
 		}
 	}
 }
