@@ -43,7 +43,6 @@ template <int V, bool PROJECTION>
 static __global__ void __launch_bounds__(MOST_THREADS)
 	add_kernel(float c, const float *v, float *x, size_t d)
 {
-	GPU_DYNAMIC_SHARED(float, partial);
 	float *row = x + (size_t)blockIdx.x * d;
 	const size_t first = (size_t)threadIdx.x * V, step = (size_t)blockDim.x * V;
 	const size_t rest = first + PACKS * step; /* what is not kept */
@@ -62,7 +61,7 @@ static __global__ void __launch_bounds__(MOST_THREADS)
 			load_pack<V>(row + j, again);
 			sum += dot_pack<V>(again, v + j);
 		}
-		c = -block_sum(sum, partial);
+		c = -block_sum(sum, shared_partial());
 	}
 #pragma unroll
 	for (int k = 0; k < PACKS; k++)
@@ -82,8 +81,8 @@ static void add(const struct device *dev, float c, struct tensor v, struct tenso
 	if (tensor_count(x) > 0)
 		WITH_PACK(width, V,
 			GPU_LAUNCH((add_kernel<V, PROJECTION>), (unsigned)x.rows,
-				threads_for(x.cols / V, MOST_THREADS), WARP * sizeof(float),
-				cuda_stream(dev), c, floats(v), floats(x), x.cols));
+				threads_for(x.cols / V, MOST_THREADS), 0, cuda_stream(dev), c,
+				floats(v), floats(x), x.cols));
 }
 
 extern "C" int cuda_ablate_direction(struct device *dev, struct tensor u, struct tensor x,
@@ -120,14 +119,13 @@ static __global__ void __launch_bounds__(THREADS)
 #pragma unroll
 	for (int k = 0; k < PACKS; k++) {
 		const size_t i = first + (size_t)k * THREADS;
-		struct pack<float, V> mixed;
 
 		if (i >= n)
 			break;
 #pragma unroll
 		for (int j = 0; j < V; j++)
-			mixed.element[j] = (1 - a) * had[k][j] + a * want[k][j];
-		*(struct pack<float, V> *)(x + i * V) = mixed;
+			had[k][j] = (1 - a) * had[k][j] + a * want[k][j];
+		store_pack<V>(x + i * V, had[k]);
 	}
 }
 

@@ -21,19 +21,19 @@ static __global__ void __launch_bounds__(MOST_THREADS)
 	const size_t step = (size_t)blockDim.x * V;
 
 	for (size_t j = (size_t)threadIdx.x * V; j < d; j += PACKS * step) {
-		struct pack<float, V> p[PACKS];
+		float p[PACKS][V];
 
 #pragma unroll
 		for (int k = 0; k < PACKS; k++)
 			if (j + k * step < d)
-				load_pack<V>(e + j + k * step, p[k].element);
+				load_pack<V>(e + j + k * step, p[k]);
 #pragma unroll
 		for (int k = 0; k < PACKS; k++) {
 #pragma unroll
 			for (int i = 0; i < V; i++)
-				p[k].element[i] *= scale;
+				p[k][i] *= scale;
 			if (j + k * step < d)
-				*(struct pack<float, V> *)(row + j + k * step) = p[k];
+				store_pack<V>(row + j + k * step, p[k]);
 		}
 	}
 }

@@ -30,11 +30,6 @@ struct strides {
 	size_t gate, up, dgate, dup;
 };
 
-static int narrower(int width, struct slice c)
-{
-	return min(width, slice_width(c));
-}
-
 template <typename T, int V>
 static __global__ void __launch_bounds__(THREADS) gated_kernel(bool gelu, const float *gate,
 	const float *up, T *out, struct strides apart, size_t n)
@@ -55,7 +50,7 @@ static __global__ void __launch_bounds__(THREADS) gated_kernel(bool gelu, const 
 extern "C" int cuda_gated(struct device *dev, enum activation activation, struct slice gate,
 	struct slice up, struct tensor out, struct err *err)
 {
-	const int width = narrower(narrower(slice_width(tensor_whole(out)), gate), up);
+	const int width = narrower(narrower(narrower(4, out), gate), up);
 	const struct strides apart = {gate.of.cols, up.of.cols, 0, 0};
 
 	if (tensor_count(out) == 0)
@@ -99,15 +94,14 @@ extern "C" int cuda_gated_backward(struct device *dev, enum activation activatio
 	struct slice gate, struct slice up, struct tensor dout, struct slice dgate,
 	struct slice dup, struct err *err)
 {
-	const int width = narrower(narrower(narrower(narrower(slice_width(tensor_whole(dout)),
-							     gate),
-						    up),
-					   dgate),
-		dup);
+	const struct slice all[] = {tensor_whole(dout), gate, up, dgate, dup};
 	const struct strides apart = {gate.of.cols, up.of.cols, dgate.of.cols, dup.of.cols};
+	int width = 4;
 
 	if (tensor_count(dout) == 0)
 		return 0;
+	for (const struct slice &x : all)
+		width = narrower(width, x);
 	WITH_OPERAND(dgate.of.dtype, T,
 		WITH_PACK(width, V,
 			GPU_LAUNCH((gated_backward_kernel<T, V>),

@@ -34,15 +34,15 @@ static __device__ __forceinline__ float capped(float cap, float x)
 template <int V> static __global__ void softcap_kernel(float cap, float *x, size_t n)
 {
 	const size_t i = ((size_t)blockIdx.x * THREADS + threadIdx.x) * V;
-	struct pack<float, V> z;
+	float z[V];
 
 	if (i >= n)
 		return;
-	z = *(const struct pack<float, V> *)(x + i);
+	load_pack<V>(x + i, z);
 #pragma unroll
 	for (int k = 0; k < V; k++)
-		z.element[k] = capped(cap, z.element[k]);
-	*(struct pack<float, V> *)(x + i) = z;
+		z[k] = capped(cap, z[k]);
+	store_pack<V>(x + i, z);
 }
 
 extern "C" int cuda_softcap(struct device *dev, double cap, struct tensor x, struct err *err)

@@ -33,11 +33,6 @@ static __device__ __forceinline__ void scale_row(float r, float one, const float
 			x[k][i] = x[k][i] * r * (one + gain[k][i]);
 }
 
-static int width_of(struct tensor t, int width)
-{
-	return t.data ? min(width, pack_width(t, t.cols)) : width;
-}
-
 /* ---- forward ---------------------------------------------------------------------------- */
 
 template <typename T, int K, int V>
@@ -58,7 +53,7 @@ static __global__ void __launch_bounds__(ROW_MOST_THREADS) rmsnorm_kernel(float 
 extern "C" int cuda_rmsnorm(struct device *dev, struct norm norm, struct tensor x, struct tensor w,
 	struct tensor y, struct tensor rstd, struct err *err)
 {
-	const int width = width_of(x, width_of(w, width_of(y, 4)));
+	const int width = narrower(narrower(narrower(4, x), w), y);
 	struct row_shape shape;
 
 	if (tensor_count(x) == 0)
@@ -104,7 +99,7 @@ extern "C" int cuda_rmsnorm_backward(struct device *dev, struct norm norm, struc
 	struct tensor w, struct tensor rstd, struct tensor dy, double beta, struct tensor dx,
 	struct err *err)
 {
-	const int width = width_of(x, width_of(w, width_of(dy, width_of(dx, 4))));
+	const int width = narrower(narrower(narrower(narrower(4, x), w), dy), dx);
 	struct row_shape shape;
 
 	if (tensor_count(x) == 0)
@@ -173,14 +168,14 @@ extern "C" int cuda_end_branch(struct device *dev, const struct branch_end *b, s
 		floats(b->branch), floats(b->w_branch), floats(b->x_in), floats(b->w_next),
 		floats(b->rstd_branch), floats(b->x_out), floats(b->rstd_next),
 		(unsigned *)b->first_bad, b->branch.cols};
-	const int width = width_of(b->branch,
-		width_of(b->w_branch,
-			width_of(b->x_in,
-				width_of(b->x_out, width_of(b->w_next, width_of(b->h, 4))))));
+	const struct tensor all[] = {b->branch, b->w_branch, b->x_in, b->x_out, b->w_next, b->h};
 	struct row_shape shape;
+	int width = 4;
 
 	if (tensor_count(b->branch) == 0)
 		return 0;
+	for (const struct tensor &t : all)
+		width = narrower(width, t);
 	TRY(row_shape_of(call.d, width, "end_branch", &shape, err));
 	WITH_OPERAND(b->h.dtype, T,
 		WITH_ROW(shape.packs, K,

@@ -24,6 +24,17 @@ static inline int slice_width(struct slice c)
 	return !c.of.data || (c.first % 4 == 0 && c.n % 4 == 0) ? pack_width(c.of, c.of.cols) : 1;
 }
 
+/* How many elements may be read at once of this and of what `width` has been found for. */
+static inline int narrower(int width, struct slice c)
+{
+	return min(width, slice_width(c));
+}
+
+static inline int narrower(int width, struct tensor t)
+{
+	return narrower(width, tensor_whole(t));
+}
+
 static inline float *slice_floats(struct slice c)
 {
 	return c.of.data ? floats(c.of) + c.first : NULL;

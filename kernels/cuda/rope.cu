@@ -122,7 +122,7 @@ extern "C" int cuda_rope_keys(struct device *dev, const struct rope_call *r, str
 	if (r->k.of.rows == 0)
 		return 0;
 	for (const struct slice &x : all)
-		width = min(width, slice_width(x));
+		width = narrower(width, x);
 	WITH_OPERAND(r->cache_k.dtype, T,
 		WITH_PACK(width, V,
 			GPU_LAUNCH((keys_kernel<T, V>), (unsigned)r->k.of.rows, THREADS, 0,
