@@ -61,6 +61,7 @@ if(cuda) # compiled by make test-cuda, run on a GPU by the kit, tools/gpu_kit
     add_engine_test(test_${test}_cuda cuda ${test})
     target_sources(test_${test}_cuda PRIVATE tests/golden_model.c)
   endforeach()
+  target_sources(test_ops_cuda PRIVATE tests/test_invariant_ops.c)
   foreach(test ops model method)
     target_compile_definitions(test_${test}_cuda PRIVATE TEST_CUDA)
   endforeach()

@@ -98,7 +98,6 @@ struct backend {
 	enum dtype activation;
 	bool is_host;
 	bool rounds_products;
-	bool can_be_invariant; /* heeds dev->invariant */
 	/* Fills dev->state. The state and the memory of a half-opened device go with close. */
 	int (*open)(struct device *dev, struct err *err);
 	void (*close)(struct device *dev);

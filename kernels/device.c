@@ -148,15 +148,9 @@ bool device_rounds_products(const struct device *dev)
 	return dev->backend->rounds_products;
 }
 
-int device_make_invariant(struct device *dev, struct err *err)
+void device_make_invariant(struct device *dev)
 {
-	if (!dev->backend->can_be_invariant)
-		return err_set(err, ERR_CONFIG,
-			"expected device \"cpu\", found \"%s\", whose products and attention sum in "
-			"orders that depend on the number of rows",
-			dev->backend->name);
 	dev->invariant = true;
-	return 0;
 }
 
 int device_threads(const struct device *dev)

@@ -75,9 +75,8 @@ bool device_is_host(const struct device *dev);
 
 /* From now on what an op computes of a row has the same bits whatever rows it is given with: how
  * many, in which order, and in which pass its keys were computed. So a prompt's results are the
- * same alone and in any batch. To be called before the first op. Errors: ERR_CONFIG from devices
- * that cannot. */
-int device_make_invariant(struct device *, struct err *);
+ * same alone and in any batch. To be called before the first op. */
+void device_make_invariant(struct device *);
 
 /* True when products with bfloat16 and float16 weights round their other input to that type. */
 bool device_rounds_products(const struct device *dev);

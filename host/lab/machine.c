@@ -110,8 +110,8 @@ int machine_open(struct machine *m, const struct config *c, struct ranks *ranks,
 	*m = (struct machine){0};
 	err_clear(err);
 	TRY(open_device(m, c, ranks, err));
-	if (c->batch.invariant && device_make_invariant(m->dev, err))
-		return err_prefix(err, "batch.invariant = true");
+	if (c->batch.invariant)
+		device_make_invariant(m->dev);
 	TRY(weights_join(m->dev, ranks, c, err));
 	TRY(model_folder_find(&m->folder, c->model.path, c->model.base, err));
 	model.adapter = m->folder.adapter;

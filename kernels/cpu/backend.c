@@ -40,7 +40,6 @@ static void close_state(struct device *dev)
 const struct backend CPU(backend) = {.name = "cpu:" SAENGINE_LEVEL_NAME,
 	.activation = DTYPE_F32,
 	.is_host = true,
-	.can_be_invariant = true,
 	.open = open_state,
 	.close = close_state,
 	.alloc = host_alloc,

@@ -9,6 +9,10 @@
  * that no tile has rows of two sequences and nothing is read back to the host. Tiles are listed in
  * order of rows; places come from sums over the block, not from atomics. The plan reads 8 bytes a
  * row; it takes some microseconds per call, mostly waiting at barriers (not yet measured).
+ *
+ * On an invariant device (ops.h) every row is decoded, prompts' rows too, and gradients are the
+ * exact way's, in which each has one owner that adds its terms in the order of keys or of rows; a
+ * tile's bounds only say when. The others sum by tiles, whose bounds move with the prefix.
  */
 #include "kernels/cuda/attention.cuh"
 
@@ -183,7 +187,7 @@ static size_t aligned(size_t bytes)
 /* Which of the two ways that cut tiles. */
 static bool takes_tensor(const struct device *dev, const struct attention_call *c)
 {
-	return !cuda_exact(dev) && attention_fits_tensor(c);
+	return !cuda_exact(dev) && !dev->invariant && attention_fits_tensor(c);
 }
 
 /* What the way needs beside the tiles, which take `taken` bytes: D, or the operands in bfloat16, of
@@ -255,7 +259,7 @@ int cuda_attention(struct device *dev, const struct attention *a, struct tensor 
 		return 0;
 	TRY(check_head(a, err));
 	set_out(&c, out, lse);
-	if (rows.n <= keys->n_seq) {
+	if (rows.n <= keys->n_seq || dev->invariant) {
 		TRY(decode(dev, &c, keys, err));
 	} else if (takes_tensor(dev, &c)) {
 		plan.query_tile = attention_tensor_tile(&c, keys->n_seq);

@@ -17,7 +17,9 @@
  * share every key read. Each warp keeps a running softmax; the warps of a block are joined in
  * order, then the parts of a row, in a second launch.
  *
- * Deterministic: bounds follow from shapes and positions, sums are joined in a fixed order.
+ * Deterministic: bounds follow from shapes and positions, sums are joined in a fixed order. A row's
+ * result depends on its own position and keys alone where the keys are one part, which they are on
+ * invariant devices (ops.h): those read prompts this way too.
  */
 #include "kernels/cuda/attention.cuh"
 
@@ -257,6 +259,8 @@ struct decode_split attention_decode_split(const struct device *dev, const struc
 
 	while (split.heads < c->group && split.heads < most_heads)
 		split.heads *= 2;
+	if (dev->invariant)
+		return split;
 	blocks = (size_t)c->n_rows * (size_t)c->n_kv_head * (size_t)head_parts(c, split);
 	n_sm = (size_t)cuda_state_of(dev)->n_sm;
 	wanted = (2 * n_sm + blocks - 1) / blocks;

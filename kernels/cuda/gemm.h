@@ -6,7 +6,8 @@
  *
  * Row-major; rows lda, ldb and ldc elements apart. A and B have one type, C and the sums are
  * float32, never TF32. The same shapes give the same bits every time: no algorithm is used whose
- * order of summation varies.
+ * order of summation varies. On invariant devices (ops.h) a row of C has the same bits whatever the
+ * other rows are, and however many.
  */
 #ifndef SAENGINE_GEMM_H
 #define SAENGINE_GEMM_H

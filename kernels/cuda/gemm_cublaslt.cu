@@ -18,6 +18,12 @@
  * the card alone; whether one runs, on the same; and one that is kept stays. So two processes
  * choose alike on equal cards.
  *
+ * A row's bits whatever m is, on invariant devices (ops.h): one algorithm, proposed for
+ * TYPICAL_ROWS, serves any number of rows. Without split sums and without workspace, in which other
+ * algorithms share a sum among blocks, each element is one block's sum over k in the order of that
+ * algorithm; which rows lie beside it in a tile does not enter. The first proposal is taken or
+ * none: whether it runs may not depend on the rows either. No bias is left to the library.
+ *
  * The compute type is plain float32, which means float32 arithmetic for float32 operands: TF32
  * would have to be asked for. The pedantic type would say it again at the price of algorithms, and
  * would not be stronger than NVIDIA_TF32_OVERRIDE, with which the environment overrules all
@@ -33,7 +39,8 @@
 
 enum {
 	N_ASKED = 8,         /* algorithms */
-	N_SETS = 128,        /* of the table of choices */
+	TYPICAL_ROWS = 256,  /* for which one is proposed that serves any number */
+	N_SETS = 256,        /* of the table of choices */
 	SET = 8,             /* choices that share a hash value */
 	MOST_ALIGNMENT = 64, /* that the library may count on: what device_alloc promises */
 	BIAS_ALIGNMENT = 16, /* that its epilogues count on */
@@ -49,8 +56,9 @@ enum { WORKSPACE = 32 << 20 }; /* what NVIDIA advises for Hopper */
 
 /* All that the choice depends on; compared as bytes, of which none is padding. */
 struct choice_key {
-	uint64_t m, n, k, lda, ldb, ldc, type;
-	uint32_t transpose_b, adds;
+	uint64_t m, n, k, lda, ldb, ldc;
+	uint32_t type, transpose_b, adds;
+	uint32_t any_m; /* the algorithm serves any number of rows; m: TYPICAL_ROWS */
 	uint32_t align_a, align_b, align_c, align_bias; /* align_bias 0: the library adds none */
 };
 
@@ -139,36 +147,39 @@ static uint32_t alignment(const void *p, size_t row_bytes)
 	return (uint32_t)(bits & -bits);
 }
 
-static struct choice_key key_of(const struct product *p)
+static struct choice_key key_of(const struct product *p, bool any_m)
 {
 	const size_t bytes = dtype_bytes(p->type);
 	struct choice_key key = {};
 
-	key.m = p->m;
+	key.m = any_m ? (size_t)TYPICAL_ROWS : p->m;
 	key.n = p->n;
 	key.k = p->k;
 	key.lda = p->lda;
 	key.ldb = p->ldb;
 	key.ldc = p->ldc;
-	key.type = (uint64_t)p->type;
+	key.type = (uint32_t)p->type;
 	key.transpose_b = p->transpose_b;
 	key.adds = p->beta != 0;
+	key.any_m = any_m;
 	key.align_a = alignment(p->A, p->lda * bytes);
 	key.align_b = alignment(p->B, p->ldb * bytes);
 	key.align_c = alignment(p->C, p->ldc * sizeof(float));
-	if (p->bias && (uintptr_t)p->bias % BIAS_ALIGNMENT == 0)
+	if (p->bias && !any_m && (uintptr_t)p->bias % BIAS_ALIGNMENT == 0)
 		key.align_bias = alignment(p->bias, 0);
 	return key;
 }
 
 static struct choice *set_of(struct gemm *gemm, const struct choice_key *key)
 {
-	const unsigned char *byte = (const unsigned char *)key;
-	uint64_t hash = 14695981039346656037u; /* FNV-1a */
+	uint64_t words[sizeof *key / sizeof(uint64_t)], hash = 0;
 
-	for (size_t i = 0; i < sizeof *key; i++)
-		hash = (hash ^ byte[i]) * 1099511628211u;
-	return gemm->choices[(hash ^ hash >> 32) % N_SETS];
+	memcpy(words, key, sizeof words);
+	for (uint64_t word : words) {
+		hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+		hash ^= hash >> 32;
+	}
+	return gemm->choices[hash % N_SETS];
 }
 
 /* Puts a choice before the first n of its set. */
@@ -195,7 +206,6 @@ static bool find_choice(struct choice *set, const struct choice_key *key)
 struct descriptors {
 	cublasLtMatmulDesc_t product;
 	cublasLtMatrixLayout_t first, second, result; /* B, A and C, as the library sees them */
-	cublasLtMatmulPreference_t preference;
 };
 
 static void descriptors_free(const struct cublaslt *lt, struct descriptors *d)
@@ -208,8 +218,11 @@ static void descriptors_free(const struct cublaslt *lt, struct descriptors *d)
 		lt->MatrixLayoutDestroy(d->second);
 	if (d->result)
 		lt->MatrixLayoutDestroy(d->result);
-	if (d->preference)
-		lt->MatmulPreferenceDestroy(d->preference);
+}
+
+static size_t workspace_of(const struct choice_key *key)
+{
+	return key->any_m ? 0 : (size_t)WORKSPACE;
 }
 
 static cudaDataType_t library_type(enum dtype type)
@@ -224,8 +237,9 @@ static cudaDataType_t library_type(enum dtype type)
 			status = (call); \
 	} while (0)
 
-static cublasStatus_t describe(const struct cublaslt *lt, const struct product *p, bool with_bias,
-	struct descriptors *d)
+/* With m rows of A and C. */
+static cublasStatus_t describe(const struct cublaslt *lt, const struct product *p, size_t m,
+	bool with_bias, struct descriptors *d)
 {
 	const cudaDataType_t type = library_type(p->type);
 	const cublasOperation_t transpose = p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -243,22 +257,23 @@ static cublasStatus_t describe(const struct cublaslt *lt, const struct product *
 			&p->bias, sizeof p->bias));
 	STEP(lt->MatrixLayoutCreate(&d->first, type, p->transpose_b ? p->k : p->n,
 		p->transpose_b ? p->n : p->k, (int64_t)p->ldb));
-	STEP(lt->MatrixLayoutCreate(&d->second, type, p->k, p->m, (int64_t)p->lda));
-	STEP(lt->MatrixLayoutCreate(&d->result, CUDA_R_32F, p->n, p->m, (int64_t)p->ldc));
+	STEP(lt->MatrixLayoutCreate(&d->second, type, p->k, m, (int64_t)p->lda));
+	STEP(lt->MatrixLayoutCreate(&d->result, CUDA_R_32F, p->n, m, (int64_t)p->ldc));
 	return status;
 }
 
-static cublasStatus_t propose(struct gemm *gemm, const struct choice_key *key,
-	struct descriptors *d, cublasLtMatmulHeuristicResult_t found[N_ASKED], int *n_found)
+/* What an algorithm may use. */
+static cublasStatus_t set_preference(const struct cublaslt *lt, const struct choice_key *key,
+	cublasLtMatmulPreference_t preference)
 {
-	const struct cublaslt *lt = &gemm->lt;
-	const uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_NONE |
-				 CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-	const size_t workspace = WORKSPACE;
-	cublasStatus_t status = lt->MatmulPreferenceCreate(&d->preference);
+	const uint32_t schemes = key->any_m ? CUBLASLT_REDUCTION_SCHEME_NONE
+					    : CUBLASLT_REDUCTION_SCHEME_NONE |
+						      CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+	const size_t workspace = workspace_of(key);
+	cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
 
 #define PREFER(attribute, value) \
-	STEP(lt->MatmulPreferenceSetAttribute(d->preference, CUBLASLT_MATMUL_PREF_##attribute, \
+	STEP(lt->MatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_##attribute, \
 		&(value), sizeof(value)))
 	PREFER(MAX_WORKSPACE_BYTES, workspace);
 	PREFER(REDUCTION_SCHEME_MASK, schemes);
@@ -267,21 +282,39 @@ static cublasStatus_t propose(struct gemm *gemm, const struct choice_key *key,
 	PREFER(MIN_ALIGNMENT_C_BYTES, key->align_c);
 	PREFER(MIN_ALIGNMENT_D_BYTES, key->align_c);
 #undef PREFER
-	STEP(lt->MatmulAlgoGetHeuristic(gemm->handle, d->product, d->first, d->second, d->result,
-		d->result, d->preference, N_ASKED, found, n_found));
+	return status;
+}
+
+/* Algorithms for the key's shape, of which there is at least one if this succeeds. */
+static cublasStatus_t propose(struct gemm *gemm, const struct product *p,
+	const struct choice *choice, cublasLtMatmulHeuristicResult_t found[N_ASKED], int *n_found)
+{
+	const struct cublaslt *lt = &gemm->lt;
+	const struct choice_key *key = &choice->key;
+	cublasLtMatmulPreference_t preference = NULL;
+	struct descriptors d = {};
+	cublasStatus_t status = describe(lt, p, key->m, choice->epilogue, &d);
+
+	STEP(lt->MatmulPreferenceCreate(&preference));
+	STEP(set_preference(lt, key, preference));
+	STEP(lt->MatmulAlgoGetHeuristic(gemm->handle, d.product, d.first, d.second, d.result,
+		d.result, preference, key->any_m ? 1 : N_ASKED, found, n_found));
 	if (status == CUBLAS_STATUS_SUCCESS && *n_found == 0)
 		status = CUBLAS_STATUS_NOT_SUPPORTED;
+	if (preference)
+		lt->MatmulPreferenceDestroy(preference);
+	descriptors_free(lt, &d);
 	return status;
 }
 
 static cublasStatus_t multiply_by(struct gemm *gemm, const struct product *p,
-	const struct descriptors *d, const cublasLtMatmulAlgo_t *algorithm, cudaStream_t stream)
+	const struct descriptors *d, const struct choice *choice, cudaStream_t stream)
 {
 	const float alpha = 1;
 
 	return gemm->lt.Matmul(gemm->handle, d->product, &alpha, p->B, d->first, p->A, d->second,
-		&p->beta, p->C, d->result, p->C, d->result, algorithm, gemm->workspace, WORKSPACE,
-		stream);
+		&p->beta, p->C, d->result, p->C, d->result, &choice->algorithm, gemm->workspace,
+		workspace_of(&choice->key), stream);
 }
 
 /* ---- the bias, where the library does not add it ------------------------------------------ */
@@ -311,17 +344,16 @@ static cublasStatus_t try_proposals(struct gemm *gemm, const struct product *p, 
 	cublasLtMatmulHeuristicResult_t found[N_ASKED];
 	struct descriptors d = {};
 	int n_found = 0;
-	cublasStatus_t status = describe(&gemm->lt, p, choice->epilogue, &d);
+	cublasStatus_t status = describe(&gemm->lt, p, p->m, choice->epilogue, &d);
 
-	STEP(propose(gemm, &choice->key, &d, found, &n_found));
+	STEP(propose(gemm, p, choice, found, &n_found));
 	for (int i = 0; i < n_found; i++) {
 		status = found[i].state;
-		STEP(multiply_by(gemm, p, &d, &found[i].algo, stream));
+		choice->algorithm = found[i].algo;
+		STEP(multiply_by(gemm, p, &d, choice, stream));
 		++*n_tried;
-		if (status == CUBLAS_STATUS_SUCCESS) {
-			choice->algorithm = found[i].algo;
+		if (status == CUBLAS_STATUS_SUCCESS)
 			break;
-		}
 	}
 	descriptors_free(&gemm->lt, &d);
 	return status;
@@ -347,9 +379,9 @@ static cublasStatus_t multiply_as_before(struct gemm *gemm, const struct product
 	cudaStream_t stream, const struct choice *choice)
 {
 	struct descriptors d = {};
-	cublasStatus_t status = describe(&gemm->lt, p, choice->epilogue, &d);
+	cublasStatus_t status = describe(&gemm->lt, p, p->m, choice->epilogue, &d);
 
-	STEP(multiply_by(gemm, p, &d, &choice->algorithm, stream));
+	STEP(multiply_by(gemm, p, &d, choice, stream));
 	descriptors_free(&gemm->lt, &d);
 	return status;
 }
@@ -373,7 +405,7 @@ int gemm_multiply(struct device *dev, const struct product *p, struct err *err)
 {
 	const struct cuda_state *state = cuda_state_of(dev);
 	struct gemm *gemm = state->gemm;
-	const struct choice_key key = key_of(p);
+	const struct choice_key key = key_of(p, dev->invariant);
 	struct choice *set = set_of(gemm, &key);
 	const bool clean = cudaPeekAtLastError() == cudaSuccess;
 	cublasStatus_t status;

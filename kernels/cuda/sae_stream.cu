@@ -169,8 +169,9 @@ static __global__ void __launch_bounds__(BLOCK) stream_kernel(struct stream s, s
 
 bool sae_can_stream(const struct device *dev, size_t n, struct tensor W_enc_t)
 {
-	return !cuda_exact(dev) && W_enc_t.dtype == DTYPE_BF16 && n <= STREAM_ROWS &&
-	       W_enc_t.cols % 8 == 0 && (uintptr_t)W_enc_t.data % 16 == 0;
+	/* On an invariant device all rows take the library's way. */
+	return !cuda_exact(dev) && !dev->invariant && W_enc_t.dtype == DTYPE_BF16 &&
+	       n <= STREAM_ROWS && W_enc_t.cols % 8 == 0 && (uintptr_t)W_enc_t.data % 16 == 0;
 }
 
 template <int TILES>

@@ -3,10 +3,12 @@
  * cublaslt.cc - a stand-in for cuBLASLt (include/cublasLt.h), and for the file that finds it
  * (kernels/cuda/cublaslt.h). Products are plain loops, launched as a kernel like the others, so
  * they keep their place in the stream and in graphs, and the harness sees what they read and write.
- * Sums are float32, in order.
+ * Sums are float32, in pieces whose number depends on the algorithm: the same product has other
+ * last bits by each.
  *
  * As unhelpful as cuBLASLt may be: it proposes several algorithms, the fastest of which need
- * addresses and distances of rows that are multiples of 16 bytes, or workspace; it proposes nothing
+ * addresses and distances of rows that are multiples of 16 bytes, or workspace; which one is first
+ * depends on how many rows of ours there are; it proposes nothing
  * while a graph is recorded; a call that is refused then spoils that graph, and any refused call
  * leaves an error behind. control.h says what is refused. What on a GPU faults or gives varying
  * bits ends the program (emu_fail): matrices less aligned than was promised, a bias that is not
@@ -46,8 +48,11 @@ namespace
 
 /* From the fastest on. What an algorithm is goes into its data[0], its rank in the list into
  * data[1]. */
-enum kind { NO_KIND, WIDE, SPLIT, PLAIN }; /* NO_KIND: what nobody has proposed */
+enum kind { NO_KIND, THIN, WIDE, SPLIT, PLAIN }; /* NO_KIND: what nobody has proposed */
 
+const uint64_t pieces[] = {0, 3, 2, 4, 1}; /* of a sum, by kind */
+
+const uint64_t FEW_ROWS = 16; /* of ours, which are columns here */
 const uint32_t WIDE_ALIGNMENT = 16;
 const size_t SPLIT_WORKSPACE = 1024;
 
@@ -132,6 +137,7 @@ struct product {
 	float *D;
 	uint64_t ldd;
 	const float *bias;
+	uint64_t pieces;
 };
 
 struct matrix operand(const void *data, cublasLtMatrixLayout_t layout, cublasOperation_t op)
@@ -142,12 +148,18 @@ struct matrix operand(const void *data, cublasLtMatrixLayout_t layout, cublasOpe
 }
 
 template <typename T>
-EMU_UNSEEN float dot(const T *a, uint64_t step_a, const T *b, uint64_t step_b, uint64_t n)
+EMU_UNSEEN float dot(const T *a, uint64_t step_a, const T *b, uint64_t step_b, uint64_t n,
+	uint64_t n_pieces)
 {
 	float sum = 0;
 
-	for (uint64_t l = 0; l < n; l++)
-		sum += to_float(a[l * step_a]) * to_float(b[l * step_b]);
+	for (uint64_t i = 0; i < n_pieces; i++) {
+		float piece = 0;
+
+		for (uint64_t l = i * n / n_pieces; l < (i + 1) * n / n_pieces; l++)
+			piece += to_float(a[l * step_a]) * to_float(b[l * step_b]);
+		sum += piece;
+	}
 	return sum;
 }
 
@@ -173,7 +185,7 @@ template <typename T> __global__ void product_kernel(const struct product p)
 
 		if (j == 0)
 			touch_all(A, p.A.column, p.k);
-		sum = p.alpha * dot(A, p.A.column, B, p.B.row, p.k);
+		sum = p.alpha * dot(A, p.A.column, B, p.B.row, p.k, p.pieces);
 		if (p.beta != 0)
 			sum += p.beta * p.C[j * p.ldc + i];
 		p.D[j * p.ldd + i] = sum + (p.bias ? p.bias[i] : 0);
@@ -361,6 +373,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 			preference->schemes);
 	if (rules == EMU_PRODUCTS_NONE || (rules == EMU_PRODUCTS_NO_BIAS && with_bias))
 		return CUBLAS_STATUS_SUCCESS;
+	if (d->cols < FEW_ROWS)
+		propose(THIN);
 	if (is_wide(a, preference->align_a) && is_wide(b, preference->align_b) &&
 		is_wide(c, preference->align_c) && is_wide(d, preference->align_d))
 		propose(WIDE);
@@ -384,12 +398,13 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
 		product->transpose_a == CUBLAS_OP_T ? a->rows : a->cols,
 		operand(A, a, product->transpose_a), operand(B, b, product->transpose_b),
 		*(const float *)alpha, *(const float *)beta, (const float *)C, (uint64_t)c->ld,
-		(float *)D, (uint64_t)d->ld, with_bias ? product->bias : nullptr};
+		(float *)D, (uint64_t)d->ld, with_bias ? product->bias : nullptr,
+		kind < sizeof pieces / sizeof *pieces ? pieces[kind] : 0};
 	const cublasStatus_t status = check(product, a, b, c, d);
 
 	if (status != CUBLAS_STATUS_SUCCESS)
 		return refuse(stream, status);
-	if (kind < WIDE || kind > PLAIN)
+	if (kind < THIN || kind > PLAIN)
 		return refuse(stream, CUBLAS_STATUS_INVALID_VALUE);
 	if (refuses(algorithm->data[1], with_bias))
 		return refuse(stream, CUBLAS_STATUS_NOT_SUPPORTED);

@@ -358,6 +358,19 @@ two_ranks() {
 	return "$status"
 }
 
+# Small batches and large ones, all bits the same.
+invariant_runs() {
+	for tokens in 64 4096; do
+		program runs "batch.invariant, batches of $tokens tokens" 40 "$kit/bin/engine" \
+			configs/tiny_gemma2_ap.cfg --device cuda:0 --set batch.invariant=true \
+			--set batch.tokens=$tokens --set generate.prompts=$((tokens / 32)) \
+			--set 'experiment=["direction","attribution","jailbreak"]' \
+			--set "output=$out/runs/invariant-$tokens.h5" || return
+	done
+	program runs "batch.invariant: batches change no bit" 20 "$kit/bin/compare_results" --same \
+		"$out/runs/invariant-64.h5" "$out/runs/invariant-4096.h5"
+}
+
 step_runs() {
 	mkdir -p "$out/runs"
 	cd "$kit" || return
@@ -365,6 +378,7 @@ step_runs() {
 		run_and_compare $model cuda:0:f32 $model-f32 ""
 		run_and_compare $model cuda:0 $model --rounded
 	done
+	invariant_runs
 	if [ "$(printf '%s\n' "$card" | sed 's/.*"devices": \([0-9]*\).*/\1/')" -lt 2 ]; then
 		record runs "two ranks on two GPUs" none 0 "one GPU only"
 	else
