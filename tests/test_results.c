@@ -125,7 +125,7 @@ TEST(half_precision_holds_the_nearest_halves)
 	struct results *r;
 	struct results_reader *reader;
 	struct err err;
-	const float values[] = {0.1f, -70000, 1e-8f, 3};
+	const float values[] = {0.1f, -65519, 1e-8f, 3};
 	float *read;
 	size_t n;
 
@@ -135,10 +135,38 @@ TEST(half_precision_holds_the_nearest_halves)
 	REQUIRE_OK(results_finish(r, &err), &err);
 	REQUIRE_OK(results_open(&reader, in_scratch("half.h5"), &err), &err);
 	REQUIRE_OK(results_read_floats(reader, "/half", 1, &n, &read, &err), &err);
-	CHECK(read[0] == 0.0999755859375f && isinf(read[1]) && read[2] == 0 && read[3] == 3,
+	CHECK(read[0] == 0.0999755859375f && read[1] == -65504 && read[2] == 0 && read[3] == 3,
 		"%g %g %g %g", (double)read[0], (double)read[1], (double)read[2], (double)read[3]);
 	free(read);
 	results_reader_close(reader);
+}
+
+TEST(values_that_half_precision_would_make_infinite_are_refused)
+{
+	static const struct {
+		float value;
+		bool refused;
+	} cases[] = {{65519.996f, false}, {-65519.996f, false}, {65520, true}, {-1e9f, true},
+		{INFINITY, false}, {NAN, false}};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const float values[] = {1, cases[i].value};
+		struct results *r;
+		struct err err;
+		int rc;
+
+		REQUIRE_OK(results_create(&r, in_scratch("large.h5"), &err), &err);
+		REQUIRE_OK(dataset_write_counting(r, &out.n, NULL, 2, &err), &err);
+		rc = dataset_write(r, &out.half, NULL, (size_t[]){2}, values, &err);
+		CHECK(rc == (cases[i].refused ? ERR_CONFIG : 0), "%g: %d", values[1], rc);
+		CHECK(!cases[i].refused || strstr(err.text, "found") != NULL, "%s", err.text);
+		if (cases[i].value == 65520)
+			CHECK(strcmp(err.text,
+				      "/half: expected values of at most 65504, the largest of "
+				      "float16, found 65520 at element 1: float32 holds it") == 0,
+				"%s", err.text);
+		results_close(r);
+	}
 }
 
 TEST(texts_of_any_length_and_script_come_back_as_written)

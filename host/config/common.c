@@ -193,7 +193,8 @@ const struct setting common_settings[] = {
 		"most tokens of a scoring pass, the shared template prefix apart"),
 	BOOL("batch.invariant", batch.invariant, "false",
 		"a prompt gives the same bits alone and in any batch: no result depends on batch.tokens and "
-		"generate.prompts. Products by own kernels in place of oneDNN's. Not on cuda"),
+		"generate.prompts. Products by own kernels in place of oneDNN's; on cuda by one "
+		"algorithm for any number of rows, and float32 attention"),
 	INTEGER("generate.max_new_tokens", generate.max_new_tokens, "256", 1, 1 << 20,
 		"longest reply, in tokens"),
 	TOKENS("generate.stop", generate.stop, "\"checkpoint\"",
@@ -283,7 +284,8 @@ const struct setting common_settings[] = {
 	BOOL("save.features", save.features, "false", "write their SAE features, sparse"),
 	BOOL("save.gradients", save.gradients, "false",
 		"write the mean gradient of the metric with respect to resid_post"),
-	TEXT("save.dtype", save.dtype, "\"float32\"", save_types, "type of saved activations"),
+	TEXT("save.dtype", save.dtype, "\"float32\"", save_types,
+		"type of saved activations; float16 refuses what is beyond 65504"),
 
 	TEXT("store.merge", store.merge, "\"copy\"", merges,
 		"copy: one file that holds everything; virtual: large uncompressed tables (activations, "

@@ -14,6 +14,7 @@
 #include "host/base/vec.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -163,15 +164,25 @@ fail:
 
 /* ---- datasets -------------------------------------------------------------------------- */
 
-/* HDF5's own float conversion is some fifty times slower than writing, so half precision is made
- * here and written as it is. */
-static uint16_t *to_half(const float *values, size_t n)
-{
-	uint16_t *half = memory_alloc(n * sizeof *half + 1);
+enum { F16_INFINITY = 0x7c00 };
 
-	for (size_t i = 0; half && i < n; i++)
+/* HDF5's own float conversion is some fifty times slower than writing, so half precision is made
+ * here and written as it is. *out is owned, free it, after an error too. */
+static int to_half(const char *path, const float *values, size_t n, uint16_t **out, struct err *err)
+{
+	uint16_t *half = *out = memory_alloc(n * sizeof *half + 1);
+
+	if (!half)
+		return err_nomem(err, path, n * sizeof *half);
+	for (size_t i = 0; i < n; i++) {
 		half[i] = f32_to_f16(values[i]);
-	return half;
+		if ((half[i] & 0x7fff) == F16_INFINITY && isfinite(values[i]))
+			return err_set(err, ERR_CONFIG,
+				"%s: expected values of at most 65504, the largest of float16, "
+				"found %g at element %zu: float32 holds it",
+				path, values[i], i);
+	}
+	return 0;
 }
 
 /* Chunks of about a megabyte: smaller ones cost time per chunk. */
@@ -351,10 +362,9 @@ int results_write(struct results *r, const struct results_dataset *d, const void
 	dataset = create_dataset(r, d, false);
 	if (dataset < 0)
 		return results_hdf5_error(r, d->path, err);
-	if (d->type == RESULTS_F16 &&
-		!(data = half = to_half(data, results_count(d, d->dims[0])))) {
-		err_nomem(err, d->path, results_count(d, d->dims[0]) * sizeof *half);
-		goto fail;
+	if (d->type == RESULTS_F16) {
+		TRY(to_half(d->path, data, results_count(d, d->dims[0]), &half, err));
+		data = half;
 	}
 	if (results_count(d, d->dims[0]) > 0)
 		TRY(write_stored(r, d, dataset, H5S_ALL, H5S_ALL, data, err));
