@@ -766,6 +766,13 @@ TEST(a_probe_learns_what_separates_and_keeps_its_best_epoch)
 		CHECK((probe_score(&p, x + i * M) > 0) == y[i], "row %zu: %g", i,
 			probe_score(&p, x + i * M));
 	CHECK(p.best_epoch == 50, "separable data are best last, not at %zu", p.best_epoch);
+	REQUIRE_OK(probe_train(&once, &train, &validation, &(struct probe_options){0.01, 0.01, 49},
+			   &err),
+		&err);
+	CHECK(p.lead == once.validation_loss - p.validation_loss,
+		"the last leads the one before it by %g, not %g", p.lead,
+		once.validation_loss - p.validation_loss);
+	probe_free(&once);
 	probe_free(&p);
 
 	/* Labels that validation contradicts: it gets worse from the first step on. */
@@ -776,6 +783,7 @@ TEST(a_probe_learns_what_separates_and_keeps_its_best_epoch)
 			   &(struct probe_options){0.01, 0.01, p.best_epoch}, &err),
 		&err);
 	CHECK(p.best_epoch < 50, "%zu", p.best_epoch);
+	CHECK(p.lead > 0 && p.lead < 1, "the best epoch leads by %g", p.lead);
 	for (size_t j = 0; j <= M; j++)
 		CHECK(p.weight[j] == once.weight[j], "weight %zu: %g, at its epoch %g", j,
 			p.weight[j], once.weight[j]);
@@ -833,6 +841,38 @@ TEST(features_that_rounding_alone_could_exchange_are_counted)
 	CHECK(best.n == 2 && best.data[0].id == 0 && best.data[1].id == 2, "%zu features", best.n);
 	free(all.data);
 	free(best.data);
+}
+
+TEST(a_set_that_was_offered_one_more_is_cut_and_what_that_one_could_stand_for_counted)
+{
+	static const struct {
+		float score[4];
+		size_t limit, undecided;
+		struct score_noise noise;
+		const char *what;
+	} cases[] = {{{9, 5, 3, 2}, 3, 0, {0.25, 0}, "a clear cut"},
+		{{9, 5, 3, 2.75f}, 3, 1, {0.25, 0}, "the last leads by less than both are off"},
+		{{9, 3, 3, 3}, 3, 2, {0, 0}, "a tie of three"},
+		{{80, 70, 60, 50}, 3, 1, {0, 0.125}, "each is off by an eighth of itself"},
+		{{-50, -60, -70, -80}, 2, 1, {0, 0.125}, "so are negative ones"},
+		{{9, 5, 3, 3}, 4, 0, {1, 1}, "nothing is left out"}};
+	struct err err;
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct feature_set set = {0};
+		size_t n;
+
+		for (int32_t id = 0; id < 4; id++)
+			REQUIRE_OK(feature_set_offer(&set, cases[i].limit + 1,
+					   (struct feature){0, id, 0, cases[i].score[id]}, &err),
+				&err);
+		n = feature_set_cut(&set, cases[i].limit, cases[i].noise);
+		CHECK(n == cases[i].undecided, "%s: %zu, not %zu", cases[i].what, n,
+			cases[i].undecided);
+		CHECK(set.n == cases[i].limit && set.data[0].id == 0, "%s: %zu are left",
+			cases[i].what, set.n);
+		free(set.data);
+	}
 }
 
 TEST(random_features_match_the_layers_of_the_set_they_control_and_avoid_it)

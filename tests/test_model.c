@@ -385,8 +385,8 @@ TEST(readouts_agree_with_the_logits_of_transformers)
 			r.rows = 3;
 			r.kl_rows = 2;
 		}
-		REQUIRE(readout_argmax(&r, &g.batch, workspace_out(g.ws), best, &g.err) == 0, "%s",
-			g.err.text);
+		REQUIRE(readout_argmax(&r, &g.batch, workspace_out(g.ws), best, NULL, &g.err) == 0,
+			"%s", g.err.text);
 		REQUIRE(readout_logprob(&r, &g.batch, workspace_out(g.ws), best, logprob, &g.err) ==
 				0,
 			"%s", g.err.text);
@@ -428,7 +428,7 @@ static int least_lead(struct golden *g, struct readout *r, size_t p, const int32
 	batch_pack(&g->batch, tokens, n + N_REPLY - 1, N_REPLY, 0);
 	TRY(batch_upload(&g->batch, &g->err));
 	TRY(forward(g->ws, &pass, &g->err));
-	TRY(readout_argmax(r, &g->batch, workspace_out(g->ws), best, &g->err));
+	TRY(readout_argmax(r, &g->batch, workspace_out(g->ws), best, NULL, &g->err));
 	TRY(op_softcap(g->dev, g->model->arch.final_softcap, tensor_rows(r->logits, 0, N_REPLY),
 		&g->err));
 	*least = INFINITY;
@@ -679,7 +679,7 @@ TEST(logits_that_are_not_finite_are_named_by_prompt_and_position_whatever_is_rea
 	chosen = fixture_zeros(&g.f, 4, 2);
 	REQUIRE(readout_init(&r, g.model, &g.err) == 0 && run_two(&g, 2) == 0, "%s", g.err.text);
 	y = workspace_out(g.ws);
-	CHECK_REFUSED(readout_argmax(&r, &g.batch, y, best, &g.err),
+	CHECK_REFUSED(readout_argmax(&r, &g.batch, y, best, NULL, &g.err),
 		"a logit is not finite for prompt 40 at position 2");
 	CHECK_REFUSED(readout_logprob(&r, &g.batch, y, token, values, &g.err),
 		"a log-probability is not finite for prompt 40 at position 2");
@@ -687,9 +687,9 @@ TEST(logits_that_are_not_finite_are_named_by_prompt_and_position_whatever_is_rea
 		"a KL divergence is not finite for prompt 40 at position 2");
 	CHECK_REFUSED(readout_selected(&r, &g.batch, y, on_device, chosen, values, &g.err),
 		"a logit is not finite for prompt 40 at position 2");
-	CHECK_REFUSED(readout_argmax(&r, &g.batch, tensor_rows(y, 2, 2), best, &g.err),
+	CHECK_REFUSED(readout_argmax(&r, &g.batch, tensor_rows(y, 2, 2), best, NULL, &g.err),
 		"a logit is not finite for prompt 40 at position 3");
-	CHECK_REFUSED(readout_argmax(&r, NULL, y, best, &g.err),
+	CHECK_REFUSED(readout_argmax(&r, NULL, y, best, NULL, &g.err),
 		"a logit is not finite in row 0 of 4");
 	readout_free(&r);
 	golden_close(&g);

@@ -104,7 +104,7 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 		w->views[l] = tensor_rows(w->resid[l], 0, n * w->n_pos);
 	TRY(scoring_run(s, n, NULL, 0, &tap, 1, err));
 	TRY(readout_argmax(&w->lab->machine->readout, &s->runner.batch, workspace_out(s->runner.ws),
-		w->next, err));
+		w->next, NULL, err));
 	TRY(add_batch(w, n, &n_counted, err));
 	TRY(unit_put(out, "sum", RESULTS_I64, w->sum, 2 * n_values(w), err));
 	return unit_put(out, "n_counted", RESULTS_I64, &n_counted, 1, err);

@@ -232,7 +232,8 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	y = tensor_rows(workspace_out(w->scoring.runner.ws), 0, n);
 	TRY(put_probability(w, y, &w->yes, "p_yes", out, err));
 	TRY(put_probability(w, y, &w->no, "p_no", out, err));
-	TRY(readout_argmax(&w->lab->machine->readout, &w->scoring.runner.batch, y, w->tokens, err));
+	TRY(readout_argmax(&w->lab->machine->readout, &w->scoring.runner.batch, y, w->tokens, NULL,
+		err));
 	return unit_put(out, "token", RESULTS_I32, w->tokens, n, err);
 fail:
 	return err->code;

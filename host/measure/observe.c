@@ -308,7 +308,7 @@ static int put_readings(struct work *w, size_t n, struct unit *out, struct err *
 	const struct tensor y = tensor_rows(w->last_y, 0, n);
 
 	TRY(gather_last(w, n, err));
-	TRY(readout_argmax(readout, &w->scoring.runner.batch, y, w->tokens, err));
+	TRY(readout_argmax(readout, &w->scoring.runner.batch, y, w->tokens, NULL, err));
 	TRY(unit_put(out, "first_token", RESULTS_I32, w->tokens, n, err));
 	for (size_t i = 0; i < n; i++)
 		w->tokens[i] = w->lab->prompts->refusal_token;

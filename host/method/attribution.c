@@ -119,6 +119,7 @@ static int allocate_host(struct attribution *a, struct err *err)
 		    NULL;
 	complete &= (a->token_start = malloc((prompts + 1) * sizeof *a->token_start)) != NULL;
 	complete &= (a->target = malloc(prompts * sizeof *a->target)) != NULL;
+	complete &= (a->target_lead = malloc(prompts * sizeof *a->target_lead)) != NULL;
 	complete &= (a->pair_host = malloc(2 * prompts * sizeof *a->pair_host)) != NULL;
 	complete &= (a->m_clean = malloc(prompts * sizeof *a->m_clean)) != NULL;
 	complete &= (a->m_patch = malloc(prompts * sizeof *a->m_patch)) != NULL;
@@ -313,6 +314,7 @@ void attribution_free(struct attribution *a)
 	free(a->layers);
 	free(a->token_start);
 	free(a->target);
+	free(a->target_lead);
 	free(a->pair_host);
 	free(a->m_clean);
 	free(a->m_patch);
@@ -375,10 +377,12 @@ static int run_patched(struct attribution *a, const struct token_span *prompts, 
 
 	TRY(runner_run(&a->runner, prompts, n, BATCH_OUT_LAST, &how, err));
 	TRY(readout_argmax(a->setup.readout, &a->runner.batch, workspace_out(a->runner.ws),
-		a->target, err));
+		a->target, a->target_lead, err));
 	for (size_t i = 0; i < n; i++) {
-		if (a->setup.options.target_token >= 0)
+		if (a->setup.options.target_token >= 0) {
 			a->target[i] = a->setup.options.target_token;
+			a->target_lead[i] = INFINITY;
+		}
 		a->pair_host[2 * i] = a->target[i];
 		a->pair_host[2 * i + 1] = a->setup.options.refusal_token;
 	}
@@ -563,6 +567,7 @@ int attribution_run(struct attribution *a, const struct token_span *prompts, siz
 		.n_candidates = a->setup.candidates->n,
 		.token_start = a->token_start,
 		.target = a->target,
+		.target_lead = a->target_lead,
 		.m_clean = a->m_clean,
 		.m_patch = a->m_patch,
 		.effect = a->effect,

@@ -124,7 +124,9 @@ void attribution_free(struct attribution *a);
 struct attribution_result {
 	size_t n_prompts, n_tokens, n_candidates;
 	const size_t *token_start;
-	const int32_t *target;           /* [n_prompts] j */
+	const int32_t *target;    /* [n_prompts] j */
+	const float *target_lead; /* [n_prompts] by how many logits j led the next most probable
+				   * token of the patched run; infinite where j is given */
 	const double *m_clean, *m_patch; /* [n_prompts] metric at the two ends, logits */
 	const float *effect;             /* [n_tokens, n_candidates] IE, logits */
 	/* [n_prompts, n_candidates] how far rounding alone moves the mean of a candidate's effects

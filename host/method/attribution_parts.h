@@ -45,6 +45,7 @@ struct attribution {
 	/* The last run's result. */
 	size_t *token_start;
 	int32_t *target, *pair_host;
+	float *target_lead;
 	double *m_clean, *m_patch, *m_host;
 	float *effect, *noise, *columns[4], *shift_host;
 	float *decoder_norm; /* [n_candidates] |W_dec[i]| */

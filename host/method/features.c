@@ -74,6 +74,28 @@ size_t feature_set_undecided(const struct feature_set *set, const struct feature
 	return n;
 }
 
+static double off_by(struct score_noise noise, struct feature f)
+{
+	return noise.fixed + noise.share * fabs((double)f.score);
+}
+
+size_t feature_set_cut(struct feature_set *set, size_t limit, struct score_noise noise)
+{
+	struct feature out;
+	size_t n = 0;
+
+	if (set->n <= limit)
+		return 0;
+	out = set->data[limit];
+	set->n = limit;
+	for (size_t i = 0; i < limit; i++) {
+		const struct feature f = set->data[i];
+
+		n += f.score - off_by(noise, f) <= out.score + off_by(noise, out);
+	}
+	return n;
+}
+
 int feature_set_random(struct feature_set *set, const struct feature_set *like,
 	const uint8_t *alive, size_t n_layer, size_t d_sae, uint64_t seed, struct err *err)
 {

@@ -45,6 +45,15 @@ int feature_set_first(const struct feature_set *set, const struct feature_set *w
 size_t feature_set_undecided(const struct feature_set *set, const struct feature_set *among,
 	const float *score, const float *noise);
 
+/* How far rounding moves a score: by `fixed`, and by `share` of itself. Not negative. */
+struct score_noise {
+	double fixed, share;
+};
+
+/* Cuts a set that was offered one feature more than wanted down to its best `limit`. Returns how
+ * many of them the one cut off could stand for, were every score off by `noise`; ties included. */
+size_t feature_set_cut(struct feature_set *set, size_t limit, struct score_noise noise);
+
 /* As many random features per layer as `like` has, drawn without repetition from those alive
  * (alive[layer * d_sae + id] != 0) that are not in `like`. With too few alive, fewer are drawn.
  * The draw depends on seed, `like` and alive only. */

@@ -74,7 +74,7 @@ int probe_train(struct probe *p, const struct probe_data *train,
 	double *scratch = calloc(4 * n, sizeof *scratch);
 	double *w = scratch, *g = w + n, *mean = g + n, *square = mean + n;
 
-	*p = (struct probe){.m = train->m, .validation_loss = INFINITY};
+	*p = (struct probe){.m = train->m, .validation_loss = INFINITY, .lead = INFINITY};
 	p->weight = calloc(n, sizeof *p->weight);
 	if (!scratch || !p->weight) {
 		free(scratch);
@@ -86,6 +86,8 @@ int probe_train(struct probe *p, const struct probe_data *train,
 		gradient(w, train, g);
 		adamw_step(w, g, mean, square, n, epoch, options);
 		loss = mean_loss(w, validation);
+		p->lead = loss < p->validation_loss ? p->validation_loss - loss
+						    : fmin(p->lead, loss - p->validation_loss);
 		if (loss >= p->validation_loss)
 			continue;
 		p->validation_loss = loss;

@@ -30,6 +30,7 @@ struct probe {
 	size_t m;
 	size_t best_epoch;      /* from 1 */
 	double validation_loss; /* of that epoch, nats */
+	double lead;            /* by how much the next best epoch's is larger */
 };
 
 /* Errors: memory. */

@@ -9,6 +9,7 @@
 #include "host/model/transfer.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { LEAST_ROWS = 32, MOST_ROWS = 256, SMALL_BYTES = 64 << 20 };
 
@@ -93,16 +94,19 @@ static int check_finite(const char *what, const struct batch *of, const double *
 /* ---- readings -------------------------------------------------------------------------- */
 
 int readout_argmax(struct readout *r, const struct batch *of, struct tensor y, int32_t *token,
-	struct err *err)
+	float *lead, struct err *err)
 {
 	struct device *dev = r->model->dev;
 
 	for (size_t i = 0; i < y.rows; i += r->rows) {
 		const size_t n = size_min(r->rows, y.rows - i);
+		const struct tensor leads = tensor_rows(r->value, 0, n);
 
-		TRY(readout_argmax_on_device(r, tensor_rows(y, i, n), r->token, (struct tensor){0},
-			err));
+		TRY(readout_argmax_on_device(r, tensor_rows(y, i, n), r->token,
+			lead ? leads : (struct tensor){0}, err));
 		TRY(device_download(dev, token + i, r->token, n * sizeof *token, err));
+		if (lead)
+			TRY(download_floats(dev, leads, lead + i, err));
 	}
 	for (size_t i = 0; i < y.rows; i++)
 		if (token[i] < 0)
@@ -146,6 +150,38 @@ int readout_logprob(struct readout *r, const struct batch *of, struct tensor y,
 	}
 	return check_finite("a log-probability", of, logprob, y.rows, err);
 fail:
+	return err->code;
+}
+
+int readout_lead_over(struct readout *r, const struct batch *of, struct tensor y,
+	const int32_t *token, int32_t other, float *lead, struct err *err)
+{
+	const double noise = readout_noise(r);
+	bool any = false;
+	double *logprob;
+	int32_t *others;
+
+	for (size_t i = 0; i < y.rows; i++)
+		any |= token[i] != other && lead[i] < noise;
+	if (!any)
+		return 0;
+	logprob = malloc(2 * y.rows * sizeof *logprob);
+	others = malloc(y.rows * sizeof *others);
+	err_clear(err);
+	if (!logprob || !others) {
+		err_nomem(err, "leads", 2 * y.rows * sizeof *logprob);
+		goto fail;
+	}
+	for (size_t i = 0; i < y.rows; i++)
+		others[i] = other;
+	TRY(readout_logprob(r, of, y, token, logprob, err));
+	TRY(readout_logprob(r, of, y, others, logprob + y.rows, err));
+	for (size_t i = 0; i < y.rows; i++)
+		if (token[i] != other)
+			lead[i] = fmaxf(lead[i], (float)(logprob[i] - logprob[y.rows + i]));
+fail:
+	free(logprob);
+	free(others);
 	return err->code;
 }
 

@@ -33,12 +33,19 @@ size_t readout_bytes(const struct model *m);
 /* Accepts a zeroed readout. */
 void readout_free(struct readout *r);
 
-/* token[i] = the most probable next token of row i. token: host [n]. */
+/* token[i] = the most probable next token of row i, which leads the next by lead[i] logits. token,
+ * lead: host [n]; lead may be NULL. */
 int readout_argmax(struct readout *r, const struct batch *of, struct tensor y, int32_t *token,
-	struct err *err);
+	float *lead, struct err *err);
 
-/* The same with token in device memory, without waiting for the device; -1 where a logit is not
- * finite. And by how many logits it leads the next most probable one: lead [n, 1], or absent. */
+/* Of decisions whether a row's next token is `other`: raises lead[i] to how far token[i] leads
+ * `other` in row i, where it is another token and leads the next one by less than readout_noise.
+ * What is left below readout_noise hangs on rounding. token, lead: as readout_argmax gave them. */
+int readout_lead_over(struct readout *r, const struct batch *of, struct tensor y,
+	const int32_t *token, int32_t other, float *lead, struct err *err);
+
+/* readout_argmax with token in device memory, without waiting for the device; -1 where a logit is
+ * not finite. lead: [n, 1], or absent. */
 int readout_argmax_on_device(struct readout *r, struct tensor y, int32_t *token, struct tensor lead,
 	struct err *err);
 

@@ -61,7 +61,7 @@ static int run(void *state, struct figures *out, struct err *err)
 
 	TRY(runner_run(&s->runner, s->prompts, s->c->prompts, BATCH_OUT_LAST, &none, err));
 	TRY(readout_argmax(&s->b->readout, &s->runner.batch, workspace_out(s->runner.ws), s->next,
-		err));
+		NULL, err));
 	*out = (struct figures){.seconds = clock_seconds() - start,
 		.n = s->c->prompts * s->c->tokens};
 	return 0;
