@@ -130,6 +130,8 @@ add_dependencies(test_compare_results compare_results)
 target_compile_definitions(test_compare_results PRIVATE
   COMPARE_RESULTS="$<TARGET_FILE:compare_results>")
 add_engine_test(test_stop_tokens unit lab)
+add_engine_test(test_ties unit measure spoil)
+target_sources(test_ties PRIVATE tests/small_model.c)
 add_engine_test(test_writer unit work)
 foreach(test test_units test_seals)
   add_engine_test(${test} unit work)

@@ -30,6 +30,7 @@
 #include "host/measure/activation_stats.h"
 #include "host/measure/candidates.h"
 #include "host/measure/effects.h"
+#include "host/measure/ties.h"
 #include "host/lab/findings.h"
 #include "host/lab/tables.h"
 
@@ -61,7 +62,8 @@ static const struct setting settings[] = {
 
 static const struct {
 	struct feature_table candidates;
-	struct dataset per_prompt, noise, undecided, target, metric_clean, metric_patched, prompt;
+	struct dataset per_prompt, noise, undecided, target, target_lead;
+	struct dataset metric_clean, metric_patched, prompt;
 	struct dataset other_per_prompt, other_chosen, other_rank, other_shared, mean;
 } datasets = {
 	.candidates = {.scale = {"/candidate", {"candidate"}, RESULTS_I32, "",
@@ -83,6 +85,10 @@ static const struct {
 		"differ by no more than the noise of both"},
 	.target = {"/indirect_effect/cossim_ap/target", {"prompt"}, RESULTS_I32, "",
 		"token j of the metric logit[j] - logit[refusal]"},
+	.target_lead = {"/indirect_effect/cossim_ap/target_lead", {"prompt"}, RESULTS_F32, "logit",
+		"by which j led the next most probable token of the ablated run: below 2^-13 (2^-3 "
+		"where products round to bfloat16) another batch or processor may choose another; "
+		"infinite with `attribution.target` given"},
 	.metric_clean = {"/indirect_effect/cossim_ap/metric_clean", {"prompt"}, RESULTS_F64,
 		"logit", "the metric in the unedited run"},
 	.metric_patched = {"/indirect_effect/cossim_ap/metric_patched", {"prompt"}, RESULTS_F64,
@@ -129,6 +135,24 @@ static float cosine_of(const struct work *w, const struct feature *f)
 
 /* ---- 1. candidates ---------------------------------------------------------------------- */
 
+static size_t k_star_of(const struct work *w)
+{
+	return (size_t)w->lab->config->attribution.k_star;
+}
+
+/* Cuts a global set, of one feature more, to K*, and says how many rounding could exchange. */
+static void cut_global(struct work *w, enum method method, struct score_noise noise)
+{
+	struct feature_set *set = &w->findings->sets[method].global;
+	const size_t n = feature_set_cut(set, k_star_of(w), noise);
+
+	if (wants(w, method))
+		ties_tell(w->lab, n,
+			"attribution: rounding alone could exchange %zu of the %zu features of the global "
+			"set of %s",
+			n, set->n, method_names[method]);
+}
+
 /* The K* features of the highest cosine over all layers: the CosSim baseline. */
 static int choose_cossim(struct work *w, struct err *err)
 {
@@ -141,21 +165,16 @@ static int choose_cossim(struct work *w, struct err *err)
 			const struct feature f = {(int32_t)l, (int32_t)i, cosine, cosine};
 
 			if (!isnan(cosine) &&
-				feature_set_offer(&sets->global,
-					(size_t)w->lab->config->attribution.k_star, f, err))
+				feature_set_offer(&sets->global, k_star_of(w) + 1, f, err))
 				return err->code;
 		}
 	}
+	cut_global(w, METHOD_COSSIM, ties_of_cosine(w->lab));
 	sets->known = true;
 	return 0;
 }
 
 /* ---- 3. sets --------------------------------------------------------------------------- */
-
-static size_t k_star_of(const struct work *w)
-{
-	return (size_t)w->lab->config->attribution.k_star;
-}
 
 /* How far the sets are chosen by anything but effects: in how many prompts by nothing, and how many
  * features by rounding. */
@@ -169,7 +188,7 @@ static int record_doubts(struct work *w, const struct method_sets *sets, struct 
 	err_clear(err);
 	if (!undecided)
 		return err_nomem(err, "effects", e->n_prompts * sizeof *undecided);
-	TRY(effects_undecided(e, &w->candidates, &sets->global, &of_global, err));
+	TRY(effects_undecided(e, &w->candidates, NULL, 0, &sets->global, &of_global, err));
 	for (size_t p = 0; p < e->n_prompts; p++) {
 		const size_t at = p * e->n_candidates;
 
@@ -189,7 +208,7 @@ static int record_doubts(struct work *w, const struct method_sets *sets, struct 
 			 "effect, and their own features are %s",
 			w->without_metric, e->n_prompts,
 			strcmp(w->settings->empty_local, "none") == 0 ? "none" : "the global ones");
-	if (of_global + n_local > 0)
+	if (of_global + n_local > 0 && !w->lab->config->batch.invariant)
 		log_warn("rounding alone could exchange %zu of the %zu features of the global F*, "
 			 "and features in the own sets of %zu of %zu prompts",
 			of_global, sets->global.n, n_local, e->n_prompts);
@@ -307,20 +326,20 @@ fail:
 }
 
 /* The K* best of a score over all features; unused features (score 0) are never chosen. */
-static int choose_best(struct work *w, const double *score, struct feature_set *set,
-	struct err *err)
+static int choose_best(struct work *w, enum method method, const double *score, struct err *err)
 {
+	struct feature_set *set = &w->findings->sets[method].global;
+
 	for (size_t l = 0; l < w->n_layer; l++) {
 		for (size_t i = 0; i < w->d_sae; i++) {
 			const struct feature f = {(int32_t)l, (int32_t)i, 0,
 				(float)score[l * w->d_sae + i]};
 
-			if (f.score != 0 &&
-				feature_set_offer(set, (size_t)w->lab->config->attribution.k_star,
-					f, err))
+			if (f.score != 0 && feature_set_offer(set, k_star_of(w) + 1, f, err))
 				return err->code;
 		}
 	}
+	cut_global(w, method, ties_of_effect(w->lab));
 	return 0;
 }
 
@@ -328,12 +347,16 @@ static int choose_ap(struct work *w, struct err *err)
 {
 	struct method_sets *sets = &w->findings->sets[METHOD_AP];
 
-	TRY(choose_best(w, w->effects.all, &sets->global, err));
+	TRY(choose_best(w, METHOD_AP, w->effects.all, err));
 	TRY(findings_new_local(w->findings, METHOD_AP, err));
 	for (size_t p = 0; p < w->prompts.n; p++) {
 		sets->local[w->prompts.data[p]] = w->effects.all_local[p];
 		w->effects.all_local[p] = (struct feature_set){0};
 	}
+	ties_tell(w->lab, w->effects.n_all_undecided,
+		"attribution: rounding alone could exchange features in the own sets of ap of %zu of "
+		"%zu prompts",
+		w->effects.n_all_undecided, w->prompts.n);
 	sets->known = true;
 	return complete_local(w, sets, err);
 fail:
@@ -347,7 +370,7 @@ static int choose_actdiff(struct work *w, struct err *err)
 
 	for (size_t i = 0; i < w->n_layer * w->d_sae; i++)
 		difference[i] -= w->harmless.mean_max[i];
-	TRY(choose_best(w, difference, &sets->global, err));
+	TRY(choose_best(w, METHOD_ACTDIFF, difference, err));
 	sets->known = true;
 	return 0;
 fail:
@@ -378,6 +401,7 @@ static int write_effects(struct work *w, struct err *err)
 	TRY(dataset_write(r, &datasets.per_prompt, NULL, n, e->mean, err));
 	TRY(dataset_write(r, &datasets.noise, NULL, n, e->noise, err));
 	TRY(dataset_write(r, &datasets.target, NULL, n, e->target, err));
+	TRY(dataset_write(r, &datasets.target_lead, NULL, n, e->target_lead, err));
 	TRY(dataset_write(r, &datasets.metric_clean, NULL, n, e->m_clean, err));
 	TRY(dataset_write(r, &datasets.metric_patched, NULL, n, e->m_patch, err));
 	if (e->all)
@@ -490,9 +514,12 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	TRY(prompts_of_sets(lab->prompts, &c->attribution.prompts, &w.prompts, err));
 
 	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
-	TRY(candidates_find(&w.candidates, lab, f->direction.v, (size_t)c->attribution.k0, err));
+	TRY(candidates_find(&w.candidates, lab, "attribution", f->direction.v,
+		(size_t)c->attribution.k0, err));
 	TRY(feature_table_write(lab->job->results, &datasets.candidates, NULL, &w.candidates.set,
 		err));
+	TRY(results_attribute_integer(lab->job->results, "/candidates", "undecided",
+		(int64_t)w.candidates.undecided, err));
 
 	/* 2. Their indirect effects; for ap, those of all features. */
 	request = request_of(c, s, &w.prompts);

@@ -37,6 +37,7 @@
 #include "host/measure/candidates.h"
 #include "host/measure/effects.h"
 #include "host/measure/observe.h"
+#include "host/measure/ties.h"
 #include "host/lab/tables.h"
 #include "host/work/tasks.h"
 
@@ -143,6 +144,7 @@ static int observe_runs(struct work *w, struct err *err)
 		.edited = true};
 
 	TRY(observe(w->lab, &request, &w->ablated, err));
+	ties_tell_targets(w->lab, "exact_patching", w->ablated.first_lead, w->n);
 	request.title = "exact_patching: unedited";
 	request.condition = &none;
 	request.target = w->ablated.first_token;
@@ -369,10 +371,11 @@ static int approximate_all(struct work *w, struct err *err)
 
 /* ---- 5. agreement ------------------------------------------------------------------------ */
 
-/* The K* candidates of the largest mean. */
+/* The K* candidates of the largest mean; *undecided also if rounding could exchange one of them. */
 static int best_of(const struct work *w, const double *values, struct feature_set *set,
-	struct err *err)
+	struct score_noise noise, bool *undecided, struct err *err)
 {
+	const size_t k_star = (size_t)w->lab->config->attribution.k_star;
 	struct arena memory = {0};
 	float *mean = arena_alloc(&memory, w->n_candidates, sizeof *mean);
 
@@ -381,21 +384,25 @@ static int best_of(const struct work *w, const double *values, struct feature_se
 	for (size_t i = 0; i < w->n; i++)
 		for (size_t k = 0; k < w->n_candidates; k++)
 			mean[k] += (float)(values[i * w->n_candidates + k] / (double)w->n);
-	TRY(candidates_best(&w->candidates, mean, (size_t)w->lab->config->attribution.k_star, set,
-		err));
+	TRY(candidates_best(&w->candidates, mean, k_star + 1, set, err));
+	*undecided |= feature_set_cut(set, k_star, noise) > 0;
 fail:
 	arena_free(&memory);
 	return err->code;
 }
 
+/* True effects are differences of metrics, which readout_noise is about. */
 static int overlap_of(const struct work *w, const double *effect, const double *values,
-	double *overlap, struct err *err)
+	double *overlap, bool *undecided, struct err *err)
 {
+	const struct score_noise of_effect = {.fixed = readout_noise(&w->lab->machine->readout)},
+				 of_estimate = ties_of_effect(w->lab);
 	struct feature_set truth = {0}, chosen = {0};
 
 	err_clear(err);
-	TRY(best_of(w, effect, &truth, err));
-	TRY(best_of(w, values, &chosen, err));
+	*undecided = false;
+	TRY(best_of(w, effect, &truth, of_effect, undecided, err));
+	TRY(best_of(w, values, &chosen, of_estimate, undecided, err));
 	*overlap = 0;
 	for (size_t i = 0; i < chosen.n; i++)
 		if (feature_set_holds(&truth, chosen.data[i].layer, chosen.data[i].id))
@@ -415,6 +422,8 @@ struct agreement {
 static int compare(const struct work *w, struct agreement *a, struct err *err)
 {
 	const size_t pairs = w->n * w->n_candidates;
+	size_t n_undecided = 0;
+	bool undecided;
 
 	for (size_t i = 0; i < N_TRUTHS * w->n_estimates; i++) {
 		const size_t e = i % w->n_estimates;
@@ -425,12 +434,17 @@ static int compare(const struct work *w, struct agreement *a, struct err *err)
 		a->error[i] = statistics_relative_error(values, effect, pairs);
 		a->slope[i] = statistics_slope(values, effect, pairs);
 		TRY(statistics_spearman(values, effect, pairs, &a->spearman[i], err));
-		TRY(overlap_of(w, effect, values, &a->overlap[i], err));
+		TRY(overlap_of(w, effect, values, &a->overlap[i], &undecided, err));
+		n_undecided += undecided;
 		log_info("  %-8s %-20s pearson %.3f  spearman %.3f  relative error %.3f  overlap "
 			 "%.2f",
 			truths[i / w->n_estimates], w->estimates[e].name, a->pearson[i],
 			a->spearman[i], a->error[i], a->overlap[i]);
 	}
+	ties_tell(w->lab, n_undecided,
+		"exact_patching: in %zu of %zu comparisons rounding alone could exchange features of "
+		"the best that overlap is about",
+		n_undecided, N_TRUTHS * w->n_estimates);
 	return 0;
 fail:
 	return err->code;
@@ -544,7 +558,8 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	TRY(list_estimates(w.settings, w.estimates, &w.n_estimates, err));
 
 	/* 1. F0: per layer the features whose decoder rows are nearest to the direction. */
-	TRY(candidates_find(&w.candidates, lab, f->direction.v, (size_t)c->attribution.k0, err));
+	TRY(candidates_find(&w.candidates, lab, "exact_patching", f->direction.v,
+		(size_t)c->attribution.k0, err));
 	w.n = w.prompts.n;
 	w.n_candidates = w.candidates.set.n;
 	w.effect = arena_alloc(&w.memory, N_TRUTHS * w.n * w.n_candidates, sizeof *w.effect);

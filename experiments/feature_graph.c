@@ -28,6 +28,7 @@
 #include "host/measure/controls.h"
 #include "host/measure/readings.h"
 #include "host/measure/observe.h"
+#include "host/measure/ties.h"
 #include "host/lab/tables.h"
 #include "host/work/tasks.h"
 
@@ -192,6 +193,7 @@ static int observe_unedited(struct work *w, struct err *err)
 			.n_last = 1},
 		&ablated, err));
 	memcpy(w->target, ablated.first_token, w->n * sizeof *w->target);
+	ties_tell_targets(w->lab, "feature_graph", ablated.first_lead, w->n);
 	TRY(observe(w->lab,
 		&(struct observe_request){.title = "feature_graph: unedited",
 			.prompts = &w->prompts,
@@ -534,7 +536,7 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	TRY(activation_stats_plan(lab, out, &prompts, false, err));
 	TRY(plan_tasks(out, what, k, prompts.n * (1 + k), err));
 	TRY(plan_tasks(out, what, N_MEDIATIONS + draws, 2 * prompts.n, err));
-	TRY(plan_stages(lab, out, what, &prompts, 20, 0, 1, err));
+	TRY(plan_stages(lab, out, what, &prompts, 28, 0, 1, err));
 	TRY(readings_plan(lab, out, &prompts, k, plan_tokens(lab, &prompts, 0) / prompts.n + 1, 1,
 		err));
 fail:

@@ -31,6 +31,7 @@
 #include "host/measure/controls.h"
 #include "host/measure/readings.h"
 #include "host/measure/observe.h"
+#include "host/measure/ties.h"
 #include "host/lab/tables.h"
 #include "host/work/tasks.h"
 
@@ -158,6 +159,7 @@ static int observe_unedited(struct work *w, struct err *err)
 			.n_last = 1},
 		&ablated, err));
 	memcpy(w->target, ablated.first_token, w->n * sizeof *w->target);
+	ties_tell_targets(w->lab, "interactions", ablated.first_lead, w->n);
 	TRY(observe(w->lab,
 		&(struct observe_request){.title = "interactions: unedited",
 			.prompts = &w->prompts,
@@ -371,7 +373,7 @@ static int take_layers(struct work *w, struct err *err)
 
 	err_clear(err);
 	TRY(arena_check(&memory, "effects", err));
-	TRY(candidates_find(&w->candidates, w->lab, w->findings->direction.v,
+	TRY(candidates_find(&w->candidates, w->lab, "interactions", w->findings->direction.v,
 		(size_t)w->lab->config->attribution.k0, err));
 	TRY(tasks_run(w->lab->job, w->lab->machine->dev,
 		&(struct tasks){.title = "interactions: layers",
@@ -568,7 +570,7 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	TRY(activation_stats_plan(lab, out, &prompts, false, err));
 	TRY(plan_tasks(out, what, (1 + draws) * rows_of(k) + n_groups, prompts.n, err));
 	TRY(plan_tasks(out, what, n_layer + 1, 2 * prompts.n, err));
-	TRY(plan_stages(lab, out, what, &prompts, 20, 0, 1, err));
+	TRY(plan_stages(lab, out, what, &prompts, 28, 0, 1, err));
 	TRY(readings_plan(lab, out, &prompts, k, plan_tokens(lab, &prompts, 0) / prompts.n + 1, 1,
 		err));
 fail:

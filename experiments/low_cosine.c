@@ -30,6 +30,7 @@
 #include "host/measure/candidates.h"
 #include "host/measure/controls.h"
 #include "host/measure/effects.h"
+#include "host/measure/ties.h"
 #include "host/lab/tables.h"
 
 #include <math.h>
@@ -98,6 +99,42 @@ struct work {
 
 /* ---- 1. sets ---------------------------------------------------------------------------- */
 
+/* Features outside F0 that max_cosine would take or leave by less than rounding moves a cosine, and
+ * whose effect is that of the set `low`. */
+static size_t count_at_limit(const struct work *w)
+{
+	const struct candidates *c = &w->candidates;
+	const struct feature_set *low = &w->sets[LOW];
+	const double least = low->n > 0 ? low->data[low->n - 1].score : -INFINITY;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_layer * c->d_sae; i++)
+		n += fabs(fabs(c->cosines[i]) - w->settings->max_cosine) <=
+			     ties_of_cosine(w->lab).fixed &&
+		     w->effects.all[i] != 0 && w->effects.all[i] >= least &&
+		     !feature_set_holds(&c->set, (int32_t)(i / c->d_sae), (int32_t)(i % c->d_sae));
+	return n;
+}
+
+/* Cuts the sets, of one feature more, to K*, and says what of them hangs on rounding. */
+static void cut_sets(struct work *w, size_t k_star)
+{
+	size_t n[LOW + 1], at_limit;
+
+	for (int s = INSIDE; s <= LOW; s++)
+		n[s] = feature_set_cut(&w->sets[s], k_star, ties_of_effect(w->lab));
+	at_limit = count_at_limit(w);
+	ties_tell(w->lab, n[INSIDE] + n[OUTSIDE] + n[LOW],
+		"low_cosine: rounding alone could exchange %zu of the %zu best features inside F0, "
+		"%zu of %zu outside, %zu of %zu of a small cosine",
+		n[INSIDE], w->sets[INSIDE].n, n[OUTSIDE], w->sets[OUTSIDE].n, n[LOW],
+		w->sets[LOW].n);
+	ties_tell(w->lab, at_limit,
+		"low_cosine: %zu features of such effects differ from low_cosine.max_cosine by less "
+		"than rounding moves a cosine",
+		at_limit);
+}
+
 static int choose_sets(struct work *w, struct err *err)
 {
 	const struct candidates *c = &w->candidates;
@@ -111,10 +148,11 @@ static int choose_sets(struct work *w, struct err *err)
 
 		if (f.score == 0) /* never active */
 			continue;
-		TRY(feature_set_offer(&w->sets[inside ? INSIDE : OUTSIDE], k_star, f, err));
+		TRY(feature_set_offer(&w->sets[inside ? INSIDE : OUTSIDE], k_star + 1, f, err));
 		if (!inside && fabs(f.cosine) <= limit)
-			TRY(feature_set_offer(&w->sets[LOW], k_star, f, err));
+			TRY(feature_set_offer(&w->sets[LOW], k_star + 1, f, err));
 	}
+	cut_sets(w, k_star);
 	for (int s = INSIDE; s <= OUTSIDE; s++)
 		for (size_t i = 0; i < w->sets[s].n; i++)
 			TRY(feature_set_add(&w->sets[BOTH], w->sets[s].data[i], err));
@@ -297,7 +335,8 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	TRY(prompts_of_sets(lab->prompts, &c->clamp.prompts, &w.prompts, err));
 
 	/* 1. The indirect effect of every feature; sets inside and outside F0, and random ones. */
-	TRY(candidates_find(&w.candidates, lab, f->direction.v, (size_t)c->attribution.k0, err));
+	TRY(candidates_find(&w.candidates, lab, "low_cosine", f->direction.v,
+		(size_t)c->attribution.k0, err));
 	request = request_of(&w.prompts);
 	request.direction = f->direction.v;
 	request.candidates = &w.candidates.set;

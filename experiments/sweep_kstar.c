@@ -25,6 +25,7 @@
 #include "host/measure/answers.h"
 #include "host/measure/candidates.h"
 #include "host/measure/effects.h"
+#include "host/measure/ties.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -70,7 +71,8 @@ struct work {
 	struct prompt_ids prompts;
 	struct candidates candidates; /* for the largest K0 */
 	struct arena memory;
-	float *mean;                  /* [candidates] mean IE over prompts, in `memory` */
+	float *mean;  /* [candidates] mean IE over prompts, in `memory` */
+	float *noise; /* [candidates] how far rounding moves it (effects.h), in `memory` */
 	struct continuation unedited; /* replies to the harmful prompts */
 	struct answers answers;       /* to the harmless ones */
 	struct {
@@ -107,7 +109,7 @@ static int attribute(struct work *w, const float *direction, struct err *err)
 
 	err_clear(err);
 	TRY(prompts_of_sets(w->lab->prompts, &c->attribution.prompts, &prompts, err));
-	TRY(candidates_find(&w->candidates, w->lab, direction,
+	TRY(candidates_find(&w->candidates, w->lab, "sweep_kstar", direction,
 		(size_t)largest(k0_values(w->settings, c, &one)), err));
 	TRY(effects_run(w->lab,
 		&(struct effects_request){.prompts = &prompts,
@@ -116,8 +118,10 @@ static int attribute(struct work *w, const float *direction, struct err *err)
 			.title = "sweep_kstar: integrated gradients"},
 		&effects, err));
 	w->mean = arena_alloc(&w->memory, effects.n_candidates, sizeof *w->mean);
+	w->noise = arena_alloc(&w->memory, effects.n_candidates, sizeof *w->noise);
 	TRY(arena_check(&w->memory, "effects", err));
 	effects_mean(&effects, NULL, 0, w->mean);
+	effects_mean_noise(&effects, NULL, 0, w->noise);
 fail:
 	effects_free(&effects);
 	free(prompts.data);
@@ -142,6 +146,62 @@ static int choose(const struct work *w, size_t k0, size_t k_star, struct feature
 	}
 	feature_set_without_zeros(set);
 	return 0;
+}
+
+/* Features of the first K0 candidates of each layer that rounding could exchange with the next. */
+static size_t undecided_candidates(const struct work *w, size_t k0)
+{
+	const struct feature_set *all = &w->candidates.set;
+	size_t n = 0;
+
+	for (size_t from = 0, to = 0; from < all->n; from = to) {
+		struct feature_set layer = {.data = all->data + from}; /* borrowed */
+
+		while (to < all->n && all->data[to].layer == all->data[from].layer)
+			to++;
+		layer.n = size_min(to - from, k0 + 1);
+		n += feature_set_cut(&layer, k0, ties_of_cosine(w->lab));
+	}
+	return n;
+}
+
+/* Says in which of the sets rounding could exchange features. That of the largest K0 is said by
+ * candidates_find. */
+static int tell_undecided(const struct work *w, struct err *err)
+{
+	const struct feature_set *all = &w->candidates.set;
+	struct arena memory = {0};
+	float *score = arena_alloc(&memory, all->n, sizeof *score);
+	struct feature_set set = {0};
+	size_t n_cosine = 0, n_effect = 0;
+
+	err_clear(err);
+	TRY(arena_check(&memory, "effects", err));
+	for (size_t i = 0; i < w->points.n; i++) {
+		const struct point *p = &w->points.data[i];
+		size_t rank = 0;
+
+		if (p->scale != w->points.data[0].scale)
+			continue; /* the same sets */
+		for (size_t k = 0; k < all->n; k++) {
+			rank = k > 0 && all->data[k - 1].layer == all->data[k].layer ? rank + 1 : 0;
+			score[k] = rank < (size_t)p->k0 ? w->mean[k] : -INFINITY;
+		}
+		set.n = 0;
+		TRY(choose(w, (size_t)p->k0, (size_t)p->k_star, &set, err));
+		n_effect += feature_set_undecided(&set, all, score, w->noise) > 0;
+		n_cosine += undecided_candidates(w, (size_t)p->k0) > 0;
+	}
+	ties_tell(w->lab, n_effect,
+		"sweep_kstar: rounding alone could exchange features of %zu of the sets", n_effect);
+	ties_tell(w->lab, n_cosine,
+		"sweep_kstar: rounding could exchange candidates that %zu of the sets with a smaller K0 "
+		"are chosen from",
+		n_cosine);
+fail:
+	free(set.data);
+	arena_free(&memory);
+	return err->code;
 }
 
 /* ---- 2. points -------------------------------------------------------------------------- */
@@ -285,6 +345,7 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	TRY(answers_run(&w.answers, lab, "sweep_kstar_answers", lab->config->clamp.harmless, err));
 	TRY(answers_score(&w.answers, lab, &none, err));
 	TRY(list_points(&w, err));
+	TRY(tell_undecided(&w, err));
 	for (size_t i = 0; i < w.points.n; i++)
 		TRY(run_point(&w, &w.points.data[i], err));
 

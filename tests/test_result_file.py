@@ -407,6 +407,20 @@ def what_rounding_decides_is_counted(f):
     assert undecided(per_prompt.mean(axis=0), noise.mean(axis=0)) == group.attrs["undecided"]
 
 
+def targets_lead_the_refusal_token_by_no_less_than_the_next(f):
+    if (found := attributed(f)) is None:
+        return
+    group = found[0]
+    lead, target, metric = (group[n][...] for n in ("target_lead", "target", "metric_patched"))
+    if np.isinf(lead).all():  # it is given
+        assert (target == target[0]).all(), target
+        return
+    assert (lead >= 0).all() and np.isfinite(lead).all(), lead
+    other = target != f["prompts"].attrs["refusal_token"]
+    assert (metric[other] >= lead[other] - 1e-3).all(), (metric - lead)[other].min()
+    assert 0 <= f["candidates"].attrs["undecided"] <= len(f["candidates/layer"])
+
+
 def both_ways_back_are_compared_as_they_are(f):
     if (found := attributed(f)) is None:
         return
@@ -710,7 +724,8 @@ TESTS = [every_dataset_can_be_read, every_type_is_one_that_all_readers_know,
          effects_of_all_features_agree_with_those_of_the_candidates,
          sets_are_the_best_by_mean_effect,
          own_sets_are_the_best_of_their_prompts_and_empty_where_nothing_has_an_effect,
-         what_rounding_decides_is_counted, both_ways_back_are_compared_as_they_are,
+         what_rounding_decides_is_counted,
+         targets_lead_the_refusal_token_by_no_less_than_the_next, both_ways_back_are_compared_as_they_are,
          refusal_follows_from_the_replies,
          summary_has_the_share_of_each_class, scores_are_in_range,
          what_ended_a_reply_is_a_stop_token_of_the_run_or_its_length,

@@ -5,6 +5,7 @@
 #include "experiments/categories/category_sets.h"
 
 #include "host/base/vec.h"
+#include "host/measure/ties.h"
 
 #include <stdio.h>
 
@@ -127,6 +128,27 @@ static bool in_all(const struct category_sets *c, const struct feature *f)
 	return true;
 }
 
+/* Says in how many categories, and in the set over all of them, rounding could exchange features.
+ */
+static int tell_undecided(const struct category_sets *c, const struct lab *lab, struct err *err)
+{
+	size_t n, in_all_prompts, categories = 0;
+
+	for (size_t k = 0; k < c->n; k++) {
+		if (effects_undecided(&c->effects, &c->candidates, c->category, (int32_t)k,
+			    &c->best[k], &n, err))
+			return err->code;
+		categories += n > 0;
+	}
+	if (effects_undecided(&c->effects, &c->candidates, NULL, 0, &c->all, &in_all_prompts, err))
+		return err->code;
+	ties_tell(lab, categories + in_all_prompts,
+		"categories: rounding alone could exchange features in the sets of %zu of %zu "
+		"categories, and %zu of the %zu best over all",
+		categories, c->n, in_all_prompts, c->all.n);
+	return 0;
+}
+
 static int choose(struct category_sets *c, size_t k_star, struct err *err)
 {
 	const size_t m = c->effects.n_candidates;
@@ -157,12 +179,14 @@ int category_sets_find(struct category_sets *out, struct lab *lab, const float *
 	struct effects_request request;
 
 	TRY(category_sets_take(out, lab, set, names, err));
-	TRY(candidates_find(&out->candidates, lab, direction, (size_t)c->attribution.k0, err));
+	TRY(candidates_find(&out->candidates, lab, "categories", direction,
+		(size_t)c->attribution.k0, err));
 	request = request_of(&out->prompts);
 	request.direction = direction;
 	request.candidates = &out->candidates.set;
 	TRY(effects_run(lab, &request, &out->effects, err));
-	return choose(out, (size_t)c->attribution.k_star, err);
+	TRY(choose(out, (size_t)c->attribution.k_star, err));
+	return tell_undecided(out, lab, err);
 fail:
 	return err->code;
 }

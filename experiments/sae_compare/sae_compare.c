@@ -35,6 +35,7 @@
 #include "experiments/sae_compare/reconstructed_direction.h"
 #include "experiments/sae_compare/reconstruction.h"
 #include "host/lab/tables.h"
+#include "host/measure/ties.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -209,11 +210,13 @@ static int find_best(struct work *w, struct side *s, struct err *err)
 	const struct config *c = w->lab->config;
 	struct candidates candidates = {0};
 	struct effects effects = {0};
+	size_t undecided;
 	char title[64];
 
 	err_clear(err);
 	snprintf(title, sizeof title, "sae_compare: attribution, %s", s->name);
-	TRY(candidates_find(&candidates, &s->lab, w->direction, (size_t)c->attribution.k0, err));
+	TRY(candidates_find(&candidates, &s->lab, title, w->direction, (size_t)c->attribution.k0,
+		err));
 	TRY(effects_run(&s->lab,
 		&(struct effects_request){.prompts = &w->harmful,
 			.direction = w->direction,
@@ -221,6 +224,10 @@ static int find_best(struct work *w, struct side *s, struct err *err)
 			.title = title},
 		&effects, err));
 	TRY(effects_best(&effects, &candidates, (size_t)c->attribution.k_star, &s->best, err));
+	TRY(effects_undecided(&effects, &candidates, NULL, 0, &s->best, &undecided, err));
+	ties_tell(&s->lab, undecided,
+		"%s: rounding alone could exchange %zu of the %zu features of F*", title, undecided,
+		s->best.n);
 fail:
 	effects_free(&effects);
 	candidates_free(&candidates);

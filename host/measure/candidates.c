@@ -6,6 +6,7 @@
 
 #include "host/base/size.h"
 #include "host/base/vec.h"
+#include "host/measure/ties.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -36,9 +37,33 @@ int candidates_check(const struct lab *lab, struct err *err)
 		n, k0, k_star);
 }
 
-int candidates_find(struct candidates *out, const struct lab *lab, const float *v, size_t k0,
-	struct err *err)
+/* The features in use of a layer, to the best `limit` of a set. */
+static int offer_layer(const struct candidates *c, size_t layer, size_t limit,
+	struct feature_set *best, struct err *err)
 {
+	const float *cosine = c->cosines + layer * c->d_sae;
+
+	for (size_t i = 0; i < c->d_sae; i++)
+		if (!isnan(cosine[i]) &&
+			feature_set_offer(best, limit,
+				(struct feature){(int32_t)layer, (int32_t)i, cosine[i], cosine[i]},
+				err))
+			return err->code;
+	return 0;
+}
+
+static void tell_undecided(const struct lab *lab, const char *who, size_t n, size_t of, size_t k0)
+{
+	ties_tell(lab, n,
+		"%s: rounding could exchange %zu of the %zu candidates with the next of their layer "
+		"(the %zu nearest to the direction): their cosines differ by less than %g",
+		who, n, of, k0, 2 * ties_of_cosine(lab).fixed);
+}
+
+int candidates_find(struct candidates *out, const struct lab *lab, const char *who, const float *v,
+	size_t k0, struct err *err)
+{
+	const struct score_noise noise = ties_of_cosine(lab);
 	struct feature_set best = {0};
 
 	*out = (struct candidates){.n_layer = lab->machine->model->arch.n_layer};
@@ -52,21 +77,18 @@ int candidates_find(struct candidates *out, const struct lab *lab, const float *
 	for (size_t l = 0; l < out->n_layer; l++) {
 		float *cosine = out->cosines + l * out->d_sae;
 
-		best.n = 0;
 		if (!sae_set_has(lab->machine->saes, l)) {
 			for (size_t i = 0; i < out->d_sae; i++)
 				cosine[i] = NAN;
 			continue;
 		}
 		TRY(sae_set_cosines(lab->machine->saes, l, v, cosine, err));
-		for (size_t i = 0; i < out->d_sae; i++)
-			if (!isnan(cosine[i])) /* in use */
-				TRY(feature_set_offer(&best, k0,
-					(struct feature){(int32_t)l, (int32_t)i, cosine[i],
-						cosine[i]},
-					err));
+		best.n = 0;
+		TRY(offer_layer(out, l, k0 + 1, &best, err));
+		out->undecided += feature_set_cut(&best, k0, noise);
 		TRY(vec_append(&out->set, best.data, best.n, err));
 	}
+	tell_undecided(lab, who, out->undecided, out->set.n, k0);
 fail:
 	free(best.data);
 	return err->code;

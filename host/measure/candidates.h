@@ -13,6 +13,8 @@ struct candidates {
 			 * layers without an SAE */
 	size_t n_layer, d_sae;
 	struct feature_set set; /* F0, layer by layer, best first within a layer */
+	size_t undecided;       /* of these, those that the next of their layer could stand for:
+				 * their cosines differ by less than rounding moves (ties.h) */
 };
 
 /* Whether there will be K* candidates to choose from. Asked before anything is computed.
@@ -22,9 +24,10 @@ int candidates_check(const struct lab *lab, struct err *err);
 /* How many there are with so many per layer. 0 without SAEs. */
 size_t candidates_count(const struct lab *lab, size_t k0);
 
-/* Among the features of the machine's SAEs, which are there. v: [d_model]. */
-int candidates_find(struct candidates *out, const struct lab *lab, const float *v, size_t k0,
-	struct err *err);
+/* Among the features of the machine's SAEs, which are there. v: [d_model]. Says how many rounding
+ * could exchange; `who` begins the line. */
+int candidates_find(struct candidates *out, const struct lab *lab, const char *who, const float *v,
+	size_t k0, struct err *err);
 
 /* Accepts a zeroed struct. */
 void candidates_free(struct candidates *c);

@@ -5,8 +5,8 @@
 #include "host/measure/continuation.h"
 
 #include "host/base/arena.h"
-#include "host/base/log.h"
 #include "host/lab/tables.h"
+#include "host/measure/ties.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -125,15 +125,12 @@ static int summarise(struct lab *lab, const char *experiment, const struct condi
 static void tell_undecided(const struct lab *lab, const char *experiment,
 	const struct condition *condition, const struct continuation *c)
 {
-	const double noise = readout_noise(&lab->machine->readout);
-	size_t n = 0;
+	const size_t n = ties_count_leads(lab, c->lead, c->n);
 
-	for (size_t i = 0; i < c->n; i++)
-		n += c->lead[i] < noise;
-	if (n > 0)
-		log_info("%s: %s: in %zu of %zu replies a token led by less than %g logits, which "
-			 "rounding may turn round",
-			experiment, condition->name, n, c->n, noise);
+	ties_tell(lab, n,
+		"%s: %s: in %zu of %zu replies a token led by less than %g logits, which rounding may "
+		"turn round",
+		experiment, condition->name, n, c->n, readout_noise(&lab->machine->readout));
 }
 
 /* Token ids end to end; token_end[i] is where reply i ends. */

@@ -2,13 +2,15 @@
  *
  * effects.c - Contract: effects.h.
  *
- * A unit holds, of its prompts: "mean" and "noise" [n, n_candidates], "target", "metric_clean",
- * "metric_patched", "n_tokens"; with path effects, "path_effect" [n_candidates, n]; with all
- * features, their sums of means (feature_sums.h) and each prompt's best ones,
- * "best_{layer,feature,score}" [n, k_star], -1 beyond the end of a shorter set; and the rows that
- * are saved.
+ * A unit holds, of its prompts: "mean" and "noise" [n, n_candidates], "target", "target_lead",
+ * "metric_clean", "metric_patched", "n_tokens"; with path effects, "path_effect" [n_candidates, n];
+ * with all features, their sums of means (feature_sums.h) and each prompt's best ones,
+ * "best_{layer,feature,score}" [n, k_star], -1 beyond the end of a shorter set, of which
+ * "best_undecided" [n] hang on rounding; and the rows that are saved.
  */
 #include "host/measure/effects_parts.h"
+
+#include "host/measure/ties.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +74,7 @@ static int work_open(struct effects_work *w, struct err *err)
 	complete &= (e->noise = calloc(e->n_prompts * e->n_candidates + 1, sizeof *e->noise)) !=
 		    NULL;
 	complete &= (e->target = calloc(e->n_prompts + 1, sizeof *e->target)) != NULL;
+	complete &= (e->target_lead = calloc(e->n_prompts + 1, sizeof *e->target_lead)) != NULL;
 	complete &= (e->n_tokens = calloc(e->n_prompts + 1, sizeof *e->n_tokens)) != NULL;
 	complete &= (e->m_clean = calloc(e->n_prompts + 1, sizeof *e->m_clean)) != NULL;
 	complete &= (e->m_patch = calloc(e->n_prompts + 1, sizeof *e->m_patch)) != NULL;
@@ -136,6 +139,7 @@ void effects_free(struct effects *e)
 	free(e->mean);
 	free(e->noise);
 	free(e->target);
+	free(e->target_lead);
 	free(e->n_tokens);
 	free(e->m_clean);
 	free(e->m_patch);
@@ -144,7 +148,9 @@ void effects_free(struct effects *e)
 
 /* ---- means ------------------------------------------------------------------------------ */
 
-void effects_mean(const struct effects *e, const int32_t *group, int32_t of, float *mean)
+/* mean[k]: of column k of rows [n_prompts, n_candidates], over the rows of the group. */
+static void mean_of_group(const struct effects *e, const float *rows, const int32_t *group,
+	int32_t of, float *mean)
 {
 	size_t n = 0;
 
@@ -155,9 +161,19 @@ void effects_mean(const struct effects *e, const int32_t *group, int32_t of, flo
 
 		for (size_t p = 0; p < e->n_prompts; p++)
 			if (!group || group[p] == of)
-				sum += exact_term(e->mean[p * e->n_candidates + k]);
+				sum += exact_term(rows[p * e->n_candidates + k]);
 		mean[k] = (float)(exact_value(sum) / (double)n);
 	}
+}
+
+void effects_mean(const struct effects *e, const int32_t *group, int32_t of, float *mean)
+{
+	mean_of_group(e, e->mean, group, of, mean);
+}
+
+void effects_mean_noise(const struct effects *e, const int32_t *group, int32_t of, float *noise)
+{
+	mean_of_group(e, e->noise, group, of, noise);
 }
 
 int effects_best(const struct effects *e, const struct candidates *c, size_t k_star,
@@ -174,20 +190,19 @@ int effects_best(const struct effects *e, const struct candidates *c, size_t k_s
 	return rc;
 }
 
-int effects_undecided(const struct effects *e, const struct candidates *c,
-	const struct feature_set *set, size_t *n, struct err *err)
+int effects_undecided(const struct effects *e, const struct candidates *c, const int32_t *group,
+	int32_t of, const struct feature_set *set, size_t *n, struct err *err)
 {
 	float *mean = malloc(e->n_candidates * sizeof *mean + 1);
-	float *noise = calloc(e->n_candidates + 1, sizeof *noise);
+	float *noise = malloc(e->n_candidates * sizeof *noise + 1);
 
 	err_clear(err);
 	if (!mean || !noise) {
 		err_nomem(err, "effects", e->n_candidates * sizeof *mean);
 		goto fail;
 	}
-	effects_mean(e, NULL, 0, mean);
-	for (size_t i = 0; i < e->n_prompts * e->n_candidates; i++)
-		noise[i % e->n_candidates] += e->noise[i] / (float)e->n_prompts;
+	effects_mean(e, group, of, mean);
+	effects_mean_noise(e, group, of, noise);
 	*n = feature_set_undecided(set, &c->set, mean, noise);
 fail:
 	free(mean);
@@ -221,6 +236,7 @@ static int put_means(struct effects_work *w, const struct attribution_result *r,
 	TRY(unit_put(out, "mean", RESULTS_F32, w->mean, r->n_prompts * n_candidates, err));
 	TRY(unit_put(out, "noise", RESULTS_F32, r->noise, r->n_prompts * n_candidates, err));
 	TRY(unit_put(out, "target", RESULTS_I32, r->target, r->n_prompts, err));
+	TRY(unit_put(out, "target_lead", RESULTS_F32, r->target_lead, r->n_prompts, err));
 	TRY(unit_put(out, "n_tokens", RESULTS_I32, n_tokens, r->n_prompts, err));
 	TRY(unit_put(out, "metric_clean", RESULTS_F64, r->m_clean, r->n_prompts, err));
 	TRY(unit_put(out, "metric_patched", RESULTS_F64, r->m_patch, r->n_prompts, err));
@@ -272,20 +288,23 @@ static int take_means(struct effects_work *w, const size_t *index, size_t n, str
 	struct effects *e = w->out;
 	int32_t *target = malloc(2 * n * sizeof *target + 1);
 	double *metrics = malloc(2 * n * sizeof *metrics + 1);
+	float *lead = malloc(n * sizeof *lead + 1);
 
 	err_clear(err);
-	if (!target || !metrics) {
+	if (!target || !metrics || !lead) {
 		err_nomem(err, "effects", n * sizeof *metrics);
 		goto fail;
 	}
 	TRY(take_rows(w, "noise", e->noise, index, n, in, err));
 	TRY(take_rows(w, "mean", e->mean, index, n, in, err));
 	TRY(unit_get(in, "target", RESULTS_I32, target, n, err));
+	TRY(unit_get(in, "target_lead", RESULTS_F32, lead, n, err));
 	TRY(unit_get(in, "n_tokens", RESULTS_I32, target + n, n, err));
 	TRY(unit_get(in, "metric_clean", RESULTS_F64, metrics, n, err));
 	TRY(unit_get(in, "metric_patched", RESULTS_F64, metrics + n, n, err));
 	for (size_t i = 0; i < n; i++) {
 		e->target[index[i]] = target[i];
+		e->target_lead[index[i]] = lead[i];
 		e->n_tokens[index[i]] = target[n + i];
 		e->m_clean[index[i]] = metrics[i];
 		e->m_patch[index[i]] = metrics[n + i];
@@ -293,6 +312,7 @@ static int take_means(struct effects_work *w, const size_t *index, size_t n, str
 fail:
 	free(target);
 	free(metrics);
+	free(lead);
 	return err->code;
 }
 
@@ -344,10 +364,10 @@ static int plan_units_of(const struct lab *lab, struct plan *plan,
 	static const struct plan_what what = {"indirect effects", NULL};
 	const size_t n_features = lab->machine->model->arch.n_layer *
 				  sae_set_width(lab->machine->saes);
-	double of_prompt = 8 * (double)candidates_count(lab, extent->k0) + 24, of_unit = 0;
+	double of_prompt = 8 * (double)candidates_count(lab, extent->k0) + 28, of_unit = 0;
 
 	if (request->all_features) {
-		of_prompt += 12 * (double)request->k_star;
+		of_prompt += 12 * (double)request->k_star + 4;
 		of_unit += 20 * (double)n_features;
 	}
 	return plan_stages(lab, plan, what, request->prompts, of_prompt, of_unit, extent->n_stages,
@@ -396,6 +416,8 @@ int effects_run(struct lab *lab, const struct effects_request *request, struct e
 		err));
 	if (request->all_features)
 		feature_sums_values(&w.sums, out->all);
+	if (request->title && !request->other_backward) /* which has the same targets */
+		ties_tell_targets(lab, request->title, out->target_lead, out->n_prompts);
 fail:
 	work_close(&w);
 	return err->code;

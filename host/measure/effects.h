@@ -40,6 +40,7 @@ struct effects {
 	size_t n_prompts, n_candidates, n_layer, d_sae;
 	float *mean, *noise;       /* [n_prompts, n_candidates]; what rounding can make of it */
 	int32_t *target;           /* [n_prompts] token j */
+	float *target_lead;        /* [n_prompts] attribution_result's, logits */
 	int32_t *n_tokens;         /* [n_prompts] how many tokens the means are over */
 	double *m_clean, *m_patch; /* [n_prompts] metric at the ends of the path, logits */
 	double *path_effect; /* [n_prompts, n_candidates] with path_effects: summed over tokens by
@@ -47,6 +48,7 @@ struct effects {
 	/* With all_features. */
 	double *all;                   /* [n_layer, d_sae] mean over prompts */
 	struct feature_set *all_local; /* [n_prompts] the k_star best of each */
+	size_t n_all_undecided; /* of these sets, those that rounding could change (ties.h) */
 };
 
 /* What is written, for the page: two sections. */
@@ -67,7 +69,8 @@ struct effects_extent effects_extent(const struct config *config);
 int effects_plan(const struct lab *lab, struct plan *plan, const struct effects_request *request,
 	struct effects_extent extent, struct err *err);
 
-/* Errors: also ERR_INTERNAL for prompts that were not declared. */
+/* With a title also says how many targets rounding may turn round. Errors: also ERR_INTERNAL for
+ * prompts that were not declared. */
 int effects_run(struct lab *lab, const struct effects_request *request, struct effects *out,
 	struct err *err);
 
@@ -78,13 +81,17 @@ void effects_free(struct effects *e);
  * ([n_prompts]; NULL = all). */
 void effects_mean(const struct effects *e, const int32_t *group, int32_t of, float *mean);
 
+/* noise[k] = the mean noise, likewise: how far rounding moves that mean at most. */
+void effects_mean_noise(const struct effects *e, const int32_t *group, int32_t of, float *noise);
+
 /* F*: the K* candidates of the largest mean effect over all prompts (candidates_best), best first,
  * appended to *set, which is empty. */
 int effects_best(const struct effects *e, const struct candidates *c, size_t k_star,
 	struct feature_set *set, struct err *err);
 
-/* How many of them rounding alone could exchange (feature_set_undecided). */
-int effects_undecided(const struct effects *e, const struct candidates *c,
-	const struct feature_set *set, size_t *n, struct err *err);
+/* How many of a set chosen by the mean effects of a group (effects_mean) rounding alone could
+ * exchange (feature_set_undecided). */
+int effects_undecided(const struct effects *e, const struct candidates *c, const int32_t *group,
+	int32_t of, const struct feature_set *set, size_t *n, struct err *err);
 
 #endif

@@ -6,9 +6,16 @@
 #include "host/measure/effects_parts.h"
 
 #include "host/base/vec.h"
+#include "host/measure/ties.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* One more than wanted, to see what the last was chosen by. */
+static size_t most_offered(const struct effects_work *w)
+{
+	return w->request->k_star > 0 ? w->request->k_star + 1 : 0;
+}
 
 /* Sums the entries of one prompt's rows by feature, takes their mean over its tokens into the
  * unit's sums, and clears the prompt's again. */
@@ -30,7 +37,7 @@ static int sum_prompt(struct effects_work *w, size_t layer, size_t first_row, si
 			continue; /* nothing, or taken at an earlier row */
 		w->sums.sum[layer * e->d_sae + (size_t)id] += exact_term(mean /
 									 (double)e->n_prompts);
-		TRY(feature_set_offer(&w->best[i_prompt], w->request->k_star,
+		TRY(feature_set_offer(&w->best[i_prompt], most_offered(w),
 			(struct feature){(int32_t)layer, id, 0, (float)mean}, err));
 		TRY(vec_push(&entries->layer, (int32_t)layer, err));
 		TRY(vec_push(&entries->feature, id, err));
@@ -44,7 +51,8 @@ fail:
 static int put_best(struct effects_work *w, size_t n, struct unit *out, struct err *err)
 {
 	const size_t k_star = w->request->k_star;
-	int32_t *ids = malloc(2 * n * k_star * sizeof *ids + 1);
+	int32_t *ids = malloc((2 * k_star + 1) * n * sizeof *ids + 1);
+	int32_t *undecided = ids + 2 * n * k_star;
 	float *score = calloc(n * k_star + 1, sizeof *score);
 
 	err_clear(err);
@@ -54,6 +62,8 @@ static int put_best(struct effects_work *w, size_t n, struct unit *out, struct e
 	}
 	memset(ids, 0xff, 2 * n * k_star * sizeof *ids);
 	for (size_t i = 0; i < n; i++) {
+		undecided[i] = (int32_t)feature_set_cut(&w->best[i], k_star,
+			ties_of_effect(w->lab));
 		for (size_t k = 0; k < w->best[i].n; k++) {
 			ids[i * k_star + k] = w->best[i].data[k].layer;
 			ids[(n + i) * k_star + k] = w->best[i].data[k].id;
@@ -63,6 +73,7 @@ static int put_best(struct effects_work *w, size_t n, struct unit *out, struct e
 	TRY(unit_put(out, "best_layer", RESULTS_I32, ids, n * k_star, err));
 	TRY(unit_put(out, "best_feature", RESULTS_I32, ids + n * k_star, n * k_star, err));
 	TRY(unit_put(out, "best_score", RESULTS_F32, score, n * k_star, err));
+	TRY(unit_put(out, "best_undecided", RESULTS_I32, undecided, n, err));
 fail:
 	free(ids);
 	free(score);
@@ -73,7 +84,8 @@ static int take_best(struct effects_work *w, const size_t *index, size_t n, stru
 	struct err *err)
 {
 	const size_t k_star = w->request->k_star;
-	int32_t *ids = malloc(2 * n * k_star * sizeof *ids + 1);
+	int32_t *ids = malloc((2 * k_star + 1) * n * sizeof *ids + 1);
+	int32_t *undecided = ids + 2 * n * k_star;
 	float *score = malloc(n * k_star * sizeof *score + 1);
 
 	err_clear(err);
@@ -84,7 +96,9 @@ static int take_best(struct effects_work *w, const size_t *index, size_t n, stru
 	TRY(unit_get(in, "best_layer", RESULTS_I32, ids, n * k_star, err));
 	TRY(unit_get(in, "best_feature", RESULTS_I32, ids + n * k_star, n * k_star, err));
 	TRY(unit_get(in, "best_score", RESULTS_F32, score, n * k_star, err));
+	TRY(unit_get(in, "best_undecided", RESULTS_I32, undecided, n, err));
 	for (size_t i = 0; i < n; i++) {
+		w->out->n_all_undecided += undecided[i] > 0;
 		for (size_t k = i * k_star; k < (i + 1) * k_star && ids[k] >= 0; k++) {
 			const struct feature f = {ids[k], ids[n * k_star + k], 0, score[k]};
 

@@ -3,7 +3,7 @@
  * observe.c - Contract: observe.h. Tests: what experiments built on it must show (test_science).
  *
  * A unit holds, for its prompts: "activation" [rows, n_features], rows in their order;
- * "first_token", "p_refusal"; with targets "metric".
+ * "first_token", "first_lead", "refusal_lead", "p_refusal"; with targets "metric".
  */
 #include "host/measure/observe.h"
 
@@ -44,6 +44,7 @@ struct work {
 	void *memory;                /* device: the five above */
 	size_t *ids;                 /* [most_prompts] prompt ids of the batch, as the next three */
 	int32_t *tokens;
+	float *leads;
 	int32_t *pairs;    /* [2 most_prompts] */
 	double *values;    /* [2 most_prompts] */
 	float *rows;       /* [most_out, most features of a layer] */
@@ -107,9 +108,12 @@ static int allocate_out(struct work *w, struct err *err)
 
 	o->start = calloc(o->n + 1, sizeof *o->start);
 	o->first_token = calloc(o->n + 1, sizeof *o->first_token);
+	o->first_lead = calloc(o->n + 1, sizeof *o->first_lead);
+	o->refusal_lead = calloc(o->n + 1, sizeof *o->refusal_lead);
 	o->p_refusal = calloc(o->n + 1, sizeof *o->p_refusal);
 	o->metric = calloc(o->n + 1, sizeof *o->metric);
-	if (!o->start || !o->first_token || !o->p_refusal || !o->metric)
+	if (!o->start || !o->first_token || !o->first_lead || !o->refusal_lead || !o->p_refusal ||
+		!o->metric)
 		return err_nomem(err, "observations", o->n * sizeof *o->metric);
 	for (size_t i = 0; i < o->n; i++) {
 		o->start[i + 1] = o->start[i] + watched_rows(w, prompts->data[i]);
@@ -143,11 +147,13 @@ static int work_open(struct work *w, struct err *err)
 		widest = size_max(widest, w->watched[l].ids.n);
 	w->ids = calloc(most + 1, sizeof *w->ids);
 	w->tokens = calloc(most + 1, sizeof *w->tokens);
+	w->leads = calloc(2 * most + 1, sizeof *w->leads);
 	w->pairs = calloc(2 * most + 1, sizeof *w->pairs);
 	w->values = calloc(2 * most + 1, sizeof *w->values);
 	w->rows = calloc(w->most_rows * widest + 1, sizeof *w->rows);
 	w->activation = calloc(w->most_out * w->out->n_features + 1, sizeof *w->activation);
-	if (!w->ids || !w->tokens || !w->pairs || !w->values || !w->rows || !w->activation)
+	if (!w->ids || !w->tokens || !w->leads || !w->pairs || !w->values || !w->rows ||
+		!w->activation)
 		return err_nomem(err, "observations", w->most_rows * widest * sizeof *w->rows);
 	return carve_allocate(w->lab->machine->dev, layout, w, &w->memory, err);
 fail:
@@ -170,6 +176,7 @@ static void work_close(struct work *w)
 	free(w->views);
 	free(w->ids);
 	free(w->tokens);
+	free(w->leads);
 	free(w->pairs);
 	free(w->values);
 	free(w->rows);
@@ -182,6 +189,8 @@ void observation_free(struct observation *o)
 	free(o->activation);
 	free(o->prefix);
 	free(o->first_token);
+	free(o->first_lead);
+	free(o->refusal_lead);
 	free(o->p_refusal);
 	free(o->metric);
 	*o = (struct observation){0};
@@ -308,8 +317,12 @@ static int put_readings(struct work *w, size_t n, struct unit *out, struct err *
 	const struct tensor y = tensor_rows(w->last_y, 0, n);
 
 	TRY(gather_last(w, n, err));
-	TRY(readout_argmax(readout, &w->scoring.runner.batch, y, w->tokens, NULL, err));
+	TRY(readout_argmax(readout, &w->scoring.runner.batch, y, w->tokens, w->leads, err));
 	TRY(unit_put(out, "first_token", RESULTS_I32, w->tokens, n, err));
+	TRY(unit_put(out, "first_lead", RESULTS_F32, w->leads, n, err));
+	TRY(readout_lead_over(readout, &w->scoring.runner.batch, y, w->tokens,
+		w->lab->prompts->refusal_token, w->leads, err));
+	TRY(unit_put(out, "refusal_lead", RESULTS_F32, w->leads, n, err));
 	for (size_t i = 0; i < n; i++)
 		w->tokens[i] = w->lab->prompts->refusal_token;
 	TRY(readout_logprob(readout, &w->scoring.runner.batch, y, w->tokens, w->values, err));
@@ -353,6 +366,8 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 		n_rows += kept_rows(w, w->scoring.index[i]);
 	TRY(unit_get(in, "activation", RESULTS_F32, w->activation, n_rows * o->n_features, err));
 	TRY(unit_get(in, "first_token", RESULTS_I32, w->tokens, n, err));
+	TRY(unit_get(in, "first_lead", RESULTS_F32, w->leads, n, err));
+	TRY(unit_get(in, "refusal_lead", RESULTS_F32, w->leads + n, n, err));
 	TRY(unit_get(in, "p_refusal", RESULTS_F64, w->values, n, err));
 	if (w->request->target)
 		TRY(unit_get(in, "metric", RESULTS_F64, w->values + n, n, err));
@@ -364,6 +379,8 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 			kept * o->n_features * sizeof *o->activation);
 		row += kept;
 		o->first_token[place] = w->tokens[i];
+		o->first_lead[place] = w->leads[i];
+		o->refusal_lead[place] = w->leads[n + i];
 		o->p_refusal[place] = w->values[i];
 		if (w->request->target)
 			o->metric[place] = w->values[n + i];

@@ -32,6 +32,9 @@ struct observation {
 	float *prefix;        /* [n_prefix, n_features] with OBSERVE_ALL, else NULL; 0 in the last
 			       * layer, which the prefix does not pass */
 	int32_t *first_token; /* [n] the most probable next token */
+	float *first_lead;    /* [n] by how many logits it leads the next one */
+	float *refusal_lead;  /* [n] by how many, at least, it is the refusal token or is not: below
+			       * readout_noise rounding may turn that round */
 	double *p_refusal;    /* [n] probability of the refusal token */
 	double *metric;       /* [n] m, logits; NaN without targets */
 };

@@ -317,6 +317,10 @@ def doubts(f):
                    "direction ablated as well. There the metric compares that token with itself: "
                    "it is 0, no feature has an effect on it, and none is chosen for the prompt by "
                    "itself. They count as 0 in the means.</p>")
+    by_cosine = f.result.attribute("/candidates", "undecided", 0)
+    if by_cosine:
+        out.append(f"<p>Rounding alone could exchange <b>{by_cosine}</b> of the candidates with the "
+                   "next of their layer: their cosines differ by no more.</p>")
     local = int((undecided > 0).sum()) if undecided is not None else 0
     if by_rounding or local:
         out.append(f"<p>Rounding alone could exchange <b>{by_rounding}</b> of the chosen features "
