@@ -22,6 +22,7 @@
 #include "host/base/vec.h"
 #include "host/lab/tables.h"
 #include "host/measure/readings.h"
+#include "host/measure/ties.h"
 
 #include <math.h>
 
@@ -79,6 +80,7 @@ struct work {
 	struct prompt_ids side[N_SIDES];      /* of equal length */
 	struct feature_set features;          /* F_R, then F_H */
 	struct readings readings;             /* row: side */
+	size_t n_narrow;                      /* pairs whose success rounding may turn round */
 	struct arena memory;                  /* what follows is in it */
 	double *change_refusal, *change_harm; /* [pairs]; NaN where the plain prompt has none */
 	uint8_t *refused_plain, *success;     /* [pairs] */
@@ -121,6 +123,13 @@ static bool refused(const struct work *w, size_t side, size_t pair)
 	       w->lab->prompts->refusal_token;
 }
 
+/* Whether rounding may turn that round. */
+static bool is_narrow(const struct work *w, size_t side, size_t pair)
+{
+	return ties_count_leads(w->lab, w->readings.refusal_lead + side * w->side[side].n + pair,
+		       1) > 0;
+}
+
 static int compare(struct work *w, struct err *err)
 {
 	const size_t n = w->side[PLAIN].n, n_refusal = w->roles->refusal.n;
@@ -136,7 +145,12 @@ static int compare(struct work *w, struct err *err)
 		w->change_harm[i] = change(w, i, n_refusal, w->features.n);
 		w->refused_plain[i] = refused(w, PLAIN, i);
 		w->success[i] = w->refused_plain[i] && !refused(w, ADVERSARIAL, i);
+		w->n_narrow += is_narrow(w, PLAIN, i) || is_narrow(w, ADVERSARIAL, i);
 	}
+	ties_tell(w->lab, w->n_narrow,
+		"jailbreaks: of %zu of %zu pairs rounding may turn round whether a reply begins with the "
+		"refusal token, by which they succeed or fail",
+		w->n_narrow, n);
 	return 0;
 }
 
@@ -188,6 +202,7 @@ static int write(struct work *w, struct err *err)
 	TRY(write_features(w, err));
 	TRY(write_pairs(w, err));
 	TRY(readings_write(&w->readings, &datasets.readings, r, err));
+	TRY(results_attribute_integer(r, "/jailbreaks", "undecided", (int64_t)w->n_narrow, err));
 	return results_attribute_integer(r, "/jailbreaks", "positions",
 		w->lab->config->readings.positions, err);
 fail:

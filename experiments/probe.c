@@ -32,7 +32,9 @@
 #include "host/measure/activations.h"
 #include "host/measure/controls.h"
 #include "host/measure/readings.h"
+#include "host/measure/ties.h"
 
+#include <math.h>
 #include <stdio.h>
 
 struct probe_settings {
@@ -111,6 +113,7 @@ struct work {
 	double *loss;             /* [n_probes] on validation prompts */
 	int32_t *epoch;           /* [n_probes] */
 	char (*name)[32];         /* [n_probes] */
+	size_t n_narrow, n_close; /* scores whose sign, probes whose best epoch hangs on rounding */
 };
 
 /* ---- 1. prompts ------------------------------------------------------------------------- */
@@ -308,14 +311,25 @@ static size_t rows_of(const struct work *w, int32_t part, size_t *rows)
 	return n;
 }
 
+/* Of a probe's loss, which is a mean over prompts: 2^-24, on the small model ten times what another
+ * batch size does, as readout_noise is of scores, which are log-odds. */
+static double rounding_of_loss(const struct lab *lab)
+{
+	return readout_noise(&lab->machine->readout) * 0x1p-11;
+}
+
 static void keep(struct work *w, size_t row, const struct probe *p, const float *x)
 {
 	const size_t n = w->prompts.n;
 
+	w->n_close += p->lead < rounding_of_loss(w->lab);
 	w->epoch[row] = (int32_t)p->best_epoch;
 	w->loss[row] = p->validation_loss;
 	for (size_t i = 0; i < n; i++)
 		w->score[row * n + i] = probe_score(p, x + i * p->m);
+	for (size_t i = 0; i < n; i++)
+		w->n_narrow += fabs(w->score[row * n + i]) <
+			       readout_noise(&w->lab->machine->readout);
 	for (size_t k = 0; k < w->n_parts; k++) {
 		size_t right = 0, all = 0;
 
@@ -392,6 +406,10 @@ static int train_all(struct work *w, struct err *err)
 		progress_add(&progress, 1);
 	}
 	progress_end(&progress);
+	ties_tell(w->lab, w->n_narrow + w->n_close,
+		"probe: rounding may turn round the best epoch of %zu of %zu probes, and what they say "
+		"of a prompt %zu times of %zu",
+		w->n_close, w->n_probes, w->n_narrow, w->n_probes * w->prompts.n);
 	return 0;
 fail:
 	return err->code;
@@ -440,6 +458,7 @@ static int write(struct work *w, struct err *err)
 	TRY(dataset_write(r, &datasets.accuracy, NULL, by_part, w->accuracy, err));
 	TRY(dataset_write(r, &datasets.validation_loss, NULL, &w->n_probes, w->loss, err));
 	TRY(dataset_write(r, &datasets.best_epoch, NULL, &w->n_probes, w->epoch, err));
+	TRY(results_attribute_integer(r, "/probe", "undecided", (int64_t)w->n_narrow, err));
 	return results_attribute_integer(r, "/probe", "positions", (int64_t)w->n_last, err);
 fail:
 	return err->code;

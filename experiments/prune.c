@@ -26,6 +26,7 @@
 #include "host/base/size.h"
 #include "host/measure/continuation.h"
 #include "host/measure/observe.h"
+#include "host/measure/ties.h"
 #include "host/lab/tables.h"
 #include "host/method/statistics.h"
 #include "host/work/tasks.h"
@@ -73,7 +74,9 @@ static const struct {
 
 static const struct dataset_section section = {"`prune`",
 	"Replies and scores of the greedy sets are under EXPERIMENT `prune`, CONDITION "
-	"`greedyN_global_xC` with N features left. Attributes of `/prune`: `scale`, `tolerance`.",
+	"`greedyN_global_xC` with N features left. Attributes of `/prune`: `scale`, `tolerance`; "
+	"`undecided_releases`, greedy ones chosen by less than rounding moves, and "
+	"`undecided_complies`, values of `complies` that it may turn round.",
 	DATASETS(datasets)};
 
 /* The orders, random ones behind the first two. Row k of a table: after k releases. */
@@ -90,6 +93,8 @@ struct work {
 	double *p_refusal;   /* [n_orders, k + 1, n] */
 	uint8_t *complies;   /* [n_orders, k + 1, n] */
 	bool *gone;          /* [k] released on the greedy way so far */
+	size_t n_narrow;     /* of `complies`, those that rounding may turn round */
+	size_t n_close;      /* greedy releases that were chosen by less than rounding moves */
 };
 
 static double *p_of(const struct work *w, size_t order, size_t released)
@@ -124,7 +129,7 @@ static int remaining(const struct work *w, const bool *released, struct feature_
 	return 0;
 }
 
-/* row: [2, n] probability of the refusal token, whether the prompt complies. */
+/* row: [3, n] probability of the refusal token, whether the prompt complies, by how much. */
 static int try_clamp(struct work *w, const bool *released, double *row, struct err *err)
 {
 	struct observation o = {0};
@@ -140,6 +145,7 @@ static int try_clamp(struct work *w, const bool *released, double *row, struct e
 	for (size_t i = 0; i < w->n; i++) {
 		row[i] = o.p_refusal[i];
 		row[w->n + i] = o.first_token[i] != w->lab->prompts->refusal_token;
+		row[2 * w->n + i] = o.refusal_lead[i];
 	}
 fail:
 	free(set.data);
@@ -150,8 +156,10 @@ fail:
 static void keep(struct work *w, size_t order, size_t released, const double *row)
 {
 	memcpy(p_of(w, order, released), row, w->n * sizeof *row);
-	for (size_t i = 0; i < w->n; i++)
+	for (size_t i = 0; i < w->n; i++) {
 		complies_of(w, order, released)[i] = row[w->n + i] != 0;
+		w->n_narrow += row[2 * w->n + i] < readout_noise(&w->lab->machine->readout);
+	}
 }
 
 /* ---- 2. orders --------------------------------------------------------------------------- */
@@ -179,10 +187,11 @@ static int release_too(void *context, size_t feature, double *row, struct err *e
 	return rc;
 }
 
-/* Release `step` of the greedy order: every feature still clamped is tried. table: [k, 2 n]. */
+/* Release `step` of the greedy order: every feature still clamped is tried. table: [k, 3 n]. */
 static int release_best(struct work *w, size_t step, double *table, struct err *err)
 {
-	double best = INFINITY;
+	const double noise = readout_noise(&w->lab->machine->readout);
+	double best = INFINITY, next = INFINITY;
 	size_t chosen = 0;
 	char title[64];
 
@@ -191,22 +200,24 @@ static int release_best(struct work *w, size_t step, double *table, struct err *
 		    &(struct tasks){.title = title,
 			    .item = "clamp",
 			    .n = w->k,
-			    .width = 2 * w->n,
+			    .width = 3 * w->n,
 			    .context = w,
 			    .run = release_too},
 		    table, err))
 		return err->code;
 	for (size_t i = 0; i < w->k; i++) {
-		const double odds = mean_log_odds(table + 2 * i * w->n, w->n);
+		const double odds = mean_log_odds(table + 3 * i * w->n, w->n);
 
-		if (w->gone[i] || odds >= best)
+		if (w->gone[i])
 			continue;
-		best = odds;
-		chosen = i;
+		next = fmin(next, fmax(odds, best));
+		chosen = odds < best ? i : chosen;
+		best = fmin(best, odds);
 	}
+	w->n_close += next - best < noise;
 	w->gone[chosen] = true;
 	w->released[GREEDY * w->k + step] = (int32_t)chosen;
-	keep(w, GREEDY, step + 1, table + 2 * chosen * w->n);
+	keep(w, GREEDY, step + 1, table + 3 * chosen * w->n);
 	return 0;
 }
 
@@ -243,7 +254,7 @@ static int follow(void *context, size_t task, double *row, struct err *err)
 
 static int run_orders(struct work *w, struct err *err)
 {
-	const size_t tasks = 1 + (w->n_orders - 1) * w->k, width = 2 * w->n;
+	const size_t tasks = 1 + (w->n_orders - 1) * w->k, width = 3 * w->n;
 	double *table = arena_alloc(&w->memory, size_max(tasks, w->k) * width, sizeof *table);
 
 	TRY(arena_check(&w->memory, "orders", err));
@@ -340,6 +351,20 @@ static int write_orders(struct work *w, struct err *err)
 	return dataset_write(w->lab->job->results, &datasets.order, NULL, &w->n_orders, names, err);
 }
 
+static void tell_undecided(const struct work *w)
+{
+	const double noise = readout_noise(&w->lab->machine->readout);
+
+	ties_tell(w->lab, w->n_close,
+		"prune: %zu of %zu greedy releases were chosen by less than %g nat, which rounding may "
+		"turn round",
+		w->n_close, w->k, noise);
+	ties_tell(w->lab, w->n_narrow,
+		"prune: in %zu of %zu clamped prompts the first token is the refusal token, or is not, "
+		"by less than %g logits, which rounding may turn round",
+		w->n_narrow, w->n_orders * (w->k + 1) * w->n, noise);
+}
+
 static int write(struct work *w, struct err *err)
 {
 	struct results *r = w->lab->job->results;
@@ -360,11 +385,15 @@ static int write(struct work *w, struct err *err)
 	TRY(dataset_write(r, &datasets.smallest, NULL, &w->n_orders, left, err));
 	TRY(results_attribute_real(r, "/prune", "scale", config_scale(w->lab->config), err));
 	TRY(results_attribute_real(r, "/prune", "tolerance", w->settings->tolerance, err));
+	TRY(results_attribute_integer(r, "/prune", "undecided_releases", (int64_t)w->n_close, err));
+	TRY(results_attribute_integer(r, "/prune", "undecided_complies", (int64_t)w->n_narrow,
+		err));
 	log_info(
 		"prune: all %zu features make %.2f comply; %d chosen greedily do as well (within %g), "
 		"%d by effect",
 		w->k, share(complies_of(w, GREEDY, 0), w->n), left[GREEDY], w->settings->tolerance,
 		left[EFFECT]);
+	tell_undecided(w);
 	return 0;
 fail:
 	return err->code;
@@ -388,7 +417,7 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 		LENGTHS(LENGTH("prompt", prompts.n), {"rank", 0, k}, LENGTH("order", n_orders),
 			{"step", 0, k}, {"n_released", 1, k + 1}),
 		1, err));
-	TRY(plan_tasks(out, what, 1 + (n_orders - 1) * k + k * k, 2 * prompts.n, err));
+	TRY(plan_tasks(out, what, 1 + (n_orders - 1) * k + k * k, 3 * prompts.n, err));
 fail:
 	free(prompts.data);
 	return err->code;

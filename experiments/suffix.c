@@ -25,6 +25,7 @@
 #include "host/base/log.h"
 #include "host/base/vec.h"
 #include "host/measure/harm_readings.h"
+#include "host/measure/ties.h"
 
 #include <math.h>
 
@@ -85,6 +86,8 @@ struct work {
 		size_t n, cap;
 	} suffixes;
 	struct harm_readings readings;
+	size_t n_narrow, n_close;   /* suffixes whose success, whose largest step rounding may turn
+				     * round */
 	struct arena memory;        /* what follows is in it */
 	double *suppression, *step; /* [prompts.n] */
 };
@@ -108,10 +111,31 @@ static int find_suffixes(struct work *w, struct err *err)
 
 /* ---- 3. word by word --------------------------------------------------------------------- */
 
+/* Whether rounding may turn round that a prompt is refused, or not. */
+static bool is_narrow(const struct work *w, size_t prompt)
+{
+	const float *lead = w->readings.edits.refusal_lead + HARM_UNEDITED * w->prompts.n + prompt;
+
+	return ties_count_leads(w->lab, lead, 1) > 0;
+}
+
 static bool refused(const struct work *w, size_t prompt)
 {
 	return w->readings.edits.first_token[HARM_UNEDITED * w->prompts.n + prompt] ==
 	       w->lab->prompts->refusal_token;
+}
+
+/* Whether another word's step is as large but for what rounding moves. Suppression is a share of
+ * the activation without the suffix, as the steps are, whose differences are off by four times as
+ * much. */
+static bool has_equal_step(const struct work *w, const struct suffix *s)
+{
+	const double largest = w->step[s->first + s->largest];
+	size_t n = 0;
+
+	for (size_t k = 1; k <= s->n_words; k++)
+		n += w->step[s->first + k] > largest - 4 * ties_of_effect(w->lab).share;
+	return n > 1;
 }
 
 static void follow(struct work *w, struct suffix *s)
@@ -129,6 +153,8 @@ static void follow(struct work *w, struct suffix *s)
 		if (w->step[i] > w->step[s->first + s->largest])
 			s->largest = k;
 	}
+	w->n_narrow += is_narrow(w, s->first) || is_narrow(w, s->first + s->n_words);
+	w->n_close += has_equal_step(w, s);
 	s->refused_bare = refused(w, s->first);
 	s->success = s->refused_bare && !refused(w, s->first + s->n_words);
 }
@@ -143,6 +169,13 @@ static int follow_all(struct work *w, struct err *err)
 		return err->code;
 	for (size_t i = 0; i < w->suffixes.n; i++)
 		follow(w, &w->suffixes.data[i]);
+	ties_tell(w->lab, w->n_narrow,
+		"suffix: of %zu of %zu suffixes rounding may turn round whether a reply begins with the "
+		"refusal token, by which they succeed or fail",
+		w->n_narrow, w->suffixes.n);
+	ties_tell(w->lab, w->n_close,
+		"suffix: of %zu of %zu suffixes rounding may turn round which word's step is largest",
+		w->n_close, w->suffixes.n);
 	return 0;
 }
 
@@ -204,6 +237,8 @@ static int write(struct work *w, struct err *err)
 	TRY(prompt_scale_write(w->lab->job->results, &datasets.prompt, NULL, &w->prompts, err));
 	TRY(write_prompts(w, err));
 	TRY(write_suffixes(w, err));
+	TRY(results_attribute_integer(w->lab->job->results, "/suffix", "undecided",
+		(int64_t)w->n_narrow, err));
 	return harm_readings_write(&w->readings, &datasets.readings, "/suffix", err);
 fail:
 	return err->code;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_ties.c - decisions that hang on less than rounding moves are counted and said, clear ones
- * are not: candidates by cosine, tokens by logit. Feature sets by any score: test_method.c.
+ * are not: candidates by cosine, tokens by logit. Feature sets by any score: test_method.c; whole
+ * runs: test_tied.c.
  */
 #include "host/measure/ties.h"
 

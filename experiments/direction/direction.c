@@ -22,6 +22,7 @@
 
 #include "host/base/arena.h"
 #include "host/base/log.h"
+#include "host/measure/ties.h"
 #include "experiments/direction/direction_scores.h"
 #include "experiments/direction/mean_resid.h"
 
@@ -76,7 +77,7 @@ struct work {
 	struct lab *lab;
 	const struct direction_settings *settings;
 	size_t n_pos, n_layer, d;
-	size_t n_harmful, n_harmless;
+	size_t n_harmful, n_harmless, n_undecided;
 	bool scored;
 	size_t best;                /* index of the chosen (position, layer) */
 	struct arena memory;        /* what follows is in it */
@@ -132,21 +133,33 @@ static bool qualifies(const struct work *w, size_t c, bool must_induce, double n
 	       !is_none(w, c) && (!must_induce || w->scores.added[c] > -noise);
 }
 
-/* Says how many other candidates rounding could put in the place of the best. */
-static void tell_undecided(const struct work *w, bool must_induce)
+/* How many other candidates rounding could put in the place of the best. Where one qualifies only
+ * without must_induce, those that nearly do with it come first. */
+static size_t count_undecided(const struct work *w, bool must_induce, double noise)
 {
-	const double noise = readout_noise(&w->lab->machine->readout);
 	const double best = w->scores.ablated[w->best];
 	const bool is_safe = qualifies(w, w->best, must_induce, -noise);
 	size_t n = 0;
 
-	for (size_t c = 0; c < w->n_pos * w->n_layer; c++)
-		n += c != w->best && qualifies(w, c, must_induce, noise) &&
-		     (!is_safe || w->scores.ablated[c] < best + noise);
-	if (n > 0)
-		log_info("direction: layer %zu is chosen by less than %g nat, which rounding may "
-			 "turn round, before %zu other%s",
-			w->best % w->n_layer, noise, n, n == 1 ? "" : "s");
+	for (size_t c = 0; c < w->n_pos * w->n_layer; c++) {
+		if (c == w->best)
+			continue;
+		n += (qualifies(w, c, must_induce, noise) &&
+			     (!is_safe || w->scores.ablated[c] < best + noise)) ||
+		     (!must_induce && qualifies(w, c, true, noise));
+	}
+	return n > 0 || is_safe || !must_induce ? n : count_undecided(w, false, noise);
+}
+
+static void tell_undecided(const struct work *w, bool must_induce)
+{
+	const double noise = readout_noise(&w->lab->machine->readout);
+	const size_t n = count_undecided(w, must_induce, noise);
+
+	ties_tell(w->lab, n,
+		"direction: layer %zu is chosen by less than %g nat, which rounding may turn round, "
+		"before %zu other%s",
+		w->best % w->n_layer, noise, n, n == 1 ? "" : "s");
 }
 
 /* The lowest `ablated` among the candidates that qualify; false when none does. */
@@ -211,7 +224,8 @@ static int write_direction(struct work *w, struct err *err)
 		int64_t value;
 	} attributes[] = {{"layer", (int64_t)(w->best % w->n_layer)},
 		{"position", -(int64_t)(w->best / w->n_layer) - 1},
-		{"n_harmful", (int64_t)w->n_harmful}, {"n_harmless", (int64_t)w->n_harmless}};
+		{"n_harmful", (int64_t)w->n_harmful}, {"n_harmless", (int64_t)w->n_harmless},
+		{"undecided", (int64_t)w->n_undecided}};
 	int32_t *position = arena_alloc(&w->memory, w->n_pos, sizeof *position);
 
 	TRY(arena_check(&w->memory, "the direction", err));
@@ -383,9 +397,11 @@ static int run(struct lab *lab, struct findings *f, const void *values, struct e
 	/* 1. Mean resid_post at the last tokens of refused harmful prompts and answered harmless
 	 *    ones, in every layer at once. */
 	TRY(mean_resid(lab, c->direction.harmful, w.n_pos,
-		s->filter ? MEAN_OF_REFUSED : MEAN_OF_ALL, w.harmful, &w.n_harmful, err));
+		s->filter ? MEAN_OF_REFUSED : MEAN_OF_ALL, w.harmful, &w.n_harmful, &w.n_undecided,
+		err));
 	TRY(mean_resid(lab, c->direction.harmless, w.n_pos,
-		s->filter ? MEAN_OF_ANSWERED : MEAN_OF_ALL, w.harmless, &w.n_harmless, err));
+		s->filter ? MEAN_OF_ANSWERED : MEAN_OF_ALL, w.harmless, &w.n_harmless,
+		&w.n_undecided, err));
 
 	/* 2. v_l is their difference. */
 	for (size_t i = 0; i < w.n_pos * w.n_layer * w.d; i++)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * mean_resid.c - Contract: mean_resid.h. One pass over the prompts; only their last rows leave
- * the device. A unit holds its sum and how many prompts counted; how prompts are cut into units
- * does not change what the sums add up to (exact_sum.h).
+ * the device. A unit holds its sum, how many prompts counted and how many of all rounding
+ * could let count or not; how prompts are cut into units does not change what the sums add up to
+ * (exact_sum.h).
  * Tests: tests/test_method.c.
  */
 #include "experiments/direction/mean_resid.h"
@@ -12,6 +13,7 @@
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
 #include "host/measure/scoring.h"
+#include "host/measure/ties.h"
 #include "host/work/stage.h"
 
 #include <stdio.h>
@@ -24,6 +26,7 @@ struct work {
 	enum mean_resid_filter filter;
 	struct scoring scoring;
 	size_t n_counted;     /* of all */
+	size_t n_undecided;   /* of all */
 	void *on_device;      /* what resid points into */
 	struct arena memory;  /* what follows is in it */
 	exact_sum *sum;       /* of one unit */
@@ -32,6 +35,7 @@ struct work {
 	struct tensor *views; /* [n_layer], cut to the batch */
 	float *host;          /* [rows, d]: one layer */
 	int32_t *next;        /* [rows]: next token of each row */
+	float *lead;          /* [rows]: by how much it is, or is not, the refusal token */
 };
 
 static void layout(void *object, struct carver *c)
@@ -55,6 +59,7 @@ static int allocate(struct work *w, struct err *err)
 	w->views = arena_alloc(&w->memory, w->n_layer, sizeof *w->views);
 	w->host = arena_alloc(&w->memory, w->rows * w->d, sizeof *w->host);
 	w->next = arena_alloc(&w->memory, w->rows, sizeof *w->next);
+	w->lead = arena_alloc(&w->memory, w->rows, sizeof *w->lead);
 	if (arena_check(&w->memory, "a mean", err))
 		return err->code;
 	return carve_allocate(w->lab->machine->dev, layout, w, &w->on_device, err);
@@ -67,6 +72,16 @@ static bool counts(const struct work *w, size_t prompt)
 			     w->lab->prompts->refusal_token;
 
 	return w->filter == MEAN_OF_ALL || refused == (w->filter == MEAN_OF_REFUSED);
+}
+
+/* Of the n prompts of a batch, those that count or not by less than rounding moves. */
+static int64_t count_undecided(const struct work *w, size_t n)
+{
+	int64_t undecided = 0;
+
+	for (size_t i = 0; i < n && w->filter != MEAN_OF_ALL; i++)
+		undecided += (int64_t)ties_count_leads(w->lab, &w->lead[(i + 1) * w->n_pos - 1], 1);
+	return undecided;
 }
 
 static int add_batch(struct work *w, size_t n, int64_t *n_counted, struct err *err)
@@ -98,15 +113,21 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	struct scoring *s = &w->scoring;
 	const struct tap tap = {.kind = TAP_ACTIVATION, .out_rows_only = true, .out = w->views};
 	const size_t n = scoring_batch(s, b);
-	int64_t n_counted;
+	struct readout *readout = &w->lab->machine->readout;
+	int64_t n_counted, n_undecided;
+	struct tensor y;
 
 	for (size_t l = 0; l < w->n_layer; l++)
 		w->views[l] = tensor_rows(w->resid[l], 0, n * w->n_pos);
 	TRY(scoring_run(s, n, NULL, 0, &tap, 1, err));
-	TRY(readout_argmax(&w->lab->machine->readout, &s->runner.batch, workspace_out(s->runner.ws),
-		w->next, NULL, err));
+	y = workspace_out(s->runner.ws);
+	TRY(readout_argmax(readout, &s->runner.batch, y, w->next, w->lead, err));
+	TRY(readout_lead_over(readout, &s->runner.batch, y, w->next, w->lab->prompts->refusal_token,
+		w->lead, err));
+	n_undecided = count_undecided(w, n);
 	TRY(add_batch(w, n, &n_counted, err));
 	TRY(unit_put(out, "sum", RESULTS_I64, w->sum, 2 * n_values(w), err));
+	TRY(unit_put(out, "n_undecided", RESULTS_I64, &n_undecided, 1, err));
 	return unit_put(out, "n_counted", RESULTS_I64, &n_counted, 1, err);
 fail:
 	return err->code;
@@ -115,21 +136,23 @@ fail:
 static int take(void *context, size_t b, struct unit_reader *in, struct err *err)
 {
 	struct work *w = context;
-	int64_t n_counted;
+	int64_t n_counted, n_undecided;
 
 	(void)b;
 	TRY(unit_get(in, "sum", RESULTS_I64, w->sum, 2 * n_values(w), err));
+	TRY(unit_get(in, "n_undecided", RESULTS_I64, &n_undecided, 1, err));
 	TRY(unit_get(in, "n_counted", RESULTS_I64, &n_counted, 1, err));
 	for (size_t i = 0; i < n_values(w); i++)
 		w->total[i] += w->sum[i];
 	w->n_counted += (size_t)n_counted;
+	w->n_undecided += (size_t)n_undecided;
 	return 0;
 fail:
 	return err->code;
 }
 
 int mean_resid(struct lab *lab, const char *set, size_t n_pos, enum mean_resid_filter filter,
-	double *mean, size_t *n_counted, struct err *err)
+	double *mean, size_t *n_counted, size_t *n_undecided, struct err *err)
 {
 	struct work w = {.lab = lab,
 		.n_pos = n_pos,
@@ -167,6 +190,12 @@ int mean_resid(struct lab *lab, const char *set, size_t n_pos, enum mean_resid_f
 	for (size_t i = 0; i < n_values(&w); i++)
 		mean[i] = exact_value(w.total[i]) / (double)w.n_counted;
 	*n_counted = w.n_counted;
+	*n_undecided += w.n_undecided;
+	ties_tell(lab, w.n_undecided,
+		"direction: prompts.%s: whether the reply begins with the refusal token, by which a "
+		"prompt counts (direction.filter), is decided by less than %g logits for %zu of %zu, "
+		"which rounding may turn round",
+		set, readout_noise(&lab->machine->readout), w.n_undecided, prompts.n);
 fail:
 	device_free(lab->machine->dev, w.on_device);
 	arena_free(&w.memory);

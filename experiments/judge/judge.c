@@ -14,7 +14,7 @@
  *
  * A token reads as a word when its text, white space stripped, is the word in any case.
  * Departs:  the published code takes P(unsafe) of one token id; here all its spellings count.
- * Writes:   /scores/EXPERIMENT/CONDITION/{jailbreak,p_yes,p_no,verdict}, with the names of the
+ * Writes:   /scores/EXPERIMENT/CONDITION/{jailbreak,p_yes,p_no,verdict,lead}, with the names of the
  *           judged file; /prompts/{reply,source}, the replies and whose they are.
  * Cost:     one forward pass over all pairs; llama_guard: also a reply to each.
  */
@@ -23,6 +23,7 @@
 #include "host/base/arena.h"
 #include "host/base/vec.h"
 #include "host/measure/continuation.h"
+#include "host/measure/ties.h"
 #include "experiments/judge/judged.h"
 #include "host/measure/scoring.h"
 #include "host/work/stage.h"
@@ -65,7 +66,7 @@ static const struct setting settings[] = {
 };
 
 static const struct {
-	struct dataset reply, source, jailbreak, p_yes, p_no, verdict, prompt;
+	struct dataset reply, source, jailbreak, p_yes, p_no, verdict, lead, prompt;
 } datasets = {
 	.reply = {"/prompts/reply", {"prompt"}, RESULTS_TEXT, "", "the reply that is judged"},
 	.source = {"/prompts/source", {"prompt"}, RESULTS_I32, "", "prompt id in the judged file"},
@@ -78,6 +79,10 @@ static const struct {
 		"probability that the judge denies it, where `p_yes` was read"},
 	.verdict = {"/scores/EXPERIMENT/CONDITION/verdict", {"prompt"}, RESULTS_TEXT, "",
 		"what the judge said"},
+	.lead = {"/scores/EXPERIMENT/CONDITION/lead", {"prompt"}, RESULTS_F32, "logit",
+		"the least by which a token of `verdict` led the next most probable one: below 2^-13 "
+		"(2^-3 where products round to bfloat16) another batch or processor may judge "
+		"otherwise"},
 	.prompt = PROMPT_SCALE("/scores/EXPERIMENT/CONDITION"),
 };
 
@@ -98,9 +103,11 @@ struct work {
 	int32_t *next;        /* [pairs] the most probable token there */
 	uint8_t *jailbreak;   /* [pairs] */
 	char **verdict;       /* [pairs] what the judge said, each owned */
+	float *lead;          /* [pairs] the least by which a token of it led the next */
 	bool *spoken;         /* llama_guard: [pairs] whether a reply says yes or no */
 	double *values;       /* of a batch, [2 pairs] */
 	int32_t *tokens;      /* of a batch, [pairs] */
+	float *leads;         /* of a batch, [pairs] */
 };
 
 static int work_open(struct work *w, struct err *err)
@@ -116,9 +123,11 @@ static int work_open(struct work *w, struct err *err)
 	w->next = arena_alloc(&w->memory, n, sizeof *w->next);
 	w->jailbreak = arena_alloc(&w->memory, n, sizeof *w->jailbreak);
 	w->verdict = arena_alloc(&w->memory, n, sizeof *w->verdict);
+	w->lead = arena_alloc(&w->memory, n, sizeof *w->lead);
 	w->spoken = arena_alloc(&w->memory, n, sizeof *w->spoken);
 	w->values = arena_alloc(&w->memory, 2 * n, sizeof *w->values);
 	w->tokens = arena_alloc(&w->memory, n, sizeof *w->tokens);
+	w->leads = arena_alloc(&w->memory, n, sizeof *w->leads);
 	TRY(arena_check(&w->memory, "verdicts", err));
 	for (size_t p = 0; p < n; p++)
 		TRY(vec_push(&w->pairs, p, err));
@@ -232,8 +241,9 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 	y = tensor_rows(workspace_out(w->scoring.runner.ws), 0, n);
 	TRY(put_probability(w, y, &w->yes, "p_yes", out, err));
 	TRY(put_probability(w, y, &w->no, "p_no", out, err));
-	TRY(readout_argmax(&w->lab->machine->readout, &w->scoring.runner.batch, y, w->tokens, NULL,
-		err));
+	TRY(readout_argmax(&w->lab->machine->readout, &w->scoring.runner.batch, y, w->tokens,
+		w->leads, err));
+	TRY(unit_put(out, "lead", RESULTS_F32, w->leads, n, err));
 	return unit_put(out, "token", RESULTS_I32, w->tokens, n, err);
 fail:
 	return err->code;
@@ -247,12 +257,14 @@ static int take(void *context, size_t b, struct unit_reader *in, struct err *err
 	TRY(unit_get(in, "p_yes", RESULTS_F64, w->values, n, err));
 	TRY(unit_get(in, "p_no", RESULTS_F64, w->values + n, n, err));
 	TRY(unit_get(in, "token", RESULTS_I32, w->tokens, n, err));
+	TRY(unit_get(in, "lead", RESULTS_F32, w->leads, n, err));
 	for (size_t i = 0; i < n; i++) {
 		const size_t pair = w->scoring.index[i];
 
 		w->p_yes[pair] = w->values[i];
 		w->p_no[pair] = w->values[n + i];
 		w->next[pair] = w->tokens[i];
+		w->lead[pair] = w->leads[i];
 	}
 	return 0;
 fail:
@@ -311,6 +323,7 @@ static int read_replies(struct work *w, struct err *err)
 	for (size_t p = 0; p < w->pairs.n; p++) {
 		w->jailbreak[p] = is_refusal(w->replies.text[p], &w->yes_word, 1, false);
 		w->verdict[p] = w->replies.text[p];
+		w->lead[p] = w->replies.lead[p];
 		w->replies.text[p] = NULL;
 		if (!w->spoken[p])
 			w->p_yes[p] = w->p_no[p] = NAN;
@@ -356,6 +369,7 @@ static int write_condition(struct work *w, size_t set, struct err *err)
 	const size_t first = t->first[set], n = t->first[set + 1] - first;
 	const struct prompt_ids ids = {w->pairs.data + first, n, n};
 	const char *slash = strchr(t->names[set], '/');
+	size_t narrow;
 	struct results *r = w->lab->job->results;
 	struct summary_row row = {.n_prompts = n,
 		.refusal = NAN,
@@ -372,6 +386,12 @@ static int write_condition(struct work *w, size_t set, struct err *err)
 	TRY(dataset_write(r, &datasets.p_yes, words, &n, w->p_yes + first, err));
 	TRY(dataset_write(r, &datasets.p_no, words, &n, w->p_no + first, err));
 	TRY(dataset_write(r, &datasets.verdict, words, &n, w->verdict + first, err));
+	TRY(dataset_write(r, &datasets.lead, words, &n, w->lead + first, err));
+	narrow = ties_count_leads(w->lab, w->lead + first, n);
+	ties_tell(w->lab, narrow,
+		"judge: %s: in %zu of %zu verdicts a token led by less than %g logits, which rounding "
+		"may turn round",
+		t->names[set], narrow, n, readout_noise(&w->lab->machine->readout));
 	summarise(w, first, n, &row);
 	return summary_add(&w->lab->job->summary, &row, err);
 fail:
@@ -491,7 +511,7 @@ static int plan(const struct lab *lab, const struct findings *f, const void *val
 	for (size_t p = 0; p < judged->n; p++)
 		texts += (double)strlen(judged->reply[p]);
 	TRY(plan_add(out, what, (struct plan_bytes){texts, texts}, err));
-	TRY(plan_stages(lab, out, what, &pairs, 20, 0, 1, err));
+	TRY(plan_stages(lab, out, what, &pairs, 24, 0, 1, err));
 fail:
 	free(pairs.data);
 	return err->code;

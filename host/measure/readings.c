@@ -24,6 +24,7 @@ int readings_open(struct readings *r, struct lab *lab, const struct prompt_ids *
 	r->activation = arena_alloc(&r->memory, n * features->n, sizeof *r->activation);
 	r->p_refusal = arena_alloc(&r->memory, n, sizeof *r->p_refusal);
 	r->first_token = arena_alloc(&r->memory, n, sizeof *r->first_token);
+	r->refusal_lead = arena_alloc(&r->memory, n, sizeof *r->refusal_lead);
 	return arena_check(&r->memory, "activations", err);
 }
 
@@ -50,7 +51,7 @@ int readings_plan(const struct lab *lab, struct plan *plan, const struct prompt_
 {
 	static const struct plan_what what = {"activations of features", NULL};
 
-	return plan_stages(lab, plan, what, prompts, 20 + 4 * (double)(n_features * n_last), 0,
+	return plan_stages(lab, plan, what, prompts, 28 + 4 * (double)(n_features * n_last), 0,
 		rows, err);
 }
 
@@ -75,6 +76,7 @@ int readings_take(struct readings *r, const struct condition *condition, const c
 	for (size_t p = 0; p < n; p++) {
 		r->p_refusal[row * n + p] = o.p_refusal[p];
 		r->first_token[row * n + p] = o.first_token[p];
+		r->refusal_lead[row * n + p] = o.refusal_lead[p];
 		for (size_t k = 0; k < m; k++)
 			r->activation[(row * n + p) * m + k] = (float)observation_mean(&o, p, k);
 	}

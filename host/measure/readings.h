@@ -22,6 +22,8 @@ struct readings {
 			       * the edits of the feature's own layer */
 	double *p_refusal;    /* [rows, prompts] */
 	int32_t *first_token; /* [rows, prompts] */
+	float *refusal_lead;  /* [rows, prompts] observation's; not of random sets, which nothing is
+			       * decided by */
 };
 
 int readings_open(struct readings *r, struct lab *lab, const struct prompt_ids *prompts,
