@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { D = 24, N_ROWS = 12, N_LAYERS = 3, MOST_FEATURES = 48 };
 
@@ -614,6 +615,27 @@ static const struct refusal {
 		"%s/Random-L0R-1x/hyperparams.json: norm_activation: expected \"dataset-wise\", found "
 		"\"token-wise\""},
 };
+
+/* Without a descriptor to list it with. */
+TEST(a_folder_of_saes_that_cannot_be_read_is_not_said_to_hold_none)
+{
+	struct sae_options options = options_of(golden_folder("gemma_scope"));
+	struct sae_set *saes = NULL;
+	struct rlimit limit, none;
+	struct device *dev;
+	struct err err;
+
+	REQUIRE_OK(device_open(&dev, "cpu", 1, &err), &err);
+	REQUIRE(getrlimit(RLIMIT_NOFILE, &limit) == 0, "no limit to lower");
+	none = (struct rlimit){0, limit.rlim_max};
+	setrlimit(RLIMIT_NOFILE, &none);
+	sae_set_open(&saes, dev, &options, N_LAYERS, D, &err);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	CHECK(err.code == ERR_INPUT && strstr(err.text, "Too many open files"),
+		"expected the reason, found %d: %s", err.code, err.text);
+	sae_set_close(saes);
+	device_close(dev);
+}
 
 TEST(sae_files_that_do_not_fit_are_refused_in_words)
 {

@@ -39,21 +39,29 @@ static int folder_by_pattern(const struct sae_options *options, size_t layer, ch
 	return 0;
 }
 
-/* By its files in the folder of any layer. */
-static bool recognised_by_pattern(const struct sae_format *format,
-	const struct sae_options *options, size_t n_layer)
+/* By its files in the folder of any layer. Returns as sae_format's recognises. */
+static int recognised_by_pattern(const struct sae_format *format, const struct sae_options *options,
+	size_t n_layer, struct err *err)
 {
-	struct err ignored;
-
 	for (size_t l = 0; l < n_layer; l++) {
 		char folder[SAE_PATH];
 
-		if (folder_by_pattern(options, l, folder, &ignored))
-			return false;
+		if (folder_by_pattern(options, l, folder, err))
+			return err->code;
 		if (sae_format_holds(format, folder))
-			return true;
+			return 1;
 	}
-	return false;
+	return 0;
+}
+
+/* Whether it is the one to open. Returns as sae_format's recognises. */
+static int is_chosen(const struct sae_format *format, const struct sae_options *options,
+	size_t n_layer, struct err *err)
+{
+	if (strcmp(options->format, "auto") != 0)
+		return strcmp(options->format, format->name) == 0;
+	return *options->layer_folder ? recognised_by_pattern(format, options, n_layer, err)
+				      : format->recognises(options->path, err);
 }
 
 static int choose_format(struct sae_set *set, const struct sae_options *options, struct err *err)
@@ -61,17 +69,16 @@ static int choose_format(struct sae_set *set, const struct sae_options *options,
 	const bool by_pattern = *options->layer_folder != '\0';
 	char ignored[SAE_PATH], others[512];
 
+	err_clear(err);
 	if (by_pattern && folder_by_pattern(options, 0, ignored, err))
 		return err->code;
 	for (size_t i = 0; i < N_FORMATS; i++) {
-		const bool automatic = strcmp(options->format, "auto") == 0;
-
-		if (!automatic       ? strcmp(options->format, formats[i]->name) == 0
-			: by_pattern ? recognised_by_pattern(formats[i], options, set->n_layer)
-				     : formats[i]->recognises(options->path)) {
+		if (is_chosen(formats[i], options, set->n_layer, err) == 1) {
 			set->format = formats[i];
 			return 0;
 		}
+		if (err->code)
+			return err->code;
 	}
 	return err_set(err, ERR_INPUT,
 		"%s: expected a folder of SAEs: layer_0/... (Gemma Scope), layer_0_width_... (Gemma "

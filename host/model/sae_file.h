@@ -55,8 +55,9 @@ struct sae_format {
 	const char *config_name; /* of what is read beside them; NULL = nothing */
 	bool by_config; /* another format's weights have the same name: config_name must be there */
 
-	/* Whether the folder that holds the layers looks like this format's. */
-	bool (*recognises)(const char *folder);
+	/* Whether the folder that holds the layers looks like this format's: 1 or 0. Errors:
+	 * ERR_INPUT when it, or one in it, cannot be read. */
+	int (*recognises)(const char *folder, struct err *err);
 
 	/* Writes the folder of a site's SAE, or "" when there is none. Errors: a choice that is not
 	 * clear. */

@@ -24,11 +24,9 @@ static int is_layer(void *context, const char *name, struct err *err)
 	return strncmp(name, "layer_", 6) == 0 && strstr(name, "_width_") && strstr(name, "_l0_");
 }
 
-static bool recognises(const char *folder)
+static int recognises(const char *folder, struct err *err)
 {
-	struct err ignored;
-
-	return sae_folders(folder, is_layer, NULL, &ignored) == 1;
+	return sae_folders(folder, is_layer, NULL, err);
 }
 
 /* The config of an SAE with d_sae features, the hooks apart. `type` says sae but of transcoders and

@@ -65,11 +65,9 @@ static int is_any_layer(void *context, const char *name, struct err *err)
 	return at && sscanf(at, "-L%zuR-%c", &layer, &end) == 2;
 }
 
-static bool recognises(const char *folder)
+static int recognises(const char *folder, struct err *err)
 {
-	struct err ignored;
-
-	return sae_folders(folder, is_any_layer, NULL, &ignored) == 1;
+	return sae_folders(folder, is_any_layer, NULL, err);
 }
 
 static int locate(const struct sae_options *options, struct site site, char folder[SAE_PATH],

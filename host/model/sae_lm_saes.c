@@ -34,11 +34,9 @@ static int is_layer(void *context, const char *name, struct err *err)
 	       sae_format_holds(&sae_lm_saes, folder);
 }
 
-static bool recognises(const char *folder)
+static int recognises(const char *folder, struct err *err)
 {
-	struct err ignored;
-
-	return sae_folders(folder, is_layer, (void *)folder, &ignored) == 1;
+	return sae_folders(folder, is_layer, (void *)folder, err);
 }
 
 static int locate(const struct sae_options *options, struct site site, char folder[SAE_PATH],

@@ -110,13 +110,12 @@ static int search_folder(struct search *s, struct err *err)
 	return compare_hook(s, file, err);
 }
 
-static bool recognises(const char *folder)
+static int recognises(const char *folder, struct err *err)
 {
 	struct search s = {.any = true};
-	struct err ignored;
 
 	snprintf(s.path, sizeof s.path, "%s", folder);
-	return search_folder(&s, &ignored) == 1;
+	return search_folder(&s, err);
 }
 
 static int locate(const struct sae_options *options, struct site site, char folder[SAE_PATH],

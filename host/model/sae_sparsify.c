@@ -25,11 +25,9 @@ static int is_layer(void *context, const char *name, struct err *err)
 	return sscanf(name, "layers.%zu%c", &layer, &end) == 1;
 }
 
-static bool recognises(const char *folder)
+static int recognises(const char *folder, struct err *err)
 {
-	struct err ignored;
-
-	return sae_folders(folder, is_layer, NULL, &ignored) == 1;
+	return sae_folders(folder, is_layer, NULL, err);
 }
 
 static int locate(const struct sae_options *options, struct site site, char folder[SAE_PATH],
