@@ -56,7 +56,7 @@ int results_answer(struct results_reader *r, const struct results_request *q,
 		results_answer_listing(r, reply, err);
 		break;
 	}
-	if (err->code) {
+	if (results_check_read(r, err)) {
 		free(reply->data);
 		*reply = (struct child_reply){{0}, NULL, 0};
 	}

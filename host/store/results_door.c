@@ -31,6 +31,7 @@ int door_open_file(struct results_reader *r, struct err *err)
 	struct stat st;
 	hid_t access;
 
+	results_forget_refusal();
 	if (memory_check(r->path, 0, err))
 		return err->code;
 	if (stat(r->path, &st) != 0)

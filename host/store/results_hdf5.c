@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- errors ---------------------------------------------------------------------------- */
@@ -31,6 +32,37 @@ int results_hdf5_error(struct results *r, const char *what, struct err *err)
 		errno ? strerror(errno) : "");
 }
 
+static int refused; /* errno of the first call to the system that failed since it was last 0 */
+
+static herr_t note_number(unsigned n, const H5E_error2_t *e, void *unused)
+{
+	const char *number = e->desc ? strstr(e->desc, "errno = ") : NULL;
+
+	(void)n, (void)unused;
+	if (number && refused == 0)
+		refused = atoi(number + strlen("errno = "));
+	return 0;
+}
+
+/* HDF5 calls it as each of its functions fails, before what called that can overlook it. */
+static herr_t note_refusal(hid_t stack, void *unused)
+{
+	return H5Ewalk2(stack, H5E_WALK_UPWARD, note_number, unused);
+}
+
+void results_forget_refusal(void)
+{
+	refused = 0;
+}
+
+int results_check_read(const struct results_reader *r, struct err *err)
+{
+	if (refused)
+		return err_set(err, refused == ENOMEM ? ERR_DEVICE : ERR_INPUT,
+			"%s: cannot be read: %s", r->path, strerror(refused));
+	return err->code;
+}
+
 int results_close_written(struct results *r, hid_t dataset, const char *what, struct err *err)
 {
 	if (H5Dclose(dataset) < 0 && err->code == 0)
@@ -49,7 +81,7 @@ void results_library_open(void)
 	if (!opened)
 		H5dont_atexit();
 	opened = true;
-	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+	H5Eset_auto2(H5E_DEFAULT, note_refusal, NULL);
 }
 
 hid_t results_file_access(void)

@@ -339,5 +339,5 @@ int results_join(struct results *r, struct results_reader *unit, struct err *err
 		join.ends = pass == 0;
 		door_walk(unit, join_dataset, &join, err);
 	}
-	return err->code;
+	return results_check_read(unit, err);
 }

@@ -105,6 +105,13 @@ hid_t results_file_access(void);
 /* HDF5's reason for the failure just seen: ERR_OUTPUT with file, object and reason. */
 int results_hdf5_error(struct results *r, const char *what, struct err *err);
 
+/* Where the system does not let HDF5 open or read, HDF5 goes on as if there were nothing, or
+ * something else, and so does its caller. So what was asked of a file is looked at again when all
+ * is answered: an ERR_INPUT with the system's reason if any call failed since
+ * results_forget_refusal, in place of what err says. Returns err->code. */
+void results_forget_refusal(void);
+int results_check_read(const struct results_reader *r, struct err *err);
+
 /* Closes a dataset that was written: values that HDF5 held back are written only now. An error that
  * is there stays. Returns err->code. */
 int results_close_written(struct results *r, hid_t dataset, const char *what, struct err *err);

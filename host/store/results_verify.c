@@ -208,6 +208,7 @@ static int verify(void *context, const void *question, struct child_reply *reply
 			v.r->path);
 	else
 		verify_structure(&v);
+	TRY(results_check_read(v.r, err));
 	*reply = (struct child_reply){{v.n_checked, v.bytes, v.n_elsewhere}, strdup(v.what.text),
 		strlen(v.what.text) + 1};
 	if (!reply->data)

@@ -2,7 +2,10 @@
  *
  * results_walk.c - everything that is in a file, one after the other. Contract: results_door.h.
  *
- * The library's own walk (H5Ovisit) goes as deep as the groups do, on the stack.
+ * The library's own walk (H5Ovisit) goes as deep as the groups do, on the stack. The links of a
+ * group are taken in whatever order it has them, and sorted here: to give them by name the library
+ * makes a table, and where a read fails meanwhile it frees entries of it that were never filled
+ * (1.10.8).
  */
 #include "host/store/results_door.h"
 
@@ -24,6 +27,18 @@ struct walk {
 	size_t n_path; /* bytes of the group that is walked */
 	int depth;
 	struct err *err;
+};
+
+struct link {
+	char *name; /* owned */
+	bool is_hard;
+	haddr_t address; /* of a hard one */
+};
+
+struct links {
+	struct link *data; /* owned */
+	size_t n, cap;
+	const struct walk *walk;
 };
 
 static int walk_group(struct walk *w);
@@ -71,23 +86,66 @@ fail:
 	return w->err->code;
 }
 
-static herr_t take_link(hid_t group, const char *name, const H5L_info_t *link, void *context)
+static int take_link(struct walk *w, hid_t group, const struct link *link)
 {
-	struct walk *w = context;
 	const size_t n = w->n_path, room = sizeof w->path - n;
-	const int written = snprintf(w->path + n, room, "/%s", name);
+	const int written = snprintf(w->path + n, room, "/%s", link->name);
 
-	if (!*name || strchr(name, '/') || written < 0 || (size_t)written >= room)
+	if (!*link->name || strchr(link->name, '/') || written < 0 || (size_t)written >= room)
 		err_set(w->err, ERR_INPUT,
 			"%s: %.*s: expected names that make paths of at most %zu bytes, found "
 			"another",
 			w->r->path, (int)n, w->path, sizeof w->path - 1);
-	else if (link->type != H5L_TYPE_HARD)
+	else if (!link->is_hard)
 		w->entry(w->context, w->path, DOOR_LINK, w->err);
 	else
-		take_object(w, group, name, link->u.address);
+		take_object(w, group, link->name, link->address);
 	w->path[n] = '\0';
-	return w->err->code ? -1 : 0;
+	return w->err->code;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct link *)a)->name, ((const struct link *)b)->name);
+}
+
+/* Of every link of a group. */
+static herr_t list_link(hid_t group, const char *name, const H5L_info_t *info, void *context)
+{
+	struct links *links = context;
+	struct err *err = links->walk->err;
+	struct link link = {.is_hard = info->type == H5L_TYPE_HARD};
+
+	(void)group;
+	if (link.is_hard)
+		link.address = info->u.address;
+	link.name = strdup(name);
+	if (!link.name)
+		err_nomem(err, name, strlen(name));
+	else if (links->n == DOOR_OBJECTS)
+		err_set(err, ERR_INPUT, "%s: %s/: expected at most %d links, found more",
+			links->walk->r->path, links->walk->path, DOOR_OBJECTS);
+	else if (vec_push(links, link, err) == 0)
+		return 0;
+	free(link.name);
+	return -1;
+}
+
+static void take_links(struct walk *w, hid_t group)
+{
+	struct links links = {.walk = w};
+
+	if (H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, list_link, &links) < 0 &&
+		w->err->code == 0)
+		err_set(w->err, ERR_INPUT, "%s: %s/: expected links that can be read", w->r->path,
+			w->path);
+	if (links.n > 0)
+		qsort(links.data, links.n, sizeof *links.data, by_name);
+	for (size_t i = 0; i < links.n && w->err->code == 0; i++)
+		take_link(w, group, &links.data[i]);
+	for (size_t i = 0; i < links.n; i++)
+		free(links.data[i].name);
+	free(links.data);
 }
 
 /* That of w->path; of the root it is empty. */
@@ -104,10 +162,8 @@ static int walk_group(struct walk *w)
 	else if (w->depth > DOOR_DEPTH)
 		err_set(w->err, ERR_INPUT, "%s: expected groups nested %d deep, found more",
 			w->r->path, DOOR_DEPTH);
-	else if (H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, NULL, take_link, w) < 0 &&
-		 w->err->code == 0)
-		err_set(w->err, ERR_INPUT, "%s: %s/: expected links that can be read", w->r->path,
-			w->path);
+	else
+		take_links(w, group);
 	w->depth--;
 	w->n_path = n_before;
 	if (group >= 0)
