@@ -9,6 +9,7 @@
 #include "host/formats/npz.h"
 #include "host/formats/safetensors.h"
 #include "host/formats/safetensors_index.h"
+#include "host/store/seal.h"
 #include "host/text/chat_template.h"
 #include "host/text/csv.h"
 #include "host/text/jinja/jinja.h"
@@ -397,4 +398,49 @@ TEST(without_memory_no_turn_is_rendered_in_part)
 		tokenizer_close(family);
 	}
 	printf("  %zu allocations failed\n", n);
+}
+
+TEST(without_memory_a_declared_template_is_not_taken_for_one_without_a_place_for_system_texts)
+{
+	static const char declared[] =
+		"{{ bos_token }}{% for message in messages %}[{{ message.role }}] "
+		"{{ message.content }}\n{% endfor %}"
+		"{% if add_generation_prompt %}[assistant] {% endif %}";
+	const char *template = in_scratch("declared.jinja");
+	struct err err;
+	char path[512];
+	FILE *file = fopen(template, "w");
+
+	REQUIRE(file, "%s", template);
+	fputs(declared, file);
+	fclose(file);
+	snprintf(path, sizeof path, "%s/tests/golden/tokenizers/gemma.tokenizer.json",
+		test_source_root());
+	REQUIRE_OK(tokenizer_open(&family, path, &err), &err);
+	printf("  %zu allocations failed\n",
+		starve_input(read_chat_template, template,
+			(struct corpus_input){template, strlen(template)}));
+	tokenizer_close(family);
+}
+
+static int seal_and_check(const void *path, struct err *err)
+{
+	const struct seal seal = {.run = "0", .stage = "stage", .n = 1};
+
+	TRY(seal_write(path, &seal, err));
+	return seal_check(path, &seal, err);
+fail:
+	return err->code;
+}
+
+TEST(without_memory_a_unit_is_neither_full_disk_nor_damaged)
+{
+	static const char content[2 * SEAL_BYTES];
+	const char *path = in_scratch("sealed");
+	FILE *file = fopen(path, "w");
+
+	REQUIRE(file && fwrite(content, 1, sizeof content, file) == sizeof content &&
+			fclose(file) == 0,
+		"%s", path);
+	CHECK(starve(seal_and_check, path, "a seal") > 2, "too few failed");
 }

@@ -15,16 +15,48 @@
  * pairs most. A list of empty lists would be 46: a file that is no tokenizer's. */
 enum { TREE_BYTES = 16, LARGE = 1 << 20 };
 
-/* Jansson may take a failed allocation for a mistake in the text, or lose a character. */
-static _Thread_local bool ran_out;
+enum { RESERVE = 4096 };
+
+/* A text on its way to Jansson, in the pieces that it asks for. Where it cannot get memory it may
+ * take that for a mistake in the text; or lose a character and end the program over it, or read
+ * past what it has. So the first time that it could not, the reserve is let go of, that it may get
+ * what it asked for after all, and what is left of the text becomes zeros, at which it stops. */
+static _Thread_local struct feed {
+	const char *bytes;
+	size_t n;
+	char *piece; /* Jansson's */
+	size_t n_piece;
+	void *reserve; /* owned: as much as the token that is being read may need, twice over */
+	bool ran_out;
+} feed;
 static json_malloc_t own_malloc; /* Jansson's */
 
 static void *take(size_t bytes)
 {
 	void *memory = own_malloc(bytes);
 
-	ran_out |= !memory && bytes > 0;
-	return memory;
+	if (memory || bytes == 0)
+		return memory;
+	feed.ran_out = true;
+	if (!feed.reserve)
+		return NULL;
+	free(feed.reserve);
+	feed.reserve = NULL;
+	feed.n = 0;
+	if (feed.n_piece > 0)
+		memset(feed.piece, 0, feed.n_piece);
+	return own_malloc(bytes);
+}
+
+static size_t give_piece(void *piece, size_t room, void *unused)
+{
+	(void)unused;
+	feed.piece = piece;
+	feed.n_piece = size_min(room, feed.n);
+	memcpy(piece, feed.bytes, feed.n_piece);
+	feed.bytes += feed.n_piece;
+	feed.n -= feed.n_piece;
+	return feed.n_piece;
 }
 
 static void watch_allocations(void)
@@ -50,8 +82,17 @@ static int check_room(const char *name, size_t n, struct err *err)
 	return memory_check(name, bytes, err);
 }
 
-int json_parse_at(json_t **out, const char *name, size_t line, const char *bytes, size_t n,
-	struct err *err)
+/* What Jansson has made, or NULL where it left out something that it had no memory for. */
+static json_t *whole(json_t *made)
+{
+	if (!feed.ran_out)
+		return made;
+	json_decref(made);
+	return NULL;
+}
+
+static int parse(json_t **out, const char *name, size_t line, const char *bytes, size_t n,
+	size_t flags, struct err *err)
 {
 	json_error_t error;
 
@@ -64,17 +105,29 @@ int json_parse_at(json_t **out, const char *name, size_t line, const char *bytes
 	if (check_room(name, n, err))
 		return err->code;
 	watch_allocations();
-	ran_out = false;
-	*out = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-	if (ran_out) {
-		json_decref(*out);
-		*out = NULL;
+	feed = (struct feed){.bytes = bytes, .n = n, .reserve = malloc(2 * n + RESERVE)};
+	if (!feed.reserve)
 		return err_nomem(err, name, n);
-	}
+	*out = whole(json_load_callback(give_piece, NULL, flags | JSON_REJECT_DUPLICATES, &error));
+	free(feed.reserve);
+	feed.reserve = NULL;
+	if (feed.ran_out)
+		return err_nomem(err, name, n);
 	if (!*out)
 		return err_set(err, ERR_INPUT, "%s:%zu:%d: not valid JSON: %s", name,
 			line + (size_t)error.line - 1, error.column, error.text);
 	return 0;
+}
+
+int json_parse_at(json_t **out, const char *name, size_t line, const char *bytes, size_t n,
+	struct err *err)
+{
+	return parse(out, name, line, bytes, n, JSON_ALLOW_NUL, err);
+}
+
+int json_parse_any(json_t **out, const char *name, const char *text, struct err *err)
+{
+	return parse(out, name, 1, text, strlen(text), JSON_DECODE_ANY, err);
 }
 
 int json_parse(json_t **out, const char *name, const char *bytes, size_t n, struct err *err)
@@ -94,6 +147,28 @@ int json_read(json_t **out, const char *path, struct err *err)
 	     json_parse(out, path, map.data ? (const char *)map.data : "", map.size, err);
 	file_map_close(&map);
 	return rc ? err->code : 0;
+}
+
+/* Jansson knows no const. */
+json_t *json_copy_whole(const json_t *value)
+{
+	watch_allocations();
+	feed = (struct feed){0};
+	return whole(json_copy((json_t *)value));
+}
+
+json_t *json_copy_deep(const json_t *value)
+{
+	watch_allocations();
+	feed = (struct feed){0};
+	return whole(json_deep_copy(value));
+}
+
+int json_add_missing(json_t *object, const json_t *from)
+{
+	watch_allocations();
+	feed = (struct feed){0};
+	return json_object_update_missing(object, (json_t *)from) || feed.ran_out ? -1 : 0;
 }
 
 const char *json_kind(const json_t *value)

@@ -20,6 +20,9 @@ int json_parse(json_t **out, const char *name, const char *bytes, size_t n, stru
 int json_parse_at(json_t **out, const char *name, size_t line, const char *bytes, size_t n,
 	struct err *err);
 
+/* The same of a text that may be any value, no object or list alone. */
+int json_parse_any(json_t **out, const char *name, const char *text, struct err *err);
+
 /* The same from a file of at most 64 MiB (host/base/file.h). */
 int json_read(json_t **out, const char *path, struct err *err);
 
@@ -40,6 +43,14 @@ int json_get_list(const json_t *object, const char *file, const char *key, const
 	struct err *err);
 int json_get_object(const json_t *object, const char *file, const char *key, const json_t **out,
 	struct err *err);
+
+/* A copy of an object or list, of what is in it too where it is deep; NULL without the memory for
+ * all of it, where Jansson's own leave out the rest. Owned: json_decref it. */
+json_t *json_copy_whole(const json_t *value);
+json_t *json_copy_deep(const json_t *value);
+
+/* Gives an object the members of another whose keys it has not. -1 without the memory for all. */
+int json_add_missing(json_t *object, const json_t *from);
 
 /* "an integer", "a string", ...: for messages. */
 const char *json_kind(const json_t *value);

@@ -24,7 +24,7 @@ static bool print_lines(const struct seal *s, char block[SEAL_BYTES], size_t *n)
 	return *n + sizeof "sha256 \n" + SHA256_HEX < SEAL_BYTES;
 }
 
-/* SHA-256 of the lines and of what follows the block. False: errno, 0 when out of memory. */
+/* SHA-256 of the lines and of what follows the block. False: errno. */
 static bool hash_rest(int fd, const char *lines, size_t n_lines, char hex[SHA256_HEX])
 {
 	enum { CHUNK = 1 << 18 }; /* stays in cache between the copy and the hash */
@@ -33,7 +33,7 @@ static bool hash_rest(int fd, const char *lines, size_t n_lines, char hex[SHA256
 	off_t at = SEAL_BYTES;
 	ssize_t n = -1;
 
-	errno = 0;
+	errno = ENOMEM;
 	if (hash && chunk) {
 		sha256_add(hash, lines, n_lines);
 		while ((n = pread(fd, chunk, CHUNK, at)) > 0) {
@@ -45,6 +45,14 @@ static bool hash_rest(int fd, const char *lines, size_t n_lines, char hex[SHA256
 	sha256_end(hash);
 	free(chunk);
 	return n == 0;
+}
+
+/* `code`, or ERR_DEVICE for want of memory. */
+static int failed(const char *path, enum err_code code, const char *what, struct err *err)
+{
+	if (errno == ENOMEM)
+		return err_nomem(err, path, SEAL_BYTES);
+	return err_set(err, code, "%s: cannot %s: %s", path, what, strerror(errno));
 }
 
 int seal_write(const char *path, const struct seal *seal, struct err *err)
@@ -63,11 +71,11 @@ int seal_write(const char *path, const struct seal *seal, struct err *err)
 	}
 	if (hash_rest(fd, block, n, hex)) {
 		snprintf(block + n, SEAL_BYTES - n, "sha256 %s\n", hex);
+		errno = ENOSPC; /* of less than all, where no other reason is given */
 		written = pwrite(fd, block, SEAL_BYTES, 0) == SEAL_BYTES;
 	}
 	if (!written)
-		err_set(err, ERR_OUTPUT, "%s: cannot seal: %s", path,
-			errno ? strerror(errno) : "out of memory");
+		failed(path, ERR_OUTPUT, "seal", err);
 	if (close(fd) != 0 && written)
 		return err_set(err, ERR_OUTPUT, "%s: cannot seal: %s", path, strerror(errno));
 	return written ? 0 : err->code;
@@ -176,8 +184,7 @@ int seal_check(const char *path, const struct seal *expected, struct err *err)
 	if (open_sealed(path, expected, &found, &fd, err))
 		return err->code;
 	if (!hash_rest(fd, found.lines, found.n_lines, hex))
-		err_set(err, ERR_INPUT, "%s: cannot be read: %s", path,
-			errno ? strerror(errno) : "out of memory");
+		failed(path, ERR_INPUT, "be read", err);
 	else if (strcmp(hex, found.hex) != 0)
 		err_set(err, ERR_INPUT,
 			"%s: its bytes are not those that were written (SHA-256 %.12s..., sealed "

@@ -28,15 +28,15 @@ struct seal {
 	size_t unit, n;  /* of n; when one is expected, n = 0 is any */
 };
 
-/* Seals a file whose first SEAL_BYTES are free. Errors: ERR_OUTPUT; ERR_INTERNAL when the lines do
- * not fit. */
+/* Seals a file whose first SEAL_BYTES are free. Errors: memory; ERR_OUTPUT; ERR_INTERNAL when the
+ * lines do not fit. */
 int seal_write(const char *path, const struct seal *seal, struct err *err);
 
 /* Whether a regular file, not a link, lies there and its seal has the lines that are `expected`;
  * NULL is any. What lies there is never waited for. Errors: ERR_INPUT, with what was found. */
 int seal_check_lines(const char *path, const struct seal *expected, struct err *err);
 
-/* The same, and that all bytes are those that were sealed; reads them once. */
+/* The same, and that all bytes are those that were sealed; reads them once. Errors: memory too. */
 int seal_check(const char *path, const struct seal *expected, struct err *err);
 
 /* Whether a file begins as sealed ones do. */

@@ -155,7 +155,7 @@ static int mark_end(const json_t *messages, json_t **out, const char **begun, st
 		return err_set(err, ERR_INPUT,
 			"messages: expected a text as the content of the reply begun, found %s",
 			content ? json_kind(content) : "none");
-	*out = json_deep_copy(messages);
+	*out = json_copy_deep(messages);
 	marked = json_sprintf("%s%s", *begun, END);
 	return json_object_set_new(find_begun(*out, &key), key, marked) ? nomem(err) : 0;
 }
@@ -193,7 +193,7 @@ int chat_conversation_render(const struct chat_conversation *c, const struct jin
 {
 	const size_t start = out->n;
 	const char *begun = NULL;
-	json_t *messages = NULL, *all = json_copy((json_t *)variables); /* Jansson knows no const */
+	json_t *messages = NULL, *all = json_copy_whole(variables);
 
 	err_clear(err);
 	if (c->begun)
@@ -245,7 +245,7 @@ static int mark(json_t *messages, size_t i, struct err *err)
 static int render_marked(const struct chat_conversation *c, const struct jinja *template,
 	const json_t *variables, const char *date, size_t only, struct text *out, struct err *err)
 {
-	struct chat_conversation marked = {.messages = json_deep_copy(c->messages),
+	struct chat_conversation marked = {.messages = json_copy_deep(c->messages),
 		.begun = c->begun};
 
 	err_clear(err);
@@ -263,10 +263,10 @@ fail:
 }
 
 /* Whether a message changes what is rendered, for templates that change what it says. A template
- * that raises an error at it has read it. */
+ * that raises an error at it has read it. Errors: memory. */
 static bool has_effect(const struct chat_conversation *c, const struct jinja *template,
 	const json_t *variables, const char *date, size_t i, const struct text *rendered,
-	size_t start)
+	size_t start, struct err *err)
 {
 	const size_t n = rendered->n - start;
 	struct text other = {0};
@@ -276,6 +276,8 @@ static bool has_effect(const struct chat_conversation *c, const struct jinja *te
 			  (n == 0 || memcmp(other.data, rendered->data + start, n) == 0);
 
 	free(other.data);
+	if (raised.code == ERR_DEVICE)
+		*err = raised;
 	return !same;
 }
 
@@ -288,12 +290,13 @@ int chat_conversation_check(const struct chat_conversation *c, const struct jinj
 	char word[64];
 
 	err_clear(err);
-	render_marked(c, template, variables, date, EVERY, &marked, &raised);
-	for (size_t i = 0; i < json_array_size(c->messages); i++) {
+	if (render_marked(c, template, variables, date, EVERY, &marked, &raised) == ERR_DEVICE)
+		*err = raised;
+	for (size_t i = 0; i < json_array_size(c->messages) && err->code == 0; i++) {
 		word_of(i, word);
 		if (!must_show(c->messages, i) ||
 			(marked.n > 0 && memmem(marked.data, marked.n, word, strlen(word))) ||
-			has_effect(c, template, variables, date, i, rendered, start))
+			has_effect(c, template, variables, date, i, rendered, start, err))
 			continue;
 		err_set(err, ERR_INPUT,
 			"messages[%zu]: expected a chat template that shows the %s's message, found one "

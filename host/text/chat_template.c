@@ -229,7 +229,9 @@ static int set_variable(const struct chat_template *t, json_t *given, const char
 			"model.template_variables: expected true, false, null, or \"%s\" in quotes for "
 			"the text, found %s=%s",
 			equals, name, equals);
-	value = json_loads(equals, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+	if (json_parse_any(&value, name, equals, err) == ERR_DEVICE)
+		return err->code;
+	err_clear(err);
 	if (!value)
 		value = json_string(equals);
 	if (json_object_set_new(given, name, value))
@@ -314,6 +316,8 @@ static int find_system(struct chat_template *t, const char *wanted, struct err *
 			  !same_text(&text[0], &text[1]);
 	free(text[0].data);
 	free(text[1].data);
+	if (raised.code == ERR_DEVICE)
+		return err_set(err, raised.code, "%s", raised.text);
 	if (*wanted && raised.code)
 		return err_set(err, ERR_CONFIG, "model.system: %s", raised.text);
 	if (*wanted && !t->takes_system)

@@ -134,7 +134,7 @@ static int add_message(const struct place *at, const json_t *message, json_t *li
 	rc = json_object_set_new(copy, "role", json_string(role));
 	rc |= json_object_set_new(copy, "content",
 		nothing ? json_null() : json_stringn(text->data, text->n - 1));
-	rc |= json_object_update_missing(copy, (json_t *)message);
+	rc |= json_add_missing(copy, message);
 	if (strcmp(role_key, "from") == 0)
 		rc |= json_object_del(copy, "from");
 	if (strcmp(content_key, "value") == 0)

@@ -182,6 +182,10 @@ static int verify_unit(struct loop *l, size_t b, struct err *err)
 	path_of(l, b, path);
 	if (seal_check(path, &seal, &why) == 0)
 		return 0;
+	if (why.code == ERR_DEVICE) {
+		*err = why;
+		return err->code;
+	}
 	/* A rank that has not looked yet finds no file now, and must not take that for its own. */
 	TRY(ranks_claim(l->units->ranks, path, &first, err));
 	TRY(set_aside(path, &why, err));
