@@ -112,7 +112,7 @@ target_sources(test_method PRIVATE tests/golden_model.c)
 add_engine_test(test_sae golden model)
 add_engine_test(test_sae_finite golden model spoil)
 add_engine_test(test_sae_site golden model)
-foreach(test test_results test_results_door test_dataset test_verify test_unreadable)
+foreach(test test_results test_results_door test_dataset test_verify)
   add_engine_test(${test} unit store)
   target_include_directories(${test} PRIVATE ${HDF5_INCLUDE_DIRS})
   target_link_libraries(${test} PRIVATE ${HDF5_HL_LIBRARIES} ${HDF5_LIBRARIES})
@@ -166,6 +166,7 @@ function(add_starved_test name)
 endfunction()
 add_starved_test(test_starved experiments)
 add_starved_test(test_starved_model method)
+add_starved_test(test_unreadable store)
 
 # Runs that are killed, stopped, or out of disk, and in which one call fails. soak, and
 # test_faults_all with every call, are the same for long: make soak.

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_unreadable.c - a disk that refuses a read in the middle of a result file (results.h).
+ * test_unreadable.c - a unit that cannot be taken, for a read that the disk refuses or for want of
+ * memory (results.h, starved.h).
  *
  * HDF5 asks for bytes by pread64 or pread, which are found here before they are found in libc: one
  * of the calls fails.
  */
 #include "host/base/file.h"
 #include "host/store/dataset.h"
+#include "tests/starved.h"
 #include "tests/test.h"
 
 #include <errno.h>
@@ -78,7 +80,7 @@ fail:
 }
 
 /* As a stage takes a unit: its rows, then what it has for itself. */
-static int take(const char *path, struct err *err)
+static int take(const void *path, struct err *err)
 {
 	struct results_reader *unit = NULL;
 	struct results *to = NULL;
@@ -121,4 +123,14 @@ TEST(a_unit_of_which_any_read_fails_is_not_taken_and_the_message_has_the_reason)
 			"read %d of %d: expected the reason, found %d: %s", i, n, err.code,
 			err.text);
 	}
+}
+
+TEST(a_unit_for_which_there_is_no_memory_is_not_said_to_be_malformed)
+{
+	struct err err;
+	char path[256];
+
+	snprintf(path, sizeof path, "%s", in_scratch("unit.h5"));
+	REQUIRE_OK(write_unit(path, &err), &err);
+	CHECK(starve(take, path, "a unit") > 100, "too few failed");
 }

@@ -7,6 +7,7 @@
 
 #include "host/base/utf8.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,8 +122,11 @@ bool door_text(hid_t object, const char *name, char **value)
 	if (a < 0)
 		return false;
 	if (door_class(type) == DOOR_TEXTS && H5Aread(a, type, &text) >= 0 && text &&
-		utf8_valid(text, strlen(text), NULL))
+		utf8_valid(text, strlen(text), NULL)) {
 		*value = strdup(text);
+		if (!*value)
+			results_note_refusal(ENOMEM);
+	}
 	H5free_memory(text);
 	H5Tclose(type);
 	H5Aclose(a);

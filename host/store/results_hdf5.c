@@ -32,20 +32,26 @@ int results_hdf5_error(struct results *r, const char *what, struct err *err)
 		errno ? strerror(errno) : "");
 }
 
-static int refused; /* errno of the first call to the system that failed since it was last 0 */
+static int refused; /* errno of the first call that failed since it was last 0 */
+
+void results_note_refusal(int number)
+{
+	if (refused == 0)
+		refused = number;
+}
 
 static herr_t note_number(unsigned n, const H5E_error2_t *e, void *unused)
 {
 	const char *number = e->desc ? strstr(e->desc, "errno = ") : NULL;
 
 	(void)n, (void)unused;
-	if (number && refused == 0)
-		refused = atoi(number + strlen("errno = "));
+	if (number)
+		results_note_refusal(atoi(number + strlen("errno = ")));
 	return 0;
 }
 
 /* HDF5 calls it as each of its functions fails, before what called that can overlook it. */
-static herr_t note_refusal(hid_t stack, void *unused)
+static herr_t note_failure(hid_t stack, void *unused)
 {
 	return H5Ewalk2(stack, H5E_WALK_UPWARD, note_number, unused);
 }
@@ -57,9 +63,11 @@ void results_forget_refusal(void)
 
 int results_check_read(const struct results_reader *r, struct err *err)
 {
+	if (refused == ENOMEM)
+		return err_set(err, ERR_DEVICE, "%s: cannot be read: out of memory", r->path);
 	if (refused)
-		return err_set(err, refused == ENOMEM ? ERR_DEVICE : ERR_INPUT,
-			"%s: cannot be read: %s", r->path, strerror(refused));
+		return err_set(err, ERR_INPUT, "%s: cannot be read: %s", r->path,
+			strerror(refused));
 	return err->code;
 }
 
@@ -81,7 +89,7 @@ void results_library_open(void)
 	if (!opened)
 		H5dont_atexit();
 	opened = true;
-	H5Eset_auto2(H5E_DEFAULT, note_refusal, NULL);
+	H5Eset_auto2(H5E_DEFAULT, note_failure, NULL);
 }
 
 hid_t results_file_access(void)

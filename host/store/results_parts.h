@@ -108,8 +108,10 @@ int results_hdf5_error(struct results *r, const char *what, struct err *err);
 /* Where the system does not let HDF5 open or read, HDF5 goes on as if there were nothing, or
  * something else, and so does its caller. So what was asked of a file is looked at again when all
  * is answered: an ERR_INPUT with the system's reason if any call failed since
- * results_forget_refusal, in place of what err says. Returns err->code. */
+ * results_forget_refusal, in place of what err says. Returns err->code. What has no memory, and no
+ * other way to say so, notes ENOMEM: ERR_DEVICE. */
 void results_forget_refusal(void);
+void results_note_refusal(int number);
 int results_check_read(const struct results_reader *r, struct err *err);
 
 /* Closes a dataset that was written: values that HDF5 held back are written only now. An error that
