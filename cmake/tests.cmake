@@ -169,7 +169,7 @@ add_starved_test(test_starved_model method)
 add_starved_test(test_unreadable store)
 
 # Runs that are killed, stopped, or out of disk, and in which one call fails. soak, and
-# test_faults_all with every call, are the same for long: make soak.
+# test_faults_all with every call, are the same for long: make soak, make faults.
 add_library(faults MODULE tests/faults.c)
 target_compile_definitions(faults PRIVATE _GNU_SOURCE)
 target_link_libraries(faults PRIVATE ${CMAKE_DL_LIBS})

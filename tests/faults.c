@@ -8,12 +8,15 @@
  *	FAULT_BYTES   instead: writes fail as soon as they would make more than so many bytes
  *	FAULT_ERRNO   what they fail with: 28 is a full disk, 5 a broken one
  *	FAULT_COUNTS  a file that gets, at exit, the number of calls and then, a line each, the
- *number of the first call of every place in the program
+ *	              number of the first call of every place in the program
  *
  * Memory and threads count where the program itself asks for them, and not a library: what those
  * do without memory is theirs. Files count whoever opens, reads or writes them, standard streams
- *and the system's own files (/proc, /sys, /dev, /etc) apart. A stream that is written fails as a
- *whole call, though a real one may fail later, when it is closed: that counts as a write too.
+ * and the system's own files (/proc, /sys, /dev, /etc, /usr) apart. A stream that is written fails
+ * as a whole call, though a real one may fail later, when it is closed: that counts as a write too.
+ *
+ * The clock of day stands still: HDF5 writes the second into files, and so equal work leaves equal
+ * bytes.
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -30,6 +33,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 enum kind { MEMORY, THREAD, OPEN, READ, MAP, WRITE, SYNC, RENAME, FOLDER, REMOVE, N_KINDS };
@@ -380,10 +384,10 @@ void *mmap(void *address, size_t n, int protection, int flags, int fd, off_t at)
 	return fd_fails(MAP, fd, CALLER) ? MAP_FAILED : real(address, n, protection, flags, fd, at);
 }
 
+/* What it is for, a power cut, no test makes; and it is slow. */
 int fsync(int fd)
 {
-	REAL(fsync);
-	return fd_fails(SYNC, fd, CALLER) ? -1 : real(fd);
+	return fd_fails(SYNC, fd, CALLER) ? -1 : 0;
 }
 
 int rename(const char *from, const char *to)
@@ -448,4 +452,13 @@ int fclose(FILE *file)
 	real(file);
 	errno = number;
 	return EOF;
+}
+
+/* ---- time ------------------------------------------------------------------------------ */
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone)
+{
+	(void)zone;
+	*now = (struct timeval){.tv_sec = 1000000000};
+	return 0;
 }

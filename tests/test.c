@@ -23,7 +23,8 @@ enum { USAGE = 2, SKIPPED = 77 };
 static struct test *tests;
 static const struct test *running;
 static int failures, skips, passes;
-static bool failed, skipped;
+static size_t n_failed;
+static bool skipped;
 static char why[1024]; /* the first failure of the running test, or why it was skipped */
 
 void test_register(struct test *test)
@@ -71,14 +72,14 @@ void test_fail(const char *file, int line, const char *format, ...)
 	va_list args;
 	int n;
 
-	if (!failed) {
+	if (n_failed == 0) {
 		printf("FAIL %s\n", running->name);
 		n = snprintf(why, sizeof why, "%s:%d: ", slash ? slash + 1 : file, line);
 		va_start(args, format);
 		vsnprintf(why + n, sizeof why - (size_t)n, format, args);
 		va_end(args);
 	}
-	failed = true;
+	n_failed++;
 	printf("  %s:%d: ", file, line);
 	va_start(args, format);
 	vprintf(format, args);
@@ -86,12 +87,17 @@ void test_fail(const char *file, int line, const char *format, ...)
 	putchar('\n');
 }
 
+size_t test_failed_checks(void)
+{
+	return n_failed;
+}
+
 void test_skip(const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
-	if (!failed)
+	if (n_failed == 0)
 		vsnprintf(why, sizeof why, format, args);
 	va_end(args);
 	skipped = true;
@@ -380,7 +386,7 @@ static void print_json(FILE *to, const char *program, double seconds)
 	fputs(", \"test\": ", to);
 	print_json_text(to, running->name);
 	fprintf(to, ", \"status\": \"%s\", \"seconds\": %.3f, \"why\": ",
-		failed    ? "fail"
+		n_failed  ? "fail"
 		: skipped ? "skip"
 			  : "ok",
 		seconds);
@@ -391,7 +397,8 @@ static void print_json(FILE *to, const char *program, double seconds)
 
 static void run_test(const char *lacks)
 {
-	failed = skipped = false;
+	n_failed = 0;
+	skipped = false;
 	why[0] = '\0';
 	if (lacks) {
 		skipped = true;
@@ -399,10 +406,10 @@ static void run_test(const char *lacks)
 	} else {
 		running->run(running->context);
 	}
-	failures += failed;
-	skips += !failed && skipped;
-	passes += !failed && !skipped;
-	if (!failed && !skipped)
+	failures += n_failed > 0;
+	skips += n_failed == 0 && skipped;
+	passes += n_failed == 0 && !skipped;
+	if (n_failed == 0 && !skipped)
 		printf("ok   %s\n", running->name);
 }
 

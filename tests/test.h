@@ -21,7 +21,7 @@
  *	test_ops [--op OP] [--device DEVICE]
  *
  * for the rows of one op, on one of the devices that the program knows; an op or a device that
- *there is not is an error that says which there are. --list prints the names, one a line, and runs
+ * there is not is an error that says which there are. --list prints the names, one a line, and runs
  * nothing. --json appends a line to FILE as each test ends, so that a program cut off leaves what
  * it had: {"program": "test_x", "test": NAME, "status": "ok", "fail" or "skip", "seconds": 1.234,
  * "why": first failure or reason of the skip}.
@@ -65,6 +65,8 @@ const char *test_device(void);
 
 void test_fail(const char *file, int line, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* How many checks of the running test have failed. */
+size_t test_failed_checks(void);
 void test_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #define TEST(test_name) \
