@@ -20,11 +20,12 @@ for name in $names; do
 	# libconfig's own leak (fuzz_config.c) would have every second input searched for leaks.
 	leaks=1
 	[ "$name" = config ] && leaks=0
-	# What these make of a long input is what they make of its parts, so short ones go further.
-	most=2048
-	[ "$name" = config ] && most=512
-	[ "$name" = jinja ] && most=512
-	[ "$name" = encode ] && most=256
+	# Longer than the longest seed; what most make of a long input is what they make of its parts.
+	case $name in
+	encode | csv | json | judge_template | prompts | python_list | results | shard_index) most=256 ;;
+	config | jinja | sae_config | npz) most=512 ;;
+	*) most=1536 ;;
+	esac
 	n=$runs
 	[ "$name" = results ] && n=$((runs / 10)) # each of which starts a process
 	words=
