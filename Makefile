@@ -181,7 +181,7 @@ soak: engine
 	build/cpu/soak
 
 # Every call of a small run fails in turn, as many at a time as there are cores, with a table of all
-# at the end: an hour of one core's time. CI tries 32.
+# at the end. CI tries 32.
 faults: engine
 	cmake --build --preset cpu -j $(JOBS) --target test_faults_all
 	build/cpu/test_faults_all
