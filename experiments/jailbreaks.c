@@ -126,8 +126,7 @@ static bool refused(const struct work *w, size_t side, size_t pair)
 /* Whether rounding may turn that round. */
 static bool is_narrow(const struct work *w, size_t side, size_t pair)
 {
-	return ties_count_leads(w->lab, w->readings.refusal_lead + side * w->side[side].n + pair,
-		       1) > 0;
+	return ties_is_narrow(w->lab, w->readings.refusal_lead[side * w->side[side].n + pair]);
 }
 
 static int compare(struct work *w, struct err *err)

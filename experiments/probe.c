@@ -328,8 +328,7 @@ static void keep(struct work *w, size_t row, const struct probe *p, const float 
 	for (size_t i = 0; i < n; i++)
 		w->score[row * n + i] = probe_score(p, x + i * p->m);
 	for (size_t i = 0; i < n; i++)
-		w->n_narrow += fabs(w->score[row * n + i]) <
-			       readout_noise(&w->lab->machine->readout);
+		w->n_narrow += ties_is_narrow(w->lab, fabs(w->score[row * n + i]));
 	for (size_t k = 0; k < w->n_parts; k++) {
 		size_t right = 0, all = 0;
 

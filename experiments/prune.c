@@ -158,7 +158,7 @@ static void keep(struct work *w, size_t order, size_t released, const double *ro
 	memcpy(p_of(w, order, released), row, w->n * sizeof *row);
 	for (size_t i = 0; i < w->n; i++) {
 		complies_of(w, order, released)[i] = row[w->n + i] != 0;
-		w->n_narrow += row[2 * w->n + i] < readout_noise(&w->lab->machine->readout);
+		w->n_narrow += ties_is_narrow(w->lab, row[2 * w->n + i]);
 	}
 }
 

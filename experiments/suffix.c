@@ -114,9 +114,9 @@ static int find_suffixes(struct work *w, struct err *err)
 /* Whether rounding may turn round that a prompt is refused, or not. */
 static bool is_narrow(const struct work *w, size_t prompt)
 {
-	const float *lead = w->readings.edits.refusal_lead + HARM_UNEDITED * w->prompts.n + prompt;
+	const float *lead = w->readings.edits.refusal_lead + HARM_UNEDITED * w->prompts.n;
 
-	return ties_count_leads(w->lab, lead, 1) > 0;
+	return ties_is_narrow(w->lab, lead[prompt]);
 }
 
 static bool refused(const struct work *w, size_t prompt)

@@ -80,7 +80,7 @@ static int64_t count_undecided(const struct work *w, size_t n)
 	int64_t undecided = 0;
 
 	for (size_t i = 0; i < n && w->filter != MEAN_OF_ALL; i++)
-		undecided += (int64_t)ties_count_leads(w->lab, &w->lead[(i + 1) * w->n_pos - 1], 1);
+		undecided += ties_is_narrow(w->lab, w->lead[(i + 1) * w->n_pos - 1]);
 	return undecided;
 }
 

@@ -37,13 +37,17 @@ struct score_noise ties_of_effect(const struct lab *lab)
 	return (struct score_noise){.share = rounds(lab) ? 0x1p-6 : 0x1p-15};
 }
 
+bool ties_is_narrow(const struct lab *lab, double lead)
+{
+	return lead < readout_noise(&lab->machine->readout);
+}
+
 size_t ties_count_leads(const struct lab *lab, const float *lead, size_t n)
 {
-	const double noise = readout_noise(&lab->machine->readout);
 	size_t below = 0;
 
 	for (size_t i = 0; i < n; i++)
-		below += lead[i] < noise;
+		below += ties_is_narrow(lab, lead[i]);
 	return below;
 }
 

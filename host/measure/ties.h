@@ -33,7 +33,8 @@ struct score_noise ties_of_cosine(const struct lab *lab);
  * candidates more is known: effects.h. */
 struct score_noise ties_of_effect(const struct lab *lab);
 
-/* How many leads are below readout_noise (readout.h). lead: [n], logits. */
+/* Whether a lead in logits is below readout_noise (readout.h); how many of n are. */
+bool ties_is_narrow(const struct lab *lab, double lead);
 size_t ties_count_leads(const struct lab *lab, const float *lead, size_t n);
 
 /* The line on targets: tokens j of the metric that are the most probable ones of a run. */
