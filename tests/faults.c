@@ -330,6 +330,12 @@ DIR *opendir(const char *path)
 	return file_fails(OPEN, path, CALLER) ? NULL : real(path);
 }
 
+struct dirent *readdir(DIR *dir)
+{
+	REAL(readdir);
+	return fd_fails(READ, dirfd(dir), CALLER) ? NULL : real(dir);
+}
+
 ssize_t read(int fd, void *data, size_t n)
 {
 	REAL(read);

@@ -5,6 +5,7 @@
  */
 #include "host/base/file.h"
 #include "host/store/dataset.h"
+#include "tests/result_has.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -209,7 +210,7 @@ TEST(reading_what_is_not_there_or_not_so_is_an_input_error)
 	REQUIRE_OK(dataset_write(r, &out.deep_x, NULL, (size_t[]){1}, values, &err), &err);
 	REQUIRE_OK(results_finish(r, &err), &err);
 	REQUIRE_OK(results_open(&reader, in_scratch("few.h5"), &err), &err);
-	CHECK(results_has(reader, "/g/x") && !results_has(reader, "/h/x"), "has is wrong");
+	CHECK(result_has(reader, "/g/x") && !result_has(reader, "/h/x"), "has is wrong");
 	CHECK(results_read_ints(reader, "/h/x", 1, dims, &read, &err) == ERR_INPUT, "read");
 	snprintf(expected, sizeof expected, "%s: expected a dataset /h/x, found none",
 		in_scratch("few.h5"));
@@ -414,7 +415,7 @@ TEST(the_summary_has_the_small_datasets_with_their_scales_and_every_attribute)
 	free(names[0]);
 	free(names);
 	REQUIRE_OK(results_open(&summary, in_scratch("two/of.summary.h5"), &err), &err);
-	CHECK(!results_has(summary, "/g/large"), "it has the large one");
+	CHECK(!result_has(summary, "/g/large"), "it has the large one");
 	REQUIRE_OK(results_read_ints(summary, "/g/small", 1, &n, &small, &err), &err);
 	CHECK(n == N_SMALL && small[0] == 0 && small[n - 1] == N_SMALL - 1, "other values");
 	free(small);

@@ -6,8 +6,10 @@
  */
 #include "host/base/file.h"
 #include "host/store/dataset.h"
+#include "tests/result_has.h"
 #include "tests/test.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -389,8 +391,8 @@ static void read_datasets(struct results_reader *r)
 	CHECK(results_read_all(r, "/good", RESULTS_I64, (void **)&ints, &n, &err) == ERR_INPUT &&
 			!ints && strstr(err.text, "/good: expected values of another type"),
 		"read as it is not stored: %s", err.text);
-	CHECK(results_has(r, "/good") && results_has(r, "/group") && !results_has(r, "/good/x") &&
-			!results_has(r, "/nothing") && !results_has(r, ""),
+	CHECK(result_has(r, "/good") && result_has(r, "/group") && !result_has(r, "/good/x") &&
+			!result_has(r, "/nothing") && !result_has(r, ""),
 		"has is wrong");
 }
 
@@ -661,6 +663,39 @@ TEST(what_is_no_regular_file_or_no_whole_one_is_an_input_error)
 	CHECK(results_open_foreign(&r, cut, &err) == ERR_INPUT && !r &&
 			strstr(err.text, "expected a result file (HDF5) that can be read"),
 		"%s", err.text);
+}
+
+/* The first child of this thread, 0 without one. */
+static pid_t child_of_this(void)
+{
+	FILE *f = fopen("/proc/thread-self/children", "r");
+	int pid = 0;
+
+	if (!f || fscanf(f, "%d", &pid) != 1)
+		pid = 0;
+	if (f)
+		fclose(f);
+	return (pid_t)pid;
+}
+
+TEST(where_the_child_has_died_nothing_is_said_to_be_absent)
+{
+	struct results_reader *r;
+	struct err err;
+	pid_t child;
+	bool has;
+
+	write_datasets();
+	REQUIRE_OK(results_open_foreign(&r, in_scratch("datasets.h5"), &err), &err);
+	CHECK(result_has(r, "/good"), "has is wrong");
+	child = child_of_this();
+	REQUIRE(child > 0, "there is no child");
+	CHECK(kill(child, SIGKILL) == 0, "not killed");
+	for (int i = 0; i < 2; i++)
+		CHECK(results_has(r, "/good", &has, &err) == ERR_INPUT && !has &&
+				strstr(err.text, "datasets.h5: the HDF5 library could not read it"),
+			"%s", err.text);
+	results_reader_close(r);
 }
 
 /* ---- units ----------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include "host/store/results.h"
 #include "tests/run_engine.h"
 #include "tests/result_differences.h"
+#include "tests/result_has.h"
 #include "tests/same_results.h"
 #include "tests/small_model.h"
 #include "tests/spoil.h"
@@ -127,10 +128,10 @@ TEST(a_token_named_for_the_metric_is_that_of_every_prompt_and_effects_per_token_
 	    "--set attribution.target=The --set attribution.save_per_token=false",
 		SHORT_JOB, in_scratch("named.h5"));
 	REQUIRE_OK(results_open(&r, in_scratch("own.h5"), &err), &err);
-	CHECK(results_has(r, per_token), "%s is not there", per_token);
+	CHECK(result_has(r, per_token), "%s is not there", per_token);
 	results_reader_close(r);
 	REQUIRE_OK(results_open(&r, in_scratch("named.h5"), &err), &err);
-	CHECK(!results_has(r, per_token), "%s is there", per_token);
+	CHECK(!result_has(r, per_token), "%s is there", per_token);
 	REQUIRE_OK(results_read_ints(r, "/indirect_effect/cossim_ap/target", 1, &n, &target, &err),
 		&err);
 	results_reader_close(r);
@@ -178,9 +179,9 @@ TEST(without_saes_a_jailbreak_is_the_direction_ablated_and_added)
 		char path[128];
 
 		snprintf(path, sizeof path, "/scores/jailbreak/%s/refusal", there[i]);
-		CHECK(results_has(r, path), "%s is not there", path);
+		CHECK(result_has(r, path), "%s is not there", path);
 	}
-	CHECK(!results_has(r, "/feature"), "there are features");
+	CHECK(!result_has(r, "/feature"), "there are features");
 	results_reader_close(r);
 	RUN("%s --set output=%s --set 'experiment=[\"direction\",\"attribution\",\"jailbreak\"]'",
 		SHORT_JOB, in_scratch("saes.h5"));
@@ -245,8 +246,8 @@ TEST(without_saes_induce_is_the_direction_added_on_harmless_prompts)
 	RUN("%s --set output=%s --set 'experiment=[\"direction\",\"induce\"]' --set sae.path=''",
 		SHORT_JOB, in_scratch("added.h5"));
 	REQUIRE_OK(results_open(&r, in_scratch("added.h5"), &err), &err);
-	CHECK(results_has(r, "/scores/induce/none/refusal"), "the unedited model is not there");
-	CHECK(results_has(r, "/scores/induce/add_direction/refusal"), "the direction is not there");
+	CHECK(result_has(r, "/scores/induce/none/refusal"), "the unedited model is not there");
+	CHECK(result_has(r, "/scores/induce/add_direction/refusal"), "the direction is not there");
 	results_reader_close(r);
 }
 

@@ -47,6 +47,7 @@ struct source {
 	char **text, **category, **context; /* NULL = no request has a context */
 	size_t n, n_category, n_context;
 	char **condition; /* of its summary */
+	bool *replied;    /* [n_condition]: the first row of a condition that has replies */
 	size_t n_condition;
 };
 
@@ -56,6 +57,7 @@ static void source_close(struct source *s)
 	free_texts(s->category, s->n_category);
 	free_texts(s->context, s->n_context);
 	free_texts(s->condition, s->n_condition);
+	free(s->replied);
 	results_reader_close(s->file);
 }
 
@@ -72,20 +74,6 @@ fail:
 	return err->code;
 }
 
-static int source_open(struct source *s, const char *path, struct err *err)
-{
-	s->path = path;
-	TRY(results_open_foreign(&s->file, path, err));
-	TRY(results_read_texts(s->file, "/prompts/text", &s->n, &s->text, err));
-	TRY(read_column(s, "/prompts/category", &s->n_category, &s->category, err));
-	if (results_has(s->file, "/prompts/context"))
-		TRY(read_column(s, "/prompts/context", &s->n_context, &s->context, err));
-	return results_read_texts(s->file, "/summary/condition", &s->n_condition, &s->condition,
-		err);
-fail:
-	return err->code;
-}
-
 /* Whether the rows of the summary hold this one before row i. */
 static bool came_before(const struct source *s, size_t i)
 {
@@ -95,12 +83,38 @@ static bool came_before(const struct source *s, size_t i)
 	return false;
 }
 
-static bool has_generations(const struct source *s, size_t i)
+static int find_replies(struct source *s, struct err *err)
 {
-	char path[192];
-	const int n = snprintf(path, sizeof path, "/generations/%s/text", s->condition[i]);
+	s->replied = calloc(s->n_condition + 1, sizeof *s->replied);
+	if (!s->replied)
+		return err_nomem(err, "conditions", s->n_condition);
+	for (size_t i = 0; i < s->n_condition; i++) {
+		char path[192];
+		const int n = snprintf(path, sizeof path, "/generations/%s/text", s->condition[i]);
 
-	return n < (int)sizeof path && !came_before(s, i) && results_has(s->file, path);
+		if (n < (int)sizeof path && !came_before(s, i))
+			TRY(results_has(s->file, path, &s->replied[i], err));
+	}
+	return 0;
+fail:
+	return err->code;
+}
+
+static int source_open(struct source *s, const char *path, struct err *err)
+{
+	bool has;
+
+	s->path = path;
+	TRY(results_open_foreign(&s->file, path, err));
+	TRY(results_read_texts(s->file, "/prompts/text", &s->n, &s->text, err));
+	TRY(read_column(s, "/prompts/category", &s->n_category, &s->category, err));
+	TRY(results_has(s->file, "/prompts/context", &has, err));
+	if (has)
+		TRY(read_column(s, "/prompts/context", &s->n_context, &s->context, err));
+	TRY(results_read_texts(s->file, "/summary/condition", &s->n_condition, &s->condition, err));
+	return find_replies(s, err);
+fail:
+	return err->code;
 }
 
 /* Whether "EXPERIMENT" or "EXPERIMENT/CONDITION" of the config means this condition. */
@@ -125,7 +139,7 @@ static int check_wanted(const struct source *s, const struct text_list *wanted, 
 		bool found = false;
 
 		for (size_t i = 0; i < s->n_condition && !found; i++)
-			found = has_generations(s, i) && means(wanted->items[k], s->condition[i]);
+			found = s->replied[i] && means(wanted->items[k], s->condition[i]);
 		if (!found)
 			return err_set(err, ERR_CONFIG,
 				"judge.generations: expected EXPERIMENT or EXPERIMENT/CONDITION of "
@@ -146,7 +160,7 @@ static int choose(struct judged *j, const struct source *s, const struct text_li
 		const char *slash = strchr(s->condition[i], '/');
 		const struct summary_row *row; /* what it must fit into */
 
-		if (!has_generations(s, i) || !is_wanted(wanted, s->condition[i]))
+		if (!s->replied[i] || !is_wanted(wanted, s->condition[i]))
 			continue;
 		if (!slash || (size_t)(slash - s->condition[i]) >= sizeof row->experiment ||
 			strlen(slash + 1) >= sizeof row->condition)

@@ -55,12 +55,14 @@ static int read_global(const struct load *l, const char *name, size_t most, stru
 	const size_t width = sae_set_width(l->m->saes);
 	size_t n[4] = {0}, taken, at;
 	char path[4][128];
+	bool has;
 
 	err_clear(err);
 	for (int i = 0; i < 4; i++)
 		snprintf(path[i], sizeof path[i], "/feature_sets/%s/global/%s", name,
 			(const char *const[]){"layer", "feature", "score", "cosine"}[i]);
-	if (!results_has(l->r, path[0]))
+	TRY(results_has(l->r, path[0], &has, err));
+	if (!has)
 		return 0;
 	TRY(results_read_ints(l->r, path[0], 1, &n[0], &layer, err));
 	TRY(results_read_ints(l->r, path[1], 1, &n[1], &feature, err));
@@ -150,6 +152,7 @@ static int read_local_columns(struct results_reader *r, const char *group, struc
 {
 	size_t dims[3][2];
 	char path[4][192];
+	bool has = true;
 
 	for (int i = 0; i < 4; i++)
 		snprintf(path[i], sizeof path[i], "%s/%s", group,
@@ -159,7 +162,9 @@ static int read_local_columns(struct results_reader *r, const char *group, struc
 	TRY(results_read_ints(r, path[2], 2, dims[1], &c->feature, err));
 	TRY(results_read_floats(r, path[3], 2, dims[2], &c->score, err));
 	for (size_t k = 0; k < N_IDENTITY; k++) {
-		if (k > 0 && !results_has(r, identity[k].path))
+		if (k > 0)
+			TRY(results_has(r, identity[k].path, &has, err));
+		if (!has)
 			continue;
 		TRY(results_read_texts(r, identity[k].path, &c->identity[k].n,
 			&c->identity[k].texts, err));
@@ -211,10 +216,12 @@ static int read_local(const struct load *l, enum method method, struct err *err)
 	struct method_sets *sets = &l->f->sets[method];
 	struct local_columns c = {0};
 	char group[128];
+	bool has;
 
 	err_clear(err);
 	snprintf(group, sizeof group, "/feature_sets/%s/local", method_names[method]);
-	if (!results_has(l->r, group))
+	TRY(results_has(l->r, group, &has, err));
+	if (!has)
 		return 0;
 	TRY(findings_new_local(l->f, method, err));
 	TRY(read_local_columns(l->r, group, &c, err));
@@ -301,8 +308,11 @@ struct origin {
 
 static int read_origin(struct origin *o, struct results_reader *r, struct err *err)
 {
+	bool has;
+
 	err_clear(err);
-	if (!results_has(r, "/provenance/role"))
+	TRY(results_has(r, "/provenance/role", &has, err));
+	if (!has)
 		return 0;
 	TRY(results_read_texts(r, "/provenance/role", &o->n_roles, &o->roles, err));
 	TRY(results_read_texts(r, "/provenance/sha256", &o->n_hashes, &o->hashes, err));
@@ -506,6 +516,7 @@ int findings_load(struct findings *f, const struct config *config, const struct 
 	const struct prompts *prompts, unsigned found_here, unsigned wanted, struct err *err)
 {
 	struct load l = {f, config, m, prompts, NULL};
+	bool has_sets = false;
 
 	*f = (struct findings){.n_prompts = prompts->table.n};
 	expect_own(f, config, found_here);
@@ -516,7 +527,9 @@ int findings_load(struct findings *f, const struct config *config, const struct 
 	TRY(check_origin(&l, err));
 	if (!(found_here & FIND_DIRECTION))
 		TRY(read_direction(&l, err));
-	if (!m->saes && wanted & FIND_SETS && results_has(l.r, "/feature_sets")) {
+	if (!m->saes && wanted & FIND_SETS)
+		TRY(results_has(l.r, "/feature_sets", &has_sets, err));
+	if (has_sets) {
 		err_set(err, ERR_CONFIG,
 			"from: %s has feature sets, and there are no SAEs to clamp them with: give "
 			"sae.path, or leave out `from` and put \"direction\" in `experiment`",

@@ -18,13 +18,15 @@ int sae_folders(const char *folder, sae_folder_visit *visit, void *context, stru
 
 	if (!dir)
 		return err_set(err, ERR_INPUT, "%s: %s", folder, strerror(errno));
-	for (const struct dirent *entry; rc == 0 && (entry = readdir(dir));) {
+	for (const struct dirent *entry; errno = 0, rc == 0 && (entry = readdir(dir));) {
 		char path[SAE_PATH];
 
 		snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
 		if (entry->d_name[0] != '.' && folder_exists(path))
 			rc = visit(context, entry->d_name, err);
 	}
+	if (rc == 0 && errno) /* which alone tells an error from the end */
+		rc = err_set(err, ERR_INPUT, "%s: %s", folder, strerror(errno));
 	closedir(dir);
 	return rc;
 }

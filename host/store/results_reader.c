@@ -117,18 +117,19 @@ static int set_path(const struct results_reader *r, struct results_request *q, c
 				 sizeof q->path - 1, path);
 }
 
-bool results_has(struct results_reader *r, const char *path)
+int results_has(struct results_reader *r, const char *path, bool *has, struct err *err)
 {
 	struct results_request q = {.question = ASK_HAS};
-	struct child_reply reply;
-	struct err ignored;
-	bool has;
+	struct child_reply reply = {{0}, NULL, 0};
 
-	if (set_path(r, &q, path, &ignored) || ask(r, &q, &reply, &ignored))
-		return false;
-	has = reply.number[0] != 0;
+	*has = false;
+	err_clear(err);
+	TRY(set_path(r, &q, path, err));
+	TRY(ask(r, &q, &reply, err));
+	*has = reply.number[0] != 0;
 	free(reply.data);
-	return has;
+fail:
+	return err->code;
 }
 
 /* Whether as many bytes came as the dimensions say. */

@@ -170,7 +170,7 @@ static int check_unclaimed(const char *folder, struct err *err)
 	err_clear(err);
 	if (!dir && errno != ENOENT)
 		return err_set(err, ERR_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
-	for (const struct dirent *entry; dir && !err->code && (entry = readdir(dir));) {
+	for (const struct dirent *entry; errno = 0, dir && !err->code && (entry = readdir(dir));) {
 		const char *name = entry->d_name;
 
 		if (name[0] != '.' && strcmp(name, "lock") != 0 && !ends_in(name, ".part"))
@@ -180,6 +180,8 @@ static int check_unclaimed(const char *folder, struct err *err)
 				"with --fresh, which renames it",
 				folder, name);
 	}
+	if (dir && !err->code && errno) /* which alone tells an error from the end */
+		err_set(err, ERR_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
 	if (dir)
 		closedir(dir);
 	return err->code;

@@ -414,7 +414,10 @@ static void read_all(struct results_reader *r)
 		MUST(listing[i] == '\n' || (unsigned char)listing[i] >= 0x20);
 	free(listing);
 	for (size_t i = 0; i < N_NAMES; i++) {
-		results_has(r, names[i]);
+		bool has;
+
+		err = (struct err){0};
+		MUST_EXPLAIN(results_has(r, names[i], &has, &err), err);
 		read_dataset(r, names[i]);
 		for (size_t k = 0; i < 2 && k < sizeof attributes / sizeof *attributes; k++) {
 			int64_t value;
