@@ -33,11 +33,6 @@ add_library(sae_config STATIC EXCLUDE_FROM_ALL host/model/sae_config.c
   host/model/sae_file.c host/model/sae_site.c host/model/site.c)
 target_link_libraries(sae_config PUBLIC formats)
 
-if(SAENGINE_FUZZ)
-  # Keys come from config.dict; watching each comparison with the table takes half of the time.
-  target_compile_options(config PRIVATE -fno-sanitize-coverage=trace-cmp)
-endif()
-
 add_fuzz_target(adapter adapter_config)
 add_fuzz_target(arch arch)
 add_fuzz_target(config experiments)
