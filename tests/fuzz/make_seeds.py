@@ -367,6 +367,36 @@ def put_json(target, name, value):
     put(target, name, json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
+LORA = {"peft_type": "LORA", "bias": "none"}
+put_json(
+    "adapter",
+    "list",
+    LORA
+    | {"r": 4, "lora_alpha": 6, "target_modules": ["down_proj", "q_proj", "v_proj"]}
+    | {"rank_pattern": {"^model\\.layers\\.[02]\\.mlp\\.down_proj": 3, "layers.1.self_attn.q_proj": 2}}
+    | {"alpha_pattern": {"model.layers.1.self_attn.q_proj": 1.5, "v_proj": 10}},
+)
+put_json(
+    "adapter",
+    "all_linear",
+    LORA | {"r": 3, "lora_alpha": 2, "use_rslora": True, "target_modules": "all-linear", "exclude_modules": ["o_proj"]},
+)
+put_json(
+    "adapter",
+    "layers",
+    LORA
+    | {"r": 5, "lora_alpha": 5, "target_modules": ["k_proj", "up_proj"], "modules_to_save": ["norm", "embed_tokens"]}
+    | {"layers_to_transform": [1], "layers_pattern": "layers"},
+)
+put_json(
+    "adapter",
+    "pattern",
+    LORA
+    | {"r": 2, "lora_alpha": 4, "target_modules": ".*layers\\.\\d\\.(?:mlp|self_attn)\\.(gate|up|k)_proj"}
+    | {"exclude_modules": ".*\\.0\\.mlp\\.up_proj", "modules_to_save": ["lm_head"]},
+)
+
+
 MODEL = {
     "type": "BPE",
     "vocab": {"a": 0, "b": 1, "ab": 2, "<0xC3>": 3, "<0xA9>": 4, "▁": 5, "<unk>": 6},

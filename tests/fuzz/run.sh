@@ -29,7 +29,7 @@ for name in $names; do
 	encode) most=64 ;;
 	jinja) most=128 ;;
 	csv | json | judge_template | prompts | python_list | results | shard_index) most=256 ;;
-	arch | config | sae_config | npz | tokenizer_side) most=512 ;;
+	adapter | arch | config | sae_config | npz | tokenizer_side) most=512 ;;
 	tokenizer) most=768 ;;
 	*) most=1536 ;;
 	esac
