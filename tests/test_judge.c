@@ -625,6 +625,28 @@ TEST(only_the_generations_that_were_asked_for_are_judged)
 	fails(2, "judge.generations: expected EXPERIMENT or EXPERIMENT/CONDITION of ");
 }
 
+TEST(a_summary_of_endless_rows_is_refused_before_they_are_compared)
+{
+	enum { ROWS = 10001 };
+	static const char *requested[] = {"To bake a cake,"}, *conditions[ROWS];
+	static char text[ROWS][24];
+	struct results *r;
+
+	for (int i = 0; i < ROWS; i++) {
+		snprintf(text[i], sizeof text[i], "jailbreak/%d", i);
+		conditions[i] = text[i];
+	}
+	REQUIRE_OK(results_create(&r, in_scratch("judged.h5"), &err), &err);
+	REQUIRE_OK(dataset_write_counting(r, &source.prompt, NULL, 1, &err), &err);
+	REQUIRE_OK(dataset_write(r, &source.request, NULL, (size_t[]){1}, requested, &err), &err);
+	REQUIRE_OK(dataset_write(r, &source.category, NULL, (size_t[]){1}, requested, &err), &err);
+	REQUIRE_OK(dataset_write(r, &source.condition, NULL, (size_t[]){ROWS}, conditions, &err),
+		&err);
+	REQUIRE_OK(results_finish(r, &err), &err);
+	engine_run(&run, "%s", write_config(""));
+	fails(3, "judged.h5: /summary/condition: expected at most 10000 rows, found 10001");
+}
+
 TEST(a_judge_that_cannot_be_run_says_why)
 {
 	char set[1024];

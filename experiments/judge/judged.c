@@ -40,6 +40,9 @@ static void judged_close(void *context)
 
 /* ---- the file -------------------------------------------------------------------------- */
 
+/* Of a summary: each row is compared with those before it. */
+enum { MOST_CONDITIONS = 10000 };
+
 /* The prompts of the judged file, and of the condition at hand its replies. */
 struct source {
 	struct results_reader *file;
@@ -85,6 +88,10 @@ static bool came_before(const struct source *s, size_t i)
 
 static int find_replies(struct source *s, struct err *err)
 {
+	if (s->n_condition > MOST_CONDITIONS)
+		return err_set(err, ERR_INPUT,
+			"%s: /summary/condition: expected at most %d rows, found %zu", s->path,
+			MOST_CONDITIONS, s->n_condition);
 	s->replied = calloc(s->n_condition + 1, sizeof *s->replied);
 	if (!s->replied)
 		return err_nomem(err, "conditions", s->n_condition);

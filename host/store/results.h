@@ -96,8 +96,7 @@ int results_open(struct results_reader **out, const char *path, struct err *err)
  * ERR_DEVICE when there is no process. */
 int results_open_foreign(struct results_reader **out, const char *path, struct err *err);
 void results_reader_close(struct results_reader *r);
-/* Whether there is a group or dataset of this path. Errors: ERR_INPUT when that could not be read.
- */
+/* Whether there is a group or dataset of this path. Errors: ERR_INPUT: that cannot be read. */
 int results_has(struct results_reader *r, const char *path, bool *has, struct err *err);
 
 /* A dataset's values converted to float or int32; *data is owned by the caller. dims are filled;
