@@ -125,6 +125,12 @@ slow=("${job[@]}" --set prompts.harmful_test.limit=100 --set generate.max_new_to
 	--set 'experiment=["direction","attribution","jailbreak"]')
 late=$(sbatch --parsable --time=1 --signal=USR1@60 --output=slurm/logs/test-%j.log \
 	slurm/run.sh "${slow[@]}" --set output="$work/late.h5")
+# Once is enough: else a slow machine is stopped until the restarts are used up.
+for ((i = 0; i < 1200; i++)); do
+	scontrol show job "$late" | grep -q "Restarts=1 " && break
+	sleep 0.1
+done
+scontrol update JobId="$late" TimeLimit=30
 bash slurm/run.sh "${slow[@]}" --set output="$work/early.h5" >"$work/early.log" 2>&1
 cluster_wait 600
 grep -q "stopped (SIGUSR1)" slurm/logs/test-"$late".log
