@@ -38,16 +38,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const uint8_t *zero = size ? memchr(data, 0, size) : NULL;
 	const size_t n = zero ? (size_t)(zero - data) : size;
+	static json_t *usual;
 	json_t *variables = NULL;
 	struct err err = {0};
 	struct jinja *t;
-	int rc;
+	int rc = 0;
 
+	if (!usual)
+		MUST(json_parse(&usual, "variables", conversation, strlen(conversation), &err) ==
+			0);
 	if (zero)
 		rc = json_parse(&variables, "variables", (const char *)zero + 1, size - n - 1,
 			&err);
 	else
-		rc = json_parse(&variables, "variables", conversation, strlen(conversation), &err);
+		variables = json_incref(usual);
 	if (rc == 0 && json_is_object(variables)) {
 		rc = jinja_parse(&t, "template", (const char *)data, n, &err);
 		MUST_EXPLAIN(rc, err);

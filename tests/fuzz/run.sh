@@ -33,16 +33,15 @@ for name in $names; do
 	tokenizer) most=768 ;;
 	*) most=1536 ;;
 	esac
-	# Rare features, which are tried most otherwise, are here the slow patterns.
-	entropic=1
-	[ "$name" = adapter ] && entropic=0
 	n=$runs
 	[ "$name" = results ] && n=$((runs / 10)) # each of which starts a process
 	words=
 	[ -f "tests/fuzz/$name.dict" ] && words=-dict=tests/fuzz/$name.dict
 	log=build/fuzz/$name.log
+	# Rare features are tried most, and slow inputs have many: their time is weighed against them.
 	if "build/fuzz/fuzz_$name" -runs="$n" -max_len="$most" -timeout=10 -rss_limit_mb=2048 \
-		-detect_leaks=$leaks -entropic=$entropic -print_final_stats=1 ${words:+"$words"} "-artifact_prefix=build/fuzz/crashes/$name-" \
+		-detect_leaks=$leaks -entropic_scale_per_exec_time=1 -print_final_stats=1 \
+		${words:+"$words"} "-artifact_prefix=build/fuzz/crashes/$name-" \
 		"build/fuzz/corpus/$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
 		printf '%-14s %s\n' "$name" "$(grep -o 'DONE.*' "$log" | tail -1)"
 	else
