@@ -166,7 +166,7 @@ function(add_starved_test name)
 endfunction()
 add_starved_test(test_starved experiments)
 add_starved_test(test_starved_model method)
-add_starved_test(test_unreadable store)
+add_starved_test(test_unreadable work)
 
 # Runs that are killed, stopped, or out of disk, and in which one call fails. soak, and
 # test_faults_all with every call, are the same for long: make soak, make faults.

@@ -504,7 +504,9 @@ TEST(a_missing_layer_of_saes_is_named_by_its_folder)
 	snprintf(command, sizeof command, "%s/no_saes", test_scratch_folder());
 	write_config(MODEL, command, PROMPTS);
 	engine_run(&run, "%s/run.cfg", test_scratch_folder());
-	expect(3, with_folder("%s/no_saes/layer_0/width_1k: No such file or directory\n"));
+	expect(3,
+		with_folder(
+			"%s/no_saes/layer_0/width_1k: cannot be read: No such file or directory\n"));
 }
 
 TEST(prompt_files_with_empty_or_ill_formed_instructions_are_refused_by_record)

@@ -6,8 +6,9 @@
 #include "host/base/file.h"
 
 #include "host/base/memory.h"
-#include "host/base/size.h"
+#include "host/base/vec.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -216,6 +217,59 @@ void path_beside(const char *path, const char *suffix, char *out, size_t size)
 	const bool h5 = n > 3 && strcmp(path + n - 3, ".h5") == 0;
 
 	snprintf(out, size, "%.*s%s", (int)(h5 ? n - 3 : n), path, suffix);
+}
+
+/* ---- names in a folder ------------------------------------------------------------------- */
+
+static int by_bytes(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int add_name(struct folder_names *names, const char *name, struct err *err)
+{
+	char *copy = strdup(name);
+
+	if (!copy)
+		return err_nomem(err, name, strlen(name));
+	if (vec_push(names, copy, err))
+		free(copy);
+	return err->code;
+}
+
+int folder_list(struct folder_names *out, const char *folder, enum err_code code, struct err *err)
+{
+	DIR *dir = opendir(folder);
+	const struct dirent *entry = NULL;
+
+	*out = (struct folder_names){0};
+	err_clear(err);
+	if (!dir)
+		return errno == ENOMEM ? err_nomem(err, folder, strlen(folder))
+				       : err_set(err, code, "%s: cannot be read: %s", folder,
+						 strerror(errno));
+	do {
+		errno = 0; /* which alone tells an error from the end */
+		entry = readdir(dir);
+		if (!entry && errno)
+			err_set(err, code, "%s: cannot be read: %s", folder, strerror(errno));
+		else if (entry && entry->d_name[0] != '.')
+			add_name(out, entry->d_name, err);
+	} while (entry && !err->code);
+	closedir(dir);
+	if (err->code)
+		folder_names_free(out);
+	else if (out->n > 0)
+		qsort(out->data, out->n, sizeof *out->data, by_bytes);
+	return err->code;
+}
+
+void folder_names_free(struct folder_names *names)
+{
+	for (size_t i = 0; i < names->n; i++)
+		free(names->data[i]);
+	free(names->data);
+	*names = (struct folder_names){0};
 }
 
 /* ---- output ---------------------------------------------------------------------------- */

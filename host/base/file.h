@@ -77,6 +77,16 @@ char *path_join(const char *folder, const char *name);
 /* "results/NAME.h5" and ".units" to "results/NAME.units"; other endings than .h5 stay. */
 void path_beside(const char *path, const char *suffix, char *out, size_t size);
 
+/* The names in a folder, in the order of their bytes, but those that begin with a dot. */
+struct folder_names {
+	char **data; /* owned, with each of them: folder_names_free */
+	size_t n, cap;
+};
+
+/* All of them or none. Errors: `code` with the system's reason; ERR_DEVICE. */
+int folder_list(struct folder_names *out, const char *folder, enum err_code code, struct err *err);
+void folder_names_free(struct folder_names *names);
+
 /* A folder whose parent exists; one that is there is left as it is. Errors: ERR_OUTPUT. */
 int folder_make(const char *path, struct err *err);
 

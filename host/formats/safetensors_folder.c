@@ -13,7 +13,6 @@
 #include "host/base/size.h"
 #include "host/formats/safetensors.h"
 
-#include <dirent.h>
 #include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,24 +216,26 @@ static bool is_read(const struct safetensors_folder *f, const char *name)
 }
 
 /* The first three by name, and how many more. */
-static void name_left(const struct safetensors_folder *f, const char *folder, char out[LEFT_NAMES])
+static int name_left(const struct safetensors_folder *f, const char *folder, char out[LEFT_NAMES],
+	struct err *err)
 {
-	struct dirent **entries = NULL;
-	const int n = scandir(folder, &entries, NULL, alphasort);
+	struct folder_names names;
 	size_t found = 0, length = 0;
 
 	out[0] = '\0';
-	for (int i = 0; i < n; i++) {
-		const char *name = entries[i]->d_name;
+	if (folder_list(&names, folder, ERR_INPUT, err))
+		return err->code;
+	for (size_t i = 0; i < names.n; i++) {
+		const char *name = names.data[i];
 
 		if (holds_weights(folder, name) && !is_read(f, name) && ++found <= 3)
 			length += (size_t)snprintf(out + length, LEFT_NAMES - length, "%s%.60s",
 				found > 1 ? ", " : "", name);
-		free(entries[i]);
 	}
-	free(entries);
+	folder_names_free(&names);
 	if (found > 3)
 		snprintf(out + length, LEFT_NAMES - length, " and %zu more", found - 3);
+	return 0;
 }
 
 static int no_weights(const struct safetensors_folder *f, const char *folder, struct err *err)
@@ -242,7 +243,8 @@ static int no_weights(const struct safetensors_folder *f, const char *folder, st
 	char found[LEFT_NAMES];
 	bool other; /* than shards without their index */
 
-	name_left(f, folder, found);
+	if (name_left(f, folder, found, err))
+		return err->code;
 	other = *found && !strstr(found, ".safetensors");
 	return err_set(err, ERR_INPUT,
 		"%s: expected model.safetensors or model.safetensors.index.json, found %s%s%s",
@@ -286,7 +288,7 @@ int safetensors_folder_open(struct safetensors_folder **out, const char *folder,
 		no_weights(f, folder, err);
 		goto fail;
 	}
-	name_left(f, folder, f->left);
+	TRY(name_left(f, folder, f->left, err));
 	free(index);
 	free(single);
 	*out = f;

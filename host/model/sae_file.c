@@ -6,28 +6,22 @@
 
 #include "host/base/file.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 int sae_folders(const char *folder, sae_folder_visit *visit, void *context, struct err *err)
 {
-	DIR *dir = opendir(folder);
-	int rc = 0;
+	struct folder_names names;
+	int rc = folder_list(&names, folder, ERR_INPUT, err);
 
-	if (!dir)
-		return err_set(err, ERR_INPUT, "%s: %s", folder, strerror(errno));
-	for (const struct dirent *entry; errno = 0, rc == 0 && (entry = readdir(dir));) {
+	for (size_t i = 0; rc == 0 && i < names.n; i++) {
 		char path[SAE_PATH];
 
-		snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-		if (entry->d_name[0] != '.' && folder_exists(path))
-			rc = visit(context, entry->d_name, err);
+		snprintf(path, sizeof path, "%s/%s", folder, names.data[i]);
+		if (folder_exists(path))
+			rc = visit(context, names.data[i], err);
 	}
-	if (rc == 0 && errno) /* which alone tells an error from the end */
-		rc = err_set(err, ERR_INPUT, "%s: %s", folder, strerror(errno));
-	closedir(dir);
+	folder_names_free(&names);
 	return rc;
 }
 

@@ -82,8 +82,8 @@ struct sae_format {
 extern const struct sae_format sae_gemma_scope, sae_gemma_scope_2, sae_llama_scope, sae_lm_saes,
 	sae_saelens, sae_sparsify;
 
-/* Runs `visit` on every folder in `folder`; what it returns other than 0 ends the run and is
- * returned. Errors: ERR_INPUT when the folder cannot be read. */
+/* Runs `visit` on every folder in `folder`, by name; what it returns other than 0 ends the run and
+ * is returned. Errors: ERR_INPUT when the folder cannot be read. */
 typedef int sae_folder_visit(void *context, const char *name, struct err *err);
 int sae_folders(const char *folder, sae_folder_visit *visit, void *context, struct err *err);
 

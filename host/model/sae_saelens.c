@@ -66,7 +66,7 @@ static void note_place(struct search *s, const struct sae_where *w, const char *
 	const bool there = strcmp(w->place, site_places[s->site.place].word) == 0;
 
 	s->n_there += there;
-	if (there || (*s->other && strcmp(s->other, s->path) < 0))
+	if (there || *s->other)
 		return;
 	snprintf(s->other, sizeof s->other, "%s", s->path);
 	snprintf(s->hook, sizeof s->hook, "%s", hook);

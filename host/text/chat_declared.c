@@ -9,8 +9,6 @@
 #include "host/base/vec.h"
 #include "host/formats/json.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,44 +80,41 @@ fail:
 	return err->code;
 }
 
-static int is_template(const struct dirent *entry)
+static bool is_template(const char *name)
 {
-	const size_t n = strlen(entry->d_name);
+	const size_t n = strlen(name);
 
-	return n > strlen(".jinja") && strcmp(entry->d_name + n - strlen(".jinja"), ".jinja") == 0;
+	return n > strlen(".jinja") && strcmp(name + n - strlen(".jinja"), ".jinja") == 0;
 }
 
 /* The names of those that have files of their own; d->names stays NULL where none has. */
 static int list_files(struct chat_declared *d, const char *folder, struct err *err)
 {
 	char *others = path_join(folder, FOLDER_OF_OTHERS);
-	struct dirent **entries = NULL;
+	struct folder_names files = {0};
 	struct text names = {0};
-	int n = 0;
 
 	err_clear(err);
 	if (!others)
 		return err_nomem(err, folder, strlen(folder));
 	if (file_exists_in(folder, FILE_OF_DEFAULT))
 		TRY(vec_append(&names, DEFAULT, strlen(DEFAULT), err));
-	n = scandir(others, &entries, is_template, alphasort);
-	if (n < 0 && errno == ENOMEM) {
-		err_nomem(err, others, strlen(others));
-		goto fail;
-	}
-	for (int i = 0; i < n; i++) {
+	if (folder_exists(others))
+		TRY(folder_list(&files, others, ERR_INPUT, err));
+	for (size_t i = 0; i < files.n; i++) {
+		const char *name = files.data[i];
+
+		if (!is_template(name))
+			continue;
 		TRY(vec_append(&names, ", ", names.n > 0 ? 2 : 0, err));
-		TRY(vec_append(&names, entries[i]->d_name,
-			strlen(entries[i]->d_name) - strlen(".jinja"), err));
+		TRY(vec_append(&names, name, strlen(name) - strlen(".jinja"), err));
 	}
 	if (names.n > 0)
 		TRY(vec_push(&names, '\0', err));
 	d->names = names.data;
 	names.data = NULL;
 fail:
-	for (int i = 0; i < n; i++)
-		free(entries[i]);
-	free(entries);
+	folder_names_free(&files);
 	free(names.data);
 	free(others);
 	return err->code;

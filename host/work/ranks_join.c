@@ -8,7 +8,6 @@
 #include "host/base/file.h"
 #include "host/base/log.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -81,15 +80,15 @@ void meeting_receive(struct meeting *m, struct guest *guests, size_t *n_joined)
 
 bool meeting_find_other(const struct meeting *m, char path[PATH])
 {
-	DIR *dir = opendir(m->top);
-	bool found = false;
+	struct folder_names names;
+	struct err ignored;
+	bool found = folder_list(&names, m->top, ERR_OUTPUT, &ignored) != 0;
 
-	for (const struct dirent *entry; dir && !found && (entry = readdir(dir));) {
-		snprintf(path, PATH, "%s/%.200s", m->top, entry->d_name);
-		found = entry->d_name[0] != '.' && strcmp(entry->d_name, m->number) != 0 &&
-			folder_exists(path);
+	path[0] = '\0';
+	for (size_t i = 0; !found && i < names.n; i++) {
+		snprintf(path, PATH, "%s/%.200s", m->top, names.data[i]);
+		found = strcmp(names.data[i], m->number) != 0 && folder_exists(path);
 	}
-	if (dir)
-		closedir(dir);
+	folder_names_free(&names);
 	return found;
 }

@@ -95,7 +95,8 @@ void meeting_greet(struct meeting *m, bool again);
 /* Rank 0: answers whoever says hello, and says how many have joined when that has changed. */
 void meeting_receive(struct meeting *m, struct guest *guests, size_t *n_joined);
 
-/* The folder of another launch, if there is one. */
+/* The folder of another launch, if there is one. Where that cannot be known: true, with an empty
+ * path. */
 bool meeting_find_other(const struct meeting *m, char path[PATH]);
 
 /* ---- ranks_meeting.c: beating -------------------------------------------------------------- */

@@ -12,7 +12,6 @@
 #include "host/work/units_folder.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -165,25 +164,23 @@ static bool ends_in(const char *text, const char *end)
  * is not to be removed at the end. */
 static int check_unclaimed(const char *folder, struct err *err)
 {
-	DIR *dir = opendir(folder);
+	struct folder_names names;
 
-	err_clear(err);
-	if (!dir && errno != ENOENT)
-		return err_set(err, ERR_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
-	for (const struct dirent *entry; errno = 0, dir && !err->code && (entry = readdir(dir));) {
-		const char *name = entry->d_name;
+	if (!folder_exists(folder))
+		return 0;
+	if (folder_list(&names, folder, ERR_OUTPUT, err))
+		return err->code;
+	for (size_t i = 0; i < names.n && !err->code; i++) {
+		const char *name = names.data[i];
 
-		if (name[0] != '.' && strcmp(name, "lock") != 0 && !ends_in(name, ".part"))
+		if (strcmp(name, "lock") != 0 && !ends_in(name, ".part"))
 			err_set(err, ERR_CONFIG,
 				"%s: expected the units of a run, or nothing, found no manifest "
 				"and \"%s\"; name another output, move that folder, or begin anew "
 				"with --fresh, which renames it",
 				folder, name);
 	}
-	if (dir && !err->code && errno) /* which alone tells an error from the end */
-		err_set(err, ERR_OUTPUT, "%s: cannot be read: %s", folder, strerror(errno));
-	if (dir)
-		closedir(dir);
+	folder_names_free(&names);
 	return err->code;
 }
 

@@ -68,7 +68,9 @@ int units_folder_check(const char *folder, struct err *err)
 {
 	err_clear(err);
 	walk_err = err;
-	nftw(folder, check_one, 16, FTW_PHYS);
+	if (nftw(folder, check_one, 16, FTW_PHYS) < 0 && errno != ENOENT)
+		err_set(err, errno == ENOMEM ? ERR_DEVICE : ERR_OUTPUT, "%s: cannot be read: %s",
+			folder, strerror(errno));
 	return err->code;
 }
 

@@ -8,8 +8,6 @@
 #include "host/base/file.h"
 #include "host/work/units_folder.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +16,7 @@
 struct tally {
 	size_t n; /* whole units */
 	unsigned long long bytes;
-	char *first; /* path of a whole one; owned */
+	char first[4800]; /* path of a whole one */
 };
 
 static bool ends_in(const char *text, const char *end)
@@ -28,26 +26,24 @@ static bool ends_in(const char *text, const char *end)
 	return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-static void count_units(const char *folder, struct tally *t)
+static int count_units(const char *folder, struct tally *t, struct err *err)
 {
-	DIR *dir = opendir(folder);
+	struct folder_names names;
+	char path[4800];
 	struct stat st;
 
-	for (struct dirent *e; dir && (e = readdir(dir));) {
-		char *path = ends_in(e->d_name, ".h5") ? path_join(folder, e->d_name) : NULL;
-
-		if (path && stat(path, &st) == 0) {
-			t->n++;
-			t->bytes += (unsigned long long)st.st_size;
-			if (!t->first) {
-				t->first = path;
-				path = NULL;
-			}
-		}
-		free(path);
+	if (folder_list(&names, folder, ERR_INPUT, err))
+		return err->code;
+	for (size_t i = 0; i < names.n; i++) {
+		snprintf(path, sizeof path, "%s/%s", folder, names.data[i]);
+		if (!ends_in(path, ".h5") || stat(path, &st) != 0) /* gone since it was listed */
+			continue;
+		if (t->n++ == 0)
+			snprintf(t->first, sizeof t->first, "%s", path);
+		t->bytes += (unsigned long long)st.st_size;
 	}
-	if (dir)
-		closedir(dir);
+	folder_names_free(&names);
+	return 0;
 }
 
 /* A stage's total, which each of its units knows: "3 of 9". */
@@ -57,7 +53,7 @@ static void print_total(const struct tally *t, FILE *to)
 	struct err ignored;
 	char *place = NULL, *total;
 
-	if (t->first && results_open_foreign(&r, t->first, &ignored) == 0) {
+	if (t->n > 0 && results_open_foreign(&r, t->first, &ignored) == 0) {
 		if (results_read_attribute_text(r, "/", "unit", &place, &ignored) == 0 &&
 			(total = strstr(place, " of ")))
 			fputs(total, to);
@@ -66,18 +62,12 @@ static void print_total(const struct tally *t, FILE *to)
 	}
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
 int units_inspect(const char *folder, FILE *to, struct err *err)
 {
-	struct dirent **entries;
+	struct folder_names names;
 	char path[4500], owner[256];
 	unsigned long long bytes = 0;
 	size_t n_units = 0;
-	int n;
 
 	snprintf(path, sizeof path, "%s/manifest", folder);
 	if (units_folder_check(folder, err))
@@ -85,34 +75,32 @@ int units_inspect(const char *folder, FILE *to, struct err *err)
 	if (!file_exists(path))
 		return err_set(err, ERR_INPUT,
 			"%s: expected a folder of units, found no manifest in it", folder);
-	n = scandir(folder, &entries, NULL, by_name);
-	if (n < 0)
-		return err_set(err, ERR_INPUT, "%s: %s", folder, strerror(errno));
+	if (folder_list(&names, folder, ERR_INPUT, err))
+		return err->code;
 	if (units_owner(folder, owner, sizeof owner))
 		fprintf(to, "%s: units of a run that is being computed by %s\n", folder, owner);
 	else
 		fprintf(to,
 			"%s: units that nobody is computing now; their command goes on from here\n",
 			folder);
-	for (int i = 0; i < n; i++) {
+	for (size_t i = 0; i < names.n; i++) {
 		struct tally t = {0};
 
-		snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
-		if (entries[i]->d_name[0] != '.' && folder_exists(path)) {
-			count_units(path, &t);
-			fprintf(to, "  %-48s %6zu", entries[i]->d_name, t.n);
-			print_total(&t, to);
-			fprintf(to, " units, %.1f MB\n", (double)t.bytes * 1e-6);
-			n_units += t.n;
-			bytes += t.bytes;
-			free(t.first);
-		}
-		free(entries[i]);
+		snprintf(path, sizeof path, "%s/%s", folder, names.data[i]);
+		if (!folder_exists(path))
+			continue;
+		TRY(count_units(path, &t, err));
+		fprintf(to, "  %-48s %6zu", names.data[i], t.n);
+		print_total(&t, to);
+		fprintf(to, " units, %.1f MB\n", (double)t.bytes * 1e-6);
+		n_units += t.n;
+		bytes += t.bytes;
 	}
-	free(entries);
 	fprintf(to, "%zu units, %.1f MB; stages that come later are not here yet\n", n_units,
 		(double)bytes * 1e-6);
-	return 0;
+fail:
+	folder_names_free(&names);
+	return err->code;
 }
 
 /* ---- verifying ------------------------------------------------------------------------- */
@@ -131,59 +119,61 @@ static bool is_unit(const char *name, size_t *unit)
 	return sscanf(name, "%zu.h5%n", unit, &n) == 1 && n > 0 && name[n] == '\0';
 }
 
-static void verify_unit(struct verifying *v, const char *path)
+static void note_bad(struct verifying *v, const struct err *why)
 {
 	const size_t n = v->n_bad > 0 ? strlen(v->err->text) : 0;
+
+	if (v->n_bad++ == 0)
+		*v->err = *why;
+	else
+		snprintf(v->err->text + n, sizeof v->err->text - n, "\n%s", why->text);
+}
+
+static void verify_unit(struct verifying *v, const char *path)
+{
 	struct err why;
 
 	v->n++;
-	if (seal_check(path, &v->expected, &why) == 0)
-		return;
-	if (v->n_bad++ == 0)
-		*v->err = why;
-	else
-		snprintf(v->err->text + n, sizeof v->err->text - n, "\n%s", why.text);
+	if (seal_check(path, &v->expected, &why))
+		note_bad(v, &why);
 }
 
 static void verify_stage(struct verifying *v, const char *folder, const char *stage)
 {
-	struct dirent **entries;
+	struct folder_names names;
+	struct err why;
 	char path[4800];
-	int n;
 
 	snprintf(path, sizeof path, "%s/%s", folder, stage);
 	snprintf(v->expected.stage, sizeof v->expected.stage, "%s", stage);
-	n = stage[0] != '.' && folder_exists(path) ? scandir(path, &entries, NULL, by_name) : -1;
-	for (int i = 0; i < n; i++) {
-		snprintf(path, sizeof path, "%s/%s/%s", folder, stage, entries[i]->d_name);
-		if (is_unit(entries[i]->d_name, &v->expected.unit))
+	if (!folder_exists(path))
+		return;
+	if (folder_list(&names, path, ERR_INPUT, &why))
+		note_bad(v, &why);
+	for (size_t i = 0; i < names.n; i++) {
+		snprintf(path, sizeof path, "%s/%s/%s", folder, stage, names.data[i]);
+		if (is_unit(names.data[i], &v->expected.unit))
 			verify_unit(v, path);
-		free(entries[i]);
 	}
-	if (n >= 0)
-		free(entries);
+	folder_names_free(&names);
 }
 
 int units_verify(const char *folder, FILE *to, struct err *err)
 {
 	struct verifying v = {.err = err};
-	struct dirent **entries;
+	struct folder_names names = {0};
 	char path[4500];
-	int n;
 
 	err_clear(err);
 	TRY(units_folder_check(folder, err));
 	snprintf(path, sizeof path, "%s/manifest", folder);
 	TRY(sha256_file(path, v.expected.run, err));
-	n = scandir(folder, &entries, NULL, by_name);
-	for (int i = 0; i < n; i++) {
-		verify_stage(&v, folder, entries[i]->d_name);
-		free(entries[i]);
-	}
-	if (n >= 0)
-		free(entries);
+	TRY(folder_list(&names, folder, ERR_INPUT, err));
+	for (size_t i = 0; i < names.n; i++)
+		verify_stage(&v, folder, names.data[i]);
 	fprintf(to, "%s: %zu units held against their seals: %s\n", folder, v.n,
 		v.n_bad == 0 ? "all as they were written" : "NOT as they were written");
 fail:
+	folder_names_free(&names);
 	return err->code;
 }
