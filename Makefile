@@ -38,7 +38,7 @@ PYTHON = $(if $(shell command -v dpkg-query),/usr/bin/python3,python3)
 # The toolkit is often beside the PATH.
 NVCC := $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 
-.PHONY: all engine run test quick test-asan test-strict test-cuda test-kit soak faults coverage fuzz parity bench gpu-kit gpu-check format format-check deps deps-report deps-test deps-format clean
+.PHONY: all engine run test quick test-asan test-strict test-cuda test-kit soak faults coverage fuzz fuzz-coverage parity bench gpu-kit gpu-check format format-check deps deps-report deps-test deps-format clean
 
 all: engine
 
@@ -168,6 +168,18 @@ fuzz: deps
 	cmake --preset fuzz
 	cmake --build --preset fuzz -j $(JOBS)
 	tests/fuzz/run.sh $(FUZZ_RUNS)
+
+# How many lines of each file of host/ the seeds and what fuzzing has kept come by.
+FUZZ_TARGETS := $(notdir $(wildcard tests/fuzz/corpus/*))
+fuzz-coverage: deps
+	$(call install,gcovr)
+	cmake --preset cpu-coverage
+	cmake --build --preset cpu-coverage -j $(JOBS) --target $(addprefix replay_,$(FUZZ_TARGETS))
+	find build/cpu-coverage -name '*.gcda' -delete
+	for t in $(FUZZ_TARGETS); do \
+		build/cpu-coverage/replay_$$t tests/fuzz/corpus/$$t $$(ls -d build/fuzz/corpus/$$t 2>/dev/null) || exit; \
+	done
+	gcovr --root . --filter host/ build/cpu-coverage
 
 # Against other implementations, live: needs pip's tokenizers, torch and transformers.
 parity: engine

@@ -21,7 +21,6 @@
 #include "tests/starved.h"
 #include "tests/test.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -301,29 +300,22 @@ static size_t starve_file(reads *read, const char *path)
 	return n_failed;
 }
 
-static int is_file(const struct dirent *entry)
-{
-	return entry->d_name[0] != '.';
-}
-
 static void says_so(const void *row)
 {
 	const struct parser *p = row;
-	struct dirent **entries;
+	struct folder_names names;
+	struct err err = {0};
 	size_t n_failed = 0;
 	char folder[512], path[1024];
-	int n;
 
 	snprintf(folder, sizeof folder, "%s/tests/fuzz/corpus/%s", test_source_root(), p->corpus);
-	n = scandir(folder, &entries, is_file, alphasort);
-	REQUIRE(n >= 0, "%s: there is no such folder", folder);
-	for (int i = 0; i < n; i++) {
-		snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
+	REQUIRE_OK(folder_list(&names, folder, ERR_INPUT, &err), &err);
+	for (size_t i = 0; i < names.n; i++) {
+		snprintf(path, sizeof path, "%s/%s", folder, names.data[i]);
 		n_failed += starve_file(p->read, path);
-		free(entries[i]);
 	}
-	free(entries);
-	printf("  %zu allocations of %d inputs failed\n", n_failed, n);
+	printf("  %zu allocations of %zu inputs failed\n", n_failed, names.n);
+	folder_names_free(&names);
 	CHECK(n_failed > 0, "none failed");
 }
 

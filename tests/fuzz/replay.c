@@ -8,7 +8,6 @@
 #include "host/base/file.h"
 #include "tests/fuzz/fuzz.h"
 
-#include <dirent.h>
 #include <string.h>
 
 enum { CUTS_MAX = 4096 };
@@ -42,30 +41,27 @@ static size_t replay_file(const char *path)
 	return n;
 }
 
-static int is_file(const struct dirent *entry)
-{
-	return entry->d_name[0] != '.';
-}
-
 int main(int argc, char **argv)
 {
 	size_t n_files = 0, n_inputs = 0;
 
 	for (int i = 1; i < argc; i++) {
-		struct dirent **entries;
-		const int n = scandir(argv[i], &entries, is_file, alphasort);
+		struct folder_names names;
+		struct err err;
 
-		for (int k = 0; k < n; k++) {
-			char *path = path_join(argv[i], entries[k]->d_name);
+		if (folder_list(&names, argv[i], ERR_INPUT, &err)) {
+			fprintf(stderr, "%s\n", err.text);
+			return 1;
+		}
+		for (size_t k = 0; k < names.n; k++) {
+			char *path = path_join(argv[i], names.data[k]);
 
 			MUST(path);
 			n_inputs += replay_file(path);
-			n_files++;
 			free(path);
-			free(entries[k]);
 		}
-		if (n >= 0)
-			free(entries);
+		n_files += names.n;
+		folder_names_free(&names);
 	}
 	printf("%zu inputs from %zu files\n", n_inputs, n_files);
 	return n_files > 0 ? 0 : 1;
