@@ -111,6 +111,9 @@ put("npz", "fortran", npz([("a.npy", npy("'<f8'", "(2, 1)", bytes(16), True))]))
 put("npz", "scalar", npz([("a.npy", npy("'<i8'", "()", bytes(8)))]))
 put("npz", "version_2", npz([("a.npy", npy("'<i4'", "(1,)", bytes(4), version=2))]))
 put("npz", "zip64", npz([("a.npy", npy("'<f4'", "(1,)", bytes(4)))], zip64=True))
+zipfile.ZIP64_LIMIT = 0  # sizes, offsets and the directory as in an archive beyond 4 GiB
+put("npz", "zip64_directory", npz([("a.npy", npy("'<f4'", "(1,)", bytes(4)))], zip64=True))
+zipfile.ZIP64_LIMIT = (1 << 31) - 1
 put("npz", "comment", npz([("a.npy", npy("'<f4'", "(1,)", bytes(4)))], comment=b"PK\5\6 not yet"))
 put("npz", "pickled", npz([("a.npy", npy("'|O'", "(1,)", b"\x80\x04K\x01."))]))
 put("npz", "empty", npz([]))
@@ -512,6 +515,37 @@ put_json(
         "model": {"vocab": {"a": 0, "b": 1, "ab": 2, "Ġ": 3, "1": 4}, "merges": ["a b"]},
     },
 )
+put_json(
+    "tokenizer",
+    "llama3",
+    {
+        "added_tokens": [{"id": 7, "content": "<x>", "special": True}],
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {
+                    "type": "Split",
+                    "pattern": {"Regex": r"(?i:'s|'t)|[^\r\n\p{L}\d]?\p{L}+|\p{N}{1,3}|[\s\x41]+"},
+                    "behavior": "Isolated",
+                },
+                {"type": "ByteLevel", "use_regex": False},
+            ],
+        },
+        "post_processor": {
+            "type": "Sequence",
+            "processors": [
+                {"type": "ByteLevel"},
+                {
+                    "type": "TemplateProcessing",
+                    "single": [{"SpecialToken": {"id": "<x>"}}],
+                    "special_tokens": {"<x>": {"ids": [7]}},
+                },
+            ],
+        },
+        "padding": {"pad_token": "<x>"},
+        "model": {"vocab": {"a": 0, "b": 1, "ab": 2, "Ġ": 3}, "merges": ["a b"]},
+    },
+)
 put_json("tokenizer", "no_merges", {"model": {"vocab": {"a": 0}}})
 put_json("tokenizer", "merge_without_token", {"model": {"vocab": {"a": 0}, "merges": ["a b"]}})
 put_json(
@@ -648,6 +682,16 @@ put("jinja", "loops", "{% for k, v in d.items() %}{% if loop.first %}{% continue
 put("jinja", "space", "  {% if n -%}  \n a {#- c -#} \n {%+ endif +%}\n {{- n -}} \n{% raw -%} {{ x }} {%- endraw %}\n")
 put("jinja", "strings", "{{ 'a,b'.split(',', 1) }}{{ ' x '.strip() }}{{ 'ab'[::-1] }}{{ 'é'.upper() }}{{ 'a\\u00e9\\n\\x41\\é' }}"
     "{{ 'abc'.replace('b', '') }}{{ 'abc'.partition('b') }}{{ 'x'.center(5, '-') }}{{ 'a b'.title() }}{{ 'aa'.rfind('a', 0, 1) }}")
+put("jinja", "parts", "{{ 'ab'.rindex('b') }}{{ 'ab'.count('a') }}{{ 'a-b'.rsplit('-', 1) }}{{ 'a b'.rsplit() }}"
+    "{{ 'a\\r\\nb'.splitlines(true) }}{{ 'aXb'.rpartition('X') }}{{ '-'.join(['a', 'b'|safe]) }}"
+    "{{ 'aaa'.replace('', '-', 2) }}{{ 'ab'.removeprefix('a').removesuffix('b') }}")
+put("jinja", "letters", "{{ 'x'.ljust(4) }}{{ 'x'.rjust(4, '*') }}{{ '-7'.zfill(5) }}{{ ' x '.rstrip() }}"
+    "{{ 'a7'.isalnum() }}{{ 'a'.isalpha() }}{{ ' '.isspace() }}{{ 'a'.islower() }}{{ '7'.isnumeric() }}"
+    "{{ ('a'|safe).ljust(3, '-') }}{{ 'ß'.upper() }}")
+put("jinja", "containers", "{{ d.get('b', 1) }}{{ d.get('z') }}{{ d.copy() }}{{ l.copy() }}{{ l.count(1) }}{{ l.index(2) }}"
+    "{{ (1, 2).index(2) }}{{ d|tojson(sort_keys=true, separators=(',', ':')) }}{{ [0.5, 1e300 * 1e300]|tojson }}")
+put("jinja", "kinds", "{{ n is even }}{{ 'a' is lower }}{{ 'a' is upper }}{{ n is ne 3 }}{{ n is sameas none }}{{ x is undefined }}"
+    "{{ none is none }}{{ true is boolean }}{{ f is float }}{{ true is true }}{{ n is lt 4 }}{{ n is integer }}")
 put("jinja", "numbers", "{{ 1 + 2 * 3 // 4 % 5 ** 2 - -6 }}{{ 1.5e3 / 7 }}{{ 0x1F }}{{ 1_000 }}{{ 7.5 // -2 }}{{ 2 ** 62 }}")
 put("jinja", "format", "{{ '%s %5.2f %-3d %x %(a)s' % (1, 2.5, 3) }}{{ '%(a)s' % {'a': 1} }}{{ '{} {x}'.format(1, x=2) }}")
 put("jinja", "filters", "{{ l|sort|join(',') }}{{ messages|selectattr('role', 'equalto', 'user')|map(attribute='content')|list }}"
