@@ -132,7 +132,7 @@ for ((i = 0; i < 1200; i++)); do
 done
 scontrol update JobId="$late" TimeLimit=30
 bash slurm/run.sh "${slow[@]}" --set output="$work/early.h5" >"$work/early.log" 2>&1
-cluster_wait 600
+cluster_wait 1200
 grep -q "stopped (SIGUSR1)" slurm/logs/test-"$late".log
 grep -q "restart 1" slurm/logs/test-"$late".log
 grep -q "were done before" slurm/logs/test-"$late".log
