@@ -353,6 +353,23 @@ put(
 )
 put(
     "arch",
+    "quantized",
+    json.dumps(
+        {
+            "model_type": "llama",
+            "quantization_config": {
+                "quant_method": "awq",
+                "format": "é" * 21,
+                "load_in_8bit": True,
+                "bits": 4,
+                "w_bit": -(2**63),
+            },
+        },
+        ensure_ascii=False,
+    ),
+)
+put(
+    "arch",
     "wrong_kinds",
     json.dumps(
         {"model_type": "llama", "num_hidden_layers": "2", "hidden_size": -8, "rope_scaling": []}
