@@ -166,22 +166,16 @@ static int list(const void *folder, struct err *err)
 	return err->code;
 }
 
+static FILE *nowhere;
+
 static int show(const void *folder, struct err *err)
 {
-	FILE *nowhere = fopen("/dev/null", "w");
-	const int rc = units_inspect(folder, nowhere, err);
-
-	fclose(nowhere);
-	return rc;
+	return units_inspect(folder, nowhere, err);
 }
 
 static int verify(const void *folder, struct err *err)
 {
-	FILE *nowhere = fopen("/dev/null", "w");
-	const int rc = units_verify(folder, nowhere, err);
-
-	fclose(nowhere);
-	return rc;
+	return units_verify(folder, nowhere, err);
 }
 
 /* With each of its calls failing in turn. */
@@ -240,6 +234,9 @@ TEST(units_are_neither_counted_nor_verified_where_a_folder_cannot_be_listed)
 	REQUIRE_OK(folder_make(stage, &err), &err);
 	write_in(folder, "manifest", &err);
 	write_in(stage, "notes", &err);
+	nowhere = fopen("/dev/null", "w");
+	REQUIRE(nowhere, "/dev/null cannot be opened");
 	expect_the_reason(show, folder, 6);
 	expect_the_reason(verify, folder, 6);
+	fclose(nowhere);
 }

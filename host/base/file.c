@@ -211,12 +211,19 @@ char *path_join(const char *folder, const char *name)
 	return path;
 }
 
+bool path_has_extension(const char *path, const char *extension)
+{
+	const size_t n = strlen(path), m = strlen(extension);
+
+	return n > m && strcmp(path + n - m, extension) == 0;
+}
+
 void path_beside(const char *path, const char *suffix, char *out, size_t size)
 {
 	const size_t n = strlen(path);
-	const bool h5 = n > 3 && strcmp(path + n - 3, ".h5") == 0;
 
-	snprintf(out, size, "%.*s%s", (int)(h5 ? n - 3 : n), path, suffix);
+	snprintf(out, size, "%.*s%s", (int)(path_has_extension(path, ".h5") ? n - 3 : n), path,
+		suffix);
 }
 
 /* ---- names in a folder ------------------------------------------------------------------- */

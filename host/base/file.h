@@ -74,6 +74,9 @@ bool file_is_same(const char *a, const char *b);
  * memory. An absolute `name` is returned as is. */
 char *path_join(const char *folder, const char *name);
 
+/* Whether a name has this extension, and something before it: "a.h5", not ".h5". */
+bool path_has_extension(const char *path, const char *extension);
+
 /* "results/NAME.h5" and ".units" to "results/NAME.units"; other endings than .h5 stay. */
 void path_beside(const char *path, const char *suffix, char *out, size_t size);
 

@@ -196,7 +196,7 @@ static int strip_suffix(struct npz *npz, struct member *m, struct err *err)
 {
 	const size_t n = strlen(m->name);
 
-	if (n < 5 || strcmp(m->name + n - 4, ".npy") != 0)
+	if (!path_has_extension(m->name, ".npy"))
 		return err_set(err, ERR_INPUT, "%s: expected only .npy members, found \"%s\"",
 			npz->path, m->name);
 	m->name[n - 4] = '\0';

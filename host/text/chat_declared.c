@@ -80,13 +80,6 @@ fail:
 	return err->code;
 }
 
-static bool is_template(const char *name)
-{
-	const size_t n = strlen(name);
-
-	return n > strlen(".jinja") && strcmp(name + n - strlen(".jinja"), ".jinja") == 0;
-}
-
 /* The names of those that have files of their own; d->names stays NULL where none has. */
 static int list_files(struct chat_declared *d, const char *folder, struct err *err)
 {
@@ -104,7 +97,7 @@ static int list_files(struct chat_declared *d, const char *folder, struct err *e
 	for (size_t i = 0; i < files.n; i++) {
 		const char *name = files.data[i];
 
-		if (!is_template(name))
+		if (!path_has_extension(name, ".jinja"))
 			continue;
 		TRY(vec_append(&names, ", ", names.n > 0 ? 2 : 0, err));
 		TRY(vec_append(&names, name, strlen(name) - strlen(".jinja"), err));

@@ -4,6 +4,7 @@
  */
 #include "host/text/chat_template.h"
 
+#include "host/base/file.h"
 #include "host/text/chat_conversation.h"
 #include "host/text/chat_declared.h"
 #include "host/text/jinja/jinja.h"
@@ -386,13 +387,6 @@ fail:
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-static bool ends_in_jinja(const char *name)
-{
-	const size_t n = strlen(name);
-
-	return n > 6 && strcmp(name + n - 6, ".jinja") == 0;
-}
-
 /* The template of options->name, if it is one that some file declares. */
 static int find_declared(struct chat_declared *d, const struct chat_options *o, struct err *err)
 {
@@ -401,7 +395,7 @@ static int find_declared(struct chat_declared *d, const struct chat_options *o, 
 	*d = (struct chat_declared){0};
 	if (o->prefix || chat_family_named(o->name))
 		return 0;
-	if (ends_in_jinja(o->name))
+	if (path_has_extension(o->name, ".jinja"))
 		return chat_declared_read(d, o->name, err);
 	if (!o->folder)
 		return 0;

@@ -153,13 +153,6 @@ static void manifest_path(const char *folder, char out[4200])
 	snprintf(out, 4200, "%s/manifest", folder);
 }
 
-static bool ends_in(const char *text, const char *end)
-{
-	const size_t n = strlen(text), m = strlen(end);
-
-	return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* A folder without a manifest is one that a run had just begun, or not ours: then what lies there
  * is not to be removed at the end. */
 static int check_unclaimed(const char *folder, struct err *err)
@@ -173,7 +166,7 @@ static int check_unclaimed(const char *folder, struct err *err)
 	for (size_t i = 0; i < names.n && !err->code; i++) {
 		const char *name = names.data[i];
 
-		if (strcmp(name, "lock") != 0 && !ends_in(name, ".part"))
+		if (strcmp(name, "lock") != 0 && !path_has_extension(name, ".part"))
 			err_set(err, ERR_CONFIG,
 				"%s: expected the units of a run, or nothing, found no manifest "
 				"and \"%s\"; name another output, move that folder, or begin anew "
@@ -286,7 +279,8 @@ static void remove_leftovers(const struct units *u)
 static int clear_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
 	(void)st, (void)ftw;
-	if (kind == FTW_F && (ends_in(path, ".claim") || ends_in(path, ".part")))
+	if (kind == FTW_F &&
+		(path_has_extension(path, ".claim") || path_has_extension(path, ".part")))
 		unlink(path);
 	return 0;
 }
@@ -374,7 +368,7 @@ static int stop_at_unit(const char *path, const struct stat *st, int kind, struc
 {
 	(void)st;
 	return kind == FTW_F && ftw->level > 1 && strstr(path + ftw->base, ".h5") &&
-	       !ends_in(path, ".part") && !ends_in(path, ".claim");
+	       !path_has_extension(path, ".part") && !path_has_extension(path, ".claim");
 }
 
 bool units_leave(struct units *u)

@@ -76,8 +76,8 @@ bool units_leave(struct units *u);
  * come in the same order in every run of a config. */
 int units_stage(struct units *u, const char *title, char *out, size_t size, struct err *err);
 
-/* Prints whose folder it is and how many units of each stage stand. Errors: ERR_INPUT, ERR_CONFIG.
- */
+/* Prints whose folder it is and how many units of each stage stand. Errors: ERR_INPUT, ERR_CONFIG;
+ * ERR_OUTPUT, ERR_DEVICE where the folder cannot be walked. */
 int units_inspect(const char *folder, FILE *to, struct err *err);
 
 /* Reads every unit and holds it against its seal; prints what was checked. Errors: those of

@@ -14,7 +14,8 @@
 int units_folder_check_kind(const char *folder, struct err *err);
 
 /* That its stages are folders and all else is files, links counting as neither: what is refused
- * here is never opened. Errors: ERR_CONFIG, with the path. */
+ * here is never opened. Errors: ERR_CONFIG, with the path; ERR_OUTPUT, ERR_DEVICE where it cannot
+ * be walked. */
 int units_folder_check(const char *folder, struct err *err);
 
 /* A free name "FOLDER.WORD-N". Errors: ERR_OUTPUT. */

@@ -19,13 +19,6 @@ struct tally {
 	char first[4800]; /* path of a whole one */
 };
 
-static bool ends_in(const char *text, const char *end)
-{
-	const size_t n = strlen(text), m = strlen(end);
-
-	return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 static int count_units(const char *folder, struct tally *t, struct err *err)
 {
 	struct folder_names names;
@@ -36,7 +29,8 @@ static int count_units(const char *folder, struct tally *t, struct err *err)
 		return err->code;
 	for (size_t i = 0; i < names.n; i++) {
 		snprintf(path, sizeof path, "%s/%s", folder, names.data[i]);
-		if (!ends_in(path, ".h5") || stat(path, &st) != 0) /* gone since it was listed */
+		if (!path_has_extension(path, ".h5") ||
+			stat(path, &st) != 0) /* gone since it was listed */
 			continue;
 		if (t->n++ == 0)
 			snprintf(t->first, sizeof t->first, "%s", path);
