@@ -138,11 +138,12 @@ static void print_profile(struct device *dev)
 		total += times[i].seconds;
 		gemm += times[i].flops > 0 ? times[i].seconds : 0;
 	}
-	printf("\nkernels: %.2f s, %.0f %% in matrix products\n  %-28s %9s %8s %9s %9s\n", total,
-		100 * gemm / total, "op", "calls", "seconds", "share", "GFLOP/s");
+	printf("\nkernels: %.2f s, %.0f %% in matrix products\n  %-28s %9s %8s %9s %9s %9s\n",
+		total, 100 * gemm / total, "op", "calls", "seconds", "share", "GB/s", "GFLOP/s");
 	for (size_t i = 0; i < n; i++) {
-		printf("  %-28s %9llu %8.2f %8.1f%%", times[i].name, times[i].calls,
-			times[i].seconds, 100 * times[i].seconds / total);
+		printf("  %-28s %9llu %8.2f %8.1f%% %9.1f", times[i].name, times[i].calls,
+			times[i].seconds, 100 * times[i].seconds / total,
+			times[i].bytes / times[i].seconds * 1e-9);
 		if (times[i].flops > 0)
 			printf(" %9.1f", times[i].flops / times[i].seconds * 1e-9);
 		putchar('\n');

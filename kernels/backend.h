@@ -129,7 +129,7 @@ struct device {
 	struct device_team team; /* while joining and joined */
 	size_t allocated, peak;
 	struct {
-		double seconds, flops;
+		double seconds, flops, bytes;
 		unsigned long long calls;
 	} times[N_OPS];
 	char description[96], arithmetic[DEVICE_ARITHMETIC];

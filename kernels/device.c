@@ -369,6 +369,6 @@ size_t device_op_times(const struct device *dev, struct op_time *out, size_t cap
 	for (int i = 0; i < N_OPS && n < capacity; i++)
 		if (dev->times[i].calls)
 			out[n++] = (struct op_time){names[i], dev->times[i].seconds,
-				dev->times[i].flops, dev->times[i].calls};
+				dev->times[i].flops, dev->times[i].bytes, dev->times[i].calls};
 	return n;
 }

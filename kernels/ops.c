@@ -8,16 +8,70 @@
 
 #include "host/base/clock.h"
 
-/* Calls the backend's `name` with the op's own arguments, on the clock. */
-#define DISPATCH(name, op_flops, ...) \
+/* Calls the backend's `name` with the op's own arguments, on the clock. op_bytes: MOVES(...). */
+#define DISPATCH(name, op_flops, op_bytes, ...) \
 	do { \
 		const double start = clock_seconds(); \
 		const int rc = dev->backend->name(__VA_ARGS__); \
 		dev->times[OP_##name].seconds += clock_seconds() - start; \
 		dev->times[OP_##name].flops += (double)(op_flops); \
+		dev->times[OP_##name].bytes += (double)(op_bytes); \
 		dev->times[OP_##name].calls++; \
 		return rc; \
 	} while (0)
+
+/* ---- bytes ----------------------------------------------------------------------------- */
+
+/* Bytes of tensors, of which absent ones have none. */
+static size_t bytes_of(const struct tensor *tensors, size_t n)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < n; i++)
+		bytes += tensors[i].data ? tensor_bytes(tensors[i]) : 0;
+	return bytes;
+}
+
+/* Tensors that an op reads or writes, once; what it changes in place is named twice. */
+#define MOVES(...) \
+	bytes_of((const struct tensor[]){__VA_ARGS__}, \
+		sizeof((const struct tensor[]){__VA_ARGS__}) / sizeof(struct tensor))
+
+/* A matrix with as many elements as the slice. */
+static struct tensor columns(struct slice s)
+{
+	s.of.cols = s.n;
+	return s.of;
+}
+
+static struct tensor some_rows(struct tensor t, size_t n)
+{
+	t.rows = n;
+	return t;
+}
+
+/* dx, which is added to where beta is 1. */
+static struct tensor if_added(double beta, struct tensor dx)
+{
+	return some_rows(dx, beta == 0 ? 0 : dx.rows);
+}
+
+/* The operand x of a product with W, as the product reads it; where that rounds it first, what the
+ * rounding moves beside. */
+static size_t operand_bytes(const struct device *dev, struct tensor x, struct tensor W)
+{
+	const bool rounds = device_rounds_products(dev) && x.dtype == DTYPE_F32 &&
+			    W.dtype != DTYPE_F32;
+	const size_t rounded = tensor_count(x) * sizeof(uint16_t);
+
+	return tensor_bytes(x) + (rounds ? 2 * rounded : 0);
+}
+
+/* The encoder's rows and vectors. */
+static size_t encoder_bytes(const struct sae_weights *sae)
+{
+	return MOVES(sae->W_enc_t, sae->b_enc, sae->threshold, sae->gain, sae->shift);
+}
 
 /* ---- checks ---------------------------------------------------------------------------- */
 
@@ -179,7 +233,7 @@ int op_copy(struct device *dev, struct tensor x, struct tensor y, struct err *er
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
 	TRY(activation(c, "y", y, x.rows, x.cols));
-	DISPATCH(copy, 0, dev, x, y, err);
+	DISPATCH(copy, 0, MOVES(x, y), dev, x, y, err);
 fail:
 	return err->code;
 }
@@ -190,7 +244,7 @@ int op_axpy(struct device *dev, double a, struct tensor x, struct tensor y, stru
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
 	TRY(activation(c, "y", y, x.rows, x.cols));
-	DISPATCH(axpy, 0, dev, a, x, y, err);
+	DISPATCH(axpy, 0, MOVES(x, y, y), dev, a, x, y, err);
 fail:
 	return err->code;
 }
@@ -200,7 +254,7 @@ int op_scale(struct device *dev, double a, struct tensor x, struct err *err)
 	const struct check c = {dev, "scale", err};
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
-	DISPATCH(scale, 0, dev, a, x, err);
+	DISPATCH(scale, 0, a == 0 ? MOVES(x) : MOVES(x, x), dev, a, x, err);
 fail:
 	return err->code;
 }
@@ -213,7 +267,7 @@ int op_gather_rows(struct device *dev, struct tensor in, const int32_t *index, s
 	TRY(operand(c, "in", in, in.rows, in.cols));
 	TRY(operand(c, "out", out, out.rows, in.cols));
 	TRY(condition(c, in.dtype == out.dtype, "operands of one type"));
-	DISPATCH(gather_rows, 0, dev, in, index, out, err);
+	DISPATCH(gather_rows, 0, MOVES(out, out), dev, in, index, out, err);
 fail:
 	return err->code;
 }
@@ -226,7 +280,7 @@ int op_scatter_rows(struct device *dev, struct tensor in, const int32_t *index, 
 	TRY(activation(c, "in", in, in.rows, in.cols));
 	TRY(activation(c, "out", out, out.rows, in.cols));
 	TRY(condition(c, out.rows >= in.rows, "an output with room for every row"));
-	DISPATCH(scatter_rows, 0, dev, in, index, out, err);
+	DISPATCH(scatter_rows, 0, MOVES(in, in), dev, in, index, out, err);
 fail:
 	return err->code;
 }
@@ -234,12 +288,12 @@ fail:
 int op_advance(struct device *dev, size_t n, const int32_t *next, int32_t *token, int32_t *pos,
 	int32_t *cache_row, struct err *err)
 {
-	DISPATCH(advance, 0, dev, n, next, token, pos, cache_row, err);
+	DISPATCH(advance, 0, 7 * n * sizeof *next, dev, n, next, token, pos, cache_row, err);
 }
 
 int op_fill_ids(struct device *dev, size_t n, int32_t value, int32_t *id, struct err *err)
 {
-	DISPATCH(fill_ids, 0, dev, n, value, id, err);
+	DISPATCH(fill_ids, 0, n * sizeof *id, dev, n, value, id, err);
 }
 
 int op_find_nonfinite(struct device *dev, struct tensor x, int32_t *first_bad, struct err *err)
@@ -247,7 +301,7 @@ int op_find_nonfinite(struct device *dev, struct tensor x, int32_t *first_bad, s
 	const struct check c = {dev, "find_nonfinite", err};
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
-	DISPATCH(find_nonfinite, 0, dev, x, first_bad, err);
+	DISPATCH(find_nonfinite, 0, MOVES(x), dev, x, first_bad, err);
 fail:
 	return err->code;
 }
@@ -261,7 +315,7 @@ int op_embed(struct device *dev, struct tensor E, const int32_t *token, double s
 
 	TRY(weight(c, "E", E, E.rows, x.cols));
 	TRY(activation(c, "x", x, x.rows, x.cols));
-	DISPATCH(embed, 0, dev, E, token, scale, x, err);
+	DISPATCH(embed, 0, MOVES(some_rows(E, x.rows), x), dev, E, token, scale, x, err);
 fail:
 	return err->code;
 }
@@ -275,7 +329,7 @@ int op_rmsnorm(struct device *dev, struct norm norm, struct tensor x, struct ten
 	TRY(vector(c, "w", w, x.cols));
 	TRY(operand(c, "y", y, x.rows, x.cols));
 	TRY(optional_activation(c, "rstd", rstd, x.rows, 1));
-	DISPATCH(rmsnorm, 0, dev, norm, x, w, y, rstd, err);
+	DISPATCH(rmsnorm, 0, MOVES(x, w, y, rstd), dev, norm, x, w, y, rstd, err);
 fail:
 	return err->code;
 }
@@ -292,7 +346,8 @@ int op_rmsnorm_backward(struct device *dev, struct norm norm, struct tensor x, s
 	TRY(condition(c, beta == 0 || beta == 1, "beta 0 or 1"));
 	TRY(beta == 0 ? operand(c, "dx", dx, x.rows, x.cols)
 		      : activation(c, "dx", dx, x.rows, x.cols));
-	DISPATCH(rmsnorm_backward, 0, dev, norm, x, w, rstd, dy, beta, dx, err);
+	DISPATCH(rmsnorm_backward, 0, MOVES(x, w, rstd, dy, if_added(beta, dx), dx), dev, norm, x,
+		w, rstd, dy, beta, dx, err);
 fail:
 	return err->code;
 }
@@ -313,7 +368,10 @@ int op_end_branch(struct device *dev, const struct branch_end *b, struct err *er
 		TRY(operand(c, "h", b->h, n, d));
 	}
 	TRY(optional_activation(c, "rstd_next", b->rstd_next, n, 1));
-	DISPATCH(end_branch, 0, dev, b, err);
+	DISPATCH(end_branch, 0,
+		MOVES(b->branch, b->w_branch, b->rstd_branch, b->x_in, b->x_out, b->w_next,
+			b->w_next.data ? b->h : b->w_next, b->rstd_next),
+		dev, b, err);
 fail:
 	return err->code;
 }
@@ -328,8 +386,8 @@ int op_linear(struct device *dev, struct tensor x, struct tensor W, struct tenso
 	if (bias.data)
 		TRY(vector(c, "bias", bias, W.rows));
 	TRY(activation(c, "y", y, x.rows, W.rows));
-	DISPATCH(linear, 2.0 * (double)x.rows * (double)W.rows * (double)W.cols, dev, x, W, bias, y,
-		err);
+	DISPATCH(linear, 2.0 * (double)x.rows * (double)W.rows * (double)W.cols,
+		operand_bytes(dev, x, W) + MOVES(W, bias, y), dev, x, W, bias, y, err);
 fail:
 	return err->code;
 }
@@ -343,8 +401,9 @@ int op_linear_backward(struct device *dev, struct tensor dy, struct tensor W, do
 	TRY(weight(c, "W", W, W.rows, W.cols));
 	TRY(activation(c, "dx", dx, dy.rows, W.cols));
 	TRY(condition(c, beta == 0 || beta == 1, "beta 0 or 1"));
-	DISPATCH(linear_backward, 2.0 * (double)dy.rows * (double)W.rows * (double)W.cols, dev, dy,
-		W, beta, dx, err);
+	DISPATCH(linear_backward, 2.0 * (double)dy.rows * (double)W.rows * (double)W.cols,
+		operand_bytes(dev, dy, W) + MOVES(W, if_added(beta, dx), dx), dev, dy, W, beta, dx,
+		err);
 fail:
 	return err->code;
 }
@@ -365,9 +424,19 @@ int op_rope(struct device *dev, size_t head_dim, int direction, struct tensor co
 	TRY(condition(c, direction == 1 || direction == -1, "direction 1 or -1"));
 	TRY(weight(c, "cos_table", cos_table, cos_table.rows, head_dim / 2));
 	TRY(weight(c, "sin_table", sin_table, cos_table.rows, head_dim / 2));
-	DISPATCH(rope, 0, dev, head_dim, direction, cos_table, sin_table, pos, x, err);
+	DISPATCH(rope, 0, MOVES(x, x), dev, head_dim, direction, cos_table, sin_table, pos, x, err);
 fail:
 	return err->code;
+}
+
+/* v, where it is in the cache already, stays. */
+static size_t rope_keys_bytes(const struct rope_call *r)
+{
+	const size_t n = r->k.of.rows;
+	const bool moves_v = r->v.of.data != r->cache_v.data;
+
+	return MOVES(columns(r->q), r->q_out, columns(r->k), some_rows(r->cache_k, n)) +
+	       (moves_v ? MOVES(columns(r->v), some_rows(r->cache_v, n)) : 0);
 }
 
 int op_rope_keys(struct device *dev, const struct rope_call *r, struct err *err)
@@ -389,9 +458,15 @@ int op_rope_keys(struct device *dev, const struct rope_call *r, struct err *err)
 	TRY(condition(c, r->cache_k.rows >= n, "caches with room for every row"));
 	TRY(weight(c, "cos_table", r->cos_table, r->cos_table.rows, r->head_dim / 2));
 	TRY(weight(c, "sin_table", r->sin_table, r->cos_table.rows, r->head_dim / 2));
-	DISPATCH(rope_keys, 0, dev, r, err);
+	DISPATCH(rope_keys, 0, rope_keys_bytes(r), dev, r, err);
 fail:
 	return err->code;
+}
+
+/* q, and each key and value once. */
+static size_t attention_bytes(struct tensor q, const struct keys *keys)
+{
+	return MOVES(q, keys->prefix_k, keys->prefix_v, keys->k, keys->v);
 }
 
 int op_attention(struct device *dev, const struct attention *a, struct tensor q, struct rows rows,
@@ -402,7 +477,8 @@ int op_attention(struct device *dev, const struct attention *a, struct tensor q,
 	TRY(attention_shapes(c, a, q, rows, keys));
 	TRY(operand(c, "out", out, q.rows, q.cols));
 	TRY(optional_activation(c, "lse", lse, q.rows, a->n_head));
-	DISPATCH(attention, 0, dev, a, q, rows, keys, out, lse, err);
+	DISPATCH(attention, 0, attention_bytes(q, keys) + MOVES(out, lse), dev, a, q, rows, keys,
+		out, lse, err);
 fail:
 	return err->code;
 }
@@ -420,7 +496,9 @@ int op_attention_backward(struct device *dev, const struct attention *a, struct 
 	TRY(activation(c, "dq", dq, q.rows, q.cols));
 	TRY(activation(c, "dk", dk, keys->k.rows, keys->k.cols));
 	TRY(activation(c, "dv", dv, keys->k.rows, keys->k.cols));
-	DISPATCH(attention_backward, 0, dev, a, q, rows, keys, out, lse, dout, dq, dk, dv, err);
+	DISPATCH(attention_backward, 0,
+		attention_bytes(q, keys) + MOVES(out, lse, dout, dq, dk, dv), dev, a, q, rows, keys,
+		out, lse, dout, dq, dk, dv, err);
 fail:
 	return err->code;
 }
@@ -433,7 +511,7 @@ int op_gated(struct device *dev, enum activation act, struct slice gate, struct 
 	TRY(slice(c, "gate", gate, out.rows, out.cols));
 	TRY(slice(c, "up", up, out.rows, out.cols));
 	TRY(operand(c, "out", out, out.rows, out.cols));
-	DISPATCH(gated, 0, dev, act, gate, up, out, err);
+	DISPATCH(gated, 0, MOVES(columns(gate), columns(up), out), dev, act, gate, up, out, err);
 fail:
 	return err->code;
 }
@@ -449,7 +527,9 @@ int op_gated_backward(struct device *dev, enum activation act, struct slice gate
 	TRY(operand_slice(c, "dgate", dgate, dout.rows, dout.cols));
 	TRY(operand_slice(c, "dup", dup, dout.rows, dout.cols));
 	TRY(condition(c, dgate.of.dtype == dup.of.dtype, "gradients of one type"));
-	DISPATCH(gated_backward, 0, dev, act, gate, up, dout, dgate, dup, err);
+	DISPATCH(gated_backward, 0,
+		MOVES(columns(gate), columns(up), dout, columns(dgate), columns(dup)), dev, act,
+		gate, up, dout, dgate, dup, err);
 fail:
 	return err->code;
 }
@@ -459,7 +539,7 @@ int op_softcap(struct device *dev, double cap, struct tensor x, struct err *err)
 	const struct check c = {dev, "softcap", err};
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
-	DISPATCH(softcap, 0, dev, cap, x, err);
+	DISPATCH(softcap, 0, cap == 0 ? 0 : MOVES(x, x), dev, cap, x, err);
 fail:
 	return err->code;
 }
@@ -475,7 +555,7 @@ int op_argmax(struct device *dev, double cap, struct tensor logits, int32_t *out
 	TRY(condition(c, logits.cols > 0, "at least one token"));
 	if (lead.data)
 		TRY(activation(c, "lead", lead, logits.rows, 1));
-	DISPATCH(argmax, 0, dev, cap, logits, out, lead, err);
+	DISPATCH(argmax, 0, MOVES(logits, lead), dev, cap, logits, out, lead, err);
 fail:
 	return err->code;
 }
@@ -487,7 +567,7 @@ int op_token_logprob(struct device *dev, struct tensor logits, const int32_t *to
 
 	TRY(activation(c, "logits", logits, logits.rows, logits.cols));
 	TRY(activation(c, "out", out, logits.rows, 1));
-	DISPATCH(token_logprob, 0, dev, logits, token, out, err);
+	DISPATCH(token_logprob, 0, MOVES(logits, out), dev, logits, token, out, err);
 fail:
 	return err->code;
 }
@@ -499,7 +579,7 @@ int op_kl(struct device *dev, struct tensor p, struct tensor q, struct tensor ou
 	TRY(activation(c, "p", p, p.rows, p.cols));
 	TRY(activation(c, "q", q, p.rows, p.cols));
 	TRY(activation(c, "out", out, p.rows, 1));
-	DISPATCH(kl, 0, dev, p, q, out, err);
+	DISPATCH(kl, 0, MOVES(p, q, out), dev, p, q, out, err);
 fail:
 	return err->code;
 }
@@ -512,8 +592,9 @@ int op_selected_logits(struct device *dev, struct tensor y, struct tensor E, con
 	TRY(activation(c, "y", y, y.rows, y.cols));
 	TRY(weight(c, "E", E, E.rows, y.cols));
 	TRY(activation(c, "out", out, y.rows, out.cols));
-	DISPATCH(selected_logits, 2.0 * (double)tensor_count(out) * (double)y.cols, dev, y, E,
-		token, softcap, out, err);
+	DISPATCH(selected_logits, 2.0 * (double)tensor_count(out) * (double)y.cols,
+		MOVES(y, some_rows(E, tensor_count(out)), out), dev, y, E, token, softcap, out,
+		err);
 fail:
 	return err->code;
 }
@@ -527,7 +608,8 @@ int op_selected_logits_backward(struct device *dev, struct tensor dout, struct t
 	TRY(activation(c, "out", out, dout.rows, dout.cols));
 	TRY(weight(c, "E", E, E.rows, dy.cols));
 	TRY(activation(c, "dy", dy, dout.rows, dy.cols));
-	DISPATCH(selected_logits_backward, 0, dev, dout, out, E, token, softcap, dy, err);
+	DISPATCH(selected_logits_backward, 0, MOVES(dout, out, some_rows(E, tensor_count(out)), dy),
+		dev, dout, out, E, token, softcap, dy, err);
 fail:
 	return err->code;
 }
@@ -540,7 +622,7 @@ int op_ablate_direction(struct device *dev, struct tensor u, struct tensor x, st
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
 	TRY(vector(c, "u", u, x.cols));
-	DISPATCH(ablate_direction, 0, dev, u, x, err);
+	DISPATCH(ablate_direction, 0, MOVES(u, x, x), dev, u, x, err);
 fail:
 	return err->code;
 }
@@ -551,7 +633,7 @@ int op_add_vector(struct device *dev, double a, struct tensor v, struct tensor x
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
 	TRY(vector(c, "v", v, x.cols));
-	DISPATCH(add_vector, 0, dev, a, v, x, err);
+	DISPATCH(add_vector, 0, MOVES(v, x, x), dev, a, v, x, err);
 fail:
 	return err->code;
 }
@@ -562,7 +644,7 @@ int op_mix(struct device *dev, double a, struct tensor target, struct tensor x, 
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
 	TRY(activation(c, "target", target, x.rows, x.cols));
-	DISPATCH(mix, 0, dev, a, target, x, err);
+	DISPATCH(mix, 0, MOVES(target, x, x), dev, a, target, x, err);
 fail:
 	return err->code;
 }
@@ -578,8 +660,8 @@ int op_sae_encode(struct device *dev, const struct sae_weights *sae, struct tens
 	TRY(sae_encoder(c, sae, x.cols));
 	TRY(condition(c, sae->top_k == 0 || sae->group_width > 0, "group_width with top_k"));
 	TRY(sparse(c, "out", out, x.rows));
-	DISPATCH(sae_encode, 2.0 * (double)tensor_count(sae->W_enc_t) * (double)x.rows, dev, sae, x,
-		out, err);
+	DISPATCH(sae_encode, 2.0 * (double)tensor_count(sae->W_enc_t) * (double)x.rows,
+		operand_bytes(dev, x, sae->W_enc_t) + encoder_bytes(sae), dev, sae, x, out, err);
 fail:
 	return err->code;
 }
@@ -594,7 +676,8 @@ int op_sae_encode_selected(struct device *dev, const struct sae_weights *sae, st
 	TRY(condition(c, sae->top_k == 0, "an SAE without top_k, which needs every feature"));
 	TRY(activation(c, "f", f, x.rows, sae->W_enc_t.rows));
 	DISPATCH(sae_encode_selected, 2.0 * (double)tensor_count(sae->W_enc_t) * (double)x.rows,
-		dev, sae, x, f, err);
+		operand_bytes(dev, x, sae->W_enc_t) + encoder_bytes(sae) + MOVES(f), dev, sae, x, f,
+		err);
 fail:
 	return err->code;
 }
@@ -606,7 +689,7 @@ int op_csr_select(struct device *dev, const struct csr *f, const int32_t *id, st
 
 	TRY(sparse(c, "f", f, out.rows));
 	TRY(activation(c, "out", out, out.rows, out.cols));
-	DISPATCH(csr_select, 0, dev, f, id, out, err);
+	DISPATCH(csr_select, 0, MOVES(out), dev, f, id, out, err);
 fail:
 	return err->code;
 }
@@ -618,7 +701,7 @@ int op_sae_scale(struct device *dev, enum sae_input input, struct tensor x, stru
 
 	TRY(activation(c, "x", x, x.rows, x.cols));
 	TRY(activation(c, "scale", scale, x.rows, 1));
-	DISPATCH(sae_scale, 0, dev, input, x, scale, err);
+	DISPATCH(sae_scale, 0, MOVES(x, scale), dev, input, x, scale, err);
 fail:
 	return err->code;
 }
@@ -634,7 +717,7 @@ int op_sae_decode(struct device *dev, const struct sae_weights *sae, struct tens
 	TRY(activation(c, "x_hat", x_hat, x_hat.rows, x_hat.cols));
 	if (sae->input != SAE_INPUT_RAW)
 		TRY(activation(c, "x", x, x_hat.rows, x_hat.cols));
-	DISPATCH(sae_decode, 0, dev, sae, x, f, x_hat, err);
+	DISPATCH(sae_decode, 0, MOVES(x, x_hat), dev, sae, x, f, x_hat, err);
 fail:
 	return err->code;
 }
@@ -647,7 +730,7 @@ int op_csr_difference(struct device *dev, const struct csr *a, const struct csr 
 	TRY(sparse(c, "a", a, a->n_rows));
 	TRY(sparse(c, "b", b, a->n_rows));
 	TRY(sparse(c, "out", out, a->n_rows));
-	DISPATCH(csr_difference, 0, dev, a, b, out, err);
+	DISPATCH(csr_difference, 0, 0, dev, a, b, out, err);
 fail:
 	return err->code;
 }
@@ -661,7 +744,7 @@ int op_csr_attribute(struct device *dev, struct tensor W_dec, struct tensor g, s
 	TRY(activation(c, "g", g, g.rows, g.cols));
 	TRY(optional_activation(c, "scale", scale, g.rows, 1));
 	TRY(sparse(c, "f", f, g.rows));
-	DISPATCH(csr_attribute, 0, dev, W_dec, g, scale, f, err);
+	DISPATCH(csr_attribute, 0, MOVES(g, scale), dev, W_dec, g, scale, f, err);
 fail:
 	return err->code;
 }
@@ -674,7 +757,7 @@ int op_row_cosine(struct device *dev, struct tensor W, struct tensor v, struct t
 	TRY(weight(c, "W", W, W.rows, W.cols));
 	TRY(vector(c, "v", v, W.cols));
 	TRY(activation(c, "out", out, W.rows, 1));
-	DISPATCH(row_cosine, 2.0 * (double)tensor_count(W), dev, W, v, out, err);
+	DISPATCH(row_cosine, 2.0 * (double)tensor_count(W), MOVES(W, v, out), dev, W, v, out, err);
 fail:
 	return err->code;
 }
@@ -690,7 +773,8 @@ int op_clamp_features(struct device *dev, const struct sae_weights *few,
 	TRY(weight(c, "W_dec", few->W_dec, few->W_enc_t.rows, x.cols));
 	TRY(condition(c, lists->n_lists > 0, "at least one list"));
 	TRY(optional_activation(c, "f", f, rows.n, few->W_enc_t.rows));
-	DISPATCH(clamp_features, 0, dev, few, lists, rows, f, x, err);
+	DISPATCH(clamp_features, 0, encoder_bytes(few) + MOVES(few->W_dec, f, x, x), dev, few,
+		lists, rows, f, x, err);
 fail:
 	return err->code;
 }

@@ -209,6 +209,8 @@ struct op_time {
 	const char *name;
 	double seconds;
 	double flops; /* multiply-adds counted as two; 0 for ops that are not matrix products */
+	double bytes; /* what ops read and write, each tensor once, weights too; rows of sparse
+		       * features and what is kept on the chip apart */
 	unsigned long long calls;
 };
 size_t device_op_times(const struct device *dev, struct op_time *out, size_t capacity);
