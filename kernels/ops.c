@@ -429,14 +429,15 @@ fail:
 	return err->code;
 }
 
-/* v, where it is in the cache already, stays. */
+/* v, where it is in its place already, stays. */
 static size_t rope_keys_bytes(const struct rope_call *r)
 {
 	const size_t n = r->k.of.rows;
-	const bool moves_v = r->v.of.data != r->cache_v.data;
+	const struct tensor k_out = some_rows(columns(r->k_out), n);
+	const struct tensor v_out = some_rows(columns(r->v_out), n);
 
-	return MOVES(columns(r->q), r->q_out, columns(r->k), some_rows(r->cache_k, n)) +
-	       (moves_v ? MOVES(columns(r->v), some_rows(r->cache_v, n)) : 0);
+	return MOVES(columns(r->q), columns(r->q_out), columns(r->k), k_out) +
+	       (slices_coincide(r->v, r->v_out) ? 0 : MOVES(columns(r->v), v_out));
 }
 
 int op_rope_keys(struct device *dev, const struct rope_call *r, struct err *err)
@@ -446,16 +447,21 @@ int op_rope_keys(struct device *dev, const struct rope_call *r, struct err *err)
 
 	if (r->q.of.data) {
 		TRY(slice(c, "q", r->q, n, r->q.n));
-		TRY(activation(c, "q_out", r->q_out, n, r->q.n));
+		TRY(operand_slice(c, "q_out", r->q_out, n, r->q.n));
+		TRY(condition(c,
+			r->q_out.of.dtype == r->k_out.of.dtype ||
+				r->q_out.of.dtype == device_activation(dev),
+			"q_out an activation, or of the type of k_out"));
 		TRY(heads(c, r->q.n, r->head_dim));
 	}
 	TRY(slice(c, "k", r->k, n, width));
 	TRY(heads(c, width, r->head_dim));
 	TRY(slice(c, "v", r->v, n, width));
-	TRY(operand(c, "cache_k", r->cache_k, r->cache_k.rows, width));
-	TRY(operand(c, "cache_v", r->cache_v, r->cache_k.rows, width));
-	TRY(condition(c, r->cache_k.dtype == r->cache_v.dtype, "caches of one type"));
-	TRY(condition(c, r->cache_k.rows >= n, "caches with room for every row"));
+	TRY(operand_slice(c, "k_out", r->k_out, r->k_out.of.rows, width));
+	TRY(operand_slice(c, "v_out", r->v_out, r->k_out.of.rows, width));
+	TRY(condition(c, r->k_out.of.dtype == r->v_out.of.dtype, "k_out and v_out of one type"));
+	TRY(condition(c, r->k_out.of.rows >= n, "places for every row"));
+	TRY(condition(c, r->direction == 1 || r->direction == -1, "direction 1 or -1"));
 	TRY(weight(c, "cos_table", r->cos_table, r->cos_table.rows, r->head_dim / 2));
 	TRY(weight(c, "sin_table", r->sin_table, r->cos_table.rows, r->head_dim / 2));
 	DISPATCH(rope_keys, 0, rope_keys_bytes(r), dev, r, err);

@@ -330,21 +330,24 @@ int op_rope(struct device *, size_t head_dim, int direction, struct tensor cos_t
 	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *);
 
 /* What queries and keys go through before attention, in one pass: q and k are rotated as by
- * op_rope, and row i of k and of v goes to row cache_row[i] of the caches.
+ * op_rope, and row i of k and of v goes to row cache_row[i] of what k_out and v_out are slices of.
+ * With direction -1, what their gradients go through behind it.
  *
- *   q           slice [n, heads * head_dim], or absent
- *   q_out       activation of that shape; may be q where that is a whole matrix
- *   k, v        slices [n, kv heads * head_dim], undefined afterwards
- *   cache_row   [n], no two equal; or NULL: row i goes to row i, and k may be cache_k, v cache_v
- *   cache_k, _v operands of one type with rows of that width */
+ *   q         slice [n, heads * head_dim], or absent
+ *   q_out     slice of an operand, of that shape; may be q
+ *   k, v      slices [n, kv heads * head_dim], undefined afterwards
+ *   cache_row [n], no two equal; or NULL: row i goes to row i, and k may be k_out, v v_out
+ *   k_out, v_out  slices of operands of one type, of that width; that of q_out as well, or q_out is
+ *                 an activation */
 struct rope_call {
 	size_t head_dim;
+	int direction;
 	struct tensor cos_table, sin_table;
 	const int32_t *pos;
 	struct slice q, k, v; /* of activations */
-	struct tensor q_out;
+	struct slice q_out;
 	const int32_t *cache_row;
-	struct tensor cache_k, cache_v;
+	struct slice k_out, v_out;
 };
 int op_rope_keys(struct device *, const struct rope_call *, struct err *);
 

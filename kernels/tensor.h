@@ -7,6 +7,8 @@
 
 #include "host/base/dtype.h"
 
+#include <stdbool.h>
+
 struct tensor {
 	void *data; /* device memory, borrowed; NULL means "absent" where an op allows it */
 	enum dtype dtype;
@@ -45,6 +47,12 @@ static inline struct slice tensor_slice(struct tensor t, size_t first, size_t n)
 static inline struct slice tensor_whole(struct tensor t)
 {
 	return (struct slice){t, 0, t.cols};
+}
+
+/* Whether two slices begin at one place. */
+static inline bool slices_coincide(struct slice a, struct slice b)
+{
+	return a.of.data == b.of.data && a.first == b.first;
 }
 
 /* The same elements seen as rows x cols. */

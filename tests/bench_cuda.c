@@ -423,17 +423,18 @@ static void make_rope(const struct task *t)
 	w.tables[1] = tensor_view(constant(POSITIONS * hd / 2, 0.8f), POSITIONS, hd / 2);
 	w.ids = numbers(t->n, 0, 1, POSITIONS);
 	w.rope = (struct rope_call){.head_dim = hd,
+		.direction = 1,
 		.cos_table = w.tables[0],
 		.sin_table = w.tables[1],
 		.pos = w.ids,
 		.q = tensor_slice(w.x, 0, q),
 		.k = tensor_slice(w.x, q, kv),
 		.v = tensor_slice(w.x, q + kv, kv),
-		.q_out = activations(t->n, q),
-		.cache_k = operand(t->n, kv),
-		.cache_v = operand(t->n, kv)};
-	w.bytes = (double)tensor_bytes(w.x) + (double)tensor_bytes(w.rope.q_out) +
-		  2.0 * (double)tensor_bytes(w.rope.cache_k);
+		.q_out = tensor_whole(activations(t->n, q)),
+		.k_out = tensor_whole(operand(t->n, kv)),
+		.v_out = tensor_whole(operand(t->n, kv))};
+	w.bytes = (double)tensor_bytes(w.x) + (double)tensor_bytes(w.rope.q_out.of) +
+		  2.0 * (double)tensor_bytes(w.rope.k_out.of);
 }
 
 static void make_ablate(const struct task *t)

@@ -274,19 +274,22 @@ static void run_rope(struct fixture *f, const int *p, struct outputs *out)
 	emit(out, x);
 }
 
-/* Into caches with more rows than there are, and where they are; with queries and without. */
+/* Into caches with more rows than there are, and where they are; with queries and without; and back
+ * into one matrix. */
 static void run_rope_keys(struct fixture *f, const int *p, struct outputs *out)
 {
 	const size_t n = (size_t)p[0], hd = (size_t)p[3], n_pos = 50;
 	struct rope_call r = {.head_dim = hd,
+		.direction = 1,
 		.cos_table = fixture_weight(f, DTYPE_F32, n_pos, hd / 2, 1),
 		.sin_table = fixture_weight(f, DTYPE_F32, n_pos, hd / 2, 1),
 		.pos = fixture_random_ids(f, n, n_pos),
-		.q_out = fixture_zeros(f, n, (size_t)p[1] * hd),
-		.cache_k = fixture_zeros(f, 3 * n, (size_t)p[2] * hd),
-		.cache_v = fixture_zeros(f, 3 * n, (size_t)p[2] * hd)};
+		.q_out = tensor_whole(fixture_zeros(f, n, (size_t)p[1] * hd)),
+		.k_out = tensor_whole(fixture_zeros(f, 3 * n, (size_t)p[2] * hd)),
+		.v_out = tensor_whole(fixture_zeros(f, 3 * n, (size_t)p[2] * hd))};
 	const size_t q = (size_t)p[1] * hd, kv = (size_t)p[2] * hd;
 	struct tensor all = fixture_activation(f, n, q + 2 * kv, 1);
+	struct tensor back = fixture_activation(f, n, q + 2 * kv, 1);
 	struct rope_call in_place = r;
 	int32_t *cache_row = fixture_random_ids(f, n, 1);
 
@@ -296,22 +299,26 @@ static void run_rope_keys(struct fixture *f, const int *p, struct outputs *out)
 	r.q = tensor_slice(all, 0, q);
 	r.k = tensor_slice(all, q, kv);
 	r.v = tensor_slice(all, q + kv, kv);
-	in_place.q_out = fixture_activation(f, n, q, 1);
-	in_place.q = tensor_whole(in_place.q_out);
-	in_place.cache_k = fixture_activation(f, n, kv, 1);
-	in_place.cache_v = fixture_activation(f, n, kv, 1);
-	in_place.k = tensor_whole(in_place.cache_k);
-	in_place.v = tensor_whole(in_place.cache_v);
+	in_place.q = in_place.q_out = tensor_whole(fixture_activation(f, n, q, 1));
+	in_place.k = in_place.k_out = tensor_whole(fixture_activation(f, n, kv, 1));
+	in_place.v = in_place.v_out = tensor_whole(fixture_activation(f, n, kv, 1));
 	out->rc = op_rope_keys(f->dev, &r, &out->err) || op_rope_keys(f->dev, &in_place, &out->err);
-	emit(out, r.q_out);
-	emit(out, r.cache_k);
-	emit(out, r.cache_v);
-	emit(out, in_place.q_out);
-	emit(out, in_place.cache_k);
-	emit(out, in_place.cache_v);
+	emit(out, r.q_out.of);
+	emit(out, r.k_out.of);
+	emit(out, r.v_out.of);
+	emit(out, in_place.q_out.of);
+	emit(out, in_place.k_out.of);
+	emit(out, in_place.v_out.of);
 	in_place.q.of = nothing(); /* keys alone */
 	out->rc |= op_rope_keys(f->dev, &in_place, &out->err);
-	emit(out, in_place.cache_k);
+	emit(out, in_place.k_out.of);
+	in_place.direction = -1;
+	in_place.q = in_place.q_out;
+	in_place.q_out = tensor_slice(back, 0, q);
+	in_place.k_out = tensor_slice(back, q, kv);
+	in_place.v_out = tensor_slice(back, q + kv, kv);
+	out->rc |= op_rope_keys(f->dev, &in_place, &out->err);
+	emit(out, back);
 }
 
 /* Sequences for attention: lengths vary with the seed; each sequence's own keys are stored with
@@ -1049,6 +1056,32 @@ static void check_same(struct tensor a, struct tensor b, const char *what)
 	CHECK(memcmp(a.data, b.data, tensor_bytes(a)) == 0, "%s", what);
 }
 
+/* q, k and v to slices of one matrix. */
+static void check_rope_operands(struct fixture *f, size_t n)
+{
+	enum { HEAD = 16, Q = 2 * HEAD, KV = HEAD, POSITIONS = 9 };
+	const struct tensor to = fixture_zeros(f, n, Q + 2 * KV), rounded_to = rounded(f, to);
+	struct rope_call r = {.head_dim = HEAD,
+		.direction = -1,
+		.cos_table = fixture_weight(f, DTYPE_F32, POSITIONS, HEAD / 2, 1),
+		.sin_table = fixture_weight(f, DTYPE_F32, POSITIONS, HEAD / 2, 1),
+		.pos = fixture_random_ids(f, n, POSITIONS),
+		.q = tensor_whole(fixture_activation(f, n, Q, 1)),
+		.k = tensor_whole(fixture_activation(f, n, KV, 1)),
+		.v = tensor_whole(fixture_activation(f, n, KV, 1))};
+	struct err err;
+
+	for (int i = 0; i < 2; i++) {
+		const struct tensor out = i == 0 ? to : rounded_to;
+
+		r.q_out = tensor_slice(out, 0, Q);
+		r.k_out = tensor_slice(out, Q, KV);
+		r.v_out = tensor_slice(out, Q + KV, KV);
+		REQUIRE_OK(op_rope_keys(f->dev, &r, &err), &err);
+	}
+	check_rounded(rounded_to, to, "rope_keys");
+}
+
 /* d columns: odd ones are read one by one. */
 static void check_operands(struct fixture *f, size_t n, size_t d)
 {
@@ -1099,6 +1132,7 @@ static void check_operands(struct fixture *f, size_t n, size_t d)
 		&err);
 	check_rounded(h, y, "gated_backward, gate");
 	check_rounded(h2, z, "gated_backward, up");
+	check_rope_operands(f, n);
 }
 
 TEST(operands_of_fast_cuda_devices_are_their_activations_rounded)

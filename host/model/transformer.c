@@ -129,6 +129,8 @@ static void layout_workspace(void *object, struct carver *c)
 	ws->dbranch = operand == c->activation ? ws->dh : carve_typed(c, operand, n, d);
 	ws->dh_out = carve(c, ws->size.out, d);
 	ws->dq = carve(c, n, a->n_head * a->head_dim);
+	ws->dqkv = carve_typed(c, operand, ws->model->has_qkv ? n : 0,
+		a->n_head * a->head_dim + 2 * kv);
 	ws->dattended = carve(c, n, a->n_head * a->head_dim);
 	ws->dact = carve(c, n, a->d_ff);
 	ws->dgate_up = carve_typed(c, operand, n, 2 * a->d_ff);
@@ -274,9 +276,9 @@ static int project_each(struct workspace *ws, const struct pass *pass, size_t la
 	const struct layer_weights *w = &m->layers[layer];
 	const struct block *block = &ws->blocks[layer];
 	const struct batch *b = pass->batch;
-	const bool in_cache = b->packed && call->cache_k.dtype == device_activation(m->dev);
-	const struct tensor k = first(in_cache ? call->cache_k : ws->k, h.rows);
-	const struct tensor v = first(in_cache ? call->cache_v : ws->v, h.rows);
+	const bool in_cache = b->packed && call->k_out.of.dtype == device_activation(m->dev);
+	const struct tensor k = first(in_cache ? call->k_out.of : ws->k, h.rows);
+	const struct tensor v = first(in_cache ? call->v_out.of : ws->v, h.rows);
 	const struct projection to_q = {w->q, w->q_bias, w->q_norm, block->q_raw, block->rstd_q};
 	const struct projection to_k = {w->k, w->k_bias, w->k_norm, block->k_raw, block->rstd_k};
 
@@ -285,15 +287,15 @@ static int project_each(struct workspace *ws, const struct pass *pass, size_t la
 	TRY(project(ws, &to_k, h, k, err));
 	TRY(op_linear(m->dev, h, w->v, w->v_bias, v, err));
 	if (transformer_narrows(ws, b, layer)) {
-		const struct tensor h_out = first(ws->h_out, call->q_out.rows);
+		const struct tensor q_out = call->q_out.of, h_out = first(ws->h_out, q_out.rows);
 
 		TRY(op_gather_rows(m->dev, h, b->on_device.out_row, h_out, err));
-		TRY(project(ws, &to_q, h_out, call->q_out, err));
+		TRY(project(ws, &to_q, h_out, q_out, err));
 		return op_rope(m->dev, call->head_dim, 1, call->cos_table, call->sin_table,
-			b->on_device.out_pos, call->q_out, err);
+			b->on_device.out_pos, q_out, err);
 	}
-	call->q = tensor_whole(call->q_out);
-	return project(ws, &to_q, h, call->q_out, err);
+	call->q = call->q_out;
+	return project(ws, &to_q, h, call->q_out.of, err);
 fail:
 	return err->code;
 }
@@ -309,13 +311,14 @@ static int queries_and_keys(struct workspace *ws, const struct pass *pass, size_
 	const bool at_once = m->has_qkv && !transformer_narrows(ws, b, layer);
 	const struct tensor h = first(ws->h, b->n_rows);
 	struct rope_call call = {.head_dim = m->arch.head_dim,
+		.direction = 1,
 		.cos_table = rope->cosines,
 		.sin_table = rope->sines,
 		.pos = b->on_device.pos,
-		.q_out = q,
+		.q_out = tensor_whole(q),
 		.cache_row = b->packed ? NULL : b->on_device.cache_row,
-		.cache_k = pass->cache->k[layer],
-		.cache_v = pass->cache->v[layer]};
+		.k_out = tensor_whole(pass->cache->k[layer]),
+		.v_out = tensor_whole(pass->cache->v[layer])};
 
 	TRY(at_once ? project_all(ws, layer, h, &call, err)
 		    : project_each(ws, pass, layer, h, &call, err));

@@ -89,6 +89,30 @@ fail:
 	return err->code;
 }
 
+/* dh = [dq dk dv] Wqkv. */
+static int projections_backward_at_once(struct workspace *ws, const struct pass *pass, size_t layer,
+	struct tensor dq, struct tensor dk, struct tensor dv, struct tensor dh, struct err *err)
+{
+	const struct model *m = ws->model;
+	const struct rope_table *rope = model_rope(m, layer);
+	const struct tensor dqkv = tensor_rows(ws->dqkv, 0, dq.rows);
+	const struct rope_call call = {.head_dim = m->arch.head_dim,
+		.direction = -1,
+		.cos_table = rope->cosines,
+		.sin_table = rope->sines,
+		.pos = pass->batch->on_device.pos,
+		.q = tensor_whole(dq),
+		.k = tensor_whole(dk),
+		.v = tensor_whole(dv),
+		.q_out = tensor_slice(dqkv, 0, dq.cols),
+		.k_out = tensor_slice(dqkv, dq.cols, dk.cols),
+		.v_out = tensor_slice(dqkv, dq.cols + dk.cols, dv.cols)};
+
+	if (op_rope_keys(m->dev, &call, err))
+		return err->code;
+	return op_linear_backward(m->dev, dqkv, m->layers[layer].qkv, 0, dh, err);
+}
+
 /* dh = dk Wk + dv Wv + dq Wq, all rows; dq may be of the out rows only. */
 static int projections_backward(struct workspace *ws, const struct pass *pass, size_t layer,
 	struct tensor dq, struct tensor dk, struct tensor dv, struct tensor dh, struct err *err)
@@ -100,6 +124,8 @@ static int projections_backward(struct workspace *ws, const struct pass *pass, s
 	const bool narrows = transformer_narrows(ws, b, layer);
 	const int32_t *pos = narrows ? b->on_device.out_pos : b->on_device.pos;
 
+	if (m->has_qkv && !narrows)
+		return projections_backward_at_once(ws, pass, layer, dq, dk, dv, dh, err);
 	TRY(unproject(ws, layer, block->q_raw, w->q_norm, block->rstd_q, pos, dq, err));
 	TRY(unproject(ws, layer, block->k_raw, w->k_norm, block->rstd_k, b->on_device.pos, dk,
 		err));

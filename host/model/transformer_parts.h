@@ -50,7 +50,8 @@ struct workspace {
 	struct tensor dact;     /* dL/d(act) */
 	struct tensor dgate_up; /* operand, as gate_up */
 	struct tensor dq, dattended;
-	void *memory; /* owned, device */
+	struct tensor dqkv; /* operand: of q, k and v side by side, where the model has them so */
+	void *memory;       /* owned, device */
 };
 
 /* Gate and up, or their gradients, of n rows in the memory [rows, 2 d_ff] of both: side by side

@@ -12,8 +12,7 @@ struct call {
 	vf sign;
 	struct tensor cosines, sines;
 	const int32_t *pos;
-	struct slice x;
-	struct tensor out;
+	struct slice x, out;
 	const int32_t *place; /* row i of x goes to this row of out; NULL = row i */
 };
 
@@ -32,7 +31,7 @@ static void rotate_rows(void *context, size_t first, size_t end, int thread)
 		const float *cosine = row_of(c->cosines, (size_t)c->pos[i]);
 		const float *sine = row_of(c->sines, (size_t)c->pos[i]);
 		const float *row = slice_of(c->x, i);
-		float *out = row_out(c->out, place_of(c->place, i));
+		float *out = slice_of(c->out, place_of(c->place, i));
 
 		for (size_t a = 0; a < c->x.n; a += c->head_dim) {
 			for (size_t j = 0, b = a + half; j < half; j += VW) {
@@ -52,7 +51,7 @@ int CPU(rope)(struct device *dev, size_t head_dim, int direction, struct tensor 
 	struct tensor sin_table, const int32_t *pos, struct tensor x, struct err *err)
 {
 	struct call c = {head_dim, v_set((float)direction), cos_table, sin_table, pos,
-		tensor_whole(x), x, NULL};
+		tensor_whole(x), tensor_whole(x), NULL};
 
 	(void)err;
 	cpu_run(dev, x.rows, 2 * x.cols, rotate_rows, &c);
@@ -60,10 +59,10 @@ int CPU(rope)(struct device *dev, size_t head_dim, int direction, struct tensor 
 }
 
 static void rotate_slice(struct device *dev, const struct rope_call *r, struct slice x,
-	struct tensor out, const int32_t *place)
+	struct slice out, const int32_t *place)
 {
-	struct call c = {r->head_dim, v_set(1.0f), r->cos_table, r->sin_table, r->pos, x, out,
-		place};
+	struct call c = {r->head_dim, v_set((float)r->direction), r->cos_table, r->sin_table,
+		r->pos, x, out, place};
 
 	cpu_run(dev, x.of.rows, 2 * x.n, rotate_rows, &c);
 }
@@ -73,10 +72,10 @@ int CPU(rope_keys)(struct device *dev, const struct rope_call *r, struct err *er
 	(void)err;
 	if (r->q.of.data)
 		rotate_slice(dev, r, r->q, r->q_out, NULL);
-	rotate_slice(dev, r, r->k, r->cache_k, r->cache_row);
-	if (r->v.of.data != r->cache_v.data)
+	rotate_slice(dev, r, r->k, r->k_out, r->cache_row);
+	if (!slices_coincide(r->v, r->v_out))
 		for (size_t i = 0; i < r->v.of.rows; i++)
-			memcpy(row_out(r->cache_v, place_of(r->cache_row, i)), slice_of(r->v, i),
+			memcpy(slice_of(r->v_out, place_of(r->cache_row, i)), slice_of(r->v, i),
 				r->v.n * sizeof(float));
 	return 0;
 }

@@ -76,22 +76,27 @@ struct keys_call {
 	const float *q, *k, *v;
 	size_t q_stride, k_stride, v_stride;
 	size_t q_cols, width;
-	float *q_out;
 	const int32_t *cache_row; /* NULL: row i */
-	bool keeps_v;             /* v is not in the cache already */
+	bool moves_v;             /* it is not in its place already */
 };
 
-template <typename T, int V>
+template <typename TQ, typename T> struct keys_places {
+	TQ *q;
+	T *k, *v;
+	size_t q_stride, k_stride, v_stride;
+};
+
+template <typename TQ, typename T, int V>
 static __global__ void __launch_bounds__(THREADS)
-	keys_kernel(struct angles t, const struct keys_call c, T *cache_k, T *cache_v)
+	keys_kernel(struct angles t, const struct keys_call c, const struct keys_places<TQ, T> to)
 {
 	const size_t row = blockIdx.x, q_pairs = c.q_cols / 2, pairs = q_pairs + c.width / 2;
-	const size_t n = pairs + (c.keeps_v ? c.width : 0);
+	const size_t n = pairs + (c.moves_v ? c.width : 0);
 	const size_t place = c.cache_row ? (size_t)c.cache_row[row] : row;
 	const float *q = c.q + row * c.q_stride, *k = c.k + row * c.k_stride;
 	const float *v = c.v + row * c.v_stride;
-	float *to_q = c.q_out + row * c.q_cols;
-	T *to_k = cache_k + place * c.width, *to_v = cache_v + place * c.width;
+	TQ *to_q = to.q + row * to.q_stride;
+	T *to_k = to.k + place * to.k_stride, *to_v = to.v + place * to.v_stride;
 
 	for (size_t i = threadIdx.x * V; i < n; i += blockDim.x * V) {
 		if (i < q_pairs) {
@@ -107,26 +112,44 @@ static __global__ void __launch_bounds__(THREADS)
 	}
 }
 
-extern "C" int cuda_rope_keys(struct device *dev, const struct rope_call *r, struct err *err)
+template <typename T> static T *begin(struct slice s)
+{
+	return s.of.data ? (T *)s.of.data + s.first : NULL;
+}
+
+template <typename TQ, typename T>
+static void start_keys(struct device *dev, const struct rope_call *r, int width)
 {
 	const struct angles t = {floats(r->cos_table), floats(r->sin_table), r->pos,
-		r->head_dim / 2, 1};
+		r->head_dim / 2, (float)r->direction};
 	const struct keys_call call = {slice_floats(r->q), slice_floats(r->k), slice_floats(r->v),
 		r->q.of.cols, r->k.of.cols, r->v.of.cols, r->q.of.data ? r->q.n : 0, r->k.n,
-		floats(r->q_out), r->cache_row, r->v.of.data != r->cache_v.data};
-	const struct slice all[] = {r->q, r->k, r->v, tensor_whole(r->q_out),
-		tensor_whole(r->cache_k), tensor_whole(r->cache_v), tensor_whole(r->cos_table),
-		tensor_whole(r->sin_table)};
-	int width = pack_width(r->cos_table, t.half);
+		r->cache_row, !slices_coincide(r->v, r->v_out)};
+	const struct keys_places<TQ, T> to = {
+		begin<TQ>(r->q_out), begin<T>(r->k_out), begin<T>(r->v_out), r->q_out.of.cols,
+			r->k_out.of.cols, r->v_out.of.cols
+	};
+
+	WITH_PACK(width, V,
+		GPU_LAUNCH((keys_kernel<TQ, T, V>), (unsigned)r->k.of.rows, THREADS, 0,
+			cuda_stream(dev), t, call, to));
+}
+
+extern "C" int cuda_rope_keys(struct device *dev, const struct rope_call *r, struct err *err)
+{
+	const struct slice all[] = {r->q, r->k, r->v, r->q_out, r->k_out, r->v_out,
+		tensor_whole(r->cos_table), tensor_whole(r->sin_table)};
+	int width = pack_width(r->cos_table, r->head_dim / 2);
 
 	if (r->k.of.rows == 0)
 		return 0;
 	for (const struct slice &x : all)
 		width = narrower(width, x);
-	WITH_OPERAND(r->cache_k.dtype, T,
-		WITH_PACK(width, V,
-			GPU_LAUNCH((keys_kernel<T, V>), (unsigned)r->k.of.rows, THREADS, 0,
-				cuda_stream(dev), t, call, (T *)r->cache_k.data,
-				(T *)r->cache_v.data)));
+	if (r->k_out.of.dtype != DTYPE_BF16)
+		start_keys<float, float>(dev, r, width);
+	else if (r->q_out.of.dtype != DTYPE_BF16)
+		start_keys<float, struct bf16>(dev, r, width);
+	else
+		start_keys<struct bf16, struct bf16>(dev, r, width);
 	return cuda_launched(dev, "op rope_keys", err);
 }

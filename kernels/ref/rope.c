@@ -6,16 +6,16 @@
 
 /* Two elements of a head, half of it apart, by an angle. */
 static void rotate(struct slice from, size_t row, size_t j, size_t half, double c, double s,
-	struct tensor to, size_t to_row)
+	struct slice to, size_t to_row)
 {
 	const double a = get_slice(from, row, j), b = get_slice(from, row, j + half);
 
-	set(to, to_row, j, a * c - b * s);
-	set(to, to_row, j + half, b * c + a * s);
+	set_slice(to, to_row, j, a * c - b * s);
+	set_slice(to, to_row, j + half, b * c + a * s);
 }
 
 static void rotate_row(size_t head_dim, int direction, struct tensor cos_table,
-	struct tensor sin_table, size_t pos, struct slice from, size_t row, struct tensor to,
+	struct tensor sin_table, size_t pos, struct slice from, size_t row, struct slice to,
 	size_t to_row)
 {
 	const size_t half = head_dim / 2;
@@ -32,7 +32,7 @@ int ref_rope(struct device *dev, size_t head_dim, int direction, struct tensor c
 	(void)dev, (void)err;
 	for (size_t i = 0; i < x.rows; i++)
 		rotate_row(head_dim, direction, cos_table, sin_table, (size_t)pos[i],
-			tensor_whole(x), i, x, i);
+			tensor_whole(x), i, tensor_whole(x), i);
 	return 0;
 }
 
@@ -44,12 +44,12 @@ int ref_rope_keys(struct device *dev, const struct rope_call *r, struct err *err
 		const size_t place = r->cache_row ? (size_t)r->cache_row[i] : i;
 
 		if (r->q.of.data)
-			rotate_row(r->head_dim, 1, r->cos_table, r->sin_table, pos, r->q, i,
-				r->q_out, i);
-		rotate_row(r->head_dim, 1, r->cos_table, r->sin_table, pos, r->k, i, r->cache_k,
-			place);
+			rotate_row(r->head_dim, r->direction, r->cos_table, r->sin_table, pos, r->q,
+				i, r->q_out, i);
+		rotate_row(r->head_dim, r->direction, r->cos_table, r->sin_table, pos, r->k, i,
+			r->k_out, place);
 		for (size_t j = 0; j < r->v.n; j++)
-			set(r->cache_v, place, j, get_slice(r->v, i, j));
+			set_slice(r->v_out, place, j, get_slice(r->v, i, j));
 	}
 	return 0;
 }
