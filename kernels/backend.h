@@ -24,6 +24,7 @@
 	X(rmsnorm) \
 	X(rmsnorm_backward) \
 	X(end_branch) \
+	X(end_branch_backward) \
 	X(linear) \
 	X(linear_backward) \
 	X(rope) \

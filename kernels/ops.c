@@ -363,15 +363,55 @@ int op_end_branch(struct device *dev, const struct branch_end *b, struct err *er
 	TRY(optional_activation(c, "rstd_branch", b->rstd_branch, n, 1));
 	TRY(activation(c, "x_in", b->x_in, n, d));
 	TRY(activation(c, "x_out", b->x_out, n, d));
+	TRY(optional_activation(c, "target", b->target, n, d));
 	if (b->w_next.data) {
 		TRY(vector(c, "w_next", b->w_next, d));
 		TRY(operand(c, "h", b->h, n, d));
 	}
 	TRY(optional_activation(c, "rstd_next", b->rstd_next, n, 1));
 	DISPATCH(end_branch, 0,
-		MOVES(b->branch, b->w_branch, b->rstd_branch, b->x_in, b->x_out, b->w_next,
-			b->w_next.data ? b->h : b->w_next, b->rstd_next),
+		MOVES(b->branch, b->w_branch, b->rstd_branch, b->x_in, b->x_out, b->target,
+			b->w_next, b->w_next.data ? b->h : b->w_next, b->rstd_next),
 		dev, b, err);
+fail:
+	return err->code;
+}
+
+/* g is written where it changes. */
+static size_t end_branch_back_bytes(const struct branch_end_back *b)
+{
+	const struct tensor absent = {0};
+	const bool changes = b->dh.data || b->keep != 1;
+
+	return MOVES(if_added(b->beta, b->g), changes ? b->g : absent, b->gradient, b->gradient,
+		       b->dbranch) +
+	       (b->dh.data ? MOVES(b->dh, b->x_out, b->w_next, b->rstd_next) : 0) +
+	       (b->dbranch.data && b->w_branch.data ? MOVES(b->branch, b->w_branch, b->rstd_branch)
+						    : 0);
+}
+
+int op_end_branch_backward(struct device *dev, const struct branch_end_back *b, struct err *err)
+{
+	const struct check c = {dev, "end_branch_backward", err};
+	const size_t n = b->g.rows, d = b->g.cols;
+
+	TRY(activation(c, "g", b->g, n, d));
+	TRY(condition(c, b->beta == 1 || (b->beta == 0 && b->dh.data), "beta 1, or 0 with a dh"));
+	if (b->dh.data) {
+		TRY(activation(c, "dh", b->dh, n, d));
+		TRY(activation(c, "x_out", b->x_out, n, d));
+		TRY(vector(c, "w_next", b->w_next, d));
+		TRY(activation(c, "rstd_next", b->rstd_next, n, 1));
+	}
+	TRY(optional_activation(c, "gradient", b->gradient, n, d));
+	if (b->dbranch.data)
+		TRY(operand(c, "dbranch", b->dbranch, n, d));
+	if (b->dbranch.data && b->w_branch.data) {
+		TRY(activation(c, "branch", b->branch, n, d));
+		TRY(vector(c, "w_branch", b->w_branch, d));
+		TRY(activation(c, "rstd_branch", b->rstd_branch, n, 1));
+	}
+	DISPATCH(end_branch_backward, 0, end_branch_back_bytes(b), dev, b, err);
 fail:
 	return err->code;
 }

@@ -296,6 +296,7 @@ int op_rmsnorm_backward(struct device *, struct norm, struct tensor x, struct te
 
 /* Where a branch of a block ends and what follows begins, in one pass over the rows:
  *   x_out = x_in + branch, or x_in + rmsnorm(branch) with w_branch
+ *   x_out = (1 - mix) x_out + mix target, with a target, as op_mix
  *   h = rmsnorm(x_out) with w_next
  * and *first_bad is lowered as by op_find_nonfinite(x_out). */
 struct branch_end {
@@ -304,12 +305,37 @@ struct branch_end {
 	struct tensor w_branch;    /* vector [1, d], or absent: no norm of its own */
 	struct tensor rstd_branch; /* activation [n, 1], or absent */
 	struct tensor x_in, x_out; /* activations [n, d]; may be the same */
-	struct tensor w_next;      /* vector [1, d], or absent: h is not wanted */
-	struct tensor h;           /* operand [n, d] */
-	struct tensor rstd_next;   /* activation [n, 1], or absent */
-	int32_t *first_bad;        /* device, or NULL: x_out is not looked at */
+	struct tensor target;      /* activation [n, d], or absent */
+	double mix;
+	struct tensor w_next;    /* vector [1, d], or absent: h is not wanted */
+	struct tensor h;         /* operand [n, d] */
+	struct tensor rstd_next; /* activation [n, 1], or absent */
+	int32_t *first_bad;      /* device, or NULL: x_out is not looked at */
 };
 int op_end_branch(struct device *, const struct branch_end *, struct err *);
+
+/* The way back through it, in one pass, from what stands behind it to what the branch is given:
+ *   g = beta g + d(sum(dh h))/d(x_out)
+ *   gradient += weight g
+ *   g = keep g
+ *   dbranch = d(sum(g x_in + g rmsnorm(branch)))/d(branch), or g
+ * Steps whose tensors are absent are left out. */
+struct branch_end_back {
+	struct norm norm;
+	struct tensor g;      /* activation [n, d], in place */
+	double beta;          /* 0: g is not read; then dh is there. Or 1 */
+	struct tensor dh;     /* activation [n, d], or absent */
+	struct tensor x_out;  /* with dh, of the forward call, and so the next two */
+	struct tensor w_next; /* vector [1, d] */
+	struct tensor rstd_next;
+	struct tensor gradient; /* activation [n, d], or absent */
+	double weight;
+	double keep;           /* 1 - mix, or 1 */
+	struct tensor dbranch; /* operand [n, d], may be dh; or absent */
+	struct tensor branch, w_branch,
+		rstd_branch; /* of the forward call; absent: no norm of its own */
+};
+int op_end_branch_backward(struct device *, const struct branch_end_back *, struct err *);
 
 /* y = x W^T + bias.   x operand [n, in], rounded only if W is bfloat16; W weight [out, in]; bias
  * vector [1, out] or absent; y activation [n, out]. The cost is the product's; W is read once per

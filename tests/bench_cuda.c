@@ -97,6 +97,7 @@ static struct {
 	struct rows rows;
 	struct keys keys;
 	struct branch_end end;
+	struct branch_end_back back;
 	struct rope_call rope;
 	struct tensor q, out, lse, dout, dq, dk, dv;
 	int32_t *ids;
@@ -346,8 +347,8 @@ static void make_unembedding(const struct task *t)
 /* -- rows -- */
 
 RUN(run_norm, op_rmsnorm(w.dev, w.norm, w.x, w.vector, w.y, none, err))
-RUN(run_norm_backward, op_rmsnorm_backward(w.dev, w.norm, w.x, w.vector, w.lse, w.y, 1, w.z, err))
 RUN(run_end, op_end_branch(w.dev, &w.end, err))
+RUN(run_end_backward, op_end_branch_backward(w.dev, &w.back, err))
 RUN(run_gated, op_gated(w.dev, w.activation, tensor_slice(w.x, 0, w.z.cols),
 		       tensor_slice(w.x, w.z.cols, w.z.cols), w.z, err))
 RUN(run_gated_backward,
@@ -370,16 +371,6 @@ static void make_norm(const struct task *t)
 	w.bytes = (double)tensor_bytes(w.x) + (double)tensor_bytes(w.y);
 }
 
-/* That adds to the gradient of the stream. */
-static void make_norm_backward(const struct task *t)
-{
-	make_norm(t);
-	w.y = activations(t->n, t->m->d);
-	w.z = activations(t->n, t->m->d);
-	w.lse = activations(t->n, 1); /* rstd */
-	w.bytes = 16.0 * (double)tensor_count(w.x);
-}
-
 /* With a norm of the branch in models that have it. */
 static void make_end(const struct task *t)
 {
@@ -394,6 +385,28 @@ static void make_end(const struct task *t)
 		.h = w.y,
 		.first_bad = w.ids};
 	w.bytes = 12.0 * (double)tensor_count(w.x) + (double)tensor_bytes(w.y);
+}
+
+/* Back to it, with a gradient that is kept. */
+static void make_end_backward(const struct task *t)
+{
+	make_norm(t);
+	w.back = (struct branch_end_back){.norm = w.norm,
+		.g = activations(t->n, t->m->d),
+		.beta = 1,
+		.dh = activations(t->n, t->m->d),
+		.x_out = w.x,
+		.w_next = w.vector,
+		.rstd_next = activations(t->n, 1),
+		.gradient = activations(t->n, t->m->d),
+		.weight = 0.1,
+		.keep = 0.5,
+		.dbranch = w.y,
+		.branch = activations(t->n, t->m->d),
+		.w_branch = t->m->plus_one ? w.vector : none,
+		.rstd_branch = activations(t->n, 1)};
+	w.bytes = (t->m->plus_one ? 28.0 : 24.0) * (double)tensor_count(w.x) +
+		  (double)tensor_bytes(w.y);
 }
 
 static void make_gated(const struct task *t)
@@ -704,9 +717,9 @@ static const struct bench {
 	{"attention of a step", make_step, run_attention, OF_PROMPTS, 0, STEP_LONG, 0},
 	{"attention of a step", make_step, run_attention, OF_PROMPTS, 0, STEP_SHORT, 0},
 	{"rmsnorm", make_norm, run_norm, OF_ROWS, MANY, 0, 0},
-	{"rmsnorm backward", make_norm_backward, run_norm_backward, OF_ROWS, MANY, 0, 0},
 	{"end of a branch", make_end, run_end, OF_ROWS, MANY, 0, 0},
 	{"end of a branch", make_end, run_end, OF_ROWS, FEW, 0, 0},
+	{"end of a branch, backward", make_end_backward, run_end_backward, OF_ROWS, MANY, 0, 0},
 	{"gated", make_gated, run_gated, OF_ROWS, MANY, 0, 0},
 	{"gated", make_gated, run_gated, OF_ROWS, FEW, 0, 0},
 	{"gated backward", make_gated_backward, run_gated_backward, OF_ROWS, MANY, 0, 0},

@@ -48,6 +48,13 @@ static int accumulation_by_half(struct case_data *c)
 	return op_linear_backward(c->f.dev, c->narrow, tensor_rows(c->W, 0, 4), 0.5, c->x, &c->err);
 }
 
+static int gradient_from_nowhere(struct case_data *c)
+{
+	const struct branch_end_back b = {.g = c->x, .keep = 1};
+
+	return op_end_branch_backward(c->f.dev, &b, &c->err);
+}
+
 static int attention_of_uneven_groups(struct case_data *c)
 {
 	const struct attention a = {.n_head = 4, .n_kv_head = 3, .head_dim = 2};
@@ -131,6 +138,7 @@ static const struct {
 	{"op copy: y is absent", copy_to_nowhere},
 	{"op rope: expected an even head_dim that divides the width", rope_of_odd_heads},
 	{"op linear_backward: expected beta 0 or 1", accumulation_by_half},
+	{"op end_branch_backward: expected beta 1, or 0 with a dh", gradient_from_nowhere},
 	{"op attention: expected the number of heads to be a multiple of the number of key-value heads",
 		attention_of_uneven_groups},
 	{"op attention: out: expected float32, found bfloat16", attention_into_bfloat16},

@@ -187,7 +187,8 @@ static void run_rmsnorm(struct fixture *f, const int *p, struct outputs *out)
 	emit(out, x);
 }
 
-/* With the branch's norm, in place, and a row that is not finite; then without, and no h. */
+/* With the branch's norm, in place, then with a target; and without both and h, of a row that is
+ * not finite. */
 static void run_end_branch(struct fixture *f, const int *p, struct outputs *out)
 {
 	const size_t n = (size_t)p[0], d = (size_t)p[1];
@@ -213,11 +214,60 @@ static void run_end_branch(struct fixture *f, const int *p, struct outputs *out)
 	emit(out, b.h);
 	emit(out, b.rstd_branch);
 	emit(out, b.rstd_next);
+	b.target = fixture_activation(f, n, d, 3);
+	b.mix = 0.3;
+	out->rc |= op_end_branch(f->dev, &b, &out->err);
+	emit(out, b.x_out);
+	emit(out, b.h);
 	fixture_set(plain.x_in, tensor_count(plain.x_in) - 1, INFINITY);
 	out->rc |= op_end_branch(f->dev, &plain, &out->err);
 	emit_ids(out, bad, 2);
 	fixture_set(plain.x_out, tensor_count(plain.x_out) - 1, 0);
 	emit(out, plain.x_out);
+}
+
+/* All of it, dbranch where dh was; from behind the last layer, without a gradient; before the
+ * branch alone; and to a branch without a norm. */
+static void run_end_branch_backward(struct fixture *f, const int *p, struct outputs *out)
+{
+	const size_t n = (size_t)p[0], d = (size_t)p[1];
+	struct branch_end_back b = {.norm = {1e-6, p[2]},
+		.g = fixture_activation(f, n, d, 2),
+		.beta = 1,
+		.dh = fixture_activation(f, n, d, 1),
+		.x_out = fixture_activation(f, n, d, 3),
+		.w_next = fixture_vector(f, d, 1),
+		.rstd_next = fixture_activation(f, n, 1, 1),
+		.gradient = fixture_activation(f, n, d, 1),
+		.weight = 0.1,
+		.keep = 0.7,
+		.branch = fixture_activation(f, n, d, 2),
+		.w_branch = fixture_vector(f, d, 1),
+		.rstd_branch = fixture_activation(f, n, 1, 1)};
+
+	b.dbranch = b.dh;
+	out->rc = op_end_branch_backward(f->dev, &b, &out->err);
+	emit(out, b.g);
+	emit(out, b.gradient);
+	emit(out, b.dbranch);
+	fixture_set(b.g, 0, NAN); /* not read */
+	b.beta = 0;
+	b.keep = 1;
+	b.dbranch = fixture_zeros(f, n, d);
+	b.gradient = nothing();
+	out->rc |= op_end_branch_backward(f->dev, &b, &out->err);
+	emit(out, b.g);
+	emit(out, b.dbranch);
+	b.dh = nothing();
+	b.beta = 1;
+	out->rc |= op_end_branch_backward(f->dev, &b, &out->err);
+	emit(out, b.g);
+	emit(out, b.dbranch);
+	b.w_branch = nothing();
+	b.keep = 0.5;
+	out->rc |= op_end_branch_backward(f->dev, &b, &out->err);
+	emit(out, b.g);
+	emit(out, b.dbranch);
 }
 
 static void run_linear(struct fixture *f, const int *p, struct outputs *out)
@@ -701,6 +751,9 @@ static const struct op_row {
 	{"end_branch, w", run_end_branch, {5, 48, 0}, 2e-6},
 	{"end_branch, 1 + w, odd width", run_end_branch, {3, 37, 1}, 2e-6},
 	{"end_branch, wide", run_end_branch, {9, 2304, 1}, 2e-6},
+	{"end_branch_backward, w", run_end_branch_backward, {5, 48, 0}, 3e-6},
+	{"end_branch_backward, 1 + w, odd width", run_end_branch_backward, {3, 37, 1}, 3e-6},
+	{"end_branch_backward, wide", run_end_branch_backward, {9, 2304, 1}, 3e-6},
 	{"linear, one row, float32", run_linear, {1, 40, 24, F32, 0}, 2e-6},
 	{"linear, one row, bfloat16, odd", run_linear, {1, 37, 29, BF16, 1}, 2e-6},
 	{"linear, 3 rows, bfloat16", run_linear, {3, 128, 66, BF16, 0}, 2e-6},
@@ -1095,6 +1148,13 @@ static void check_operands(struct fixture *f, size_t n, size_t d)
 	const struct tensor a = fixture_zeros(f, n, 24), b = fixture_zeros(f, n, 24);
 	int32_t *reversed = fixture_random_ids(f, n, 1);
 	struct branch_end end = {.norm = norm, .branch = x, .x_in = g, .x_out = z, .w_next = w};
+	struct branch_end_back back = {.norm = norm,
+		.g = g,
+		.beta = 1,
+		.keep = 1,
+		.branch = x,
+		.w_branch = w,
+		.rstd_branch = rstd};
 	struct err err;
 
 	for (size_t i = 0; i < n; i++)
@@ -1119,6 +1179,11 @@ static void check_operands(struct fixture *f, size_t n, size_t d)
 	end.h = h;
 	REQUIRE_OK(op_end_branch(f->dev, &end, &err), &err);
 	check_rounded(h, y, "end_branch");
+	back.dbranch = y;
+	REQUIRE_OK(op_end_branch_backward(f->dev, &back, &err), &err);
+	back.dbranch = h;
+	REQUIRE_OK(op_end_branch_backward(f->dev, &back, &err), &err);
+	check_rounded(h, y, "end_branch_backward");
 	REQUIRE_OK(op_gated(f->dev, ACTIVATION_SILU, tensor_whole(x), tensor_whole(g), y, &err),
 		&err);
 	REQUIRE_OK(op_gated(f->dev, ACTIVATION_SILU, tensor_whole(x), tensor_whole(g), h, &err),

@@ -31,6 +31,42 @@ bool edits_touch(const struct edit *edits, size_t n_edits, struct site site)
 	return false;
 }
 
+const struct edit *edits_mixture(const struct edit *edits, size_t n_edits, struct site site)
+{
+	const struct edit *found = NULL;
+
+	for (size_t i = 0; i < n_edits; i++) {
+		if (!covers(&edits[i], site))
+			continue;
+		if (found || edits[i].kind != EDIT_MIX)
+			return NULL;
+		found = &edits[i];
+	}
+	return found;
+}
+
+/* What a mixture multiplies the gradient by. */
+static double share_kept(const struct edit *e)
+{
+	return e->straight_through ? 1 : 1 - e->amount;
+}
+
+bool edits_scale_gradient(const struct edit *edits, size_t n_edits, struct site site, double *by)
+{
+	*by = 1;
+	for (size_t i = 0; i < n_edits; i++) {
+		const struct edit *e = &edits[i];
+
+		if (!covers(e, site))
+			continue;
+		if (e->kind == EDIT_MIX)
+			*by *= share_kept(e);
+		else if (e->kind != EDIT_ADD)
+			return false;
+	}
+	return true;
+}
+
 int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, struct site site,
 	struct rows rows, struct tensor x, struct err *err)
 {
@@ -87,8 +123,7 @@ int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits,
 		case EDIT_ADD:
 			break;
 		case EDIT_MIX:
-			if (!e->straight_through)
-				TRY(op_scale(dev, 1 - e->amount, g, err));
+			TRY(op_scale(dev, share_kept(e), g, err));
 			break;
 		case EDIT_CLAMP:
 			return err_set(err, ERR_INTERNAL, "no gradient through clamped features");

@@ -72,6 +72,12 @@ int edits_apply(struct device *dev, const struct edit *edits, size_t n_edits, st
 /* Whether one of the edits is of that site. */
 bool edits_touch(const struct edit *edits, size_t n_edits, struct site site);
 
+/* The one edit of that site, where it is a mixture; NULL where there are others or none. */
+const struct edit *edits_mixture(const struct edit *edits, size_t n_edits, struct site site);
+
+/* Whether edits_backward only multiplies g, and by how much. */
+bool edits_scale_gradient(const struct edit *edits, size_t n_edits, struct site site, double *by);
+
 /* Whether applying the edits has the host wait for the device: clamps of SAEs with top_k encode all
  * features first, whose number the host must know. Passes with such edits cannot be recorded. */
 bool edits_wait(const struct edit *edits, size_t n_edits);

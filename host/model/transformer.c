@@ -563,13 +563,13 @@ static struct next_norm norm_behind(const struct workspace *ws, size_t layer, si
 		first(ws->blocks[layer + 1].rstd_attention, n)};
 }
 
-/* Whether the pass reads or changes the residual stream there. */
-static bool stops_at(const struct pass *pass, struct site site)
+/* Whether the pass reads the residual stream there. */
+static bool taps_at(const struct pass *pass, struct site site)
 {
 	for (size_t i = 0; i < pass->n_taps; i++)
 		if (pass->taps[i].place == site.place && pass->taps[i].out[site.layer].data)
 			return true;
-	return edits_touch(pass->edits, pass->n_edits, site);
+	return false;
 }
 
 /* Leaves resid_post, after its edits, in x, and what follows it. */
@@ -580,6 +580,7 @@ static int end_block(struct workspace *ws, const struct pass *pass, size_t l, st
 	const struct block *block = &ws->blocks[l];
 	const struct site site = {l, SITE_RESID_POST};
 	const struct next_norm next = norm_behind(ws, l, rows.n);
+	const struct edit *mixture = edits_mixture(pass->edits, pass->n_edits, site);
 	struct branch_end end = {.norm = m->arch.norm,
 		.branch = first(block->mlp_out, rows.n),
 		.w_branch = m->layers[l].post_mlp_norm,
@@ -587,7 +588,11 @@ static int end_block(struct workspace *ws, const struct pass *pass, size_t l, st
 		.x_in = first(block->x_mid, rows.n),
 		.x_out = x};
 
-	if (!stops_at(pass, site)) {
+	if (!taps_at(pass, site) && (mixture || !edits_touch(pass->edits, pass->n_edits, site))) {
+		if (mixture) {
+			end.target = mixture->targets[l];
+			end.mix = mixture->amount;
+		}
 		end.w_next = next.w;
 		end.h = next.h;
 		end.rstd_next = next.rstd;

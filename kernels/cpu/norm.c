@@ -7,6 +7,7 @@
 #include "kernels/cpu/simd.h"
 
 #include <math.h>
+#include <string.h>
 
 struct call {
 	float eps;
@@ -60,32 +61,33 @@ int CPU(rmsnorm)(struct device *dev, struct norm norm, struct tensor x, struct t
 	return 0;
 }
 
+static void backward_row(const struct call *c, size_t i)
+{
+	const size_t d = c->x.cols;
+	const float *x = row_of(c->x, i), *dy = row_of(c->in, i);
+	float *dx = row_out(c->out, i);
+	const float r = *row_of(c->rstd, i);
+	vf sum = {0};
+	float pull;
+
+	for (size_t j = 0; j < d; j += VW)
+		sum += v_load_n(x + j, d - j) * v_load_n(dy + j, d - j) *
+		       gain_of(c->one, c->w, j, d);
+	pull = v_sum(sum) * r * r * r / (float)d;
+	for (size_t j = 0; j < d; j += VW) {
+		const vf gradient = v_set(r) * gain_of(c->one, c->w, j, d) *
+					    v_load_n(dy + j, d - j) -
+				    v_load_n(x + j, d - j) * v_set(pull);
+
+		v_store_n(dx + j, c->adds ? v_load_n(dx + j, d - j) + gradient : gradient, d - j);
+	}
+}
+
 static void backward_rows(void *context, size_t first, size_t end, int thread)
 {
-	const struct call *c = context;
-	const size_t d = c->x.cols;
-
 	(void)thread;
-	for (size_t i = first; i < end; i++) {
-		const float *x = row_of(c->x, i), *dy = row_of(c->in, i);
-		float *dx = row_out(c->out, i);
-		const float r = *row_of(c->rstd, i);
-		vf sum = {0};
-		float pull;
-
-		for (size_t j = 0; j < d; j += VW)
-			sum += v_load_n(x + j, d - j) * v_load_n(dy + j, d - j) *
-			       gain_of(c->one, c->w, j, d);
-		pull = v_sum(sum) * r * r * r / (float)d;
-		for (size_t j = 0; j < d; j += VW) {
-			const vf gradient = v_set(r) * gain_of(c->one, c->w, j, d) *
-						    v_load_n(dy + j, d - j) -
-					    v_load_n(x + j, d - j) * v_set(pull);
-
-			v_store_n(dx + j, c->adds ? v_load_n(dx + j, d - j) + gradient : gradient,
-				d - j);
-		}
-	}
+	for (size_t i = first; i < end; i++)
+		backward_row(context, i);
 }
 
 int CPU(rmsnorm_backward)(struct device *dev, struct norm norm, struct tensor x, struct tensor w,
@@ -121,6 +123,18 @@ static void end_row(const struct branch_end *b, vf one, size_t i)
 		*row_out(b->rstd_branch, i) = r;
 }
 
+static void mix_row(const struct branch_end *b, size_t i)
+{
+	const vf keep = v_set(1 - (float)b->mix), take = v_set((float)b->mix);
+	const size_t d = b->branch.cols;
+	const float *target = row_of(b->target, i);
+	float *x = row_out(b->x_out, i);
+
+	for (size_t j = 0; j < d; j += VW)
+		v_store_n(x + j, keep * v_load_n(x + j, d - j) + take * v_load_n(target + j, d - j),
+			d - j);
+}
+
 static void begin_row(const struct branch_end *b, vf one, size_t i)
 {
 	const float *x = row_of(b->x_out, i);
@@ -139,6 +153,8 @@ static void end_rows(void *context, size_t first, size_t end, int thread)
 	(void)thread;
 	for (size_t i = first; i < end; i++) {
 		end_row(b, one, i);
+		if (b->target.data)
+			mix_row(b, i);
 		if (b->w_next.data)
 			begin_row(b, one, i);
 	}
@@ -150,4 +166,47 @@ int CPU(end_branch)(struct device *dev, const struct branch_end *b, struct err *
 
 	cpu_run(dev, b->branch.rows, 6 * b->branch.cols, end_rows, &call);
 	return b->first_bad ? CPU(find_nonfinite)(dev, b->x_out, b->first_bad, err) : 0;
+}
+
+struct back {
+	const struct branch_end_back *b;
+	struct call next, branch; /* the norms' */
+};
+
+static void back_row(const struct back *c, size_t i)
+{
+	const struct branch_end_back *b = c->b;
+	const size_t d = b->g.cols;
+	const vf keep = v_set((float)b->keep);
+	float *g = row_out(b->g, i);
+
+	if (b->dh.data)
+		backward_row(&c->next, i);
+	if (b->gradient.data)
+		v_axpy((float)b->weight, g, row_out(b->gradient, i), d);
+	for (size_t j = 0; b->keep != 1 && j < d; j += VW)
+		v_store_n(g + j, keep * v_load_n(g + j, d - j), d - j);
+	if (b->dbranch.data && b->w_branch.data)
+		backward_row(&c->branch, i);
+	else if (b->dbranch.data)
+		memcpy(row_out(b->dbranch, i), g, d * sizeof *g);
+}
+
+static void back_rows(void *context, size_t first, size_t end, int thread)
+{
+	(void)thread;
+	for (size_t i = first; i < end; i++)
+		back_row(context, i);
+}
+
+int CPU(end_branch_backward)(struct device *dev, const struct branch_end_back *b, struct err *err)
+{
+	const vf one = v_set(b->norm.plus_one ? 1.0f : 0.0f);
+	struct back c = {b,
+		{0, one, b->w_next.data, b->x_out, b->rstd_next, b->dh, b->g, b->beta != 0},
+		{0, one, b->w_branch.data, b->branch, b->rstd_branch, b->g, b->dbranch, false}};
+
+	(void)err;
+	cpu_run(dev, b->g.rows, 10 * b->g.cols, back_rows, &c);
+	return 0;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * norm.cu - RMSNorm, forward and backward, and the end of a branch, which has two of them.
- * Contract: ops.h. Definition and formulas: kernels/ref/norm.c.
+ * norm.cu - RMSNorm, forward and backward, and the end of a branch, which has two of them, there
+ * and back. Contract: ops.h. Definition and formulas: kernels/ref/norm.c.
  *
  * One block a row, which lies in its registers (row.cuh): every element is read once and written
  * once, a sum over the row in between. Bytes an element, with bfloat16 operands: 4 + 2 forward,
- * 8 + 2 backward (12 + 4 where it adds), 8 + 4 + 2 at the end of a branch; 3 to 8 FLOPs: memory
- * bandwidth is the limit (share reached: not yet measured). A thread owns the same columns
+ * 8 + 2 backward (12 + 4 where it adds), 8 + 4 + 2 at the end of a branch (and 4 for a target), 16
+ * + 4 + 2 on the way back (and 8 for a gradient that is kept); 3 to 16 FLOPs: memory bandwidth is
+ * the limit (share reached: not yet measured). A thread owns the same columns
  * throughout, so outputs may be inputs. Sums run in a fixed order (block_sum), so results repeat
  * bit for bit; the first row that is not finite is a minimum of integers, the same in any order.
  */
@@ -73,6 +74,29 @@ fail:
 
 /* ---- backward --------------------------------------------------------------------------- */
 
+/* sum += a x. */
+template <int K, int V>
+static __device__ __forceinline__ void add_row(float a, const float (&x)[K][V], float (&sum)[K][V])
+{
+#pragma unroll
+	for (int k = 0; k < K; k++)
+#pragma unroll
+		for (int i = 0; i < V; i++)
+			sum[k][i] += a * x[k][i];
+}
+
+/* From the gradient of the norm of x to that of x, in place. */
+template <int K, int V>
+static __device__ __forceinline__ void norm_gradient(const float (&x)[K][V], float r, float one,
+	const float *w, size_t d, float (&gradient)[K][V])
+{
+	float pull;
+
+	scale_row(r, one, w, d, gradient);
+	pull = row_dot(x, gradient, shared_partial()) * r * r / (float)d;
+	add_row(-pull, x, gradient);
+}
+
 template <typename T, int K, int V>
 static __global__ void __launch_bounds__(ROW_MOST_THREADS)
 	rmsnorm_backward_kernel(float one, const float *x, const float *w, const float *rstd,
@@ -80,18 +104,13 @@ static __global__ void __launch_bounds__(ROW_MOST_THREADS)
 {
 	const size_t first = (size_t)blockIdx.x * d;
 	const float r = rstd[blockIdx.x];
-	float row_x[K][V], gradient[K][V], before[K][V], pull;
+	float row_x[K][V], gradient[K][V];
 
 	load_row(x + first, d, row_x);
 	load_row(dy + first, d, gradient);
-	load_row(dx + first, adds ? d : 0, before);
-	scale_row(1, one, w, d, gradient);
-	pull = row_dot(row_x, gradient, shared_partial()) * r * r * r / (float)d;
-#pragma unroll
-	for (int k = 0; k < K; k++)
-#pragma unroll
-		for (int i = 0; i < V; i++)
-			gradient[k][i] = before[k][i] + r * gradient[k][i] - row_x[k][i] * pull;
+	norm_gradient(row_x, r, one, w, d, gradient);
+	load_row(dx + first, adds ? d : 0, row_x);
+	add_row(1, row_x, gradient);
 	store_row(dx + first, d, gradient);
 }
 
@@ -121,12 +140,24 @@ fail:
 /* ---- the end of a branch ---------------------------------------------------------------- */
 
 struct end_call {
-	float eps, one;
-	const float *branch, *w_branch, *x_in, *w_next;
+	float eps, one, mix;
+	const float *branch, *w_branch, *x_in, *target, *w_next;
 	float *rstd_branch, *x_out, *rstd_next;
 	unsigned *first_bad; /* -1 begins as the largest unsigned number */
 	size_t d;
 };
+
+/* x = (1 - a) x + a target. */
+template <int K, int V>
+static __device__ __forceinline__ void mix_row(float a, const float (&target)[K][V],
+	float (&x)[K][V])
+{
+#pragma unroll
+	for (int k = 0; k < K; k++)
+#pragma unroll
+		for (int i = 0; i < V; i++)
+			x[k][i] = (1 - a) * x[k][i] + a * target[k][i];
+}
 
 template <typename T, int K, int V>
 static __global__ void __launch_bounds__(ROW_MOST_THREADS) end_kernel(const struct end_call c, T *h)
@@ -143,13 +174,16 @@ static __global__ void __launch_bounds__(ROW_MOST_THREADS) end_kernel(const stru
 		if (c.rstd_branch && threadIdx.x == 0)
 			c.rstd_branch[row] = r;
 	}
+	add_row(1, branch, x);
+	if (c.target) {
+		load_row(c.target + first, c.d, branch);
+		mix_row(c.mix, branch, x);
+	}
 #pragma unroll
 	for (int k = 0; k < K; k++)
 #pragma unroll
-		for (int i = 0; i < V; i++) {
-			x[k][i] += branch[k][i];
+		for (int i = 0; i < V; i++)
 			finite &= isfinite(x[k][i]);
-		}
 	store_row(c.x_out + first, c.d, x);
 	if (c.first_bad && !finite)
 		atomicMin(c.first_bad, (unsigned)row);
@@ -165,10 +199,11 @@ static __global__ void __launch_bounds__(ROW_MOST_THREADS) end_kernel(const stru
 extern "C" int cuda_end_branch(struct device *dev, const struct branch_end *b, struct err *err)
 {
 	const struct end_call call = {(float)b->norm.eps, b->norm.plus_one ? 1.0f : 0.0f,
-		floats(b->branch), floats(b->w_branch), floats(b->x_in), floats(b->w_next),
-		floats(b->rstd_branch), floats(b->x_out), floats(b->rstd_next),
-		(unsigned *)b->first_bad, b->branch.cols};
-	const struct tensor all[] = {b->branch, b->w_branch, b->x_in, b->x_out, b->w_next, b->h};
+		(float)b->mix, floats(b->branch), floats(b->w_branch), floats(b->x_in),
+		floats(b->target), floats(b->w_next), floats(b->rstd_branch), floats(b->x_out),
+		floats(b->rstd_next), (unsigned *)b->first_bad, b->branch.cols};
+	const struct tensor all[] = {b->branch, b->w_branch, b->x_in, b->x_out, b->target,
+		b->w_next, b->h};
 	struct row_shape shape;
 	int width = 4;
 
@@ -184,6 +219,89 @@ extern "C" int cuda_end_branch(struct device *dev, const struct branch_end *b, s
 					shape.threads, 0, cuda_stream(dev), call,
 					(T *)b->h.data))));
 	return cuda_launched(dev, "op end_branch", err);
+fail:
+	return err->code;
+}
+
+/* ---- the way back through it ------------------------------------------------------------- */
+
+template <int K, int V>
+static __device__ __forceinline__ void multiply_row(float a, float (&x)[K][V])
+{
+#pragma unroll
+	for (int k = 0; k < K; k++)
+#pragma unroll
+		for (int i = 0; i < V; i++)
+			x[k][i] *= a;
+}
+
+struct back_call {
+	float one, weight, keep;
+	float *g, *gradient;
+	bool adds, writes; /* g is read; g changes */
+	const float *dh, *x_out, *w_next, *rstd_next;
+	const float *branch, *w_branch, *rstd_branch;
+	size_t d;
+};
+
+template <typename T, int K, int V>
+static __global__ void __launch_bounds__(ROW_MOST_THREADS)
+	back_kernel(const struct back_call c, T *dbranch)
+{
+	const size_t row = blockIdx.x, first = row * c.d;
+	float g[K][V], x[K][V];
+
+	if (c.dh) {
+		load_row(c.x_out + first, c.d, x);
+		load_row(c.dh + first, c.d, g);
+		norm_gradient(x, c.rstd_next[row], c.one, c.w_next, c.d, g);
+		load_row(c.g + first, c.adds ? c.d : 0, x);
+		add_row(1, x, g);
+	} else {
+		load_row(c.g + first, c.d, g);
+	}
+	if (c.gradient) {
+		load_row(c.gradient + first, c.d, x);
+		add_row(c.weight, g, x);
+		store_row(c.gradient + first, c.d, x);
+	}
+	multiply_row(c.keep, g);
+	if (c.writes)
+		store_row(c.g + first, c.d, g);
+	if (!dbranch)
+		return;
+	if (c.w_branch) {
+		load_row(c.branch + first, c.d, x);
+		norm_gradient(x, c.rstd_branch[row], c.one, c.w_branch, c.d, g);
+	}
+	store_row(dbranch + first, c.d, g);
+}
+
+extern "C" int cuda_end_branch_backward(struct device *dev, const struct branch_end_back *b,
+	struct err *err)
+{
+	const struct back_call call = {b->norm.plus_one ? 1.0f : 0.0f, (float)b->weight,
+		(float)b->keep, floats(b->g), floats(b->gradient), b->beta != 0,
+		b->dh.data || b->keep != 1, floats(b->dh), floats(b->x_out), floats(b->w_next),
+		floats(b->rstd_next), floats(b->branch), floats(b->w_branch),
+		floats(b->rstd_branch), b->g.cols};
+	const struct tensor all[] = {b->g, b->dh, b->x_out, b->w_next, b->gradient, b->dbranch,
+		b->branch, b->w_branch};
+	struct row_shape shape;
+	int width = 4;
+
+	if (tensor_count(b->g) == 0)
+		return 0;
+	for (const struct tensor &t : all)
+		width = narrower(width, t);
+	TRY(row_shape_of(call.d, width, "end_branch_backward", &shape, err));
+	WITH_OPERAND(b->dbranch.dtype, T,
+		WITH_ROW(shape.packs, K,
+			WITH_PACK(width, V,
+				GPU_LAUNCH((back_kernel<T, K, V>), (unsigned)b->g.rows,
+					shape.threads, 0, cuda_stream(dev), call,
+					(T *)b->dbranch.data))));
+	return cuda_launched(dev, "op end_branch_backward", err);
 fail:
 	return err->code;
 }

@@ -48,26 +48,51 @@ int ref_rmsnorm_backward(struct device *dev, struct norm norm, struct tensor x, 
 	return 0;
 }
 
+/* Row i of x_out. */
+static void end_row(const struct branch_end *b, size_t i)
+{
+	const double r = 1 / sqrt(dot(b->branch, i, b->branch, i) / (double)b->branch.cols +
+				     b->norm.eps);
+
+	for (size_t j = 0; j < b->branch.cols; j++) {
+		const double scale = b->w_branch.data ? r * gain(b->norm, b->w_branch, j) : 1;
+		double x = get(b->x_in, i, j) + get(b->branch, i, j) * scale;
+
+		if (b->target.data)
+			x = (1 - b->mix) * x + b->mix * get(b->target, i, j);
+		set(b->x_out, i, j, x);
+	}
+	if (b->w_branch.data && b->rstd_branch.data)
+		set(b->rstd_branch, i, 0, r);
+}
+
 int ref_end_branch(struct device *dev, const struct branch_end *b, struct err *err)
 {
 	(void)err;
-	for (size_t i = 0; i < b->branch.rows; i++) {
-		const double r = 1 / sqrt(dot(b->branch, i, b->branch, i) / (double)b->branch.cols +
-					     b->norm.eps);
-
-		for (size_t j = 0; j < b->branch.cols; j++)
-			set(b->x_out, i, j,
-				get(b->x_in, i, j) +
-					get(b->branch, i, j) *
-						(b->w_branch.data
-								? r * gain(b->norm, b->w_branch, j)
-								: 1));
-		if (b->w_branch.data && b->rstd_branch.data)
-			set(b->rstd_branch, i, 0, r);
-	}
+	for (size_t i = 0; i < b->branch.rows; i++)
+		end_row(b, i);
 	if (b->first_bad)
 		ref_find_nonfinite(dev, b->x_out, b->first_bad, err);
 	if (b->w_next.data)
 		ref_rmsnorm(dev, b->norm, b->x_out, b->w_next, b->h, b->rstd_next, err);
+	return 0;
+}
+
+int ref_end_branch_backward(struct device *dev, const struct branch_end_back *b, struct err *err)
+{
+	if (b->dh.data)
+		ref_rmsnorm_backward(dev, b->norm, b->x_out, b->w_next, b->rstd_next, b->dh,
+			b->beta, b->g, err);
+	if (b->gradient.data)
+		ref_axpy(dev, b->weight, b->g, b->gradient, err);
+	ref_scale(dev, b->keep, b->g, err);
+	if (!b->dbranch.data)
+		return 0;
+	if (b->w_branch.data)
+		return ref_rmsnorm_backward(dev, b->norm, b->branch, b->w_branch, b->rstd_branch,
+			b->g, 0, b->dbranch, err);
+	for (size_t i = 0; i < b->g.rows; i++)
+		for (size_t j = 0; j < b->g.cols; j++)
+			set(b->dbranch, i, j, get(b->g, i, j));
 	return 0;
 }

@@ -176,8 +176,8 @@ TEST(a_row_and_layer_move_what_the_table_says)
 		double kilobytes;
 	} table[N_PARTS] = {
 		{"a pass", 342},
-		{"a point of the path, forward", 405},
-		{"a point of the path, backward", 501},
+		{"a point of the path, forward", 368},
+		{"a point of the path, backward", 455},
 	};
 	struct device *dev = fixture_device(&cuda_fast_backend, 1);
 	struct count two[N_PARTS], three[N_PARTS];
