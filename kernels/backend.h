@@ -13,6 +13,7 @@
 
 #define OP_NAMES(X) \
 	X(copy) \
+	X(to_half) \
 	X(axpy) \
 	X(scale) \
 	X(gather_rows) \
@@ -71,7 +72,7 @@ struct async_backend {
 	int (*graph_replay)(struct device *dev, struct device_graph *graph, struct err *err);
 	void (*graph_free)(struct device *dev, struct device_graph *graph);
 	/* Copies to the host: device_copy_begin and so on. wait fills copy->host. */
-	int (*copy_begin)(struct device *dev, const void *from, size_t bytes,
+	int (*copy_begin)(struct device *dev, struct tensor from, enum dtype as,
 		struct device_copy **out, struct err *err);
 	int (*copies_fence)(struct device *dev, struct err *err);
 	int (*copy_wait)(struct device_copy *copy, struct err *err);

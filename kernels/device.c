@@ -318,22 +318,31 @@ void device_graph_free(struct device *dev, struct device_graph *graph)
 		dev->backend->async->graph_free(dev, graph);
 }
 
-int device_copy_begin(struct device *dev, const void *from, size_t bytes, struct device_copy **out,
-	struct err *err)
+int device_copy_begin(struct device *dev, struct tensor from, enum dtype as,
+	struct device_copy **out, struct err *err)
 {
 	const struct async_backend *async = dev->backend->async;
+	struct tensor to = from;
 	struct device_copy *copy;
 
 	*out = NULL;
 	if (async)
-		return async->copy_begin(dev, from, bytes, out, err);
-	copy = memory_alloc(sizeof *copy + HOST_ALIGNMENT + bytes);
+		return async->copy_begin(dev, from, as, out, err);
+	to.dtype = as;
+	copy = memory_alloc(sizeof *copy + HOST_ALIGNMENT + tensor_bytes(to));
 	if (!copy)
-		return err_nomem(err, "values on their way to the host", bytes);
+		return err_nomem(err, "values on their way to the host", tensor_bytes(to));
 	*copy = (struct device_copy){dev, (char *)copy + HOST_ALIGNMENT};
-	memcpy(copy->host, from, bytes);
+	to.data = copy->host;
+	if (as == from.dtype)
+		memcpy(to.data, from.data, tensor_bytes(from));
+	else if (op_to_half(dev, from, to, err))
+		goto fail;
 	*out = copy;
 	return 0;
+fail:
+	free(copy);
+	return err->code;
 }
 
 int device_copy_wait(struct device_copy *copy, const void **host, struct err *err)

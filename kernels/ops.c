@@ -238,6 +238,18 @@ fail:
 	return err->code;
 }
 
+int op_to_half(struct device *dev, struct tensor x, struct tensor y, struct err *err)
+{
+	const struct check c = {dev, "to_half", err};
+
+	TRY(activation(c, "x", x, x.rows, x.cols));
+	TRY(weight(c, "y", y, x.rows, x.cols));
+	TRY(condition(c, y.dtype == DTYPE_F16, "y in float16"));
+	DISPATCH(to_half, 0, MOVES(x, y), dev, x, y, err);
+fail:
+	return err->code;
+}
+
 int op_axpy(struct device *dev, double a, struct tensor x, struct tensor y, struct err *err)
 {
 	const struct check c = {dev, "axpy", err};

@@ -115,11 +115,13 @@ int device_piece_send(struct device *dev, const struct device_part *parts, size_
 /* Values on their way to the host while other ops run. */
 struct device_copy;
 
-/* Begins to copy what the ops asked so far leave in `from`. Ops asked later must not write there
- * before device_copies_fence. Waits while as many as there is room for have not ended. *out is
- * owned: device_copy_end. Errors: ERR_DEVICE. */
-int device_copy_begin(struct device *dev, const void *from, size_t bytes, struct device_copy **out,
-	struct err *err);
+/* Begins to copy what the ops asked so far leave in `from`, in its own type or, of an activation,
+ * in float16 (op_to_half). Ops asked later must not write there before device_copies_fence. Waits
+ * while as many as there is room for have not ended. *out is owned: device_copy_end. Errors:
+ * ERR_DEVICE.
+ */
+int device_copy_begin(struct device *dev, struct tensor from, enum dtype as,
+	struct device_copy **out, struct err *err);
 
 /* Waits for the values, *host, borrowed until the end. From any thread. Errors: ERR_DEVICE. */
 int device_copy_wait(struct device_copy *copy, const void **host, struct err *err);
@@ -245,6 +247,10 @@ struct attention {
 
 /* y = x.   x, y: activations of equal shape. */
 int op_copy(struct device *, struct tensor x, struct tensor y, struct err *);
+
+/* y = x to the nearest float16, ties to even; infinity beyond its largest number, 65504.
+ * x: activation; y: float16, of its shape. */
+int op_to_half(struct device *, struct tensor x, struct tensor y, struct err *);
 
 /* y += a x.   x, y: activations of equal shape. */
 int op_axpy(struct device *, double a, struct tensor x, struct tensor y, struct err *);

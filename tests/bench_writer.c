@@ -9,6 +9,7 @@
  * A unit is a batch of 512 tokens of Gemma-2-2b: resid_post of 26 layers, 123 MB in float32.
  * Prints one line of JSON (tools/bench_store.py).
  */
+#include "host/base/dtype.h"
 #include "host/base/clock.h"
 #include "host/base/file.h"
 #include "host/base/memory.h"
@@ -49,7 +50,7 @@ static struct seconds now(void)
 
 /* ---- the two ways ---------------------------------------------------------------------- */
 
-static int write_plainly(const float *values, enum results_type type, struct err *err)
+static int write_plainly(const void *values, enum results_type type, struct err *err)
 {
 	for (int unit = 0; unit < n_units; unit++) {
 		char path[4200], part[4300];
@@ -82,7 +83,7 @@ fail:
 	return err->code;
 }
 
-static int write_units(const float *values, enum results_type type, struct err *err)
+static int write_units(const void *values, enum results_type type, struct err *err)
 {
 	struct writer *w;
 
@@ -116,9 +117,9 @@ fail:
 
 /* ---- measuring ------------------------------------------------------------------------- */
 
-typedef int write_function(const float *values, enum results_type type, struct err *err);
+typedef int write_function(const void *values, enum results_type type, struct err *err);
 
-static int measure(write_function *function, const float *values, enum results_type type,
+static int measure(write_function *function, const void *values, enum results_type type,
 	double *wall, double *cpu, struct err *err)
 {
 	const struct seconds began = now();
@@ -138,7 +139,7 @@ static int measure(write_function *function, const float *values, enum results_t
 	return 0;
 }
 
-static int compare(const float *values, enum results_type type, const char *name, struct err *err)
+static int compare(const void *values, enum results_type type, const char *name, struct err *err)
 {
 	double wall[2][ROUNDS], cpu[2][ROUNDS];
 	const double gb = 1e-9 * (double)n_units * LAYERS * VALUES *
@@ -160,25 +161,29 @@ fail:
 int main(int argc, char **argv)
 {
 	float *values = malloc(VALUES * sizeof *values);
+	uint16_t *halves = malloc(VALUES * sizeof *halves);
 	struct err err = {0};
 
 	memory_keep_freed();
-	if (argc < 2 || !values) {
+	if (argc < 2 || !values || !halves) {
 		fprintf(stderr, "usage: bench_writer FOLDER [UNITS]\n");
 		return 2;
 	}
 	folder = argv[1];
 	if (argc > 2)
 		n_units = atoi(argv[2]);
-	for (int i = 0; i < VALUES; i++)
+	for (int i = 0; i < VALUES; i++) {
 		values[i] = (float)(i % 1009) * 0.01f;
+		halves[i] = f32_to_f16(values[i]);
+	}
 	putchar('{');
 	if (compare(values, RESULTS_F32, "float32", &err) == 0) {
 		printf(", ");
-		compare(values, RESULTS_F16, "float16", &err);
+		compare(halves, RESULTS_F16, "float16", &err);
 	}
 	puts("}");
 	free(values);
+	free(halves);
 	if (err.code)
 		fprintf(stderr, "%s\n", err.text);
 	return err.code;

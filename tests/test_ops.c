@@ -102,6 +102,26 @@ static void run_axpy(struct fixture *f, const int *p, struct outputs *out)
 	emit(out, x);
 }
 
+/* Ordinary values and small ones, and those about which the last bits and infinity hang. */
+static void run_to_half(struct fixture *f, const int *p, struct outputs *out)
+{
+	static const double ends[] = {65519.996, 65520, -1e30, 0x1.002p0, 0x1.006p0, 0x1.002002p0,
+		0x1p-25, 0x1.000002p-25, 0x1.ffcp-15, -0.0};
+	const size_t n = (size_t)p[0], d = (size_t)p[1];
+	struct tensor x = fixture_activation(f, n, d, 1), y = fixture_zeros(f, n, d);
+	int32_t *bits = fixture_random_ids(f, n * d, 1);
+
+	y.dtype = DTYPE_F16;
+	for (size_t i = 0; i < n * d / 2; i++)
+		fixture_set(x, 2 * i, fixture_get(x, 2 * i) * 1e-5);
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+		fixture_set(x, i, (float)ends[i]);
+	out->rc = op_to_half(f->dev, x, y, &out->err);
+	for (size_t i = 0; i < n * d; i++)
+		bits[i] = ((const uint16_t *)y.data)[i];
+	emit_ids(out, bits, n * d);
+}
+
 static void run_scale_clears(struct fixture *f, const int *p, struct outputs *out)
 {
 	struct tensor x = fixture_activation(f, (size_t)p[0], (size_t)p[1], 1);
@@ -736,6 +756,8 @@ static const struct op_row {
 } cases[] = {
 	{"axpy", run_axpy, {7, 33}, 1e-6},
 	{"axpy, wide enough for threads", run_axpy, {64, 1031}, 1e-6},
+	{"to_half", run_to_half, {7, 64}, 1e-9},
+	{"to_half, odd", run_to_half, {3, 37}, 1e-9},
 	{"scale by zero clears NaN", run_scale_clears, {3, 5}, 0},
 	{"gather and scatter", run_rows, {9, 21}, 0},
 	{"advance", run_advance, {300}, 0},

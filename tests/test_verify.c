@@ -4,6 +4,7 @@
  * (host/store/results.h, 6): whatever is changed in it is found and named. How another language
  * makes them: test_result_file.py.
  */
+#include "host/base/dtype.h"
 #include "host/base/file.h"
 #include "host/store/dataset.h"
 #include "host/store/seal.h"
@@ -72,13 +73,13 @@ static const char *write_file(const char *name, bool mapped)
 	static const char *const lines[] = {"", "na\xc3\xafve", "the second line of text"};
 	const size_t rows = ROWS, n_lines = 3, none = 0;
 	double reals[ROWS];
-	float halves[ROWS];
+	uint16_t halves[ROWS];
 	struct results *r;
 	struct err err;
 
 	for (int i = 0; i < ROWS; i++) {
 		reals[i] = 1.0 / (i + 1);
-		halves[i] = (float)i / 3;
+		halves[i] = f32_to_f16((float)i / 3);
 	}
 	snprintf(path, sizeof path, "%s", in_scratch(name));
 	if (results_create(&r, path, &err))

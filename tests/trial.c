@@ -73,14 +73,15 @@ static int compute(void *context, size_t b, struct unit *out, struct err *err)
 {
 	struct trial *trial = context;
 	const size_t n = 2 * b + 1;
-	float x[16][3];
+	uint16_t x[16][3];
 	int32_t entries[16], ends[16];
 	const double root = sqrt((double)b + 2 + trial->seed);
 
 	trial->n_computed++;
 	for (size_t i = 0; i < n; i++) {
 		for (size_t j = 0; j < 3; j++)
-			x[i][j] = (float)(100 * b + 10 * i + j) / 8 + (float)trial->seed;
+			x[i][j] = f32_to_f16((float)(100 * b + 10 * i + j) / 8 +
+					     (float)trial->seed);
 		entries[i] = (int32_t)(b * 1000 + i);
 		ends[i] = (int32_t)i + 1;
 	}

@@ -166,23 +166,22 @@ fail:
 
 enum { F16_INFINITY = 0x7c00 };
 
-/* HDF5's own float conversion is some fifty times slower than writing, so half precision is made
- * here and written as it is. *out is owned, free it, after an error too. */
-static int to_half(const char *path, const float *values, size_t n, uint16_t **out, struct err *err)
+/* What is kept in half precision is finite until it is made so. */
+static int check_halves(const char *path, const uint16_t *half, size_t n, struct err *err)
 {
-	uint16_t *half = *out = memory_alloc(n * sizeof *half + 1);
+	bool any = false;
+	size_t i = 0;
 
-	if (!half)
-		return err_nomem(err, path, n * sizeof *half);
-	for (size_t i = 0; i < n; i++) {
-		half[i] = f32_to_f16(values[i]);
-		if ((half[i] & 0x7fff) == F16_INFINITY && isfinite(values[i]))
-			return err_set(err, ERR_CONFIG,
-				"%s: expected values of at most 65504, the largest of float16, "
-				"found %g at element %zu: float32 holds it",
-				path, values[i], i);
-	}
-	return 0;
+	for (size_t k = 0; k < n; k++)
+		any |= (half[k] & 0x7fff) == F16_INFINITY;
+	if (!any)
+		return 0;
+	while ((half[i] & 0x7fff) != F16_INFINITY)
+		i++;
+	return err_set(err, ERR_CONFIG,
+		"%s: expected values of at most 65504, the largest of float16, found a larger one at "
+		"element %zu: float32 holds it",
+		path, i);
 }
 
 /* Chunks of about a megabyte: smaller ones cost time per chunk. */
@@ -350,7 +349,6 @@ static int sign_values(struct results *r, const struct results_dataset *d, hid_t
 int results_write(struct results *r, const struct results_dataset *d, const void *data,
 	struct err *err)
 {
-	uint16_t *half = NULL;
 	hid_t dataset;
 
 	err_clear(err);
@@ -362,17 +360,14 @@ int results_write(struct results *r, const struct results_dataset *d, const void
 	dataset = create_dataset(r, d, false);
 	if (dataset < 0)
 		return results_hdf5_error(r, d->path, err);
-	if (d->type == RESULTS_F16) {
-		TRY(to_half(d->path, data, results_count(d, d->dims[0]), &half, err));
-		data = half;
-	}
+	if (d->type == RESULTS_F16)
+		TRY(check_halves(d->path, data, results_count(d, d->dims[0]), err));
 	if (results_count(d, d->dims[0]) > 0)
 		TRY(write_stored(r, d, dataset, H5S_ALL, H5S_ALL, data, err));
 	TRY(results_describe(r, d, dataset, 0, err));
 	if (!r->seal)
 		sign_values(r, d, dataset, data, err);
 fail:
-	free(half);
 	return results_close_written(r, dataset, d->path, err);
 }
 

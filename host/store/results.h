@@ -152,13 +152,15 @@ struct results_dataset {
 	bool is_scale; /* of its one dimension, which has its name */
 };
 
-/* Writes a whole dataset. TEXT: data is const char *const *. F16: data is float, converted here.
- * Errors: ERR_OUTPUT with dataset and reason. */
+/* Writes a whole dataset. TEXT: data is const char *const *. F16: data is uint16_t, of which none
+ * may be infinite: what is kept so was finite in float32. Errors: ERR_OUTPUT with dataset and
+ * reason; ERR_CONFIG with the element that float16 cannot hold.
+ */
 int results_write(struct results *r, const struct results_dataset *d, const void *data,
 	struct err *err);
 
 /* Rows on their way: written into the file of a unit with what is needed to append them to the
- * dataset of the same path later. Rows of half precision are given as floats. */
+ * dataset of the same path later. */
 int results_write_rows(struct results *unit, const struct results_dataset *d, const void *data,
 	size_t n, struct err *err);
 

@@ -56,8 +56,8 @@ int unit_write(struct unit *u, const struct dataset *d, const char *const *words
 int unit_write_counting(struct unit *u, const struct dataset *d, const char *const *words, size_t n,
 	struct err *err);
 
-/* unit_write of a float32 tensor as the ops asked so far leave it, copied while others run: it must
- * stay as it is until the unit ends. */
+/* unit_write of a float32 tensor as the ops asked so far leave it, in the type of the dataset,
+ * copied while others run: it must stay as it is until the unit ends. */
 int unit_write_tensor(struct unit *u, const struct dataset *d, const char *const *words,
 	struct tensor t, struct err *err);
 

@@ -104,7 +104,8 @@ int unit_write_tensor(struct unit *u, const struct dataset *d, const char *const
 
 	assert(u->writer && t.dtype == DTYPE_F32);
 	if (dataset_fill(&rows, d, words, (size_t[]){t.rows, t.cols}, err) ||
-		device_copy_begin(u->dev, t.data, tensor_bytes(t), &copy, err))
+		device_copy_begin(u->dev, t, d->type == RESULTS_F16 ? DTYPE_F16 : DTYPE_F32, &copy,
+			err))
 		return err->code;
 	return writer_put_copy(u->writer, &rows.d, copy, t.rows, err);
 }

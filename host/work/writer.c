@@ -234,7 +234,7 @@ void writer_abandon(struct writer *w)
 /* Of n rows of a dataset. */
 static size_t bytes_of(const struct results_dataset *d, size_t n)
 {
-	size_t bytes = n * (d->type == RESULTS_F16 ? sizeof(float) : results_value_bytes(d->type));
+	size_t bytes = n * results_value_bytes(d->type);
 
 	for (int i = 1; i < d->n_dims; i++)
 		bytes *= d->dims[i];

@@ -6,7 +6,8 @@
  * A few pinned buffers, each with an event, and a stream of their own: it waits, on the device, for
  * the ops asked so far, copies, and records the event, for which whoever wants the values waits in
  * a thread of his own. The stream of the ops waits for the last event where a fence is asked for.
- * A buffer grows to the largest copy it has carried; nothing is allocated after that.
+ * What is to arrive in float16 is made so by an op, in device memory of the buffer. A buffer grows
+ * to the largest copy it has carried; nothing is allocated after that.
  */
 #include "kernels/cuda/cuda.h"
 
@@ -19,6 +20,8 @@ enum { BUFFERS = 4 };
 struct buffer {
 	struct device_copy copy; /* first: a copy is its buffer */
 	size_t capacity;
+	void *halves; /* device */
+	size_t halves_capacity;
 	cudaEvent_t arrived;
 	bool busy;
 };
@@ -66,6 +69,7 @@ void cuda_copies_close(struct device *dev)
 			cudaEventDestroy(c->buffers[i].arrived);
 		if (c->buffers[i].copy.host)
 			cudaFreeHost(c->buffers[i].copy.host);
+		device_free(dev, c->buffers[i].halves);
 	}
 	if (c->asked)
 		cudaEventDestroy(c->asked);
@@ -99,7 +103,7 @@ static struct buffer *take_buffer(struct cuda_copies *c, size_t bytes)
 	return best;
 }
 
-static int grow(struct buffer *b, size_t bytes, struct err *err)
+static int grow_host(struct buffer *b, size_t bytes, struct err *err)
 {
 	if (bytes <= b->capacity)
 		return 0;
@@ -115,11 +119,33 @@ fail:
 	return err->code;
 }
 
-int cuda_copy_begin(struct device *dev, const void *from, size_t bytes, struct device_copy **out,
+/* From here on `from` are the buffer's own. */
+static int make_halves(struct device *dev, struct buffer *b, struct tensor *from, struct err *err)
+{
+	struct tensor halves = *from;
+
+	halves.dtype = DTYPE_F16;
+	if (tensor_bytes(halves) > b->halves_capacity) {
+		device_free(dev, b->halves);
+		b->halves = NULL;
+		b->halves_capacity = 0;
+		TRY(device_alloc(dev, tensor_bytes(halves), &b->halves, err));
+		b->halves_capacity = tensor_bytes(halves);
+	}
+	halves.data = b->halves;
+	TRY(op_to_half(dev, *from, halves, err));
+	*from = halves;
+	return 0;
+fail:
+	return err->code;
+}
+
+int cuda_copy_begin(struct device *dev, struct tensor from, enum dtype as, struct device_copy **out,
 	struct err *err)
 {
 	struct cuda_state *state = cuda_state_of(dev);
 	struct cuda_copies *c = state->copies;
+	const size_t bytes = tensor_count(from) * dtype_bytes(as);
 	struct buffer *b;
 
 	if (state->recording)
@@ -127,12 +153,14 @@ int cuda_copy_begin(struct device *dev, const void *from, size_t bytes, struct d
 			bytes);
 	b = take_buffer(c, bytes);
 	b->copy.dev = dev;
-	TRY(grow(b, bytes, err));
+	TRY(grow_host(b, bytes, err));
+	if (as != from.dtype)
+		TRY(make_halves(dev, b, &from, err));
 	TRY(cuda_check(cudaEventRecord(c->asked, state->stream), "copy to the host",
 		"cudaEventRecord", err));
 	TRY(cuda_check(cudaStreamWaitEvent(c->stream, c->asked, 0), "copy to the host",
 		"cudaStreamWaitEvent", err));
-	TRY(cuda_check(cudaMemcpyAsync(b->copy.host, from, bytes,
+	TRY(cuda_check(cudaMemcpyAsync(b->copy.host, from.data, bytes,
 			       cuda_kind(dev, cudaMemcpyDeviceToHost), c->stream),
 		"copy to the host", "cudaMemcpyAsync", err));
 	TRY(cuda_check(cudaEventRecord(b->arrived, c->stream), "copy to the host",

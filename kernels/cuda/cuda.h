@@ -131,7 +131,7 @@ void cuda_graph_free(struct device *dev, struct device_graph *graph);
  * async_backend has; and waiting until none reads device memory any more. */
 int cuda_copies_open(struct device *dev, struct err *err);
 void cuda_copies_close(struct device *dev);
-int cuda_copy_begin(struct device *dev, const void *from, size_t bytes, struct device_copy **out,
+int cuda_copy_begin(struct device *dev, struct tensor from, enum dtype as, struct device_copy **out,
 	struct err *err);
 int cuda_copies_fence(struct device *dev, struct err *err);
 int cuda_copy_wait(struct device_copy *copy, struct err *err);

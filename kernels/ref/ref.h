@@ -36,7 +36,7 @@ static inline double get(struct tensor t, size_t row, size_t col)
 	}
 }
 
-/* Writes an activation, or rounds to the nearest bfloat16, ties to even. */
+/* Writes an activation, or rounds to the nearest bfloat16 or float16, ties to even. */
 static inline void set(struct tensor t, size_t row, size_t col, double value)
 {
 	const size_t i = row * t.cols + col;
@@ -45,6 +45,8 @@ static inline void set(struct tensor t, size_t row, size_t col, double value)
 		((double *)t.data)[i] = value;
 	else if (t.dtype == DTYPE_BF16)
 		((uint16_t *)t.data)[i] = f32_to_bf16((float)value);
+	else if (t.dtype == DTYPE_F16)
+		((uint16_t *)t.data)[i] = f32_to_f16((float)value);
 	else
 		((float *)t.data)[i] = (float)value;
 }

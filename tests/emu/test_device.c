@@ -334,7 +334,7 @@ TEST(a_copy_to_the_host_has_what_was_there_and_ops_behind_the_fence_wait_for_it)
 {
 	struct device *dev = open_fast();
 	const float one = 1;
-	struct device_copy *fenced, *overtaken;
+	struct device_copy *fenced, *halves, *overtaken;
 	struct tensor x = {NULL, DTYPE_F32, 1, 1};
 	struct err err;
 	const void *found;
@@ -342,7 +342,7 @@ TEST(a_copy_to_the_host_has_what_was_there_and_ops_behind_the_fence_wait_for_it)
 	REQUIRE_OK(device_alloc(dev, 4, &x.data, &err), &err);
 	REQUIRE_OK(device_upload(dev, x.data, &one, 4, &err), &err);
 	REQUIRE_OK(op_scale(dev, 2, x, &err), &err);
-	REQUIRE_OK(device_copy_begin(dev, x.data, 4, &fenced, &err), &err);
+	REQUIRE_OK(device_copy_begin(dev, x, DTYPE_F32, &fenced, &err), &err);
 	REQUIRE_OK(device_copies_fence(dev, &err), &err);
 	REQUIRE_OK(op_scale(dev, 3, x, &err), &err);
 	REQUIRE_OK(device_wait(dev, &err), &err);
@@ -350,12 +350,19 @@ TEST(a_copy_to_the_host_has_what_was_there_and_ops_behind_the_fence_wait_for_it)
 	CHECK(*(const float *)found == 2, "%g", *(const float *)found);
 	device_copy_end(fenced);
 
+	/* In half precision it has left already when it is asked for. */
+	REQUIRE_OK(device_copy_begin(dev, x, DTYPE_F16, &halves, &err), &err);
+	REQUIRE_OK(op_scale(dev, 3, x, &err), &err);
+	REQUIRE_OK(device_copy_wait(halves, &found, &err), &err);
+	CHECK(f16_to_f32(*(const uint16_t *)found) == 6, "%#x", *(const uint16_t *)found);
+	device_copy_end(halves);
+
 	/* The harness shows what a GPU may do where the fence is forgotten. */
-	REQUIRE_OK(device_copy_begin(dev, x.data, 4, &overtaken, &err), &err);
+	REQUIRE_OK(device_copy_begin(dev, x, DTYPE_F32, &overtaken, &err), &err);
 	REQUIRE_OK(op_scale(dev, 5, x, &err), &err);
 	REQUIRE_OK(device_wait(dev, &err), &err);
 	REQUIRE_OK(device_copy_wait(overtaken, &found, &err), &err);
-	CHECK(*(const float *)found == 30, "%g", *(const float *)found);
+	CHECK(*(const float *)found == 90, "%g", *(const float *)found);
 	device_copy_end(overtaken);
 	device_free(dev, x.data);
 	device_close(dev);
@@ -399,7 +406,7 @@ TEST(more_copies_than_buffers_wait_for_the_thread_that_takes_them)
 
 		REQUIRE_OK(device_copies_fence(dev, &err), &err);
 		REQUIRE_OK(device_upload(dev, x.data, &value, 4, &err), &err);
-		REQUIRE_OK(device_copy_begin(dev, x.data, 4, &copy, &err), &err);
+		REQUIRE_OK(device_copy_begin(dev, x, DTYPE_F32, &copy, &err), &err);
 		copies[i] = copy;
 	}
 	pthread_join(thread, &wrong);

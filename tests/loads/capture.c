@@ -227,7 +227,7 @@ static int save_layer(void *context, size_t layer, struct err *err)
 	const struct tensor x = s->resid[layer];
 	struct device_copy *copy;
 
-	if (device_copy_begin(s->b->dev, x.data, tensor_bytes(x), &copy, err))
+	if (device_copy_begin(s->b->dev, x, DTYPE_F32, &copy, err))
 		return err->code;
 	if (!saving->arrivals)
 		return write_layer(s, layer, copy, err);
