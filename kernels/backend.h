@@ -130,6 +130,7 @@ struct device {
 	bool joined;
 	struct device_team team; /* while joining and joined */
 	size_t allocated, peak;
+	size_t total; /* bytes of its own memory, 0 = none but the host's */
 	struct {
 		double seconds, flops, bytes;
 		unsigned long long calls;

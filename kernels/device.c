@@ -276,6 +276,11 @@ bool device_free_memory(struct device *dev, size_t *bytes)
 	return dev->backend->async && dev->backend->async->free_memory(dev, bytes, &ignored) == 0;
 }
 
+size_t device_total_memory(const struct device *dev)
+{
+	return dev->total;
+}
+
 size_t device_working_bytes(const struct device *dev)
 {
 	return dev->backend->async ? dev->backend->async->working_bytes : 0;

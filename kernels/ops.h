@@ -182,6 +182,10 @@ size_t device_peak(const struct device *dev);
  * cannot tell. */
 bool device_free_memory(struct device *dev, size_t *bytes);
 
+/* All bytes of it, whoever uses them: the same on every device of its kind, at any time. 0 where it
+ * has none but the host's. */
+size_t device_total_memory(const struct device *dev);
+
 /* The most memory that ops take for themselves, beside what they are given; 0 where that is the
  * host's. */
 size_t device_working_bytes(const struct device *dev);

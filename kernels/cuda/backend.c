@@ -62,6 +62,7 @@ static int choose_device(struct device *dev, struct err *err)
 		state->exact ? ":f32" : "", properties.name, properties.major, properties.minor,
 		properties.multiProcessorCount);
 	state->most_shared = properties.sharedMemPerBlockOptin;
+	dev->total = properties.totalGlobalMem;
 	snprintf(dev->description, sizeof dev->description, "cuda:%d%s, %.40s, %.0f GiB",
 		dev->ordinal, state->exact ? ":f32" : "", properties.name,
 		(double)properties.totalGlobalMem / 0x1p30);

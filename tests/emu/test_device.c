@@ -88,6 +88,7 @@ TEST(memory_that_is_not_there_is_refused_with_what_is_free)
 	size_t available = 0;
 	void *memory;
 
+	CHECK(device_total_memory(dev) == (size_t)1 << 40, "%zu", device_total_memory(dev));
 	emu_set_memory(1000);
 	CHECK(device_alloc(dev, 2000, &memory, &err) == ERR_DEVICE, "no error");
 	CHECK(strcmp(err.text,
