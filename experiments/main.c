@@ -9,6 +9,7 @@
 #include "host/base/file.h"
 #include "host/base/log.h"
 #include "host/base/vec.h"
+#include "host/lab/batch_choice.h"
 #include "host/lab/found.h"
 #include "host/lab/frame.h"
 #include "host/lab/output.h"
@@ -164,6 +165,7 @@ struct run {
 	struct input_list more;
 	struct inputs inputs; /* hashed on rank 0 only */
 	struct plan plan;
+	struct batch_choice batches;
 	bool fresh, other_output; /* --fresh; another run's file has the name of the output */
 };
 
@@ -179,9 +181,34 @@ static int print_found(const struct run *r, struct err *err)
 	return err->code;
 }
 
+static int declare(struct run *r, struct err *err)
+{
+	plan_free(&r->plan);
+	if (frame_plan(&r->lab, &r->plan, err))
+		return err->code;
+	return experiments_plan(&r->lab, &r->findings, &r->plan, err);
+}
+
+/* What the experiments will do, in batches of the sizes that are given or chosen for it. */
+static int plan_run(struct run *r, struct err *err)
+{
+	bool smaller;
+
+	TRY(declare(r, err));
+	TRY(batch_choice_settle(&r->batches, &r->lab, &smaller, err));
+	if (smaller)
+		TRY(declare(r, err));
+	if (r->job.ranks->rank == 0)
+		batch_choice_print(&r->batches, &r->lab);
+	fflush(stdout);
+fail:
+	return err->code;
+}
+
 /* Opens everything that the config names, says what was found, and sees that the experiments will
- * find what they need. Nothing is computed or written. */
-static int run_open(struct run *r, const struct config *c, struct ranks *ranks, bool fresh,
+ * find what they need. Nothing is computed or written. The config gets the sizes of batches that it
+ * leaves open. */
+static int run_open(struct run *r, struct config *c, struct ranks *ranks, bool fresh,
 	struct err *err)
 {
 	*r = (struct run){.job = {.config = c, .ranks = ranks},
@@ -193,6 +220,7 @@ static int run_open(struct run *r, const struct config *c, struct ranks *ranks, 
 	if (ranks->rank == 0)
 		TRY(output_check_place(c, err));
 	TRY(machine_open(&r->machine, c, ranks, err));
+	batch_choice_begin(&r->batches, c, &r->machine);
 	TRY(prompts_open(&r->prompts, c, &r->machine, experiments_source(c), err));
 	TRY(prompts_inputs(&r->prompts, &r->more, err));
 	TRY(inputs_list(&r->inputs, c, &r->machine, &r->more, err));
@@ -203,8 +231,7 @@ static int run_open(struct run *r, const struct config *c, struct ranks *ranks, 
 	TRY(findings_load(&r->findings, c, &r->machine, &r->prompts, experiments_provide(c),
 		experiments_want(c), err));
 	TRY(experiments_check(&r->lab, &r->findings, err));
-	TRY(frame_plan(&r->lab, &r->plan, err));
-	return experiments_plan(&r->lab, &r->findings, &r->plan, err);
+	return plan_run(r, err);
 fail:
 	return err->code;
 }
@@ -318,7 +345,7 @@ fail:
 	return err->code;
 }
 
-static int run(const struct config *c, const struct arguments *arguments, struct ranks *ranks,
+static int run(struct config *c, const struct arguments *arguments, struct ranks *ranks,
 	struct err *err)
 {
 	const double started = clock_seconds();
@@ -347,7 +374,7 @@ fail:
 }
 
 /* One of several ranks, or the only one. */
-static int run_rank(const struct config *c, const struct arguments *arguments, struct err *err)
+static int run_rank(struct config *c, const struct arguments *arguments, struct err *err)
 {
 	static char prefix[32];
 	struct ranks ranks;

@@ -116,7 +116,7 @@ TEST(every_fault_of_a_config_is_reported_in_one_run_with_file_and_line)
 			"%s/bad.cfg:9: prompts.a: expected a group, { file = \"...\"; }\n"
 			"%s/bad.cfg:10: prompts.b.format: expected one of auto, json, jsonl, csv, tsv, text, "
 			"found \"parquet\"\n"
-			"--set generate.prompts=zero: generate.prompts: expected an integer from 1 to 65536, "
+			"--set generate.prompts=zero: generate.prompts: expected an integer from 0 to 65536, "
 			"found \"zero\"\n"
 			"--set refusal=1: refusal: expected a group, refusal = { token = ...; }, found 1\n"
 			"%s/bad.cfg: missing key output: the result file, HDF5; appears when the run is "

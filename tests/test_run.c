@@ -701,7 +701,15 @@ TEST(a_dry_run_plans_and_writes_nothing)
 	CHECK(strstr(run.out, "jailbreak") && strstr(run.out, "tiny-gemma2"),
 		"the plan does not name model and experiments:\n%s", run.out);
 	CHECK(!strstr(run.out, "\ncontext "), "it speaks of the context:\n%s", run.out);
-	RUN("%s --set output=%s --dry-run --set model.n_ctx=600", SHORT_JOB, in_scratch("dry.h5"));
+	CHECK(strstr(run.out, "\nbatches    batch.tokens 2048, chosen for the CPU\n"
+			      "           generate.prompts 64, as given\n"),
+		"%s", run.out);
+	RUN("%s --set output=%s --dry-run --set model.n_ctx=600 --set batch.tokens=96 "
+	    "--set generate.prompts=0 --set memory_gb=0.1",
+		SHORT_JOB, in_scratch("dry.h5"));
+	CHECK(strstr(run.out, "\nbatches    batch.tokens 96, as given\n"
+			      "           generate.prompts 32, chosen for the CPU\n"),
+		"%s", run.out);
 	CHECK(strstr(run.out, "\ncontext    of 600 tokens (model.n_ctx), beyond the 512 that "
 			      "config.json declares (max_position_embeddings)\n"),
 		"%s", run.out);

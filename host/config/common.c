@@ -189,8 +189,10 @@ const struct setting common_settings[] = {
 	REAL("sae.budget_gb", sae.budget_gb, "0.0", 0, 1e6,
 		"memory for whole SAEs, GiB; 0 = half of what the weights leave of memory_gb"),
 
-	INTEGER("batch.tokens", batch.tokens, "2048", 1, 1 << 24,
-		"most tokens of a scoring pass, the shared template prefix apart"),
+	INTEGER("batch.tokens", batch.tokens, "0", 0, 1 << 24,
+		"most tokens of a scoring pass, the shared template prefix apart; 0 = 2048 on the CPU; on "
+		"cuda:N 8192, 4096 or 2048, the most for which the run fits memory_gb, or the whole card "
+		"but an eighth. The plan says which, the result file has it"),
 	BOOL("batch.invariant", batch.invariant, "false",
 		"a prompt gives the same bits alone and in any batch: no result depends on batch.tokens and "
 		"generate.prompts. Products by own kernels in place of oneDNN's; on cuda by one "
@@ -204,8 +206,9 @@ const struct setting common_settings[] = {
 		"the tokenizer's eos_token, as in the released code; template, the tokens known for the "
 		"template's family; a text that is one token; an id; or none, alone, so that all are "
 		"max_new_tokens long"),
-	INTEGER("generate.prompts", generate.prompts, "32", 1, 1 << 16,
-		"most prompts continued side by side"),
+	INTEGER("generate.prompts", generate.prompts, "0", 0, 1 << 16,
+		"most prompts continued side by side; 0 = 32 on the CPU; on cuda:N 256, 128, 64 or 32, "
+		"as batch.tokens"),
 
 	TOKEN("refusal.token", refusal.token, "\"I\"",
 		"first token of a refusal: the one that the tokenizer makes of this text where it stands "

@@ -38,12 +38,11 @@ size_t machine_memory_in_use(const struct machine *m)
 	       (device_is_host(m->dev) ? m->model->bytes - m->model->merged_bytes : 0);
 }
 
-/* Half of what is left. */
-static size_t sae_budget(const struct machine *m, const struct config *config)
+size_t machine_sae_budget(const struct machine *m, const struct config *config, size_t memory)
 {
-	const size_t left = machine_memory(m, config).bytes, used = machine_memory_in_use(m);
-
-	return (left - size_min(left, used)) / 2;
+	if (config->sae.budget_gb > 0)
+		return (size_t)(config->sae.budget_gb * 0x1p30);
+	return (memory - size_min(memory, machine_memory_in_use(m))) / 2;
 }
 
 enum sae_dtype machine_sae_dtype(const struct machine *m, const struct config *config)
@@ -66,8 +65,7 @@ struct sae_options machine_sae_options(const struct machine *m, const struct con
 		.dtype = machine_sae_dtype(m, c),
 		.some_layers = strcmp(c->sae.layers, "found") == 0,
 		.allow_unused = c->sae.allow_nonfinite_unused,
-		.budget = c->sae.budget_gb > 0 ? (size_t)(c->sae.budget_gb * 0x1p30)
-					       : sae_budget(m, c)};
+		.budget = machine_sae_budget(m, c, machine_memory(m, c).bytes)};
 }
 
 static int open_saes(struct machine *m, const struct config *c, struct err *err)

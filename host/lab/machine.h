@@ -47,4 +47,8 @@ struct sae_options machine_sae_options(const struct machine *m, const struct con
 struct memory_left machine_memory(const struct machine *m, const struct config *config);
 size_t machine_memory_in_use(const struct machine *m);
 
+/* What whole SAEs may take of so much memory in all: sae.budget_gb, where it is 0 half of what is
+ * not in use. */
+size_t machine_sae_budget(const struct machine *m, const struct config *config, size_t memory);
+
 #endif

@@ -3,7 +3,8 @@
  * units.h - the folder of a run's units, NAME.units beside NAME.h5: what makes a run resumable.
  *
  * A unit is one batch of one stage (stage.h): the smallest piece of work that is kept. The batches
- * are cut by the config alone, so every run of a config has the same units.
+ * are cut by the config alone, with the sizes that it leaves to the device in it
+ * (host/lab/batch_choice.h), so every run of a config on a machine has the same units.
  *
  *  1. A unit's file, STAGE/NUMBER.h5, is whole or absent: it is written as .part, flushed, then
  *     renamed. Killed at any moment, there are whole units and nothing else that counts.
