@@ -30,6 +30,8 @@ struct product {
 	size_t ldc;
 	float beta;        /* 0 or 1; with 0, C is not read */
 	const float *bias; /* [n] or NULL */
+	uint32_t *mask;    /* for gemm_multiply_masked, else NULL: [m, gemm_mask_words(n)] */
+	float *spare;      /* with a mask: memory for the first time, [n] */
 };
 
 /* *out is owned, close it. Errors: ERR_DEVICE, among others where the library is not installed. */
@@ -45,6 +47,33 @@ void gemm_close(struct gemm *gemm);
  * vary. While a graph is recorded, only what has run before, with equal shapes and alignments, can
  * be: anything else is ERR_INTERNAL. Errors: ERR_DEVICE with the shape and the library's text. */
 int gemm_multiply(struct device *dev, const struct product *p, struct err *err);
+
+enum { GEMM_MASK_BITS = 128 }; /* rows of a mask are so long, or a multiple of it */
+
+static inline size_t gemm_mask_words(size_t n)
+{
+	return (n + GEMM_MASK_BITS - 1) / GEMM_MASK_BITS * (GEMM_MASK_BITS / 32);
+}
+
+/* As gemm_multiply, with beta 0 and a bias, but
+ *
+ *   C = max(A op(B) + bias, 0),    bit j % 32 of word j / 32 of row i of the mask is set where
+ *                                  C[i, j] > 0
+ *
+ * in one pass, if the library can: else *masked becomes false, and nothing is promised of C and the
+ * mask. Which it is depends on the shape, the library and the card. Other bits may be set too, of
+ * what is 0 and behind the last column; a NaN may have become 0. No mask has fewer than
+ * GEMM_MASK_BITS columns, a bias, mask or spare that does not begin at a multiple of 64 bytes, or
+ * an invariant device. The first time with a shape the mask is compared with C, for which it waits.
+ */
+int gemm_multiply_masked(struct device *dev, const struct product *p, bool *masked,
+	struct err *err);
+
+/* For reports: how often a mask was asked for, and how often it was written. */
+struct gemm_masks {
+	uint64_t asked, written;
+};
+struct gemm_masks gemm_masks(const struct gemm *gemm);
 
 #ifdef __cplusplus
 }

@@ -22,7 +22,17 @@
  * TYPICAL_ROWS, serves any number of rows. Without split sums and without workspace, in which other
  * algorithms share a sum among blocks, each element is one block's sum over k in the order of that
  * algorithm; which rows lie beside it in a tile does not enter. The first proposal is taken or
- * none: whether it runs may not depend on the rows either. No bias is left to the library.
+ * none: whether it runs may not depend on the rows either. No bias is left to the library, nor a
+ * mask.
+ *
+ * A mask of what is positive is the library's extra output of an epilogue, made for its own
+ * backward pass. The order of its bits is not documented, only the distance of its rows; and where
+ * the result is 0 or NaN, a bit may be set or not. So it is verified, not believed: before the
+ * first product of a shape, one runs whose bias is huge, of either sign by columns, so that what is
+ * positive is known whatever the operands are; then the product itself. If a bit of the first is
+ * not as it must be, or a positive element of the second lacks its own, or no algorithm runs, the
+ * choice is that there is no mask. (So it is where operands are not finite, of which runs end.)
+ * That costs one more product and a reading of C once a shape.
  *
  * The compute type is plain float32, which means float32 arithmetic for float32 operands: TF32
  * would have to be asked for. The pedantic type would say it again at the price of algorithms, and
@@ -54,24 +64,28 @@ enum { WORKSPACE = 4 << 10 };
 enum { WORKSPACE = 32 << 20 }; /* what NVIDIA advises for Hopper */
 #endif
 
+/* What becomes of C. */
+enum result { REPLACED, ADDED_TO, MASKED };
+
 /* All that the choice depends on; compared as bytes, of which none is padding. */
 struct choice_key {
 	uint64_t m, n, k, lda, ldb, ldc;
-	uint32_t type, transpose_b, adds;
+	uint32_t type, transpose_b, result;
 	uint32_t any_m; /* the algorithm serves any number of rows; m: TYPICAL_ROWS */
 	uint32_t align_a, align_b, align_c, align_bias; /* align_bias 0: the library adds none */
 };
 
 struct choice {
 	struct choice_key key; /* m = 0: none yet */
-	bool epilogue;         /* the algorithm adds the bias */
+	bool epilogue;         /* the algorithm adds the bias, and writes the mask */
 	cublasLtMatmulAlgo_t algorithm;
 };
 
 struct gemm {
 	struct cublaslt lt;
 	cublasLtHandle_t handle;
-	void *workspace;
+	void *workspace; /* WORKSPACE bytes, and an int behind them: whether a mask was wrong */
+	struct gemm_masks masks;
 	struct choice choices[N_SETS][SET]; /* in each, the last used comes first */
 };
 
@@ -100,7 +114,7 @@ static int open_library(struct gemm *gemm, int ordinal, struct err *err)
 		gemm->handle = NULL;
 		return failed(&gemm->lt, status, "cublasLtCreate", err);
 	}
-	return cuda_check(cudaMalloc(&gemm->workspace, WORKSPACE), "device",
+	return cuda_check(cudaMalloc(&gemm->workspace, WORKSPACE + sizeof(int)), "device",
 		"cudaMalloc of cuBLASLt's workspace", err);
 fail:
 	return err->code;
@@ -160,7 +174,7 @@ static struct choice_key key_of(const struct product *p, bool any_m)
 	key.ldc = p->ldc;
 	key.type = (uint32_t)p->type;
 	key.transpose_b = p->transpose_b;
-	key.adds = p->beta != 0;
+	key.result = p->mask ? MASKED : p->beta != 0 ? ADDED_TO : REPLACED;
 	key.any_m = any_m;
 	key.align_a = alignment(p->A, p->lda * bytes);
 	key.align_b = alignment(p->B, p->ldb * bytes);
@@ -243,8 +257,10 @@ static cublasStatus_t describe(const struct cublaslt *lt, const struct product *
 {
 	const cudaDataType_t type = library_type(p->type);
 	const cublasOperation_t transpose = p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
-	const cublasLtEpilogue_t epilogue = with_bias ? CUBLASLT_EPILOGUE_BIAS
-						      : CUBLASLT_EPILOGUE_DEFAULT;
+	const cublasLtEpilogue_t epilogue = !with_bias ? CUBLASLT_EPILOGUE_DEFAULT
+					    : p->mask  ? CUBLASLT_EPILOGUE_RELU_AUX_BIAS
+						       : CUBLASLT_EPILOGUE_BIAS;
+	const int64_t mask_bits = (int64_t)gemm_mask_words(p->n) * 32;
 	cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
 
 	STEP(lt->MatmulDescCreate(&d->product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
@@ -255,6 +271,12 @@ static cublasStatus_t describe(const struct cublaslt *lt, const struct product *
 	if (with_bias)
 		STEP(lt->MatmulDescSetAttribute(d->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
 			&p->bias, sizeof p->bias));
+	if (with_bias && p->mask) {
+		STEP(lt->MatmulDescSetAttribute(d->product,
+			CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &p->mask, sizeof p->mask));
+		STEP(lt->MatmulDescSetAttribute(d->product, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD,
+			&mask_bits, sizeof mask_bits));
+	}
 	STEP(lt->MatrixLayoutCreate(&d->first, type, p->transpose_b ? p->k : p->n,
 		p->transpose_b ? p->n : p->k, (int64_t)p->ldb));
 	STEP(lt->MatrixLayoutCreate(&d->second, type, p->k, m, (int64_t)p->lda));
@@ -401,6 +423,14 @@ static int refused(const struct cublaslt *lt, const struct product *p, cublasSta
 	return failed(lt, status, what, err);
 }
 
+static int not_run_before(const struct product *p, struct err *err)
+{
+	return err_set(err, ERR_INTERNAL,
+		"a product of [%zu, %zu] by [%zu, %zu] in %s while recording, that has not run "
+		"before",
+		p->m, p->k, p->k, p->n, dtype_name(p->type));
+}
+
 int gemm_multiply(struct device *dev, const struct product *p, struct err *err)
 {
 	const struct cuda_state *state = cuda_state_of(dev);
@@ -415,10 +445,7 @@ int gemm_multiply(struct device *dev, const struct product *p, struct err *err)
 		n_tried = 1;
 		status = multiply_as_before(gemm, p, state->stream, &set[0]);
 	} else if (state->recording) {
-		return err_set(err, ERR_INTERNAL,
-			"a product of [%zu, %zu] by [%zu, %zu] in %s while recording, that has not "
-			"run before",
-			p->m, p->k, p->k, p->n, dtype_name(p->type));
+		return not_run_before(p, err);
 	} else {
 		struct choice choice = {};
 
@@ -434,4 +461,133 @@ int gemm_multiply(struct device *dev, const struct product *p, struct err *err)
 	if (p->bias && !set[0].epilogue)
 		add_bias(p, state->stream);
 	return 0;
+}
+
+/* ---- masks ------------------------------------------------------------------------------ */
+
+/* Huge, of either sign: no order of the bits but the right one leaves all signs in their places. */
+static __global__ void __launch_bounds__(BLOCK) huge_bias_kernel(float *bias, size_t n)
+{
+	const size_t j = (size_t)blockIdx.x * BLOCK + threadIdx.x;
+	uint32_t hash = (uint32_t)j * 0x9e3779b9u;
+
+	hash = (hash ^ hash >> 15) * 0x85ebca6bu;
+	hash ^= hash >> 13;
+	if (j < n)
+		bias[j] = hash & 1 ? 0x1p100f : -0x1p100f;
+}
+
+/* Whether the mask has the bits of what is positive, and none of what is negative. One thread per
+ * element. */
+static __global__ void __launch_bounds__(BLOCK) check_mask_kernel(const float *values,
+	size_t row_step, const uint32_t *mask, size_t n_words, size_t n, int *wrong)
+{
+	const size_t j = (size_t)blockIdx.y * BLOCK + threadIdx.x;
+	bool bit;
+
+	if (j >= n)
+		return;
+	bit = mask[blockIdx.x * n_words + j / 32] >> j % 32 & 1;
+	if (bit ? values[blockIdx.x * row_step + j] < 0 : values[blockIdx.x * row_step + j] > 0)
+		atomicOr(wrong, 1);
+}
+
+static int *wrong_mask(const struct gemm *gemm)
+{
+	return (int *)((char *)gemm->workspace + WORKSPACE);
+}
+
+/* Against values whose rows are so far apart; 0: all rows have the same. */
+static void check_mask(const struct gemm *gemm, const struct product *p, const float *values,
+	size_t row_step, cudaStream_t stream)
+{
+	GPU_LAUNCH(check_mask_kernel, dim3((unsigned)p->m, blocks_for(p->n, BLOCK)), BLOCK, 0,
+		stream, values, row_step, p->mask, gemm_mask_words(p->n), p->n, wrong_mask(gemm));
+}
+
+/* The first product of a shape: whether the library writes masks that are right becomes
+ * choice->epilogue, and if so this one is written. */
+static int choose_masked(struct device *dev, const struct product *p, struct choice *choice,
+	struct err *err)
+{
+	const struct cuda_state *state = cuda_state_of(dev);
+	struct gemm *gemm = state->gemm;
+	struct product trial = *p;
+	cublasStatus_t status;
+	int n_tried = 0, wrong;
+
+	trial.bias = p->spare;
+	TRY(cuda_check(cudaMemsetAsync(p->mask, 0, p->m * gemm_mask_words(p->n) * sizeof *p->mask,
+			       state->stream),
+		"a mask", "cudaMemsetAsync", err));
+	TRY(cuda_check(cudaMemsetAsync(wrong_mask(gemm), 0, sizeof(int), state->stream), "a mask",
+		"cudaMemsetAsync", err));
+	GPU_LAUNCH(huge_bias_kernel, blocks_for(p->n, BLOCK), BLOCK, 0, state->stream, p->spare,
+		p->n);
+	TRY(cuda_launched(dev, "a mask", err));
+	choice->epilogue = true;
+	status = try_proposals(gemm, &trial, state->stream, choice, &n_tried);
+	if (status == CUBLAS_STATUS_SUCCESS)
+		check_mask(gemm, p, p->spare, 0, state->stream);
+	STEP(multiply_as_before(gemm, p, state->stream, choice));
+	if (status != CUBLAS_STATUS_SUCCESS) {
+		cudaGetLastError(); /* of what was refused: mended */
+		choice->epilogue = false;
+		return 0;
+	}
+	check_mask(gemm, p, p->C, p->ldc, state->stream);
+	TRY(cuda_launched(dev, "a mask", err));
+	TRY(cuda_download(dev, &wrong, wrong_mask(gemm), sizeof wrong, err));
+	choice->epilogue = !wrong;
+	return 0;
+fail:
+	return err->code;
+}
+
+/* Fewer columns would not tell orders of bits apart. */
+static bool can_have_a_mask(const struct device *dev, const struct product *p)
+{
+	const uintptr_t bits = (uintptr_t)p->bias | (uintptr_t)p->spare | (uintptr_t)p->mask;
+
+	return !dev->invariant && p->n >= GEMM_MASK_BITS && bits % MOST_ALIGNMENT == 0;
+}
+
+int gemm_multiply_masked(struct device *dev, const struct product *p, bool *masked, struct err *err)
+{
+	const struct cuda_state *state = cuda_state_of(dev);
+	struct gemm *gemm = state->gemm;
+	const struct choice_key key = key_of(p, false);
+	struct choice *set = set_of(gemm, &key);
+
+	*masked = false;
+	if (!can_have_a_mask(dev, p))
+		return 0;
+	if (!find_choice(set, &key)) {
+		struct choice choice = {};
+
+		if (state->recording)
+			return not_run_before(p, err);
+		choice.key = key;
+		TRY(choose_masked(dev, p, &choice, err));
+		put_first(set, SET - 1, choice);
+	} else if (set[0].epilogue) {
+		const bool clean = cudaPeekAtLastError() == cudaSuccess;
+		const cublasStatus_t status = multiply_as_before(gemm, p, state->stream, &set[0]);
+
+		if (clean)
+			cudaGetLastError();
+		if (status != CUBLAS_STATUS_SUCCESS)
+			return refused(&gemm->lt, p, status, 1, err);
+	}
+	*masked = set[0].epilogue;
+	gemm->masks.asked++;
+	gemm->masks.written += *masked;
+	return 0;
+fail:
+	return err->code;
+}
+
+struct gemm_masks gemm_masks(const struct gemm *gemm)
+{
+	return gemm->masks;
 }

@@ -129,13 +129,21 @@ size_t linear_scratch_bytes(const struct device *dev, size_t n, struct tensor W)
 	return scratch_bytes(dev, forward_conversion(dev, DTYPE_F32, W.dtype), n, W.cols, W);
 }
 
+static struct product product_of(struct tensor x, struct tensor W, const float *bias,
+	struct tensor y)
+{
+	const size_t in = W.cols, out = W.rows;
+
+	return (struct product){y.rows, out, in, W.dtype, x.data, in, W.data, in, true, floats(y),
+		out, 0, bias, NULL, NULL};
+}
+
 int linear_multiply(struct device *dev, struct tensor x, struct tensor W, struct tensor bias,
 	struct tensor y, void *scratch, struct err *err)
 {
 	const enum conversion conversion = forward_conversion(dev, x.dtype, W.dtype);
 	const size_t in = W.cols, out = W.rows;
-	struct product p = {y.rows, out, in, W.dtype, x.data, in, W.data, in, true, floats(y), out,
-		0, (const float *)bias.data};
+	struct product p = product_of(x, W, (const float *)bias.data, y);
 	size_t step;
 
 	if (tensor_count(y) == 0)
@@ -167,6 +175,35 @@ fail:
 	return err->code;
 }
 
+bool linear_is_one_product(const struct device *dev, size_t n, struct tensor W)
+{
+	const enum conversion conversion = forward_conversion(dev, DTYPE_F32, W.dtype);
+
+	return conversion == AS_THEY_ARE ||
+	       (conversion == ROUND_X && block_rows(dev, conversion, n, W.cols, W) == n);
+}
+
+int linear_multiply_masked(struct device *dev, struct tensor x, struct tensor W, const float *bias,
+	float *spare, struct tensor y, uint32_t *mask, void *scratch, bool *masked, struct err *err)
+{
+	struct product p = product_of(x, W, bias, y);
+
+	if (x.dtype != W.dtype) {
+		linear_round(dev, x, W.dtype, scratch);
+		p.A = scratch;
+	}
+	p.mask = mask;
+	p.spare = spare;
+	TRY(gemm_multiply_masked(dev, &p, masked, err));
+	if (*masked)
+		return 0;
+	p.bias = NULL;
+	p.mask = NULL;
+	return gemm_multiply(dev, &p, err);
+fail:
+	return err->code;
+}
+
 int cuda_linear(struct device *dev, struct tensor x, struct tensor W, struct tensor bias,
 	struct tensor y, struct err *err)
 {
@@ -189,7 +226,7 @@ static int multiply_backward(struct device *dev, struct tensor dy, struct tensor
 	const size_t in = W.cols, out = W.rows;
 	const size_t step = block_rows(dev, conversion, dy.rows, out, W);
 	struct product p = {dx.rows, in, out, W.dtype, dy.data, out, W.data, in, false, floats(dx),
-		in, (float)beta, NULL};
+		in, (float)beta, NULL, NULL, NULL};
 
 	if (conversion == AS_THEY_ARE)
 		return gemm_multiply(dev, &p, err);

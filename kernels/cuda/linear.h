@@ -20,6 +20,16 @@ size_t linear_scratch_bytes(const struct device *dev, size_t n, struct tensor W)
 int linear_multiply(struct device *dev, struct tensor x, struct tensor W, struct tensor bias,
 	struct tensor y, void *scratch, struct err *err);
 
+/* Whether linear_multiply does its work for n float32 rows in one product of all features. */
+bool linear_is_one_product(const struct device *dev, size_t n, struct tensor W);
+
+/* Where that is so: y = max(x W^T + bias, 0) and the mask of what is positive, as
+ * gemm_multiply_masked, or, where *masked becomes false, y = x W^T. mask [y.rows,
+ * gemm_mask_words(y.cols)], spare [y.cols]. */
+int linear_multiply_masked(struct device *dev, struct tensor x, struct tensor W, const float *bias,
+	float *spare, struct tensor y, uint32_t *mask, void *scratch, bool *masked,
+	struct err *err);
+
 /* All rows of x in bfloat16 or float16. */
 void linear_round(const struct device *dev, struct tensor x, enum dtype type, void *to);
 

@@ -45,18 +45,23 @@ void emu_set_refused_launch(uint64_t n);
 /* What the library of matrix products does from now on. */
 enum emu_products {
 	EMU_PRODUCTS_WORK,
-	EMU_PRODUCTS_FIRST_REFUSED, /* the first of each list of algorithms, when it is run */
-	EMU_PRODUCTS_BIAS_REFUSED,  /* any with a bias, when it is run */
-	EMU_PRODUCTS_NO_BIAS,       /* no algorithm is found that adds a bias */
-	EMU_PRODUCTS_ALL_REFUSED,   /* any, when it is run */
-	EMU_PRODUCTS_NONE           /* no algorithm is found */
+	EMU_PRODUCTS_FIRST_REFUSED,  /* the first of each list of algorithms, when it is run */
+	EMU_PRODUCTS_BIAS_REFUSED,   /* any with a bias, when it is run */
+	EMU_PRODUCTS_NO_BIAS,        /* no algorithm is found that adds a bias */
+	EMU_PRODUCTS_MASK_REFUSED,   /* any that writes a mask, when it is run */
+	EMU_PRODUCTS_NO_MASK,        /* no algorithm is found that writes a mask */
+	EMU_PRODUCTS_MASK_OF_BYTES,  /* masks have the highest bit of a byte first */
+	EMU_PRODUCTS_MASK_OF_ROWS,   /* masks have rows in each other's places */
+	EMU_PRODUCTS_MASK_UNTOUCHED, /* masks are not written */
+	EMU_PRODUCTS_ALL_REFUSED,    /* any, when it is run */
+	EMU_PRODUCTS_NONE            /* no algorithm is found */
 };
 void emu_set_products(enum emu_products products);
 
 /* What has been asked of it so far: lists of algorithms; products that ran, those of them that
- * added a bias, and those that were refused. */
+ * added a bias, those of these that wrote a mask, and those that were refused. */
 struct emu_product_calls {
-	uint64_t asked, run, with_bias, refused;
+	uint64_t asked, run, with_bias, with_mask, refused;
 };
 struct emu_product_calls emu_product_calls_made(void);
 

@@ -11,8 +11,11 @@
  * depends on how many rows of ours there are; it proposes nothing
  * while a graph is recorded; a call that is refused then spoils that graph, and any refused call
  * leaves an error behind. control.h says what is refused. What on a GPU faults or gives varying
- * bits ends the program (emu_fail): matrices less aligned than was promised, a bias that is not
- * aligned to 16 bytes, sums whose order varies, TF32.
+ * bits ends the program (emu_fail): matrices less aligned than was promised, a bias or a mask that
+ * is not aligned to 16 bytes, sums whose order varies, TF32.
+ *
+ * Masks of what is positive are as loose as their description: what is exactly 0 has its bit, and
+ * so have all columns behind the last. A NaN has become 0, with a bit.
  */
 #include "kernels/cuda/cublaslt.h"
 
@@ -30,6 +33,8 @@ struct emu_matmul {
 	cublasOperation_t transpose_a, transpose_b;
 	cublasLtEpilogue_t epilogue;
 	const float *bias;
+	uint32_t *mask;
+	int64_t mask_ld; /* bits */
 };
 
 struct emu_layout {
@@ -59,13 +64,41 @@ const size_t SPLIT_WORKSPACE = 1024;
 enum emu_products rules;
 struct emu_product_calls made;
 
-bool refuses(uint64_t rank, bool with_bias)
+bool adds_bias(cublasLtMatmulDesc_t product)
+{
+	return product->epilogue == CUBLASLT_EPILOGUE_BIAS ||
+	       product->epilogue == CUBLASLT_EPILOGUE_RELU_AUX_BIAS;
+}
+
+bool writes_mask(cublasLtMatmulDesc_t product)
+{
+	return product->epilogue == CUBLASLT_EPILOGUE_RELU_AUX_BIAS;
+}
+
+/* Whether no algorithm is found. */
+bool lacks(cublasLtMatmulDesc_t product)
+{
+	switch (rules) {
+	case EMU_PRODUCTS_NONE:
+		return true;
+	case EMU_PRODUCTS_NO_BIAS:
+		return adds_bias(product);
+	case EMU_PRODUCTS_NO_MASK:
+		return writes_mask(product);
+	default:
+		return false;
+	}
+}
+
+bool refuses(uint64_t rank, cublasLtMatmulDesc_t product)
 {
 	switch (rules) {
 	case EMU_PRODUCTS_FIRST_REFUSED:
 		return rank == 0;
 	case EMU_PRODUCTS_BIAS_REFUSED:
-		return with_bias;
+		return adds_bias(product);
+	case EMU_PRODUCTS_MASK_REFUSED:
+		return writes_mask(product);
 	case EMU_PRODUCTS_ALL_REFUSED:
 		return true;
 	default:
@@ -103,7 +136,10 @@ cublasStatus_t check(cublasLtMatmulDesc_t product, cublasLtMatrixLayout_t a,
 		return CUBLAS_STATUS_INVALID_VALUE;
 	if (a->type != b->type || c->type != CUDA_R_32F || d->type != CUDA_R_32F)
 		return CUBLAS_STATUS_NOT_SUPPORTED;
-	if (product->epilogue == CUBLASLT_EPILOGUE_BIAS && !product->bias)
+	if (adds_bias(product) && !product->bias)
+		return CUBLAS_STATUS_INVALID_VALUE;
+	if (writes_mask(product) && (!product->mask || product->mask_ld % 128 != 0 ||
+					    product->mask_ld < (int64_t)d->rows))
 		return CUBLAS_STATUS_INVALID_VALUE;
 	return CUBLAS_STATUS_SUCCESS;
 }
@@ -137,6 +173,9 @@ struct product {
 	float *D;
 	uint64_t ldd;
 	const float *bias;
+	uint32_t *mask;      /* or NULL, */
+	uint64_t mask_words; /* of a column of D */
+	enum emu_products rules;
 	uint64_t pieces;
 };
 
@@ -169,6 +208,38 @@ template <typename T> void touch_all(const T *p, uint64_t step, uint64_t n)
 		emu::touch(p + l * step, sizeof *p, false);
 }
 
+/* Where bit i of column j has its place among the bits of the mask, and which column's they are. */
+uint64_t mask_bit(const struct product &p, uint64_t i)
+{
+	return p.rules == EMU_PRODUCTS_MASK_OF_BYTES ? i ^ 7 : i;
+}
+
+uint64_t mask_column(const struct product &p, uint64_t j)
+{
+	return p.rules == EMU_PRODUCTS_MASK_OF_ROWS && (j ^ 1) < p.n ? j ^ 1 : j;
+}
+
+/* A block per column of D, a word of the mask to a thread, once D is there. */
+__global__ void mask_kernel(const struct product p)
+{
+	const uint64_t j = blockIdx.x;
+
+	for (uint64_t word = threadIdx.x; word < p.mask_words; word += blockDim.x) {
+		uint32_t bits = 0;
+
+		for (uint64_t b = 0; b < 32; b++) {
+			const uint64_t i = mask_bit(p, word * 32 + b);
+			float *d = &p.D[j * p.ldd + i];
+
+			if (i >= p.m || !(*d < 0))
+				bits |= 1u << b;
+			if (i < p.m && !(*d > 0))
+				*d = 0;
+		}
+		p.mask[mask_column(p, j) * p.mask_words + word] = bits;
+	}
+}
+
 /* A block per column of D, its rows among the threads. The race detector is shown one reading of
  * each element of A and B, not one for each product: the first block's of A, the first threads' of
  * B. */
@@ -195,6 +266,8 @@ template <typename T> __global__ void product_kernel(const struct product p)
 template <typename T> void launch(const struct product *p, cudaStream_t stream)
 {
 	GPU_LAUNCH(product_kernel<T>, (unsigned)p->n, WARP, 0, stream, *p);
+	if (p->mask)
+		GPU_LAUNCH(mask_kernel, (unsigned)p->n, WARP, 0, stream, *p);
 }
 
 template <typename T> cublasStatus_t destroy(T *object)
@@ -272,7 +345,8 @@ cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *out, cublasCompute
 {
 	if (compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F)
 		emu_fail("a product that computes in type %d, scaled in type %d", compute, scale);
-	*out = new emu_matmul{CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, nullptr};
+	*out = new emu_matmul{CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, nullptr, nullptr,
+		0};
 	return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -293,6 +367,10 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t product,
 		return set(&product->epilogue, value, bytes);
 	case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
 		return set(&product->bias, value, bytes);
+	case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
+		return set(&product->mask, value, bytes);
+	case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
+		return set(&product->mask_ld, value, bytes);
 	}
 	return CUBLAS_STATUS_INVALID_VALUE;
 }
@@ -345,7 +423,6 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 	cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference, int n_asked,
 	cublasLtMatmulHeuristicResult_t *found, int *n_found)
 {
-	const bool with_bias = product->epilogue == CUBLASLT_EPILOGUE_BIAS;
 	const cublasStatus_t status = check(product, a, b, c, d);
 	const auto propose = [=](enum kind kind) {
 		cublasLtMatmulHeuristicResult_t *next = &found[*n_found];
@@ -371,7 +448,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 	if (preference->schemes & ~CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE)
 		emu_fail("cuBLASLt may add parts in an order that varies: schemes %#x",
 			preference->schemes);
-	if (rules == EMU_PRODUCTS_NONE || (rules == EMU_PRODUCTS_NO_BIAS && with_bias))
+	if (lacks(product))
 		return CUBLAS_STATUS_SUCCESS;
 	if (d->cols < FEW_ROWS)
 		propose(THIN);
@@ -390,7 +467,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
 	cublasLtMatrixLayout_t d, const cublasLtMatmulAlgo_t *algorithm, void *workspace,
 	size_t workspace_bytes, cudaStream_t stream)
 {
-	const bool with_bias = product->epilogue == CUBLASLT_EPILOGUE_BIAS;
+	const bool with_bias = adds_bias(product), with_mask = writes_mask(product);
 	const uint64_t kind = algorithm->data[0];
 	const size_t wide = kind == WIDE ? WIDE_ALIGNMENT : 1;
 	const cudaError_t before = cudaPeekAtLastError();
@@ -399,6 +476,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
 		operand(A, a, product->transpose_a), operand(B, b, product->transpose_b),
 		*(const float *)alpha, *(const float *)beta, (const float *)C, (uint64_t)c->ld,
 		(float *)D, (uint64_t)d->ld, with_bias ? product->bias : nullptr,
+		with_mask && rules != EMU_PRODUCTS_MASK_UNTOUCHED ? product->mask : nullptr,
+		(uint64_t)product->mask_ld / 32, rules,
 		kind < sizeof pieces / sizeof *pieces ? pieces[kind] : 0};
 	const cublasStatus_t status = check(product, a, b, c, d);
 
@@ -406,7 +485,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
 		return refuse(stream, status);
 	if (kind < THIN || kind > PLAIN)
 		return refuse(stream, CUBLAS_STATUS_INVALID_VALUE);
-	if (refuses(algorithm->data[1], with_bias))
+	if (refuses(algorithm->data[1], product))
 		return refuse(stream, CUBLAS_STATUS_NOT_SUPPORTED);
 	if (kind == SPLIT && (workspace_bytes < SPLIT_WORKSPACE ||
 				     !emu::is_device_memory(workspace, SPLIT_WORKSPACE)))
@@ -418,7 +497,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
 	must_be_aligned("D", D, size_max(wide, sizeof(float)));
 	if (with_bias)
 		must_be_aligned("the bias", product->bias, 16);
+	if (with_mask)
+		must_be_aligned("the mask", product->mask, 16);
 	made.with_bias += with_bias;
+	made.with_mask += with_mask;
 	if (a->type == CUDA_R_32F)
 		launch<float>(&p, stream);
 	else if (a->type == CUDA_R_16BF)

@@ -8,6 +8,7 @@
 #include "tests/device_fixture.h"
 #include "tests/emu/control.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 enum { MOST = 4096 };
@@ -127,7 +128,8 @@ static struct emu_product_calls calls_since(struct emu_product_calls before)
 	const struct emu_product_calls now = emu_product_calls_made();
 
 	return (struct emu_product_calls){now.asked - before.asked, now.run - before.run,
-		now.with_bias - before.with_bias, now.refused - before.refused};
+		now.with_bias - before.with_bias, now.with_mask - before.with_mask,
+		now.refused - before.refused};
 }
 
 /* Runs it under `rules` on memory as uploaded, checks C, and says what was asked of the library. */
@@ -146,6 +148,214 @@ static struct emu_product_calls multiply(struct device *dev, struct problem *q,
 	check_result(dev, q, what);
 	return calls;
 }
+
+/* ---- masks ------------------------------------------------------------------------------ */
+
+/* A product with a mask, of n columns. Integers may be 0: so may C, exactly. */
+static void make_masked(struct device *dev, struct problem *q, size_t n, enum dtype type)
+{
+	struct product *p = &q->product;
+	struct err err;
+
+	*q = (struct problem){
+		.product = {.m = 5, .n = n, .k = 8, .type = type, .transpose_b = true}};
+	make(dev, q, true);
+	REQUIRE_OK(device_alloc(dev, p->m * gemm_mask_words(n) * sizeof *p->mask, (void **)&p->mask,
+			   &err),
+		&err);
+	REQUIRE_OK(device_alloc(dev, n * sizeof *p->spare, (void **)&p->spare, &err), &err);
+}
+
+static void release_masked(struct device *dev, struct problem *q)
+{
+	device_free(dev, q->product.mask);
+	device_free(dev, q->product.spare);
+	release(dev, q);
+}
+
+/* Whether C is what it must be, without what is negative, and no positive element lacks its bit. */
+static void check_mask(struct device *dev, const struct problem *q, const char *what)
+{
+	const struct product *p = &q->product;
+	const size_t words = gemm_mask_words(p->n);
+	uint32_t mask[MOST];
+	float found[MOST];
+	size_t positive = 0;
+	struct err err;
+
+	REQUIRE_OK(device_download(dev, found, p->C, q->elements[2] * sizeof *found, &err), &err);
+	REQUIRE_OK(device_download(dev, mask, p->mask, p->m * words * sizeof *mask, &err), &err);
+	for (size_t i = 0; i < p->m; i++)
+		for (size_t j = 0; j < p->n; j++) {
+			const float must = fmaxf(expected(q, i, j), 0);
+			const bool bit = mask[i * words + j / 32] >> j % 32 & 1;
+
+			REQUIRE(found[i * p->ldc + j] == must && (bit || must == 0),
+				"%s: %zu columns: expected %g at (%zu, %zu), found %g and bit %d",
+				what, p->n, must, i, j, found[i * p->ldc + j], bit);
+			positive += must > 0;
+		}
+	CHECK(positive > 0 && positive < p->m * p->n, "%s: %zu elements are positive", what,
+		positive);
+}
+
+/* Runs it under `rules`, and says whether there is a mask, which is right then. */
+static bool multiply_masked(struct device *dev, struct problem *q, enum emu_products rules,
+	struct emu_product_calls *calls, const char *what)
+{
+	const struct emu_product_calls before = emu_product_calls_made();
+	struct err err = {0};
+	bool masked = false;
+
+	emu_set_products(rules);
+	CHECK(gemm_multiply_masked(dev, &q->product, &masked, &err) == 0, "%s: %s", what, err.text);
+	emu_set_products(EMU_PRODUCTS_WORK);
+	CHECK(cudaPeekAtLastError() == cudaSuccess, "%s: an error is left behind", what);
+	*calls = calls_since(before);
+	if (masked)
+		check_mask(dev, q, what);
+	return masked;
+}
+
+TEST(a_mask_has_the_bits_of_what_is_positive_and_is_compared_with_it_once)
+{
+	static const size_t columns[] = {128, 129, 160, 255, 256, 300};
+	static const enum dtype types[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+	struct device *dev = open_fast();
+
+	for (size_t i = 0; i < 6; i++)
+		for (size_t t = 0; t < 3; t++) {
+			struct emu_product_calls calls;
+			struct problem q;
+
+			make_masked(dev, &q, columns[i], types[t]);
+			CHECK(multiply_masked(dev, &q, EMU_PRODUCTS_WORK, &calls, "at first"),
+				"no mask");
+			CHECK(calls.asked == 1 && calls.run == 2 && calls.with_mask == 2,
+				"asked %d times, %d run, %d of them with a mask", (int)calls.asked,
+				(int)calls.run, (int)calls.with_mask);
+			CHECK(multiply_masked(dev, &q, EMU_PRODUCTS_WORK, &calls, "again"),
+				"no mask");
+			CHECK(calls.asked == 0 && calls.run == 1 && calls.with_mask == 1,
+				"again: asked %d times, %d run, %d of them with a mask",
+				(int)calls.asked, (int)calls.run, (int)calls.with_mask);
+			release_masked(dev, &q);
+		}
+	device_close(dev);
+}
+
+TEST(a_mask_that_is_wrong_or_refused_is_not_asked_for_again)
+{
+	static const enum emu_products rules[] = {EMU_PRODUCTS_NO_MASK, EMU_PRODUCTS_MASK_REFUSED,
+		EMU_PRODUCTS_MASK_OF_BYTES, EMU_PRODUCTS_MASK_OF_ROWS, EMU_PRODUCTS_MASK_UNTOUCHED};
+
+	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+		struct device *dev = open_fast();
+		struct emu_product_calls calls;
+		struct problem q;
+
+		make_masked(dev, &q, 200, DTYPE_BF16);
+		CHECK(!multiply_masked(dev, &q, rules[i], &calls, "at first"), "rule %d: a mask",
+			(int)rules[i]);
+		CHECK(!multiply_masked(dev, &q, EMU_PRODUCTS_WORK, &calls, "again"),
+			"rule %d: a mask, later", (int)rules[i]);
+		CHECK(calls.asked == 0 && calls.run == 0 && calls.refused == 0,
+			"rule %d: asked %d times, %d run, %d refused", (int)rules[i],
+			(int)calls.asked, (int)calls.run, (int)calls.refused);
+		release_masked(dev, &q);
+		device_close(dev);
+	}
+}
+
+/* Else two processes might choose differently on equal cards. Where operands are not finite,
+ * nothing can be seen, and nothing is believed. */
+TEST(whether_there_is_a_mask_does_not_depend_on_the_first_operands)
+{
+	static const float values[] = {0, -1e20f, NAN, INFINITY};
+
+	for (size_t i = 0; i < 4; i++)
+		for (int right = 0; right < 2; right++) {
+			const bool must = right && isfinite(values[i]);
+			struct device *dev = open_fast();
+			float A[MOST], bias[MOST] = {0};
+			struct problem q;
+			struct err err;
+			bool masked;
+
+			make_masked(dev, &q, 150, DTYPE_F32);
+			for (size_t j = 0; j < q.elements[0]; j++)
+				A[j] = values[i];
+			REQUIRE_OK(device_upload(dev, q.blocks[0], A, q.elements[0] * sizeof *A,
+					   &err),
+				&err);
+			REQUIRE_OK(device_upload(dev, q.blocks[3], bias, 150 * sizeof *bias, &err),
+				&err);
+			emu_set_products(right ? EMU_PRODUCTS_WORK : EMU_PRODUCTS_MASK_OF_BYTES);
+			REQUIRE_OK(gemm_multiply_masked(dev, &q.product, &masked, &err), &err);
+			emu_set_products(EMU_PRODUCTS_WORK);
+			CHECK(masked == must, "products of %g: %s mask", values[i],
+				masked ? "a" : "no");
+			release_masked(dev, &q);
+			device_close(dev);
+		}
+}
+
+TEST(few_columns_and_memory_at_odd_places_never_get_a_mask)
+{
+	struct device *dev = open_fast();
+	struct emu_product_calls calls;
+
+	for (int part = 0; part < 4; part++) {
+		struct problem q;
+		struct product *p = &q.product;
+
+		make_masked(dev, &q, 140, DTYPE_BF16);
+		p->n = part == 0 ? 127 : 136;
+		p->bias += part == 1 ? 4 : 0;
+		p->mask += part == 2 ? 4 : 0;
+		p->spare += part == 3 ? 4 : 0;
+		CHECK(!multiply_masked(dev, &q, EMU_PRODUCTS_WORK, &calls, "odd"), "part %d", part);
+		CHECK(calls.asked == 0 && calls.run == 0, "part %d: the library was asked", part);
+		p->mask -= part == 2 ? 4 : 0;
+		p->spare -= part == 3 ? 4 : 0;
+		release_masked(dev, &q);
+	}
+	device_close(dev);
+}
+
+TEST(masks_are_recorded_as_they_have_been_chosen)
+{
+	for (int right = 0; right < 2; right++) {
+		struct device *dev = open_fast();
+		struct device_graph *graph = NULL;
+		struct emu_product_calls calls;
+		struct problem q;
+		struct err err;
+		bool masked;
+
+		make_masked(dev, &q, 200, DTYPE_BF16);
+		multiply_masked(dev, &q, right ? EMU_PRODUCTS_WORK : EMU_PRODUCTS_MASK_REFUSED,
+			&calls, "directly");
+		REQUIRE_OK(op_scale(dev, 0, (struct tensor){q.product.C, DTYPE_F32, 5, 200}, &err),
+			&err);
+		REQUIRE_OK(device_graph_begin(dev, &err), &err);
+		REQUIRE_OK(gemm_multiply_masked(dev, &q.product, &masked, &err), &err);
+		CHECK(masked == right, "recorded with%s a mask", masked ? "" : "out");
+		q.product.m = 4;
+		CHECK(gemm_multiply_masked(dev, &q.product, &masked, &err) == ERR_INTERNAL,
+			"no error");
+		q.product.m = 5;
+		REQUIRE_OK(device_graph_end(dev, &graph, &err), &err);
+		REQUIRE_OK(device_graph_replay(dev, graph, &err), &err);
+		if (right)
+			check_mask(dev, &q, "replayed");
+		device_graph_free(dev, graph);
+		release_masked(dev, &q);
+		device_close(dev);
+	}
+}
+
+/* ---- refusals --------------------------------------------------------------------------- */
 
 /* A product of which any algorithm is capable. */
 static void make_plain(struct device *dev, struct problem *q, bool with_bias)

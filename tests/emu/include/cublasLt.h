@@ -25,7 +25,11 @@ typedef enum {
 typedef enum { CUDA_R_32F = 0, CUDA_R_16F = 2, CUDA_R_16BF = 14 } cudaDataType_t;
 typedef enum { CUBLAS_COMPUTE_32F = 68, CUBLAS_COMPUTE_32F_FAST_TF32 = 77 } cublasComputeType_t;
 typedef enum { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 } cublasOperation_t;
-typedef enum { CUBLASLT_EPILOGUE_DEFAULT = 1, CUBLASLT_EPILOGUE_BIAS = 4 } cublasLtEpilogue_t;
+typedef enum {
+	CUBLASLT_EPILOGUE_DEFAULT = 1,
+	CUBLASLT_EPILOGUE_BIAS = 4,
+	CUBLASLT_EPILOGUE_RELU_AUX_BIAS = 2 | 4 | 128
+} cublasLtEpilogue_t;
 
 typedef enum {
 	CUBLASLT_REDUCTION_SCHEME_NONE = 0,
@@ -39,7 +43,9 @@ typedef enum {
 	CUBLASLT_MATMUL_DESC_TRANSA = 3,
 	CUBLASLT_MATMUL_DESC_TRANSB = 4,
 	CUBLASLT_MATMUL_DESC_EPILOGUE = 7,
-	CUBLASLT_MATMUL_DESC_BIAS_POINTER = 8
+	CUBLASLT_MATMUL_DESC_BIAS_POINTER = 8,
+	CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER = 11,
+	CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD = 12
 } cublasLtMatmulDescAttributes_t;
 
 typedef enum {
@@ -98,7 +104,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
 	cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference, int n_asked,
 	cublasLtMatmulHeuristicResult_t *found, int *n_found);
 
-/* D = alpha op(A) op(B) + beta C + bias; `alpha` and `beta` are the host's. */
+/* D = alpha op(A) op(B) + beta C + bias, or with a mask max(that, 0); `alpha` and `beta` are the
+ * host's. */
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t product,
 	const void *alpha, const void *A, cublasLtMatrixLayout_t a, const void *B,
 	cublasLtMatrixLayout_t b, const void *beta, const void *C, cublasLtMatrixLayout_t c,
