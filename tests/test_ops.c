@@ -903,6 +903,9 @@ static const struct op_row {
 	{"sae, many features", run_sae, {3, 16, 9000, F32}, 1e-5},
 	{"sae, entries in several rounds", run_encode, {1, 4, 70000, F32}, 1e-5},
 	{"sae, float16", run_sae, {20, 24, 70, F16}, 1e-5},
+	{"sae, whole pieces of marks, float16", run_sae, {45, 30, 256, F16}, 1e-5},
+	{"sae, blocks of rows, float16", run_sae, {70, 24, 391, F16}, 1e-5},
+	{"sae, blocks of rows, gated, bfloat16", run_sae, {70, 45, 391, BF16, KIND_GATED}, 1e-5},
 	{"sae, no rows", run_sae, {0, 24, 70, BF16, KIND_TOP_K + KIND_SPHERE}, 1e-5},
 	{"sae, sphere and top k, few rows of bfloat16", run_sae,
 		{9, 64, 300, BF16, KIND_SPHERE + KIND_TOP_K}, 1e-5},
@@ -1512,26 +1515,28 @@ TEST(clamping_features_by_scale_one_leaves_the_residual_bit_for_bit)
 	device_close(dev);
 }
 
-/* An SAE whose feature i is x_i, on rows of planted values. */
-enum { PLANTED_ROWS = 5, PLANTED = 20 };
+/* An SAE whose feature i is x_i, on rows of planted values: enough features that a library which
+ * can marks them (kernels/cuda/gemm.h), most of them exactly 0. */
+enum { PLANTED_ROWS = 5, PLANTED = 148, MOST_GIVEN = 8 };
 
 static const struct planted_row {
 	struct {
 		int32_t id;
 		float value;
-	} given[PLANTED];
-	int32_t kept[3][4]; /* by threshold 2, by the top 3, by the top 1 of every 8; -1 ends */
+	} given[MOST_GIVEN]; /* a value of 0 ends */
+	int32_t kept[3][4];  /* by threshold 2, by the top 3, by the top 1 of every 8; -1 ends */
 } planted_rows[PLANTED_ROWS] = {
 	/* equal ones: the lowest ids; equal to its threshold is not above it */
 	{{{1, 2}, {4, 2}, {6, 2}, {9, 2}, {19, 2}}, {{-1}, {1, 4, 6, -1}, {1, 9, 19, -1}}},
 	/* nothing is positive */
-	{{{0, -1}, {7, -3}, {12, 0}}, {{-1}, {-1}, {-1}}},
+	{{{0, -1}, {7, -3}}, {{-1}, {-1}, {-1}}},
 	/* k is larger than the positives */
-	{{{3, 1}, {17, 5}, {8, -9}}, {{17, -1}, {3, 17, -1}, {3, 17, -1}}},
+	{{{3, 1}, {17, 5}, {8, -9}, {140, -2}}, {{17, -1}, {3, 17, -1}, {3, 17, -1}}},
 	/* equal ones at the cut, a larger one behind them */
 	{{{4, 2}, {9, 2}, {11, 2}, {15, 5}}, {{15, -1}, {4, 9, 15, -1}, {4, 15, -1}}},
 	/* just above the threshold */
-	{{{2, 2.0000002384185791f}, {5, 3}, {13, 0.5f}}, {{2, 5, -1}, {2, 5, 13, -1}, {5, 13, -1}}},
+	{{{2, 2.0000002384185791f}, {5, 3}, {13, 0.5f}, {147, 2}},
+		{{2, 5, -1}, {2, 5, 147, -1}, {5, 13, 147, -1}}},
 };
 
 static void check_planted(struct device *dev, int rule)
@@ -1556,7 +1561,7 @@ static void check_planted(struct device *dev, int rule)
 		fixture_set(sae.threshold, i, rule == 0 ? 2 : 0);
 	}
 	for (size_t r = 0; r < PLANTED_ROWS; r++)
-		for (size_t k = 0; k < PLANTED && planted_rows[r].given[k].value != 0; k++)
+		for (size_t k = 0; k < MOST_GIVEN && planted_rows[r].given[k].value != 0; k++)
 			fixture_set(x, r * PLANTED + (size_t)planted_rows[r].given[k].id,
 				planted_rows[r].given[k].value);
 	REQUIRE_OK(op_sae_encode(dev, &sae, x, &out, &err), &err);
@@ -1607,6 +1612,130 @@ TEST(equal_features_empty_rows_and_thresholds_met_exactly_are_settled_alike_ever
 	}
 #endif
 }
+
+/* Rows of 2 and of the next bfloat16, to features that are x_i + 1/4 beyond 9/4. */
+static void check_at_threshold(struct device *dev, enum dtype dtype, size_t n)
+{
+	enum { WIDTH = 136, CHOSEN = 131 };
+	const float next = 2.015625f, zero = 0;
+	const int32_t start[] = {0, 1}, slot = CHOSEN;
+	struct sae_weights sae = {.group_width = WIDTH};
+	struct tensor x, selected;
+	struct clamp_lists lists;
+	struct fixture f;
+	struct csr out;
+	struct err err;
+
+	fixture_init(&f, dev, 1);
+	sae.W_enc_t = sae.W_dec = fixture_weight(&f, dtype, WIDTH, WIDTH, 0);
+	sae.b_enc = fixture_vector(&f, WIDTH, 0);
+	sae.threshold = fixture_vector(&f, WIDTH, 0);
+	for (size_t i = 0; i < WIDTH; i++) {
+		if (dtype == DTYPE_F32)
+			fixture_set(sae.W_enc_t, i * WIDTH + i, 1);
+		else
+			((uint16_t *)sae.W_enc_t.data)[i * WIDTH + i] = f32_to_bf16(1);
+		fixture_set(sae.b_enc, i, 0.25);
+		fixture_set(sae.threshold, i, 2.25);
+	}
+	x = fixture_zeros(&f, n, WIDTH);
+	for (size_t i = 0; i < n * WIDTH; i++)
+		fixture_set(x, i, i % WIDTH == CHOSEN && i / WIDTH % 2 ? next : 2);
+	out = make_csr(&f, n, n * WIDTH);
+	selected = fixture_zeros(&f, n, WIDTH);
+	lists = (struct clamp_lists){1, fixture_ids(&f, start, 2), fixture_ids(&f, &slot, 1),
+		fixture_floats(&f, &zero, 1), fixture_floats(&f, &zero, 1)};
+	REQUIRE_OK(op_sae_encode(dev, &sae, x, &out, &err), &err);
+	REQUIRE_OK(op_sae_encode_selected(dev, &sae, x, selected, &err), &err);
+	REQUIRE_OK(op_clamp_features(dev, &sae, &lists,
+			   (struct rows){n, fixture_random_ids(&f, n, 1), NULL}, nothing(), x,
+			   &err),
+		&err);
+	for (size_t row = 0; row < n; row++) {
+		const double value = row % 2 ? next + 0.25 : 0;
+
+		CHECK(out.indptr[row + 1] == (int32_t)(row + 1) / 2 &&
+				(!value || (out.indices[row / 2] == CHOSEN &&
+						   fixture_get(out.values, row / 2) == value)),
+			"%s, %s: row %zu of %zu encodes to other features", device_description(dev),
+			dtype_name(dtype), row, n);
+		for (size_t i = 0; i < WIDTH; i++) {
+			const double must = i == CHOSEN ? value : 0;
+
+			CHECK(fixture_get(selected, row * WIDTH + i) == must,
+				"%s, %s: feature %zu of row %zu is %g when selected",
+				device_description(dev), dtype_name(dtype), i, row,
+				fixture_get(selected, row * WIDTH + i));
+		}
+		CHECK(fixture_get(x, row * WIDTH + CHOSEN) == (value ? -0.25 : 2),
+			"%s, %s: the clamp leaves %g in row %zu", device_description(dev),
+			dtype_name(dtype), fixture_get(x, row * WIDTH + CHOSEN), row);
+	}
+	fixture_free(&f);
+}
+
+static void check_ways_at_threshold(struct device *dev)
+{
+	for (int wide = 0; wide < 2; wide++) {
+		check_at_threshold(dev, DTYPE_F32, wide ? 130 : 4);
+		check_at_threshold(dev, DTYPE_BF16, wide ? 130 : 4);
+	}
+	device_close(dev);
+}
+
+TEST(a_feature_exactly_at_its_threshold_is_off_in_whatever_way_it_is_asked_for)
+{
+	check_ways_at_threshold(fixture_device(&backend_ref_f64, 1));
+#if defined(TEST_CUDA) || defined(TEST_EMU)
+	for (size_t b = 0; b < sizeof tested / sizeof *tested; b++)
+		check_ways_at_threshold(fixture_device(tested[b], 1));
+#else
+	check_ways_at_threshold(fixture_device(NULL, 1));
+#endif
+}
+
+#ifdef TEST_EMU
+static uint64_t run_under(size_t i, enum emu_products rules, struct outputs *out)
+{
+	const uint64_t before = emu_product_calls_made().with_mask;
+	struct device *dev = fixture_device(&cuda_fast_checked_backend, 1);
+
+	emu_set_products(rules);
+	run_case(i, true, dev, out);
+	emu_set_products(EMU_PRODUCTS_WORK);
+	CHECK(out->rc == 0, "%s: %s", cases[i].name, out->err.text);
+	device_close(dev);
+	return emu_product_calls_made().with_mask - before;
+}
+
+TEST(features_are_the_same_whatever_the_library_makes_of_its_mask)
+{
+	static const enum emu_products rules[] = {EMU_PRODUCTS_NO_MASK, EMU_PRODUCTS_MASK_REFUSED,
+		EMU_PRODUCTS_MASK_OF_BYTES, EMU_PRODUCTS_MASK_OF_ROWS, EMU_PRODUCTS_MASK_UNTOUCHED};
+	size_t n_masked = 0;
+
+	for (size_t i = 0; i < N_CASES; i++) {
+		struct outputs with, without;
+
+		if (cases[i].run != run_sae || cases[i].p[2] > 400)
+			continue;
+		if (run_under(i, EMU_PRODUCTS_WORK, &with) > 0) {
+			n_masked++;
+			for (size_t r = 0; r < sizeof rules / sizeof *rules; r++) {
+				run_under(i, rules[r], &without);
+				CHECK(with.n == without.n &&
+						memcmp(with.value, without.value,
+							with.n * sizeof *with.value) == 0,
+					"%s: other outputs by rule %d", cases[i].name,
+					(int)rules[r]);
+				free(without.value);
+			}
+		}
+		free(with.value);
+	}
+	CHECK(n_masked >= 9, "%zu cases get a mask", n_masked);
+}
+#endif
 
 #if !defined(TEST_CUDA) && !defined(TEST_EMU) && defined(__x86_64__)
 TEST(onednn_computes_at_the_level_that_the_device_is_opened_at)

@@ -20,6 +20,7 @@
  * Share of the limit reached: not yet measured.
  */
 #include "kernels/cuda/pack.cuh"
+#include "kernels/cuda/sae.cuh"
 
 enum { THREADS = 512, WARPS = THREADS / WARP, ENTRIES = 256 };
 
@@ -209,8 +210,8 @@ static __device__ __forceinline__ float dot_piece(const float *u, const E *w, in
 /* What the thread of an entry knows of it before its dot. */
 struct entry {
 	int32_t slot;
-	float scale, offset, b_enc, threshold, gain, shift;
-	float f; /* if it is given */
+	float scale, offset, bias, threshold, gain, shift; /* bias: joined */
+	float f;                                           /* if it is given */
 };
 
 static __device__ __forceinline__ struct entry load_entry(const struct clamp_call &c, int32_t e)
@@ -222,8 +223,8 @@ static __device__ __forceinline__ struct entry load_entry(const struct clamp_cal
 		r.f = c.f[blockIdx.x * c.n_few + (size_t)slot];
 		return r;
 	}
-	r.b_enc = c.b_enc[slot];
 	r.threshold = c.threshold[slot];
+	r.bias = joined_bias(c.b_enc[slot], r.threshold);
 	if (c.gain) {
 		r.gain = c.gain[slot];
 		r.shift = c.shift[slot];
@@ -234,13 +235,13 @@ static __device__ __forceinline__ struct entry load_entry(const struct clamp_cal
 static __device__ __forceinline__ float feature_of(const struct clamp_call &c,
 	const struct entry &entry, float dot)
 {
-	const float pre = dot + entry.b_enc;
+	const float margin = margin_of(dot, 1, entry.bias);
 
 	if (c.f)
 		return entry.f;
-	if (!(pre > entry.threshold))
-		return 0;
-	return c.gain ? fmaxf(entry.gain * pre + entry.shift, 0.0f) : pre;
+	return margin > 0 ? behind_gate(margin, entry.threshold, c.gain != NULL, entry.gain,
+				    entry.shift)
+			  : 0;
 }
 
 /* Fills delta and slot of entries [first, first + n) of the lists. Two barriers, of which the last

@@ -9,15 +9,24 @@
  * for scratch (1024 rows of 65536 features in 256 MiB), in steps:
  *
  *   products   cuBLASLt into scratch                        2 n d_sae d_model operations
- *   marks      one bit per active feature (sae_marks.cu)    4 n d_sae bytes read
+ *   marks      one bit per active feature (sae_marks.cu):
+ *              of the library's own mask                    n d_sae / 8 bytes read
+ *              or of products                               4 n d_sae
  *   top k      sae_top_k.cu, where there is one             16 n d_sae
  *   row ends   one block adds lengths (csr.cu)              8 n
  *   entries    the marked features of a row (sae_marks.cu)  n d_sae / 8
  *
- * Few rows of a bfloat16 encoder (decoding) take products and marks in one pass over the encoder
- * instead, sae_stream.cu. By argument, 8192 rows of Gemma Scope's 65536 features in bfloat16:
- * products 3.1 ms at 794 TFLOP/s, marks 0.64 ms at 3.35 TB/s (H100) or 0.45 (H200): 83 to 87 % of
- * the library's rate. In float32, 2.47 TFLOP at 60 TFLOP/s are 41 ms and the rest does not count.
+ * A raw input needs nothing done to its products but a bias: the library adds that, less the
+ * threshold, to what it has in registers and says by a mask what is positive (gemm.h), where it
+ * does so rightly for the shape. Few rows of a bfloat16 encoder (decoding) take products and marks
+ * in one pass over the encoder instead, sae_stream.cu.
+ *
+ * By argument, 8192 rows of Gemma Scope's 65536 features in bfloat16: products 3.1 ms at 794
+ * TFLOP/s; the mask, of 64 MiB, is read twice and 100 features a row are fetched twice, of 32 bytes
+ * each: 0.2 GB, 0.06 ms at 3.35 TB/s (H100) or 0.04 at 4.8 (H200); rounding x 0.03. That leaves 97
+ * % of the library's rate, less what a mask costs the product itself and the starts and ends of
+ * five kernels in each of eight blocks. Marks from products instead take 0.64 ms or 0.45. In
+ * float32, 2.47 TFLOP at 60 TFLOP/s are 41 ms and the rest does not count.
  * Blocks small enough for their products to stay in the second-level cache would cost more: of 17
  * MB each, beside as much of the encoder, they fill one wave of tiles, and every wave's start and
  * end is then bare.
@@ -39,10 +48,12 @@ enum { BLOCK = 256, N_WARPS = BLOCK / WARP };
 /* ---- encoding --------------------------------------------------------------------------- */
 
 /* A block of rows and its scratch: what the input does to them, x less its mean, x or W_enc_t in
- * another type, products, marks. Parts that an encoding lacks are empty. */
+ * another type, products, marks; and for all blocks the biases that the library adds, and as much
+ * memory for its first time. Parts that an encoding lacks are empty. */
 struct encoding {
 	size_t rows;
-	size_t input_at, centered_at, convert_at, products_at, marks_at, bytes;
+	bool masked; /* the library is asked for marks */
+	size_t input_at, centered_at, convert_at, products_at, marks_at, bias_at, spare_at, bytes;
 	char *scratch;
 };
 
@@ -75,8 +86,21 @@ static struct encoding encoding_of(const struct device *dev, const struct sae_we
 						       ? aligned(e.rows * d * 2)
 						       : 0);
 	e.marks_at = e.products_at + aligned(e.rows * sae->W_enc_t.rows * sizeof(float));
-	e.bytes = e.marks_at + e.rows * mark_words(sae->W_enc_t.rows) * sizeof(uint32_t);
+	e.bias_at = e.marks_at + aligned(e.rows * mark_words(sae->W_enc_t.rows) * sizeof(uint32_t));
+	e.masked = sae->input == SAE_INPUT_RAW && !sae_can_stream(dev, e.rows, sae->W_enc_t) &&
+		   linear_is_one_product(dev, e.rows, sae->W_enc_t);
+	e.spare_at = e.bias_at + (e.masked ? aligned(sae->W_enc_t.rows * sizeof(float)) : 0);
+	e.bytes = e.spare_at + (e.masked ? aligned(sae->W_enc_t.rows * sizeof(float)) : 0);
 	return e;
+}
+
+static __global__ void __launch_bounds__(BLOCK)
+	bias_kernel(struct gates gates, size_t n_feature, float *bias)
+{
+	const size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x;
+
+	if (i < n_feature)
+		bias[i] = joined_bias(gates.b_enc[i], gates.threshold[i]);
 }
 
 /* Prepares the input of some rows: returns what products are to be taken with. */
@@ -96,26 +120,47 @@ static struct tensor prepare_input(const struct device *dev, const struct sae_we
 	return x;
 }
 
+/* Of as many rows of x as there are lengths, prepared; gates->margins is set. */
+static int multiply_and_mark(struct device *dev, const struct sae_weights *sae,
+	const struct encoding *e, struct tensor x, struct tensor y, struct gates *gates,
+	uint32_t *marks, int32_t *lengths, struct err *err)
+{
+	const struct tensor none = {};
+	void *convert = e->scratch + e->convert_at;
+
+	if (sae_can_stream(dev, x.rows, sae->W_enc_t)) {
+		linear_round(dev, x, sae->W_enc_t.dtype, convert);
+		return sae_stream(dev, convert, x.rows, sae->W_enc_t, *gates, floats(y), marks,
+			lengths, err);
+	}
+	if (e->masked)
+		TRY(linear_multiply_masked(dev, x, sae->W_enc_t,
+			(const float *)(e->scratch + e->bias_at),
+			(float *)(e->scratch + e->spare_at), y, marks, convert, &gates->margins,
+			err));
+	else
+		TRY(linear_multiply(dev, x, sae->W_enc_t, none, y, convert, err));
+	if (gates->margins)
+		sae_prune(dev, y, *gates, marks, lengths);
+	else
+		sae_mark(dev, sae, y, *gates, marks, lengths);
+	return 0;
+fail:
+	return err->code;
+}
+
 /* indptr[0] is known, the n ends behind it are zeros. */
 static int encode_rows(struct device *dev, const struct sae_weights *sae, const struct encoding *e,
 	struct tensor x, struct csr *out, int32_t *indptr, struct err *err)
 {
 	float *products = (float *)(e->scratch + e->products_at);
-	const struct tensor y = {products, DTYPE_F32, x.rows, sae->W_enc_t.rows}, none = {};
+	const struct tensor y = {products, DTYPE_F32, x.rows, sae->W_enc_t.rows};
 	uint32_t *marks = (uint32_t *)(e->scratch + e->marks_at);
-	void *convert = e->scratch + e->convert_at;
 	int32_t *lengths = indptr + 1;
 	struct gates gates;
 
 	x = prepare_input(dev, sae, e, x, &gates);
-	if (sae_can_stream(dev, x.rows, sae->W_enc_t)) {
-		linear_round(dev, x, sae->W_enc_t.dtype, convert);
-		TRY(sae_stream(dev, convert, x.rows, sae->W_enc_t, gates, products, marks, lengths,
-			err));
-	} else {
-		TRY(linear_multiply(dev, x, sae->W_enc_t, none, y, convert, err));
-		sae_mark(dev, sae, y, gates, marks, lengths);
-	}
+	TRY(multiply_and_mark(dev, sae, e, x, y, &gates, marks, lengths, err));
 	if (sae->top_k > 0)
 		sae_keep_largest(dev, sae, x.rows, gates, products, marks, lengths);
 	csr_lengths_to_ends(dev, indptr, x.rows);
@@ -138,6 +183,10 @@ int cuda_sae_encode(struct device *dev, const struct sae_weights *sae, struct te
 		return cuda_launched(dev, "op sae_encode", err);
 	TRY(cuda_scratch(dev, e.bytes, &scratch, err));
 	e.scratch = (char *)scratch;
+	if (e.masked)
+		GPU_LAUNCH(bias_kernel, blocks_for(sae->W_enc_t.rows, BLOCK), BLOCK, 0,
+			cuda_stream(dev), gates_of(sae, NULL), sae->W_enc_t.rows,
+			(float *)(e.scratch + e.bias_at));
 	for (size_t i = 0; i < x.rows; i += e.rows) {
 		const size_t n = x.rows - i < e.rows ? x.rows - i : e.rows;
 

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * sae_marks.cu - marks of active features from products, and entries from marks. Contract: sae.cuh.
- * Called by sae.cu; tests: tests/test_ops.c, "sae" cases.
+ * sae_marks.cu - marks of active features from products or from the library's mask, and entries
+ * from marks. Contract: sae.cuh. Called by sae.cu; tests: tests/test_ops.c, "sae" cases.
  *
- * Marks read 4 bytes a product, at memory bandwidth. A warp has 128 features, 4 to a lane, whose
- * biases and thresholds it reads once for MARK_ROWS rows. Of 8 rows at a time a lane has 8 loads of
- * 16 bytes on their way, then exchanges its 8 times 4 bits with its neighbours for one whole word.
+ * Marks from products read 4 bytes a product, at memory bandwidth. A warp has 128 features, 4 to a
+ * lane, whose biases and thresholds it reads once for MARK_ROWS rows. Of 8 rows at a time a lane
+ * has 8 loads of 16 bytes on their way, then exchanges its 8 times 4 bits with its neighbours for
+ * one whole word.
+ *
+ * Marks from the library's mask read a bit a product, and what is marked: margins of 0 may be, and
+ * features behind the last. One block per row, one thread per 4 words.
  *
  * Entries read a bit a product. One block per row, one thread per 4 words of marks, places by a sum
  * over the block, then one thread per entry: their products lie far apart, and so wait together.
@@ -64,12 +68,12 @@ static __device__ __forceinline__ uint32_t word_of_row(uint32_t mine)
 	return mine;
 }
 
-/* A lane's 4 bits of each of ROWS_AT_ONCE rows from `row` on. Its features' biases and thresholds
- * are given. */
+/* A lane's 4 bits of each of ROWS_AT_ONCE rows from `row` on. Its features' joined biases are
+ * given. */
 template <int V>
 static __device__ __forceinline__ uint32_t marks_of_lane(const float *products, size_t row,
 	size_t n_rows, size_t feature, size_t n_feature, struct gates gates,
-	const float b_enc[LANE_FEATURES], const float threshold[LANE_FEATURES])
+	const float bias[LANE_FEATURES])
 {
 	float product[ROWS_AT_ONCE][LANE_FEATURES];
 	uint32_t bits = 0;
@@ -84,9 +88,8 @@ static __device__ __forceinline__ uint32_t marks_of_lane(const float *products, 
 
 #pragma unroll
 		for (int c = 0; c < LANE_FEATURES; c++) {
-			const float pre = before_gate(b_enc[c], product[r][c], factor);
-			const bool on = pre > threshold[c] &&
-					behind_gate(gates, feature + c, pre) != 0;
+			const float margin = margin_of(product[r][c], factor, bias[c]);
+			const bool on = is_active(gates, feature + c, margin);
 
 			bits |= (uint32_t)on << (r * LANE_FEATURES + c);
 		}
@@ -107,21 +110,22 @@ static __global__ void __launch_bounds__(BLOCK) marks_kernel(const float *produc
 	const size_t word = first_word + (size_t)(lane / 8);
 	const size_t feature = first_word * 32 + (size_t)(lane * LANE_FEATURES);
 	const size_t first_row = (size_t)blockIdx.x * MARK_ROWS;
-	float b_enc[LANE_FEATURES], threshold[LANE_FEATURES];
+	float bias[LANE_FEATURES], threshold[LANE_FEATURES];
 
 	static_assert(STREAM_FEATURES % (WARP * LANE_FEATURES) == 0, "warps have words or none");
 	if (first_word >= n_words)
 		return;
-	load_lane<V>(gates.b_enc, feature, n_feature, b_enc);
+	load_lane<V>(gates.b_enc, feature, n_feature, bias);
 	load_lane<V>(gates.threshold, feature, n_feature, threshold);
 #pragma unroll
 	for (int c = 0; c < LANE_FEATURES; c++)
-		threshold[c] = feature + c < n_feature ? threshold[c] : INFINITY; /* never on */
+		bias[c] = feature + c < n_feature ? joined_bias(bias[c], threshold[c])
+						  : -INFINITY; /* never on */
 	for (size_t row = first_row; row < first_row + MARK_ROWS && row < n_rows;
 		row += ROWS_AT_ONCE) {
 		const size_t own = row + (size_t)(lane % ROWS_AT_ONCE);
 		const uint32_t bits = word_of_row(marks_of_lane<V>(products, row, n_rows, feature,
-			n_feature, gates, b_enc, threshold));
+			n_feature, gates, bias));
 		int count = __popc(bits);
 
 		count += __shfl_xor_sync(ALL_LANES, count, 8);
@@ -145,6 +149,53 @@ void sae_mark(const struct device *dev, const struct sae_weights *sae, struct te
 			dim3(blocks_for(n, MARK_ROWS), blocks_for(n_words, N_WARPS * WARP_WORDS)),
 			BLOCK, 0, cuda_stream(dev), floats(products), n, n_feature, gates, marks,
 			n_words, lengths));
+}
+
+/* One row per block. */
+static __global__ void __launch_bounds__(MOST_ENTRY_THREADS) prune_kernel(const float *margins,
+	size_t n_feature, struct gates gates, uint32_t *marks, size_t n_words, int32_t *lengths)
+{
+	__shared__ int partial[WARP];
+	const size_t row = blockIdx.x;
+	int count = 0, total;
+
+	for (size_t word = 4 * threadIdx.x; word < n_words; word += 4 * blockDim.x) {
+		uint4 *const place = (uint4 *)(marks + row * n_words + word);
+		const uint4 four = *place;
+		uint32_t bits[4] = {four.x, four.y, four.z, four.w}, dropped = 0;
+
+#pragma unroll
+		for (int w = 0; w < 4; w++) {
+			uint32_t idle = 0;
+
+			for (uint32_t b = bits[w]; b != 0; b &= b - 1) {
+				const size_t feature = (word + w) * 32 +
+						       (size_t)(__ffs((int)b) - 1);
+
+				if (feature >= n_feature ||
+					!is_active(gates, feature,
+						margins[row * n_feature + feature]))
+					idle |= b & -b;
+			}
+			bits[w] &= ~idle;
+			dropped |= idle;
+			count += __popc(bits[w]);
+		}
+		if (dropped != 0)
+			*place = make_uint4(bits[0], bits[1], bits[2], bits[3]);
+	}
+	block_sum_before(count, partial, &total);
+	if (threadIdx.x == 0)
+		lengths[row] = total;
+}
+
+void sae_prune(const struct device *dev, struct tensor margins, struct gates gates, uint32_t *marks,
+	int32_t *lengths)
+{
+	const size_t n_words = mark_words(margins.cols);
+
+	GPU_LAUNCH(prune_kernel, (unsigned)margins.rows, threads_for(n_words, MOST_ENTRY_THREADS),
+		0, cuda_stream(dev), floats(margins), margins.cols, gates, marks, n_words, lengths);
 }
 
 /* ---- entries --------------------------------------------------------------------------- */

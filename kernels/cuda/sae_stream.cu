@@ -3,7 +3,7 @@
  * sae_stream.cu - encoding a few rows in one pass over a bfloat16 encoder. Contract: sae.cuh.
  * Called by sae.cu; tests: tests/test_ops.c, "sae" cases of few rows.
  *
- *   product[t, i] = W_enc_t[i] . x[t],   mark (t, i) where gate(product) is not 0
+ *   product[t, i] = W_enc_t[i] . x[t],   mark (t, i) where feature i is active
  *
  * 2 n d_sae d_model operations on 2 d_sae d_model bytes: with 32 rows of 65536 features and
  * d_model 2304, 9.7 GFLOP in 302 MB. The time is that of reading the encoder, 90 us at 3.35 TB/s
@@ -98,7 +98,8 @@ static __device__ __forceinline__ void finish_tile(struct stream s, struct gates
 			const size_t feature = first + (size_t)part * 8 + (size_t)(lane / 4);
 			const float product = sums[part / 2][part % 2 * 2 + q];
 			const bool on = row < s.n_rows && feature < s.n_feature &&
-					gate(gates, feature, product, factor) != 0;
+					is_active(gates, feature,
+						margin_at(gates, feature, product, factor));
 
 			bits |= column_byte(__ballot_sync(ALL_LANES, on), lane % 4) << part * 8;
 			if (on)
