@@ -10,6 +10,7 @@
  * row makes what it needs, and gives it back: one that does not fit the card is a line that says
  * so. SAEs fire: thresholds are the quantile of their pre-activations that lets 100 features
  * through, the L0 found is printed, and outside 30 to 300 there is an error instead of figures.
+ * "mask" says whether the library marked them for us (gemm.h), where it was asked to.
  *
  * Ops get what they get in a pass: products read operands, and what they read is written so. The
  * calls of a round are one graph, as decoding's are: starting the smallest ops costs the host more
@@ -886,7 +887,17 @@ static int find_l0(double *l0, struct err *err)
 
 static FILE *json;
 
-static void say_times(const char *label, const struct times *t, double l0)
+/* What the library did about masks since `before`: NULL where it was not asked. */
+static const char *mask_since(struct gemm_masks before)
+{
+	const struct gemm_masks now = gemm_masks(cuda_state_of(w.dev)->gemm);
+
+	if (now.asked == before.asked)
+		return NULL;
+	return now.written - before.written == now.asked - before.asked ? "yes" : "no";
+}
+
+static void say_times(const char *label, const struct times *t, double l0, const char *mask)
 {
 	const double n = (double)options.scale->square;
 	const double product = 2 * n * n * n / t->product, copy = 8 * n * n / t->copy;
@@ -895,9 +906,9 @@ static void say_times(const char *label, const struct times *t, double l0)
 
 	if (l0 > 0)
 		snprintf(features, sizeof features, "%8.1f", l0);
-	printf("%-64s %10.1f %8.1f %8.0f %8.2f %8.1f %8.0f%s\n", label, 1e6 * t->op,
+	printf("%-64s %10.1f %8.1f %8.0f %8.2f %8.1f %8.0f%s%6s\n", label, 1e6 * t->op,
 		w.flops / t->op * 1e-12, w.bytes / t->op * 1e-9, share, product * 1e-12,
-		copy * 1e-9, features);
+		copy * 1e-9, features, mask ? mask : "");
 	fflush(stdout);
 	if (!json)
 		return;
@@ -908,6 +919,8 @@ static void say_times(const char *label, const struct times *t, double l0)
 		label, t->op, w.flops, w.bytes, share, product, copy);
 	if (l0 > 0)
 		fprintf(json, ", \"l0\": %.4g", l0);
+	if (mask)
+		fprintf(json, ", \"mask\": \"%s\"", mask);
 	fputs("}\n", json);
 	fflush(json);
 }
@@ -931,6 +944,7 @@ static void say_why(const char *label, const char *what, const char *why)
 static int run_bench(const struct bench *b, const struct task *t, const char *label,
 	struct err *err)
 {
+	struct gemm_masks before;
 	struct times times;
 	double l0;
 
@@ -943,13 +957,14 @@ static int run_bench(const struct bench *b, const struct task *t, const char *la
 	b->make(t);
 	if (err->code)
 		return err->code;
+	before = gemm_masks(cuda_state_of(w.dev)->gemm);
 	if (options.once)
 		TRY(time_calls(b->run, 1, &times.op, err));
 	else
 		TRY(measure(b->run, &times, err));
 	TRY(find_l0(&l0, err));
 	if (!options.once)
-		say_times(label, &times, l0);
+		say_times(label, &times, l0, mask_since(before));
 	return 0;
 fail:
 	return err->code;
@@ -1008,8 +1023,9 @@ static int run_all(void)
 	int status = 0;
 
 	if (!options.once)
-		printf("%s\n%-64s %10s %8s %8s %8s %8s %8s %7s\n", device_description(w.dev), "op",
-			"us", "TFLOP/s", "GB/s", "of limit", "(product", "copy)", "L0");
+		printf("%s\n%-64s %10s %8s %8s %8s %8s %8s %7s%6s\n", device_description(w.dev),
+			"op", "us", "TFLOP/s", "GB/s", "of limit", "(product", "copy)", "L0",
+			"mask");
 	for (size_t m = 0; m < sizeof options.scale->models / sizeof *options.scale->models; m++)
 		for (size_t i = 0; i < N_BENCHES; i++)
 			status |= run_model(&benches[i], &options.scale->models[m]);
