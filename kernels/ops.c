@@ -437,7 +437,9 @@ int op_linear(struct device *dev, struct tensor x, struct tensor W, struct tenso
 	TRY(weight(c, "W", W, W.rows, x.cols));
 	if (bias.data)
 		TRY(vector(c, "bias", bias, W.rows));
-	TRY(activation(c, "y", y, x.rows, W.rows));
+	TRY(operand_of(c, "y", y, W, x.rows, W.rows));
+	TRY(condition(c, y.dtype == device_activation(dev) || !bias.data,
+		"no bias where y is rounded"));
 	DISPATCH(linear, 2.0 * (double)x.rows * (double)W.rows * (double)W.cols,
 		operand_bytes(dev, x, W) + MOVES(W, bias, y), dev, x, W, bias, y, err);
 fail:
@@ -451,8 +453,10 @@ int op_linear_backward(struct device *dev, struct tensor dy, struct tensor W, do
 
 	TRY(operand_of(c, "dy", dy, W, dy.rows, W.rows));
 	TRY(weight(c, "W", W, W.rows, W.cols));
-	TRY(activation(c, "dx", dx, dy.rows, W.cols));
+	TRY(operand_of(c, "dx", dx, W, dy.rows, W.cols));
 	TRY(condition(c, beta == 0 || beta == 1, "beta 0 or 1"));
+	TRY(condition(c, dx.dtype == device_activation(dev) || beta == 0,
+		"beta 0 where dx is rounded"));
 	DISPATCH(linear_backward, 2.0 * (double)dy.rows * (double)W.rows * (double)W.cols,
 		operand_bytes(dev, dy, W) + MOVES(W, if_added(beta, dx), dx), dev, dy, W, beta, dx,
 		err);
@@ -566,9 +570,11 @@ int op_gated(struct device *dev, enum activation act, struct slice gate, struct 
 {
 	const struct check c = {dev, "gated", err};
 
-	TRY(slice(c, "gate", gate, out.rows, out.cols));
-	TRY(slice(c, "up", up, out.rows, out.cols));
+	TRY(operand_slice(c, "gate", gate, out.rows, out.cols));
+	TRY(operand_slice(c, "up", up, out.rows, out.cols));
 	TRY(operand(c, "out", out, out.rows, out.cols));
+	TRY(condition(c, gate.of.dtype == out.dtype && up.of.dtype == out.dtype,
+		"operands of one type"));
 	DISPATCH(gated, 0, MOVES(columns(gate), columns(up), out), dev, act, gate, up, out, err);
 fail:
 	return err->code;
@@ -579,12 +585,15 @@ int op_gated_backward(struct device *dev, enum activation act, struct slice gate
 {
 	const struct check c = {dev, "gated_backward", err};
 
-	TRY(slice(c, "gate", gate, dout.rows, dout.cols));
-	TRY(slice(c, "up", up, dout.rows, dout.cols));
-	TRY(activation(c, "dout", dout, dout.rows, dout.cols));
+	TRY(operand_slice(c, "gate", gate, dout.rows, dout.cols));
+	TRY(operand_slice(c, "up", up, dout.rows, dout.cols));
+	TRY(operand(c, "dout", dout, dout.rows, dout.cols));
 	TRY(operand_slice(c, "dgate", dgate, dout.rows, dout.cols));
 	TRY(operand_slice(c, "dup", dup, dout.rows, dout.cols));
-	TRY(condition(c, dgate.of.dtype == dup.of.dtype, "gradients of one type"));
+	TRY(condition(c,
+		gate.of.dtype == dout.dtype && up.of.dtype == dout.dtype &&
+			dgate.of.dtype == dout.dtype && dup.of.dtype == dout.dtype,
+		"operands of one type"));
 	DISPATCH(gated_backward, 0,
 		MOVES(columns(gate), columns(up), dout, columns(dgate), columns(dup)), dev, act,
 		gate, up, dout, dgate, dup, err);

@@ -348,13 +348,13 @@ struct branch_end_back {
 int op_end_branch_backward(struct device *, const struct branch_end_back *, struct err *);
 
 /* y = x W^T + bias.   x operand [n, in], rounded only if W is bfloat16; W weight [out, in]; bias
- * vector [1, out] or absent; y activation [n, out]. The cost is the product's; W is read once per
- * call in its own type. */
+ * vector [1, out] or absent; y operand [n, out], rounded only if W is bfloat16 and without a bias.
+ * The cost is the product's; W is read once per call in its own type. */
 int op_linear(struct device *, struct tensor x, struct tensor W, struct tensor bias,
 	struct tensor y, struct err *);
 
 /* dx = beta dx + dy W.   beta 0 or 1; dy operand [n, out], rounded only if W is bfloat16; W weight
- * [out, in]; dx activation [n, in]. */
+ * [out, in]; dx operand [n, in], rounded only if W is bfloat16 and beta 0. */
 int op_linear_backward(struct device *, struct tensor dy, struct tensor W, double beta,
 	struct tensor dx, struct err *);
 
@@ -403,13 +403,13 @@ int op_attention_backward(struct device *, const struct attention *, struct tens
 
 enum activation { ACTIVATION_GELU_TANH, ACTIVATION_SILU };
 
-/* out = act(gate) up.   All [n, d_ff], gate and up slices of one matrix or of two; out, an
- * operand, may be gate or up where that is a whole matrix. */
+/* out = act(gate) up.   All [n, d_ff], operands of one type; gate and up slices of one matrix or of
+ * two; out may be gate or up where that is a whole matrix. */
 int op_gated(struct device *, enum activation, struct slice gate, struct slice up,
 	struct tensor out, struct err *);
 
-/* dgate = dout up act'(gate),  dup = dout act(gate).   Slices of operands of one type; dgate may
- * be gate, dup may be up. */
+/* dgate = dout up act'(gate),  dup = dout act(gate).   All operands of one type; dgate may be gate,
+ * dup may be up. */
 int op_gated_backward(struct device *, enum activation, struct slice gate, struct slice up,
 	struct tensor dout, struct slice dgate, struct slice dup, struct err *);
 

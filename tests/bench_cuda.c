@@ -412,7 +412,7 @@ static void make_end_backward(const struct task *t)
 
 static void make_gated(const struct task *t)
 {
-	w.x = activations(t->n, 2 * t->m->d_ff);
+	w.x = operand(t->n, 2 * t->m->d_ff);
 	w.z = operand(t->n, t->m->d_ff);
 	w.activation = t->m->activation;
 	w.bytes = (double)tensor_bytes(w.x) + (double)tensor_bytes(w.z);
@@ -421,7 +421,6 @@ static void make_gated(const struct task *t)
 static void make_gated_backward(const struct task *t)
 {
 	make_gated(t);
-	w.z = activations(t->n, t->m->d_ff);
 	w.y = operand(t->n, 2 * t->m->d_ff);
 	w.bytes = (double)tensor_bytes(w.x) + (double)tensor_bytes(w.z) + (double)tensor_bytes(w.y);
 }

@@ -1160,6 +1160,60 @@ static void check_rope_operands(struct fixture *f, size_t n)
 	check_rounded(rounded_to, to, "rope_keys");
 }
 
+/* x in both types, the same values. */
+struct both {
+	struct tensor exact, rounded;
+};
+
+static struct both make_both(struct fixture *f, size_t n, size_t d)
+{
+	struct both b = {.exact = fixture_activation(f, n, d, 2)};
+
+	b.rounded = rounded(f, b.exact);
+	for (size_t i = 0; i < n * d; i++)
+		fixture_set(b.exact, i, fixture_get(b.rounded, i));
+	return b;
+}
+
+static void check_gated_operands(struct fixture *f, size_t n, size_t d)
+{
+	const struct both gate = make_both(f, n, d), up = make_both(f, n, d);
+	const struct both dout = make_both(f, n, d), a = make_both(f, n, d), b = make_both(f, n, d);
+	const enum activation silu = ACTIVATION_SILU;
+	struct err err;
+
+	REQUIRE_OK(op_gated(f->dev, silu, tensor_whole(gate.exact), tensor_whole(up.exact), a.exact,
+			   &err),
+		&err);
+	REQUIRE_OK(op_gated(f->dev, silu, tensor_whole(gate.rounded), tensor_whole(up.rounded),
+			   a.rounded, &err),
+		&err);
+	check_rounded(a.rounded, a.exact, "gated");
+	REQUIRE_OK(op_gated_backward(f->dev, silu, tensor_whole(gate.exact), tensor_whole(up.exact),
+			   dout.exact, tensor_whole(a.exact), tensor_whole(b.exact), &err),
+		&err);
+	REQUIRE_OK(op_gated_backward(f->dev, silu, tensor_whole(gate.rounded),
+			   tensor_whole(up.rounded), dout.rounded, tensor_whole(a.rounded),
+			   tensor_whole(b.rounded), &err),
+		&err);
+	check_rounded(a.rounded, a.exact, "gated_backward, gate");
+	check_rounded(b.rounded, b.exact, "gated_backward, up");
+}
+
+/* A product that is rounded may have been made by another algorithm, in another order. */
+static void check_about_rounded(struct tensor operand, struct tensor x, const char *what)
+{
+	for (size_t i = 0; i < tensor_count(x); i++) {
+		const double is = fixture_get(operand, i), must = fixture_get(x, i);
+
+		if (fabs(is - must) > 0x1p-8 * fabs(must) + 1e-5) {
+			CHECK(!"a product is rounded", "%s, element %zu: %g, %g", what, i, is,
+				must);
+			return;
+		}
+	}
+}
+
 /* d columns: odd ones are read one by one. */
 static void check_operands(struct fixture *f, size_t n, size_t d)
 {
@@ -1171,6 +1225,7 @@ static void check_operands(struct fixture *f, size_t n, size_t d)
 	const struct tensor W = fixture_weight(f, DTYPE_BF16, 24, d, 1);
 	const struct tensor W_t = fixture_weight(f, DTYPE_BF16, d, 24, 1);
 	const struct tensor a = fixture_zeros(f, n, 24), b = fixture_zeros(f, n, 24);
+	const struct tensor a_rounded = rounded(f, a);
 	int32_t *reversed = fixture_random_ids(f, n, 1);
 	struct branch_end end = {.norm = norm, .branch = x, .x_in = g, .x_out = z, .w_next = w};
 	struct branch_end_back back = {.norm = norm,
@@ -1190,9 +1245,13 @@ static void check_operands(struct fixture *f, size_t n, size_t d)
 	REQUIRE_OK(op_linear(f->dev, y, W, nothing(), a, &err), &err);
 	REQUIRE_OK(op_linear(f->dev, h, W, nothing(), b, &err), &err);
 	check_same(a, b, "linear");
+	REQUIRE_OK(op_linear(f->dev, h, W, nothing(), a_rounded, &err), &err);
+	check_about_rounded(a_rounded, a, "linear");
 	REQUIRE_OK(op_linear_backward(f->dev, y, W_t, 0, a, &err), &err);
 	REQUIRE_OK(op_linear_backward(f->dev, h, W_t, 0, b, &err), &err);
 	check_same(a, b, "linear_backward");
+	REQUIRE_OK(op_linear_backward(f->dev, h, W_t, 0, a_rounded, &err), &err);
+	check_about_rounded(a_rounded, a, "linear_backward");
 	REQUIRE_OK(op_gather_rows(f->dev, y, reversed, z, &err), &err);
 	REQUIRE_OK(op_gather_rows(f->dev, h, reversed, h2, &err), &err);
 	check_rounded(h2, z, "gather_rows");
@@ -1209,19 +1268,7 @@ static void check_operands(struct fixture *f, size_t n, size_t d)
 	back.dbranch = h;
 	REQUIRE_OK(op_end_branch_backward(f->dev, &back, &err), &err);
 	check_rounded(h, y, "end_branch_backward");
-	REQUIRE_OK(op_gated(f->dev, ACTIVATION_SILU, tensor_whole(x), tensor_whole(g), y, &err),
-		&err);
-	REQUIRE_OK(op_gated(f->dev, ACTIVATION_SILU, tensor_whole(x), tensor_whole(g), h, &err),
-		&err);
-	check_rounded(h, y, "gated");
-	REQUIRE_OK(op_gated_backward(f->dev, ACTIVATION_SILU, tensor_whole(x), tensor_whole(g), x,
-			   tensor_whole(y), tensor_whole(z), &err),
-		&err);
-	REQUIRE_OK(op_gated_backward(f->dev, ACTIVATION_SILU, tensor_whole(x), tensor_whole(g), x,
-			   tensor_whole(h), tensor_whole(h2), &err),
-		&err);
-	check_rounded(h, y, "gated_backward, gate");
-	check_rounded(h2, z, "gated_backward, up");
+	check_gated_operands(f, n, d);
 	check_rope_operands(f, n);
 }
 

@@ -73,7 +73,7 @@ static void layout_block(const struct workspace *ws, struct block *b, struct car
 	/* Backward takes differences of what it has of it. */
 	b->attended = ws->size.for_backward ? carve(c, n, q)
 					    : carve_typed(c, ws->model->operand, n, q);
-	b->gate_up = carve(c, n, 2 * a->d_ff);
+	b->gate_up = carve_typed(c, ws->model->operand, n, 2 * a->d_ff);
 	b->attention_out = carve(c, n, d);
 	b->mlp_out = carve(c, n, d);
 	if (!ws->size.for_backward)
@@ -132,7 +132,7 @@ static void layout_workspace(void *object, struct carver *c)
 	ws->dqkv = carve_typed(c, operand, ws->model->has_qkv ? n : 0,
 		a->n_head * a->head_dim + 2 * kv);
 	ws->dattended = carve(c, n, a->n_head * a->head_dim);
-	ws->dact = carve(c, n, a->d_ff);
+	ws->dact = carve_typed(c, operand, n, a->d_ff);
 	ws->dgate_up = carve_typed(c, operand, n, 2 * a->d_ff);
 }
 

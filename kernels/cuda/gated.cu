@@ -6,7 +6,7 @@
  * (1 + tanh(u))/2 = sigmoid(2u); t = z for silu. So with S = sigmoid(t),
  *   act = z S,   act' = S + z S (1 - S) t'.
  *
- * Bytes an element, with bfloat16 operands: 8 + 2 forward, 12 + 4 backward; one exponential: memory
+ * Bytes an element, of bfloat16: 4 + 2 forward, 6 + 4 backward; one exponential: memory
  * bandwidth is the limit (share reached: not yet measured). Block (row, part of its columns); a
  * thread has a pack of neighbours and reads all inputs of it before it writes, so outputs may be
  * inputs; elements are independent.
@@ -31,8 +31,8 @@ struct strides {
 };
 
 template <typename T, int V>
-static __global__ void __launch_bounds__(THREADS) gated_kernel(bool gelu, const float *gate,
-	const float *up, T *out, struct strides apart, size_t n)
+static __global__ void __launch_bounds__(THREADS)
+	gated_kernel(bool gelu, const T *gate, const T *up, T *out, struct strides apart, size_t n)
 {
 	const size_t row = blockIdx.x, at = ((size_t)blockIdx.y * THREADS + threadIdx.x) * V;
 	float z[V], u[V], slope;
@@ -60,15 +60,14 @@ extern "C" int cuda_gated(struct device *dev, enum activation activation, struct
 			GPU_LAUNCH((gated_kernel<T, V>),
 				dim3((unsigned)out.rows, blocks_for(out.cols, THREADS * V)),
 				THREADS, 0, cuda_stream(dev), activation == ACTIVATION_GELU_TANH,
-				slice_floats(gate), slice_floats(up), (T *)out.data, apart,
+				slice_begin<T>(gate), slice_begin<T>(up), (T *)out.data, apart,
 				out.cols)));
 	return cuda_launched(dev, "op gated", err);
 }
 
 template <typename T, int V>
-static __global__ void __launch_bounds__(THREADS)
-	gated_backward_kernel(bool gelu, const float *gate, const float *up, const float *dout,
-		T *dgate, T *dup, struct strides apart, size_t n)
+static __global__ void __launch_bounds__(THREADS) gated_backward_kernel(bool gelu, const T *gate,
+	const T *up, const T *dout, T *dgate, T *dup, struct strides apart, size_t n)
 {
 	const size_t row = blockIdx.x, at = ((size_t)blockIdx.y * THREADS + threadIdx.x) * V;
 	float z[V], u[V], d[V];
@@ -107,8 +106,7 @@ extern "C" int cuda_gated_backward(struct device *dev, enum activation activatio
 			GPU_LAUNCH((gated_backward_kernel<T, V>),
 				dim3((unsigned)dout.rows, blocks_for(dout.cols, THREADS * V)),
 				THREADS, 0, cuda_stream(dev), activation == ACTIVATION_GELU_TANH,
-				slice_floats(gate), slice_floats(up), floats(dout),
-				(T *)dgate.of.data + dgate.first, (T *)dup.of.data + dup.first,
-				apart, dout.cols)));
+				slice_begin<T>(gate), slice_begin<T>(up), (const T *)dout.data,
+				slice_begin<T>(dgate), slice_begin<T>(dup), apart, dout.cols)));
 	return cuda_launched(dev, "op gated_backward", err);
 }

@@ -5,9 +5,10 @@
  *   C [m, n] = beta C + A [m, k] op(B) + bias,    op(B) [k, n] = B, or the transpose of B [n, k]
  *
  * Row-major; rows lda, ldb and ldc elements apart. A and B have one type, C and the sums are
- * float32, never TF32. The same shapes give the same bits every time: no algorithm is used whose
- * order of summation varies. On invariant devices (ops.h) a row of C has the same bits whatever the
- * other rows are, and however many.
+ * float32, never TF32; of bfloat16 operands, with beta 0 and without a bias, the sums may be
+ * rounded to a C of bfloat16. The same shapes give the same bits every time: no algorithm is used
+ * whose order of summation varies. On invariant devices (ops.h) a row of C has the same bits
+ * whatever the other rows are, and however many.
  */
 #ifndef SAENGINE_GEMM_H
 #define SAENGINE_GEMM_H
@@ -26,8 +27,9 @@ struct product {
 	const void *B;
 	size_t ldb;
 	bool transpose_b;
-	float *C;
+	void *C;
 	size_t ldc;
+	bool rounds_c;     /* C is bfloat16 */
 	float beta;        /* 0 or 1; with 0, C is not read */
 	const float *bias; /* [n] or NULL */
 	uint32_t *mask;    /* for gemm_multiply_masked, else NULL: [m, gemm_mask_words(n)] */

@@ -65,7 +65,7 @@ enum { WORKSPACE = 32 << 20 }; /* what NVIDIA advises for Hopper */
 #endif
 
 /* What becomes of C. */
-enum result { REPLACED, ADDED_TO, MASKED };
+enum result { REPLACED, ROUNDED, ADDED_TO, MASKED };
 
 /* All that the choice depends on; compared as bytes, of which none is padding. */
 struct choice_key {
@@ -161,6 +161,11 @@ static uint32_t alignment(const void *p, size_t row_bytes)
 	return (uint32_t)(bits & -bits);
 }
 
+static enum dtype type_of_c(const struct product *p)
+{
+	return p->rounds_c ? DTYPE_BF16 : DTYPE_F32;
+}
+
 static struct choice_key key_of(const struct product *p, bool any_m)
 {
 	const size_t bytes = dtype_bytes(p->type);
@@ -174,11 +179,11 @@ static struct choice_key key_of(const struct product *p, bool any_m)
 	key.ldc = p->ldc;
 	key.type = (uint32_t)p->type;
 	key.transpose_b = p->transpose_b;
-	key.result = p->mask ? MASKED : p->beta != 0 ? ADDED_TO : REPLACED;
+	key.result = p->mask ? MASKED : p->beta != 0 ? ADDED_TO : p->rounds_c ? ROUNDED : REPLACED;
 	key.any_m = any_m;
 	key.align_a = alignment(p->A, p->lda * bytes);
 	key.align_b = alignment(p->B, p->ldb * bytes);
-	key.align_c = alignment(p->C, p->ldc * sizeof(float));
+	key.align_c = alignment(p->C, p->ldc * dtype_bytes(type_of_c(p)));
 	if (p->bias && !any_m && (uintptr_t)p->bias % BIAS_ALIGNMENT == 0)
 		key.align_bias = alignment(p->bias, 0);
 	return key;
@@ -280,7 +285,8 @@ static cublasStatus_t describe(const struct cublaslt *lt, const struct product *
 	STEP(lt->MatrixLayoutCreate(&d->first, type, p->transpose_b ? p->k : p->n,
 		p->transpose_b ? p->n : p->k, (int64_t)p->ldb));
 	STEP(lt->MatrixLayoutCreate(&d->second, type, p->k, m, (int64_t)p->lda));
-	STEP(lt->MatrixLayoutCreate(&d->result, CUDA_R_32F, p->n, m, (int64_t)p->ldc));
+	STEP(lt->MatrixLayoutCreate(&d->result, library_type(type_of_c(p)), p->n, m,
+		(int64_t)p->ldc));
 	return status;
 }
 
@@ -354,7 +360,7 @@ static __global__ void __launch_bounds__(BLOCK)
 static void add_bias(const struct product *p, cudaStream_t stream)
 {
 	GPU_LAUNCH(add_bias_kernel, dim3((unsigned)p->m, blocks_for(p->n, BLOCK)), BLOCK, 0, stream,
-		p->C, p->ldc, p->bias, p->n);
+		(float *)p->C, p->ldc, p->bias, p->n);
 }
 
 /* ---- products --------------------------------------------------------------------------- */
@@ -415,11 +421,11 @@ static int refused(const struct cublaslt *lt, const struct product *p, cublasSta
 
 	snprintf(what, sizeof what,
 		"cuBLASLt: [%zu, %zu] = %s[%zu, %zu] times %s[%zu, %zu]%s in %s, rows %zu, %zu and "
-		"%zu elements apart: %d algorithms tried",
+		"%zu elements apart%s: %d algorithms tried",
 		p->m, p->n, p->beta != 0 ? "itself + " : "", p->m, p->k,
 		p->transpose_b ? "transposed " : "", p->transpose_b ? p->n : p->k,
 		p->transpose_b ? p->k : p->n, p->bias ? " + bias" : "", dtype_name(p->type), p->ldc,
-		p->lda, p->ldb, n_tried);
+		p->lda, p->ldb, p->rounds_c ? ", rounded" : "", n_tried);
 	return failed(lt, status, what, err);
 }
 
@@ -535,7 +541,7 @@ static int choose_masked(struct device *dev, const struct product *p, struct cho
 		choice->epilogue = false;
 		return 0;
 	}
-	check_mask(gemm, p, p->C, p->ldc, state->stream);
+	check_mask(gemm, p, (const float *)p->C, p->ldc, state->stream);
 	TRY(cuda_launched(dev, "a mask", err));
 	TRY(cuda_download(dev, &wrong, wrong_mask(gemm), sizeof wrong, err));
 	choice->epilogue = !wrong;

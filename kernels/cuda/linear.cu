@@ -13,6 +13,9 @@
  *   the same on exact devices, and     W is widened to float32, some rows of W at a time
  *   float16 backward
  *
+ * Results are float32, or rounded to bfloat16 by the library where whoever reads them next wants
+ * them so and all operands are bfloat16.
+ *
  * Gradients are not rounded to float16: they lie below its smallest normal number, 6e-5, too
  * often. Sums are float32 everywhere.
  *
@@ -134,8 +137,8 @@ static struct product product_of(struct tensor x, struct tensor W, const float *
 {
 	const size_t in = W.cols, out = W.rows;
 
-	return (struct product){y.rows, out, in, W.dtype, x.data, in, W.data, in, true, floats(y),
-		out, 0, bias, NULL, NULL};
+	return (struct product){y.rows, out, in, W.dtype, x.data, in, W.data, in, true, y.data, out,
+		y.dtype != DTYPE_F32, 0, bias, NULL, NULL};
 }
 
 int linear_multiply(struct device *dev, struct tensor x, struct tensor W, struct tensor bias,
@@ -156,7 +159,7 @@ int linear_multiply(struct device *dev, struct tensor x, struct tensor W, struct
 			p.m = y.rows - i < step ? y.rows - i : step;
 			linear_round(dev, tensor_rows(x, i, p.m), W.dtype, scratch);
 			p.A = scratch;
-			p.C = floats(y) + i * out;
+			p.C = tensor_rows(y, i, p.m).data;
 			TRY(gemm_multiply(dev, &p, err));
 		}
 		return 0;
@@ -225,8 +228,8 @@ static int multiply_backward(struct device *dev, struct tensor dy, struct tensor
 	const enum conversion conversion = backward_conversion(dev, dy.dtype, W.dtype);
 	const size_t in = W.cols, out = W.rows;
 	const size_t step = block_rows(dev, conversion, dy.rows, out, W);
-	struct product p = {dx.rows, in, out, W.dtype, dy.data, out, W.data, in, false, floats(dx),
-		in, (float)beta, NULL, NULL, NULL};
+	struct product p = {dx.rows, in, out, W.dtype, dy.data, out, W.data, in, false, dx.data, in,
+		dx.dtype != DTYPE_F32, (float)beta, NULL, NULL, NULL};
 
 	if (conversion == AS_THEY_ARE)
 		return gemm_multiply(dev, &p, err);
@@ -235,7 +238,7 @@ static int multiply_backward(struct device *dev, struct tensor dy, struct tensor
 			p.m = dx.rows - i < step ? dx.rows - i : step;
 			linear_round(dev, tensor_rows(dy, i, p.m), W.dtype, scratch);
 			p.A = scratch;
-			p.C = floats(dx) + i * in;
+			p.C = tensor_rows(dx, i, p.m).data;
 			TRY(gemm_multiply(dev, &p, err));
 		}
 		return 0;

@@ -35,9 +35,9 @@ static inline int narrower(int width, struct tensor t)
 	return narrower(width, tensor_whole(t));
 }
 
-static inline float *slice_floats(struct slice c)
+template <typename T> static inline T *slice_begin(struct slice c)
 {
-	return c.of.data ? floats(c.of) + c.first : NULL;
+	return c.of.data ? (T *)c.of.data + c.first : NULL;
 }
 
 template <int V, typename T>

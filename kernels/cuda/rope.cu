@@ -112,22 +112,18 @@ static __global__ void __launch_bounds__(THREADS)
 	}
 }
 
-template <typename T> static T *begin(struct slice s)
-{
-	return s.of.data ? (T *)s.of.data + s.first : NULL;
-}
-
 template <typename TQ, typename T>
 static void start_keys(struct device *dev, const struct rope_call *r, int width)
 {
 	const struct angles t = {floats(r->cos_table), floats(r->sin_table), r->pos,
 		r->head_dim / 2, (float)r->direction};
-	const struct keys_call call = {slice_floats(r->q), slice_floats(r->k), slice_floats(r->v),
-		r->q.of.cols, r->k.of.cols, r->v.of.cols, r->q.of.data ? r->q.n : 0, r->k.n,
-		r->cache_row, !slices_coincide(r->v, r->v_out)};
+	const struct keys_call call = {slice_begin<const float>(r->q),
+		slice_begin<const float>(r->k), slice_begin<const float>(r->v), r->q.of.cols,
+		r->k.of.cols, r->v.of.cols, r->q.of.data ? r->q.n : 0, r->k.n, r->cache_row,
+		!slices_coincide(r->v, r->v_out)};
 	const struct keys_places<TQ, T> to = {
-		begin<TQ>(r->q_out), begin<T>(r->k_out), begin<T>(r->v_out), r->q_out.of.cols,
-			r->k_out.of.cols, r->v_out.of.cols
+		slice_begin<TQ>(r->q_out), slice_begin<T>(r->k_out), slice_begin<T>(r->v_out),
+			r->q_out.of.cols, r->k_out.of.cols, r->v_out.of.cols
 	};
 
 	WITH_PACK(width, V,

@@ -134,7 +134,11 @@ cublasStatus_t check(cublasLtMatmulDesc_t product, cublasLtMatrixLayout_t a,
 		(ta ? a->rows : a->cols) != (tb ? b->cols : b->rows) || c->rows != d->rows ||
 		c->cols != d->cols)
 		return CUBLAS_STATUS_INVALID_VALUE;
-	if (a->type != b->type || c->type != CUDA_R_32F || d->type != CUDA_R_32F)
+	if (a->type != b->type || c->type != d->type)
+		return CUBLAS_STATUS_NOT_SUPPORTED;
+	/* The library has more, of which none is asked for. */
+	if (d->type != CUDA_R_32F && (d->type != CUDA_R_16BF || a->type != CUDA_R_16BF ||
+					     product->epilogue != CUBLASLT_EPILOGUE_DEFAULT))
 		return CUBLAS_STATUS_NOT_SUPPORTED;
 	if (adds_bias(product) && !product->bias)
 		return CUBLAS_STATUS_INVALID_VALUE;
@@ -172,6 +176,7 @@ struct product {
 	uint64_t ldc;
 	float *D;
 	uint64_t ldd;
+	bool rounds_d; /* it is bfloat16, and C as well, which is then not read */
 	const float *bias;
 	uint32_t *mask;      /* or NULL, */
 	uint64_t mask_words; /* of a column of D */
@@ -259,7 +264,12 @@ template <typename T> __global__ void product_kernel(const struct product p)
 		sum = p.alpha * dot(A, p.A.column, B, p.B.row, p.k, p.pieces);
 		if (p.beta != 0)
 			sum += p.beta * p.C[j * p.ldc + i];
-		p.D[j * p.ldd + i] = sum + (p.bias ? p.bias[i] : 0);
+		if (p.bias)
+			sum += p.bias[i];
+		if (p.rounds_d)
+			((struct bf16 *)p.D)[j * p.ldd + i] = to_bf16(sum);
+		else
+			p.D[j * p.ldd + i] = sum;
 	}
 }
 
@@ -475,7 +485,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
 		product->transpose_a == CUBLAS_OP_T ? a->rows : a->cols,
 		operand(A, a, product->transpose_a), operand(B, b, product->transpose_b),
 		*(const float *)alpha, *(const float *)beta, (const float *)C, (uint64_t)c->ld,
-		(float *)D, (uint64_t)d->ld, with_bias ? product->bias : nullptr,
+		(float *)D, (uint64_t)d->ld, d->type != CUDA_R_32F,
+		with_bias ? product->bias : nullptr,
 		with_mask && rules != EMU_PRODUCTS_MASK_UNTOUCHED ? product->mask : nullptr,
 		(uint64_t)product->mask_ld / 32, rules,
 		kind < sizeof pieces / sizeof *pieces ? pieces[kind] : 0};
@@ -493,8 +504,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
 			workspace);
 	must_be_aligned("A", A, size_max(wide, bytes_of(a->type)));
 	must_be_aligned("B", B, size_max(wide, bytes_of(b->type)));
-	must_be_aligned("C", C, size_max(wide, sizeof(float)));
-	must_be_aligned("D", D, size_max(wide, sizeof(float)));
+	must_be_aligned("C", C, size_max(wide, bytes_of(c->type)));
+	must_be_aligned("D", D, size_max(wide, bytes_of(d->type)));
 	if (with_bias)
 		must_be_aligned("the bias", product->bias, 16);
 	if (with_mask)

@@ -29,6 +29,8 @@ static struct device *open_fast(void)
 
 static size_t bytes_of(const struct problem *q, int i)
 {
+	if (i == 2 && q->product.rounds_c)
+		return sizeof(uint16_t);
 	return i < 2 ? dtype_bytes(q->product.type) : sizeof(float);
 }
 
@@ -105,15 +107,22 @@ static float expected(const struct problem *q, size_t i, size_t j)
 static void check_result(struct device *dev, const struct problem *q, const char *what)
 {
 	const struct product *p = &q->product;
-	float found[MOST];
+	union {
+		float floats[MOST];
+		uint16_t rounded[MOST];
+	} found;
 	struct err err;
 
-	REQUIRE_OK(device_download(dev, found, p->C, q->elements[2] * sizeof *found, &err), &err);
+	REQUIRE_OK(device_download(dev, &found, p->C, q->elements[2] * bytes_of(q, 2), &err), &err);
 	for (size_t i = 0; i < p->m; i++)
 		for (size_t j = 0; j < p->ldc; j++) {
-			const float is = found[i * p->ldc + j];
-			const float must = j < p->n ? expected(q, i, j)
-						    : q->values[2][q->shift + i * p->ldc + j];
+			const size_t at = i * p->ldc + j;
+			const float is = p->rounds_c ? bf16_to_f32(found.rounded[at])
+						     : found.floats[at];
+			float must = j < p->n ? expected(q, i, j) : q->values[2][q->shift + at];
+
+			if (p->rounds_c)
+				must = bf16_to_f32(f32_to_bf16(must));
 
 			REQUIRE(is == must,
 				"%s: [%zu, %zu, %zu]%s in %s%s: expected %g at (%zu, %zu), found "
@@ -602,4 +611,30 @@ TEST(a_device_is_not_opened_where_the_environment_asks_for_tf32)
 	REQUIRE_OK(device_open_backend(&dev, &cuda_fast_backend, 1, &err), &err);
 	device_close(dev);
 	unsetenv("NVIDIA_TF32_OVERRIDE");
+}
+
+/* Sums beyond 256 need more bits than there are; a C of either type is one more choice. */
+TEST(sums_are_rounded_once_where_c_is_bfloat16)
+{
+	struct device *dev = open_fast();
+	float most = 0;
+
+	for (int rounds = 0; rounds < 3; rounds++) {
+		struct problem q = {.product = {.m = 5,
+					    .n = 24,
+					    .k = 128,
+					    .type = DTYPE_BF16,
+					    .transpose_b = true,
+					    .ldc = 8,
+					    .rounds_c = rounds != 1},
+			.shift = rounds == 2 ? 1 : 0};
+
+		make(dev, &q, false);
+		multiply(dev, &q, EMU_PRODUCTS_WORK, "rounded");
+		for (size_t i = 0; i < q.product.m * q.product.n; i++)
+			most = fmaxf(most, expected(&q, i / q.product.n, i % q.product.n));
+		release(dev, &q);
+	}
+	CHECK(most > 256, "the largest sum is %g: nothing was rounded", most);
+	device_close(dev);
 }

@@ -175,9 +175,9 @@ TEST(a_row_and_layer_move_what_the_table_says)
 		const char *title;
 		double kilobytes;
 	} table[N_PARTS] = {
-		{"a pass", 342},
-		{"a point of the path, forward", 368},
-		{"a point of the path, backward", 455},
+		{"a pass", 268},
+		{"a point of the path, forward", 294},
+		{"a point of the path, backward", 381},
 	};
 	struct device *dev = fixture_device(&cuda_fast_backend, 1);
 	struct count two[N_PARTS], three[N_PARTS];
