@@ -62,7 +62,6 @@ enum op_id {
 
 /* What a device does that runs behind the host and has memory of its own. */
 struct async_backend {
-	size_t working_bytes; /* the most that ops take for themselves */
 	int (*wait)(struct device *dev, struct err *err);
 	/* From now on every op waits for its end. */
 	void (*make_synchronous)(struct device *dev);
@@ -130,7 +129,8 @@ struct device {
 	bool joined;
 	struct device_team team; /* while joining and joined */
 	size_t allocated, peak;
-	size_t total; /* bytes of its own memory, 0 = none but the host's */
+	size_t total;   /* bytes of its own memory, 0 = none but the host's */
+	size_t working; /* the most of it that ops take for themselves */
 	struct {
 		double seconds, flops, bytes;
 		unsigned long long calls;

@@ -283,7 +283,7 @@ size_t device_total_memory(const struct device *dev)
 
 size_t device_working_bytes(const struct device *dev)
 {
-	return dev->backend->async ? dev->backend->async->working_bytes : 0;
+	return dev->working;
 }
 
 int device_wait(struct device *dev, struct err *err)

@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* That the library of products takes, with its code. */
+enum { LIBRARY_BYTES = 256 << 20 };
+
 /* ---- opening --------------------------------------------------------------------------- */
 
 static int no_device(int ordinal, cudaError_t status, struct err *err)
@@ -71,6 +74,15 @@ fail:
 	return err->code;
 }
 
+static size_t block_of(size_t card)
+{
+	const size_t share = card / 64;
+
+	return share < CUDA_LEAST_BLOCK  ? CUDA_LEAST_BLOCK
+	       : share > CUDA_MOST_BLOCK ? CUDA_MOST_BLOCK
+					 : share;
+}
+
 static int open_state(struct device *dev, bool checked, struct err *err)
 {
 	struct cuda_state *state = calloc(1, sizeof *state);
@@ -81,8 +93,9 @@ static int open_state(struct device *dev, bool checked, struct err *err)
 		return err_nomem(err, "the CUDA device", sizeof *state);
 	state->exact = !dev->backend->rounds_products;
 	state->waits = state->host_reads = checked;
-	state->block_bytes = checked ? CUDA_CHECKED_BLOCK_BYTES : CUDA_BLOCK_BYTES;
 	TRY(choose_device(dev, err));
+	state->block_bytes = checked ? (size_t)CUDA_CHECKED_BLOCK : block_of(dev->total);
+	dev->working = state->block_bytes + LIBRARY_BYTES;
 	TRY(cuda_check(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking), "device",
 		"cudaStreamCreate", err));
 	TRY(cuda_check(cudaMallocHost(&state->staging, 2 * (size_t)CUDA_STAGING), "device",
@@ -149,7 +162,6 @@ static void make_synchronous(struct device *dev)
 /* ---- the tables ------------------------------------------------------------------------ */
 
 static const struct async_backend async = {
-	.working_bytes = 2 * (size_t)CUDA_BLOCK_BYTES, /* scratch, and the library of products */
 	.wait = wait_for_all,
 	.make_synchronous = make_synchronous,
 	.free_memory = cuda_free_memory,

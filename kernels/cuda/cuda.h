@@ -71,9 +71,10 @@ enum { CUDA_STAGING = 128 << 10 };
 enum { CUDA_STAGING = 16 << 20 };
 #endif
 
-/* cuda_state's block_bytes: in production, and on checked devices, so that small tests see several
- * blocks. */
-enum { CUDA_BLOCK_BYTES = 256 << 20, CUDA_CHECKED_BLOCK_BYTES = 64 << 10 };
+/* cuda_state's block_bytes: a 64th of the card within bounds, for products of few rows read their
+ * weights as often as large ones, and every block ends; and on checked devices, so that small tests
+ * see several blocks. */
+enum { CUDA_LEAST_BLOCK = 256 << 20, CUDA_MOST_BLOCK = 1 << 30, CUDA_CHECKED_BLOCK = 64 << 10 };
 
 static inline struct cuda_state *cuda_state_of(const struct device *dev)
 {

@@ -6,7 +6,7 @@
  *   f_i = gate(W_enc_t[i] . u + b_enc_i),    x_hat = s (sum_i f_i W_dec[i] + b_dec) + m
  *
  * Encoding all features takes some rows at a time, so that their products fit the device's bound
- * for scratch (1024 rows of 65536 features in 256 MiB), in steps:
+ * for scratch (of 65536 features 4096 rows in a GiB, 1024 in the least block), in steps:
  *
  *   products   cuBLASLt into scratch                        2 n d_sae d_model operations
  *   marks      one bit per active feature (sae_marks.cu):
@@ -25,7 +25,7 @@
  * TFLOP/s; the mask, of 64 MiB, is read twice and 100 features a row are fetched twice, of 32 bytes
  * each: 0.2 GB, 0.06 ms at 3.35 TB/s (H100) or 0.04 at 4.8 (H200); rounding x 0.03. That leaves 97
  * % of the library's rate, less what a mask costs the product itself and the starts and ends of
- * five kernels in each of eight blocks. Marks from products instead take 0.64 ms or 0.45. In
+ * five kernels in each of two blocks. Marks from products instead take 0.64 ms or 0.45. In
  * float32, 2.47 TFLOP at 60 TFLOP/s are 41 ms and the rest does not count.
  * Blocks small enough for their products to stay in the second-level cache would cost more: of 17
  * MB each, beside as much of the encoder, they fill one wave of tiles, and every wave's start and
