@@ -32,7 +32,7 @@ static __device__ __forceinline__ struct eight_floats load_eight(const float *fr
 
 static __device__ __forceinline__ void round_eight(struct eight_floats x, struct bf16 *to)
 {
-	store_eight(x.low, x.high, to);
+	write_16(to, eight_bf16(x.low, x.high));
 }
 
 static __device__ __forceinline__ uint4 load_eight(const struct bf16 *from)
@@ -42,7 +42,7 @@ static __device__ __forceinline__ uint4 load_eight(const struct bf16 *from)
 
 static __device__ __forceinline__ void round_eight(uint4 x, struct bf16 *to)
 {
-	*(uint4 *)to = x;
+	write_16(to, x);
 }
 
 /* n rows of head_dim elements, `stride` apart, each thread BATCH reads ahead of its writes. */

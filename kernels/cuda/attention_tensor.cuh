@@ -80,10 +80,15 @@ template <int HEAD> struct size {
 	enum { KEYS = HEAD <= 64 ? 64 : 32, LD = HEAD + 8 };
 };
 
+static __device__ __forceinline__ uint4 eight_bf16(float4 a, float4 b)
+{
+	return make_uint4(pack_bf16(a.x, a.y), pack_bf16(a.z, a.w), pack_bf16(b.x, b.y),
+		pack_bf16(b.z, b.w));
+}
+
 static __device__ __forceinline__ void store_eight(float4 a, float4 b, struct bf16 *to)
 {
-	const uint4 eight = make_uint4(pack_bf16(a.x, a.y), pack_bf16(a.z, a.w),
-		pack_bf16(b.x, b.y), pack_bf16(b.z, b.w));
+	const uint4 eight = eight_bf16(a, b);
 
 	*(uint4 *)to = eight;
 }

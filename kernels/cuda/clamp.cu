@@ -115,8 +115,14 @@ template <int V> static __device__ __forceinline__ void store_floats(float *to, 
 	constexpr int STEP = V < 4 ? 1 : 4;
 
 #pragma unroll
-	for (int i = 0; i < V; i += STEP)
-		store_pack<STEP>(to + i, from + i);
+	for (int i = 0; i < V; i += STEP) {
+		struct pack<float, STEP> p;
+
+#pragma unroll
+		for (int k = 0; k < STEP; k++)
+			p.element[k] = from[i + k];
+		*(struct pack<float, STEP> *)(to + i) = p;
+	}
 }
 
 /* ---- the encoder's input --------------------------------------------------------------- */

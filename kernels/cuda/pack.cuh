@@ -5,7 +5,7 @@
 #ifndef SAENGINE_PACK_CUH
 #define SAENGINE_PACK_CUH
 
-#include "kernels/cuda/gpu.cuh"
+#include "kernels/cuda/primitives.cuh"
 
 /* V adjacent elements of a weight or an activation, read or written at once. */
 template <typename T, int V> struct alignas(sizeof(T) * V) pack {
@@ -66,6 +66,26 @@ static __device__ __forceinline__ void store_as(float x, struct f16 *to)
 	*to = to_f16(x);
 }
 
+/* To global memory, at once. */
+template <typename T, int V>
+static __device__ __forceinline__ void write_pack(T *to, const struct pack<T, V> &p)
+{
+	if constexpr (sizeof p == 16) {
+		uint4 x;
+
+		memcpy(&x, &p, sizeof x);
+		write_16(to, x);
+	} else if constexpr (sizeof p == 8) {
+		uint2 x;
+
+		memcpy(&x, &p, sizeof x);
+		write_8(to, x);
+	} else {
+		*(struct pack<T, V> *)to = p;
+	}
+}
+
+/* To global memory as well. */
 template <int V, typename T>
 static __device__ __forceinline__ void store_pack(T *to, const float from[V])
 {
@@ -74,7 +94,7 @@ static __device__ __forceinline__ void store_pack(T *to, const float from[V])
 #pragma unroll
 	for (int i = 0; i < V; i++)
 		store_as(from[i], &p.element[i]);
-	*(struct pack<T, V> *)to = p;
+	write_pack(to, p);
 }
 
 /* Runs a statement in which T names the element type of an operand (ops.h). */

@@ -94,6 +94,32 @@ static __device__ __forceinline__ float reciprocal_fast(float x)
 	return y;
 }
 
+/* 16 or 8 bytes of global memory at once, at a multiple of so many. Spelt out: of assignments in
+ * unrolled loops the compiler makes one access an element here and there. */
+static __device__ __forceinline__ uint4 read_16(const void *from)
+{
+	uint4 x;
+
+	asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+		     : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+		     : "l"(from)
+		     : "memory");
+	return x;
+}
+
+static __device__ __forceinline__ void write_16(void *to, uint4 x)
+{
+	asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};"
+		     :
+		     : "l"(to), "r"(x.x), "r"(x.y), "r"(x.z), "r"(x.w)
+		     : "memory");
+}
+
+static __device__ __forceinline__ void write_8(void *to, uint2 x)
+{
+	asm volatile("st.global.v2.u32 [%0], {%1, %2};" : : "l"(to), "r"(x.x), "r"(x.y) : "memory");
+}
+
 #endif
 
 /* Two floats as one register of bfloat16, the first in the lower half. */

@@ -300,7 +300,7 @@ static __global__ void __launch_bounds__(BLOCK) decode_kernel(const T *W_dec, co
 #pragma unroll
 		for (int i = 0; i < V; i++)
 			sum.element[i] = input[row].s * sum.element[i] + input[row].m;
-	*(struct pack<float, V> *)(x_hat + row * d + column) = sum;
+	write_pack(x_hat + row * d + column, sum);
 }
 
 int cuda_sae_decode(struct device *dev, const struct sae_weights *sae, struct tensor x,

@@ -44,9 +44,15 @@ template <int V>
 static __device__ __forceinline__ void load_lane(const float *values, size_t feature, size_t n,
 	float to[LANE_FEATURES])
 {
+	if constexpr (V == LANE_FEATURES) {
+		const uint4 four = read_16(values + existing(feature, n));
+
+		memcpy(to, &four, sizeof four);
+	} else {
 #pragma unroll
-	for (int c = 0; c < LANE_FEATURES; c += V)
-		load_pack<V>(values + existing(feature + c, n), to + c);
+		for (int c = 0; c < LANE_FEATURES; c++)
+			to[c] = values[existing(feature + c, n)];
+	}
 }
 
 /* Lane 8 w + i brings 4 bits of each of 8 rows, those of row r from bit 4 r. Lane 8 w + r receives

@@ -93,4 +93,26 @@ static inline float reciprocal_fast(float x)
 	return 1 / x;
 }
 
+/* As the compiler's own accesses, of which the race detector knows. */
+static inline uint4 read_16(const void *from)
+{
+	if ((uintptr_t)from % 16 != 0)
+		emu_fail("16 bytes are read at once at %p", from);
+	return *(const uint4 *)from;
+}
+
+static inline void write_16(void *to, uint4 x)
+{
+	if ((uintptr_t)to % 16 != 0)
+		emu_fail("16 bytes are written at once at %p", to);
+	*(uint4 *)to = x;
+}
+
+static inline void write_8(void *to, uint2 x)
+{
+	if ((uintptr_t)to % 8 != 0)
+		emu_fail("8 bytes are written at once at %p", to);
+	*(uint2 *)to = x;
+}
+
 #endif
