@@ -68,6 +68,7 @@ struct async_backend {
 	int (*free_memory)(struct device *dev, size_t *bytes, struct err *err);
 	int (*graph_begin)(struct device *dev, struct err *err);
 	int (*graph_end)(struct device *dev, struct device_graph **out, struct err *err);
+	bool (*graph_holds)(const struct device *dev, const struct device_graph *graph);
 	int (*graph_replay)(struct device *dev, struct device_graph *graph, struct err *err);
 	void (*graph_free)(struct device *dev, struct device_graph *graph);
 	/* Copies to the host: device_copy_begin and so on. wait fills copy->host. */

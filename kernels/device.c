@@ -312,6 +312,11 @@ int device_graph_end(struct device *dev, struct device_graph **out, struct err *
 	return dev->backend->async->graph_end(dev, out, err);
 }
 
+bool device_graph_holds(const struct device *dev, const struct device_graph *graph)
+{
+	return dev->backend->async->graph_holds(dev, graph);
+}
+
 int device_graph_replay(struct device *dev, struct device_graph *graph, struct err *err)
 {
 	return dev->backend->async->graph_replay(dev, graph, err);

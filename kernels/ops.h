@@ -198,12 +198,14 @@ int device_wait(struct device *dev, struct err *err);
  * starting each op costs more than running it. Between begin and end ops are recorded: checked and
  * written down, but not run; replaying runs them on the same memory, so what changes from one time
  * to the next (which tokens, which positions) must lie in device memory. Nothing else may be asked
- * of the device between begin and end. On devices that gain nothing by it device_records is false,
- * and the others must not be called. */
+ * of the device between begin and end. A graph holds until ops take more memory for themselves than
+ * any did before: it is then to be freed, and replaying it is ERR_INTERNAL. On devices that gain
+ * nothing by graphs device_records is false, and the others must not be called. */
 struct device_graph;
 bool device_records(const struct device *dev);
 int device_graph_begin(struct device *dev, struct err *err);
 int device_graph_end(struct device *dev, struct device_graph **out, struct err *err);
+bool device_graph_holds(const struct device *dev, const struct device_graph *graph);
 int device_graph_replay(struct device *dev, struct device_graph *graph, struct err *err);
 void device_graph_free(struct device *dev, struct device_graph *graph); /* accepts NULL */
 
@@ -271,7 +273,8 @@ int op_scatter_rows(struct device *, struct tensor in, const int32_t *index, str
 	struct err *);
 
 /* The step from one generated token to the next, for rows that are each a sequence's newest token:
- *   token[i] = next[i];  pos[i] += 1;  cache_row[i] += 1.   All [n], in device memory. */
+ *   token[i] = next[i], or stays where next[i] < 0;  pos[i] += 1;  cache_row[i] += 1.
+ * All [n], in device memory. */
 int op_advance(struct device *, size_t n, const int32_t *next, int32_t *token, int32_t *pos,
 	int32_t *cache_row, struct err *);
 

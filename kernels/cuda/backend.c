@@ -167,6 +167,7 @@ static const struct async_backend async = {
 	.free_memory = cuda_free_memory,
 	.graph_begin = cuda_graph_begin,
 	.graph_end = cuda_graph_end,
+	.graph_holds = cuda_graph_holds,
 	.graph_replay = cuda_graph_replay,
 	.graph_free = cuda_graph_free,
 	.copy_begin = cuda_copy_begin,

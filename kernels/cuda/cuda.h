@@ -125,6 +125,7 @@ int cuda_download(struct device *dev, void *to, const void *from, size_t bytes, 
 /* graph.c. */
 int cuda_graph_begin(struct device *dev, struct err *err);
 int cuda_graph_end(struct device *dev, struct device_graph **out, struct err *err);
+bool cuda_graph_holds(const struct device *dev, const struct device_graph *graph);
 int cuda_graph_replay(struct device *dev, struct device_graph *graph, struct err *err);
 void cuda_graph_free(struct device *dev, struct device_graph *graph);
 

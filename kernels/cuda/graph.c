@@ -50,11 +50,16 @@ fail:
 	return err->code;
 }
 
+bool cuda_graph_holds(const struct device *dev, const struct device_graph *graph)
+{
+	return graph->scratch == cuda_state_of(dev)->scratch;
+}
+
 int cuda_graph_replay(struct device *dev, struct device_graph *graph, struct err *err)
 {
 	const struct cuda_state *state = cuda_state_of(dev);
 
-	if (graph->scratch != state->scratch)
+	if (!cuda_graph_holds(dev, graph))
 		return err_set(err, ERR_INTERNAL,
 			"replay: scratch memory moved since the graph was recorded");
 	TRY(cuda_check(cudaGraphLaunch(graph->exec, state->stream), "replay", "cudaGraphLaunch",

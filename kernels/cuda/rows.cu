@@ -157,7 +157,8 @@ static __global__ void advance_kernel(size_t n, const int32_t *next, int32_t *to
 
 	if (i >= n)
 		return;
-	token[i] = next[i];
+	if (next[i] >= 0)
+		token[i] = next[i];
 	pos[i]++;
 	cache_row[i]++;
 }

@@ -67,7 +67,8 @@ int ref_advance(struct device *dev, size_t n, const int32_t *next, int32_t *toke
 {
 	(void)dev, (void)err;
 	for (size_t i = 0; i < n; i++) {
-		token[i] = next[i];
+		if (next[i] >= 0)
+			token[i] = next[i];
 		pos[i]++;
 		cache_row[i]++;
 	}

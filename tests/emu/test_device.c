@@ -283,7 +283,9 @@ TEST(what_is_recorded_runs_when_it_is_replayed_and_only_then)
 		REQUIRE_OK(device_download(dev, &found, y.data, 4, &err), &err);
 		CHECK(found == 2.0f * (float)i, "found %g after %d replays", found, i);
 	}
+	CHECK(device_graph_holds(dev, graph), "it does not hold");
 	REQUIRE_OK(cuda_scratch(dev, 1 << 20, &(void *){NULL}, &err), &err);
+	CHECK(!device_graph_holds(dev, graph), "it still holds");
 	CHECK(device_graph_replay(dev, graph, &err) == ERR_INTERNAL, "a stale graph ran");
 	device_graph_free(dev, graph);
 	device_free(dev, x.data);
@@ -441,10 +443,11 @@ static struct emu_calls calls_of_generation(struct golden *g, struct readout *re
 	CHECK(generate(generator, &request, &g->err) == 0, "%s", g->err.text);
 	calls = emu_calls_made();
 	generator_free(generator);
-	return (struct emu_calls){calls.allocations - before.allocations,
-		calls.copies_to_device - before.copies_to_device,
-		calls.bytes_to_device - before.bytes_to_device,
-		calls.copies_to_host - before.copies_to_host, calls.waits - before.waits, 0};
+	return (struct emu_calls){.allocations = calls.allocations - before.allocations,
+		.copies_to_device = calls.copies_to_device - before.copies_to_device,
+		.bytes_to_device = calls.bytes_to_device - before.bytes_to_device,
+		.copies_to_host = calls.copies_to_host - before.copies_to_host,
+		.waits = calls.waits - before.waits};
 }
 
 TEST(a_further_token_costs_one_copy_of_sampled_ids_and_the_wait_for_it)
