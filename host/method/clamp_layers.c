@@ -4,6 +4,7 @@
  */
 #include "host/method/clamp_layers.h"
 
+#include "host/base/size.h"
 #include "host/base/vec.h"
 
 int clamp_layers_init(struct clamp_layers *layers, struct device *dev, size_t n, struct err *err)
@@ -21,7 +22,7 @@ void clamp_layers_free(struct clamp_layers *layers)
 	for (size_t l = 0; layers->layer && l < layers->n; l++) {
 		free(layers->layer[l].ids.data);
 		sae_few_free(&layers->layer[l].few);
-		device_free(layers->dev, layers->layer[l].words);
+		device_free(layers->dev, layers->layer[l].memory);
 	}
 	free(layers->layer);
 	free(layers->clamps);
@@ -50,38 +51,46 @@ fail:
 	return err->code;
 }
 
-static int reserve(struct clamp_layers *layers, struct clamp_layer *layer, size_t room,
+int clamp_layers_reserve(struct clamp_layers *layers, size_t l, struct clamp_room room,
 	struct err *err)
 {
-	void *memory;
+	struct clamp_layer *layer = &layers->layer[l];
 
-	if (room <= layer->room)
+	if (room.lists <= layer->room.lists && room.entries <= layer->room.entries)
 		return 0;
-	device_free(layers->dev, layer->words);
-	layer->words = NULL;
-	layer->room = 0;
-	TRY(device_alloc(layers->dev, room * sizeof *layer->words, &memory, err));
-	layer->words = memory;
+	room.lists = size_max(room.lists, layer->room.lists);
+	room.entries = size_max(room.entries, layer->room.entries);
+	device_free(layers->dev, layer->memory);
+	layer->memory = NULL;
+	layer->room = (struct clamp_room){0};
+	if (device_alloc(layers->dev, (room.lists + 1 + 3 * room.entries) * sizeof(int32_t),
+		    &layer->memory, err))
+		return err->code;
 	layer->room = room;
 	return 0;
-fail:
-	return err->code;
 }
 
 int clamp_layers_upload(struct clamp_layers *layers, size_t l, const int32_t *words, size_t n_lists,
 	size_t n_entries, const int32_t *list_of_row, struct err *err)
 {
 	struct clamp_layer *layer = &layers->layer[l];
-	const size_t n_words = n_lists + 1 + 3 * n_entries;
-	const int32_t *slot;
-	const float *scale;
+	struct device *dev = layers->dev;
+	const int32_t *entries = words + n_lists + 1;
+	const size_t bytes = n_entries * sizeof *words;
+	int32_t *start, *slot;
+	float *scale, *offset;
 
-	TRY(reserve(layers, layer, n_words, err));
-	TRY(device_upload(layers->dev, layer->words, words, n_words * sizeof *words, err));
-	slot = layer->words + n_lists + 1;
-	scale = (const float *)(slot + n_entries);
+	TRY(clamp_layers_reserve(layers, l, (struct clamp_room){n_lists, n_entries}, err));
+	start = layer->memory;
+	slot = start + layer->room.lists + 1;
+	scale = (float *)(slot + layer->room.entries);
+	offset = scale + layer->room.entries;
+	TRY(device_upload(dev, start, words, (n_lists + 1) * sizeof *words, err));
+	TRY(device_upload(dev, slot, entries, bytes, err));
+	TRY(device_upload(dev, scale, entries + n_entries, bytes, err));
+	TRY(device_upload(dev, offset, entries + 2 * n_entries, bytes, err));
 	layers->clamps[l] = (struct clamp){.few = &layer->few,
-		.lists = {n_lists, layer->words, slot, scale, scale + n_entries},
+		.lists = {n_lists, start, slot, scale, offset},
 		.n_entries = n_entries,
 		.list_of_row = list_of_row};
 	return 0;

@@ -8,14 +8,18 @@
 
 #include "host/method/features.h"
 
+struct clamp_room {
+	size_t lists, entries; /* of all lists */
+};
+
 struct clamp_layer {
 	struct {
 		int32_t *data;
 		size_t n, cap;
 	} ids; /* a slot is a place in it */
 	struct sae_few few;
-	int32_t *words; /* device: the lists; owned */
-	size_t room;    /* in words */
+	void *memory;           /* owned, device: the lists */
+	struct clamp_room room; /* in it */
 };
 
 struct clamp_layers {
@@ -37,9 +41,15 @@ int clamp_layers_add(struct clamp_layers *layers, struct feature f, struct err *
 /* Loads the encoder and decoder rows of all ids. Errors: those of sae_set_select. */
 int clamp_layers_select(struct clamp_layers *layers, struct sae_set *saes, struct err *err);
 
+/* Room in layer l for so much: as long as it serves, the lists of one batch after the other are at
+ * the same addresses. Errors: device. */
+int clamp_layers_reserve(struct clamp_layers *layers, size_t l, struct clamp_room room,
+	struct err *err);
+
 /* Makes clamps[l] of lists given on the host as words of four bytes, end to end: start
- * [n_lists + 1], slot [n_entries], and as floats scale [n_entries] and offset [n_entries].
- * list_of_row: device, borrowed; NULL = a list per sequence. Errors: memory, device. */
+ * [n_lists + 1], slot [n_entries], and as floats scale [n_entries] and offset [n_entries]. Takes
+ * the room that they need. list_of_row: device, borrowed; NULL = a list per sequence. Errors:
+ * memory, device. */
 int clamp_layers_upload(struct clamp_layers *layers, size_t l, const int32_t *words, size_t n_lists,
 	size_t n_entries, const int32_t *list_of_row, struct err *err);
 

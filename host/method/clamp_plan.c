@@ -4,10 +4,12 @@
  * Tests: tests/test_method.c.
  *
  * Per layer, the union of all sets is selected once; a set is then a list of slots in it. For a
- * batch of prompts with sets of their own, the lists of just these prompts are uploaded.
+ * batch of prompts with sets of their own, the lists of just these prompts are uploaded, to where
+ * those of the batch before were: there is room for as many prompts with the largest set each.
  */
 #include "host/method/clamp_layers.h"
 
+#include "host/base/size.h"
 #include "host/base/vec.h"
 
 struct clamp_plan {
@@ -15,6 +17,7 @@ struct clamp_plan {
 	size_t n_sets;
 	struct clamp_value value;
 	struct clamp_layers layers; /* ids ascending, each once */
+	size_t *largest;            /* [layers.n]: the most features that a set has there; owned */
 };
 
 static int by_id(const void *a, const void *b)
@@ -24,11 +27,25 @@ static int by_id(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* How many features of a layer are in a set. */
+static size_t count_features(const struct feature_set *set, size_t l)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < set->n; i++)
+		n += (size_t)set->data[i].layer == l;
+	return n;
+}
+
 static int collect_union(struct clamp_plan *plan, struct err *err)
 {
-	for (size_t s = 0; s < plan->n_sets; s++)
+	for (size_t s = 0; s < plan->n_sets; s++) {
 		for (size_t i = 0; i < plan->sets[s].n; i++)
 			TRY(clamp_layers_add(&plan->layers, plan->sets[s].data[i], err));
+		for (size_t l = 0; l < plan->layers.n; l++)
+			plan->largest[l] = size_max(plan->largest[l],
+				count_features(&plan->sets[s], l));
+	}
 	for (size_t l = 0; l < plan->layers.n; l++) {
 		struct clamp_layer *layer = &plan->layers.layer[l];
 		size_t n = 0;
@@ -55,6 +72,11 @@ int clamp_plan_create(struct clamp_plan **out, struct device *dev, struct sae_se
 		return err_nomem(err, "a clamp", sizeof *plan);
 	*plan = (struct clamp_plan){.sets = sets, .n_sets = n_sets, .value = value};
 	TRY(clamp_layers_init(&plan->layers, dev, sae_set_layers(saes), err));
+	plan->largest = calloc(plan->layers.n, sizeof *plan->largest);
+	if (!plan->largest) {
+		err_nomem(err, "a clamp", plan->layers.n * sizeof *plan->largest);
+		goto fail;
+	}
 	TRY(collect_union(plan, err));
 	TRY(clamp_layers_select(&plan->layers, saes, err));
 	*out = plan;
@@ -69,6 +91,7 @@ void clamp_plan_free(struct clamp_plan *plan)
 	if (!plan)
 		return;
 	clamp_layers_free(&plan->layers);
+	free(plan->largest);
 	free(plan);
 }
 
@@ -135,6 +158,8 @@ int clamp_plan_batch(struct clamp_plan *plan, const size_t *prompts, size_t n,
 	for (size_t l = 0; l < plan->layers.n; l++) {
 		if (plan->layers.layer[l].ids.n == 0)
 			continue;
+		TRY(clamp_layers_reserve(&plan->layers, l,
+			(struct clamp_room){n_lists, n_lists * plan->largest[l]}, err));
 		TRY(gather_lists(plan, l, prompts, n_lists, &lists, &n_entries, err));
 		TRY(clamp_layers_upload(&plan->layers, l, lists.data, n_lists, n_entries, NULL,
 			err));
