@@ -49,7 +49,7 @@ void batch_free(struct batch *b)
 
 void batch_clear(struct batch *b, size_t n_prefix)
 {
-	b->n_rows = b->n_out = b->n_seqs = b->n_cache_rows = 0;
+	b->n_rows = b->n_out = b->n_idle = b->n_seqs = b->n_cache_rows = 0;
 	b->n_prefix = n_prefix;
 	b->packed = true;
 }
@@ -77,16 +77,32 @@ static void add_rows(struct batch *b, size_t seq, const int32_t *tokens, size_t 
 	}
 }
 
+/* Sequences below n that have no rows in this pass. */
+static void count_sequences(struct batch *b, size_t n)
+{
+	while (b->n_seqs < n)
+		b->cache_start[b->n_seqs++] = 0;
+}
+
 void batch_add(struct batch *b, size_t seq, const int32_t *tokens, size_t n, size_t first_pos,
 	size_t cache_start, size_t n_out, int32_t label)
 {
-	assert(seq < b->max_seqs && seq >= b->n_seqs);
-	while (b->n_seqs < seq)
-		b->cache_start[b->n_seqs++] = 0; /* sequences without rows in this pass */
+	assert(seq < b->max_seqs && seq >= b->n_seqs && b->n_idle == 0);
+	count_sequences(b, seq + 1);
 	b->cache_start[seq] = (int32_t)cache_start;
 	b->label[seq] = label;
-	b->n_seqs = seq + 1;
 	add_rows(b, seq, tokens, n, first_pos, n_out);
+}
+
+void batch_add_idle(struct batch *b, size_t seq, int32_t token, size_t pos, size_t cache_start,
+	int32_t label)
+{
+	assert(seq < b->max_seqs);
+	count_sequences(b, seq + 1);
+	b->cache_start[seq] = (int32_t)cache_start;
+	b->label[seq] = label;
+	add_rows(b, seq, &token, 1, pos, BATCH_OUT_LAST);
+	b->n_idle++;
 }
 
 void batch_extend(struct batch *b, const int32_t *tokens, size_t n, size_t n_out)
@@ -107,6 +123,7 @@ size_t batch_pack(struct batch *b, const int32_t *tokens, size_t n, size_t n_out
 void batch_keep_open(struct batch *b, size_t n_cache_rows)
 {
 	assert(b->n_rows == b->n_out);
+	count_sequences(b, b->max_seqs);
 	b->packed = false; /* the first rows may be now, but will not stay so */
 	b->n_cache_rows = n_cache_rows;
 }
@@ -114,7 +131,8 @@ void batch_keep_open(struct batch *b, size_t n_cache_rows)
 void batch_advance(struct batch *b, const int32_t *next)
 {
 	for (size_t i = 0; i < b->n_rows; i++) {
-		b->token[i] = next[i];
+		if (next[i] >= 0)
+			b->token[i] = next[i];
 		b->pos[i]++;
 		b->cache_row[i]++;
 		b->out_pos[i]++;

@@ -20,6 +20,7 @@ struct batch {
 	struct device *dev;
 	size_t max_rows, max_seqs;
 	size_t n_rows, n_out;
+	size_t n_idle;       /* so many of the last rows are nobody's: batch_add_idle */
 	size_t n_seqs;       /* one more than the largest sequence id */
 	size_t n_prefix;     /* positions below this are the shared prefix's */
 	size_t n_cache_rows; /* rows of cache in use, up to the end of the last sequence */
@@ -65,10 +66,19 @@ void batch_extend(struct batch *b, const int32_t *tokens, size_t n, size_t n_out
  * theirs. `tokens` are those behind the prefix. Returns the sequence's id. */
 size_t batch_pack(struct batch *b, const int32_t *tokens, size_t n, size_t n_out, int32_t label);
 
-/* For a batch of one row per sequence that advances, on a cache of n_cache_rows. */
+/* Appends a row, an out row, that fills the batch up and is nobody's: what it computes is not
+ * reported, also not that it is not finite. It is a token of a sequence of its own that has ended,
+ * with a list of each clamp and cache rows, at a position it may write to. Any sequence that has no
+ * row yet; behind all others' rows. */
+void batch_add_idle(struct batch *b, size_t seq, int32_t token, size_t pos, size_t cache_start,
+	int32_t label);
+
+/* For a batch of one row per sequence that advances, on a cache of n_cache_rows. Ops are then given
+ * all sequences that there is room for, whichever have rows. */
 void batch_keep_open(struct batch *b, size_t n_cache_rows);
 
-/* The host's side of op_advance: every row goes on to its sequence's next token. */
+/* The host's side of op_advance: every row goes on to its sequence's next token, or if that is
+ * negative, which only an idle row goes on from, to the same again. */
 void batch_advance(struct batch *b, const int32_t *next);
 
 /* Copies the lists to the device. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * edits.c - Contract: edits.h. Tests: tests/test_model.c.
+ * edits.c - Contract: edits.h. Tests: tests/test_model.c, tests/emu/test_steps.c.
  */
 #include "host/model/edits.h"
 
@@ -96,16 +96,50 @@ fail:
 	return err->code;
 }
 
-bool edits_wait(const struct edit *edits, size_t n_edits)
+static int clamp_key(const struct clamp *c, struct launch_key *key, struct err *err)
 {
-	for (size_t i = 0; i < n_edits; i++) {
-		const struct edit *e = &edits[i];
+	const void *const lists[] = {c->lists.start, c->lists.slot, c->lists.scale, c->lists.offset,
+		c->list_of_row};
 
-		for (size_t l = e->layer_first; e->kind == EDIT_CLAMP && l <= e->layer_last; l++)
-			if (e->clamps[l].n_entries > 0 && e->clamps[l].few->weights.top_k > 0)
-				return true;
+	TRY(launch_key_add(key, c->n_entries > 0, err));
+	if (c->n_entries == 0)
+		return 0;
+	TRY(launch_key_add(key, c->lists.n_lists == 1, err));
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		TRY(launch_key_add_address(key, lists[i], err));
+	return sae_few_key(c->few, key, err);
+fail:
+	return err->code;
+}
+
+static int edit_key(const struct edit *e, size_t n_layer, struct launch_key *key, struct err *err)
+{
+	TRY(launch_key_add(key, e->kind, err));
+	TRY(launch_key_add(key, e->place, err));
+	TRY(launch_key_add(key, e->layer_first, err));
+	TRY(launch_key_add(key, e->layer_last, err));
+	TRY(launch_key_add_tensor(key, e->vector, err));
+	TRY(launch_key_add_number(key, e->amount, err));
+	for (size_t l = e->layer_first; l <= e->layer_last && l < n_layer; l++) {
+		if (e->kind == EDIT_CLAMP)
+			TRY(clamp_key(&e->clamps[l], key, err));
+		if (e->kind == EDIT_MIX)
+			TRY(launch_key_add_tensor(key, e->targets[l], err));
 	}
-	return false;
+	return 0;
+fail:
+	return err->code;
+}
+
+int edits_key(const struct edit *edits, size_t n_edits, size_t n_layer, struct launch_key *key,
+	struct err *err)
+{
+	TRY(launch_key_add(key, n_edits, err));
+	for (size_t i = 0; i < n_edits; i++)
+		TRY(edit_key(&edits[i], n_layer, key, err));
+	return 0;
+fail:
+	return err->code;
 }
 
 int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits, struct site site,

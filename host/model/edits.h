@@ -30,7 +30,7 @@ enum edit_kind {
 struct edit {
 	enum edit_kind kind;
 	enum site_place place;          /* of each of these layers: */
-	size_t layer_first, layer_last; /* both included */
+	size_t layer_first, layer_last; /* both included; layers that are not there are nothing */
 	struct tensor vector;           /* ABLATE, ADD: vector [1, d_model] on the device */
 	double amount;                  /* ADD, MIX */
 	const struct clamp *clamps;     /* CLAMP: [n_layer]; without entries = nothing there */
@@ -78,9 +78,11 @@ const struct edit *edits_mixture(const struct edit *edits, size_t n_edits, struc
 /* Whether edits_backward only multiplies g, and by how much. */
 bool edits_scale_gradient(const struct edit *edits, size_t n_edits, struct site site, double *by);
 
-/* Whether applying the edits has the host wait for the device: clamps of SAEs with top_k encode all
- * features first, whose number the host must know. Passes with such edits cannot be recorded. */
-bool edits_wait(const struct edit *edits, size_t n_edits);
+/* Appends what edits_apply gives to ops at the sites of n_layer layers: edits with equal keys are
+ * one recording's. Of clamps not what their lists hold, nor how many lists, but whether it is one:
+ * that is read on the device. Errors: memory. */
+int edits_key(const struct edit *edits, size_t n_edits, size_t n_layer, struct launch_key *key,
+	struct err *err);
 
 /* Turns g = dL/d(edited x) into dL/d(x), in place; of a straight_through mixture, into what stands
  * for it. Errors: ERR_INTERNAL for EDIT_CLAMP, whose

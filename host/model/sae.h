@@ -8,6 +8,7 @@
 #define SAENGINE_SAE_H
 
 #include "host/base/err.h"
+#include "host/model/launch_key.h"
 #include "host/model/sae_options.h"
 #include "host/model/site.h"
 #include "kernels/ops.h"
@@ -97,6 +98,11 @@ int sae_few_encode(const struct sae_few *few, struct tensor x, struct tensor f, 
 /* What op_clamp_features wants as f: absent unless top_k; else the features of x, borrowed until
  * the next call on any few of the set. */
 int sae_few_given(const struct sae_few *few, struct tensor x, struct tensor *f, struct err *err);
+
+/* Appends what sae_few_given and op_clamp_features are given of it (launch_key.h). With top_k that
+ * is memory of the set too, which grows when more rows are encoded than ever before. Errors:
+ * memory. */
+int sae_few_key(const struct sae_few *few, struct launch_key *key, struct err *err);
 
 /* Accepts a zeroed struct. */
 void sae_few_free(struct sae_few *few);

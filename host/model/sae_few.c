@@ -88,6 +88,38 @@ fail:
 	return err->code;
 }
 
+static int weights_key(const struct sae_weights *w, struct launch_key *key, struct err *err)
+{
+	const struct tensor tensors[] = {w->W_enc_t, w->b_enc, w->threshold, w->gain, w->shift,
+		w->W_dec, w->b_dec};
+
+	for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+		TRY(launch_key_add_tensor(key, tensors[i], err));
+	TRY(launch_key_add(key, w->input, err));
+	TRY(launch_key_add(key, w->top_k, err));
+	return launch_key_add(key, w->group_width, err);
+fail:
+	return err->code;
+}
+
+int sae_few_key(const struct sae_few *few, struct launch_key *key, struct err *err)
+{
+	const struct sae_scratch *s = few->scratch;
+
+	TRY(weights_key(&few->weights, key, err));
+	if (few->weights.top_k == 0)
+		return 0;
+	TRY(weights_key(&few->encoder, key, err));
+	TRY(launch_key_add_address(key, few->ids, err));
+	TRY(launch_key_add_address(key, s->f, err));
+	TRY(launch_key_add_address(key, s->sparse.csr.indptr, err));
+	TRY(launch_key_add_address(key, s->sparse.csr.indices, err));
+	TRY(launch_key_add_tensor(key, s->sparse.csr.values, err));
+	return launch_key_add(key, s->sparse.csr.capacity, err);
+fail:
+	return err->code;
+}
+
 void sae_few_free(struct sae_few *few)
 {
 	if (few->dev) {

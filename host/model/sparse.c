@@ -2,10 +2,12 @@
  *
  * sparse.c - Contract: sparse.h. The ops report how many entries they would have needed; a call
  * that did not fit is repeated with room for half as many again. An SAE with top_k says before how
- * many a row can have, so its encoding needs no look at the device in between.
+ * many a row can have, which its rows mostly do have, so its encoding needs no look at the device
+ * in between and can be recorded.
  */
 #include "host/model/sparse.h"
 
+#include "host/base/size.h"
 #include "host/model/carver.h"
 #include "host/model/transfer.h"
 
@@ -33,8 +35,8 @@ static int reserve(struct sparse *s, size_t rows, size_t capacity, struct err *e
 {
 	if (s->memory && rows <= s->row_capacity && capacity <= s->csr.capacity)
 		return 0;
-	if (capacity < s->csr.capacity)
-		capacity = s->csr.capacity;
+	rows = size_max(rows, s->row_capacity);
+	capacity = size_max(capacity, s->csr.capacity);
 	sparse_free(s);
 	s->row_capacity = rows;
 	s->csr.capacity = capacity;
@@ -62,7 +64,7 @@ int sparse_encode(struct sparse *s, const struct sae_weights *sae, struct tensor
 {
 	size_t n = 0;
 
-	if (sae->top_k > 0 && most_entries(sae) <= FIRST_GUESS) {
+	if (sae->top_k > 0) {
 		TRY(reserve(s, x.rows, x.rows * most_entries(sae), err));
 		s->csr.n_rows = x.rows;
 		return op_sae_encode(s->dev, sae, x, &s->csr, err);

@@ -480,16 +480,18 @@ int32_t *workspace_next(const struct workspace *ws)
 	return ws->next;
 }
 
-/* The first out row whose final norm or next token tells that something is not finite. */
+/* The first out row whose final norm or next token tells that something is not finite. Idle rows
+ * are the last. */
 static int check_out_rows(const struct workspace *ws, const struct batch *b, const int32_t *next,
 	struct err *err)
 {
 	const int32_t y = ws->bad_host[ws->model->arch.n_layer];
+	const size_t n = b->n_out - b->n_idle;
 
-	if (y >= 0)
+	if (y >= 0 && (size_t)y < n)
 		return batch_not_finite("the final norm", b->label[b->out_seq[y]], b->out_pos[y],
 			err);
-	for (size_t i = 0; next && i < b->n_out; i++)
+	for (size_t i = 0; next && i < n; i++)
 		if (next[i] < 0) /* op_argmax */
 			return batch_not_finite("a logit", b->label[b->out_seq[i]], b->out_pos[i],
 				err);
@@ -507,9 +509,10 @@ int forward_finish(struct workspace *ws, const struct batch *b, int32_t *next, s
 		memcpy(next, ws->bad_host + n_layer + 1, n_next * sizeof *next);
 	for (size_t l = 0; l < n_layer; l++) {
 		const bool narrows = transformer_narrows(ws, b, l);
-		const int32_t row = ws->bad_host[l];
+		const size_t n = (narrows ? b->n_out : b->n_rows) - b->n_idle;
+		const int32_t row = ws->bad_host[l]; /* the first */
 
-		if (row < 0)
+		if (row < 0 || (size_t)row >= n)
 			continue;
 		return batch_not_finite(site_name((struct site){l, SITE_RESID_POST}).text,
 			b->label[narrows ? b->out_seq[row] : b->seq[row]],
@@ -521,7 +524,7 @@ int forward_finish(struct workspace *ws, const struct batch *b, int32_t *next, s
 /* ---- the pass -------------------------------------------------------------------------- */
 
 /* A batch too large is our bug; a prompt too long, or a token the model lacks, is the user's. */
-static int check_batch(const struct workspace *ws, const struct pass *pass, struct err *err)
+int forward_check(const struct workspace *ws, const struct pass *pass, struct err *err)
 {
 	const struct batch *b = pass->batch;
 	const struct model *m = ws->model;
@@ -535,6 +538,10 @@ static int check_batch(const struct workspace *ws, const struct pass *pass, stru
 			b->n_rows, b->n_out, b->n_cache_rows, b->n_prefix, ws->size.rows,
 			ws->size.out, pass->cache->n_rows, pass->prefix ? pass->prefix->n_rows : 0);
 	for (size_t i = 0; i < b->n_rows; i++) {
+		if ((size_t)b->cache_row[i] >= pass->cache->n_rows)
+			return err_set(err, ERR_INTERNAL,
+				"forward: a key of prompt %d is to go to row %d of a cache of %zu",
+				b->label[b->seq[i]], b->cache_row[i], pass->cache->n_rows);
 		if ((size_t)b->pos[i] >= m->n_ctx)
 			return err_set(err, ERR_INPUT,
 				"prompt %d: expected at most %zu tokens (model.n_ctx), found more",
@@ -624,7 +631,7 @@ int forward_start(struct workspace *ws, const struct pass *pass, struct err *err
 	const size_t n_layer = m->arch.n_layer;
 	struct tensor x = first(ws->blocks[0].x_in, b->n_rows);
 
-	if (check_batch(ws, pass, err))
+	if (forward_check(ws, pass, err))
 		return err->code;
 	ws->n_out = b->n_out;
 	TRY(op_fill_ids(m->dev, n_layer + 1, -1, ws->bad, err));

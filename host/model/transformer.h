@@ -58,6 +58,11 @@ struct pass {
  * norm is not finite; whatever the ops report. */
 int forward(struct workspace *ws, const struct pass *pass, struct err *err);
 
+/* What forward_start begins with; to be asked also before a recorded pass is replayed. The batch on
+ * the host tells. Errors: ERR_INPUT for a prompt beyond the context or a token that the model
+ * lacks; ERR_INTERNAL for a batch that does not fit. */
+int forward_check(const struct workspace *ws, const struct pass *pass, struct err *err);
+
 /* The two halves of forward: asking for everything, which never waits for the device and may be
  * recorded (device_graph_begin); and waiting for it and reporting what is not finite. With `next`
  * [n_out] given, what stands in workspace_next comes to the host in the same transfer; a number

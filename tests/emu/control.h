@@ -36,6 +36,7 @@ void emu_lend(const void *memory, size_t bytes);
 struct emu_calls {
 	uint64_t allocations, copies_to_device, bytes_to_device, copies_to_host, waits;
 	uint64_t mapped; /* allocations of host memory that kernels reach too */
+	uint64_t recordings, replays;
 };
 struct emu_calls emu_calls_made(void);
 

@@ -624,6 +624,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
 	stream->capturing = any_capturing = false;
 	if (stream->broken)
 		return fails(cudaErrorStreamCaptureUnsupported);
+	made.recordings++;
 	*out = new emu_graph();
 	(*out)->steps.swap(stream->captured);
 	return cudaSuccess;
@@ -638,6 +639,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsign
 /* The graph may be freed before the stream gets to it. */
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
 {
+	made.replays++;
 	for (const work &step : graph->steps)
 		enqueue_work(stream, step);
 	return cudaSuccess;
