@@ -167,7 +167,7 @@ TEST(values_that_half_precision_would_make_infinite_are_refused)
 		if (cases[i].value == 65520)
 			CHECK(strcmp(err.text,
 				      "/half: expected values of at most 65504, the largest of "
-				      "float16, found a larger one at element 1: float32 holds it") ==
+				      "float16, found infinity at element 1: float32 holds larger ones") ==
 					0,
 				"%s", err.text);
 		results_close(r);

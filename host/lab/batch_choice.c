@@ -43,7 +43,8 @@ static struct memory_left memory_of(const struct lab *lab)
 	return (struct memory_left){card - card / 8, "seven eighths of the card"};
 }
 
-/* As many whole ones as stay on the device (sae_set_load). */
+/* As many whole ones as stay on the device (sae_set_load); of those with top_k, encoders are kept
+ * with a few features beside. */
 static size_t sae_bytes(const struct batch_choice *b, const struct lab *lab,
 	const struct memory_plan *m)
 {
@@ -53,7 +54,8 @@ static size_t sae_bytes(const struct batch_choice *b, const struct lab *lab,
 	for (size_t l = 0; saes && l < sae_set_layers(saes); l++)
 		all += sae_set_bytes(saes, l);
 	all = size_min(all, machine_sae_budget(lab->machine, lab->config, b->memory.bytes));
-	return size_max(m->sae, all + lab->plan->sae_bytes);
+	return size_max(m->sae, all + lab->plan->sae_bytes) +
+	       (saes && sae_set_top_k(saes) ? m->encoders : 0);
 }
 
 /* Bytes that a run takes which computes what of_batch is of. */

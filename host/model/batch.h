@@ -20,9 +20,10 @@ struct batch {
 	struct device *dev;
 	size_t max_rows, max_seqs;
 	size_t n_rows, n_out;
-	size_t n_idle;       /* so many of the last rows are nobody's: batch_add_idle */
-	size_t n_seqs;       /* one more than the largest sequence id */
-	size_t n_prefix;     /* positions below this are the shared prefix's */
+	size_t n_idle;   /* so many of the last rows are nobody's: batch_add_idle */
+	size_t n_seqs;   /* one more than the largest sequence id; all that there is room for, where
+			  * the batch is kept open */
+	size_t n_prefix; /* positions below this are the shared prefix's */
 	size_t n_cache_rows; /* rows of cache in use, up to the end of the last sequence */
 	bool packed;         /* row i's key goes to cache row i */
 

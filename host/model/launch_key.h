@@ -8,7 +8,7 @@
  * recording is replayed. Memory that was freed, and other memory that was allocated at its address,
  * is therefore nothing to be told apart: the ops would be given that address too. What a key leaves
  * out is a result of the wrong memory, so who gives an op an argument that can differ adds it here:
- * edits.c and sae_few.c for edits, generate.c for the rest of a step.
+ * edits.c and sae_few.c for edits, generate_steps.c for the rest of a step.
  */
 #ifndef SAENGINE_LAUNCH_KEY_H
 #define SAENGINE_LAUNCH_KEY_H

@@ -624,6 +624,16 @@ fail:
 	return err->code;
 }
 
+/* That have rows which are somebody's. */
+static size_t prompts_of(const struct batch *b)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < b->n_rows - b->n_idle; i++)
+		n += i == 0 || b->seq[i] != b->seq[i - 1];
+	return n;
+}
+
 int forward_start(struct workspace *ws, const struct pass *pass, struct err *err)
 {
 	const struct model *m = ws->model;
@@ -644,8 +654,8 @@ int forward_start(struct workspace *ws, const struct pass *pass, struct err *err
 
 		x = tensor_rows(l + 1 < n_layer ? ws->blocks[l + 1].x_in : ws->x_last, 0, rows.n);
 		if (run_block(ws, pass, l, rows, x, err))
-			return err_prefix(err, "layer %zu, %zu tokens of %zu prompts", l, b->n_rows,
-				b->n_seqs);
+			return err_prefix(err, "layer %zu, %zu tokens of %zu prompts", l,
+				b->n_rows - b->n_idle, prompts_of(b));
 	}
 	return op_find_nonfinite(m->dev, workspace_out(ws), ws->bad + n_layer, err);
 fail:

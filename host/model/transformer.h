@@ -63,10 +63,11 @@ int forward(struct workspace *ws, const struct pass *pass, struct err *err);
  * lacks; ERR_INTERNAL for a batch that does not fit. */
 int forward_check(const struct workspace *ws, const struct pass *pass, struct err *err);
 
-/* The two halves of forward: asking for everything, which never waits for the device and may be
- * recorded (device_graph_begin); and waiting for it and reporting what is not finite. With `next`
- * [n_out] given, what stands in workspace_next comes to the host in the same transfer; a number
- * below 0 there is a row whose logits are not finite (op_argmax), and an error likewise. */
+/* The two halves of forward: asking for everything, which may be recorded (device_graph_begin) when
+ * an equal pass has run before, and then never waits for the device; and waiting for it and
+ * reporting what is not finite. With `next` [n_out] given, what stands in workspace_next comes to
+ * the host in the same transfer; a number below 0 there is a row whose logits are not finite
+ * (op_argmax), and an error likewise. */
 int forward_start(struct workspace *ws, const struct pass *pass, struct err *err);
 int forward_finish(struct workspace *ws, const struct batch *batch, int32_t *next, struct err *err);
 

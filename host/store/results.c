@@ -179,8 +179,8 @@ static int check_halves(const char *path, const uint16_t *half, size_t n, struct
 	while ((half[i] & 0x7fff) != F16_INFINITY)
 		i++;
 	return err_set(err, ERR_CONFIG,
-		"%s: expected values of at most 65504, the largest of float16, found a larger one at "
-		"element %zu: float32 holds it",
+		"%s: expected values of at most 65504, the largest of float16, found infinity at element "
+		"%zu: float32 holds larger ones",
 		path, i);
 }
 

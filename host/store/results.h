@@ -153,7 +153,7 @@ struct results_dataset {
 };
 
 /* Writes a whole dataset. TEXT: data is const char *const *. F16: data is uint16_t, of which none
- * may be infinite: what is kept so was finite in float32. Errors: ERR_OUTPUT with dataset and
+ * may be infinite, as op_to_half leaves what it cannot hold. Errors: ERR_OUTPUT with dataset and
  * reason; ERR_CONFIG with the element that float16 cannot hold.
  */
 int results_write(struct results *r, const struct results_dataset *d, const void *data,

@@ -12,9 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* That the library of products takes, with its code. */
-enum { LIBRARY_BYTES = 256 << 20 };
-
 /* ---- opening --------------------------------------------------------------------------- */
 
 static int no_device(int ordinal, cudaError_t status, struct err *err)
@@ -95,7 +92,7 @@ static int open_state(struct device *dev, bool checked, struct err *err)
 	state->waits = state->host_reads = checked;
 	TRY(choose_device(dev, err));
 	state->block_bytes = checked ? (size_t)CUDA_CHECKED_BLOCK : block_of(dev->total);
-	dev->working = state->block_bytes + LIBRARY_BYTES;
+	dev->working = 2 * state->block_bytes; /* a block, with what it is made of or the library */
 	TRY(cuda_check(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking), "device",
 		"cudaStreamCreate", err));
 	TRY(cuda_check(cudaMallocHost(&state->staging, 2 * (size_t)CUDA_STAGING), "device",

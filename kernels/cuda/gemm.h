@@ -63,10 +63,12 @@ static inline size_t gemm_mask_words(size_t n)
  *                                  C[i, j] > 0
  *
  * in one pass, if the library can: else *masked becomes false, and nothing is promised of C and the
- * mask. Which it is depends on the shape, the library and the card. Other bits may be set too, of
- * what is 0 and behind the last column; a NaN may have become 0. No mask has fewer than
- * GEMM_MASK_BITS columns, a bias, mask or spare that does not begin at a multiple of 64 bytes, or
- * an invariant device. The first time with a shape the mask is compared with C, for which it waits.
+ * mask. Which it is depends on the shape, the library and the card, where the first operands of a
+ * shape are finite; where they are not, there is none. Other bits may be set too, of what is 0 and
+ * behind the last column; a NaN may have become 0. No mask has fewer than GEMM_MASK_BITS columns, a
+ * bias, mask or spare that does not begin at a multiple of 64 bytes, or an invariant device. The
+ * first time with a shape there is one more product, whose mask is compared with what it must be,
+ * and a wait.
  */
 int gemm_multiply_masked(struct device *dev, const struct product *p, bool *masked,
 	struct err *err);

@@ -533,11 +533,12 @@ static int choose_masked(struct device *dev, const struct product *p, struct cho
 	TRY(cuda_launched(dev, "a mask", err));
 	choice->epilogue = true;
 	status = try_proposals(gemm, &trial, state->stream, choice, &n_tried);
+	cudaGetLastError(); /* of what was refused: mended, here and below */
 	if (status == CUBLAS_STATUS_SUCCESS)
 		check_mask(gemm, p, p->spare, 0, state->stream);
 	STEP(multiply_as_before(gemm, p, state->stream, choice));
 	if (status != CUBLAS_STATUS_SUCCESS) {
-		cudaGetLastError(); /* of what was refused: mended */
+		cudaGetLastError();
 		choice->epilogue = false;
 		return 0;
 	}

@@ -19,10 +19,10 @@
  * Gradients are not rounded to float16: they lie below its smallest normal number, 6e-5, too
  * often. Sums are float32 everywhere.
  *
- * By argument, for Gemma 2 2B's gate (in 2304, out 9216): with 8192 rows, 0.35 TFLOP are 0.44 ms
- * at the 794 TFLOP/s that dense bfloat16 products reach on H100 and H200; converting x moves
- * 113 MB, 0.03 ms, so 90 % of the library's rate remain. With 32 rows, 42 MB of weights take
- * 13 us at 3.35 TB/s and the conversion 1 us and a launch. Share of the limit: not yet measured.
+ * By argument, for 2304 columns in and 9216 out: with 8192 rows, 0.35 TFLOP are 0.44 ms at the 794
+ * TFLOP/s that dense bfloat16 products reach on H100 and H200; converting a float32 x, as rows of
+ * gradients that meet a decoder are, moves 113 MB, 0.03 ms. What a layer multiplies comes rounded.
+ * Limits by kernel: docs/gpu.md.
  *
  * Conversion: one thread per four elements, or per element where their number or address is odd.
  * Deterministic: conversions are elementwise, products by gemm.h's contract, blocks follow from

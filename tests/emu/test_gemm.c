@@ -613,6 +613,25 @@ TEST(a_device_is_not_opened_where_the_environment_asks_for_tf32)
 	unsetenv("NVIDIA_TF32_OVERRIDE");
 }
 
+/* Nor is what it leaves behind taken for an error of the kernels that check the mask. */
+TEST(an_algorithm_that_is_refused_costs_no_mask)
+{
+	struct device *dev = open_fast();
+	struct problem q;
+	struct err err = {0};
+	bool masked = false;
+
+	make_masked(dev, &q, 200, DTYPE_BF16);
+	emu_set_products(EMU_PRODUCTS_FIRST_REFUSED);
+	CHECK(gemm_multiply_masked(dev, &q.product, &masked, &err) == 0, "%s", err.text);
+	emu_set_products(EMU_PRODUCTS_WORK);
+	CHECK(masked, "there is none");
+	CHECK(cudaPeekAtLastError() == cudaSuccess, "an error is left behind");
+	check_mask(dev, &q, "of the second algorithm");
+	release_masked(dev, &q);
+	device_close(dev);
+}
+
 /* Sums beyond 256 need more bits than there are; a C of either type is one more choice. */
 TEST(sums_are_rounded_once_where_c_is_bfloat16)
 {
