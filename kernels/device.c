@@ -346,7 +346,7 @@ int device_copy_begin(struct device *dev, struct tensor from, enum dtype as,
 	to.data = copy->host;
 	if (as == from.dtype)
 		memcpy(to.data, from.data, tensor_bytes(from));
-	else if (op_to_half(dev, from, to, err))
+	else if (dev->backend->to_half(dev, from, to, err))
 		goto fail;
 	*out = copy;
 	return 0;

@@ -133,7 +133,7 @@ static int make_halves(struct device *dev, struct buffer *b, struct tensor *from
 		b->halves_capacity = tensor_bytes(halves);
 	}
 	halves.data = b->halves;
-	TRY(op_to_half(dev, *from, halves, err));
+	TRY(cuda_to_half(dev, *from, halves, err));
 	*from = halves;
 	return 0;
 fail:
