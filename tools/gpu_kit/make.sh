@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 jobs=$(nproc)
 kit=build/saengine-gpu-kit
-most_bytes=$((40 << 20))
+most_bytes=$((44 << 20))
 
 fail() {
 	echo "make.sh: $1" >&2
