@@ -24,42 +24,14 @@
  * gradients that meet a decoder are, moves 113 MB, 0.03 ms. What a layer multiplies comes rounded.
  * Limits by kernel: docs/gpu.md.
  *
- * Conversion: one thread per four elements, or per element where their number or address is odd.
- * Deterministic: conversions are elementwise, products by gemm.h's contract, blocks follow from
- * shapes and are summed in order.
+ * Deterministic: conversions (convert.cu) are elementwise, products by gemm.h's contract, blocks
+ * follow from shapes and are summed in order.
  */
 #include "kernels/cuda/linear.h"
 
+#include "kernels/cuda/convert.h"
 #include "kernels/cuda/gemm.h"
-#include "kernels/cuda/pack.cuh"
-
-enum { BLOCK = 256 };
-
-/* n elements, V at a time. */
-template <typename From, typename To, int V>
-static __global__ void __launch_bounds__(BLOCK) convert_kernel(const From *from, To *to, size_t n)
-{
-	const size_t i = ((size_t)blockIdx.x * BLOCK + threadIdx.x) * V;
-	float x[V];
-
-	if (i >= n)
-		return;
-	load_pack<V>(from + i, x);
-	store_pack<V>(to + i, x);
-}
-
-template <typename From, typename To>
-static void convert_all(const void *from, void *to, size_t n, cudaStream_t stream)
-{
-	const bool fours = n % 4 == 0 && (uintptr_t)from % (4 * sizeof(From)) == 0;
-
-	if (fours)
-		GPU_LAUNCH((convert_kernel<From, To, 4>), blocks_for(n / 4, BLOCK), BLOCK, 0,
-			stream, (const From *)from, (To *)to, n);
-	else
-		GPU_LAUNCH((convert_kernel<From, To, 1>), blocks_for(n, BLOCK), BLOCK, 0, stream,
-			(const From *)from, (To *)to, n);
-}
+#include "kernels/cuda/gpu.cuh"
 
 /* ---- which operand is converted, and in which blocks ------------------------------------ */
 
@@ -107,24 +79,6 @@ static size_t scratch_bytes(const struct device *dev, enum conversion conversion
 	return (bytes + 255) / 256 * 256;
 }
 
-void linear_round(const struct device *dev, struct tensor x, enum dtype type, void *to)
-{
-	if (type == DTYPE_BF16)
-		convert_all<float, struct bf16>(x.data, to, tensor_count(x), cuda_stream(dev));
-	else
-		convert_all<float, struct f16>(x.data, to, tensor_count(x), cuda_stream(dev));
-}
-
-static void widen_rows(const struct device *dev, struct tensor W, size_t first, size_t n, void *to)
-{
-	const uint16_t *from = (const uint16_t *)W.data + first * W.cols;
-
-	if (W.dtype == DTYPE_BF16)
-		convert_all<struct bf16, float>(from, to, n * W.cols, cuda_stream(dev));
-	else
-		convert_all<struct f16, float>(from, to, n * W.cols, cuda_stream(dev));
-}
-
 /* ---- y = x W^T + bias ------------------------------------------------------------------- */
 
 size_t linear_scratch_bytes(const struct device *dev, size_t n, struct tensor W)
@@ -157,7 +111,7 @@ int linear_multiply(struct device *dev, struct tensor x, struct tensor W, struct
 	if (conversion == ROUND_X) {
 		for (size_t i = 0; i < y.rows; i += step) {
 			p.m = y.rows - i < step ? y.rows - i : step;
-			linear_round(dev, tensor_rows(x, i, p.m), W.dtype, scratch);
+			convert_round(dev, tensor_rows(x, i, p.m), W.dtype, scratch);
 			p.A = scratch;
 			p.C = tensor_rows(y, i, p.m).data;
 			TRY(gemm_multiply(dev, &p, err));
@@ -167,7 +121,7 @@ int linear_multiply(struct device *dev, struct tensor x, struct tensor W, struct
 	for (size_t j = 0; j < out; j += step) {
 		p.type = DTYPE_F32;
 		p.n = out - j < step ? out - j : step;
-		widen_rows(dev, W, j, p.n, scratch);
+		convert_widen(dev, W, j, p.n, scratch);
 		p.B = scratch;
 		p.C = floats(y) + j;
 		p.bias = bias.data ? (const float *)bias.data + j : NULL;
@@ -192,7 +146,7 @@ int linear_multiply_masked(struct device *dev, struct tensor x, struct tensor W,
 	struct product p = product_of(x, W, bias, y);
 
 	if (x.dtype != W.dtype) {
-		linear_round(dev, x, W.dtype, scratch);
+		convert_round(dev, x, W.dtype, scratch);
 		p.A = scratch;
 	}
 	p.mask = mask;
@@ -236,7 +190,7 @@ static int multiply_backward(struct device *dev, struct tensor dy, struct tensor
 	if (conversion == ROUND_X) {
 		for (size_t i = 0; i < dx.rows; i += step) {
 			p.m = dx.rows - i < step ? dx.rows - i : step;
-			linear_round(dev, tensor_rows(dy, i, p.m), W.dtype, scratch);
+			convert_round(dev, tensor_rows(dy, i, p.m), W.dtype, scratch);
 			p.A = scratch;
 			p.C = tensor_rows(dx, i, p.m).data;
 			TRY(gemm_multiply(dev, &p, err));
@@ -246,7 +200,7 @@ static int multiply_backward(struct device *dev, struct tensor dy, struct tensor
 	for (size_t j = 0; j < out; j += step) {
 		p.type = DTYPE_F32;
 		p.k = out - j < step ? out - j : step;
-		widen_rows(dev, W, j, p.k, scratch);
+		convert_widen(dev, W, j, p.k, scratch);
 		p.A = floats(dy) + j;
 		p.B = scratch;
 		p.beta = j > 0 ? 1 : (float)beta;

@@ -30,9 +30,6 @@ int linear_multiply_masked(struct device *dev, struct tensor x, struct tensor W,
 	float *spare, struct tensor y, uint32_t *mask, void *scratch, bool *masked,
 	struct err *err);
 
-/* All rows of x in bfloat16 or float16. */
-void linear_round(const struct device *dev, struct tensor x, enum dtype type, void *to);
-
 #ifdef __cplusplus
 }
 #endif

@@ -2,10 +2,10 @@
  *
  * rows.cu - moving and combining rows. Contract: ops.h. Definition: kernels/ref/rows.c.
  *
- * Every element is read once and written once: 8 bytes (copy, scale, gather, scatter), 6 (to_half)
- * or 12 (axpy), no arithmetic to speak of, so the limit is memory bandwidth. Copies of whole
- * tensors are cudaMemcpyAsync's. A thread owns a piece of one row, or packs of elements a grid
- * apart, so no two write the same place. Share of the limit reached: not yet measured.
+ * Every element is read once and written once: 8 bytes (copy, scale, gather, scatter) or 12 (axpy),
+ * no arithmetic to speak of, so the limit is memory bandwidth. Copies of whole tensors are
+ * cudaMemcpyAsync's. A thread owns a piece of one row, or packs of elements a grid apart, so no two
+ * write the same place. Share of the limit reached: not yet measured.
  */
 #include "kernels/cuda/pack.cuh"
 
@@ -19,31 +19,6 @@ extern "C" int cuda_copy(struct device *dev, struct tensor x, struct tensor y, s
 			"op copy", "cudaMemcpyAsync", err))
 		return err->code;
 	return cuda_launched(dev, "op copy", err);
-}
-
-template <int V>
-static __global__ void __launch_bounds__(THREADS)
-	half_kernel(const float *x, struct f16 *y, size_t n)
-{
-	const size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * V;
-	float values[V];
-
-	if (at >= n)
-		return;
-	load_pack<V>(x + at, values);
-	store_pack<V>(y + at, values);
-}
-
-extern "C" int cuda_to_half(struct device *dev, struct tensor x, struct tensor y, struct err *err)
-{
-	const size_t n = tensor_count(x);
-
-	if (n == 0)
-		return 0;
-	WITH_PACK(min(pack_width(x, n), pack_width(y, n)), V,
-		GPU_LAUNCH(half_kernel<V>, blocks_for(n, THREADS * V), THREADS, 0, cuda_stream(dev),
-			floats(x), (struct f16 *)y.data, n));
-	return cuda_launched(dev, "op to_half", err);
 }
 
 template <int V>

@@ -39,6 +39,7 @@
  */
 #include "kernels/cuda/sae.cuh"
 
+#include "kernels/cuda/convert.h"
 #include "kernels/cuda/csr.cuh"
 #include "kernels/cuda/linear.h"
 #include "kernels/cuda/pack.cuh"
@@ -129,7 +130,7 @@ static int multiply_and_mark(struct device *dev, const struct sae_weights *sae,
 	void *convert = e->scratch + e->convert_at;
 
 	if (sae_can_stream(dev, x.rows, sae->W_enc_t)) {
-		linear_round(dev, x, sae->W_enc_t.dtype, convert);
+		convert_round(dev, x, sae->W_enc_t.dtype, convert);
 		return sae_stream(dev, convert, x.rows, sae->W_enc_t, *gates, floats(y), marks,
 			lengths, err);
 	}
