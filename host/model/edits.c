@@ -157,7 +157,8 @@ int edits_backward(struct device *dev, const struct edit *edits, size_t n_edits,
 		case EDIT_ADD:
 			break;
 		case EDIT_MIX:
-			TRY(op_scale(dev, share_kept(e), g, err));
+			if (share_kept(e) != 1)
+				TRY(op_scale(dev, share_kept(e), g, err));
 			break;
 		case EDIT_CLAMP:
 			return err_set(err, ERR_INTERNAL, "no gradient through clamped features");
