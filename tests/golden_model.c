@@ -124,3 +124,20 @@ int pack_all(struct golden *g, size_t n_out)
 			(int32_t)p);
 	return batch_upload(&g->batch, &g->err);
 }
+
+int golden_open_saes(struct golden *g, struct sae_set **saes)
+{
+	char path[600];
+	const bool gemma = strncmp(g->name, "gemma", 5) == 0;
+	const struct sae_options options = {.path = path,
+		.format = "auto",
+		.layer_folder = "",
+		.width = gemma ? "24" : "1x",
+		.l0 = 7,
+		.fold = "authors",
+		.budget = 1 << 20};
+
+	snprintf(path, sizeof path, "%s/saes", g->folder);
+	return sae_set_open(saes, g->dev, &options, g->model->arch.n_layer, g->model->arch.d_model,
+		&g->err);
+}

@@ -8,6 +8,7 @@
 #define SAENGINE_GOLDEN_MODEL_H
 
 #include "host/formats/safetensors.h"
+#include "host/model/sae.h"
 #include "host/model/transformer.h"
 #include "kernels/backend.h"
 #include "tests/device_fixture.h"
@@ -50,6 +51,10 @@ int golden_open(struct golden *g, const char *name, const struct backend *backen
 /* The same of a model with an adapter on it; what is expected is peft's. */
 int golden_open_adapted(struct golden *g, const struct golden_adapter *adapter,
 	const struct backend *backend);
+/* The SAEs beside it, of 24 features; the caller closes them. Returns the error's code, in g->err.
+ */
+int golden_open_saes(struct golden *g, struct sae_set **saes);
+
 void golden_close(struct golden *g);
 
 /* A tensor of expected.safetensors; fails the test when it is not there. */

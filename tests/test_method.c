@@ -29,23 +29,6 @@
 
 enum { D_SAE = 24 };
 
-static int open_saes(struct golden *g, struct sae_set **saes)
-{
-	char path[600];
-	const bool gemma = strncmp(g->name, "gemma", 5) == 0;
-	const struct sae_options options = {.path = path,
-		.format = "auto",
-		.layer_folder = "",
-		.width = gemma ? "24" : "1x",
-		.l0 = 7,
-		.fold = "authors",
-		.budget = 1 << 20};
-
-	snprintf(path, sizeof path, "%s/saes", g->folder);
-	return sae_set_open(saes, g->dev, &options, g->model->arch.n_layer, g->model->arch.d_model,
-		&g->err);
-}
-
 static struct token_span span_of(const struct golden *g, size_t p, size_t skip)
 {
 	return (struct token_span){g->tokens + g->first[p] + skip, (size_t)g->lengths[p] - skip,
@@ -79,7 +62,7 @@ static void check_features(struct golden *g, double tolerance)
 	struct host_csr f = {0};
 	struct sae_set *saes;
 
-	REQUIRE(open_saes(g, &saes) == 0, "%s", g->err.text);
+	REQUIRE(golden_open_saes(g, &saes) == 0, "%s", g->err.text);
 	for (size_t l = 0; l < a->n_layer; l++)
 		resid[l] = fixture_zeros(&g->f, g->n_tokens, a->d_model);
 	REQUIRE(pack_all(g, BATCH_OUT_ALL) == 0 && forward(g->ws, &pass, &g->err) == 0, "%s",
@@ -136,7 +119,7 @@ TEST(a_few_features_read_from_the_file_equal_those_of_the_whole_sae)
 
 		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
 		d = g.model->arch.d_model;
-		REQUIRE(open_saes(&g, &saes) == 0, "%s", g.err.text);
+		REQUIRE(golden_open_saes(&g, &saes) == 0, "%s", g.err.text);
 		REQUIRE(sae_set_select(saes, 1, ids, 4, &few, &g.err) == 0 &&
 				sae_set_load(saes, 1, &whole, &g.err) == 0,
 			"%s", g.err.text);
@@ -294,8 +277,8 @@ static void check_effects_by(struct golden *g, enum ig_backward backward, enum i
 	struct readout readout;
 	struct sae_set *saes;
 
-	REQUIRE(open_saes(g, &saes) == 0 && readout_init(&readout, g->model, &g->err) == 0, "%s",
-		g->err.text);
+	REQUIRE(golden_open_saes(g, &saes) == 0 && readout_init(&readout, g->model, &g->err) == 0,
+		"%s", g->err.text);
 	setup = setup_of(g, &readout, saes, &candidates, endpoint);
 	setup.options.backward = backward;
 	for (size_t p = 0; p < g->n_prompts; p++)
@@ -375,8 +358,8 @@ static void check_no_effects(struct golden *g)
 	struct readout readout;
 	struct sae_set *saes;
 
-	REQUIRE(open_saes(g, &saes) == 0 && readout_init(&readout, g->model, &g->err) == 0, "%s",
-		g->err.text);
+	REQUIRE(golden_open_saes(g, &saes) == 0 && readout_init(&readout, g->model, &g->err) == 0,
+		"%s", g->err.text);
 	setup = setup_of(g, &readout, saes, &candidates, IG_ENDPOINT_ABLATED);
 	setup.options.refusal_token = golden_ints(g, "target")[3];
 	REQUIRE(attribution_create(&a, &setup,
@@ -425,7 +408,8 @@ TEST(a_shared_prefix_changes_no_effect_behind_it)
 		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
 		n_layer = g.model->arch.n_layer;
 		candidates = all_features(n_layer);
-		REQUIRE(open_saes(&g, &saes) == 0 && readout_init(&readout, g.model, &g.err) == 0,
+		REQUIRE(golden_open_saes(&g, &saes) == 0 &&
+				readout_init(&readout, g.model, &g.err) == 0,
 			"%s", g.err.text);
 		setup = setup_of(&g, &readout, saes, &candidates, IG_ENDPOINT_ABLATED);
 		setup.prefix = g.tokens + g.first[p];
@@ -487,7 +471,7 @@ static void check_clamping(struct golden *g, double tolerance)
 	const size_t every[MAX_PROMPTS] = {0, 1, 2, 3, 4};
 	struct sae_set *saes;
 
-	REQUIRE(open_saes(g, &saes) == 0, "%s", g->err.text);
+	REQUIRE(golden_open_saes(g, &saes) == 0, "%s", g->err.text);
 	for (size_t l = 0; l < n_layer; l++)
 		for (int32_t id = 1; id <= 9; id += 4)
 			REQUIRE(feature_set_add(&set, (struct feature){(int32_t)l, id, 0, 0},
@@ -610,7 +594,7 @@ TEST(features_retained_at_recorded_values_are_what_they_were)
 		struct sae_set *saes;
 
 		REQUIRE(golden_open(&g, golden_models[i], NULL) == 0, "%s", g.err.text);
-		REQUIRE(open_saes(&g, &saes) == 0, "%s", g.err.text);
+		REQUIRE(golden_open_saes(&g, &saes) == 0, "%s", g.err.text);
 		add_clamped(&g, &one, 1, 1);
 		add_clamped(&g, &two, 5, 9);
 		add_clamped(&g, &all, 1, 9);
@@ -707,7 +691,7 @@ static void check_replies(const char *name)
 	struct sae_set *saes;
 
 	REQUIRE(golden_open(&g, name, NULL) == 0, "%s", g.err.text);
-	REQUIRE(open_saes(&g, &saes) == 0, "%s", g.err.text);
+	REQUIRE(golden_open_saes(&g, &saes) == 0, "%s", g.err.text);
 	for (size_t p = 0; p < 5; p++) /* another set for each prompt, none for one */
 		for (int32_t k = 0; k < (int32_t)p; k++)
 			REQUIRE(feature_set_add(&sets[p],

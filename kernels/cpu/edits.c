@@ -54,19 +54,10 @@ int CPU(add_vector)(struct device *dev, double a, struct tensor v, struct tensor
 static void mix_rows(void *context, size_t first, size_t end, int thread)
 {
 	const struct call *c = context;
-	const vf keep = v_set(1 - c->a), take = v_set(c->a);
-	const size_t n = c->x.cols;
 
 	(void)thread;
-	for (size_t i = first; i < end; i++) {
-		const float *target = row_of(c->target, i);
-		float *x = row_out(c->x, i);
-
-		for (size_t j = 0; j < n; j += VW)
-			v_store_n(x + j,
-				keep * v_load_n(x + j, n - j) + take * v_load_n(target + j, n - j),
-				n - j);
-	}
+	for (size_t i = first; i < end; i++)
+		v_mix(c->a, row_of(c->target, i), row_out(c->x, i), c->x.cols);
 }
 
 int CPU(mix)(struct device *dev, double a, struct tensor target, struct tensor x, struct err *err)

@@ -123,18 +123,6 @@ static void end_row(const struct branch_end *b, vf one, size_t i)
 		*row_out(b->rstd_branch, i) = r;
 }
 
-static void mix_row(const struct branch_end *b, size_t i)
-{
-	const vf keep = v_set(1 - (float)b->mix), take = v_set((float)b->mix);
-	const size_t d = b->branch.cols;
-	const float *target = row_of(b->target, i);
-	float *x = row_out(b->x_out, i);
-
-	for (size_t j = 0; j < d; j += VW)
-		v_store_n(x + j, keep * v_load_n(x + j, d - j) + take * v_load_n(target + j, d - j),
-			d - j);
-}
-
 static void begin_row(const struct branch_end *b, vf one, size_t i)
 {
 	const float *x = row_of(b->x_out, i);
@@ -154,7 +142,8 @@ static void end_rows(void *context, size_t first, size_t end, int thread)
 	for (size_t i = first; i < end; i++) {
 		end_row(b, one, i);
 		if (b->target.data)
-			mix_row(b, i);
+			v_mix((float)b->mix, row_of(b->target, i), row_out(b->x_out, i),
+				b->branch.cols);
 		if (b->w_next.data)
 			begin_row(b, one, i);
 	}

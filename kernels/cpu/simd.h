@@ -191,6 +191,16 @@ static inline void v_axpy(float a, const float *x, float *y, size_t n)
 		v_store_n(y + i, v_load_n(y + i, n - i) + va * v_load_n(x + i, n - i), n - i);
 }
 
+/* x = (1 - a) x + a target */
+static inline void v_mix(float a, const float *target, float *x, size_t n)
+{
+	const vf keep = v_set(1 - a), take = v_set(a);
+
+	for (size_t j = 0; j < n; j += VW)
+		v_store_n(x + j, keep * v_load_n(x + j, n - j) + take * v_load_n(target + j, n - j),
+			n - j);
+}
+
 /* x - x is 0 for finite x and NaN otherwise, so one sum tells. */
 static inline bool v_all_finite(const float *x, size_t n)
 {

@@ -53,24 +53,6 @@ struct replies {
 
 /* ---- the sides ------------------------------------------------------------------------- */
 
-static void open_saes(struct side *s)
-{
-	char path[600];
-	const bool gemma = strncmp(s->g.name, "gemma", 5) == 0;
-	const struct sae_options options = {.path = path,
-		.format = "auto",
-		.layer_folder = "",
-		.width = gemma ? "24" : "1x",
-		.l0 = 7,
-		.fold = "authors",
-		.budget = 1 << 20};
-
-	snprintf(path, sizeof path, "%s/saes", s->g.folder);
-	REQUIRE_OK(sae_set_open(&s->saes, s->g.dev, &options, s->g.model->arch.n_layer,
-			   s->g.model->arch.d_model, &s->g.err),
-		&s->g.err);
-}
-
 /* Sets of different sizes: of each, prompt p has p % 4 features. */
 static struct feature_set *make_sets(void)
 {
@@ -100,7 +82,7 @@ static void open_side(struct side *s, const char *model, bool records, bool inva
 	REQUIRE_OK(generator_create(&s->generator, s->g.model, &s->readout,
 			   (struct generator_size){MOST, 7 * MOST, PASS_ROWS, NEW}, &s->g.err),
 		&s->g.err);
-	open_saes(s);
+	REQUIRE_OK(golden_open_saes(&s->g, &s->saes), &s->g.err);
 	REQUIRE_OK(clamp_plan_create(&s->one, s->g.dev, s->saes, &sets[3], 1,
 			   (struct clamp_value){-2, 0}, &s->g.err),
 		&s->g.err);
@@ -159,6 +141,17 @@ static void count_calls(struct side *s)
 	s->replays = made.replays - s->replays;
 }
 
+static void generate_and_count(struct side *s, const struct generation *request,
+	struct replies *out)
+{
+	s->recordings = s->replays = 0;
+	count_calls(s);
+	out->rc = generate(s->generator, request, &s->g.err);
+	count_calls(s);
+	if (out->rc)
+		memcpy(out->text, s->g.err.text, sizeof out->text);
+}
+
 static void run_call(struct side *s, const struct call *c, struct replies *out)
 {
 	struct edit edit;
@@ -180,12 +173,7 @@ static void run_call(struct side *s, const struct call *c, struct replies *out)
 			   c->edit == ADDED ? &edit : NULL, c->edit == ADDED, &prefix, &s->g.err),
 		&s->g.err);
 	request.prefix = c->n_prefix > 0 ? &prefix : NULL;
-	s->recordings = s->replays = 0;
-	count_calls(s);
-	out->rc = generate(s->generator, &request, &s->g.err);
-	count_calls(s);
-	if (out->rc)
-		memcpy(out->text, s->g.err.text, sizeof out->text);
+	generate_and_count(s, &request, out);
 	kv_cache_free(&prefix);
 }
 
@@ -622,12 +610,7 @@ static void run_spoiled(struct side *s, const struct call *c, const bool *spoils
 			   (struct clamp_value){0, 3e38f}, &s->g.err),
 		&s->g.err);
 	REQUIRE_OK(clamp_plan_batch(plan, ids, c->n, &edit.clamps, &s->g.err), &s->g.err);
-	s->recordings = s->replays = 0;
-	count_calls(s);
-	out->rc = generate(s->generator, &request, &s->g.err);
-	count_calls(s);
-	if (out->rc)
-		memcpy(out->text, s->g.err.text, sizeof out->text);
+	generate_and_count(s, &request, out);
 	clamp_plan_free(plan);
 	for (size_t i = 0; i < MOST; i++)
 		free(sets[i].data);
